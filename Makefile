@@ -1,0 +1,38 @@
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= python3
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: harden test check lint browser clean
+
+## make harden: set up, harden a classifier on the bundled MNIST, say where the report is
+harden: $(VENV)/.installed
+	$(BIN)/temper harden
+
+## make test: set up with the development tools, then every check and the whole test suite
+test: check
+
+check: lint browser
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+## A browser for the tests of the report: Debian's Chromium, or the one that CHROMIUM names
+browser:
+	@command -v $${CHROMIUM:-chromium} >/dev/null || tools/install-chromium
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(INSTALL) -e .
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(INSTALL) -e ".[dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

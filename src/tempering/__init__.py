@@ -1,0 +1,1 @@
+"""Tempering: classifiers that withstand adversarial inputs, with evidence."""

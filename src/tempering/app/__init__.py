@@ -1,0 +1,1 @@
+"""The use cases and the command line: the only room that wires others together."""

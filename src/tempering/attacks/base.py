@@ -1,0 +1,143 @@
+"""What every attack is: a frozen set of hyperparameters that can be called."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from tempering.core.errors import AttackError, ThreatError
+from tempering.core.goals import Goal, Mislead
+from tempering.core.probe import Probe, probing
+from tempering.core.random import Draws
+from tempering.core.threats import Threat
+
+BATCH_SIZE = 256
+"""Samples that an attack works on at a time, if its caller says nothing else."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What an attack is given: images, a budget, a goal, and streams to draw from.
+
+    Attributes:
+        x: Images in [0, 1], shape (n, c, h, w).
+        y: Labels, shape (n,), int64.
+        threat: What may change.
+        draws: One random stream a sample.
+        goal: What counts as success.
+        batch_size: Samples to work on at a time.
+    """
+
+    x: Tensor
+    y: Tensor
+    threat: Threat
+    draws: Draws
+    goal: Goal
+    batch_size: int
+
+    def batches(self) -> list[Tensor]:
+        """Row numbers in order, batch by batch."""
+        rows = torch.arange(len(self.x), device=self.x.device)
+        return [rows[at : at + self.batch_size] for at in range(0, len(rows), self.batch_size)]
+
+
+@dataclass(frozen=True)
+class Attack(ABC):
+    """An attack: hyperparameters that compare, print and go into records.
+
+    Attributes:
+        name: Canonical name, the same in registry, records and reports.
+        norms: Names of the norms that it can work in.
+        access: What it needs of the model: `gradients`, `scores` or `labels`.
+        source: Author, title, year.
+    """
+
+    name: ClassVar[str]
+    norms: ClassVar[tuple[str, ...]]
+    access: ClassVar[str] = "gradients"
+    source: ClassVar[str]
+
+    def __call__(
+        self,
+        model: nn.Module,
+        x: Tensor,
+        y: Tensor,
+        threat: Threat,
+        random: Draws | None = None,
+        goal: Goal | None = None,
+        batch_size: int = BATCH_SIZE,
+    ) -> Tensor:
+        """Propose adversarial images; whether they succeed is for others to judge.
+
+        Args:
+            model: From images in [0, 1] to logits, shape (n, outputs).
+            x: Images in [0, 1], shape (n, c, h, w), float.
+            y: Labels, shape (n,), int64.
+            threat: What may change.
+            random: One stream a sample; by default those of seed 0, samples 0 to n - 1.
+            goal: What counts as success; by default any class but the true one.
+            batch_size: Samples to work on at a time; changes no draw and no decision.
+
+        Returns:
+            x_adv, shape and dtype of x, within the threat around x.
+
+        Raises:
+            ThreatError: If the attack does not know the threat's norm.
+            AttackError: If shapes do not fit together.
+            ModelError: If the model does not answer with finite logits.
+
+        Example:
+            >>> from tempering.attacks import PGD
+            >>> from tempering.core.threats import Linf
+            >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
+            >>> x, y = torch.full((3, 1, 2, 2), 0.5), torch.tensor([0, 1, 0])
+            >>> PGD(steps=5)(net, x, y, Linf(0.1)).shape
+            torch.Size([3, 1, 2, 2])
+        """
+        self.require(threat)
+        if x.ndim != 4 or y.shape != x.shape[:1]:
+            raise AttackError(
+                f"images {tuple(x.shape)} and labels {tuple(y.shape)} do not fit: "
+                "give (n, c, h, w) and (n,)"
+            )
+        if random is not None and len(random) != len(x):
+            raise AttackError(f"{len(random)} random streams for {len(x)} images: give one each")
+        if len(x) == 0 or threat.eps == 0:
+            return x.clone()
+        problem = Problem(
+            x=x.detach(),
+            y=y,
+            threat=threat,
+            draws=(random or Draws.of(0, len(x))).on(x.device),
+            goal=goal or Mislead(),
+            batch_size=max(1, batch_size),
+        )
+        with probing(model) as probe:
+            return self.propose(probe, problem).detach()
+
+    def require(self, threat: Threat) -> None:
+        """Refuse a threat whose norm this attack does not know.
+
+        Raises:
+            ThreatError: Naming the norms that it does know.
+        """
+        if threat.name not in self.norms:
+            raise ThreatError(
+                f"{self.name} does not attack in {threat.name}: it knows {', '.join(self.norms)}"
+            )
+
+    @abstractmethod
+    def propose(self, probe: Probe, problem: Problem) -> Tensor:
+        """The algorithm: x_adv for a problem of at least one sample and eps > 0."""
+
+    def config(self) -> dict[str, Any]:
+        """Hyperparameters for the record."""
+        return {"name": self.name, **asdict(self)}
+
+    def label(self) -> str:
+        """A short name with what tells it from its siblings, such as `pgd-40`."""
+        return self.name

@@ -1,0 +1,147 @@
+"""C&W L2: the smallest perturbation that fools, by a search over the price of distance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from tempering.attacks.base import Attack, Problem
+from tempering.core.errors import UsageError
+from tempering.core.goals import margin
+from tempering.core.probe import Probe
+
+_BETA_1, _BETA_2, _TINY = 0.9, 0.999, 1e-8
+_CHECKS = 10
+_CONST_LIMIT = 1e10
+
+
+@dataclass(frozen=True)
+class CWL2(Attack):
+    """Minimise |delta|^2 + const * max(0, confidence - margin), by Adam, for a bisected const.
+
+    Carlini and Wagner, 'Towards evaluating the robustness of neural networks', 2017,
+    section VI-A. Pixels are kept in the box by projection (their section V-B, 1), not
+    by tanh: at 0 and 1, where most pixels of a digit lie, tanh has no slope to start
+    from. Each sample has its own const, its own best and its own end, so the result
+    does not depend on the batch.
+
+    Attributes:
+        searches: Bisections of const.
+        iterations: Adam steps in each.
+        learning_rate: Adam's step, in pixel units.
+        confidence: Margin that counts as success while optimising, in logits.
+        initial_const: First const.
+        abort_early: Whether a sample ends a search once a tenth of it brought nothing.
+    """
+
+    name: ClassVar[str] = "cw-l2"
+    norms: ClassVar[tuple[str, ...]] = ("l2",)
+    source: ClassVar[str] = "Carlini and Wagner, 2017"
+
+    searches: int = 9
+    iterations: int = 1000
+    learning_rate: float = 0.01
+    confidence: float = 0.0
+    initial_const: float = 0.01
+    abort_early: bool = True
+
+    def __post_init__(self) -> None:
+        for field, least in (("searches", 1), ("iterations", 1), ("confidence", 0)):
+            if getattr(self, field) < least:
+                raise UsageError(f"cw-l2: {field} = {getattr(self, field)}: give at least {least}")
+        for field in ("learning_rate", "initial_const"):
+            if not getattr(self, field) > 0:
+                raise UsageError(f"cw-l2: {field} = {getattr(self, field)}: give more than 0")
+
+    def propose(self, probe: Probe, problem: Problem) -> Tensor:
+        """The nearest adversarial found within eps; the image itself where none was."""
+        found = torch.cat([self._search(probe, problem, rows) for rows in problem.batches()])
+        near = problem.threat.distance(found, problem.x) <= problem.threat.eps
+        return torch.where(near[:, None, None, None], found, problem.x)
+
+    def _search(self, probe: Probe, problem: Problem, rows: Tensor) -> Tensor:
+        best = _Best.start(problem.x[rows])
+        low = torch.zeros(len(rows), device=rows.device, dtype=torch.float64)
+        high = torch.full_like(low, _CONST_LIMIT)
+        const = torch.full_like(low, self.initial_const)
+        for _ in range(self.searches):
+            fooled = self._descend(probe, problem, rows, const, best)
+            high = torch.where(fooled, const, high)
+            low = torch.where(fooled, low, const)
+            const = torch.where(high < _CONST_LIMIT, (low + high) / 2, const * 10)
+        return best.x_adv
+
+    def _descend(
+        self, probe: Probe, problem: Problem, rows: Tensor, const: Tensor, best: _Best
+    ) -> Tensor:
+        """One run of Adam for all rows; which of them were fooled on the way."""
+        here = torch.arange(len(rows), device=rows.device)
+        x = problem.x[rows]
+        x_adv, first, second = x.clone(), torch.zeros_like(x), torch.zeros_like(x)
+        fooled = torch.zeros(len(rows), dtype=torch.bool, device=rows.device)
+        previous = torch.full((len(rows),), torch.inf, device=rows.device)
+        check = max(1, self.iterations // _CHECKS)
+        for step in range(1, self.iterations + 1):
+            logits, gradient, lack = self._evaluate(probe, problem, rows[here], x_adv, const[here])
+            delta = x_adv - x
+            squared = delta.flatten(1).square().sum(1)
+            success = self._success(problem, rows[here], logits)
+            fooled[here] |= success
+            best.update(here, x_adv, squared, success)
+            if self.abort_early and step % check == 0:
+                total = squared + lack
+                going = total < 0.9999 * previous[here]
+                previous[here] = total
+                if not bool(going.all()):
+                    here, x, x_adv = here[going], x[going], x_adv[going]
+                    first, second = first[going], second[going]
+                    gradient, delta = gradient[going], delta[going]
+                if not len(here):
+                    break
+            gradient = gradient + 2 * delta
+            first.lerp_(gradient, 1 - _BETA_1)
+            second.lerp_(gradient.square(), 1 - _BETA_2)
+            rate = self.learning_rate * (1 - _BETA_2**step) ** 0.5 / (1 - _BETA_1**step)
+            x_adv = (x_adv - rate * first / (second.sqrt() + _TINY)).clamp(0.0, 1.0)
+        return fooled
+
+    def _evaluate(
+        self, probe: Probe, problem: Problem, rows: Tensor, x_adv: Tensor, const: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits, the gradient of the weighted lack of margin, and that lack."""
+        lacks: list[Tensor] = []
+
+        def loss(logits: Tensor) -> Tensor:
+            protected = problem.goal.protected(problem.y[rows], logits.shape[1])
+            lack = (self.confidence - margin(logits, protected)).clamp_min(0.0)
+            lacks.append((const.to(lack.dtype) * lack).detach())
+            return const.to(lack.dtype) * lack
+
+        logits, gradient = probe.gradient(x_adv, loss, problem.draws.index[rows])
+        return logits, gradient, lacks[0].to(x_adv.dtype)
+
+    def _success(self, problem: Problem, rows: Tensor, logits: Tensor) -> Tensor:
+        protected = problem.goal.protected(problem.y[rows], logits.shape[1])
+        gap = margin(logits, protected)
+        return gap >= self.confidence if self.confidence > 0 else gap > 0
+
+
+@dataclass
+class _Best:
+    """The nearest success of each row so far."""
+
+    x_adv: Tensor
+    squared: Tensor
+
+    @classmethod
+    def start(cls, x: Tensor) -> _Best:
+        return cls(x.clone(), torch.full((len(x),), torch.inf, dtype=x.dtype, device=x.device))
+
+    def update(self, here: Tensor, x_adv: Tensor, squared: Tensor, success: Tensor) -> None:
+        better = success & (squared < self.squared[here])
+        if bool(better.any()):
+            self.squared[here[better]] = squared[better]
+            self.x_adv[here[better]] = x_adv[better]

@@ -1,0 +1,21 @@
+"""PGD: many small steps from a random start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from tempering.attacks.ascent import IterativeAttack
+
+
+@dataclass(frozen=True)
+class PGD(IterativeAttack):
+    """Projected gradient descent: small steps on cross-entropy from a random point of the ball.
+
+    Madry et al., 'Towards deep learning models resistant to adversarial attacks', 2018.
+    """
+
+    name: ClassVar[str] = "pgd"
+    source: ClassVar[str] = "Madry et al., 2018"
+    random_start: ClassVar[bool] = True
+    loss: ClassVar[str] = "cross-entropy"

@@ -1,0 +1,72 @@
+"""The attacks by name, and how people write one."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from typing import Any
+
+from tempering.attacks.base import Attack
+from tempering.attacks.bim import BIM
+from tempering.attacks.cw_l2 import CWL2
+from tempering.attacks.cw_linf import CWLinf
+from tempering.attacks.fgsm import FGSM
+from tempering.attacks.pgd import PGD
+from tempering.attacks.restarts import Restarts
+from tempering.core.errors import UnknownNameError, UsageError
+from tempering.core.registry import Registry
+
+ATTACKS: Registry[type[Attack]] = Registry("attack")
+"""Canonical name -> attack class."""
+
+for _kind in (FGSM, BIM, PGD, CWLinf, CWL2):
+    ATTACKS.register(_kind.name)(_kind)
+
+
+def _value(text: str, wanted: Any, where: str) -> Any:
+    options = typing.get_args(wanted) or (wanted,)
+    if bool in options and text in ("true", "false"):
+        return text == "true"
+    for kind in (int, float):
+        if kind in options:
+            try:
+                return kind(text)
+            except ValueError:
+                continue
+    if str in options:
+        return text
+    raise UsageError(f"{where} = {text!r}: give a value of type {wanted}")
+
+
+def parse_attack(text: str) -> Attack:
+    """Read an attack as people write it: NAME or NAME:key=value,key=value.
+
+    Args:
+        text: Such as `pgd:steps=40,restarts=2`; `restarts` works with every attack.
+
+    Returns:
+        The attack.
+
+    Raises:
+        UnknownNameError: If there is no such attack; offers the nearest names.
+        UsageError: If a parameter is unknown or has no sensible value.
+
+    Example:
+        >>> parse_attack("pgd:steps=20").steps
+        20
+    """
+    name, _, tail = text.partition(":")
+    kind = ATTACKS[name.strip()]
+    types = typing.get_type_hints(kind)
+    fields = {field.name: types[field.name] for field in dataclasses.fields(kind)}
+    settings: dict[str, Any] = {}
+    for pair in filter(None, tail.split(",")):
+        key, found, value = (part.strip() for part in pair.partition("="))
+        if not found:
+            raise UsageError(f"{pair!r} in attack {text!r} is not key=value: write steps=40")
+        if key != "restarts" and key not in fields:
+            raise UnknownNameError(f"parameter of {kind.name}", key, [*fields, "restarts"])
+        settings[key] = _value(value, fields.get(key, int), f"{kind.name}: {key}")
+    restarts = settings.pop("restarts", 1)
+    attack = kind(**settings)
+    return attack if restarts == 1 else Restarts(attack, restarts)

@@ -1,0 +1,74 @@
+"""Trying again with other draws, on the samples that still stand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from tempering.attacks.base import Attack, Problem
+from tempering.core.errors import UsageError
+from tempering.core.goals import reached
+from tempering.core.probe import Probe
+
+
+@dataclass(frozen=True)
+class Restarts(Attack):
+    """An attack, repeated on its survivors with fresh random streams.
+
+    Attributes:
+        attack: What to repeat.
+        times: How often to run it at most.
+    """
+
+    name: ClassVar[str] = "restarts"
+    norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
+    source: ClassVar[str] = "Madry et al., 2018"
+
+    attack: Attack
+    times: int
+
+    def __post_init__(self) -> None:
+        if self.times < 1:
+            raise UsageError(f"restarts = {self.times}: give at least 1")
+
+    def propose(self, probe: Probe, problem: Problem) -> Tensor:
+        """Run, keep what fooled, and run again on the rest."""
+        self.attack.require(problem.threat)
+        out = problem.x.clone()
+        standing = torch.arange(len(out), device=out.device)
+        for time in range(self.times):
+            part = Problem(
+                x=problem.x[standing],
+                y=problem.y[standing],
+                threat=problem.threat,
+                draws=problem.draws[standing].to("restart", time),
+                goal=problem.goal,
+                batch_size=problem.batch_size,
+            )
+            x_adv = self.attack.propose(probe, part)
+            out[standing] = x_adv
+            if time + 1 == self.times:
+                break
+            standing = standing[~_fooled(probe, part, x_adv)]
+            if not len(standing):
+                break
+        return out
+
+    def config(self) -> dict[str, Any]:
+        """The inner attack's hyperparameters, and how often."""
+        return {**self.attack.config(), "restarts": self.times}
+
+    def label(self) -> str:
+        """Such as `pgd-40x2`."""
+        return f"{self.attack.label()}x{self.times}"
+
+
+def _fooled(probe: Probe, problem: Problem, x_adv: Tensor) -> Tensor:
+    verdicts = []
+    for rows in problem.batches():
+        logits = probe.logits(x_adv[rows], problem.draws.index[rows])
+        verdicts.append(reached(logits, problem.goal.protected(problem.y[rows], logits.shape[1])))
+    return torch.cat(verdicts)

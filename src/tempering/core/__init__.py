@@ -1,0 +1,1 @@
+"""Threat models, goals, random streams, records: what every room stands on."""

@@ -1,0 +1,72 @@
+"""Everything that Tempering raises on purpose.
+
+```
+TemperingError                 exit code 1: the job failed
+├── UsageError                 exit code 2: the call was wrong
+│   ├── ThreatError            eps or norm that makes no sense
+│   ├── RecipeError            unknown or impossible setting
+│   └── UnknownNameError       no attack, model or source of that name
+├── DataError                  images, labels or files that cannot be trusted
+├── ModelError                 a model that is not a classifier of this data
+├── AttackError                an attack broke its own contract
+└── RunError                   a run folder that cannot be written, read or resumed
+    └── InterruptedRunError    stopped by Ctrl-C, after saving
+```
+
+A message is one line: the value that was wrong, and what would be right.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class TemperingError(Exception):
+    """The root of the tree; `exit_code` is what the command line returns."""
+
+    exit_code = 1
+
+
+class UsageError(TemperingError):
+    """The call was wrong: nothing was started."""
+
+    exit_code = 2
+
+
+class ThreatError(UsageError):
+    """A threat model whose norm or budget makes no sense."""
+
+
+class RecipeError(UsageError):
+    """A recipe with an unknown key or an impossible value."""
+
+
+class UnknownNameError(UsageError):
+    """A name that no registry holds; the message offers the nearest ones."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        names = sorted(known)
+        near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names)}"
+        super().__init__(f"unknown {kind} {name!r}: {hint}")
+
+
+class DataError(TemperingError):
+    """Images, labels or files that cannot be trusted."""
+
+
+class ModelError(TemperingError):
+    """A model that is not a classifier of this data."""
+
+
+class AttackError(TemperingError):
+    """An attack that broke its contract, for example by leaving the ball."""
+
+
+class RunError(TemperingError):
+    """A run folder that cannot be written, read or resumed."""
+
+
+class InterruptedRunError(RunError):
+    """A job that was stopped by Ctrl-C or a signal, after saving."""

@@ -1,0 +1,88 @@
+"""What an attacker wants of an output, as values.
+
+A goal names, for each sample, the *protected* outputs: those which the defender
+wants to win. The attacker succeeds when the largest logit is not protected.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+class Goal(Protocol):
+    """What counts as success for an attacker."""
+
+    def protected(self, y: Tensor, outputs: int) -> Tensor:
+        """Outputs that the defender wants to win, shape (n, outputs), bool."""
+        ...
+
+
+@dataclass(frozen=True)
+class Mislead:
+    """Any output but the true class: the strict goal, comparable with other work."""
+
+    def protected(self, y: Tensor, outputs: int) -> Tensor:
+        """The true class alone."""
+        return torch.nn.functional.one_hot(y, outputs).bool()
+
+
+@dataclass(frozen=True)
+class Evade:
+    """A wrong class without being flagged: the adaptive attacker of a detecting model.
+
+    Attributes:
+        flag: Number of the output that means 'adversarial'.
+    """
+
+    flag: int
+
+    def protected(self, y: Tensor, outputs: int) -> Tensor:
+        """The true class and the flag."""
+        keep = torch.nn.functional.one_hot(y, outputs).bool()
+        keep[:, self.flag] = True
+        return keep
+
+
+@dataclass(frozen=True)
+class Reach:
+    """One given output: targeted attacks, and forcing clean inputs into the flag.
+
+    Attributes:
+        target: Number of the output that must win.
+    """
+
+    target: int
+
+    def protected(self, y: Tensor, outputs: int) -> Tensor:
+        """Every output but the target."""
+        keep = torch.ones(len(y), outputs, dtype=torch.bool, device=y.device)
+        keep[:, self.target] = False
+        return keep
+
+
+def reached(logits: Tensor, protected: Tensor) -> Tensor:
+    """Whether the predicted output is not protected, shape (n,), bool."""
+    return ~protected.gather(1, logits.argmax(1, keepdim=True)).squeeze(1)
+
+
+def log_odds(logits: Tensor, protected: Tensor) -> Tensor:
+    """Log odds of the unprotected outputs, shape (n,): what gradient attacks climb.
+
+    With one protected class this is log((1 - p) / p), which grows with cross-entropy
+    -log p; its gradient has the same direction, and does not vanish where the
+    softmax saturates.
+    """
+    low = torch.finfo(logits.dtype).min
+    wrong = logits.masked_fill(protected, low).logsumexp(1)
+    return wrong - logits.masked_fill(~protected, low).logsumexp(1)
+
+
+def margin(logits: Tensor, protected: Tensor) -> Tensor:
+    """Best unprotected logit less the best protected one, shape (n,) (Carlini and Wagner, 2017)."""
+    low = torch.finfo(logits.dtype).min
+    wrong = logits.masked_fill(protected, low).amax(1)
+    return wrong - logits.masked_fill(~protected, low).amax(1)

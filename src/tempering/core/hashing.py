@@ -1,0 +1,26 @@
+"""Content hashes of arrays and weights."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+
+def tensor_hash(tensors: Mapping[str, Tensor]) -> str:
+    """A hash of named tensors: names, dtypes, shapes and bytes.
+
+    Args:
+        tensors: Any tensors; order does not matter.
+
+    Returns:
+        16 hexadecimal digits.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]

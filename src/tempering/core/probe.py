@@ -1,0 +1,113 @@
+"""What an attack or a judge sees of a model: logits and input gradients, counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from tempering.core.errors import ModelError
+from tempering.core.passes import note
+
+Loss = Callable[[Tensor], Tensor]
+"""Logits, shape (n, outputs), to one loss a sample, shape (n,)."""
+
+
+class Probe:
+    """A frozen model in evaluation mode.
+
+    Attributes:
+        model: The network; its parameters take no gradient.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        first = next((p for p in model.parameters() if p.is_floating_point()), None)
+        self.dtype = torch.float32 if first is None else first.dtype
+
+    def _forward(self, x: Tensor, index: Tensor | None) -> Tensor:
+        note(forward=len(x))
+        logits = self.model(x)
+        if not isinstance(logits, Tensor):
+            raise ModelError(
+                f"the model returned {type(logits).__name__}, not a tensor: "
+                "return logits of shape (n, classes)"
+            )
+        if logits.ndim != 2 or len(logits) != len(x):
+            raise ModelError(
+                f"the model returned shape {tuple(logits.shape)} for {len(x)} images: "
+                f"return logits of shape ({len(x)}, classes)"
+            )
+        finite = logits.detach().isfinite().all(1)
+        if not bool(finite.all()):
+            row = int((~finite).nonzero()[0, 0])
+            sample = row if index is None else int(index[row])
+            raise ModelError(
+                f"the model's logits for sample {sample} are not finite: "
+                "a classifier must answer every image in [0, 1] with finite numbers"
+            )
+        return logits
+
+    def logits(self, x: Tensor, index: Tensor | None = None) -> Tensor:
+        """Logits of images, shape (n, outputs), in at least float32; counts a forward pass each.
+
+        Args:
+            x: Images in [0, 1], shape (n, c, h, w).
+            index: Sample numbers for error messages, shape (n,).
+
+        Raises:
+            ModelError: If the model returns no finite (n, outputs) tensor.
+        """
+        with torch.no_grad():
+            out = self._forward(x.to(self.dtype), index)
+        return out if out.dtype == torch.float64 else out.float()
+
+    def gradient(self, x: Tensor, loss: Loss, index: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Logits and the gradient of each sample's loss with respect to its image.
+
+        Args:
+            x: Images in [0, 1], shape (n, c, h, w).
+            loss: From logits to one loss a sample.
+            index: Sample numbers for error messages, shape (n,).
+
+        Returns:
+            Logits, shape (n, outputs), and gradients, shape and dtype of x.
+
+        Raises:
+            ModelError: If the model returns no finite (n, outputs) tensor.
+        """
+        with torch.enable_grad():
+            leaf = x.detach().to(self.dtype).requires_grad_(True)
+            raw = self._forward(leaf, index)
+            logits = raw if raw.dtype == torch.float64 else raw.float()
+            (gradient,) = torch.autograd.grad(loss(logits).sum(), leaf)
+        note(backward=len(x))
+        return logits.detach(), gradient.to(x.dtype)
+
+
+@contextmanager
+def probing(model: nn.Module) -> Iterator[Probe]:
+    """Freeze a model for attacks and verdicts, and put it back as it was.
+
+    Within, the model is in evaluation mode and its parameters take no gradient;
+    afterwards the mode of every module, `requires_grad` and `.grad` are as before.
+
+    Example:
+        >>> with probing(torch.nn.Flatten()) as probe:
+        ...     probe.logits(torch.zeros(2, 1, 1, 3)).shape
+        torch.Size([2, 3])
+    """
+    modes = [(module, module.training) for module in model.modules() if module.training]
+    frozen = [p for p in model.parameters() if p.requires_grad]
+    model.eval()
+    for parameter in frozen:
+        parameter.requires_grad_(False)
+    try:
+        yield Probe(model)
+    finally:
+        for parameter in frozen:
+            parameter.requires_grad_(True)
+        for module, mode in modes:
+            module.training = mode

@@ -1,0 +1,298 @@
+"""Measurements as records: integer counts and everything that made them.
+
+One JSON object a line in `records.jsonl`. Percentages are derived where they are
+shown, never stored. No torch here: reports read records alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+
+from tempering.core.errors import RunError
+from tempering.core.intervals import wilson
+
+Access = Literal["white", "gray-surrogate", "gray-before", "stale"]
+"""What the attacker knew: the model; a surrogate with another seed; the model before
+hardening (attack made fresh for this evaluation); or samples made long ago on the old model."""
+
+Subject = Literal["undefended", "hardened", "single-pass", "given"]
+"""Which model was measured."""
+
+
+class Record(BaseModel):
+    """The base of all records: frozen, and nothing unknown goes in."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Count(Record):
+    """Hits of n trials.
+
+    Example:
+        >>> Count(hits=9, n=10).fraction
+        0.9
+    """
+
+    hits: int = Field(ge=0)
+    n: int = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _check(self) -> Count:
+        if self.hits > self.n:
+            raise ValueError(f"hits {self.hits} of n {self.n}: hits cannot exceed n")
+        return self
+
+    @property
+    def fraction(self) -> float:
+        """Hits over n; 0 of 0 is 0."""
+        return self.hits / self.n if self.n else 0.0
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % Wilson interval, fractions."""
+        return wilson(self.hits, self.n)
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        return f"{100 * self.fraction:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+class Cost(Record):
+    """Passes of single samples, and wall time."""
+
+    forward: int = Field(default=0, ge=0)
+    backward: int = Field(default=0, ge=0)
+    seconds: float = Field(default=0.0, ge=0)
+
+
+class Provenance(Record):
+    """What the run was made of and on."""
+
+    kind: Literal["provenance"] = "provenance"
+    created: str
+    command: str
+    tempering: str
+    python: str
+    packages: dict[str, str]
+    platform: str
+    processor: str
+    device: str
+    threads: int
+    processes: int
+    precision: str
+    seed: int
+    recipe: dict[str, Any]
+    data: str
+    data_hash: str
+    split: str
+    train_n: int
+    validation_n: int
+    test_n: int
+    classes: list[str]
+    model: str
+    parameters: int
+    adaptive_stages: list[str]
+
+
+class Epoch(Record):
+    """One point of the training curves; validation, never test."""
+
+    kind: Literal["epoch"] = "epoch"
+    model: Literal["undefended", "hardened", "surrogate", "single-pass"]
+    epoch: int
+    step: int
+    train_loss: float
+    train_accuracy: Count
+    validation_loss: float
+    validation_accuracy: Count
+    learning_rate: float
+    seconds: float
+
+
+class Round(Record):
+    """A round of iterative retraining, judged on validation data."""
+
+    kind: Literal["round"] = "round"
+    round: int
+    step: int
+    clean: Count
+    worst: Count
+    by_attack: dict[str, Count]
+    rho: float
+    outcome: Literal["best", "kept", "rolled back"]
+    reason: str
+    seconds: float
+
+
+class Stop(Record):
+    """Why training ended."""
+
+    kind: Literal["stop"] = "stop"
+    rule: str
+    reason: str
+    best_round: int
+    rounds: int
+    steps: int
+
+
+class Measurement(Record):
+    """One attack on one model, judged per sample in float32.
+
+    Attributes:
+        protocol: `standard` (the threat's eps), `paper` (eps that gives the paper's
+            accuracy on the undefended model), or `curve` (a sweep of eps).
+        attack: Its name; `clean` for no attack, `worst` for the worst case per
+            sample over the white-box attacks of this protocol and model.
+        backward: `adaptive` through stages that hide their gradient, or `true`.
+        strict: Samples that stay on the true class: the number that compares.
+        detected: Samples on the true class or flagged, under an attacker who evades
+            both; None where the model has no adversarial class.
+        flagged: Samples that ended in the adversarial class; None likewise. For the
+            attack `availability` it counts clean inputs that were forced into it.
+        stable: Samples whose prediction the attack did not change, right or wrong.
+        drop: Mean fall of the true class's probability, 0 to 1.
+    """
+
+    kind: Literal["measurement"] = "measurement"
+    subject: Subject
+    protocol: Literal["standard", "paper", "curve"]
+    access: Access
+    attack: str
+    config: dict[str, Any] = {}
+    backward: Literal["adaptive", "true"] = "adaptive"
+    threat: str
+    eps: float
+    split: Literal["validation", "test"] = "test"
+    n: int
+    strict: Count
+    detected: Count | None = None
+    flagged: Count | None = None
+    stable: Count
+    drop: float = 0.0
+    cost: Cost = Cost()
+    seed: int
+    weights: str
+    data_hash: str
+
+
+class MinimumNorm(Record):
+    """How small a perturbation had to be: a minimum-norm attack.
+
+    Attributes:
+        found: Samples for which an adversarial was found (misclassified clean: distance 0).
+        median: Median distance over all samples; None if fewer than half were found.
+        within: Bound -> samples that survive every perturbation found up to that bound.
+    """
+
+    kind: Literal["minimum-norm"] = "minimum-norm"
+    subject: Subject
+    attack: str
+    config: dict[str, Any]
+    norm: str
+    n: int
+    found: Count
+    median: float | None
+    within: dict[str, Count]
+    cost: Cost = Cost()
+    seed: int
+    weights: str
+    data_hash: str
+
+
+class Flag(Record):
+    """Something that makes a number untrustworthy, with what it means and what to do."""
+
+    kind: Literal["flag"] = "flag"
+    name: str
+    meaning: str
+    remedy: str
+    evidence: str
+    samples: list[int] = []
+
+
+class Finding(Record):
+    """The paper's figure beside ours, with a verdict."""
+
+    kind: Literal["finding"] = "finding"
+    table: str
+    row: str
+    column: str
+    paper: float
+    ours: float | None
+    interval: tuple[float, float] | None
+    eps: float | None
+    verdict: str
+
+
+AnyRecord = Annotated[
+    Provenance | Epoch | Round | Stop | Measurement | MinimumNorm | Flag | Finding,
+    Field(discriminator="kind"),
+]
+_ADAPTER: TypeAdapter[AnyRecord] = TypeAdapter(AnyRecord)
+
+
+class Bounds(Record):
+    """Robust accuracy from both sides: certified below, best attack above."""
+
+    lower: float
+    upper: float
+    interval: tuple[float, float]
+
+
+class AttackSummary(Record):
+    """Strict accuracy under one attack, as fractions; None where it was not measured."""
+
+    before: float | None = None
+    after: float | None = None
+    stale: float | None = None
+    graybox: float | None = None
+
+
+class Summary(Record):
+    """What a run found: the content of `summary.json`."""
+
+    data: str
+    threat: str
+    n: int
+    clean_accuracy: float
+    clean_interval: tuple[float, float]
+    robust_accuracy: Bounds
+    robust_with_detection: float | None = None
+    forced_flags: float | None = None
+    rho: float | None = None
+    stability: dict[str, float] = {}
+    stop_reason: str | None = None
+    attacks: dict[str, AttackSummary]
+    flags: list[Flag] = []
+    model: str
+    seed: int
+    seconds: float
+
+
+def dump_records(records: Iterable[Record]) -> str:
+    """Records as JSON lines."""
+    return "".join(record.model_dump_json() + "\n" for record in records)
+
+
+def load_records(path: Path) -> Sequence[AnyRecord]:
+    """Read `records.jsonl`.
+
+    Raises:
+        RunError: If the file is missing or a line is no record; names the line.
+    """
+    records: list[AnyRecord] = []
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise RunError(f"cannot read {path}: {error.strerror}: give a run folder") from error
+    for number, line in enumerate(lines, 1):
+        try:
+            records.append(_ADAPTER.validate_python(json.loads(line)))
+        except (ValidationError, ValueError) as error:
+            raise RunError(f"{path} line {number} is no record: {error}") from error
+    return records

@@ -1,0 +1,235 @@
+"""Threat models: what an attacker may change, as values.
+
+Images are float tensors in [0, 1] with shape (n, c, h, w). A threat is a norm ball
+around an image, cut by the box [0, 1].
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from tempering.core.errors import ThreatError
+from tempering.core.random import Draws
+
+TOLERANCE = 1e-5
+"""Rounding that `contains` forgives, as a share of max(1, eps)."""
+
+
+def _rows(values: Tensor, like: Tensor) -> Tensor:
+    return values.reshape(-1, *[1] * (like.ndim - 1))
+
+
+def _length(values: Tensor) -> Tensor:
+    return values.flatten(1).square().sum(1).sqrt()
+
+
+@dataclass(frozen=True)
+class Threat(ABC):
+    """A norm ball of radius `eps` around an image, within [0, 1].
+
+    Attributes:
+        eps: Radius, in units of the norm on images in [0, 1]; 0 allows no change.
+
+    Raises:
+        ThreatError: If eps is not finite, negative, or larger than the box allows.
+    """
+
+    eps: float
+    name: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        try:
+            eps = float(self.eps)
+        except (TypeError, ValueError):
+            raise ThreatError(f"eps {self.eps!r} is not a number: give one, such as 0.3") from None
+        if not math.isfinite(eps) or eps < 0:
+            raise ThreatError(f"eps {eps} is not a radius: give a finite number of at least 0")
+        object.__setattr__(self, "eps", eps)
+
+    def __str__(self) -> str:
+        return f"{self.name}:{self.eps:g}"
+
+    def with_eps(self, eps: float) -> Self:
+        """The same norm with another radius."""
+        return replace(self, eps=eps)
+
+    def contains(self, x_adv: Tensor, x: Tensor) -> Tensor:
+        """Whether each x_adv lies in the ball and the box, shape (n,), bool."""
+        slack = TOLERANCE * max(1.0, self.eps)
+        flat = x_adv.flatten(1)
+        finite = flat.isfinite().all(1)
+        boxed = (flat >= -slack).all(1) & (flat <= 1 + slack).all(1)
+        return finite & boxed & (self.distance(x_adv, x) <= self.eps + slack)
+
+    def project(self, x_adv: Tensor, x: Tensor) -> Tensor:
+        """Bring x_adv into the ball around x and into the box, shape of x."""
+        return (x + self.shrink(x_adv - x)).clamp(0.0, 1.0)
+
+    @abstractmethod
+    def shrink(self, delta: Tensor) -> Tensor:
+        """The nearest point to delta (Euclidean) in the ball around 0."""
+
+    @abstractmethod
+    def distance(self, x_adv: Tensor, x: Tensor) -> Tensor:
+        """The norm of x_adv - x, shape (n,)."""
+
+    @abstractmethod
+    def ascent(self, gradient: Tensor) -> Tensor:
+        """The direction of unit norm that climbs fastest along a gradient."""
+
+    @abstractmethod
+    def sample(self, x: Tensor, draws: Draws) -> Tensor:
+        """A random point of the ball around each x, brought into the box."""
+
+
+class Linf(Threat):
+    """Every pixel may change by at most eps.
+
+    Example:
+        >>> str(Linf(0.3))
+        'linf:0.3'
+    """
+
+    name = "linf"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.eps > 1:
+            raise ThreatError(
+                f"linf eps {self.eps:g} is larger than the whole range of a pixel, [0, 1]: "
+                f"did you mean {self.eps:g}/255?"
+            )
+
+    def shrink(self, delta: Tensor) -> Tensor:
+        """Clip every entry."""
+        return delta.clamp(-self.eps, self.eps)
+
+    def distance(self, x_adv: Tensor, x: Tensor) -> Tensor:
+        """The largest change of a pixel."""
+        return (x_adv - x).flatten(1).abs().amax(1)
+
+    def ascent(self, gradient: Tensor) -> Tensor:
+        """The sign of the gradient."""
+        return gradient.sign()
+
+    def sample(self, x: Tensor, draws: Draws) -> Tensor:
+        """Uniform in the cube."""
+        noise = draws.on(x.device).uniform(x.shape[1:], -self.eps, self.eps)
+        return (x + noise.to(x.dtype)).clamp(0.0, 1.0)
+
+
+class L2(Threat):
+    """The Euclidean length of the change is at most eps.
+
+    Example:
+        >>> str(L2(2.0))
+        'l2:2'
+    """
+
+    name = "l2"
+
+    def shrink(self, delta: Tensor) -> Tensor:
+        """Scale down what is too long."""
+        length = _length(delta).clamp_min(torch.finfo(delta.dtype).tiny)
+        return delta * _rows((self.eps / length).clamp_max(1.0), delta)
+
+    def distance(self, x_adv: Tensor, x: Tensor) -> Tensor:
+        """The Euclidean length of the change."""
+        return _length(x_adv - x)
+
+    def ascent(self, gradient: Tensor) -> Tensor:
+        """The gradient scaled to length 1; a zero gradient stays zero."""
+        largest = gradient.flatten(1).abs().amax(1)
+        scaled = gradient / _rows(largest.where(largest > 0, torch.ones_like(largest)), gradient)
+        length = _length(scaled)
+        return scaled / _rows(length.where(length > 0, torch.ones_like(length)), gradient)
+
+    def sample(self, x: Tensor, draws: Draws) -> Tensor:
+        """Uniform in the ball (Muller, 1959)."""
+        draws = draws.on(x.device)
+        direction = draws.to("direction").normal(x.shape[1:]).flatten(1)
+        direction = direction / _length(direction)[:, None]
+        radius = draws.to("radius").uniform((1,)) ** (1.0 / direction.shape[1])
+        return (x + (self.eps * radius * direction).reshape(x.shape).to(x.dtype)).clamp(0.0, 1.0)
+
+
+class L1(Threat):
+    """The sum of all changes is at most eps.
+
+    Example:
+        >>> str(L1(10))
+        'l1:10'
+    """
+
+    name = "l1"
+
+    def shrink(self, delta: Tensor) -> Tensor:
+        """Soft-threshold onto the ball (Duchi et al., 2008)."""
+        size = delta.flatten(1).abs()
+        ordered = size.sort(dim=1, descending=True).values
+        excess = ordered.cumsum(1) - self.eps
+        rank = torch.arange(1, size.shape[1] + 1, device=delta.device, dtype=delta.dtype)
+        kept = (ordered * rank > excess).sum(1, keepdim=True).clamp_min(1)
+        level = (excess.gather(1, kept - 1) / kept).clamp_min(0.0)
+        return (delta.flatten(1).sign() * (size - level).clamp_min(0.0)).reshape(delta.shape)
+
+    def distance(self, x_adv: Tensor, x: Tensor) -> Tensor:
+        """The sum of absolute changes."""
+        return (x_adv - x).flatten(1).abs().sum(1)
+
+    def ascent(self, gradient: Tensor) -> Tensor:
+        """All of the step on the steepest pixel."""
+        flat = gradient.flatten(1)
+        where = flat.abs().argmax(1, keepdim=True)
+        step = torch.zeros_like(flat).scatter(1, where, flat.gather(1, where).sign())
+        return step.reshape(gradient.shape)
+
+    def sample(self, x: Tensor, draws: Draws) -> Tensor:
+        """Uniform in the ball: exponential shares with one left over (Barthe et al., 2005)."""
+        draws = draws.on(x.device)
+        size = x[0].numel() if len(x) else 1
+        share = -torch.log1p(-draws.to("share").uniform((size + 1,)))
+        sign = draws.to("sign").uniform((size,), -1.0, 1.0).sign()
+        step = sign * share[:, :size] / share.sum(1, keepdim=True)
+        return (x + (self.eps * step).reshape(x.shape).to(x.dtype)).clamp(0.0, 1.0)
+
+
+NORMS: dict[str, type[Threat]] = {kind.name: kind for kind in (Linf, L2, L1)}
+
+
+def parse_threat(text: str) -> Threat:
+    """Read a threat as people write it.
+
+    Args:
+        text: Norm and radius, such as `linf:0.3`, `linf:8/255`, `l2:2.0` or `l1:10`.
+
+    Returns:
+        The threat model.
+
+    Raises:
+        ThreatError: If the norm is unknown or the radius is not one.
+
+    Example:
+        >>> parse_threat("linf:8/255").eps == 8 / 255
+        True
+    """
+    norm, found, radius = text.strip().lower().partition(":")
+    if not found or norm not in NORMS:
+        raise ThreatError(
+            f"threat {text!r} is not NORM:EPS with a norm of {', '.join(NORMS)}: "
+            "write it as linf:0.3, linf:8/255 or l2:2.0"
+        )
+    try:
+        eps = float(Fraction(radius)) if "/" in radius else float(radius)
+    except (ValueError, ZeroDivisionError):
+        raise ThreatError(
+            f"eps {radius!r} in threat {text!r} is not a number: give one, such as 0.3 or 8/255"
+        ) from None
+    return NORMS[norm](eps)

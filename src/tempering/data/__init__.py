@@ -1,0 +1,1 @@
+"""Immutable datasets in [0, 1]: sources, validation, splits, augmentation, hashes."""

@@ -1,0 +1,1 @@
+"""Judges what attacks propose; flags what cannot be trusted."""

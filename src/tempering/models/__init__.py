@@ -1,0 +1,28 @@
+"""Networks with normalisation inside; safetensors in and out."""
+
+from tempering.core.lazy import lazy_exports
+
+_ROOM = "tempering.models"
+__getattr__, __dir__, __all__ = lazy_exports(
+    __name__,
+    {
+        "Architecture": f"{_ROOM}.registry",
+        "Blueprint": f"{_ROOM}.blueprint",
+        "Classifier": f"{_ROOM}.classifier",
+        "LoadedModel": f"{_ROOM}.store",
+        "MODELS": f"{_ROOM}.registry",
+        "Manifest": f"{_ROOM}.manifest",
+        "Normalize": f"{_ROOM}.normalize",
+        "Squeeze": f"{_ROOM}.squeeze",
+        "build": f"{_ROOM}.registry",
+        "check_classifier": f"{_ROOM}.checks",
+        "flag_of": f"{_ROOM}.classifier",
+        "load": f"{_ROOM}.store",
+        "load_foreign": f"{_ROOM}.foreign",
+        "paper_cnn": f"{_ROOM}.paper",
+        "read_manifest": f"{_ROOM}.manifest",
+        "save": f"{_ROOM}.store",
+        "strided_cnn": f"{_ROOM}.strided",
+        "weights_hash": f"{_ROOM}.weights",
+    },
+)

@@ -1,0 +1,137 @@
+"""A user's own network: a Python file that builds it, and weights that fit."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+
+from torch import nn
+
+from tempering.core.errors import ModelError
+from tempering.models.seeded import seeded
+from tempering.models.weights import fit_weights, read_weights
+
+
+def load_foreign(spec: str, weights: Path | str | None = None, seed: int = 0) -> nn.Module:
+    """Build a user's network, and load weights into it if there are some.
+
+    This runs the named file, and nothing from the weights.
+
+    Args:
+        spec: `file.py:factory`; the factory takes no arguments and returns a network
+            from images in [0, 1], shape (n, c, h, w), to logits.
+        weights: A `.safetensors`, or a `.pt` or `.pth` with a state dict.
+        seed: Of the first weights, if the factory draws them.
+
+    Returns:
+        The network, in evaluation mode.
+
+    Raises:
+        ModelError: If the file or the factory is missing or fails, if it returns no
+            network, or if the weights are missing, unsafe or do not fit.
+
+    Example:
+        `load_foreign("my.py:build", "my.pth")`
+    """
+    model = make_foreign(spec, seed)
+    if weights is not None:
+        fit_weights(model, read_weights(Path(weights)), Path(weights))
+    return model.eval()
+
+
+def make_foreign(spec: str, seed: int = 0) -> nn.Module:
+    """Run the factory that `file.py:factory` names; weights as it made them."""
+    file, found, name = spec.rpartition(":")
+    if not found or not file.endswith(".py") or not name.isidentifier():
+        raise ModelError(f"model {spec!r}: give file.py:factory, such as my.py:build")
+    path = Path(file)
+    if not path.is_file():
+        raise ModelError(f"no file {path} for model {spec}: give file.py:factory")
+    with _importable(path.resolve().parent), seeded(seed):
+        factory = _factory(_run(path), name, spec)
+        try:
+            model = factory()
+        except Exception as error:
+            raise ModelError(f"{spec} failed: {type(error).__name__}: {_line(error)}") from error
+    if not isinstance(model, nn.Module):
+        raise ModelError(
+            f"{spec} returned {type(model).__name__}, no network: return a torch.nn.Module"
+        )
+    return model
+
+
+@contextmanager
+def _importable(folder: Path) -> Iterator[None]:
+    """Let the file import its neighbours, as if it were run."""
+    before = list(sys.path)
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path[:] = before
+
+
+def _run(path: Path) -> ModuleType:
+    digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]
+    name = f"tempering_foreign_{digest}"
+    found = importlib.util.spec_from_file_location(name, path)
+    if found is None or found.loader is None:
+        raise ModelError(f"cannot import {path}: give a Python file")
+    module = importlib.util.module_from_spec(found)
+    sys.modules[name] = module
+    try:
+        found.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise ModelError(
+            f"cannot import {path}: {type(error).__name__}: {_line(error)}: "
+            "give a file that runs by itself"
+        ) from error
+    return module
+
+
+def _factory(module: ModuleType, name: str, spec: str) -> Callable[[], object]:
+    factory = getattr(module, name, None)
+    if factory is None:
+        own = [
+            key
+            for key, value in vars(module).items()
+            if getattr(value, "__module__", None) == module.__name__ and callable(value)
+        ]
+        raise ModelError(
+            f"no {name} in {spec.rpartition(':')[0]}: it defines {', '.join(own) or 'no function'}"
+        )
+    if not callable(factory) or isinstance(factory, nn.Module):
+        raise ModelError(
+            f"{spec} is a {type(factory).__name__}: give a function that returns a network"
+        )
+    needed = _needed(factory)
+    if needed:
+        raise ModelError(
+            f"{spec} needs arguments ({', '.join(needed)}): "
+            "give a function that can be called without any"
+        )
+    return factory
+
+
+def _needed(factory: Callable[..., object]) -> list[str]:
+    try:
+        parameters = inspect.signature(factory).parameters.values()
+    except ValueError:
+        return []
+    return [
+        parameter.name
+        for parameter in parameters
+        if parameter.default is parameter.empty
+        and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    ]
+
+
+def _line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or ["no message"])[0]

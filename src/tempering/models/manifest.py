@@ -1,0 +1,101 @@
+"""What stands beside a model's weights: how it was made, and how it is read."""
+
+from __future__ import annotations
+
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tempering.core.errors import ModelError
+
+WEIGHTS_FILE = "model.safetensors"
+MANIFEST_FILE = "manifest.json"
+
+
+def _versions() -> dict[str, str]:
+    packages = {name: version(name) for name in ("tempering", "torch", "safetensors")}
+    return {"python": platform.python_version(), **packages}
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+class Manifest(BaseModel):
+    """The content of `manifest.json`.
+
+    Attributes:
+        architecture: `model.architecture` of a network of ours, or `file.py:factory`.
+        classes: Names of the classes, in the order of the outputs.
+        shape: Channels, height and width of the images.
+        threat: What the model was hardened against, such as `linf:0.3`.
+        data: Address of the data.
+        data_hash: Content hash of the data.
+        split: Name of the split.
+        seed: Of the whole run.
+        weights: Hash of the weights; `save` fills it in.
+        versions: Package -> version that made it.
+        created: Date and time, UTC, ISO 8601.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    architecture: dict[str, Any] | str
+    classes: list[str]
+    shape: tuple[int, int, int]
+    threat: str
+    data: str
+    data_hash: str
+    split: str
+    seed: int
+    weights: str = ""
+    versions: dict[str, str] = Field(default_factory=_versions)
+    created: str = Field(default_factory=_now)
+
+
+def weights_path(path: Path) -> Path:
+    """The weights that a path means: of a run folder, or the file itself.
+
+    Raises:
+        ModelError: If there are none.
+    """
+    weights = path / WEIGHTS_FILE if path.is_dir() else path
+    if weights.suffix != ".safetensors" or not weights.is_file():
+        raise ModelError(
+            f"no model at {path}: give a run folder, a .safetensors file with its "
+            f"{MANIFEST_FILE} beside it, or file.py:factory"
+        )
+    return weights
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read the manifest of a saved model; runs no code that it names.
+
+    Args:
+        path: A run folder, or a `.safetensors` file with its manifest beside it.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        ModelError: If there is no model, no manifest, or one that is not understood.
+    """
+    file = weights_path(path).parent / MANIFEST_FILE
+    try:
+        return Manifest.model_validate_json(file.read_bytes())
+    except OSError as error:
+        raise ModelError(
+            f"cannot read {file}: {error.strerror}: weights need their manifest beside them, "
+            "or give file.py:factory and the weights"
+        ) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise ModelError(
+            f"{file} is no manifest of Tempering: {where}: {first['msg']}: "
+            "give one that `temper harden` wrote"
+        ) from error

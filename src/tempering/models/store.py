@@ -1,0 +1,115 @@
+"""Models in and out of folders: weights as safetensors, a manifest beside them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import safetensors.torch
+from pydantic import ValidationError
+from torch import nn
+
+from tempering.core.errors import ModelError, UsageError
+from tempering.core.files import write_text, write_with
+from tempering.core.hashing import tensor_hash
+from tempering.models.blueprint import Blueprint
+from tempering.models.foreign import make_foreign
+from tempering.models.manifest import (
+    MANIFEST_FILE,
+    WEIGHTS_FILE,
+    Manifest,
+    read_manifest,
+    weights_path,
+)
+from tempering.models.registry import build
+from tempering.models.weights import fit_weights, read_weights, weights_of
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model and how it was made.
+
+    Attributes:
+        model: The network, on the CPU, in evaluation mode.
+        manifest: Its manifest.
+    """
+
+    model: nn.Module
+    manifest: Manifest
+
+
+def save(model: nn.Module, path: Path, manifest: Manifest) -> Manifest:
+    """Write `model.safetensors` and `manifest.json` into a folder, each whole or not at all.
+
+    Args:
+        model: Any network whose state dict holds tensors only.
+        path: The folder; it is made.
+        manifest: How the model was made; the hash of the weights is filled in.
+
+    Returns:
+        The manifest as written.
+
+    Raises:
+        ModelError: If the state dict holds something that is no tensor.
+        RunError: If the folder cannot be written.
+    """
+    tensors = weights_of(model)
+    manifest = manifest.model_copy(update={"weights": tensor_hash(tensors)})
+    content = safetensors.torch.save(tensors)
+    write_with(path / WEIGHTS_FILE, lambda temporary: temporary.write_bytes(content))
+    write_text(path / MANIFEST_FILE, manifest.model_dump_json(indent=2) + "\n")
+    return manifest
+
+
+def load(path: Path | str, factory: str | None = None) -> LoadedModel:
+    """Load a saved model, and check that its weights are the ones that were saved.
+
+    A manifest can come from anyone, so no code that it names is run: a model that was
+    built by a user's own file is loaded only if the caller names that factory too.
+
+    Args:
+        path: A run folder, or a `.safetensors` file with its manifest beside it.
+        factory: `file.py:factory` to build the network with, for models not of ours.
+
+    Returns:
+        The model, on the CPU, in evaluation mode, and its manifest.
+
+    Raises:
+        ModelError: If files are missing, truncated or altered, the architecture is
+            unknown, or the weights do not fit it.
+    """
+    path = Path(path)
+    weights = weights_path(path)
+    manifest = read_manifest(path)
+    tensors = read_weights(weights)
+    if tensor_hash(tensors) != manifest.weights:
+        raise ModelError(
+            f"{weights} was altered: its hash is {tensor_hash(tensors)}, the manifest says "
+            f"{manifest.weights}: copy both files again from where they were made"
+        )
+    model = _network(manifest, weights, factory)
+    fit_weights(model, tensors, weights)
+    return LoadedModel(model.eval(), manifest)
+
+
+def _network(manifest: Manifest, weights: Path, factory: str | None) -> nn.Module:
+    if factory is not None:
+        return make_foreign(factory)
+    if isinstance(manifest.architecture, str):
+        raise ModelError(
+            f"{weights} was built by code of your own, {manifest.architecture}: "
+            f"to run that code, give {manifest.architecture} with --weights {weights}"
+        )
+    file = weights.parent / MANIFEST_FILE
+    try:
+        blueprint = Blueprint.model_validate(manifest.architecture)
+        return build(blueprint.name, blueprint.shape, blueprint.classes, **blueprint.options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ModelError(
+            f"{file}: architecture.{where}: {first['msg']}: "
+            "give name, shape, classes and options of a network of ours"
+        ) from error
+    except (UsageError, TypeError, ValueError) as error:
+        raise ModelError(f"{file}: {error}") from error

@@ -1,0 +1,156 @@
+"""Tensors of networks in files: safetensors, or state dicts that hold no code."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from tempering.core.errors import ModelError
+from tempering.core.hashing import tensor_hash
+
+NESTS = ("state_dict", "model_state_dict")
+"""Keys under which training scripts put the state dict of a checkpoint."""
+
+PARALLEL = "module."
+"""What `nn.DataParallel` puts before every name."""
+
+
+def weights_of(model: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers by name, on the CPU, each with memory of its own.
+
+    Raises:
+        ModelError: If the state dict holds something that is no tensor.
+    """
+    state = model.state_dict()
+    for name, value in state.items():
+        if not isinstance(value, Tensor):
+            raise ModelError(
+                f"{name} in the model's state dict is a {type(value).__name__}: "
+                "keep parameters and buffers only"
+            )
+    return {name: value.detach().cpu().clone().contiguous() for name, value in state.items()}
+
+
+def weights_hash(model: nn.Module) -> str:
+    """A hash of all parameters and buffers, 16 hexadecimal digits.
+
+    Example:
+        >>> weights_hash(nn.Flatten()) == weights_hash(nn.ReLU())
+        True
+    """
+    return tensor_hash(weights_of(model))
+
+
+def read_weights(path: Path) -> Mapping[str, Tensor]:
+    """Read the tensors of a file; no code in it is run.
+
+    Args:
+        path: A `.safetensors`, or a `.pt` or `.pth` that holds a state dict, plain or
+            under the key `state_dict` or `model_state_dict`.
+
+    Returns:
+        Tensors by name, on the CPU.
+
+    Raises:
+        ModelError: If the file is missing, truncated, of another kind, holds code, or
+            holds no state dict.
+    """
+    if not path.is_file():
+        raise ModelError(f"no weights at {path}: give a .safetensors, .pt or .pth file")
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path)
+    if path.suffix in (".pt", ".pth"):
+        return _state_dict(_read_torch(path), path)
+    raise ModelError(f"weights {path} of unknown kind: give a .safetensors, .pt or .pth file")
+
+
+def _read_safetensors(path: Path) -> Mapping[str, Tensor]:
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ModelError(
+            f"{path} is truncated or no safetensors file: {_first_line(error)}: "
+            "copy the file again from where it was made"
+        ) from error
+
+
+def _read_torch(path: Path) -> object:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ModelError(
+            f"{path} was refused: it is no plain state dict and could run code when loaded: "
+            "save model.state_dict() instead, best as safetensors"
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise ModelError(
+            f"{path} is truncated or no torch file: {_first_line(error)}: "
+            "save model.state_dict(), best as safetensors"
+        ) from error
+
+
+def _state_dict(content: object, path: Path) -> Mapping[str, Tensor]:
+    if isinstance(content, Mapping):
+        content = next((content[key] for key in NESTS if key in content), content)
+    if not isinstance(content, Mapping) or not content:
+        raise ModelError(
+            f"{path} holds {type(content).__name__}, not a state dict: save model.state_dict()"
+        )
+    for name, value in content.items():
+        if not isinstance(name, str) or not isinstance(value, Tensor):
+            raise ModelError(
+                f"{path} holds no state dict: {name!r} is a {type(value).__name__}, "
+                f"not a tensor: save model.state_dict(), or nest it under {' or '.join(NESTS)}"
+            )
+    return content
+
+
+def fit_weights(model: nn.Module, tensors: Mapping[str, Tensor], source: Path) -> None:
+    """Put tensors into a model, all or none.
+
+    Args:
+        model: Gets the tensors.
+        tensors: One for each parameter and buffer; names may begin with `module.`.
+        source: The file, for error messages.
+
+    Raises:
+        ModelError: If they do not fit; names the first tensor and both shapes.
+    """
+    wanted = model.state_dict()
+    if all(name.startswith(PARALLEL) for name in tensors) and not any(
+        name.startswith(PARALLEL) for name in wanted
+    ):
+        tensors = {name.removeprefix(PARALLEL): value for name, value in tensors.items()}
+    for name, value in wanted.items():
+        shape = tuple(value.shape)
+        if name not in tensors:
+            raise ModelError(
+                f"{source} does not fit the model: it has no {name}, shape {shape}: "
+                "give weights of this architecture"
+            )
+        if tuple(tensors[name].shape) != shape:
+            raise ModelError(
+                f"{source} does not fit the model: {name} has shape "
+                f"{tuple(tensors[name].shape)} in the file and {shape} in the model: "
+                "give weights of this architecture"
+            )
+    extra = next((name for name in tensors if name not in wanted), None)
+    if extra is not None:
+        raise ModelError(
+            f"{source} does not fit the model: the model has no {extra}, "
+            f"shape {tuple(tensors[extra].shape)}: give weights of this architecture"
+        )
+    model.load_state_dict(dict(tensors))
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

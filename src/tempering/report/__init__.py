@@ -1,0 +1,12 @@
+"""Renders records to HTML, tables and figures; computes nothing, imports no torch."""
+
+from tempering.core.lazy import lazy_exports
+
+__getattr__, __dir__, __all__ = lazy_exports(
+    __name__,
+    {
+        "markdown": "tempering.report.markdown",
+        "render": "tempering.report.run_page",
+        "reproduction": "tempering.report.paper_page",
+    },
+)

@@ -1,0 +1,101 @@
+"""Bar charts: one group an attack, one bar a model, with its interval."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from tempering.report.legend import Key, legend
+from tempering.report.svg import Chart, element, join
+from tempering.report.wording import percent
+
+WIDTH, LEFT, SCALE = 420.0, 4.0, 330.0
+THICK, GAP, HEADING, BETWEEN = 13.0, 3.0, 20.0, 12.0
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One value.
+
+    Attributes:
+        label: What the bar is; equal labels share an entry of the legend.
+        value: Fraction; None was not measured.
+        interval: Its bounds, fractions.
+        mark: Its colour: `before`, `after`, `third` or `fourth`.
+        faded: Drawn pale: somebody else's number.
+    """
+
+    label: str
+    value: float | None
+    interval: tuple[float, float] | None = None
+    mark: str = "after"
+    faded: bool = False
+
+
+@dataclass(frozen=True)
+class Group:
+    """Bars that belong together."""
+
+    label: str
+    bars: tuple[Bar, ...]
+
+
+def bar_chart(title: str, description: str, groups: Sequence[Group]) -> Chart:
+    """Horizontal bars from 0 to 100 %."""
+    keys = [Key(bar.label, bar.mark, bar.faded) for group in groups for bar in group.bars]
+    head, top = legend(list(dict.fromkeys(keys)), WIDTH)
+    y = top
+    drawn: list[Markup] = []
+    for group in groups:
+        drawn.append(element("text", group.label, x=LEFT, y=y + 13, class_="strong"))
+        y += HEADING
+        for bar in group.bars:
+            drawn.append(_bar(bar, y))
+            y += THICK + GAP
+        y += BETWEEN
+    grid = [
+        element(
+            "line", x1=_x(at), x2=_x(at), y1=top, y2=y, class_="grid" if at else "axis"
+        )
+        for at in (0.0, 0.25, 0.5, 0.75, 1.0)
+    ]
+    ticks = [
+        element(
+            "text",
+            f"{round(100 * at)}" + (" %" if at == 1 else ""),
+            x=_x(at),
+            y=y + 15,
+            class_="quiet",
+            text_anchor="start" if at == 0 else "middle",
+        )
+        for at in (0.0, 0.25, 0.5, 0.75, 1.0)
+    ]
+    return Chart(title, description, WIDTH, y + 22, join(head, *grid, *drawn, *ticks))
+
+
+def _x(value: float) -> float:
+    return LEFT + SCALE * value
+
+
+def _bar(bar: Bar, y: float) -> Markup:
+    middle = y + THICK / 2 + 4
+    if bar.value is None:
+        return element("text", "not measured", x=LEFT + 4, y=middle, class_="quiet")
+    length = max(SCALE * bar.value, 1.5)
+    classes = f"fill-{bar.mark}" + (f" faded stroke-{bar.mark}" if bar.faded else "")
+    parts = [element("rect", x=LEFT, y=y, width=length, height=THICK, rx=1.5, class_=classes)]
+    end = bar.value
+    if bar.interval is not None:
+        low, high = bar.interval
+        end = max(end, high)
+        parts.append(_whisker(_x(low), _x(high), y + THICK / 2))
+    look = "quiet" if bar.faded else "ink"
+    parts.append(element("text", percent(bar.value), x=_x(end) + 6, y=middle, class_=look))
+    return join(*parts)
+
+
+def _whisker(low: float, high: float, y: float) -> Markup:
+    path = f"M{low:.2f} {y - 3:g}V{y + 3:g}M{low:.2f} {y:g}H{high:.2f}M{high:.2f} {y - 3:g}V{y + 3:g}"
+    return element("path", d=path, class_="whisker")

@@ -1,0 +1,62 @@
+"""The legend above a chart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from tempering.report.svg import element, join
+
+LETTER, SWATCH, ROW = 6.7, 22.0, 18.0
+
+
+@dataclass(frozen=True)
+class Key:
+    """What a mark means.
+
+    Attributes:
+        label: In words.
+        mark: Its colour.
+        faded: Drawn pale.
+        dash: For lines, their dash pattern; None for bars.
+    """
+
+    label: str
+    mark: str
+    faded: bool = False
+    dash: str | None = None
+
+
+def legend(keys: Sequence[Key], width: float) -> tuple[Markup, float]:
+    """Draw keys in rows.
+
+    Returns:
+        The elements, and where the chart may begin.
+    """
+    parts: list[Markup] = []
+    x, y = 0.0, 0.0
+    for key in keys:
+        needs = SWATCH + LETTER * len(key.label) + 14
+        if x and x + needs > width:
+            x, y = 0.0, y + ROW
+        parts.append(_swatch(key, x, y))
+        parts.append(element("text", key.label, x=x + SWATCH, y=y + 12))
+        x += needs
+    return join(*parts), y + ROW + 8
+
+
+def _swatch(key: Key, x: float, y: float) -> Markup:
+    if key.dash is None:
+        classes = f"fill-{key.mark}" + (f" faded stroke-{key.mark}" if key.faded else "")
+        return element("rect", x=x + 2, y=y + 3, width=13, height=10, rx=1.5, class_=classes)
+    return element(
+        "line",
+        x1=x,
+        x2=x + 17,
+        y1=y + 8,
+        y2=y + 8,
+        class_=f"line stroke-{key.mark}",
+        stroke_dasharray=key.dash,
+    )

@@ -1,0 +1,219 @@
+"""Line charts, with bands where a value has an interval."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from tempering.report.legend import Key, legend
+from tempering.report.svg import Chart, element, join
+
+WIDTH, HEIGHT = 420.0, 210.0
+LEFT, RIGHT, BOTTOM = 46.0, 14.0, 42.0
+MANY = 40
+"""With more points than this a line has no dots."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """A value with its interval, if it has one.
+
+    Attributes:
+        x: Place along the chart.
+        y: Value.
+        interval: Its bounds.
+        ringed: Marked as the chosen one.
+    """
+
+    x: float
+    y: float
+    interval: tuple[float, float] | None = None
+    ringed: bool = False
+
+
+@dataclass(frozen=True)
+class Series:
+    """A line.
+
+    Attributes:
+        label: What it shows.
+        points: From left to right.
+        mark: Its colour: `before`, `after`, `third` or `fourth`.
+        dash: Its dash pattern; solid by default.
+    """
+
+    label: str
+    points: tuple[Point, ...]
+    mark: str
+    dash: str = "none"
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A range with ticks at round numbers.
+
+    Attributes:
+        low: Where it begins.
+        high: Where it ends.
+        ticks: Where it is labelled.
+        label: What it measures.
+        write: How a tick is written.
+    """
+
+    low: float
+    high: float
+    ticks: tuple[float, ...]
+    label: str
+    write: Callable[[float], str]
+
+
+def plain(value: float) -> str:
+    """A number with no more places than it needs."""
+    return f"{value:g}"
+
+
+def in_percent(value: float) -> str:
+    """A fraction in percent, for ticks."""
+    return f"{100 * value:g} %"
+
+
+def axis(
+    low: float, high: float, label: str, write: Callable[[float], str] = plain, least: float = 0.0
+) -> Axis:
+    """An axis over at least a range, ticks 1, 2 or 5 times a power of ten apart.
+
+    Args:
+        low: Smallest value to show.
+        high: Largest value to show.
+        label: What it measures.
+        write: How a tick is written.
+        least: Ticks stand no closer than this.
+    """
+    span = (high - low) or abs(high) or 1.0
+    power = 10 ** math.floor(math.log10(span / 4))
+    step = max(least, next(power * by for by in (1, 2, 5, 10) if power * by >= span / 5))
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    last = max(last, first + 1)
+    ticks = tuple(round(step * at, 10) for at in range(first, last + 1))
+    return Axis(ticks[0], ticks[-1], ticks, label, write)
+
+
+def line_chart(
+    title: str,
+    description: str,
+    series: Sequence[Series],
+    across: Axis,
+    up: Axis,
+    rule: tuple[float, str] | None = None,
+) -> Chart:
+    """Lines over two axes.
+
+    Args:
+        title: What it shows.
+        description: What it says.
+        series: The lines.
+        across: The horizontal axis.
+        up: The vertical axis.
+        rule: A place along the horizontal axis to mark, and its label.
+    """
+    keys = [Key(one.label, one.mark, dash=one.dash) for one in series]
+    head, top = legend(keys, WIDTH)
+    top += 12
+    frame = _Frame(across, up, top)
+    parts = [head, _grid(frame)]
+    if rule is not None and across.low <= rule[0] <= across.high:
+        parts.append(_rule(frame, *rule))
+    parts += [_band(frame, one) for one in series]
+    parts += [_line(frame, one) for one in series]
+    return Chart(title, description, WIDTH, top + HEIGHT + BOTTOM, join(*parts))
+
+
+@dataclass(frozen=True)
+class _Frame:
+    across: Axis
+    up: Axis
+    top: float
+
+    def x(self, value: float) -> float:
+        share = (value - self.across.low) / (self.across.high - self.across.low)
+        return LEFT + share * (WIDTH - LEFT - RIGHT)
+
+    def y(self, value: float) -> float:
+        share = (value - self.up.low) / (self.up.high - self.up.low)
+        return self.top + (1 - min(max(share, 0.0), 1.0)) * HEIGHT
+
+    def spot(self, x: float, y: float) -> str:
+        return f"{self.x(x):.1f} {self.y(y):.1f}"
+
+
+def _grid(frame: _Frame) -> Markup:
+    bottom = frame.top + HEIGHT
+    parts = []
+    for at in frame.up.ticks:
+        y = frame.y(at)
+        look = "axis" if at == frame.up.low else "grid"
+        parts.append(element("line", x1=LEFT, x2=WIDTH - RIGHT, y1=y, y2=y, class_=look))
+        label = frame.up.write(at)
+        parts.append(
+            element("text", label, x=LEFT - 6, y=y + 4, text_anchor="end", class_="quiet")
+        )
+    for at in frame.across.ticks:
+        x, label = frame.x(at), frame.across.write(at)
+        parts.append(element("line", x1=x, x2=x, y1=bottom, y2=bottom + 4, class_="axis"))
+        parts.append(
+            element("text", label, x=x, y=bottom + 18, text_anchor="middle", class_="quiet")
+        )
+    middle = (LEFT + WIDTH - RIGHT) / 2
+    parts.append(
+        element("text", frame.across.label, x=middle, y=bottom + 36, text_anchor="middle")
+    )
+    return join(*parts)
+
+
+def _rule(frame: _Frame, value: float, label: str) -> Markup:
+    x, bottom = frame.x(value), frame.top + HEIGHT
+    near = frame.across.high - value < (frame.across.high - frame.across.low) / 3
+    return join(
+        element("line", x1=x, x2=x, y1=frame.top, y2=bottom, class_="rule"),
+        element(
+            "text",
+            label,
+            x=x - 5 if near else x + 5,
+            y=bottom - 8,
+            text_anchor="end" if near else "start",
+            class_="quiet",
+        ),
+    )
+
+
+def _band(frame: _Frame, series: Series) -> Markup:
+    bounds = [(point.x, *point.interval) for point in series.points if point.interval is not None]
+    if len(bounds) < 2:
+        return Markup("")
+    above = [frame.spot(x, high) for x, _, high in bounds]
+    below = [frame.spot(x, low) for x, low, _ in reversed(bounds)]
+    return element(
+        "path", d=f"M{'L'.join(above + below)}Z", class_=f"band fill-{series.mark}"
+    )
+
+
+def _line(frame: _Frame, series: Series) -> Markup:
+    spots = [frame.spot(point.x, point.y) for point in series.points]
+    parts = [
+        element(
+            "path",
+            d=f"M{'L'.join(spots)}",
+            class_=f"line stroke-{series.mark}",
+            stroke_dasharray=series.dash,
+        )
+    ] if len(spots) > 1 else []
+    for point in series.points:
+        place = {"cx": frame.x(point.x), "cy": frame.y(point.y)}
+        if len(series.points) <= MANY:
+            parts.append(element("circle", **place, r=2.6, class_=f"fill-{series.mark}"))
+        if point.ringed:
+            parts.append(element("circle", **place, r=6.5, class_="ring"))
+    return join(*parts)

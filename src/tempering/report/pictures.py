@@ -1,0 +1,152 @@
+"""Images of a run as PNG data, and the file that holds them."""
+
+from __future__ import annotations
+
+import base64
+import io
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from tempering.core.errors import RunError
+
+Floats = NDArray[np.float32]
+Arrays = Mapping[str, NDArray[np.generic]]
+
+PLUS, MINUS = (178, 58, 38), (38, 96, 168)
+"""Colours of a pixel that grew and of one that fell."""
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Clean images, their adversarial twins, and what models said of them.
+
+    Attributes:
+        x: Clean, shape (k, c, h, w), float32 in [0, 1].
+        x_adv: Adversarial, same shape.
+        y: True classes, shape (k,).
+        clean: What the protected model says of x, shape (k,); None is not known.
+        before: What the undefended model says of x_adv, shape (k,); None is not known.
+        after: What the protected model says of x_adv, shape (k,); None is not known.
+        attack: Name of the attack, shape (k,); None is not known.
+    """
+
+    x: Floats
+    x_adv: Floats
+    y: NDArray[np.int64]
+    clean: NDArray[np.int64] | None
+    before: NDArray[np.int64] | None
+    after: NDArray[np.int64] | None
+    attack: tuple[str, ...] | None
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """All images of a run; what is missing is None.
+
+    Attributes:
+        gallery: Adversarial examples.
+        samples_x: Images of the data, shape (k, c, h, w).
+        samples_y: Their classes, shape (k,).
+        augmented_x: Images after augmentation, shape (k, c, h, w).
+    """
+
+    gallery: Gallery | None = None
+    samples_x: Floats | None = None
+    samples_y: NDArray[np.int64] | None = None
+    augmented_x: Floats | None = None
+
+
+def load_pictures(path: Path) -> Pictures:
+    """Read `gallery.npz`; a run without one has no pictures.
+
+    Raises:
+        RunError: If the file is damaged, or an array has the wrong shape.
+    """
+    if not path.exists():
+        return Pictures()
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays: Arrays = {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise RunError(f"{path} is no file of arrays ({error}): run the evaluation again") from None
+    samples = _images(path, arrays, "samples_x")
+    return Pictures(
+        gallery=_gallery(path, arrays),
+        samples_x=samples,
+        samples_y=None if samples is None else _classes(path, arrays, "samples_y", len(samples)),
+        augmented_x=_images(path, arrays, "augmented_x"),
+    )
+
+
+def _gallery(path: Path, arrays: Arrays) -> Gallery | None:
+    x, x_adv = _images(path, arrays, "x"), _images(path, arrays, "x_adv")
+    if x is None or x_adv is None or len(x) == 0:
+        return None
+    if x.shape != x_adv.shape:
+        raise RunError(f"{path}: x_adv has shape {x_adv.shape}: give that of x, {x.shape}")
+    y = _classes(path, arrays, "y", len(x))
+    if y is None:
+        raise RunError(f"{path} has images x but no y: give their classes")
+    names = arrays.get("attack")
+    return Gallery(
+        x=x,
+        x_adv=x_adv,
+        y=y,
+        clean=_classes(path, arrays, "clean", len(x)),
+        before=_classes(path, arrays, "before", len(x)),
+        after=_classes(path, arrays, "after", len(x)),
+        attack=None if names is None or len(names) != len(x) else tuple(map(str, names)),
+    )
+
+
+def _images(path: Path, arrays: Arrays, name: str) -> Floats | None:
+    if name not in arrays:
+        return None
+    images = arrays[name]
+    if images.ndim != 4 or images.shape[1] not in (1, 3):
+        raise RunError(f"{path}: {name} has shape {images.shape}: give (k, 1 or 3, h, w)")
+    if not np.isfinite(images.astype(np.float64)).all():
+        raise RunError(f"{path}: {name} holds NaN or infinity: give values in [0, 1]")
+    return images.astype(np.float32)
+
+
+def _classes(path: Path, arrays: Arrays, name: str, n: int) -> NDArray[np.int64] | None:
+    if name not in arrays:
+        return None
+    if arrays[name].shape != (n,):
+        raise RunError(f"{path}: {name} has shape {arrays[name].shape}: give ({n},)")
+    return arrays[name].astype(np.int64)
+
+
+def png(image: Floats) -> str:
+    """An image in [0, 1], shape (1 or 3, h, w), as a PNG data address."""
+    levels = (255 * np.clip(image, 0, 1)).round().astype(np.uint8)
+    return _address(levels[0] if len(levels) == 1 else np.moveaxis(levels, 0, -1))
+
+
+def difference(x: Floats, x_adv: Floats) -> Floats:
+    """The signed change of each pixel, shape (h, w): of its channels, the largest one."""
+    change = x_adv - x
+    largest = np.abs(change).argmax(axis=0)[None]
+    return np.take_along_axis(change, largest, axis=0)[0]
+
+
+def difference_png(change: Floats, amplitude: float) -> str:
+    """A signed change in two colours, shape (h, w): clear where nothing changed."""
+    strength = np.clip(np.abs(change) / max(amplitude, 1e-12), 0, 1)
+    colour = np.where(change[..., None] >= 0, np.array(PLUS), np.array(MINUS))
+    alpha = (255 * strength[..., None]).round()
+    return _address(np.concatenate([colour, alpha], axis=-1).astype(np.uint8))
+
+
+def _address(levels: NDArray[np.uint8]) -> str:
+    buffer = io.BytesIO()
+    with Image.fromarray(levels) as image:
+        image.save(buffer, format="PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

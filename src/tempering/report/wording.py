@@ -1,0 +1,169 @@
+"""Numbers and settings as people read them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tempering.core.records import Count, Measurement, Subject
+from tempering.report.tables import Cell
+
+SUBJECTS: dict[Subject, str] = {
+    "undefended": "undefended model",
+    "hardened": "hardened model",
+    "single-pass": "single-pass adversarial training",
+    "given": "given model",
+}
+
+
+def percent(fraction: float, places: int = 1) -> str:
+    """A fraction in percent.
+
+    Example:
+        >>> percent(0.912)
+        '91.2 %'
+    """
+    return f"{100 * fraction:.{places}f} %"
+
+
+def bracket(interval: tuple[float, float]) -> str:
+    """An interval of fractions in percent.
+
+    Example:
+        >>> bracket((0.893, 0.928))
+        '[89.3, 92.8]'
+    """
+    low, high = interval
+    return f"[{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def whole(number: int) -> str:
+    """An integer with its thousands set apart.
+
+    Example:
+        >>> whole(56000)
+        '56,000'
+    """
+    return f"{number:,}"
+
+
+def radius(eps: float) -> str:
+    """A radius, as a fraction of 255 where that is what was meant.
+
+    Example:
+        >>> radius(0.3), radius(8 / 255)
+        ('0.3', '8/255')
+    """
+    levels = eps * 255
+    short = f"{eps:.4g}"
+    if eps and not math.isclose(float(short), eps, rel_tol=1e-9) and _integral(levels):
+        return f"{round(levels)}/255"
+    return short
+
+
+def _integral(value: float) -> bool:
+    return math.isclose(value, round(value), abs_tol=1e-4)
+
+
+def threat(text: str) -> str:
+    """A threat in plain words.
+
+    Args:
+        text: As records hold it, such as `linf:0.3`.
+
+    Example:
+        >>> threat("linf:0.3")
+        'every pixel may change by at most 0.3 (pixels lie between 0 and 1)'
+    """
+    norm, _, size = text.partition(":")
+    try:
+        size = radius(float(size))
+    except ValueError:
+        return text
+    match norm:
+        case "linf":
+            return f"every pixel may change by at most {size} (pixels lie between 0 and 1)"
+        case "l2":
+            return f"an image may change by a Euclidean length of at most {size}"
+        case "l1":
+            return f"the changes of all pixels may sum to at most {size}"
+        case _:
+            return text
+
+
+def duration(seconds: float) -> str:
+    """Wall time.
+
+    Example:
+        >>> duration(8.25), duration(754), duration(7320)
+        ('8.2 s', '12 min 34 s', '2 h 2 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min"
+
+
+def counted(count: Count | None) -> Cell:
+    """A count as a cell: its share, and the numbers and 95 % interval behind it."""
+    if count is None:
+        return Cell("–", tone="quiet")
+    detail = f"{whole(count.hits)} of {whole(count.n)} {bracket(count.interval)}"
+    return Cell(percent(count.fraction), detail)
+
+
+def attack(name: str) -> str:
+    """An attack's name; the three that are no attacks are spelled out."""
+    return {
+        "clean": "no attack (clean)",
+        "worst": "worst case per sample",
+        "availability": "forced flags",
+    }.get(name, name)
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names as a sentence has them.
+
+    Example:
+        >>> listed(["fgsm", "bim", "pgd"])
+        'fgsm, bim and pgd'
+    """
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def settings(config: Mapping[str, Any]) -> str:
+    """A configuration on one line."""
+    return ", ".join(f"{key} = {value}" for key, value in config.items()) or "no settings"
+
+
+def flattened(tree: Mapping[str, Any], above: str = "") -> dict[str, str]:
+    """Nested settings with dotted names.
+
+    Example:
+        >>> flattened({"train": {"steps": 40}})
+        {'train.steps': '40'}
+    """
+    flat: dict[str, str] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= flattened(value, f"{above}{key}.")
+        else:
+            flat[f"{above}{key}"] = str(value)
+    return flat
+
+
+def radii(measurements: Sequence[Measurement]) -> str:
+    """The radius that measurements share, or that each has its own.
+
+    Example:
+        >>> radii([])
+        ''
+    """
+    sizes = {radius(measurement.eps) for measurement in measurements if measurement.eps > 0}
+    if not sizes:
+        return ""
+    return f"eps {sizes.pop()}" if len(sizes) == 1 else "each attack at its own eps"
