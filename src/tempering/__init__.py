@@ -1,1 +1,20 @@
 """Tempering: classifiers that withstand adversarial inputs, with evidence."""
+
+from tempering.core.lazy import lazy_exports
+
+__getattr__, __dir__, __all__ = lazy_exports(
+    __name__,
+    {
+        "L1": "tempering.core.threats",
+        "L2": "tempering.core.threats",
+        "Linf": "tempering.core.threats",
+        "TemperingError": "tempering.core.errors",
+        "attacks": "tempering.attacks",
+        "data": "tempering.data",
+        "evaluate": "tempering.app.evaluate",
+        "harden": "tempering.app.harden",
+        "models": "tempering.models",
+        "parse_threat": "tempering.core.threats",
+        "reproduce": "tempering.app.reproduce",
+    },
+)

@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from tempering.core.errors import AttackError, ThreatError
+from tempering.core.errors import AttackError, DataError, ThreatError
 from tempering.core.goals import Goal, Mislead
 from tempering.core.probe import Probe, probing
 from tempering.core.random import Draws
-from tempering.core.threats import Threat
+from tempering.core.threats import TOLERANCE, Threat
 
 BATCH_SIZE = 256
 """Samples that an attack works on at a time, if its caller says nothing else."""
@@ -87,8 +87,10 @@ class Attack(ABC):
 
         Raises:
             ThreatError: If the attack does not know the threat's norm.
-            AttackError: If shapes do not fit together.
-            ModelError: If the model does not answer with finite logits.
+            AttackError: If shapes or streams do not fit together.
+            DataError: If images lie outside [0, 1] or are not finite, or labels are no
+                int64 or name no output of the model.
+            ModelError: If the model does not answer with finite logits and gradients.
 
         Example:
             >>> from tempering.attacks import PGD
@@ -106,8 +108,13 @@ class Attack(ABC):
             )
         if random is not None and len(random) != len(x):
             raise AttackError(f"{len(random)} random streams for {len(x)} images: give one each")
-        if len(x) == 0 or threat.eps == 0:
-            return x.clone()
+        if y.dtype != torch.int64:
+            raise DataError(f"labels of type {y.dtype}: give int64")
+        if len(x) == 0:
+            return x.detach().clone()
+        _check_images(x.detach())
+        if threat.eps == 0:
+            return x.detach().clone()
         problem = Problem(
             x=x.detach(),
             y=y,
@@ -141,3 +148,12 @@ class Attack(ABC):
     def label(self) -> str:
         """A short name with what tells it from its siblings, such as `pgd-40`."""
         return self.name
+
+
+def _check_images(x: Tensor) -> None:
+    low, high = (float(end) for end in x.aminmax())
+    if not (low >= -TOLERANCE and high <= 1 + TOLERANCE):
+        raise DataError(
+            f"images from {low:g} to {high:g}: give finite pixels in [0, 1], "
+            "and normalise inside the model"
+        )

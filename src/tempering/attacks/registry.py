@@ -23,10 +23,21 @@ for _kind in (FGSM, BIM, PGD, CWLinf, CWL2):
     ATTACKS.register(_kind.name)(_kind)
 
 
+_WORDS: dict[Any, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a word",
+    type(None): "none",
+}
+
+
 def _value(text: str, wanted: Any, where: str) -> Any:
     options = typing.get_args(wanted) or (wanted,)
     if bool in options and text in ("true", "false"):
         return text == "true"
+    if type(None) in options and text == "none":
+        return None
     for kind in (int, float):
         if kind in options:
             try:
@@ -35,7 +46,8 @@ def _value(text: str, wanted: Any, where: str) -> Any:
                 continue
     if str in options:
         return text
-    raise UsageError(f"{where} = {text!r}: give a value of type {wanted}")
+    names = " or ".join(_WORDS[option] for option in options)
+    raise UsageError(f"{where} = {text!r}: give {names}")
 
 
 def parse_attack(text: str) -> Attack:
@@ -56,7 +68,7 @@ def parse_attack(text: str) -> Attack:
         20
     """
     name, _, tail = text.partition(":")
-    kind = ATTACKS[name.strip()]
+    kind = ATTACKS[name.strip().lower()]
     types = typing.get_type_hints(kind)
     fields = {field.name: types[field.name] for field in dataclasses.fields(kind)}
     settings: dict[str, Any] = {}
@@ -66,6 +78,8 @@ def parse_attack(text: str) -> Attack:
             raise UsageError(f"{pair!r} in attack {text!r} is not key=value: write steps=40")
         if key != "restarts" and key not in fields:
             raise UnknownNameError(f"parameter of {kind.name}", key, [*fields, "restarts"])
+        if key in settings:
+            raise UsageError(f"{key} is given twice in attack {text!r}: give it once")
         settings[key] = _value(value, fields.get(key, int), f"{kind.name}: {key}")
     restarts = settings.pop("restarts", 1)
     attack = kind(**settings)

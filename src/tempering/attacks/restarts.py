@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -12,6 +12,7 @@ from tempering.attacks.base import Attack, Problem
 from tempering.core.errors import UsageError
 from tempering.core.goals import reached
 from tempering.core.probe import Probe
+from tempering.core.threats import Threat
 
 
 @dataclass(frozen=True)
@@ -34,19 +35,22 @@ class Restarts(Attack):
         if self.times < 1:
             raise UsageError(f"restarts = {self.times}: give at least 1")
 
+    def require(self, threat: Threat) -> None:
+        """Refuse a threat whose norm the inner attack does not know.
+
+        Raises:
+            ThreatError: Naming the norms that it does know.
+        """
+        self.attack.require(threat)
+
     def propose(self, probe: Probe, problem: Problem) -> Tensor:
-        """Run, keep what fooled, and run again on the rest."""
-        self.attack.require(problem.threat)
+        """Run, keep what fooled, and run again on the rest; the first run draws as if alone."""
         out = problem.x.clone()
         standing = torch.arange(len(out), device=out.device)
         for time in range(self.times):
-            part = Problem(
-                x=problem.x[standing],
-                y=problem.y[standing],
-                threat=problem.threat,
-                draws=problem.draws[standing].to("restart", time),
-                goal=problem.goal,
-                batch_size=problem.batch_size,
+            draws = problem.draws.to("restart", time) if time else problem.draws
+            part = replace(
+                problem, x=problem.x[standing], y=problem.y[standing], draws=draws[standing]
             )
             x_adv = self.attack.propose(probe, part)
             out[standing] = x_adv
@@ -59,7 +63,8 @@ class Restarts(Attack):
 
     def config(self) -> dict[str, Any]:
         """The inner attack's hyperparameters, and how often."""
-        return {**self.attack.config(), "restarts": self.times}
+        config = self.attack.config()
+        return {**config, "restarts": self.times * config.get("restarts", 1)}
 
     def label(self) -> str:
         """Such as `pgd-40x2`."""

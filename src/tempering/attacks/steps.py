@@ -22,9 +22,10 @@ def check_steps(name: str, steps: int, step_size: float | None) -> None:
     """Refuse numbers of steps and step sizes that make no attack.
 
     Raises:
-        UsageError: If steps < 1, or the step size is not finite and positive.
+        UsageError: If steps is no whole number of at least 1, or the step size is not
+            finite and positive.
     """
-    if steps < 1:
-        raise UsageError(f"{name}: steps = {steps}: give at least 1")
+    if not (isinstance(steps, int) and steps >= 1):
+        raise UsageError(f"{name}: steps = {steps}: give a whole number of at least 1")
     if step_size is not None and not (math.isfinite(step_size) and step_size > 0):
         raise UsageError(f"{name}: step_size = {step_size}: give a positive number")

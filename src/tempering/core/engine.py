@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import warnings
 from dataclasses import dataclass
@@ -54,7 +55,7 @@ class Engine:
 
     def share(self, n: int) -> Tensor:
         """The rows of n that are this process's own, shape (about n / processes,), int64."""
-        return torch.arange(self.rank, n, self.processes)
+        return torch.arange(n)[self.rank :: self.processes]
 
     def collect(self, values: Tensor, n: int) -> Tensor:
         """Put the shares of all processes together again, in order.
@@ -80,15 +81,25 @@ class Engine:
         """The lead process's answer, in every process."""
         return bool(self.fabric.broadcast(value))
 
+    def same(self, text: str) -> str:
+        """The lead process's text, in every process."""
+        return str(self.fabric.broadcast(text))
+
     def wait(self) -> None:
         """Wait for all processes."""
         self.fabric.barrier()
 
 
+def _leave() -> None:
+    """End the process group, whose threads may otherwise abort a process that exits."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
 def fast_bfloat16(device: torch.device) -> bool:
     """Whether bfloat16 matrix work has hardware here."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported())
     return device.type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported())
 
 
@@ -126,4 +137,6 @@ def start_engine(precision: str = "auto") -> Engine:
             precision=precision,  # type: ignore[arg-type]
         )
         fabric.launch()
+    if world > 1:
+        atexit.register(_leave)
     return Engine(fabric, precision)

@@ -12,6 +12,18 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from tempering.core.errors import DataError
+
+
+def _true_class(y: Tensor, outputs: int) -> Tensor:
+    try:
+        return torch.nn.functional.one_hot(y, outputs).bool()
+    except RuntimeError:
+        raise DataError(
+            f"labels from {int(y.min())} to {int(y.max())} for a model of {outputs} outputs: "
+            f"give labels from 0 to {outputs - 1}"
+        ) from None
+
 
 class Goal(Protocol):
     """What counts as success for an attacker."""
@@ -27,7 +39,7 @@ class Mislead:
 
     def protected(self, y: Tensor, outputs: int) -> Tensor:
         """The true class alone."""
-        return torch.nn.functional.one_hot(y, outputs).bool()
+        return _true_class(y, outputs)
 
 
 @dataclass(frozen=True)
@@ -42,7 +54,7 @@ class Evade:
 
     def protected(self, y: Tensor, outputs: int) -> Tensor:
         """The true class and the flag."""
-        keep = torch.nn.functional.one_hot(y, outputs).bool()
+        keep = _true_class(y, outputs)
         keep[:, self.flag] = True
         return keep
 

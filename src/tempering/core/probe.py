@@ -27,7 +27,7 @@ class Probe:
         first = next((p for p in model.parameters() if p.is_floating_point()), None)
         self.dtype = torch.float32 if first is None else first.dtype
 
-    def _forward(self, x: Tensor, index: Tensor | None) -> Tensor:
+    def _forward(self, x: Tensor) -> Tensor:
         note(forward=len(x))
         logits = self.model(x)
         if not isinstance(logits, Tensor):
@@ -39,14 +39,6 @@ class Probe:
             raise ModelError(
                 f"the model returned shape {tuple(logits.shape)} for {len(x)} images: "
                 f"return logits of shape ({len(x)}, classes)"
-            )
-        finite = logits.detach().isfinite().all(1)
-        if not bool(finite.all()):
-            row = int((~finite).nonzero()[0, 0])
-            sample = row if index is None else int(index[row])
-            raise ModelError(
-                f"the model's logits for sample {sample} are not finite: "
-                "a classifier must answer every image in [0, 1] with finite numbers"
             )
         return logits
 
@@ -61,8 +53,10 @@ class Probe:
             ModelError: If the model returns no finite (n, outputs) tensor.
         """
         with torch.no_grad():
-            out = self._forward(x.to(self.dtype), index)
-        return out if out.dtype == torch.float64 else out.float()
+            logits = _precise(self._forward(x.to(self.dtype)))
+        if not bool(logits.sum().isfinite()):
+            _check_finite("logits", logits, index)
+        return logits
 
     def gradient(self, x: Tensor, loss: Loss, index: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Logits and the gradient of each sample's loss with respect to its image.
@@ -76,15 +70,42 @@ class Probe:
             Logits, shape (n, outputs), and gradients, shape and dtype of x.
 
         Raises:
-            ModelError: If the model returns no finite (n, outputs) tensor.
+            ModelError: If the model returns no finite (n, outputs) tensor, or no finite
+                gradient: an attack that follows a gradient of NaN, or none, sees nothing
+                and would call the model robust.
         """
         with torch.enable_grad():
             leaf = x.detach().to(self.dtype).requires_grad_(True)
-            raw = self._forward(leaf, index)
-            logits = raw if raw.dtype == torch.float64 else raw.float()
-            (gradient,) = torch.autograd.grad(loss(logits).sum(), leaf)
+            logits = _precise(self._forward(leaf))
+            gradient = None
+            if logits.requires_grad:
+                (gradient,) = torch.autograd.grad(loss(logits).sum(), leaf, allow_unused=True)
+        if gradient is None:
+            raise ModelError(
+                "the model's logits have no gradient with respect to its images: "
+                "remove detach() and no_grad(), or pass the gradient straight through"
+            )
         note(backward=len(x))
-        return logits.detach(), gradient.to(x.dtype)
+        logits = logits.detach()
+        if not bool((logits.sum() + gradient.sum()).isfinite()):
+            _check_finite("logits", logits, index)
+            _check_finite("gradients", gradient, index)
+        return logits, gradient.to(x.dtype)
+
+
+def _precise(logits: Tensor) -> Tensor:
+    return logits if logits.dtype == torch.float64 else logits.float()
+
+
+def _check_finite(what: str, values: Tensor, index: Tensor | None) -> None:
+    rows = (~values.flatten(1).isfinite().all(1)).nonzero()[:, 0]
+    if not len(rows):
+        return
+    sample = int(rows[0] if index is None else index[rows[0]])
+    raise ModelError(
+        f"the model's {what} for sample {sample} are not finite: "
+        "a classifier must answer every image in [0, 1] with finite numbers"
+    )
 
 
 @contextmanager

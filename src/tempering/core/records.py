@@ -16,18 +16,19 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from tempering.core.errors import RunError
 from tempering.core.intervals import wilson
 
-Access = Literal["white", "gray-surrogate", "gray-before", "stale"]
+Access = Literal["white", "gray-surrogate", "gray-before", "stale", "any"]
 """What the attacker knew: the model; a surrogate with another seed; the model before
-hardening (attack made fresh for this evaluation); or samples made long ago on the old model."""
+hardening (attack made fresh for this evaluation, at full strength); samples made during
+training on the old model, which stop where they fool it; or any of these, per sample."""
 
 Subject = Literal["undefended", "hardened", "single-pass", "given"]
 """Which model was measured."""
 
 
 class Record(BaseModel):
-    """The base of all records: frozen, and nothing unknown goes in."""
+    """The base of all records: frozen, and nothing unknown or not finite goes in."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Count(Record):
@@ -146,8 +147,8 @@ class Measurement(Record):
     Attributes:
         protocol: `standard` (the threat's eps), `paper` (eps that gives the paper's
             accuracy on the undefended model), or `curve` (a sweep of eps).
-        attack: Its name; `clean` for no attack, `worst` for the worst case per
-            sample over the white-box attacks of this protocol and model.
+        attack: Its label, such as `pgd-40x2`; `clean` for no attack, `worst` for the worst
+            case per sample over the attacks of this protocol, model and access.
         backward: `adaptive` through stages that hide their gradient, or `true`.
         strict: Samples that stay on the true class: the number that compares.
         detected: Samples on the true class or flagged, under an attacker who evades
@@ -216,13 +217,13 @@ class Flag(Record):
 
 
 class Finding(Record):
-    """The paper's figure beside ours, with a verdict."""
+    """The paper's figure beside ours, with a verdict; None is not reported, or not measured."""
 
     kind: Literal["finding"] = "finding"
     table: str
     row: str
     column: str
-    paper: float
+    paper: float | None
     ours: float | None
     interval: tuple[float, float] | None
     eps: float | None
@@ -287,12 +288,23 @@ def load_records(path: Path) -> Sequence[AnyRecord]:
     """
     records: list[AnyRecord] = []
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_bytes().splitlines()
     except OSError as error:
         raise RunError(f"cannot read {path}: {error.strerror}: give a run folder") from error
     for number, line in enumerate(lines, 1):
         try:
             records.append(_ADAPTER.validate_python(json.loads(line)))
-        except (ValidationError, ValueError) as error:
-            raise RunError(f"{path} line {number} is no record: {error}") from error
+        except ValueError as error:
+            raise RunError(
+                f"{path} line {number} is no record: {_reason(error)}: "
+                "give the folder of a run that was not altered"
+            ) from error
     return records
+
+
+def _reason(error: ValueError) -> str:
+    if not isinstance(error, ValidationError):
+        return str(error)
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return f"{where}: {first['msg']}" if where else first["msg"]

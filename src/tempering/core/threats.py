@@ -54,7 +54,8 @@ class Threat(ABC):
         object.__setattr__(self, "eps", eps)
 
     def __str__(self) -> str:
-        return f"{self.name}:{self.eps:g}"
+        short = f"{self.eps:g}"
+        return f"{self.name}:{short if float(short) == self.eps else repr(self.eps)}"
 
     def with_eps(self, eps: float) -> Self:
         """The same norm with another radius."""
@@ -228,7 +229,7 @@ def parse_threat(text: str) -> Threat:
         )
     try:
         eps = float(Fraction(radius)) if "/" in radius else float(radius)
-    except (ValueError, ZeroDivisionError):
+    except (ValueError, ArithmeticError):
         raise ThreatError(
             f"eps {radius!r} in threat {text!r} is not a number: give one, such as 0.3 or 8/255"
         ) from None

@@ -1,1 +1,28 @@
-"""Immutable datasets in [0, 1]: sources, validation, splits, augmentation, hashes."""
+"""Datasets in [0, 1], checked once; sources, splits, augmentation, inspection."""
+
+from tempering.core.lazy import lazy_exports
+
+_ROOM = "tempering.data"
+__getattr__, __dir__, __all__ = lazy_exports(
+    __name__,
+    {
+        "Augmentation": f"{_ROOM}.augmentation",
+        "Dataset": f"{_ROOM}.dataset",
+        "Inspection": f"{_ROOM}.inspection",
+        "Repeat": f"{_ROOM}.repeats",
+        "SOURCES": f"{_ROOM}.loading",
+        "SPLITS": f"{_ROOM}.splits",
+        "Source": f"{_ROOM}.sources.source",
+        "Splits": f"{_ROOM}.splits",
+        "adversarial_labels": f"{_ROOM}.preprocessing",
+        "contact_sheet": f"{_ROOM}.sheet",
+        "explicit_channel": f"{_ROOM}.preprocessing",
+        "find_repeats": f"{_ROOM}.repeats",
+        "gaussian_noise": f"{_ROOM}.augmentation",
+        "inspect": f"{_ROOM}.inspection",
+        "load": f"{_ROOM}.loading",
+        "min_max_normalize": f"{_ROOM}.preprocessing",
+        "one_hot": f"{_ROOM}.preprocessing",
+        "soft_labels": f"{_ROOM}.preprocessing",
+    },
+)

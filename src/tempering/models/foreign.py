@@ -57,7 +57,7 @@ def make_foreign(spec: str, seed: int = 0) -> nn.Module:
         factory = _factory(_run(path), name, spec)
         try:
             model = factory()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise ModelError(f"{spec} failed: {type(error).__name__}: {_line(error)}") from error
     if not isinstance(model, nn.Module):
         raise ModelError(
@@ -87,7 +87,7 @@ def _run(path: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         found.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise ModelError(
             f"cannot import {path}: {type(error).__name__}: {_line(error)}: "
@@ -97,7 +97,7 @@ def _run(path: Path) -> ModuleType:
 
 
 def _factory(module: ModuleType, name: str, spec: str) -> Callable[[], object]:
-    factory = getattr(module, name, None)
+    factory: object = getattr(module, name, None)
     if factory is None:
         own = [
             key

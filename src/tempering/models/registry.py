@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tempering.core.errors import UnknownNameError
+from tempering.core.errors import UnknownNameError, UsageError
 from tempering.core.registry import Registry
 from tempering.models.classifier import Classifier
 from tempering.models.paper import paper_cnn
@@ -83,4 +83,7 @@ def build(
         if option not in architecture.options:
             raise UnknownNameError(f"option of {name}", option, architecture.options)
     with seeded(seed):
-        return architecture.build(shape, classes, **options)
+        try:
+            return architecture.build(shape, classes, **options)
+        except TypeError as error:
+            raise UsageError(f"options {options} do not fit {name}: {error}") from error

@@ -29,7 +29,7 @@ class _StraightThrough(torch.autograd.Function):
         pass
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+    def backward(_ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         return gradients[0], None, None
 
 
@@ -67,7 +67,9 @@ class Squeeze(nn.Module):
         """Squeezed images, shape and dtype of x, values in [0, 1]."""
         if wants_true_gradient():
             return _squeezed(x, self.low, self.high)
-        straight: Tensor = _StraightThrough.apply(x, self.low, self.high)
+        straight: Tensor = _StraightThrough.apply(  # type: ignore[no-untyped-call]
+            x, self.low, self.high
+        )
         return straight
 
     def extra_repr(self) -> str:

@@ -111,5 +111,5 @@ def _network(manifest: Manifest, weights: Path, factory: str | None) -> nn.Modul
             f"{file}: architecture.{where}: {first['msg']}: "
             "give name, shape, classes and options of a network of ours"
         ) from error
-    except (UsageError, TypeError, ValueError) as error:
+    except (UsageError, TypeError, ValueError, RuntimeError) as error:
         raise ModelError(f"{file}: {error}") from error

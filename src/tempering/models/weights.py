@@ -28,6 +28,11 @@ def weights_of(model: nn.Module) -> dict[str, Tensor]:
     Raises:
         ModelError: If the state dict holds something that is no tensor.
     """
+    state = _state_of(model)
+    return {name: value.detach().cpu().clone().contiguous() for name, value in state.items()}
+
+
+def _state_of(model: nn.Module) -> Mapping[str, Tensor]:
     state = model.state_dict()
     for name, value in state.items():
         if not isinstance(value, Tensor):
@@ -35,7 +40,7 @@ def weights_of(model: nn.Module) -> dict[str, Tensor]:
                 f"{name} in the model's state dict is a {type(value).__name__}: "
                 "keep parameters and buffers only"
             )
-    return {name: value.detach().cpu().clone().contiguous() for name, value in state.items()}
+    return state
 
 
 def weights_hash(model: nn.Module) -> str:
@@ -91,7 +96,7 @@ def _read_torch(path: Path) -> object:
             f"{path} was refused: it is no plain state dict and could run code when loaded: "
             "save model.state_dict() instead, best as safetensors"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except Exception as error:  # damaged files fail in torch in a dozen ways
         raise ModelError(
             f"{path} is truncated or no torch file: {_first_line(error)}: "
             "save model.state_dict(), best as safetensors"
@@ -125,7 +130,7 @@ def fit_weights(model: nn.Module, tensors: Mapping[str, Tensor], source: Path) -
     Raises:
         ModelError: If they do not fit; names the first tensor and both shapes.
     """
-    wanted = model.state_dict()
+    wanted = _state_of(model)
     if all(name.startswith(PARALLEL) for name in tensors) and not any(
         name.startswith(PARALLEL) for name in wanted
     ):

@@ -11,8 +11,9 @@ from tempering.report.legend import Key, legend
 from tempering.report.svg import Chart, element, join
 from tempering.report.wording import percent
 
-WIDTH, LEFT, SCALE = 420.0, 4.0, 330.0
+WIDTH, LEFT, SCALE = 380.0, 4.0, 296.0
 THICK, GAP, HEADING, BETWEEN = 13.0, 3.0, 20.0, 12.0
+QUARTERS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 @dataclass(frozen=True)
@@ -45,34 +46,44 @@ class Group:
 def bar_chart(title: str, description: str, groups: Sequence[Group]) -> Chart:
     """Horizontal bars from 0 to 100 %."""
     keys = [Key(bar.label, bar.mark, bar.faded) for group in groups for bar in group.bars]
-    head, top = legend(list(dict.fromkeys(keys)), WIDTH)
-    y = top
+    head, y = legend(list(dict.fromkeys(keys)), WIDTH)
     drawn: list[Markup] = []
     for group in groups:
         drawn.append(element("text", group.label, x=LEFT, y=y + 13, class_="strong"))
         y += HEADING
+        drawn.append(_lines(y, y + len(group.bars) * (THICK + GAP)))
         for bar in group.bars:
             drawn.append(_bar(bar, y))
             y += THICK + GAP
         y += BETWEEN
-    grid = [
-        element(
-            "line", x1=_x(at), x2=_x(at), y1=top, y2=y, class_="grid" if at else "axis"
+    return Chart(title, description, WIDTH, y + 12, join(head, *drawn, _ticks(y - BETWEEN)))
+
+
+def _lines(top: float, bottom: float) -> Markup:
+    """The lines at each quarter, beside one group's bars."""
+    ends = {"y1": top - 2, "y2": bottom}
+    return join(
+        *(
+            element("line", x1=_x(at), x2=_x(at), **ends, class_="grid" if at else "axis")
+            for at in QUARTERS
         )
-        for at in (0.0, 0.25, 0.5, 0.75, 1.0)
-    ]
-    ticks = [
-        element(
-            "text",
-            f"{round(100 * at)}" + (" %" if at == 1 else ""),
-            x=_x(at),
-            y=y + 15,
-            class_="quiet",
-            text_anchor="start" if at == 0 else "middle",
+    )
+
+
+def _ticks(y: float) -> Markup:
+    return join(
+        *(
+            element(
+                "text",
+                f"{round(100 * at)}" + (" %" if at == 1 else ""),
+                x=_x(at),
+                y=y + 17,
+                class_="quiet",
+                text_anchor="start" if at == 0 else "middle",
+            )
+            for at in QUARTERS
         )
-        for at in (0.0, 0.25, 0.5, 0.75, 1.0)
-    ]
-    return Chart(title, description, WIDTH, y + 22, join(head, *grid, *drawn, *ticks))
+    )
 
 
 def _x(value: float) -> float:
@@ -97,5 +108,6 @@ def _bar(bar: Bar, y: float) -> Markup:
 
 
 def _whisker(low: float, high: float, y: float) -> Markup:
-    path = f"M{low:.2f} {y - 3:g}V{y + 3:g}M{low:.2f} {y:g}H{high:.2f}M{high:.2f} {y - 3:g}V{y + 3:g}"
-    return element("path", d=path, class_="whisker")
+    above, below = f"{y - 3:g}", f"{y + 3:g}"
+    ends = (f"M{x:.2f} {above}V{below}" for x in (low, high))
+    return element("path", d=f"M{low:.2f} {y:g}H{high:.2f}" + "".join(ends), class_="whisker")

@@ -10,6 +10,7 @@ from tempering.core.records import (
     AnyRecord,
     Flag,
     Measurement,
+    MinimumNorm,
     Provenance,
     Record,
     Subject,
@@ -23,6 +24,10 @@ Backward = Literal["adaptive", "true"]
 FIRST, LAST = "clean", "worst"
 NO_ATTACKS = (FIRST, LAST, "availability")
 """Names under which records count something other than one attack."""
+
+MODELS: tuple[Subject, ...] = ("undefended", "single-pass", "given", "hardened")
+BY_ATTACK: tuple[Access, ...] = ("white", "stale", "gray-surrogate", "gray-before")
+"""Models and kinds of access in the order of columns."""
 
 
 def of_kind(records: Sequence[AnyRecord], kind: type[R]) -> list[R]:
@@ -82,6 +87,39 @@ def measured(
         and one.backward == backward
     }
     return {name: found[name] for name in in_order(list(found))}
+
+
+def attacked(records: Sequence[AnyRecord]) -> list[Measurement | MinimumNorm]:
+    """All that was measured by attacking, bounded or at its smallest."""
+    return [*of_kind(records, Measurement), *of_kind(records, MinimumNorm)]
+
+
+def views(
+    records: Sequence[AnyRecord], protocol: Protocol
+) -> dict[tuple[Subject, Access], dict[str, Measurement]]:
+    """Measurements by model and access, then by attack; white-box comes first."""
+    found = {
+        (subject, access): measured(records, protocol, subject, access)
+        for access in BY_ATTACK
+        for subject in MODELS
+    }
+    return {view: by_attack for view, by_attack in found.items() if attacks_only(by_attack)}
+
+
+def swept(records: Sequence[AnyRecord], subject: Subject) -> list[Measurement]:
+    """The measurements of a sweep of eps, smallest first: the worst case if there is one."""
+    found = [one for one in judged(records) if one.protocol == "curve" and one.subject == subject]
+    names = in_order([one.attack for one in found if one.attack != FIRST])
+    if not names:
+        return []
+    chosen = [one for one in found if one.attack == names[-1] and one.access == found[0].access]
+    return sorted(chosen, key=lambda one: one.eps)
+
+
+def family(measurement: Measurement) -> str:
+    """Which of the paper's attacks a measurement belongs to, such as `pgd` for `pgd-40x2`."""
+    name = str(measurement.config.get("name") or measurement.attack)
+    return name.partition("-")[0]
 
 
 def in_order(names: Sequence[str]) -> list[str]:

@@ -35,16 +35,29 @@ def legend(keys: Sequence[Key], width: float) -> tuple[Markup, float]:
     Returns:
         The elements, and where the chart may begin.
     """
+    across = _across(keys, width)
     parts: list[Markup] = []
     x, y = 0.0, 0.0
-    for key in keys:
-        needs = SWATCH + LETTER * len(key.label) + 14
-        if x and x + needs > width:
+    for at, key in enumerate(keys):
+        if at and at % across == 0:
             x, y = 0.0, y + ROW
         parts.append(_swatch(key, x, y))
         parts.append(element("text", key.label, x=x + SWATCH, y=y + 12))
-        x += needs
+        x += _needs(key)
     return join(*parts), y + ROW + 8
+
+
+def _needs(key: Key) -> float:
+    return SWATCH + LETTER * len(key.label) + 14
+
+
+def _across(keys: Sequence[Key], width: float) -> int:
+    """Keys a row: the most that fit in every row."""
+    for across in range(len(keys), 1, -1):
+        rows = [keys[at : at + across] for at in range(0, len(keys), across)]
+        if all(sum(map(_needs, row)) <= width + 14 for row in rows):
+            return -(-len(keys) // len(rows))
+    return 1
 
 
 def _swatch(key: Key, x: float, y: float) -> Markup:

@@ -11,8 +11,8 @@ from markupsafe import Markup
 from tempering.report.legend import Key, legend
 from tempering.report.svg import Chart, element, join
 
-WIDTH, HEIGHT = 420.0, 210.0
-LEFT, RIGHT, BOTTOM = 46.0, 14.0, 42.0
+WIDTH, HEIGHT = 380.0, 200.0
+LEFT, RIGHT, BOTTOM = 46.0, 16.0, 42.0
 MANY = 40
 """With more points than this a line has no dots."""
 
@@ -157,9 +157,7 @@ def _grid(frame: _Frame) -> Markup:
         look = "axis" if at == frame.up.low else "grid"
         parts.append(element("line", x1=LEFT, x2=WIDTH - RIGHT, y1=y, y2=y, class_=look))
         label = frame.up.write(at)
-        parts.append(
-            element("text", label, x=LEFT - 6, y=y + 4, text_anchor="end", class_="quiet")
-        )
+        parts.append(element("text", label, x=LEFT - 6, y=y + 4, text_anchor="end", class_="quiet"))
     for at in frame.across.ticks:
         x, label = frame.x(at), frame.across.write(at)
         parts.append(element("line", x1=x, x2=x, y1=bottom, y2=bottom + 4, class_="axis"))
@@ -167,9 +165,7 @@ def _grid(frame: _Frame) -> Markup:
             element("text", label, x=x, y=bottom + 18, text_anchor="middle", class_="quiet")
         )
     middle = (LEFT + WIDTH - RIGHT) / 2
-    parts.append(
-        element("text", frame.across.label, x=middle, y=bottom + 36, text_anchor="middle")
-    )
+    parts.append(element("text", frame.across.label, x=middle, y=bottom + 36, text_anchor="middle"))
     return join(*parts)
 
 
@@ -195,21 +191,15 @@ def _band(frame: _Frame, series: Series) -> Markup:
         return Markup("")
     above = [frame.spot(x, high) for x, _, high in bounds]
     below = [frame.spot(x, low) for x, low, _ in reversed(bounds)]
-    return element(
-        "path", d=f"M{'L'.join(above + below)}Z", class_=f"band fill-{series.mark}"
-    )
+    return element("path", d=f"M{'L'.join(above + below)}Z", class_=f"band fill-{series.mark}")
 
 
 def _line(frame: _Frame, series: Series) -> Markup:
     spots = [frame.spot(point.x, point.y) for point in series.points]
-    parts = [
-        element(
-            "path",
-            d=f"M{'L'.join(spots)}",
-            class_=f"line stroke-{series.mark}",
-            stroke_dasharray=series.dash,
-        )
-    ] if len(spots) > 1 else []
+    parts: list[Markup] = []
+    if len(spots) > 1:
+        look, path = f"line stroke-{series.mark}", f"M{'L'.join(spots)}"
+        parts.append(element("path", d=path, class_=look, stroke_dasharray=series.dash))
     for point in series.points:
         place = {"cx": frame.x(point.x), "cy": frame.y(point.y)}
         if len(series.points) <= MANY:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import io
+import struct
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +20,23 @@ from tempering.core.errors import RunError
 Floats = NDArray[np.float32]
 Arrays = Mapping[str, NDArray[np.generic]]
 
-PLUS, MINUS = (178, 58, 38), (38, 96, 168)
+PLUS, MINUS = (204, 82, 46), (58, 124, 196)
 """Colours of a pixel that grew and of one that fell."""
+
+_DAMAGE = (
+    OSError,
+    ValueError,
+    TypeError,
+    EOFError,
+    MemoryError,
+    SyntaxError,
+    NotImplementedError,
+    RuntimeError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What reading a damaged file of arrays may raise."""
 
 
 @dataclass(frozen=True)
@@ -71,9 +88,9 @@ def load_pictures(path: Path) -> Pictures:
     if not path.exists():
         return Pictures()
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             arrays: Arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except _DAMAGE as error:
         raise RunError(f"{path} is no file of arrays ({error}): run the evaluation again") from None
     samples = _images(path, arrays, "samples_x")
     return Pictures(
@@ -86,7 +103,7 @@ def load_pictures(path: Path) -> Pictures:
 
 def _gallery(path: Path, arrays: Arrays) -> Gallery | None:
     x, x_adv = _images(path, arrays, "x"), _images(path, arrays, "x_adv")
-    if x is None or x_adv is None or len(x) == 0:
+    if x is None or x_adv is None:
         return None
     if x.shape != x_adv.shape:
         raise RunError(f"{path}: x_adv has shape {x_adv.shape}: give that of x, {x.shape}")
@@ -109,16 +126,20 @@ def _images(path: Path, arrays: Arrays, name: str) -> Floats | None:
     if name not in arrays:
         return None
     images = arrays[name]
+    if images.dtype.kind not in "fiub":
+        raise RunError(f"{path}: {name} holds {images.dtype}: give numbers")
     if images.ndim != 4 or images.shape[1] not in (1, 3):
         raise RunError(f"{path}: {name} has shape {images.shape}: give (k, 1 or 3, h, w)")
     if not np.isfinite(images.astype(np.float64)).all():
         raise RunError(f"{path}: {name} holds NaN or infinity: give values in [0, 1]")
-    return images.astype(np.float32)
+    return images.astype(np.float32) if len(images) else None
 
 
 def _classes(path: Path, arrays: Arrays, name: str, n: int) -> NDArray[np.int64] | None:
     if name not in arrays:
         return None
+    if arrays[name].dtype.kind not in "iub":
+        raise RunError(f"{path}: {name} holds {arrays[name].dtype}: give class numbers")
     if arrays[name].shape != (n,):
         raise RunError(f"{path}: {name} has shape {arrays[name].shape}: give ({n},)")
     return arrays[name].astype(np.int64)
@@ -134,7 +155,8 @@ def difference(x: Floats, x_adv: Floats) -> Floats:
     """The signed change of each pixel, shape (h, w): of its channels, the largest one."""
     change = x_adv - x
     largest = np.abs(change).argmax(axis=0)[None]
-    return np.take_along_axis(change, largest, axis=0)[0]
+    signed: Floats = np.take_along_axis(change, largest, axis=0)[0]
+    return signed
 
 
 def difference_png(change: Floats, amplitude: float) -> str:

@@ -26,10 +26,17 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """A column's heading; numbers stand at its right edge."""
+    """A column's heading; numbers stand at its right edge.
+
+    Attributes:
+        label: What it holds.
+        numeric: Whether it holds numbers.
+        detail: What tells it from a neighbour with the same label.
+    """
 
     label: str
     numeric: bool = True
+    detail: str = ""
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,7 @@ class Table:
         columns: One heading a column.
         rows: As many cells a row as there are columns.
         note: What a reader must know to read it right.
+        foot: How many of the last rows sum up the others.
 
     Raises:
         ValueError: If a row has not one cell a column.
@@ -52,6 +60,7 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
     note: str = ""
+    foot: int = 0
 
     def __post_init__(self) -> None:
         for row in self.rows:

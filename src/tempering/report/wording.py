@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tempering.core.records import Count, Measurement, Subject
-from tempering.report.tables import Cell
+from tempering.core.records import Access, Count, Measurement, Subject
+from tempering.report.tables import ABSENT, Cell
 
 SUBJECTS: dict[Subject, str] = {
     "undefended": "undefended model",
@@ -15,6 +15,40 @@ SUBJECTS: dict[Subject, str] = {
     "single-pass": "single-pass adversarial training",
     "given": "given model",
 }
+
+BRIEF: dict[Subject, str] = {
+    "undefended": "before",
+    "single-pass": "single pass",
+    "given": "given model",
+    "hardened": "after",
+}
+"""Models in the heading of a column."""
+
+MARKS: dict[Subject, str] = {
+    "undefended": "before",
+    "hardened": "after",
+    "single-pass": "third",
+    "given": "after",
+}
+"""Their colours in charts."""
+
+ACCESSES: dict[Access, str] = {
+    "white": "white-box",
+    "stale": "stale samples",
+    "gray-surrogate": "gray-box, surrogate",
+    "gray-before": "gray-box, old model",
+    "any": "anything tried",
+}
+"""What the attacker knew."""
+
+NORMS = {"linf": "L-inf", "l2": "L2", "l1": "L1"}
+"""Norms as prose has them."""
+
+
+def norm(measurement: Measurement) -> str:
+    """The norm in which a measurement's perturbations were bounded."""
+    name = measurement.threat.partition(":")[0]
+    return NORMS.get(name, name)
 
 
 def percent(fraction: float, places: int = 1) -> str:
@@ -111,7 +145,7 @@ def duration(seconds: float) -> str:
 def counted(count: Count | None) -> Cell:
     """A count as a cell: its share, and the numbers and 95 % interval behind it."""
     if count is None:
-        return Cell("–", tone="quiet")
+        return ABSENT
     detail = f"{whole(count.hits)} of {whole(count.n)} {bracket(count.interval)}"
     return Cell(percent(count.fraction), detail)
 
@@ -136,8 +170,9 @@ def listed(names: Sequence[str]) -> str:
 
 
 def settings(config: Mapping[str, Any]) -> str:
-    """A configuration on one line."""
-    return ", ".join(f"{key} = {value}" for key, value in config.items()) or "no settings"
+    """A configuration on one line, without the name of what it configures."""
+    named = (f"{key} = {value}" for key, value in config.items() if key != "name")
+    return ", ".join(named) or "no settings"
 
 
 def flattened(tree: Mapping[str, Any], above: str = "") -> dict[str, str]:

@@ -249,7 +249,7 @@ class _Run:
                 hits += int((logits.argmax(1) == y).sum())
         state.history.append(
             Epoch(
-                model=self.job.name,  # type: ignore[arg-type]
+                model=self.job.name,
                 epoch=-(-state.step // self.batches.steps_per_epoch),
                 step=state.step,
                 train_loss=running.loss / max(1, running.steps),
@@ -285,7 +285,7 @@ class _Run:
                 worst=validation.worst,
                 by_attack=validation.by_attack,
                 rho=validation.worst.fraction - self.job.before,
-                outcome=outcome,  # type: ignore[arg-type]
+                outcome=outcome,
                 reason=reason,
                 seconds=time.perf_counter() - self.started,
             )
@@ -294,7 +294,8 @@ class _Run:
     def _roll_back(self, clean: float) -> str:
         """Return to the best round's weights, with a gentler learning rate."""
         self.state.rate /= 2
-        why = f"clean accuracy {100 * clean:.1f} % is under the floor {100 * self.plan.clean_floor:.1f} %"
+        floor = self.plan.clean_floor
+        why = f"clean accuracy {100 * clean:.1f} % is under the floor {100 * floor:.1f} %"
         if not self.state.best:
             return f"{why}; no earlier round to return to, learning rate halved"
         self.model.load_state_dict(self.state.best)

@@ -1,0 +1,141 @@
+"""The standard protocol on a run's models, each stage measured once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from tempering.app.journal import Entry, Journal
+from tempering.app.recipe import EvaluationSettings
+from tempering.attacks.registry import parse_attack
+from tempering.core.errors import UsageError
+from tempering.core.records import AnyRecord, Measurement, MinimumNorm
+from tempering.core.threats import Threat
+from tempering.data.dataset import Dataset
+from tempering.evaluation.curve import sweep
+from tempering.evaluation.inspection import inspect
+from tempering.evaluation.minimum_norm import measure_minimum_norm
+from tempering.evaluation.setting import Setting
+from tempering.evaluation.standard import Evaluation, run_standard
+from tempering.evaluation.target import Target
+
+
+@dataclass(frozen=True)
+class Assessor:
+    """Measures models by a recipe's evaluation section.
+
+    Attributes:
+        settings: What is measured.
+        threat: What may change.
+        test: Test data; its first samples are used.
+        seed: Of all draws.
+        journal: Keeps what was measured.
+    """
+
+    settings: EvaluationSettings
+    threat: Threat
+    test: Dataset
+    seed: int
+    journal: Journal
+
+    def setting(self, samples: int) -> Setting:
+        """The first samples of the test data.
+
+        Raises:
+            UsageError: If there are fewer.
+        """
+        if samples > len(self.test):
+            raise UsageError(
+                f"{samples} test samples asked of {self.test.name}, which has {len(self.test)}: "
+                f"give at most {len(self.test)}"
+            )
+        return Setting(self.test.first(samples), "test", self.journal.engine, self.seed)
+
+    def standard(
+        self,
+        target: Target,
+        surrogate: nn.Module | None = None,
+        before: nn.Module | None = None,
+    ) -> Evaluation:
+        """The standard protocol on one model."""
+        trials = self.journal.trials(
+            f"standard-{target.subject}",
+            lambda: (
+                run_standard(
+                    self.setting(self.settings.samples),
+                    target,
+                    self.threat,
+                    [parse_attack(spec) for spec in self.settings.attacks],
+                    surrogate=surrogate,
+                    before=before,
+                ).trials
+            ),
+        )
+        return Evaluation(target, self.threat, tuple(trials))
+
+    def curve(self, target: Target) -> list[Measurement]:
+        """Accuracy against eps."""
+        settings = self.settings.curve
+        if settings is None:
+            return []
+        trials = self.journal.trials(
+            f"curve-{target.subject}",
+            lambda: sweep(
+                self.setting(min(settings.samples, len(self.test))),
+                target,
+                self.threat,
+                [parse_attack(spec) for spec in settings.attacks],
+                _grid(self.threat, settings.shares),
+            ),
+        )
+        return [trial.measurement for trial in trials]
+
+    def distances(self, target: Target) -> list[MinimumNorm]:
+        """How far images must be changed."""
+        settings = self.settings.minimum_norm
+        if settings is None:
+            return []
+        entries = self.journal.entries(
+            f"distances-{target.subject}",
+            lambda: [
+                Entry(
+                    measure_minimum_norm(
+                        self.setting(min(settings.samples, len(self.test))),
+                        target,
+                        parse_attack(settings.attack),
+                        settings.bounds,
+                    )
+                )
+            ],
+        )
+        return [entry.record for entry in entries if isinstance(entry.record, MinimumNorm)]
+
+    def flags(
+        self,
+        evaluation: Evaluation,
+        curve: Sequence[Measurement],
+        distances: Sequence[MinimumNorm],
+    ) -> list[AnyRecord]:
+        """Whatever makes these numbers untrustworthy."""
+        subject = evaluation.target.subject
+        entries = self.journal.entries(
+            f"flags-{subject}",
+            lambda: [
+                Entry(flag)
+                for flag in inspect(
+                    self.setting(self.settings.samples),
+                    evaluation,
+                    sweep=curve,
+                    distances=distances,
+                )
+            ],
+        )
+        return [entry.record for entry in entries]
+
+
+def _grid(threat: Threat, shares: Sequence[float]) -> list[float]:
+    """Values of eps, none larger than a norm allows."""
+    limit = 1.0 if threat.name == "linf" else float("inf")
+    return sorted({min(limit, round(threat.eps * share, 10)) for share in shares})

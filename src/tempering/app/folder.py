@@ -1,0 +1,160 @@
+"""The folder of a run: what lies where, and who may write there."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from tempering.core.errors import RunError, UsageError
+from tempering.core.files import write_text
+from tempering.core.records import Record, dump_records
+
+RUNS = Path("runs")
+LATEST = "latest"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths within one run's folder.
+
+    Attributes:
+        path: The folder.
+    """
+
+    path: Path
+
+    @property
+    def settings(self) -> Path:
+        """What the run was asked for; `--resume` reads it."""
+        return self.path / "checkpoint" / "run.json"
+
+    @property
+    def records(self) -> Path:
+        """All measurements."""
+        return self.path / "records.jsonl"
+
+    @property
+    def summary(self) -> Path:
+        """What the run found."""
+        return self.path / "summary.json"
+
+    @property
+    def gallery(self) -> Path:
+        """Pictures for the report."""
+        return self.path / "gallery.npz"
+
+    def checkpoint(self, name: str) -> Path:
+        """Where a training or a measurement is saved."""
+        return self.path / "checkpoint" / f"{name}.safetensors"
+
+    def write_records(self, records: Iterable[Record]) -> None:
+        """Write all records of the run so far."""
+        write_text(self.records, dump_records(records))
+
+    def write_settings(self, settings: dict[str, Any]) -> None:
+        """Write what the run was asked for."""
+        write_text(self.settings, json.dumps(settings, indent=2) + "\n")
+
+    def read_settings(self) -> dict[str, Any]:
+        """Read what the run was asked for.
+
+        Raises:
+            RunError: If this is no run that can be resumed.
+        """
+        try:
+            settings = json.loads(self.settings.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise RunError(
+                f"{self.path} is no run to resume: {self.settings} cannot be read: "
+                "give a folder that `temper harden` has begun"
+            ) from error
+        if not isinstance(settings, dict):
+            raise RunError(f"{self.settings} is damaged: start a new run")
+        return settings
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other jobs out of this folder.
+
+        Raises:
+            RunError: If another job is at work in it.
+        """
+        file = self.path / "checkpoint" / ".lock"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.open("w") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise RunError(
+                    f"another job is at work in {self.path}: wait for it, or give another name"
+                ) from error
+            yield
+
+
+def new_folder(name: str | None, data: str, base: Path = RUNS) -> RunFolder:
+    """Make the folder of a new run.
+
+    Args:
+        name: Of the run; by default the data's name and the time.
+        data: Address of the data.
+        base: Where runs lie.
+
+    Raises:
+        UsageError: If the name is none, or there is such a run.
+        RunError: If the folder cannot be made.
+    """
+    if name is None:
+        stem = re.sub(r"[^a-z0-9]+", "-", Path(data.rpartition(":")[2]).stem.lower()).strip("-")
+        stem = f"{stem or 'run'}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
+        name = next(
+            each
+            for number in range(1, 1000)
+            if not (base / (each := stem if number == 1 else f"{stem}-{number}")).exists()
+        )
+    if not _NAME.fullmatch(name) or name == LATEST:
+        raise UsageError(f"name {name!r}: give letters, digits, dots and dashes, such as mnist-1")
+    path = base / name
+    if path.exists():
+        raise UsageError(
+            f"there is a run {path} already: give another name, or go on with --resume {path}"
+        )
+    try:
+        path.mkdir(parents=True)
+    except OSError as error:
+        raise RunError(
+            f"cannot make {path}: {error.strerror}: give a folder with write permission"
+        ) from error
+    return RunFolder(path)
+
+
+def old_folder(path: Path) -> RunFolder:
+    """The folder of a run that was begun.
+
+    Raises:
+        RunError: If there is none.
+    """
+    if not path.is_dir():
+        raise RunError(f"no run at {path}: give a folder that `temper harden` has begun")
+    return RunFolder(path.resolve())
+
+
+def point_latest(folder: RunFolder) -> None:
+    """Let `latest`, beside a run's folder, point at it."""
+    link = folder.path.parent / LATEST
+    if link.exists() and not link.is_symlink():
+        return
+    temporary = link.with_name(f".{LATEST}.{os.getpid()}")
+    try:
+        temporary.symlink_to(folder.path.name)
+        temporary.replace(link)
+    except OSError as error:
+        raise RunError(f"cannot point {link} at {folder.path}: {error.strerror}") from error

@@ -1,0 +1,88 @@
+"""Pictures for the report: adversarial examples with what models say of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from tempering.app.folder import RunFolder
+from tempering.app.journal import images_of
+from tempering.core.files import write_with
+from tempering.core.probe import probing
+from tempering.core.random import Draws, derive
+from tempering.data.augmentation import Augmentation, gaussian_noise
+from tempering.data.dataset import Dataset
+from tempering.evaluation.standard import Evaluation
+
+EXAMPLES, SHEET = 12, 40
+"""Adversarial examples shown, and images in the sheets of samples."""
+
+Arrays = dict[str, NDArray[np.generic]]
+
+
+def adversarial_examples(
+    evaluation: Evaluation, data: Dataset, undefended: nn.Module | None
+) -> Arrays:
+    """Worst white-box cases: half of them fool the model, as far as there are any.
+
+    Args:
+        evaluation: Of the protected model.
+        data: What it was judged on.
+        undefended: The model before hardening, if there was one.
+    """
+    clean, worst = evaluation.get("clean").outcome, evaluation.get("worst").outcome
+    fooled = (clean.strict & ~worst.strict).nonzero()[:, 0]
+    stood = worst.strict.nonzero()[:, 0]
+    broken = fooled[: max(EXAMPLES // 2, EXAMPLES - len(stood))]
+    rows = torch.cat([broken, stood[: EXAMPLES - len(broken)]])
+    names = [_attack_behind(evaluation, int(row)) for row in rows]
+    arrays: Arrays = {
+        "x": data.x[rows].numpy(),
+        "x_adv": images_of(worst)[rows].numpy(),
+        "y": data.y[rows].numpy(),
+        "clean": clean.predicted[rows].numpy(),
+        "after": worst.predicted[rows].numpy(),
+        "attack": np.array(names),
+    }
+    if undefended is not None:
+        arrays["before"] = _predicted(undefended, images_of(worst)[rows])
+    return arrays
+
+
+def data_samples(data: Dataset, augmentation: Augmentation, sigma: float, seed: int) -> Arrays:
+    """Images of the data, and the same after augmentation and noise (eq. 2)."""
+    first = data.first(SHEET)
+    draws = Draws(derive(seed, "gallery"), torch.arange(len(first)))
+    augmented = gaussian_noise(augmentation(first.x, draws), sigma, draws.to("noise"))
+    return {
+        "samples_x": first.x.numpy(),
+        "samples_y": first.y.numpy(),
+        "augmented_x": augmented.numpy(),
+    }
+
+
+def write_gallery(folder: RunFolder, arrays: Arrays) -> None:
+    """Write the pictures of a run."""
+
+    def write(path: object) -> None:
+        with open(str(path), "wb") as file:  # noqa: PTH123 - savez adds a suffix to names
+            np.savez_compressed(file, allow_pickle=False, **arrays)
+
+    write_with(folder.gallery, write)
+
+
+def _attack_behind(evaluation: Evaluation, row: int) -> str:
+    """The first white-box attack that fooled a sample; the strongest where none did."""
+    trials = evaluation.attacks("white")
+    for trial in trials:
+        if not bool(trial.outcome.strict[row]):
+            return trial.measurement.attack
+    return trials[-1].measurement.attack
+
+
+def _predicted(model: nn.Module, x: Tensor) -> NDArray[np.int64]:
+    device = next((parameter.device for parameter in model.parameters()), x.device)
+    with probing(model) as probe:
+        return probe.logits(x.to(device)).argmax(1).cpu().numpy()

@@ -1,0 +1,323 @@
+"""Harden: from a network and data to a protected model, with evidence."""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from tempering.app.assessment import Assessor
+from tempering.app.folder import RunFolder, new_folder, old_folder, point_latest
+from tempering.app.gallery import adversarial_examples, data_samples, write_gallery
+from tempering.app.journal import Journal
+from tempering.app.learning import Trained, Trainer
+from tempering.app.networks import Networks, networks_for
+from tempering.app.paper_protocol import PaperProtocol, is_papers_data
+from tempering.app.provenance import model_name, provenance
+from tempering.app.recipe import Recipe, load_recipe, parse_recipe
+from tempering.core.engine import Engine, start_engine
+from tempering.core.errors import InterruptedRunError, RunError
+from tempering.core.files import write_text
+from tempering.core.random import derive
+from tempering.core.records import AnyRecord, Provenance, Summary
+from tempering.core.threats import Threat
+from tempering.data.loading import load
+from tempering.data.splits import Splits
+from tempering.evaluation.standard import Evaluation
+from tempering.evaluation.summary import summarize
+from tempering.evaluation.target import Target
+from tempering.models.manifest import Manifest
+from tempering.models.store import save
+from tempering.report.run_page import render
+
+
+@dataclass(frozen=True)
+class Hardened:
+    """What `harden` gives back.
+
+    Attributes:
+        model: The protected network, on the CPU, in evaluation mode.
+        record: What was found out about it; `record.robust_accuracy` is an interval.
+        run: The run's folder.
+    """
+
+    model: nn.Module
+    record: Summary
+    run: Path
+
+
+def harden(
+    model: nn.Module | None = None,
+    data: Splits | None = None,
+    threat: Threat | None = None,
+    *,
+    recipe: str | Recipe = "default",
+    overrides: Sequence[str] = (),
+    weights: Path | None = None,
+    name: str | None = None,
+) -> Hardened:
+    """Harden a classifier by iterative adversarial retraining, and judge it.
+
+    Args:
+        model: The network, from images in [0, 1], shape (n, c, h, w), to logits; it is
+            copied. None builds the one that the recipe names.
+        data: Training, validation and test data; None loads what the recipe names.
+        threat: What an attacker may change; None takes the recipe's.
+        recipe: A recipe, its name, or the path of its file.
+        overrides: `section.key=value`, for settings of a recipe given by name.
+        weights: Trained weights of a recipe's `file.py:factory`.
+        name: Of the run's folder, under `runs/`.
+
+    Returns:
+        The model, what was found out about it, and the folder that holds all evidence.
+
+    Raises:
+        UsageError: If the call or the recipe makes no sense.
+        DataError: If the data cannot be trusted.
+        ModelError: If the model is no classifier of the data.
+        RunError: If the folder cannot be written.
+        InterruptedRunError: On Ctrl-C, after saving.
+
+    Example:
+        `harden(tp.models.paper_cnn(), tp.data.load("mnist"), tp.Linf(0.3)).record`
+    """
+    chosen = load_recipe(recipe, overrides) if isinstance(recipe, str) else recipe
+    if threat is not None:
+        chosen = chosen.model_copy(update={"threat": str(threat)})
+    engine = start_engine(chosen.precision)
+    splits = data or load(chosen.data.address, chosen.data.split, chosen.seed)
+    networks = networks_for(chosen.model, splits, model, weights)
+    networks.first(chosen.seed)
+    folder = _begin(engine, name, splits, chosen, weights)
+    return Hardening(chosen, splits, networks, engine, folder).run()
+
+
+def resume(path: Path) -> Hardened:
+    """Go on with a run that was interrupted, to the same result.
+
+    Args:
+        path: The run's folder.
+
+    Raises:
+        RunError: If there is no such run, or the data has changed since.
+    """
+    folder = old_folder(path)
+    settings = folder.read_settings()
+    recipe = parse_recipe(settings["recipe"])
+    weights = Path(settings["weights"]) if settings["weights"] else None
+    engine = start_engine(recipe.precision)
+    data = load(recipe.data.address, recipe.data.split, recipe.seed)
+    if data.data_hash != settings["data_hash"]:
+        raise RunError(
+            f"the data {data.address} has changed since {folder.path} was begun: its hash is "
+            f"{data.data_hash}, it was {settings['data_hash']}: restore it, or start a new run"
+        )
+    networks = networks_for(recipe.model, data, None, weights)
+    return Hardening(recipe, data, networks, engine, folder).run()
+
+
+def _begin(
+    engine: Engine, name: str | None, data: Splits, recipe: Recipe, weights: Path | None
+) -> RunFolder:
+    """Make the folder of a new run in the first process; the others follow."""
+    path = ""
+    if engine.leads:
+        folder = new_folder(name, data.address)
+        path = str(folder.path.resolve())
+        folder.write_settings(
+            {
+                "command": command_line(),
+                "recipe": recipe.model_dump(mode="json", exclude_none=True),
+                "weights": str(weights.resolve()) if weights else None,
+                "data_hash": data.data_hash,
+            }
+        )
+    return RunFolder(Path(engine.same(path)))
+
+
+def command_line() -> str:
+    """The command that runs, as one would type it."""
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
+class Hardening:
+    """One run: everything that `harden` does, in order."""
+
+    def __init__(
+        self, recipe: Recipe, data: Splits, networks: Networks, engine: Engine, folder: RunFolder
+    ) -> None:
+        self.recipe, self.data, self.networks = recipe, data, networks
+        self.engine, self.folder = engine, folder
+        self.threat, self.seed = recipe.threat_model, recipe.seed
+        self.trainer = Trainer(recipe, data, engine, folder)
+        self.records: list[AnyRecord] = []
+        self.started = time.perf_counter()
+
+    def run(self) -> Hardened:
+        """Train, judge, write."""
+        if not self.engine.leads:
+            return self._run()
+        with self.folder.locked():
+            try:
+                return self._run()
+            except KeyboardInterrupt:
+                raise InterruptedRunError("interrupted; finished stages are saved") from None
+
+    def _run(self) -> Hardened:
+        model = self.networks.first(self.seed)
+        self.records.append(self._provenance(model))
+        undefended = self._undefended(model)
+        hardened = self._hardened(undefended.model)
+        self._keep(undefended, hardened)
+        self._save_model(hardened.model)
+        surrogate = self._surrogate() if self.recipe.evaluation.surrogate else None
+        assessor = self._assessor(undefended.model, hardened.model)
+        self._assess(assessor, undefended.model, hardened.model, surrogate)
+        self._extend(assessor, undefended, hardened, surrogate)
+        return self._finish(hardened.model)
+
+    def _provenance(self, model: nn.Module) -> Provenance:
+        name = model_name(model, self.recipe.model.name)
+        command = self.folder.read_settings()["command"]
+        return provenance(command, self.recipe, self.data, model, name, self.engine)
+
+    def _undefended(self, model: nn.Module) -> Trained:
+        if self.networks.trained:
+            return Trained(model.to(self.engine.device).eval())
+        return self.trainer.undefended(model, "undefended", self.seed)
+
+    def _hardened(self, undefended: nn.Module) -> Trained:
+        before = self.trainer.validate()(undefended).worst.fraction
+        start = self._start(undefended, self.seed)
+        return self.trainer.hardened(start, "hardened", self.seed, before)
+
+    def _start(self, undefended: nn.Module, seed: int) -> nn.Module:
+        """The network that hardening starts from."""
+        model = self.networks.another(seed)
+        if self.networks.trained or self.recipe.training.start == "undefended":
+            model.load_state_dict(undefended.state_dict())
+        return model
+
+    def _keep(self, undefended: Trained, hardened: Trained) -> None:
+        self.records += [*undefended.history, *hardened.history]
+        if hardened.stop is not None:
+            self.records.append(hardened.stop)
+        self._write_records()
+
+    def surrogate_undefended(self) -> nn.Module:
+        """An undefended model of another seed."""
+        seed = derive(self.seed, "surrogate")
+        model = self.networks.another(seed)
+        return self.trainer.undefended(model, "surrogate", seed, "surrogate-undefended").model
+
+    def _surrogate(self) -> nn.Module:
+        """A model of another seed, hardened the same way: what a gray-box attacker owns."""
+        seed = derive(self.seed, "surrogate")
+        if self.recipe.training.start == "undefended":
+            start = self.surrogate_undefended()
+            model = self.networks.another(seed)
+            model.load_state_dict(start.state_dict())
+        else:
+            model = self.networks.another(seed)
+        iterations = self.recipe.evaluation.surrogate_iterations
+        return self.trainer.hardened(model, "surrogate", seed, 0.0, iterations).model
+
+    def _assessor(self, *models: nn.Module) -> Assessor:
+        described = [
+            self.recipe.evaluation.model_dump_json(),
+            str(self.threat),
+            str(self.seed),
+            self.data.test.content_hash,
+            *(Target.of("given", model, self.data.test).weights for model in models),
+        ]
+        key = hashlib.sha256("|".join(described).encode()).hexdigest()[:16]
+        journal = Journal(self.folder, self.engine, key)
+        evaluation = self.recipe.evaluation
+        return Assessor(evaluation, self.threat, self.data.test, self.seed, journal)
+
+    def _assess(
+        self,
+        assessor: Assessor,
+        undefended: nn.Module,
+        hardened: nn.Module,
+        surrogate: nn.Module | None,
+    ) -> None:
+        """The standard protocol on the model before and after."""
+        test = self.data.test
+        before = assessor.standard(Target.of("undefended", undefended, test))
+        after = assessor.standard(Target.of("hardened", hardened, test), surrogate, undefended)
+        self.records += [*before.measurements, *after.measurements]
+        self._write_records()
+        curve = assessor.curve(after.target)
+        distances = assessor.distances(after.target)
+        self.records += [*curve, *assessor.curve(before.target)]
+        self.records += [*distances, *assessor.distances(before.target)]
+        self.records += assessor.flags(after, curve, distances)
+        self._write_records()
+        self._write_gallery(after, assessor.setting(self.recipe.evaluation.samples).n, undefended)
+
+    def _extend(
+        self,
+        assessor: Assessor,
+        undefended: Trained,
+        hardened: Trained,
+        surrogate: nn.Module | None,
+    ) -> None:
+        """The paper's protocol, where the data is the paper's."""
+        settings = self.recipe.evaluation.paper
+        if settings is None or not is_papers_data(self.data.address):
+            return
+        protocol = PaperProtocol(settings, assessor)
+        test = self.data.test
+        weak = self.surrogate_undefended() if settings.gray else None
+        self.records += protocol.measure(
+            Target.of("undefended", undefended.model, test),
+            Target.of("hardened", hardened.model, test),
+            weak,
+            surrogate,
+        )
+
+    def _write_gallery(self, after: Evaluation, samples: int, undefended: nn.Module) -> None:
+        if not self.engine.leads:
+            return
+        sigma = self.recipe.training.hardened.mixture.sigma
+        arrays = adversarial_examples(after, self.data.test.first(samples), undefended)
+        arrays |= data_samples(self.data.train, self.recipe.data.augmentation, sigma, self.seed)
+        write_gallery(self.folder, arrays)
+
+    def _save_model(self, model: nn.Module) -> None:
+        if self.engine.leads:
+            save(
+                model,
+                self.folder.path,
+                Manifest(
+                    architecture=self.networks.architecture,
+                    classes=list(self.data.classes),
+                    shape=self.data.shape,
+                    threat=str(self.threat),
+                    data=self.data.address,
+                    data_hash=self.data.data_hash,
+                    split=self.data.split,
+                    seed=self.seed,
+                ),
+            )
+
+    def _write_records(self) -> None:
+        if self.engine.leads:
+            self.folder.write_records(self.records)
+
+    def _finish(self, model: nn.Module) -> Hardened:
+        summary = summarize(self.records, seconds=time.perf_counter() - self.started)
+        if self.engine.leads:
+            self.folder.write_records(self.records)
+            write_text(self.folder.summary, summary.model_dump_json(indent=2) + "\n")
+            render(self.folder.path)
+            point_latest(self.folder)
+        self.engine.wait()
+        return Hardened(model.cpu().eval(), summary, self.folder.path)

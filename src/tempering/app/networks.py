@@ -1,0 +1,165 @@
+"""Where a run's networks come from: a name, a user's file, or a module at hand."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from tempering.app.recipe import ModelSettings
+from tempering.core.errors import UsageError
+from tempering.data.splits import Splits
+from tempering.models.classifier import Classifier
+from tempering.models.foreign import load_foreign
+from tempering.models.registry import build
+from tempering.models.seeded import seeded
+
+
+class Networks(Protocol):
+    """Makes networks of one architecture, with weights that depend on a seed."""
+
+    @property
+    def trained(self) -> bool:
+        """Whether the first network comes with weights that are not to be replaced."""
+        ...
+
+    def first(self, seed: int) -> nn.Module:
+        """The network to protect, before anything is done to it."""
+        ...
+
+    def another(self, seed: int) -> nn.Module:
+        """One with fresh weights."""
+        ...
+
+    @property
+    def architecture(self) -> dict[str, Any] | str:
+        """What a manifest says of it."""
+        ...
+
+
+@dataclass(frozen=True)
+class Registered:
+    """Networks by name."""
+
+    settings: ModelSettings
+    shape: tuple[int, int, int]
+    classes: int
+    trained: bool = False
+
+    def first(self, seed: int) -> nn.Module:
+        """A network with fresh weights."""
+        options = self.settings.options
+        return fast_layout(
+            build(self.settings.name, self.shape, self.classes, seed=seed, **options)
+        )
+
+    def another(self, seed: int) -> nn.Module:
+        """A network with fresh weights."""
+        return self.first(seed)
+
+    @property
+    def architecture(self) -> dict[str, Any] | str:
+        """Name, shape, classes and options."""
+        return architecture_of(self.first(0))
+
+
+@dataclass(frozen=True)
+class FromFile:
+    """Networks of a user's `file.py:factory`, the first one with weights if there are some."""
+
+    spec: str
+    weights: Path | None = None
+
+    @property
+    def trained(self) -> bool:
+        """Whether the user gave weights."""
+        return self.weights is not None
+
+    def first(self, seed: int) -> nn.Module:
+        """The user's network."""
+        return load_foreign(self.spec, self.weights, seed)
+
+    def another(self, seed: int) -> nn.Module:
+        """The user's network with the weights of its factory."""
+        return load_foreign(self.spec, None, seed)
+
+    @property
+    def architecture(self) -> dict[str, Any] | str:
+        """The address of the factory."""
+        return self.spec
+
+
+@dataclass(frozen=True, eq=False)
+class FromModule:
+    """A module at hand; others are copies whose layers draw their weights again.
+
+    A module knows not whether it was trained: its weights are where training starts.
+    """
+
+    module: nn.Module
+    trained: bool = False
+
+    def first(self, seed: int) -> nn.Module:
+        """A copy of the module."""
+        return copy.deepcopy(self.module)
+
+    def another(self, seed: int) -> nn.Module:
+        """A copy with fresh weights.
+
+        Raises:
+            UsageError: If a layer with weights of its own cannot draw them again.
+        """
+        other = copy.deepcopy(self.module)
+        with seeded(seed):
+            for name, layer in other.named_modules():
+                reset = getattr(layer, "reset_parameters", None)
+                if callable(reset):
+                    reset()
+                elif list(layer.parameters(recurse=False)):
+                    raise UsageError(
+                        f"{name or type(layer).__name__} has weights but no reset_parameters: "
+                        "give file.py:factory, or set evaluation.surrogate = false"
+                    )
+        return other
+
+    @property
+    def architecture(self) -> dict[str, Any] | str:
+        """Its description if it is a network of ours, else the name of its class."""
+        return architecture_of(self.module)
+
+
+def architecture_of(model: nn.Module) -> dict[str, Any] | str:
+    """What a manifest says of a network."""
+    return model.architecture if isinstance(model, Classifier) else type(model).__name__
+
+
+def fast_layout(model: nn.Module) -> nn.Module:
+    """Weights in channels-last memory: on a CPU convolutions take half as long again without."""
+    for parameter in model.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return model
+
+
+def networks_for(
+    settings: ModelSettings, data: Splits, module: nn.Module | None, weights: Path | None
+) -> Networks:
+    """Find out where a run's networks come from.
+
+    Raises:
+        UsageError: If there are weights without a factory.
+    """
+    if module is not None:
+        return FromModule(module)
+    if ":" in settings.name:
+        return FromFile(settings.name, weights)
+    if weights is not None:
+        raise UsageError(
+            f"weights {weights} for the model {settings.name!r}: "
+            "give --model file.py:factory with them"
+        )
+    return Registered(settings, data.shape, data.num_classes)

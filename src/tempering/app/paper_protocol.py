@@ -1,0 +1,167 @@
+"""The paper's protocol: every attack at the eps that gives the paper's accuracy before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from tempering.app.assessment import Assessor
+from tempering.app.journal import Entry
+from tempering.app.recipe import PaperSettings
+from tempering.attacks.base import Attack
+from tempering.attacks.cw_l2 import CWL2
+from tempering.attacks.registry import parse_attack
+from tempering.core.records import Access, AnyRecord, Finding, Measurement
+from tempering.core.threats import Linf, Threat
+from tempering.evaluation.calibration import Calibration, calibrate
+from tempering.evaluation.measuring import measure
+from tempering.evaluation.minimum_norm import unbounded
+from tempering.evaluation.setting import Setting
+from tempering.evaluation.target import Target
+from tempering.report.paper_figures import REPORTED
+
+DATA = "mnist"
+"""What the paper measured."""
+
+_FAMILY = {"FGSM": "fgsm", "PGD": "pgd", "BIM": "bim", "C&W": "cw"}
+_TABLE: dict[Access, str] = {"white": "II", "gray-surrogate": "III"}
+
+
+def is_papers_data(address: str) -> bool:
+    """Whether the paper's figures can stand beside those on this data."""
+    return address == DATA
+
+
+@dataclass(frozen=True)
+class PaperProtocol:
+    """Tables II and III of the paper on a run's models.
+
+    Attributes:
+        settings: How the paper's attacks are read.
+        assessor: Test data, seed and journal.
+    """
+
+    settings: PaperSettings
+    assessor: Assessor
+
+    def measure(
+        self,
+        undefended: Target,
+        hardened: Target,
+        weak: nn.Module | None,
+        surrogate: nn.Module | None,
+    ) -> list[AnyRecord]:
+        """Calibrate on the undefended model, then measure the hardened one at the same eps.
+
+        Args:
+            undefended: The model before.
+            hardened: The model after.
+            weak: An undefended model of another seed, for the gray-box table before.
+            surrogate: A hardened model of another seed, for the gray-box table after.
+        """
+        records: list[AnyRecord] = []
+        for attack, spec in self.settings.attacks().items():
+            records += self._row("white", attack, spec, undefended, hardened, None, None)
+            if self.settings.gray:
+                records += self._row(
+                    "gray-surrogate", attack, spec, undefended, hardened, weak, surrogate
+                )
+        return records
+
+    def _row(
+        self,
+        access: Access,
+        name: str,
+        spec: str,
+        undefended: Target,
+        hardened: Target,
+        weak: nn.Module | None,
+        surrogate: nn.Module | None,
+    ) -> list[AnyRecord]:
+        setting = self.assessor.setting(min(self.settings.samples, len(self.assessor.test)))
+        row = _Row(access, name, parse_attack(spec), setting)
+        entries = self.assessor.journal.entries(
+            f"paper-{access}-{_FAMILY[name]}",
+            lambda: [Entry(one) for one in row.measure(undefended, hardened, weak, surrogate)],
+        )
+        return [entry.record for entry in entries]
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One attack of one table."""
+
+    access: Access
+    name: str
+    attack: Attack
+    setting: Setting
+
+    def measure(
+        self,
+        undefended: Target,
+        hardened: Target,
+        weak: nn.Module | None,
+        surrogate: nn.Module | None,
+    ) -> Sequence[AnyRecord]:
+        wanted = REPORTED["undefended", self.access][_FAMILY[self.name]]
+        found = calibrate(
+            self.setting, undefended, self.attack, wanted, access=self.access, source=weak
+        )
+        before = self._finding("before", wanted, found.trial.measurement, _said(found))
+        if found.eps is None:
+            return [found.trial.measurement, before]
+        after = self._after(hardened, self._threat(found.eps), surrogate)
+        claimed = REPORTED["hardened", self.access][_FAMILY[self.name]]
+        verdict = self._verdict(hardened, after, claimed, surrogate)
+        finding = self._finding("after", claimed, after, verdict)
+        return [found.trial.measurement, after, before, finding]
+
+    def _threat(self, eps: float) -> Threat:
+        if isinstance(self.attack, CWL2):
+            return unbounded("l2", self.setting.data.x.shape[1:]).with_eps(eps)
+        return Linf(eps)
+
+    def _after(self, target: Target, threat: Threat, source: nn.Module | None) -> Measurement:
+        return measure(
+            self.setting,
+            target.without_flag(),
+            self.attack,
+            threat,
+            protocol="paper",
+            access=self.access,
+            source=source,
+        ).measurement
+
+    def _verdict(
+        self, target: Target, after: Measurement, claimed: float, source: nn.Module | None
+    ) -> str:
+        """Whether our interval reaches the paper's 'after'; if not, at which eps it would."""
+        if after.strict.interval[1] >= claimed:
+            return f"holds only at eps {after.eps:.3g} ({after.threat.partition(':')[0]})"
+        reach = calibrate(
+            self.setting, target, self.attack, claimed, access=self.access, source=source
+        )
+        if reach.eps is None:
+            return f"does not hold at eps {after.eps:.3g}, nor at any: {reach.reason}"
+        return f"does not hold at eps {after.eps:.3g}: holds only up to eps {reach.eps:.3g}"
+
+    def _finding(self, column: str, paper: float, measured: Measurement, verdict: str) -> Finding:
+        return Finding(
+            table=_TABLE[self.access],
+            row=self.name,
+            column=column,
+            paper=paper,
+            ours=measured.strict.fraction,
+            interval=measured.strict.interval,
+            eps=measured.eps,
+            verdict=verdict,
+        )
+
+
+def _said(found: Calibration) -> str:
+    if found.eps is None:
+        return f"does not hold at any eps: {found.reason}"
+    norm = found.trial.measurement.threat.partition(":")[0]
+    return f"holds only at eps {found.eps:.3g} ({norm}), chosen so"

@@ -1,0 +1,65 @@
+"""What a run is made of and on."""
+
+from __future__ import annotations
+
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from tempering.app.recipe import Recipe
+from tempering.core.backward import adaptive_stages
+from tempering.core.engine import Engine
+from tempering.core.records import Provenance
+from tempering.data.splits import Splits
+from tempering.models.classifier import Classifier
+
+PACKAGES = ("torch", "numpy", "lightning-fabric", "safetensors", "pydantic")
+
+
+def provenance(
+    command: str, recipe: Recipe, data: Splits, model: nn.Module, name: str, engine: Engine
+) -> Provenance:
+    """Describe a run: versions, machine, data, model, recipe."""
+    return Provenance(
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=command,
+        tempering=version("tempering"),
+        python=platform.python_version(),
+        packages={package: version(package) for package in PACKAGES},
+        platform=platform.platform(),
+        processor=_processor(),
+        device=str(engine.device),
+        threads=torch.get_num_threads(),
+        processes=engine.processes,
+        precision=engine.precision,
+        seed=recipe.seed,
+        recipe=recipe.model_dump(mode="json"),
+        data=data.address,
+        data_hash=data.data_hash,
+        split=data.split,
+        train_n=len(data.train),
+        validation_n=len(data.validation),
+        test_n=len(data.test),
+        classes=list(data.classes),
+        model=name,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        adaptive_stages=adaptive_stages(model),
+    )
+
+
+def model_name(model: nn.Module, spec: str) -> str:
+    """What records call a model."""
+    return str(model.architecture["name"]) if isinstance(model, Classifier) else spec
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    named = next((line for line in lines if line.startswith("model name")), "")
+    return named.partition(":")[2].strip() or platform.machine()

@@ -1,0 +1,290 @@
+"""Recipes: the small files in which all numbers of a run live."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from pydantic import BaseModel, Field, ValidationError, field_validator
+
+from tempering.attacks.registry import parse_attack
+from tempering.core.errors import RecipeError, UnknownNameError
+from tempering.core.threats import Threat, parse_threat
+from tempering.data.augmentation import Augmentation
+from tempering.training.settings import Plan, Settings
+
+FOLDER = Path(__file__).parent / "recipes"
+
+
+class DataSettings(Settings):
+    """Where the data comes from, and what happens to training images.
+
+    Attributes:
+        address: A source and what it needs, such as `mnist` or `npz:faces.npz`.
+        split: `official` or `paper`.
+        augmentation: What may happen to a training image.
+    """
+
+    address: str
+    split: str
+    augmentation: Augmentation = Augmentation()
+
+
+class ModelSettings(Settings):
+    """The network.
+
+    Attributes:
+        name: A name in the registry, or `file.py:factory`.
+        options: Everything that its builder takes besides shape and classes.
+    """
+
+    name: str
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class JudgeSettings(Settings):
+    """What a round is judged by, on validation data.
+
+    Attributes:
+        samples: Validation images.
+        attacks: As `name:key=value,...`; the worst case over them decides.
+    """
+
+    samples: int = Field(ge=1)
+    attacks: list[str] = Field(min_length=1)
+
+
+class TrainingSettings(Settings):
+    """Which models are trained, and how.
+
+    Attributes:
+        start: Whether hardening starts from the undefended model or from fresh weights.
+        judge: What a round is judged by.
+        undefended: The plan without a defence.
+        hardened: The plan of iterative adversarial retraining.
+        single_pass: The plan on clean images and adversarial copies that were made once
+            on the undefended model; used by `temper reproduce`.
+    """
+
+    start: Literal["undefended", "fresh"]
+    judge: JudgeSettings
+    undefended: Plan
+    hardened: Plan
+    single_pass: Plan
+
+
+class CurveSettings(Settings):
+    """Accuracy against eps.
+
+    Attributes:
+        samples: Test images.
+        attacks: Each gets what the ones before it left standing.
+        shares: Values of eps, as multiples of the threat's.
+    """
+
+    samples: int = Field(ge=1)
+    attacks: list[str] = Field(min_length=1)
+    shares: list[float]
+
+
+class MinimumNormSettings(Settings):
+    """How far images must be changed.
+
+    Attributes:
+        samples: Test images.
+        attack: A minimum-norm attack.
+        bounds: Distances at which survivors are counted.
+    """
+
+    samples: int = Field(ge=1)
+    attack: str
+    bounds: list[float]
+
+
+class PaperSettings(Settings):
+    """The paper's protocol: eps so that the undefended model has the paper's 'before'.
+
+    Attributes:
+        samples: Test images.
+        gray: Whether its gray-box table is measured too; takes one more training.
+        fgsm: How its FGSM is read.
+        pgd: How its PGD is read.
+        bim: How its BIM is read.
+        cw: How its C&W is read: with few iterations, so that it can fail at all.
+    """
+
+    samples: int = Field(ge=1)
+    gray: bool
+    fgsm: str
+    pgd: str
+    bim: str
+    cw: str
+
+    def attacks(self) -> dict[str, str]:
+        """The paper's names -> attacks."""
+        return {"FGSM": self.fgsm, "PGD": self.pgd, "BIM": self.bim, "C&W": self.cw}
+
+
+class EvaluationSettings(Settings):
+    """What is measured on test data, once, at the end.
+
+    Attributes:
+        samples: Test images of the standard protocol; the first ones.
+        attacks: White-box attacks; gray-box and stale samples are made with them too.
+        surrogate: Whether a model of another seed is hardened for gray-box attacks.
+        surrogate_iterations: Steps of its training; None for as many as the model's own.
+        curve: Accuracy against eps; None for none.
+        minimum_norm: Distances to the nearest misclassified image; None for none.
+        paper: The paper's protocol; None for none.
+    """
+
+    samples: int = Field(ge=1)
+    attacks: list[str] = Field(min_length=1)
+    surrogate: bool
+    surrogate_iterations: int | None = Field(default=None, ge=1)
+    curve: CurveSettings | None = None
+    minimum_norm: MinimumNormSettings | None = None
+    paper: PaperSettings | None = None
+
+
+class Recipe(Settings):
+    """Everything that decides what a run does.
+
+    Attributes:
+        seed: Of all draws.
+        threat: Such as `linf:0.3`.
+        precision: `32-true`, `bf16-mixed` or `auto`.
+        data: The data.
+        model: The network.
+        training: The trainings.
+        evaluation: The measurements.
+    """
+
+    seed: int
+    threat: str
+    precision: Literal["auto", "32-true", "bf16-mixed"]
+    data: DataSettings
+    model: ModelSettings
+    training: TrainingSettings
+    evaluation: EvaluationSettings
+
+    @field_validator("threat")
+    @classmethod
+    def _threat(cls, text: str) -> str:
+        return str(parse_threat(text))
+
+    @property
+    def threat_model(self) -> Threat:
+        """The threat as a value."""
+        return parse_threat(self.threat)
+
+
+def recipes() -> dict[str, Path]:
+    """The recipes that come along, by name."""
+    return {path.stem: path for path in sorted(FOLDER.glob("*.toml"))}
+
+
+def load_recipe(name: str = "default", overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe.
+
+    Args:
+        name: One that comes along, or the path of a `.toml` file.
+        overrides: `section.key=value`, value as in TOML; quotes may be left out.
+
+    Returns:
+        The recipe.
+
+    Raises:
+        RecipeError: If the file or a key is unknown, or a value makes no sense.
+
+    Example:
+        >>> load_recipe("default", ["seed=3"]).seed
+        3
+    """
+    known = recipes()
+    if name not in known and not name.endswith(".toml"):
+        raise UnknownNameError("recipe", name, known)
+    path = known.get(name, Path(name))
+    try:
+        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"cannot read recipe {path}: {error}: give a .toml file") from error
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"recipe {path} is not TOML: {error}") from error
+    return parse_recipe(tree, overrides)
+
+
+def parse_recipe(tree: dict[str, Any], overrides: Sequence[str] = ()) -> Recipe:
+    """Make a recipe of nested settings, some of them overridden.
+
+    Raises:
+        RecipeError: If a key is unknown or a value makes no sense; names both.
+    """
+    for override in overrides:
+        _override(tree, override)
+    try:
+        recipe = Recipe.model_validate(tree)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "recipe"
+        if first["type"] == "extra_forbidden":
+            raise RecipeError(f"unknown key {where} in the recipe{_nearest(where)}") from error
+        given = first.get("input")
+        shown = "" if isinstance(given, dict) else f" = {given!r}"
+        raise RecipeError(f"recipe: {where}{shown}: {first['msg'].lower()}") from error
+    _check_names(recipe)
+    return recipe
+
+
+def _check_names(recipe: Recipe) -> None:
+    evaluation = recipe.evaluation
+    specs = [*evaluation.attacks, *recipe.training.judge.attacks]
+    if evaluation.curve is not None:
+        specs += evaluation.curve.attacks
+    if evaluation.minimum_norm is not None:
+        specs.append(evaluation.minimum_norm.attack)
+    if evaluation.paper is not None:
+        specs += evaluation.paper.attacks().values()
+    for spec in specs:
+        parse_attack(spec)
+    threat = recipe.threat_model
+    for spec in (*evaluation.attacks, *recipe.training.judge.attacks):
+        parse_attack(spec).require(threat)
+
+
+def _override(tree: dict[str, Any], text: str) -> None:
+    key, found, value = text.partition("=")
+    names = key.strip().split(".")
+    if not found or not all(names):
+        raise RecipeError(f"{text!r} is not KEY=VALUE: write data.split=paper or seed=3")
+    for name in names[:-1]:
+        branch = tree.get(name)
+        if branch is None:
+            tree[name] = branch = {}
+        if not isinstance(branch, dict):
+            raise RecipeError(f"{key.strip()}: {name} is a value, not a section")
+        tree = branch
+    try:
+        tree[names[-1]] = tomllib.loads(f"value = {value.strip()}")["value"]
+    except tomllib.TOMLDecodeError:
+        tree[names[-1]] = value.strip()
+    if value.strip() == "none":
+        del tree[names[-1]]
+
+
+def _nearest(where: str) -> str:
+    near = difflib.get_close_matches(where, _keys(Recipe), n=2, cutoff=0.6)
+    return f": did you mean {' or '.join(near)}?" if near else ""
+
+
+def _keys(kind: type[BaseModel], above: str = "") -> list[str]:
+    keys: list[str] = []
+    for name, field in kind.model_fields.items():
+        keys.append(f"{above}{name}")
+        for inner in (field.annotation, *get_args(field.annotation)):
+            if isinstance(inner, type) and issubclass(inner, BaseModel):
+                keys += _keys(inner, f"{above}{name}.")
+    return keys

@@ -1,0 +1,157 @@
+"""Training images, changed a little in ways that keep their meaning."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from tempering.core.errors import UsageError
+from tempering.core.random import Draws
+
+LUMA = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue in grey (ITU-R BT.601)."""
+
+
+def gaussian_noise(x: Tensor, sigma: float, draws: Draws) -> Tensor:
+    """Add noise to each pixel: x' = x + N(0, sigma^2), eq. 2 of the paper, cut to [0, 1].
+
+    Args:
+        x: Images in [0, 1], shape (n, c, h, w).
+        sigma: Standard deviation, in units of [0, 1]; 0 adds nothing.
+        draws: The samples' random streams.
+
+    Returns:
+        Images in [0, 1], shape and dtype of x.
+
+    Raises:
+        UsageError: If sigma is no finite number of at least 0.
+    """
+    if not (math.isfinite(sigma) and sigma >= 0):
+        raise UsageError(f"sigma {sigma}: give a finite number of at least 0, such as 0.1")
+    if sigma == 0:
+        return x
+    noise = draws.on(x.device).normal(x.shape[1:])
+    return (x + (sigma * noise).to(x.dtype)).clamp(0.0, 1.0)
+
+
+class Augmentation(BaseModel):
+    """What may happen to a training image; every amount is drawn evenly for each sample.
+
+    The defaults change nothing but flip colour images, and what changes nothing costs
+    nothing. A sample's augmentation does not depend on its batch.
+
+    Attributes:
+        rotation: Largest turn to either side, degrees.
+        scaling: Largest change of size, as a share: 0.1 draws from 0.9 to 1.1.
+        shift: Largest shift of each axis, as a share of its side: a crop of the padded image.
+        flip: Mirror left and right every second time; `auto` does so for colour images
+            alone, because a mirrored digit or letter means something else.
+        fill: What comes in from outside: black, the border's pixels, or a reflection.
+        brightness: Largest change of all channels by a factor, colour images only.
+        contrast: Largest change of the distance from mid grey, colour images only.
+        saturation: Largest change of the distance from a pixel's own grey, colour images only.
+        noise: Standard deviation of Gaussian noise (eq. 2).
+
+    Example:
+        >>> augment = Augmentation(rotation=10, shift=0.1)
+        >>> augment(torch.rand(4, 1, 28, 28), Draws.of(seed=0, n=4)).shape
+        torch.Size([4, 1, 28, 28])
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rotation: float = Field(default=0.0, ge=0, le=180)
+    scaling: float = Field(default=0.0, ge=0, lt=1)
+    shift: float = Field(default=0.0, ge=0, lt=1)
+    flip: Literal["auto"] | bool = "auto"
+    fill: Literal["zeros", "border", "reflection"] = "zeros"
+    brightness: float = Field(default=0.0, ge=0, le=1)
+    contrast: float = Field(default=0.0, ge=0, le=1)
+    saturation: float = Field(default=0.0, ge=0, le=1)
+    noise: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+
+    @property
+    def moves(self) -> bool:
+        """Whether images are turned, scaled or shifted."""
+        return self.rotation > 0 or self.scaling > 0 or self.shift > 0
+
+    def flips(self, channels: int) -> bool:
+        """Whether images of so many channels are mirrored."""
+        return channels == 3 if self.flip == "auto" else self.flip
+
+    def recolours(self, channels: int) -> bool:
+        """Whether colours of images of so many channels are changed."""
+        return channels == 3 and max(self.brightness, self.contrast, self.saturation) > 0
+
+    def changes(self, channels: int) -> bool:
+        """Whether anything happens to images of so many channels."""
+        return self.moves or self.flips(channels) or self.recolours(channels) or self.noise > 0
+
+    def bind(self, channels: int) -> Augmentation | None:
+        """This augmentation, or None where it would not change images of so many channels."""
+        return self if self.changes(channels) else None
+
+    def __call__(self, x: Tensor, draws: Draws) -> Tensor:
+        """Augment images.
+
+        Args:
+            x: Images in [0, 1], shape (n, c, h, w).
+            draws: The samples' random streams.
+
+        Returns:
+            Images in [0, 1], shape and dtype of x; x itself where nothing is to do.
+        """
+        channels = x.shape[1]
+        if len(x) == 0 or not self.changes(channels):
+            return x
+        draws = draws.on(x.device)
+        if self.flips(channels):
+            mirrored = draws.to("flip").uniform((1, 1, 1)) < 0.5
+            x = torch.where(mirrored, x.flip(3), x)
+        if self.moves:
+            x = self._move(x, draws)
+        if self.recolours(channels):
+            x = self._recolour(x, draws)
+        return gaussian_noise(x, self.noise, draws.to("noise"))
+
+    def _move(self, x: Tensor, draws: Draws) -> Tensor:
+        """Turn, scale and shift in one bilinear resampling.
+
+        The grid is written out by hand: a batched matrix product may round differently
+        for another batch size.
+        """
+        height, width = x.shape[2:]
+        angle = draws.to("rotation").uniform((1, 1), -self.rotation, self.rotation).deg2rad()
+        size = draws.to("scaling").uniform((1, 1), 1 - self.scaling, 1 + self.scaling)
+        shift = draws.to("shift").uniform((2, 1, 1), -self.shift, self.shift)
+        rows = _pixels(height, x)[:, None] - height * shift[:, 0]
+        columns = _pixels(width, x)[None, :] - width * shift[:, 1]
+        cosine, sine = angle.cos() / size, angle.sin() / size
+        across = cosine * columns + sine * rows
+        down = cosine * rows - sine * columns
+        grid = torch.stack([across * (2 / width), down * (2 / height)], dim=-1)
+        moved = F.grid_sample(x.float(), grid, "bilinear", self.fill, align_corners=False)
+        return moved.clamp(0.0, 1.0).to(x.dtype)
+
+    def _recolour(self, x: Tensor, draws: Draws) -> Tensor:
+        def factor(name: str, most: float) -> Tensor:
+            return draws.to(name).uniform((1, 1, 1), 1 - most, 1 + most).to(x.dtype)
+
+        if self.brightness > 0:
+            x = (x * factor("brightness", self.brightness)).clamp(0.0, 1.0)
+        if self.contrast > 0:
+            x = (0.5 + (x - 0.5) * factor("contrast", self.contrast)).clamp(0.0, 1.0)
+        if self.saturation > 0:
+            grey = LUMA[0] * x[:, :1] + LUMA[1] * x[:, 1:2] + LUMA[2] * x[:, 2:]
+            x = (grey + (x - grey) * factor("saturation", self.saturation)).clamp(0.0, 1.0)
+        return x
+
+
+def _pixels(side: int, like: Tensor) -> Tensor:
+    """Places of pixel centres along a side, from its middle, in pixels."""
+    return torch.arange(side, device=like.device, dtype=torch.float32) - (side - 1) / 2

@@ -1,0 +1,211 @@
+"""What is refused when images and labels come in: each refusal names the index and the value.
+
+Nothing is repaired in silence. Images leave here as bytes or as float32 in [0, 1].
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tempering.core.errors import DataError
+from tempering.data.preprocessing import explicit_channel
+
+Array = NDArray[np.generic] | Tensor
+"""What users hold their images and labels in."""
+
+MOST_CLASSES = 100_000
+"""Classes that may be counted from labels alone; a larger label is taken for a mistake."""
+
+
+def own_tensor(values: object, what: str) -> Tensor:
+    """A copy of an array as a tensor on the CPU; later changes of the array do not reach it.
+
+    Raises:
+        DataError: If it is no array of numbers.
+    """
+    if isinstance(values, Tensor):
+        return values.detach().cpu().clone()
+    try:
+        array = np.asarray(values)
+        return torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("="), order="C"))
+    except (TypeError, ValueError) as error:
+        kind = getattr(values, "dtype", type(values).__name__)
+        raise DataError(f"{what} of type {kind}: give a numpy array or a tensor") from error
+
+
+def checked_images(x: object, where: str) -> Tensor:
+    """Images as a tensor with an explicit channel, once nothing is wrong with them.
+
+    Args:
+        x: uint8 in 0..255 or float in [0, 1], shape (n, h, w) or (n, c, h, w).
+        where: Where they come from, for messages.
+
+    Returns:
+        uint8 or float32, shape (n, c, h, w), memory of its own.
+
+    Raises:
+        DataError: If type, shape, finiteness or range are wrong.
+    """
+    images = own_tensor(x, f"{where}: images")
+    _check_shape(images, where)
+    images = explicit_channel(images)
+    if images.dtype == torch.uint8:
+        if int(images.max()) == 1:
+            raise DataError(
+                f"{where}: uint8 images hold no value above 1: "
+                "give bytes in 0..255, or the same values as floats in [0, 1]"
+            )
+        return images
+    if not images.is_floating_point():
+        raise DataError(
+            f"{where}: images of type {_kind(images)}: give uint8 in 0..255 or floats in [0, 1]"
+        )
+    check_range(images, where)
+    return images.float()
+
+
+def _check_shape(images: Tensor, where: str) -> None:
+    shape = tuple(images.shape)
+    if images.ndim not in (3, 4):
+        raise DataError(
+            f"{where}: images of shape {shape}: give (n, height, width) "
+            "or (n, channels, height, width)"
+        )
+    if len(images) == 0:
+        raise DataError(f"{where}: no images, shape {shape}: give at least one")
+    if images.numel() == 0:
+        raise DataError(f"{where}: images of shape {shape} have no pixels: give at least one")
+    if images.ndim == 4 and shape[3] in (1, 3) and shape[1] > 4:
+        raise DataError(
+            f"{where}: images of shape {shape} have their channels last: "
+            f"give (n, channels, height, width), here {(shape[0], shape[3], *shape[1:3])}"
+        )
+
+
+def check_range(images: Tensor, where: str) -> None:
+    """Refuse float images that are not finite and in [0, 1].
+
+    Args:
+        images: Any floating dtype, shape (n, c, h, w), at least one image.
+        where: Where they come from, for messages.
+
+    Raises:
+        DataError: Names the first wrong image, its value and the place of it.
+    """
+    low, high = (float(bound) for bound in images.aminmax())
+    if math.isnan(low) or math.isinf(low) or math.isinf(high):
+        place = _first(~images.isfinite(), images)
+        raise DataError(f"{where}: {place}: give finite values in [0, 1]")
+    if low < 0:
+        raise DataError(
+            f"{where}: {_first(images < 0, images)}: give values in [0, 1] "
+            "(mean and deviation are taken care of inside the model)"
+        )
+    if high > 1:
+        hint = ": did you forget to divide by 255?" if 2 < high <= 255 else ""
+        raise DataError(f"{where}: {_first(images > 1, images)}: give values in [0, 1]{hint}")
+    if 0 < high < 1.001 / 255:
+        raise DataError(
+            f"{where}: no value is above {high:g}, images are black: "
+            "give values in [0, 1]: did you divide by 255 twice?"
+        )
+
+
+def _first(wrong: Tensor, images: Tensor) -> str:
+    flat = int(wrong.flatten().byte().argmax())
+    image, channel, row, column = (int(at) for at in np.unravel_index(flat, images.shape))
+    value = float(images.flatten()[flat])
+    return f"image {image} has the value {value} at channel {channel}, row {row}, column {column}"
+
+
+def _kind(values: Tensor) -> str:
+    return str(values.dtype).removeprefix("torch.")
+
+
+def checked_labels(y: object, n: int, where: str) -> Tensor:
+    """Labels as class numbers, once nothing is wrong with them.
+
+    Args:
+        y: Integers of at least 0, shape (n,).
+        n: How many images there are.
+        where: Where they come from, for messages.
+
+    Returns:
+        Shape (n,), int64.
+
+    Raises:
+        DataError: If they are no whole numbers of at least 0, or not one an image.
+    """
+    labels = own_tensor(y, f"{where}: labels")
+    if labels.ndim != 1:
+        raise DataError(
+            f"{where}: labels of shape {tuple(labels.shape)}: give class numbers of shape ({n},)"
+        )
+    if len(labels) != n:
+        raise DataError(f"{where}: {n} images but {len(labels)} labels: give one label an image")
+    if labels.is_floating_point() or labels.is_complex():
+        whole = (labels == labels.round()) if labels.is_floating_point() else labels.real != 0
+        at = int((~whole).byte().argmax()) if not bool(whole.all()) else 0
+        raise DataError(
+            f"{where}: label {labels[at].item()} at index {at} has type {_kind(labels)}: "
+            "give integers, the classes' numbers"
+        )
+    labels = labels.to(torch.int64)
+    if n and int(labels.min()) < 0:
+        at = int((labels < 0).byte().argmax())
+        raise DataError(
+            f"{where}: label {int(labels[at])} at index {at} is negative: number the classes from 0"
+        )
+    return labels
+
+
+def checked_classes(classes: Sequence[str] | None, labels: Tensor, where: str) -> tuple[str, ...]:
+    """Names of the classes; where none are given, the numbers from 0 to the largest label.
+
+    Args:
+        classes: Their names, or None.
+        labels: All labels of the source, shape (n,), int64, at least 0.
+        where: Where they come from, for messages.
+
+    Raises:
+        DataError: If there are fewer than two classes, or two of one name.
+    """
+    if classes is None:
+        at = int(labels.argmax())
+        if int(labels[at]) >= MOST_CLASSES:
+            raise DataError(
+                f"{where}: label {int(labels[at])} at index {at} would make as many classes: "
+                f"number them from 0, at most {MOST_CLASSES - 1}"
+            )
+        names = tuple(str(number) for number in range(int(labels[at]) + 1))
+    else:
+        names = tuple(str(name) for name in classes)
+    if len(names) < 2:
+        raise DataError(
+            f"{where}: {len(names)} class {names}: give at least two, as labels or in classes"
+        )
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DataError(f"{where}: class {twice!r} is named twice: give different names")
+    return names
+
+
+def check_within(labels: Tensor, classes: Sequence[str], where: str) -> None:
+    """Refuse labels that are no class's number.
+
+    Raises:
+        DataError: Names the first wrong label and its index.
+    """
+    outside = (labels < 0) | (labels >= len(classes))
+    if bool(outside.any()):
+        at = int(outside.byte().argmax())
+        raise DataError(
+            f"{where}: label {int(labels[at])} at index {at} is outside 0 to {len(classes) - 1}: "
+            "give the number of a class, counted from 0"
+        )

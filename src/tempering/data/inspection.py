@@ -1,0 +1,146 @@
+"""What data is made of, and whether it can be trusted: `temper data inspect`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+
+from tempering.core.files import write_with
+from tempering.data.checks import check_range, check_within
+from tempering.data.dataset import Dataset
+from tempering.data.repeats import Repeat, find_repeats
+from tempering.data.sheet import contact_sheet
+from tempering.data.splits import Splits
+
+
+class Part(BaseModel):
+    """One split in numbers.
+
+    Attributes:
+        n: Images.
+        per_class: Images of each class, by its name; 0 for a class without any.
+        minimum: Smallest value of a pixel.
+        maximum: Largest value of a pixel.
+        mean: Mean of each channel.
+        std: Standard deviation of each channel.
+        content_hash: Of images and labels.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    n: int
+    per_class: dict[str, int]
+    minimum: float
+    maximum: float
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    content_hash: str
+
+    @property
+    def imbalance(self) -> float:
+        """Largest class over smallest; infinite if a class has no image."""
+        smallest = min(self.per_class.values())
+        return max(self.per_class.values()) / smallest if smallest else float("inf")
+
+
+class Inspection(BaseModel):
+    """What an inspection found; `model_dump_json()` gives all but the picture.
+
+    Attributes:
+        address: Where the data comes from.
+        split: How it was split.
+        data_hash: Of all three splits.
+        shape: Channels, height and width.
+        classes: Names of the classes.
+        parts: `train`, `validation` and `test` in numbers.
+        duplicates: Equal images within a split.
+        leaks: Equal images in two splits: what was learnt is tested.
+        contradictions: Those of both kinds whose labels differ.
+        missing: Classes without an image, as `split: class`.
+        picture: A few training samples of each class, content of a PNG file.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    address: str
+    split: str
+    data_hash: str
+    shape: tuple[int, int, int]
+    classes: tuple[str, ...]
+    parts: dict[str, Part]
+    duplicates: tuple[Repeat, ...]
+    leaks: tuple[Repeat, ...]
+    contradictions: tuple[Repeat, ...]
+    missing: tuple[str, ...]
+    picture: bytes = Field(exclude=True, repr=False)
+
+    @property
+    def spotless(self) -> bool:
+        """Whether nothing was found."""
+        return not (self.duplicates or self.leaks or self.missing)
+
+    def save_picture(self, path: Path) -> None:
+        """Write the picture as a PNG file.
+
+        Raises:
+            RunError: If the file cannot be written.
+        """
+        write_with(path, lambda temporary: temporary.write_bytes(self.picture))
+
+
+def inspect(splits: Splits) -> Inspection:
+    """Look through data: its balance, its range, and what should not be there.
+
+    Args:
+        splits: The data.
+
+    Returns:
+        Numbers, findings and a picture. Repeated images are findings, not errors.
+
+    Raises:
+        DataError: If a value is not finite or not in [0, 1], or a label is no class.
+
+    Example:
+        >>> found = inspect(load("mnist"))
+        >>> found.parts["test"].n, len(found.leaks)
+        (10000, 0)
+    """
+    parts = {name: _part(data) for name, data in splits.parts.items()}
+    repeats = find_repeats(splits)
+    return Inspection(
+        address=splits.address,
+        split=splits.split,
+        data_hash=splits.data_hash,
+        shape=splits.shape,
+        classes=splits.classes,
+        parts=parts,
+        duplicates=tuple(it for it in repeats if it.kind == "duplicate"),
+        leaks=tuple(it for it in repeats if it.kind == "leak"),
+        contradictions=tuple(it for it in repeats if it.contradicts),
+        missing=tuple(
+            f"{part}: {name}"
+            for part, numbers in parts.items()
+            for name, count in numbers.per_class.items()
+            if count == 0
+        ),
+        picture=contact_sheet(splits.train),
+    )
+
+
+def _part(data: Dataset) -> Part:
+    check_range(data.x, data.name)
+    check_within(data.y, data.classes, data.name)
+    low, high = data.x.aminmax()
+    std, mean = torch.std_mean(data.x, dim=(0, 2, 3), correction=0)
+    counts = torch.bincount(data.y, minlength=data.num_classes).tolist()
+    return Part(
+        n=len(data),
+        per_class=dict(zip(data.classes, counts, strict=True)),
+        minimum=float(low),
+        maximum=float(high),
+        mean=tuple(mean.tolist()),
+        std=tuple(std.tolist()),
+        content_hash=data.content_hash,
+    )

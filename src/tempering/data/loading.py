@@ -1,0 +1,89 @@
+"""Data by address: `mnist`, `npz:faces.npz`, `imagefolder:photos` and so on."""
+
+from __future__ import annotations
+
+from tempering.core.errors import UsageError
+from tempering.core.registry import Registry
+from tempering.data.sources.digits import read_digits
+from tempering.data.sources.hf import read_hf
+from tempering.data.sources.idx import read_idx
+from tempering.data.sources.imagefolder import read_imagefolder
+from tempering.data.sources.mnist import read_mnist
+from tempering.data.sources.npz import read_npz
+from tempering.data.sources.source import Source
+from tempering.data.splits import Splits, make_splits
+
+SOURCES: Registry[Source] = Registry("data source")
+"""Name -> source."""
+
+for _entry in (
+    Source("mnist", "handwritten digits, 28x28 grey, bundled", "mnist", None, read_mnist),
+    Source("digits", "scikit-learn's digits, 8x8 grey", "digits", None, read_digits),
+    Source("npz", "a NumPy archive with arrays x and y", "npz:faces.npz", "FILE", read_npz),
+    Source(
+        "imagefolder",
+        "a folder of pictures, one subfolder a class",
+        "imagefolder:photos",
+        "DIR",
+        read_imagefolder,
+    ),
+    Source("idx", "a folder of IDX files with MNIST's names", "idx:fashion", "DIR", read_idx),
+    Source(
+        "hf",
+        "Hugging Face datasets: a saved folder, Parquet, or a name on the hub",
+        "hf:uoft-cs/cifar10",
+        "NAME",
+        read_hf,
+    ),
+):
+    SOURCES.register(_entry.name)(_entry)
+
+
+def find_source(address: str) -> tuple[Source, str]:
+    """The source that an address names, and what it shall read there.
+
+    Raises:
+        UnknownNameError: If there is no such source; offers the nearest.
+        UsageError: If what follows the name is missing, or too much.
+    """
+    name, _, argument = address.strip().partition(":")
+    source = SOURCES[name]
+    if source.argument is None and argument:
+        raise UsageError(f"data {address!r}: {name} takes nothing more: write {source.example}")
+    if source.argument is not None and not argument:
+        raise UsageError(
+            f"data {address!r}: {name} needs more: write {name}:{source.argument}, "
+            f"such as {source.example}"
+        )
+    return source, argument
+
+
+def load(
+    address: str,
+    split: str = "official",
+    seed: int = 0,
+    validation_share: float | None = None,
+) -> Splits:
+    """Load data and split it.
+
+    Args:
+        address: A source in `SOURCES` and what it needs, such as `mnist` or `npz:faces.npz`.
+        split: `official` for the source's own train and test (stratified 80/20 where it
+            has no test), `paper` for everything merged and split 80/20.
+        seed: Key of what is drawn.
+        validation_share: Share of the training data held back for validation, in (0, 1);
+            None takes 10 %, at most 5,000 images.
+
+    Returns:
+        Training, validation and test data.
+
+    Raises:
+        UsageError: If the address, the split or the share makes no sense.
+        DataError: If the data cannot be trusted; names what is wrong, where.
+
+    Example:
+        >>> load("mnist")
+        Splits(mnist, official: train 55000, validation 5000, test 10000)
+    """
+    source, argument = find_source(address)
+    return make_splits(source.read(argument), address.strip(), split, seed, validation_share)

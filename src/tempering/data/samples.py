@@ -1,0 +1,95 @@
+"""Checked images and labels before they are split, still in the bytes of their source."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tempering.core.errors import DataError
+from tempering.data.checks import check_within, checked_classes, checked_images, checked_labels
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Images and their classes.
+
+    Attributes:
+        x: Images, shape (n, c, h, w), uint8 in 0..255 or float32 in [0, 1].
+        y: Classes, shape (n,), int64.
+    """
+
+    x: Tensor
+    y: Tensor
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def __getitem__(self, ids: Tensor) -> Samples:
+        return Samples(self.x[ids], self.y[ids])
+
+    def images(self) -> Tensor:
+        """The images as float32 in [0, 1], shape (n, c, h, w)."""
+        return self.x.float().div_(255.0) if self.x.dtype == torch.uint8 else self.x
+
+
+@dataclass(frozen=True, eq=False)
+class Holdings:
+    """What a source holds.
+
+    Attributes:
+        classes: Names of the classes.
+        train: Samples to train on; all samples where the source has no test of its own.
+        test: The source's own test samples, or None.
+    """
+
+    classes: tuple[str, ...]
+    train: Samples
+    test: Samples | None = None
+
+    @property
+    def everything(self) -> Samples:
+        """Training and test samples together, in this order."""
+        if self.test is None:
+            return self.train
+        train, test = self.train, self.test
+        if train.x.dtype == test.x.dtype:
+            return Samples(torch.cat([train.x, test.x]), torch.cat([train.y, test.y]))
+        return Samples(torch.cat([train.images(), test.images()]), torch.cat([train.y, test.y]))
+
+
+def admit(
+    where: str,
+    train: tuple[object, object],
+    test: tuple[object, object] | None = None,
+    classes: Sequence[str] | None = None,
+) -> Holdings:
+    """The gate for all data from outside: check it, and hold it.
+
+    Args:
+        where: Where it comes from, for messages.
+        train: Images and labels, see `checks.checked_images` and `checked_labels`.
+        test: The same for the source's own test, if it has one.
+        classes: Names of the classes; None counts them from the labels.
+
+    Raises:
+        DataError: Names what is wrong, its index and its value.
+    """
+    parts = [(where, *train)] if test is None else [(f"{where}/train", *train)]
+    if test is not None:
+        parts.append((f"{where}/test", *test))
+    samples = []
+    for name, x, y in parts:
+        images = checked_images(x, name)
+        samples.append(Samples(images, checked_labels(y, len(images), name)))
+    names = checked_classes(classes, torch.cat([part.y for part in samples]), where)
+    for (name, *_), part in zip(parts, samples, strict=True):
+        check_within(part.y, names, name)
+        if part.x.shape[1:] != samples[0].x.shape[1:]:
+            raise DataError(
+                f"{name}: images of shape {tuple(part.x.shape[1:])}: give them the shape of "
+                f"the training images, {tuple(samples[0].x.shape[1:])}"
+            )
+    return Holdings(names, samples[0], samples[1] if test is not None else None)

@@ -1,0 +1,14 @@
+"""The 8x8 digits that come with scikit-learn."""
+
+from __future__ import annotations
+
+from tempering.data.samples import Holdings, admit
+
+
+def read_digits(_argument: str = "") -> Holdings:
+    """1,797 images of 8x8 greys in 17 levels (Alpaydin and Kaynak, 1998); no test of its own."""
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    classes = [str(digit) for digit in range(10)]
+    return admit("digits", (bunch.images / 16.0, bunch.target), classes=classes)

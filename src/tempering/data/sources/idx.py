@@ -1,0 +1,87 @@
+"""Folders of IDX files under MNIST's names, packed or not (LeCun et al., 1998)."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tempering.core.errors import DataError
+from tempering.data.samples import Holdings, admit
+from tempering.data.sources.gunzip import read_bytes, unpack
+from tempering.data.sources.source import folder
+
+IMAGES, LABELS = "images-idx3-ubyte", "labels-idx1-ubyte"
+Bytes = NDArray[np.uint8]
+
+
+def read_idx(argument: str) -> Holdings:
+    """Read a folder with `train-images-idx3-ubyte`, `train-labels-idx1-ubyte` and, if it
+    has a test of its own, the two `t10k-` files; each raw or `.gz`.
+
+    Raises:
+        DataError: If a file is missing, damaged or no IDX file of bytes.
+    """  # noqa: D205
+    path = folder(argument, f"train-{IMAGES} and train-{LABELS}, raw or .gz")
+    test = None
+    if _find(path, f"t10k-{IMAGES}") or _find(path, f"t10k-{LABELS}"):
+        test = _pair(path, "t10k")
+    return admit(f"idx:{argument}", _pair(path, "train"), test)
+
+
+def _find(path: Path, name: str) -> Path | None:
+    return next((it for it in (path / name, path / f"{name}.gz") if it.is_file()), None)
+
+
+def _pair(path: Path, part: str) -> tuple[Bytes, Bytes]:
+    return _array(path, f"{part}-{IMAGES}", 3), _array(path, f"{part}-{LABELS}", 1)
+
+
+def _array(path: Path, name: str, dimensions: int) -> Bytes:
+    file = _find(path, name)
+    if file is None:
+        raise DataError(f"no file {path / name} or {name}.gz: give both images and labels")
+    content = read_bytes(file)
+    if file.suffix == ".gz":
+        content, fault = unpack(content)
+        if fault:
+            raise DataError(f"{file} is {fault}: give a whole gzip file")
+    return parse_idx(content, str(file), dimensions)
+
+
+def parse_idx(content: bytes, where: str, dimensions: int) -> Bytes:
+    """The array in an IDX file of bytes.
+
+    Args:
+        content: Two zero bytes, the type (8 for unsigned bytes), the number of dimensions,
+            each dimension's size as four bytes, most significant first, and the values.
+        where: What it is, for messages.
+        dimensions: How many are expected.
+
+    Returns:
+        Read-only, as many dimensions as expected, uint8.
+
+    Raises:
+        DataError: If the header is another, or there are not as many values as it says.
+    """
+    header = 4 + 4 * dimensions
+    wanted = bytes((0, 0, 8, dimensions))
+    if content[:4] != wanted:
+        raise DataError(
+            f"{where} begins with {content[:4].hex() or 'nothing'}: "
+            f"give an IDX file of bytes in {dimensions} dimensions, which begins with "
+            f"{wanted.hex()}"
+        )
+    if len(content) < header:
+        raise DataError(
+            f"{where} has a header of {len(content)} bytes, not {header}: give a whole IDX file"
+        )
+    sizes = [int.from_bytes(content[at : at + 4], "big") for at in range(4, header, 4)]
+    if len(content) - header != math.prod(sizes):
+        raise DataError(
+            f"{where} holds {len(content) - header} values but its header says "
+            f"{'x'.join(map(str, sizes))} = {math.prod(sizes)}: give a whole IDX file"
+        )
+    return np.frombuffer(content, np.uint8, offset=header).reshape(sizes)

@@ -1,0 +1,83 @@
+"""Folders of pictures, one subfolder a class."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from tempering.core.errors import DataError
+from tempering.data.samples import Holdings, admit
+from tempering.data.sources.pictures import Bytes, decode, stack
+from tempering.data.sources.source import folder, reason
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
+
+
+def read_imagefolder(argument: str) -> Holdings:
+    """Read `DIR/<class>/*.png`, or `DIR/train/<class>/*.png` and `DIR/test/<class>/*.png`.
+
+    Classes are numbered in the order of their names; pictures of a class come in the order
+    of their paths. They stay grey if all are grey.
+
+    Raises:
+        DataError: If a class or a picture is missing, damaged, or of another size.
+    """
+    path = folder(argument, "one subfolder of pictures a class")
+    where = f"imagefolder:{argument}"
+    train, test = path / "train", path / "test"
+    if not train.is_dir() and not test.is_dir():
+        names = _classes(path)
+        return admit(where, _read([(path, names)], names)[0], classes=names)
+    for part in (train, test):
+        if not part.is_dir():
+            other = train if part is test else test
+            raise DataError(
+                f"{path} has {other.name}/ but no {part.name}/: give both, "
+                f"or split the one with imagefolder:{other}"
+            )
+    names, tested = _classes(train), _classes(test)
+    for name in tested:
+        if name not in names:
+            raise DataError(f"class {name!r} is in {test} but not in {train}: give it to both")
+    first, second = _read([(train, names), (test, tested)], names)
+    return admit(where, first, second, names)
+
+
+def _classes(path: Path) -> list[str]:
+    names = sorted(it.name for it in path.iterdir() if it.is_dir() and it.name[0] != ".")
+    if not names:
+        raise DataError(f"{path} has no subfolders: give one subfolder of pictures a class")
+    return names
+
+
+def _read(parts: list[tuple[Path, list[str]]], names: list[str]) -> list[tuple[Bytes, Bytes]]:
+    """The parts' images and labels, all of one size and one number of channels."""
+    files = [(file, label) for path, own in parts for file, label in _files(path, own, names)]
+    images = stack((str(file), _open(file)) for file, _ in files)
+    labels = np.array([label for _, label in files])
+    inside = [np.array([path in file.parents for file, _ in files]) for path, _ in parts]
+    return [(images[mask], labels[mask]) for mask in inside]
+
+
+def _files(path: Path, own: list[str], names: list[str]) -> Iterator[tuple[Path, int]]:
+    for name in own:
+        files = sorted(
+            it
+            for it in (path / name).rglob("*")
+            if it.suffix.lower() in SUFFIXES and it.is_file() and it.name[0] != "."
+        )
+        if not files:
+            raise DataError(f"no pictures in {path / name}: give {', '.join(SUFFIXES)}")
+        yield from ((file, names.index(name)) for file in files)
+
+
+def _open(file: Path) -> Bytes:
+    try:
+        picture = Image.open(file)
+    except Exception as error:  # Pillow's readers raise many kinds
+        raise DataError(f"cannot read {file}: {reason(error)}: give a whole picture") from error
+    with picture:
+        return decode(picture, str(file))

@@ -1,0 +1,57 @@
+"""MNIST as it comes with the package, checked byte for byte whenever it is loaded."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from tempering.core.errors import DataError
+from tempering.data.samples import Holdings, admit
+from tempering.data.sources.gunzip import unpack
+from tempering.data.sources.idx import IMAGES, LABELS, Bytes, parse_idx
+
+BUNDLED = Path(__file__).parents[1] / "mnist"
+
+MD5 = {
+    f"train-{IMAGES}": "6bbc9ace898e44ae57da46a324031adb",
+    f"train-{LABELS}": "a25bea736e30d166cdddb491f175f624",
+    f"t10k-{IMAGES}": "2646ac647ad5339dbf082846283269ea",
+    f"t10k-{LABELS}": "27ae3e4e09519cfbb04c329615203637",
+}
+"""File -> MD5 of its unpacked bytes, as every mirror publishes them."""
+
+
+def read_mnist(_argument: str = "", bundled: Path = BUNDLED) -> Holdings:
+    """Read the bundled files.
+
+    Args:
+        _argument: Nothing; the address is `mnist` alone.
+        bundled: The folder that holds them.
+
+    Returns:
+        60,000 training and 10,000 test images of 28x28 bytes in their published order.
+
+    Raises:
+        DataError: If a file is missing, truncated or altered.
+    """
+    train, test = (
+        (_verified(bundled, f"{part}-{IMAGES}", 3), _verified(bundled, f"{part}-{LABELS}", 1))
+        for part in ("train", "t10k")
+    )
+    return admit("mnist", train, test, [str(digit) for digit in range(10)])
+
+
+def _verified(bundled: Path, name: str, dimensions: int) -> Bytes:
+    path = bundled / f"{name}.gz"
+    remedy = "install tempering again"
+    try:
+        content, fault = unpack(path.read_bytes())
+    except OSError as error:
+        raise DataError(f"cannot read bundled {path}: {error.strerror}: {remedy}") from error
+    found = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    if found != MD5[name]:
+        raise DataError(
+            f"bundled {path} is {fault or 'altered'}: its content has MD5 {found}, "
+            f"not {MD5[name]}: {remedy}"
+        )
+    return parse_idx(content, str(path), dimensions)

@@ -1,0 +1,54 @@
+"""Taking a part of the samples with the same share of every class."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from tempering.core.random import permutation
+
+
+def stratified(y: Tensor, count: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Divide samples into a rest and a part that has its share of every class.
+
+    Shares are rounded by largest remainder, so that the part has exactly `count` samples
+    wherever every class can give its share and keep one sample back.
+
+    Args:
+        y: Classes, shape (n,), int64.
+        count: Size of the part, 0 to n.
+        seed: Key of the random order.
+
+    Returns:
+        Indices of the rest and of the part, both in random order, int64.
+
+    Example:
+        >>> rest, part = stratified(torch.tensor([0, 0, 0, 0, 1, 1, 1, 1]), 2, seed=0)
+        >>> sorted(torch.tensor([0, 0, 0, 0, 1, 1, 1, 1])[part].tolist())
+        [0, 1]
+    """
+    n = len(y)
+    order = permutation(seed, n)
+    sizes = torch.bincount(y)
+    take = _quotas(sizes.tolist(), count)
+    grouped = order[y[order].argsort(stable=True)]
+    starts = sizes.cumsum(0) - sizes
+    rank = torch.empty(n, dtype=torch.int64)
+    rank[grouped] = torch.arange(n) - starts[y[grouped]]
+    taken = (rank < torch.tensor(take, dtype=torch.int64)[y])[order] if n else order.bool()
+    return order[~taken], order[taken]
+
+
+def _quotas(sizes: list[int], count: int) -> list[int]:
+    """How many samples each class gives (the method of Hamilton and Hare)."""
+    n = max(1, sum(sizes))
+    most = [max(0, size - 1) for size in sizes]
+    take = [min(size * count // n, cap) for size, cap in zip(sizes, most, strict=True)]
+    by_remainder = sorted(range(len(sizes)), key=lambda k: -(sizes[k] * count % n))
+    while (left := count - sum(take)) > 0:
+        open_ = [k for k in by_remainder if take[k] < most[k]]
+        if not open_:
+            break
+        for k in open_[:left]:
+            take[k] += 1
+    return take

@@ -1,0 +1,173 @@
+"""The paper's protocol: the eps at which an attack has the accuracy that the paper reports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from tempering.attacks.base import Attack
+from tempering.attacks.cw_l2 import CWL2
+from tempering.core.errors import UsageError
+from tempering.core.records import Access
+from tempering.core.threats import Threat
+from tempering.evaluation.measuring import measure
+from tempering.evaluation.minimum_norm import distances, unbounded
+from tempering.evaluation.recording import Trial, record
+from tempering.evaluation.setting import Setting
+from tempering.evaluation.target import Target
+
+DOUBLINGS = 7
+"""How many eps are tried upwards; the last allows every image in the box."""
+
+HALVINGS = 12
+"""Bisections at most."""
+
+CLOSE, NEAR = 0.0025, 0.02
+"""Distance from the wanted accuracy at which the search ends, and at which it succeeds."""
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """At which eps an attack brings a model to some accuracy, if at any.
+
+    Attributes:
+        wanted: Accuracy to reach, a fraction.
+        eps: Where it is reached; None if nowhere.
+        trial: What was measured there, or the nearest that was found.
+        reason: Why there is no eps; empty if there is one.
+    """
+
+    wanted: float
+    eps: float | None
+    trial: Trial
+    reason: str = ""
+
+    @property
+    def accuracy(self) -> float:
+        """Strict accuracy at eps, or the nearest one found, a fraction."""
+        return self.trial.measurement.strict.fraction
+
+
+def calibrate(
+    setting: Setting,
+    target: Target,
+    attack: Attack,
+    wanted: float,
+    *,
+    norm: str = "linf",
+    access: Access = "white",
+    source: nn.Module | None = None,
+) -> Calibration:
+    """Find the eps at which an attack leaves a model a wanted accuracy.
+
+    The smallest such eps is bracketed by doubling and then bisected; every eps has the
+    same random draws. C&W L2 runs once and answers for every eps, in L2. A flag of the
+    model is one wrong class more.
+
+    Args:
+        setting: Data, engine and seed.
+        target: The undefended model.
+        attack: The attack.
+        wanted: Strict accuracy to reach, a fraction in (0, 1).
+        norm: Of the threat; C&W L2 has its own.
+        access: What the attacker knows.
+        source: The surrogate, for gray-box access.
+
+    Returns:
+        The eps and what was measured there, or why there is none.
+
+    Raises:
+        UsageError: If the wanted accuracy is no fraction.
+
+    Example:
+        `calibrate(setting, undefended, FGSM(), 0.287).eps`
+    """
+    if not 0 < wanted < 1:
+        raise UsageError(f"accuracy {wanted!r} to calibrate to: give a fraction, such as 0.287")
+    target = target.without_flag()
+    if isinstance(attack, CWL2):
+        return _from_distances(setting, target, attack, wanted, access, source)
+
+    def at(threat: Threat, runs: Attack | None = attack) -> Trial:
+        if runs is None:
+            return measure(setting, target, None, threat, protocol="paper")
+        return measure(
+            setting, target, runs, threat, protocol="paper", access=access, source=source
+        )
+
+    limit = unbounded(norm, setting.data.x.shape[1:])
+    search = _Search(wanted, [at(limit, None)])
+    if search.low_enough:
+        return search.failed("accuracy without attack is not above it")
+    low, high = 0.0, 0.0
+    for doubling in range(1, DOUBLINGS + 1):
+        low, high = high, limit.eps / 2 ** (DOUBLINGS - doubling)
+        search.tried.append(at(limit.with_eps(high)))
+        if search.low_enough:
+            break
+    else:
+        return search.failed(f"not reached up to eps {limit.eps:g}")
+    for _ in range(HALVINGS):
+        if search.gap(search.nearest) <= CLOSE:
+            break
+        middle = (low + high) / 2
+        search.tried.append(at(limit.with_eps(middle)))
+        low, high = (low, middle) if search.low_enough else (middle, high)
+    if search.gap(search.nearest) > max(NEAR, 1 / setting.n):
+        return search.failed(f"accuracy jumps past it near eps {high:.4g}")
+    return Calibration(wanted, search.nearest.measurement.eps, search.nearest)
+
+
+@dataclass(frozen=True, eq=False)
+class _Search:
+    """What was tried so far."""
+
+    wanted: float
+    tried: list[Trial]
+
+    @property
+    def low_enough(self) -> bool:
+        return self.tried[-1].measurement.strict.fraction <= self.wanted
+
+    @property
+    def nearest(self) -> Trial:
+        return min(self.tried, key=self.gap)
+
+    def gap(self, trial: Trial) -> float:
+        return abs(trial.measurement.strict.fraction - self.wanted)
+
+    def failed(self, reason: str) -> Calibration:
+        return Calibration(self.wanted, None, self.nearest, reason)
+
+
+def _from_distances(
+    setting: Setting,
+    target: Target,
+    attack: Attack,
+    wanted: float,
+    access: Access,
+    source: nn.Module | None,
+) -> Calibration:
+    found = distances(setting, target, attack, "l2", access=access, source=source)
+    clean = found.clean.measurement.strict
+    broken = setting.n - round(wanted * setting.n)
+    least = float(found.away.sort().values[max(0, broken - 1)])
+    reason, eps = "", least * (1 + 1e-6)
+    if clean.fraction <= wanted:
+        reason, eps = "accuracy without attack is not above it", 0.0
+    elif least == float("inf"):
+        reason, eps = "not reached: the attack found too few", found.attacked.measurement.eps
+    threat = unbounded("l2", setting.data.x.shape[1:]).with_eps(eps)
+    trial = record(
+        setting,
+        target,
+        found.outcome(eps),
+        attack=attack.label(),
+        config=attack.config(),
+        threat=threat,
+        protocol="paper",
+        access=access,
+        cost=found.attacked.measurement.cost,
+    )
+    return Calibration(wanted, None if reason else eps, trial, reason)

@@ -1,0 +1,45 @@
+"""Whether gradient attacks have anything to follow."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from tempering.core.goals import Mislead, log_odds
+from tempering.core.probe import probing
+from tempering.evaluation.setting import Setting
+from tempering.evaluation.target import Target
+
+
+def without_gradient(setting: Setting, target: Target) -> Tensor:
+    """Samples on which the gradient that attacks climb is zero in every pixel.
+
+    The loss is the log odds of a wrong class, which does not flatten where the softmax
+    saturates; so a zero comes from the network itself: dead units, a hard clamp, a
+    rounding step.
+
+    Args:
+        setting: Data and engine.
+        target: The model, with the adaptive backward of its stages.
+
+    Returns:
+        Which samples, shape (n,), bool, on the CPU, equal in every process.
+
+    Example:
+        `without_gradient(setting, target).float().mean()`
+    """
+    engine, data = setting.engine, setting.data
+    own = engine.share(setting.n)
+    target.model.to(engine.device)
+    found = [torch.empty(0, dtype=torch.bool, device=engine.device)]
+    with probing(target.model) as probe:
+        for at in range(0, len(own), setting.batch_size):
+            ids = own[at : at + setting.batch_size]
+            y = data.y[ids].to(engine.device)
+
+            def loss(logits: Tensor, y: Tensor = y) -> Tensor:
+                return log_odds(logits, Mislead().protected(y, logits.shape[1]))
+
+            _, gradient = probe.gradient(data.x[ids].to(engine.device), loss, ids)
+            found.append((gradient == 0).flatten(1).all(1))
+    return engine.collect(torch.cat(found), setting.n)

@@ -1,0 +1,60 @@
+"""What all measurements of an evaluation share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+from tempering.attacks.base import Attack
+from tempering.core.engine import Engine
+from tempering.core.errors import DataError, UsageError
+from tempering.core.random import Draws, derive
+from tempering.data.dataset import Dataset
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """Data to judge on, where to compute, and the seed of all draws.
+
+    Attributes:
+        data: The samples; every count is over all of them.
+        split: Which part of the data they are.
+        engine: Where to compute, alone or with other processes.
+        seed: Of the whole run.
+        batch_size: Samples at a time; changes no draw and no decision.
+
+    Raises:
+        DataError: If there is no sample.
+        UsageError: If the batch size is below 1.
+    """
+
+    data: Dataset
+    split: Literal["validation", "test"]
+    engine: Engine
+    seed: int
+    batch_size: int = 256
+
+    def __post_init__(self) -> None:
+        if len(self.data) == 0:
+            raise DataError(f"no samples in {self.data.name} to evaluate on: give at least one")
+        if self.batch_size < 1:
+            raise UsageError(f"batch_size {self.batch_size}: give at least 1")
+
+    @property
+    def n(self) -> int:
+        """How many samples every count is over."""
+        return len(self.data)
+
+    def draws(self, attack: Attack, ids: Tensor) -> Draws:
+        """The streams of an attack: equal in any batch, order and process, and at any eps.
+
+        Attacks of one name share them, so an attack with restarts repeats all that the
+        same attack does without.
+
+        Args:
+            attack: What draws.
+            ids: Sample numbers, shape (n,), int64.
+        """
+        return Draws(derive(self.seed, "evaluation", attack.config()["name"]), ids)

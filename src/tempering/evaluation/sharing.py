@@ -1,0 +1,72 @@
+"""Working through samples: this process's share, piece by piece, and all of it together again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from tempering.core.passes import counted
+from tempering.core.progress import track
+from tempering.core.records import Cost
+from tempering.evaluation.judging import Chunk, look
+from tempering.evaluation.outcome import Outcome, by_part, join, lost
+from tempering.evaluation.setting import Setting
+
+_BATCHES = 2
+"""Batches an attack is given at a time: enough to refill places that become free."""
+
+
+def over_samples(
+    setting: Setting,
+    model: nn.Module,
+    title: str,
+    rows: Tensor,
+    work: Callable[[Chunk], Outcome],
+) -> tuple[Outcome, Cost]:
+    """Do one piece of work on some samples, shared among all processes.
+
+    Args:
+        setting: Data and engine.
+        model: The target's network; says what it predicts without attack.
+        title: Of the progress bar, whose units are samples.
+        rows: Sample numbers, shape (m,), int64.
+        work: From a chunk to one row of outcome a sample of it.
+
+    Returns:
+        Outcomes of all samples of the data, equal in every process; what is not in
+        `rows` counts as lost. And the passes of all processes, with the time of the
+        slowest one.
+    """
+    engine, data = setting.engine, setting.data
+    own = rows[engine.share(len(rows))]
+    size = _BATCHES * setting.batch_size
+    started = time.perf_counter()
+    done, standing = [], 0
+    with counted() as passes, track(title, len(rows)) as advance:
+        for at in range(0, max(1, len(own)), size):
+            ids = own[at : at + size]
+            x, y = data.x[ids].to(engine.device), data.y[ids].to(engine.device)
+            clean = look(model, x, y, ids, setting.batch_size)
+            done.append(work(Chunk(ids, x, y, clean)))
+            standing += int(done[-1].strict.sum())
+            reached = min(len(rows), (at + len(ids)) * engine.processes)
+            advance(reached, f"{standing} of {at + len(ids)} stand")
+    outcome = by_part(lambda values: engine.collect(values[0], len(rows)), join(done))
+    spent = torch.tensor(
+        [[passes.forward, passes.backward, time.perf_counter() - started]], dtype=torch.float64
+    )
+    forward, backward, seconds = engine.collect(spent, engine.processes).unbind(1)
+    cost = Cost(
+        forward=int(forward.sum()), backward=int(backward.sum()), seconds=float(seconds.max())
+    )
+    return _spread(setting, rows, outcome), cost
+
+
+def _spread(setting: Setting, rows: Tensor, outcome: Outcome) -> Outcome:
+    """Outcomes of some samples as outcomes of all samples."""
+    if len(rows) == setting.n and bool((rows == torch.arange(setting.n)).all()):
+        return outcome
+    return lost(outcome, setting.data.x).put(rows, outcome)

@@ -1,0 +1,172 @@
+"""The standard protocol: one model, one threat, every attack on every sample."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from torch import nn
+
+from tempering.attacks.base import Attack
+from tempering.attacks.restarts import Restarts
+from tempering.core.backward import adaptive_stages
+from tempering.core.errors import UsageError
+from tempering.core.records import Access, Measurement
+from tempering.core.threats import Threat
+from tempering.evaluation.forcing import NAME as AVAILABILITY
+from tempering.evaluation.forcing import availability
+from tempering.evaluation.measuring import measure
+from tempering.evaluation.recording import Backward, Trial
+from tempering.evaluation.setting import Setting
+from tempering.evaluation.target import Target
+from tempering.evaluation.worst import worst_case
+
+NO_ATTACKS = ("clean", "worst", AVAILABILITY)
+"""Names in records that are no attack of the protocol."""
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What one model went through.
+
+    Attributes:
+        target: The model.
+        threat: What was allowed.
+        trials: Everything that was measured, in order; the last two are the worst cases.
+    """
+
+    target: Target
+    threat: Threat
+    trials: tuple[Trial, ...]
+
+    @property
+    def measurements(self) -> list[Measurement]:
+        """The records, in order."""
+        return [trial.measurement for trial in self.trials]
+
+    def find(
+        self, attack: str, access: Access = "white", backward: Backward = "adaptive"
+    ) -> Trial | None:
+        """One trial, or None if there was none such."""
+        wanted = (attack, access, backward)
+        return next(
+            (one for one in self.trials if _key(one.measurement) == wanted),
+            None,
+        )
+
+    def get(self, attack: str, access: Access = "white") -> Trial:
+        """One trial that must be there.
+
+        Raises:
+            UsageError: If it is not.
+        """
+        found = self.find(attack, access)
+        if found is None:
+            known = ", ".join(f"{one.attack} ({one.access})" for one in self.measurements)
+            raise UsageError(f"nothing was measured for {attack} ({access}): there is {known}")
+        return found
+
+    def attacks(self, access: Access, backward: Backward = "adaptive") -> list[Trial]:
+        """The trials of attacks, without clean, worst and forced flags."""
+        return [
+            one
+            for one in self.trials
+            if one.measurement.attack not in NO_ATTACKS
+            and one.measurement.access == access
+            and one.measurement.backward == backward
+        ]
+
+
+def _key(measurement: Measurement) -> tuple[str, str, str]:
+    return measurement.attack, measurement.access, measurement.backward
+
+
+def run_standard(
+    setting: Setting,
+    target: Target,
+    threat: Threat,
+    attacks: Sequence[Attack],
+    *,
+    transferred: Sequence[Attack] | None = None,
+    surrogate: nn.Module | None = None,
+    before: nn.Module | None = None,
+) -> Evaluation:
+    """Measure a model by the standard protocol.
+
+    Every attack runs on all samples, so that each has an accuracy of its own, weakest
+    first. One of them, PGD if it is among them, runs once more with the true gradient
+    where the model has adaptive stages, and once with the flag as its goal where the
+    model has an adversarial class.
+
+    Args:
+        setting: Data, engine and seed.
+        target: The model that judges.
+        threat: What may change.
+        attacks: White-box attacks, at least one; give them `until_fooled`.
+        transferred: Attacks for gray-box and stale samples; by default the same ones.
+        surrogate: A model of another seed, for gray-box attacks.
+        before: The model before hardening, for gray-box attacks made now and at full
+            strength, and for stale samples, which stop where they fool it.
+
+    Returns:
+        All trials: clean, white-box attacks, true gradient, availability, gray-box
+        attacks and stale samples; at the end the worst case over white-box access and
+        over everything; a forced flag is a lost sample in both. Images are kept for
+        white-box access only.
+
+    Raises:
+        UsageError: If there is no attack.
+        AttackError: If a proposal breaks the rules.
+
+    Example:
+        `run_standard(setting, target, Linf(0.3), [FGSM(), PGD(steps=40)]).get("worst")`
+    """
+    if not attacks:
+        raise UsageError("no attack to evaluate with: give at least one, such as pgd:steps=40")
+    trials = [measure(setting, target, None, threat)]
+    white = [measure(setting, target, attack, threat) for attack in sorted(attacks, key=effort)]
+    main = _main(attacks)
+    if adaptive_stages(target.model):
+        white.append(measure(setting, target, main, threat, backward="true"))
+    if target.flag is not None:
+        white.append(availability(setting, target, threat, main))
+    trials += white
+    tried = [_without_images(trial) for trial in white]
+    others: list[tuple[Access, nn.Module | None]] = [
+        ("gray-surrogate", surrogate),
+        ("gray-before", before),
+        ("stale", before),
+    ]
+    for access, source in others:
+        if source is None:
+            continue
+        for attack in sorted(attacks if transferred is None else transferred, key=effort):
+            trial = measure(setting, target, attack, threat, access=access, source=source)
+            tried.append(_without_images(trial))
+            trials.append(tried[-1])
+    trials.append(worst_case(setting, target, threat, white))
+    trials.append(worst_case(setting, target, threat, tried, access="any"))
+    return Evaluation(target, threat, tuple(trials))
+
+
+def effort(attack: Attack) -> int:
+    """Gradient steps that an attack may take for a sample: a rough order of strength.
+
+    Example:
+        >>> from tempering.attacks import FGSM, PGD
+        >>> effort(FGSM()), effort(Restarts(PGD(steps=40), 2))
+        (1, 80)
+    """
+    if isinstance(attack, Restarts):
+        return attack.times * effort(attack.attack)
+    counts = [getattr(attack, name, 1) for name in ("steps", "searches", "iterations")]
+    return int(counts[0] * counts[1] * counts[2])
+
+
+def _main(attacks: Sequence[Attack]) -> Attack:
+    """PGD, or else the attack of the most effort."""
+    return max(attacks, key=lambda attack: (attack.config()["name"] == "pgd", effort(attack)))
+
+
+def _without_images(trial: Trial) -> Trial:
+    return trial._replace(outcome=replace(trial.outcome, x_adv=None))

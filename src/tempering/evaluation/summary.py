@@ -1,0 +1,155 @@
+"""What a run found, in one record: a pure function of its records, without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tempering.core.errors import RunError
+from tempering.core.records import (
+    Access,
+    AnyRecord,
+    AttackSummary,
+    Bounds,
+    Count,
+    Flag,
+    Measurement,
+    Provenance,
+    Stop,
+    Subject,
+    Summary,
+)
+from tempering.evaluation.stability import stability_of
+
+_NO_ATTACKS = ("clean", "worst", "availability")
+_SUBJECTS: tuple[Subject, ...] = ("hardened", "given", "single-pass", "undefended")
+
+
+def summarize(
+    records: Sequence[AnyRecord], *, seconds: float, certified: Count | None = None
+) -> Summary:
+    """Summarise a run.
+
+    Args:
+        records: All records of the run; measurements of the standard protocol count, on
+            test data if there are any.
+        seconds: Wall time of the whole run.
+        certified: Samples with a proof; None if nothing was certified.
+
+    Returns:
+        Fractions. Robust accuracy is at least what was certified, and at most the worst
+        case over everything tried; `rho` (eq. 6 of the paper) is the worst white-box case
+        after less the one before; `graybox` is under the surrogate, or under the model
+        before hardening if there was no surrogate.
+
+    Raises:
+        RunError: If the run has no provenance, no clean accuracy or no worst case.
+
+    Example:
+        `summarize(load_records(run / "records.jsonl"), seconds=431.0).robust_accuracy`
+    """
+    made = next((one for one in reversed(records) if isinstance(one, Provenance)), None)
+    if made is None:
+        raise RunError("the records say not what the run was made of: give those of a whole run")
+    table = _Table(records)
+    clean = table.need("clean")
+    worst = table.find("worst", "any") or table.need("worst")
+    lower = certified.fraction if certified else 0.0
+    if lower > worst.strict.fraction:
+        raise RunError(
+            f"{lower:.4f} certified but {worst.strict.fraction:.4f} under attack: "
+            "the certificate or the evaluation is wrong, since no attack can beat a proof"
+        )
+    forced = table.find("availability")
+    stops = [one for one in records if isinstance(one, Stop)]
+    flags: list[Flag] = []
+    for one in records:
+        if isinstance(one, Flag) and one not in flags:
+            flags.append(one)
+    return Summary(
+        data=made.data,
+        threat=worst.threat,
+        n=worst.n,
+        clean_accuracy=clean.strict.fraction,
+        clean_interval=clean.strict.interval,
+        robust_accuracy=Bounds(
+            lower=lower, upper=worst.strict.fraction, interval=worst.strict.interval
+        ),
+        robust_with_detection=_share(worst.detected),
+        forced_flags=_share(forced.flagged) if forced else None,
+        rho=table.rho(),
+        stability=stability_of(worst),
+        stop_reason=stops[-1].reason if stops else None,
+        attacks={name: table.attack(name) for name in table.names()},
+        flags=flags,
+        model=made.model,
+        seed=made.seed,
+        seconds=seconds,
+    )
+
+
+def _share(count: Count | None) -> float | None:
+    return None if count is None else count.fraction
+
+
+class _Table:
+    """The measurements of the standard protocol, and the model that the run is about."""
+
+    def __init__(self, records: Sequence[AnyRecord]) -> None:
+        found = [
+            one for one in records if isinstance(one, Measurement) and one.protocol == "standard"
+        ]
+        self.rows = [one for one in found if one.split == "test"] or found
+        measured = {one.subject for one in self.rows}
+        self.subject = next((one for one in _SUBJECTS if one in measured), _SUBJECTS[-1])
+
+    def find(
+        self, attack: str, access: Access = "white", subject: Subject | None = None
+    ) -> Measurement | None:
+        """The last such measurement with the adaptive backward."""
+        wanted = (attack, access, subject or self.subject, "adaptive")
+        return next(
+            (
+                one
+                for one in reversed(self.rows)
+                if (one.attack, one.access, one.subject, one.backward) == wanted
+            ),
+            None,
+        )
+
+    def need(self, attack: str) -> Measurement:
+        found = self.find(attack)
+        if found is None:
+            raise RunError(
+                f"the records hold no measurement {attack!r} of the {self.subject} model by the "
+                "standard protocol: give those of a whole run"
+            )
+        return found
+
+    def names(self) -> list[str]:
+        """Attacks on the model that the run is about, each once, in order."""
+        return list(
+            dict.fromkeys(
+                one.attack
+                for one in self.rows
+                if one.attack not in _NO_ATTACKS and one.subject == self.subject
+            )
+        )
+
+    def attack(self, name: str) -> AttackSummary:
+        """One attack before and after, from stale samples and from outside."""
+        before = None if self.subject == "undefended" else self.find(name, subject="undefended")
+        after, stale = self.find(name), self.find(name, "stale")
+        outside = self.find(name, "gray-surrogate") or self.find(name, "gray-before")
+        return AttackSummary(
+            before=_share(before.strict) if before else None,
+            after=_share(after.strict) if after else None,
+            stale=_share(stale.strict) if stale else None,
+            graybox=_share(outside.strict) if outside else None,
+        )
+
+    def rho(self) -> float | None:
+        """Accuracy after hardening less accuracy before it (eq. 6), in the worst white-box case."""
+        after, before = self.find("worst"), self.find("worst", subject="undefended")
+        if self.subject == "undefended" or after is None or before is None:
+            return None
+        return after.strict.fraction - before.strict.fraction

@@ -1,0 +1,77 @@
+"""A model under evaluation, and what was found out about it before."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, replace
+
+import torch
+from torch import nn
+
+from tempering.core.records import Subject
+from tempering.data.dataset import Dataset
+from tempering.models.checks import check_classifier
+from tempering.models.classifier import flag_of
+from tempering.models.weights import weights_hash
+
+_EXACT = (torch.float32, torch.float64)
+_FIRST = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """A classifier that attacks are judged on.
+
+    Attributes:
+        subject: Which model this is, as records name it.
+        model: From images in [0, 1] to logits, in float32 or float64.
+        outputs: Logits an image.
+        flag: Number of the output that means 'adversarial', or None.
+        weights: Hash of parameters and buffers as they were given.
+    """
+
+    subject: Subject
+    model: nn.Module
+    outputs: int
+    flag: int | None
+    weights: str
+
+    @classmethod
+    def of(cls, subject: Subject, model: nn.Module, data: Dataset) -> Target:
+        """Check that a model is a classifier of this data.
+
+        A model in half precision is judged as a float32 copy: rounding to eight or
+        eleven bits hides small changes of an image, and so flatters a model.
+
+        Args:
+            subject: Which model this is.
+            model: Any network; its mode, parameters and gradients stay as they are.
+            data: What it classifies, at least one sample.
+
+        Returns:
+            The target.
+
+        Raises:
+            ModelError: If the model is no classifier of this data.
+
+        Example:
+            >>> import torch
+            >>> from tempering.data.dataset import Dataset
+            >>> data = Dataset(torch.rand(2, 1, 2, 2), torch.tensor([0, 1]), ("a", "b"), "toy")
+            >>> net = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+            >>> Target.of("given", net, data).outputs
+            2
+        """
+        weights = weights_hash(model)
+        dtypes = {part.dtype for part in model.parameters() if part.is_floating_point()}
+        if not dtypes <= set(_EXACT):
+            model = copy.deepcopy(model).float()
+        first = next(model.parameters(), None)
+        device = torch.device("cpu") if first is None else first.device
+        images = data.x[:_FIRST].to(device)
+        outputs = check_classifier(model, images, len(data.classes))
+        return cls(subject, model, outputs, flag_of(model, len(data.classes), outputs), weights)
+
+    def without_flag(self) -> Target:
+        """The same model, judged as if its adversarial class were one wrong class more."""
+        return replace(self, flag=None)

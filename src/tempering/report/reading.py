@@ -1,0 +1,60 @@
+"""A run folder, read back: what reports are made from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from tempering.core.errors import RunError
+from tempering.core.records import AnyRecord, Summary, load_records
+from tempering.report.pictures import Pictures, load_pictures
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run left behind.
+
+    Attributes:
+        name: Of its folder.
+        records: All measurements.
+        summary: What it found.
+        pictures: Images, as far as there are any.
+    """
+
+    name: str
+    records: Sequence[AnyRecord]
+    summary: Summary
+    pictures: Pictures
+
+
+def read_run(folder: Path) -> Run:
+    """Read the records, the summary and the pictures of a run.
+
+    Args:
+        folder: Holds `records.jsonl`, `summary.json` and, if images were kept, `gallery.npz`.
+
+    Raises:
+        RunError: If a file is missing or damaged; names it.
+    """
+    return Run(
+        name=folder.resolve().name,
+        records=load_records(folder / "records.jsonl"),
+        summary=_load_summary(folder / "summary.json"),
+        pictures=load_pictures(folder / "gallery.npz"),
+    )
+
+
+def _load_summary(path: Path) -> Summary:
+    try:
+        return Summary.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise RunError(f"cannot read {path}: {error.strerror}: give a run folder") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "its text"
+        raise RunError(
+            f"{path}: {where}: {first['msg']}: evaluate the run again to write it anew"
+        ) from error

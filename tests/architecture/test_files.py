@@ -1,0 +1,120 @@
+"""What every file of the package keeps to."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from tests.architecture.sources import FILES, SOURCE, name, tree
+
+each_file = pytest.mark.parametrize("path", FILES, ids=name)
+
+
+def test_the_files_are_found() -> None:
+    assert len(FILES) > 40
+    assert SOURCE / "core" / "threats.py" in FILES
+
+
+@each_file
+def test_a_file_holds_one_idea(path: Path) -> None:
+    lines = len(path.read_text(encoding="utf-8").splitlines())
+    assert lines <= 400, f"{lines} lines: split it"
+    assert path.stem not in ("utils", "util", "helpers", "misc", "common")
+
+
+def _bare(body: list[ast.stmt], where: str) -> list[str]:
+    """Public classes and functions without a docstring, nested ones in classes included."""
+    found = []
+    for node in body:
+        if not isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        if node.name.startswith("_"):
+            continue
+        if not ast.get_docstring(node) and not _completes_another(node):
+            found.append(f"{where}{node.name}")
+        if isinstance(node, ast.ClassDef):
+            found += _bare(node.body, f"{where}{node.name}.")
+    return found
+
+
+def _completes_another(node: ast.AST) -> bool:
+    """Whether a decorator says that the docstring stands elsewhere."""
+    return any(
+        ast.unparse(decorator).endswith((".setter", "overload", "override"))
+        for decorator in getattr(node, "decorator_list", [])
+    )
+
+
+@each_file
+def test_everything_public_says_what_it_is(path: Path) -> None:
+    module = tree(path)
+    assert ast.get_docstring(module), "the module has no docstring"
+    assert _bare(module.body, "") == []
+
+
+def test_a_missing_docstring_is_seen() -> None:
+    source = 'def good():\n "d"\ndef bad(): 0\ndef _own(): 0\nclass C:\n "d"\n def m(self): 0'
+    assert _bare(ast.parse(source).body, "") == ["bad", "C.m"]
+
+
+def _unsafe(module: ast.Module) -> list[str]:
+    """Calls and imports that could run code out of a data file."""
+    found = []
+    for node in ast.walk(module):
+        if isinstance(node, ast.ImportFrom) and node.module in _UNPICKLERS:
+            names = {alias.name for alias in node.names}
+            found += [
+                f"{node.module}.{one}" for one in sorted(names & {"load", "loads", "Unpickler"})
+            ]
+        if isinstance(node, ast.Import):
+            modules = {alias.name for alias in node.names}
+            found += sorted(modules & (_UNPICKLERS - {"pickle", "torch"}))
+        if not isinstance(node, ast.Call):
+            continue
+        called = ast.unparse(node.func)
+        given = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+        if called in ("pickle.load", "pickle.loads", "pickle.Unpickler", "pd.read_pickle"):
+            found.append(called)
+        if called == "torch.load" and given.get("weights_only") != "True":
+            found.append("torch.load without weights_only=True")
+        if (
+            called.endswith(("np.load", "numpy.load"))
+            and given.get("allow_pickle", "False") != "False"
+        ):
+            found.append("np.load with allow_pickle")
+        if called in ("eval", "exec", "torch.jit.load", "torch.hub.load"):
+            found.append(called)
+    return found
+
+
+_UNPICKLERS = {"pickle", "torch", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+
+
+@each_file
+def test_nothing_unpickles(path: Path) -> None:
+    assert _unsafe(tree(path)) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "pickle.load(f)",
+        "torch.load(p)",
+        "torch.load(p, weights_only=False)",
+        "torch.load(p, weights_only=flag)",
+        "np.load(p, allow_pickle=True)",
+        "import joblib",
+        "from torch import load",
+        "from pickle import loads",
+        "eval(text)",
+    ],
+)
+def test_what_unpickles_is_seen(source: str) -> None:
+    assert len(_unsafe(ast.parse(source))) == 1
+
+
+@pytest.mark.parametrize(
+    "source", ["torch.load(p, weights_only=True)", "import pickle", "np.load(p)"]
+)
+def test_what_is_safe_passes(source: str) -> None:
+    assert _unsafe(ast.parse(source)) == []

@@ -1,0 +1,115 @@
+"""Attacks against the exact answer: on a linear model the margin is |f(x)| over the dual norm."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from tempering.attacks import BIM, CWL2, FGSM, PGD, Attack, CWLinf, Restarts
+from tempering.core.threats import L1, L2, NORMS, Linf
+from tests.attacks.linear import Case, linear_case
+
+DUAL = {"linf": 1.0, "l2": 2.0, "l1": float("inf")}
+
+
+def closed_form(case: Case, norm: str) -> torch.Tensor:
+    return case.gap / torch.linalg.vector_norm(case.model.weights.detach(), DUAL[norm])
+
+
+def test_the_oracle_is_the_closed_form_where_the_box_is_far() -> None:
+    case = linear_case(n=30, size=4, saturated=0.0)
+    for norm in ("linf", "l2"):
+        near = closed_form(case, norm) < 0.2
+        assert int(near.sum()) > 5
+        assert torch.allclose(case.needed(norm)[near], closed_form(case, norm)[near])
+
+
+@pytest.mark.parametrize(
+    ("attack", "norm"),
+    [
+        (FGSM(), "linf"),
+        (BIM(steps=10), "linf"),
+        (PGD(steps=10), "linf"),
+        (CWLinf(steps=10), "linf"),
+        (PGD(steps=10, until_fooled=False), "linf"),
+        (Restarts(CWLinf(steps=10), 2), "linf"),
+        (FGSM(), "l2"),
+        (BIM(steps=10), "l2"),
+        (PGD(steps=30), "l2"),
+        (CWLinf(steps=30), "l2"),
+        (FGSM(), "l1"),
+    ],
+    ids=str,
+)
+def test_exactly_the_samples_within_eps_are_broken(attack: Attack, norm: str) -> None:
+    case = linear_case(n=12, size=4, saturated=0.0)
+    needed = closed_form(case, norm)
+    # one pixel takes all of an L1 step: where that leaves the box the closed form ends
+    inside = needed[needed < 0.3].sort().values
+    assert len(inside) >= 4
+    for distance in inside[:: max(1, len(inside) // 4)]:
+        for factor in (0.998, 1.002):
+            threat = NORMS[norm](float(distance) * factor)
+            if norm == "l2" and isinstance(attack, PGD | CWLinf):
+                # long steps turn a random start into the steepest direction
+                attack = replace(attack, step_size=threat.eps)
+            x_adv = attack(case.model, case.x, case.y, threat)
+            assert case.broken(x_adv).tolist() == (needed < threat.eps).tolist()
+
+
+@pytest.mark.parametrize(
+    "attack", [FGSM(), BIM(steps=10), PGD(steps=10), CWLinf(steps=10)], ids=str
+)
+def test_saturated_pixels_count_for_what_they_can_move(attack: Attack) -> None:
+    case = linear_case(n=40, size=6, saturated=0.7)
+    needed = case.needed("linf")
+    for distance in needed[needed < 1].sort().values[::6]:
+        for factor in (0.999, 1.001):
+            threat = Linf(min(1.0, float(distance) * factor))
+            x_adv = attack(case.model, case.x, case.y, threat)
+            assert case.broken(x_adv).tolist() == (needed < threat.eps).tolist()
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+@pytest.mark.parametrize("saturated", [0.0, 0.5, 0.8])
+def test_cw_l2_finds_the_smallest_perturbation(saturated: float, dtype: torch.dtype) -> None:
+    case = linear_case(n=40, size=6, saturated=saturated, dtype=dtype)
+    needed = case.needed("l2")
+    assert bool(needed.isfinite().all())
+    threat = L2(1000.0)
+    x_adv = CWL2(iterations=500)(case.model, case.x, case.y, threat)
+    assert bool(case.broken(x_adv).all())
+    ratio = threat.distance(x_adv, case.x) / needed
+    assert 1 - 1e-4 <= float(ratio.min()) <= float(ratio.max()) <= 1.02
+
+
+def test_cw_l2_returns_the_image_where_nothing_within_eps_fools() -> None:
+    case = linear_case(n=40, size=6, saturated=0.5)
+    needed = case.needed("l2")
+    eps = float(needed.median())
+    x_adv = CWL2(iterations=500)(case.model, case.x, case.y, L2(eps))
+    beyond, within = needed > eps, needed * 1.02 < eps
+    assert int(within.sum()) > 10
+    assert torch.equal(x_adv[beyond], case.x[beyond])
+    assert bool(case.broken(x_adv)[within].all())
+
+
+def test_cw_l2_with_confidence_goes_further() -> None:
+    case = linear_case(n=10, size=4, saturated=0.0)
+    x_adv = CWL2(iterations=300, confidence=0.5)(case.model, case.x, case.y, L2(100.0))
+    moved = x_adv != case.x
+    found = moved.flatten(1).any(1)
+    assert bool(found.any())
+    logits = case.model(x_adv).detach()
+    wrong = logits.gather(1, 1 - case.y[:, None]) - logits.gather(1, case.y[:, None])
+    assert bool((wrong[:, 0][found] >= 0.5).all())
+    # where the box allows no such margin, nothing may be claimed
+    best = (case.push.flatten(1).abs() * case.room()).sum(1) - case.gap
+    assert torch.equal(found, best >= 0.5)
+
+
+def test_no_attack_beats_the_closed_form_in_l1() -> None:
+    case = linear_case(n=12, size=4, saturated=0.5)
+    needed = case.gap / case.model.weights.detach().abs().max()
+    x_adv = FGSM()(case.model, case.x, case.y, L1(0.3))
+    assert not case.broken(x_adv)[needed > 0.3].any()

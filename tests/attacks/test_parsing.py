@@ -1,0 +1,98 @@
+"""Attacks as people write them, and settings that make no attack."""
+
+import math
+from collections.abc import Callable
+
+import pytest
+
+from tempering.attacks import ATTACKS, BIM, CWL2, FGSM, PGD, Attack, CWLinf, Restarts, parse_attack
+from tempering.core.errors import UnknownNameError, UsageError
+
+
+@pytest.mark.parametrize(
+    ("text", "attack"),
+    [
+        ("fgsm", FGSM()),
+        ("pgd", PGD()),
+        ("pgd:", PGD()),
+        (" PGD : steps = 7 , restarts = 3 ", Restarts(PGD(steps=7), 3)),
+        ("pgd:restarts=1", PGD()),
+        ("bim:steps=5,step_size=0.1,until_fooled=false", BIM(5, 0.1, until_fooled=False)),
+        ("pgd:step_size=none", PGD()),
+        ("cw-linf:steps=20", CWLinf(steps=20)),
+        ("cw-l2:searches=3,confidence=0,abort_early=true", CWL2(searches=3)),
+        ("cw-l2:learning_rate=1e-3", CWL2(learning_rate=1e-3)),
+    ],
+)
+def test_attacks_are_read(text: str, attack: Attack) -> None:
+    assert parse_attack(text) == attack
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("pdg", "unknown attack 'pdg': did you mean pgd"),
+        ("", "unknown attack '': known: bim, cw-l2, cw-linf, fgsm, pgd"),
+        ("cw-l3", "did you mean cw-l2"),
+        ("pgd:step=40", "unknown parameter of pgd 'step': did you mean steps"),
+        ("fgsm:steps=40", "unknown parameter of fgsm 'steps'"),
+    ],
+)
+def test_near_misses_are_offered(text: str, message: str) -> None:
+    with pytest.raises(UnknownNameError) as caught:
+        parse_attack(text)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("pgd:steps", "'steps' in attack 'pgd:steps' is not key=value: write steps=40"),
+        ("pgd:steps=many", "pgd: steps = 'many': give a whole number"),
+        ("pgd:steps=2.5", "pgd: steps = '2.5': give a whole number"),
+        ("pgd:steps=", "pgd: steps = '': give a whole number"),
+        ("pgd:step_size=big", "pgd: step_size = 'big': give a number or none"),
+        ("pgd:until_fooled=1", "pgd: until_fooled = '1': give true or false"),
+        ("pgd:restarts=x", "pgd: restarts = 'x': give a whole number"),
+        ("pgd:steps=0", "pgd: steps = 0: give a whole number of at least 1"),
+        ("pgd:steps=1,steps=2", "steps is given twice in attack 'pgd:steps=1,steps=2'"),
+        ("pgd:restarts=0", "restarts = 0: give at least 1"),
+        ("bim:step_size=-1", "bim: step_size = -1.0: give a positive number"),
+        ("bim:step_size=nan", "bim: step_size = nan: give a positive number"),
+        ("cw-l2:iterations=0", "cw-l2: iterations = 0: give at least 1"),
+    ],
+)
+def test_mistakes_are_named(text: str, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_attack(text)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: PGD(steps=-1),
+        lambda: PGD(steps=math.nan),  # type: ignore[arg-type]
+        lambda: CWLinf(step_size=math.inf),
+        lambda: BIM(step_size=0.0),
+        lambda: CWL2(searches=0),
+        lambda: CWL2(confidence=-1.0),
+        lambda: CWL2(confidence=math.nan),
+        lambda: CWL2(learning_rate=0.0),
+        lambda: CWL2(learning_rate=math.inf),
+        lambda: CWL2(initial_const=math.nan),
+    ],
+)
+def test_settings_that_make_no_attack_are_refused(make: Callable[[], Attack]) -> None:
+    with pytest.raises(UsageError, match="give"):
+        make()
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_every_attack_is_called_by_its_name(name: str) -> None:
+    attack = parse_attack(name)
+    assert type(attack) is ATTACKS[name]
+    assert attack.name == name
+    assert attack.label().startswith(name)
+    assert parse_attack(f"{name}:restarts=3") == Restarts(attack, 3)

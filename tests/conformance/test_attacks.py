@@ -1,0 +1,251 @@
+"""One suite over every registered attack in every norm that it knows."""
+
+import dataclasses
+import json
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tempering.attacks import ATTACKS, Attack, Restarts
+from tempering.core.errors import ModelError, ThreatError
+from tempering.core.random import Draws
+from tempering.core.threats import NORMS, Threat
+from tests.conformance.nets import Poisoned, busy_net, images, predictions
+
+EPS = {"linf": 0.05, "l2": 0.4, "l1": 1.5}
+QUICK = {"steps": 4, "searches": 3, "iterations": 25}
+"""Settings that keep an attack short, for those that have them."""
+SHAPE = (2, 5, 4)
+N = 9
+
+
+def quick(kind: type[Attack]) -> Attack:
+    fields = {field.name for field in dataclasses.fields(kind)}
+    return kind(**{name: value for name, value in QUICK.items() if name in fields})
+
+
+ATTACKS_TRIED = [*map(quick, ATTACKS.values()), Restarts(quick(ATTACKS["pgd"]), 2)]
+CASES = [
+    pytest.param(attack, threat(EPS[norm]), id=f"{attack.label()}-{norm}")
+    for attack in ATTACKS_TRIED
+    for norm, threat in NORMS.items()
+    if norm in (attack.attack.norms if isinstance(attack, Restarts) else attack.norms)
+]
+
+
+def same(x_adv: Tensor, other: Tensor, threat: Threat) -> bool:
+    """Equal to the bit where a step has one length; L2 divides by a sum, which leaves rounding."""
+    return torch.allclose(x_adv, other, rtol=0, atol=1e-10 if threat.name == "l2" else 0)
+
+
+conforms = pytest.mark.parametrize(("attack", "threat"), CASES)
+
+
+@pytest.fixture(scope="module")
+def net() -> nn.Module:
+    return busy_net(SHAPE, 5)
+
+
+@pytest.fixture(scope="module")
+def x() -> Tensor:
+    return images(N, SHAPE)
+
+
+@pytest.fixture(scope="module")
+def y(net: nn.Module, x: Tensor) -> Tensor:
+    """What the network answers, but for two images, which it gets wrong from the start."""
+    answers = predictions(net, x)
+    answers[:2] = (answers[:2] + 1) % 5
+    return answers
+
+
+@conforms
+def test_stays_in_ball_and_box_and_moves(
+    attack: Attack, threat: Threat, net: nn.Module, x: Tensor, y: Tensor
+) -> None:
+    x_adv = attack(net, x, y, threat)
+    assert (x_adv.shape, x_adv.dtype, x_adv.device) == (x.shape, x.dtype, x.device)
+    assert bool(threat.contains(x_adv, x).all())
+    assert bool((threat.distance(x_adv, x) <= threat.eps * (1 + 1e-6)).all())
+    assert 0 <= float(x_adv.min()) <= float(x_adv.max()) <= 1
+    assert bool((x_adv != x).any())
+
+
+@conforms
+def test_breaks_more_than_it_found_broken(
+    attack: Attack, threat: Threat, net: nn.Module, x: Tensor, y: Tensor
+) -> None:
+    wide = threat.with_eps(min(1.0, 20 * threat.eps))
+    broken = predictions(net, attack(net, x, y, wide)) != y
+    assert int(broken.sum()) > 2
+
+
+@conforms
+def test_eps_0_is_the_identity(
+    attack: Attack, threat: Threat, net: nn.Module, x: Tensor, y: Tensor
+) -> None:
+    x_adv = attack(net, x, y, threat.with_eps(0.0))
+    assert torch.equal(x_adv, x)
+    assert x_adv.data_ptr() != x.data_ptr()
+
+
+@conforms
+def test_the_same_seed_gives_the_same_images(
+    attack: Attack, threat: Threat, net: nn.Module, x: Tensor, y: Tensor
+) -> None:
+    torch.manual_seed(1)
+    first = attack(net, x, y, threat, random=Draws.of(3, N))
+    torch.manual_seed(2)
+    state = torch.get_rng_state()
+    assert torch.equal(attack(net, x, y, threat, random=Draws.of(3, N)), first)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@conforms
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_any_batch_size_gives_the_same_images(
+    attack: Attack, threat: Threat, net: nn.Module, x: Tensor, y: Tensor, batch_size: int
+) -> None:
+    whole = attack(net, x, y, threat)
+    parts = attack(net, x, y, threat, batch_size=batch_size)
+    assert torch.equal(predictions(net, parts), predictions(net, whole))
+    assert same(parts, whole, threat)
+
+
+@conforms
+def test_any_order_and_any_shard_gives_the_same_images(
+    attack: Attack, threat: Threat, net: nn.Module, x: Tensor, y: Tensor
+) -> None:
+    draws = Draws.of(0, N)
+    whole = attack(net, x, y, threat, random=draws)
+    for rows in (torch.arange(N).flip(0), torch.arange(N)[1::2], torch.tensor([4])):
+        part = attack(net, x[rows], y[rows], threat, random=draws[rows])
+        assert same(part, whole[rows], threat)
+
+
+@conforms
+def test_leaves_everything_as_it_was_found(
+    attack: Attack, threat: Threat, net: nn.Module, x: Tensor, y: Tensor
+) -> None:
+    state = {name: value.clone() for name, value in net.state_dict().items()}
+    modes = [module.training for module in net.modules()]
+    needs = [parameter.requires_grad for parameter in net.parameters()]
+    assert len(set(modes)) == len(set(needs)) == 2
+    given_x, given_y, leaf = x.clone(), y.clone(), x.clone().requires_grad_()
+    x_adv = attack(net, leaf, y, threat)
+    assert not x_adv.requires_grad
+    assert leaf.grad is None
+    assert torch.equal(leaf.detach(), given_x)
+    assert torch.equal(y, given_y)
+    assert all(torch.equal(value, state[name]) for name, value in net.state_dict().items())
+    assert [module.training for module in net.modules()] == modes
+    assert [parameter.requires_grad for parameter in net.parameters()] == needs
+    grads = {name: p.grad for name, p in net.named_parameters() if p.grad is not None}
+    assert list(grads) == ["5.weight"]
+    assert bool((grads["5.weight"] == 1).all())
+
+
+@conforms
+def test_works_within_no_grad(
+    attack: Attack, threat: Threat, net: nn.Module, x: Tensor, y: Tensor
+) -> None:
+    expected = attack(net, x, y, threat)
+    with torch.no_grad():
+        assert torch.equal(attack(net, x, y, threat), expected)
+
+
+@conforms
+@pytest.mark.parametrize(
+    ("shape", "classes"),
+    [((1, 1, 1), 2), ((1, 3, 2), 2), ((3, 6, 5), 1000), ((1, 1, 7), 3)],
+    ids=str,
+)
+def test_works_for_any_image_and_any_number_of_classes(
+    attack: Attack, threat: Threat, shape: tuple[int, int, int], classes: int
+) -> None:
+    net, x = busy_net(shape, classes).float(), images(4, shape).float()
+    x_adv = attack(net, x, predictions(net, x), threat)
+    assert x_adv.dtype == torch.float32
+    assert bool(threat.contains(x_adv, x).all())
+    one = attack(net, x[:1], predictions(net, x[:1]), threat)
+    assert one.shape == (1, *shape)
+
+
+@conforms
+def test_float32_images_on_a_bfloat16_model(
+    attack: Attack, threat: Threat, net: nn.Module, x: Tensor, y: Tensor
+) -> None:
+    coarse = busy_net(SHAPE, 5).to(torch.bfloat16)
+    x_adv = attack(coarse, x.float(), y, threat)
+    assert x_adv.dtype == torch.float32
+    assert bool(threat.contains(x_adv, x.float()).all())
+
+
+@conforms
+def test_no_images_give_no_images(
+    attack: Attack, threat: Threat, net: nn.Module, x: Tensor, y: Tensor
+) -> None:
+    assert attack(net, x[:0], y[:0], threat).shape == (0, *SHAPE)
+
+
+@conforms
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_logits_that_are_not_finite_are_named_by_sample(
+    attack: Attack, threat: Threat, net: nn.Module, x: Tensor, y: Tensor, value: float
+) -> None:
+    x = x * 0.4
+    x[6] = 1.0
+    draws = Draws(0, torch.arange(N) + 100)
+    with pytest.raises(ModelError, match="logits for sample 106 are not finite"):
+        attack(Poisoned(net, value), x, y, threat.with_eps(0.01), random=draws, batch_size=4)
+    assert net.training  # put back, although it failed
+
+
+@pytest.mark.parametrize("attack", ATTACKS_TRIED, ids=lambda attack: attack.label())
+def test_norms_that_it_does_not_know_are_refused(
+    attack: Attack, net: nn.Module, x: Tensor, y: Tensor
+) -> None:
+    known = {case.values[1].name for case in CASES if case.values[0] is attack}
+    assert known
+    for norm in NORMS.keys() - known:
+        for n in (0, N):
+            with pytest.raises(ThreatError, match=f"does not attack in {norm}: it knows"):
+                attack(net, x[:n], y[:n], NORMS[norm](EPS[norm]))
+
+
+@pytest.mark.parametrize("attack", ATTACKS_TRIED, ids=lambda attack: attack.label())
+def test_is_a_value(attack: Attack) -> None:
+    twin = dataclasses.replace(attack)
+    assert twin == attack
+    assert twin is not attack
+    assert hash(twin) == hash(attack)
+    assert len({twin, attack}) == 1
+    for field in dataclasses.fields(attack):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(attack, field.name, None)
+    assert type(attack).__name__ in repr(attack)
+    assert eval(repr(attack), {k.__name__: k for k in (*ATTACKS.values(), Restarts)}) == attack
+
+
+@pytest.mark.parametrize("attack", ATTACKS_TRIED, ids=lambda attack: attack.label())
+def test_describes_itself_for_records(attack: Attack) -> None:
+    config = attack.config()
+    assert json.loads(json.dumps(config)) == config
+    assert config["name"] in ATTACKS
+    kind = ATTACKS[config["name"]]
+    assert {field.name for field in dataclasses.fields(kind)} <= config.keys()
+    assert kind.name in attack.label()
+    assert attack.source.strip()
+    assert attack.source[-4:].isdigit()
+    assert attack.access in ("gradients", "scores", "labels")
+
+
+def test_attacks_of_other_kinds_or_settings_differ() -> None:
+    assert len(set(ATTACKS_TRIED)) == len(ATTACKS_TRIED)
+    assert len({attack.label() for attack in ATTACKS_TRIED}) == len(ATTACKS_TRIED)
+    for attack in ATTACKS_TRIED:
+        for field in dataclasses.fields(attack):
+            if isinstance(value := getattr(attack, field.name), int):
+                other = not value if isinstance(value, bool) else value + 1
+                assert dataclasses.replace(attack, **{field.name: other}) != attack

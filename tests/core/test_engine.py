@@ -1,0 +1,69 @@
+"""The engine: shares of the work, put together again."""
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import Tensor
+
+from tempering.core.engine import Engine, start_engine
+from tempering.core.errors import UsageError
+
+
+@pytest.fixture(scope="module")
+def engine() -> Engine:
+    return start_engine("32-true")
+
+
+def test_one_process_has_all_the_work(engine: Engine) -> None:
+    assert (engine.processes, engine.rank, engine.leads) == (1, 0, True)
+    assert engine.share(5).tolist() == [0, 1, 2, 3, 4]
+    assert engine.collect(torch.arange(5), 5).tolist() == [0, 1, 2, 3, 4]
+    assert engine.agree(True) is True
+    assert engine.agree(False) is False
+    engine.wait()
+
+
+@dataclass
+class OneOfMany:
+    """Stands in for a Fabric whose processes have all finished their share."""
+
+    global_rank: int
+    world_size: int
+    shares: tuple[Tensor, ...] = ()
+
+    def all_gather(self, own: Tensor) -> Tensor:
+        padded = [own.new_zeros(own.shape) for _ in self.shares]
+        for place, share in zip(padded, self.shares, strict=True):
+            place[: len(share)] = share
+        assert torch.equal(padded[self.global_rank], own)
+        return torch.stack(padded)
+
+
+@pytest.mark.parametrize("processes", [2, 3, 5])
+@pytest.mark.parametrize("n", [0, 1, 2, 6, 7])
+@pytest.mark.parametrize("trailing", [(), (2, 3)])
+def test_shares_of_many_processes_come_back_in_order(
+    processes: int, n: int, trailing: tuple[int, ...]
+) -> None:
+    values = torch.randn(n, *trailing)
+    engines = [Engine(OneOfMany(rank, processes), "32-true") for rank in range(processes)]  # type: ignore[arg-type]
+    rows = [engine.share(n) for engine in engines]
+    assert sorted(torch.cat(rows).tolist()) == list(range(n))
+    assert max(map(len, rows)) - min(map(len, rows)) <= 1
+    shares = tuple(values[own] for own in rows)
+    for rank in range(processes):
+        fabric = OneOfMany(rank, processes, shares)
+        assert torch.equal(Engine(fabric, "32-true").collect(shares[rank], n), values)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("precision", ["16-true", "float32", ""])
+def test_an_unknown_precision_is_refused(precision: str) -> None:
+    with pytest.raises(UsageError, match="give one of auto, 32-true, bf16-mixed"):
+        start_engine(precision)
+
+
+def test_precision_decides_the_dtype_of_proposals() -> None:
+    assert start_engine("32-true").proposal_dtype == torch.float32
+    assert start_engine("bf16-mixed").proposal_dtype == torch.bfloat16
+    assert start_engine("auto").precision in ("32-true", "bf16-mixed")

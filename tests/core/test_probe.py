@@ -1,0 +1,165 @@
+"""The probe leaves a model as it found it, and names what is no classifier."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tempering.core.errors import ModelError
+from tempering.core.passes import Passes, counted
+from tempering.core.probe import probing
+
+
+def net() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear(4, 6), nn.Dropout(0.5), nn.Linear(6, 3))
+
+
+class Answering(nn.Module):
+    """Answers with whatever a function makes of the images."""
+
+    def __init__(self, answer: Callable[[Tensor], object]) -> None:
+        super().__init__()
+        self.answer = answer
+
+    def forward(self, x: Tensor) -> object:
+        return self.answer(x)
+
+
+X = torch.linspace(0, 1, 12).reshape(3, 1, 2, 2)
+
+
+def first_logit(logits: Tensor) -> Tensor:
+    return logits[:, 0]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_model_is_left_as_it_was_found(fails: bool) -> None:
+    model = net().train()
+    model[1].eval()
+    model[3].weight.requires_grad_(False)
+    model[1].weight.grad = torch.ones(6, 4)
+    modes = [module.training for module in model.modules()]
+    needs = [parameter.requires_grad for parameter in model.parameters()]
+    try:
+        with probing(model) as probe:
+            assert not any(module.training for module in model.modules())
+            assert not any(parameter.requires_grad for parameter in model.parameters())
+            probe.gradient(X, first_logit)
+            if fails:
+                raise InterruptedError
+    except InterruptedError:
+        pass
+    assert [module.training for module in model.modules()] == modes
+    assert [parameter.requires_grad for parameter in model.parameters()] == needs
+    assert torch.equal(model[1].weight.grad, torch.ones(6, 4))
+    assert model[3].bias.grad is None
+
+
+def test_logits_and_gradients_are_those_of_the_model() -> None:
+    model = net().eval()
+    with probing(model) as probe, counted() as passes:
+        logits, gradient = probe.gradient(X, lambda out: out[:, 0] * torch.tensor([1.0, 2.0, 3.0]))
+        again = probe.logits(X)
+    leaf = X.clone().requires_grad_()
+    expected = model(leaf)
+    (expected[:, 0] * torch.tensor([1.0, 2.0, 3.0])).sum().backward()
+    assert torch.equal(logits, expected)
+    assert torch.equal(again, expected)
+    assert torch.equal(gradient, leaf.grad)
+    assert not any(made.requires_grad for made in (logits, gradient, again))
+    assert passes == Passes(forward=6, backward=3)
+
+
+def test_gradients_are_there_within_no_grad() -> None:
+    with torch.no_grad(), probing(net()) as probe:
+        assert probe.gradient(X, first_logit)[1].abs().sum() > 0
+
+
+@pytest.mark.parametrize(
+    ("of_model", "of_images", "of_logits"),
+    [
+        (torch.float32, torch.float32, torch.float32),
+        (torch.bfloat16, torch.float32, torch.float32),
+        (torch.float64, torch.float32, torch.float64),
+        (torch.float32, torch.float64, torch.float32),
+    ],
+)
+def test_dtypes_of_model_and_images_may_differ(
+    of_model: torch.dtype, of_images: torch.dtype, of_logits: torch.dtype
+) -> None:
+    with probing(net().to(of_model)) as probe:
+        logits, gradient = probe.gradient(X.to(of_images), first_logit)
+        assert probe.logits(X.to(of_images)).dtype == of_logits
+    assert (logits.dtype, gradient.dtype) == (of_logits, of_images)
+
+
+@pytest.mark.parametrize("method", ["logits", "gradient"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_logits_that_are_not_finite_are_named_by_sample(method: str, value: float) -> None:
+    def poisoned(x: Tensor) -> Tensor:
+        logits = x.flatten(1)[:, :3] * 1.0
+        return torch.cat([logits[:1], logits[1:2] + value, logits[2:]])
+
+    with probing(Answering(poisoned)) as probe:
+        ask = (
+            probe.logits
+            if method == "logits"
+            else lambda *a: probe.gradient(a[0], first_logit, a[1])
+        )
+        with pytest.raises(ModelError, match="logits for sample 42 are not finite"):
+            ask(X, torch.tensor([41, 42, 43]))
+        with pytest.raises(ModelError, match="logits for sample 1 are not finite"):
+            ask(X, None)
+
+
+def test_huge_logits_are_finite() -> None:
+    with probing(Answering(lambda x: x.flatten(1)[:, :3] + 3e38)) as probe:
+        assert bool(probe.logits(X).isfinite().all())
+        assert bool(probe.gradient(X, first_logit)[0].isfinite().all())
+
+
+def test_a_gradient_of_nan_is_refused_and_not_taken_for_robustness() -> None:
+    # the root of 0: finite logits, and a gradient of infinity times zero
+    with probing(
+        Answering(lambda x: x.flatten(1)[:, :3] + (0 * x.flatten(1)[:, :3]).sqrt())
+    ) as probe:
+        probe.logits(X)
+        with pytest.raises(ModelError, match="gradients for sample 7 are not finite"):
+            probe.gradient(X, first_logit, torch.tensor([7, 8, 9]))
+
+
+def detached(x: Tensor) -> Tensor:
+    return x.detach().flatten(1)[:, :3]
+
+
+def without_grad(x: Tensor) -> Tensor:
+    with torch.no_grad():
+        return x.flatten(1)[:, :3] * 2
+
+
+@pytest.mark.parametrize("answer", [detached, without_grad])
+def test_a_model_that_hides_its_gradient_is_refused(answer: Callable[[Tensor], Tensor]) -> None:
+    with (
+        probing(Answering(answer)) as probe,
+        pytest.raises(ModelError, match=r"no gradient .*detach"),
+    ):
+        probe.gradient(X, first_logit)
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (lambda x: (x, x), "returned tuple, not a tensor"),
+        (lambda x: {"logits": x}, "returned dict, not a tensor"),
+        (lambda x: x, r"shape \(3, 1, 2, 2\) for 3 images"),
+        (lambda x: x.flatten(1)[:2], r"shape \(2, 4\) for 3 images"),
+        (lambda x: x.sum((1, 2, 3)), r"shape \(3,\) for 3 images"),
+    ],
+)
+def test_answers_that_are_no_logits_are_refused(
+    answer: Callable[[Tensor], object], message: str
+) -> None:
+    with probing(Answering(answer)) as probe, pytest.raises(ModelError, match=message):
+        probe.logits(X)

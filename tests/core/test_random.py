@@ -1,0 +1,92 @@
+"""Random streams: the same draw for a sample whatever surrounds it, and random enough."""
+
+import math
+
+import pytest
+import torch
+from scipy import stats
+
+from tempering.core.random import Draws, derive, permutation
+
+
+def test_bits_are_those_of_splitmix64() -> None:
+    # the first outputs of the reference implementation with seed 0
+    reference = [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F]
+    assert [value % 2**64 for value in Draws.of(0, 1).bits(3)[0].tolist()] == reference
+
+
+@pytest.mark.parametrize("draw", ["uniform", "normal"])
+def test_a_draw_depends_on_its_sample_alone(draw: str) -> None:
+    draws = Draws.of(3, 10)
+    whole = getattr(draws, draw)((2, 3))
+    order = torch.tensor([7, 2, 9, 0])
+    assert torch.equal(getattr(draws[order], draw)((2, 3)), whole[order])
+    assert torch.equal(getattr(draws[4:7], draw)((2, 3)), whole[4:7])
+    assert torch.equal(getattr(draws[torch.arange(10) > 5], draw)((2, 3)), whole[6:])
+    assert torch.equal(getattr(Draws.of(3, 4), draw)((2, 3)), whole[:4])
+
+
+def test_streams_differ_by_seed_label_and_sample() -> None:
+    draws = Draws.of(0, 3)
+    values = [d.uniform((4,)) for d in (draws, Draws.of(1, 3), draws.to("a"), draws.to("b", 1))]
+    rows = torch.cat(values)
+    assert len({tuple(row) for row in rows.tolist()}) == 12
+    assert torch.equal(draws.to("a").uniform((4,)), draws.to("a").uniform((4,)))
+
+
+def test_keys_tell_labels_apart() -> None:
+    keys = {
+        derive(0),
+        derive(0, "1"),
+        derive(0, 1),
+        derive(0, "a", "b"),
+        derive(0, "ab"),
+        derive(1),
+    }
+    assert len(keys) == 6
+    assert all(0 <= key < 2**63 for key in keys)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2**62])
+def test_uniform_draws_are_uniform(seed: int) -> None:
+    draws = Draws.of(seed, 200).uniform((100,))
+    assert 0.0 <= float(draws.min()) < float(draws.max()) < 1.0
+    assert stats.kstest(draws.flatten().numpy(), "uniform").pvalue > 0.01
+    # also from sample to sample, at one place
+    assert stats.kstest(draws[:, 0].numpy(), "uniform").pvalue > 0.01
+
+
+def test_uniform_draws_keep_their_bounds() -> None:
+    draws = Draws.of(0, 100).uniform((100,), -0.3, 0.5)
+    assert -0.3 <= float(draws.min()) < -0.29
+    assert 0.49 < float(draws.max()) <= 0.5
+
+
+def test_normal_draws_have_the_moments_of_the_normal() -> None:
+    draws = Draws.of(5, 200).normal((100,)).double()
+    n = draws.numel()
+    assert abs(float(draws.mean())) < 4 / math.sqrt(n)
+    assert abs(float(draws.var()) - 1) < 4 * math.sqrt(2 / n)
+    assert abs(float((draws**4).mean()) - 3) < 4 * math.sqrt(96 / n)
+    assert stats.kstest(draws.flatten().numpy(), "norm").pvalue > 0.01
+
+
+def test_neighbouring_samples_are_uncorrelated() -> None:
+    draws = Draws.of(0, 500).uniform((400,))
+    correlation = torch.stack([draws[:-1].flatten(), draws[1:].flatten()]).corrcoef()[0, 1]
+    assert abs(float(correlation)) < 4 / math.sqrt(499 * 400)
+
+
+def test_choice_takes_every_option_equally_often() -> None:
+    counts = Draws.of(0, 6000).choice(6).bincount(minlength=6)
+    assert len(counts) == 6
+    assert stats.chisquare(counts.numpy()).pvalue > 0.01
+
+
+def test_a_permutation_is_one_and_a_random_one() -> None:
+    assert permutation(0, 50).sort().values.tolist() == list(range(50))
+    assert torch.equal(permutation(0, 50), permutation(0, 50))
+    assert not torch.equal(permutation(0, 50), permutation(1, 50))
+    first = torch.stack([permutation(derive(seed, "order"), 5) for seed in range(2000)])[:, 0]
+    assert stats.chisquare(first.bincount(minlength=5).numpy()).pvalue > 0.01
+    assert permutation(0, 0).shape == (0,)

@@ -1,0 +1,202 @@
+"""Threat models against the geometry that they claim: optimality conditions, not examples."""
+
+import math
+
+import pytest
+import torch
+from scipy import stats
+
+from tempering.core.errors import ThreatError
+from tempering.core.random import Draws
+from tempering.core.threats import L1, L2, NORMS, Linf, Threat, parse_threat
+
+THREATS = (Linf(0.2), L2(0.7), L1(1.5))
+DUAL = {"linf": 1, "l2": 2, "l1": math.inf}
+"""Norm of the ball -> order of its dual norm."""
+
+
+def dual_norm(threat: Threat, values: torch.Tensor) -> torch.Tensor:
+    return torch.linalg.vector_norm(values.flatten(1), DUAL[threat.name], dim=1)
+
+
+def noise(n: int, scale: float, seed: int = 0) -> torch.Tensor:
+    return scale * Draws.of(seed, n).normal((1, 3, 4)).double()
+
+
+@pytest.mark.parametrize("threat", THREATS, ids=str)
+@pytest.mark.parametrize("scale", [0.01, 0.3, 5.0])
+def test_shrink_gives_the_nearest_point_of_the_ball(threat: Threat, scale: float) -> None:
+    delta = noise(200, scale)
+    near = threat.shrink(delta)
+    assert bool((threat.distance(near, torch.zeros_like(near)) <= threat.eps + 1e-12).all())
+    # p is nearest to d in a convex ball iff <d - p, p> reaches the support function of d - p
+    rest = delta - near
+    support = threat.eps * dual_norm(threat, rest)
+    assert bool(((rest * near).flatten(1).sum(1) >= support - 1e-10).all())
+
+
+@pytest.mark.parametrize("threat", THREATS, ids=str)
+def test_shrink_beats_every_point_of_a_grid(threat: Threat) -> None:
+    axis = torch.linspace(-threat.eps, threat.eps, 81, dtype=torch.float64)
+    grid = torch.cartesian_prod(axis, axis)[:, None, None, :]
+    inside = grid[threat.distance(grid, torch.zeros_like(grid)) <= threat.eps]
+    for delta in torch.tensor([[2.0, 0.1], [0.5, 0.5], [-0.9, 0.3], [0.05, -0.01]]).double():
+        near = threat.shrink(delta[None, None, None])
+        best = (inside - delta).flatten(1).norm(dim=1).min()
+        assert float((near - delta).norm()) <= float(best) + 1e-12
+
+
+def test_shrink_onto_the_l1_ball_with_ties_and_zeros() -> None:
+    delta = torch.tensor([[2.0, 2.0, 0.0, -2.0], [0.0, 0.0, 0.0, 0.0], [3.0, 0.1, 0.0, 0.0]])
+    near = L1(1.5).shrink(delta[:, None, None, :])[:, 0, 0]
+    assert torch.allclose(
+        near, torch.tensor([[0.5, 0.5, 0.0, -0.5], [0.0, 0.0, 0.0, 0.0], [1.5, 0.0, 0.0, 0.0]])
+    )
+
+
+@pytest.mark.parametrize("threat", THREATS, ids=str)
+def test_what_lies_inside_stays_as_it_is(threat: Threat) -> None:
+    x = torch.full((20, 1, 3, 4), 0.5)
+    x_adv = x + 0.005 * Draws.of(1, 20).uniform((1, 3, 4), -1.0, 1.0)
+    assert torch.allclose(threat.project(x_adv, x), x_adv, atol=1e-7)
+
+
+@pytest.mark.parametrize("kind", NORMS.values(), ids=NORMS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_projection_ends_in_ball_and_box(kind: type[Threat], dtype: torch.dtype) -> None:
+    threat = kind(0.4)
+    x = Draws.of(2, 100).uniform((3, 5, 5)).to(dtype).round(decimals=1)
+    x_adv = threat.project(x + 3 * Draws.of(3, 100).normal((3, 5, 5)).to(dtype), x)
+    assert x_adv.dtype == dtype
+    assert bool(threat.contains(x_adv, x).all())
+    assert 0 <= float(x_adv.min()) <= float(x_adv.max()) <= 1
+
+
+@pytest.mark.parametrize("threat", [kind(0.0) for kind in NORMS.values()], ids=str)
+def test_radius_zero_allows_nothing(threat: Threat) -> None:
+    x = Draws.of(0, 6).uniform((1, 3, 4))
+    assert torch.equal(threat.project(x + 0.3, x), x)
+    assert torch.equal(threat.sample(x, Draws.of(0, 6)), x)
+
+
+@pytest.mark.parametrize("threat", THREATS, ids=str)
+def test_ascent_is_the_steepest_direction_of_unit_norm(threat: Threat) -> None:
+    gradient = noise(50, 2.0)
+    step = threat.ascent(gradient)
+    assert torch.allclose(threat.distance(step, torch.zeros_like(step)), torch.ones(50).double())
+    assert torch.allclose((step * gradient).flatten(1).sum(1), dual_norm(threat, gradient))
+
+
+@pytest.mark.parametrize("threat", THREATS, ids=str)
+@pytest.mark.parametrize("size", [0.0, 1e-30, 1e30])
+def test_ascent_survives_tiny_and_huge_gradients(threat: Threat, size: float) -> None:
+    step = threat.ascent(torch.full((2, 1, 3, 4), size))
+    length = threat.distance(step, torch.zeros_like(step))
+    assert torch.allclose(length, torch.full((2,), float(size > 0)))
+
+
+@pytest.mark.parametrize("threat", THREATS, ids=str)
+def test_contains_knows_both_sides_of_the_border(threat: Threat) -> None:
+    x = torch.full((1, 1, 3, 4), 0.5, dtype=torch.float64)
+    step = noise(1, 1.0).sign()
+    step = step * threat.eps / threat.distance(step, torch.zeros_like(step))
+    step = step * torch.tensor([0.99, 1.01])[:, None, None, None]
+    assert threat.contains(x + step, x.expand(2, -1, -1, -1)).tolist() == [True, False]
+
+
+def test_contains_refuses_what_leaves_the_box_or_is_not_finite() -> None:
+    x = torch.tensor([0.0, 0.9, 0.5, 0.5])[:, None, None, None]
+    x_adv = torch.tensor([-0.1, 1.05, math.nan, math.inf])[:, None, None, None]
+    assert not L2(9.0).contains(x_adv, x).any()
+
+
+@pytest.mark.parametrize("threat", [Linf(0.2), L2(0.3), L1(0.4)], ids=str)
+def test_samples_are_uniform_in_the_ball(threat: Threat) -> None:
+    n, size = 4000, 4
+    x = torch.full((n, 1, 2, 2), 0.5)
+    x_adv = threat.sample(x, Draws.of(7, n))
+    assert bool(threat.contains(x_adv, x).all())
+    # in any norm, the d-th power of the distance over eps is uniform in [0, 1]
+    share = (threat.distance(x_adv, x) / threat.eps) ** size
+    assert stats.kstest(share.numpy(), "uniform").pvalue > 0.01
+    delta = (x_adv - x).flatten(1)
+    deviation = delta.std(0)
+    assert float(deviation.max() / deviation.min()) < 1.1
+    assert bool((delta.mean(0).abs() < 5 * deviation / math.sqrt(n)).all())
+    assert bool((delta.T.corrcoef() - torch.eye(size)).abs().max() < 0.08)
+
+
+@pytest.mark.parametrize("threat", [Linf(0.5), L2(3.0), L1(40.0)], ids=str)
+def test_samples_stay_in_ball_and_box(threat: Threat) -> None:
+    x = Draws.of(4, 50).uniform((3, 4, 4)).round()
+    x_adv = threat.sample(x, Draws.of(5, 50))
+    assert bool(threat.contains(x_adv, x).all())
+    assert not torch.equal(x_adv[0], x_adv[1])
+
+
+@pytest.mark.parametrize("kind", NORMS.values(), ids=NORMS)
+def test_no_images_are_no_trouble(kind: type[Threat]) -> None:
+    x = torch.zeros(0, 1, 2, 2)
+    threat = kind(0.5)
+    assert threat.sample(x, Draws.of(0, 0)).shape == x.shape
+    assert threat.project(x, x).shape == x.shape
+    assert threat.contains(x, x).shape == (0,)
+
+
+@pytest.mark.parametrize("kind", NORMS.values(), ids=NORMS)
+@pytest.mark.parametrize("eps", [math.nan, math.inf, -0.1, "wide", None])
+def test_impossible_radii_are_refused(kind: type[Threat], eps: object) -> None:
+    with pytest.raises(ThreatError, match=r"eps .*(nan|inf|-0\.1|wide|None).*: give"):
+        kind(eps)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("text", "threat"),
+    [
+        ("linf:0.3", Linf(0.3)),
+        ("linf:8/255", Linf(8 / 255)),
+        (" L2:2 ", L2(2.0)),
+        ("l1:10", L1(10)),
+        ("linf:0", Linf(0)),
+    ],
+)
+def test_threats_are_read_as_people_write_them(text: str, threat: Threat) -> None:
+    assert parse_threat(text) == threat
+
+
+@pytest.mark.parametrize("threat", [Linf(0.3), Linf(8 / 255), L2(1 / 3), L1(12.0)], ids=str)
+def test_a_threat_reads_back_from_its_text(threat: Threat) -> None:
+    assert parse_threat(str(threat)) == threat
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("linf:8", "did you mean 8/255?"),
+        ("linf:1.5", "larger than the whole range"),
+        ("linf", "is not NORM:EPS"),
+        ("0.3", "is not NORM:EPS"),
+        ("l3:0.3", "norm of linf, l2, l1"),
+        ("linf:", "is not a number"),
+        ("linf:big", "'big' in threat 'linf:big' is not a number"),
+        ("linf:1/0", "is not a number"),
+        ("linf:8/x", "is not a number"),
+        (f"linf:{'9' * 400}/1", "is not a number"),
+        ("linf:-0.1", "give a finite number of at least 0"),
+        ("l2:nan", "give a finite number of at least 0"),
+        ("l2:1e999", "give a finite number of at least 0"),
+    ],
+)
+def test_mistakes_are_named_on_one_line(text: str, message: str) -> None:
+    with pytest.raises(ThreatError) as caught:
+        parse_threat(text)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_threats_are_values() -> None:
+    assert Linf(0.3) == Linf(0.3) != L2(0.3)
+    assert len({Linf(0.3), Linf(0.3), Linf(0.2), L2(0.3)}) == 3
+    assert Linf(0.3).with_eps(0.1) == Linf(0.1)
+    with pytest.raises(AttributeError):
+        Linf(0.3).eps = 0.5  # type: ignore[misc]

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from tempering.core.errors import DataError
+from tempering.data import Dataset, Splits
+
+
+def dataset(n: int = 6) -> Dataset:
+    generator = torch.Generator().manual_seed(0)
+    return Dataset.of(torch.rand(n, 3, 4, 5, generator=generator), torch.arange(n) % 2)
+
+
+def test_it_says_what_it_holds() -> None:
+    data = dataset()
+    assert (data.shape, data.num_classes, len(data)) == ((3, 4, 5), 2, 6)
+    assert data.classes == ("0", "1")
+    assert repr(data) == "Dataset(arrays: 6 images 3x4x5, 2 classes)"
+
+
+@pytest.mark.parametrize("kind", ["numpy", "torch"])
+def test_later_changes_of_the_array_do_not_reach_it(kind: str) -> None:
+    source = np.full((4, 1, 2, 2), 0.5, np.float32)
+    x = source if kind == "numpy" else torch.from_numpy(source)
+    y = torch.arange(4) % 2
+    data = Dataset.of(x, y)
+    source[:] = 0.9
+    y[:] = 0
+    assert float(data.x.max()) == 0.5
+    assert data.y.tolist() == [0, 1, 0, 1]
+
+
+def test_it_cannot_be_assigned_to() -> None:
+    with pytest.raises(AttributeError):
+        dataset().x = torch.zeros(1)  # type: ignore[misc]
+
+
+def test_the_plain_constructor_refuses_other_types_and_shapes() -> None:
+    x, y, names = torch.zeros(2, 1, 2, 2), torch.zeros(2, dtype=torch.int64), ("a", "b")
+    for bad_x, bad_y in ((x.double(), y), (x[0], y), (x, y.int()), (x, y[:1])):
+        with pytest.raises(DataError, match=r"^mine: "):
+            Dataset(bad_x, bad_y, names, "mine")
+    assert len(Dataset(x, y, names, "mine")) == 2
+
+
+def test_the_hash_follows_the_content() -> None:
+    data = dataset()
+    assert len(data.content_hash) == 16
+    assert int(data.content_hash, 16) >= 0
+    assert dataset().content_hash == data.content_hash
+    pixel = data.x.clone()
+    pixel[5, 2, 3, 4] += 1e-6
+    label = data.y.clone()
+    label[5] = 0
+    others = {
+        Dataset(pixel, data.y, data.classes, "a").content_hash,
+        Dataset(data.x, label, data.classes, "a").content_hash,
+        data.subset(torch.arange(5)).content_hash,
+        data.subset(torch.tensor([1, 0, 2, 3, 4, 5])).content_hash,
+    }
+    assert len(others) == 4
+    assert data.content_hash not in others
+
+
+def test_a_subset_keeps_the_order_asked_for() -> None:
+    data = dataset()
+    part = data.subset(torch.tensor([4, 1]))
+    assert torch.equal(part.x, torch.stack([data.x[4], data.x[1]]))
+    assert part.y.tolist() == [0, 1]
+    assert part.classes == data.classes
+
+
+def test_the_first_n() -> None:
+    data = dataset()
+    assert torch.equal(data.first(2).x, data.x[:2])
+    assert data.first(100) is data
+    with pytest.raises(DataError, match="first 0 images"):
+        data.first(0)
+
+
+def test_two_loads_of_one_address_have_one_hash(small: Splits) -> None:
+    again = Splits.of(
+        Dataset.of(
+            torch.arange(60).float()[:, None, None, None].expand(60, 1, 4, 4) / 60,
+            torch.arange(60) % 3,
+            ["a", "b", "c"],
+        )
+    )
+    assert again.data_hash == small.data_hash
+    swapped = Splits("small", "official", small.train, small.test, small.validation)
+    assert swapped.data_hash != small.data_hash

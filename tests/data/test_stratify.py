@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tempering.data.stratify import stratified
+
+
+def labels(*sizes: int) -> torch.Tensor:
+    return torch.cat([torch.full((size,), number) for number, size in enumerate(sizes)])
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, 20, 60, 97])
+def test_it_divides_everything_once(count: int) -> None:
+    y = labels(50, 30, 20)
+    rest, part = stratified(y, count, seed=1)
+    assert len(part) == count
+    assert sorted(torch.cat([rest, part]).tolist()) == list(range(100))
+
+
+@pytest.mark.parametrize("count", [7, 20, 33, 61])
+def test_each_class_gives_its_share_to_within_one(count: int) -> None:
+    sizes = torch.tensor([51, 29, 17, 3])
+    _, part = stratified(labels(51, 29, 17, 3), count, seed=3)
+    given = torch.bincount(labels(51, 29, 17, 3)[part], minlength=4)
+    assert bool(((given - sizes * count / 100).abs() < 1).all())
+
+
+def test_the_seed_decides() -> None:
+    y = labels(40, 40)
+    first, again, other = (stratified(y, 10, seed)[1].tolist() for seed in (0, 0, 1))
+    assert first == again
+    assert set(first) != set(other)
+
+
+def test_parts_are_mixed_so_that_their_first_samples_stand_for_all() -> None:
+    y = labels(500, 500)
+    for ids in stratified(y, 200, seed=0):
+        share = y[ids[:100]].float().mean()
+        assert 0.3 < share < 0.7
+
+
+def test_no_class_gives_its_last_sample() -> None:
+    y = labels(1, 1, 8)
+    rest, part = stratified(y, 9, seed=0)
+    assert y[rest].unique().tolist() == [0, 1, 2]
+    assert y[part].tolist() == [2] * 7
+
+
+def test_classes_without_samples_do_no_harm() -> None:
+    y = torch.tensor([0, 0, 5, 5])
+    rest, part = stratified(y, 2, seed=0)
+    assert sorted(y[rest].tolist()) == sorted(y[part].tolist()) == [0, 5]

@@ -1,0 +1,39 @@
+"""Run under torchrun by a test: one evaluation, written by the process that leads."""
+
+import sys
+
+import torch
+
+from tempering.attacks import PGD, Restarts
+from tempering.core.engine import start_engine
+from tempering.core.threats import Linf
+from tempering.evaluation import Setting, Target, measure
+from tempering.evaluation.gradients import without_gradient
+from tests.evaluation.toys import Net, dataset
+
+
+def main(out: str) -> None:
+    torch.set_num_threads(1)
+    engine = start_engine("32-true")
+    x = torch.rand(41, 1, 3, 3, generator=torch.Generator().manual_seed(3))
+    model = Net(outputs=5).double()
+    model.adversarial_class = 4
+    y = model(x.double()).argmax(1) % 4
+    data = dataset(x, y, classes=4)
+    setting = Setting(data, "test", engine, seed=0, batch_size=8)
+    target = Target.of("given", model, data)
+    measurement, outcome = measure(setting, target, Restarts(PGD(steps=4), 2), Linf(0.05))
+    zero = without_gradient(setting, target)
+    if engine.leads:
+        found = {
+            "processes": engine.processes,
+            "forward": measurement.cost.forward,
+            "backward": measurement.cost.backward,
+            "zero": zero,
+            **{name: part for name, part in vars(outcome).items() if part is not None},
+        }
+        torch.save(found, out)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,144 @@
+"""The adversarial class: four counts, on a model that can be read off a line."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from tempering.attacks import PGD
+from tempering.attacks.base import Problem
+from tempering.core.errors import UsageError
+from tempering.core.goals import Reach
+from tempering.core.probe import Probe
+from tempering.core.threats import Linf
+from tempering.data.dataset import Dataset
+from tempering.evaluation import Setting, Target, availability, measure, run_standard
+from tests.evaluation.toys import Centroids, Scripted, dataset, setting, target
+
+EPS = Linf(0.32)
+ATTACK = PGD(steps=40)
+PLACES = torch.tensor([0.01, 0.10, 0.34, 0.50, 0.90])
+"""Of class 0. The model says 0 below 0.35, flags up to 0.65, and says 1 above. So under
+EPS they: stand; can be flagged; can be misled; are flagged already; are misled already."""
+
+
+def _line() -> tuple[Setting, Target]:
+    data = dataset(PLACES.reshape(-1, 1, 1, 1), torch.zeros(5).long())
+    return setting(data), target(Centroids(0.2, 0.8, 0.5), data)
+
+
+def test_without_attack() -> None:
+    measurement, outcome = measure(*_line(), None, EPS)
+    assert outcome.predicted.tolist() == [0, 0, 0, 2, 1]
+    assert measurement.strict.hits == 3
+    assert measurement.detected is not None
+    assert measurement.detected.hits == 3, "a refused clean input is an error, not a success"
+    assert measurement.flagged is not None
+    assert measurement.flagged.hits == 1
+
+
+def test_the_attacker_evades_where_it_can() -> None:
+    measurement, outcome = measure(*_line(), ATTACK, EPS)
+    assert outcome.predicted[:3].tolist() == [0, 2, 1]
+    assert outcome.strict.tolist() == [True, False, False, False, False]
+    assert outcome.detected is not None
+    assert outcome.detected.tolist() == [True, True, False, False, False]
+    assert outcome.flagged is not None
+    assert outcome.flagged[:3].tolist() == [False, True, False]
+    assert outcome.severity.tolist() == [0, 1, 2, 2, 2]
+    assert (measurement.strict.hits, measurement.detected.hits) == (1, 2)  # type: ignore[union-attr]
+    assert not outcome.stable[1:].any(), "errors can be changed too"
+
+
+def test_an_attacker_who_only_misleads_stops_at_the_flag() -> None:
+    """The evading run is needed: one that stops at the first wrong output is detected."""
+    here, judged = _line()
+    _, unaware = measure(here, judged.without_flag(), ATTACK, EPS)
+    assert unaware.predicted[2] == 2
+    assert unaware.detected is None
+    assert unaware.flagged is None
+
+
+def test_availability_counts_right_inputs_that_can_be_flagged() -> None:
+    measurement, outcome = availability(*_line(), EPS, ATTACK)
+    assert measurement.attack == "availability"
+    assert measurement.config["name"] == "pgd"
+    assert outcome.flagged is not None
+    assert outcome.flagged.tolist() == [False, True, True, False, False]
+    assert measurement.flagged is not None
+    assert (measurement.flagged.hits, measurement.flagged.n) == (2, 5)
+    assert measurement.strict.hits == 1
+
+
+def test_availability_needs_a_flag() -> None:
+    here, judged = _line()
+    with pytest.raises(UsageError, match="no adversarial class"):
+        availability(here, judged.without_flag(), EPS, ATTACK)
+
+
+def test_availability_believes_no_claim() -> None:
+    measurement, _ = availability(*_line(), EPS, Scripted())
+    assert measurement.flagged is not None
+    assert measurement.flagged.hits == 0
+
+
+def test_a_model_that_flags_everything_earns_nothing() -> None:
+    data = dataset(torch.rand(6, 1, 1, 1), torch.zeros(6).long())
+    everything = target(Centroids(-9.0, 9.5, 0.5), data)
+    measurement, _ = measure(setting(data), everything, ATTACK, EPS)
+    assert measurement.detected is not None
+    assert measurement.detected.hits == 0
+
+
+def _gray(access: str) -> torch.Tensor:
+    """The source's regions are those of the target, moved down by 0.02."""
+    here, judged = _line()
+    source = Centroids(0.18, 0.78, 0.48)
+    _, outcome = measure(here, judged, ATTACK, EPS, access=access, source=source)  # type: ignore[arg-type]
+    assert outcome.detected is not None
+    return outcome.detected
+
+
+def test_a_gray_box_attacker_evades_its_own_copy() -> None:
+    assert not _gray("gray-surrogate")[2]
+
+
+def test_stale_samples_know_of_no_flag() -> None:
+    assert _gray("stale")[2]
+
+
+def test_a_source_without_the_flag_is_no_trouble() -> None:
+    here, judged = _line()
+    source = Centroids(0.2, 0.8, flag=False)
+    _, outcome = measure(here, judged, ATTACK, EPS, access="gray-surrogate", source=source)
+    assert outcome.strict.tolist() == [True, False, False, False, False]
+    assert outcome.predicted[2] == 1
+
+
+def test_a_forced_flag_is_lost_but_noticed_in_the_worst_case() -> None:
+    """White-box attacks that do nothing else leave the flag as the only way out."""
+
+    class Forcing(Scripted):
+        def propose(self, probe: Probe, problem: Problem) -> Tensor:
+            forced = isinstance(problem.goal, Reach)
+            return ATTACK.propose(probe, problem) if forced else problem.x
+
+    found = run_standard(*_line(), EPS, [Forcing()])
+    assert found.get("scripted").measurement.strict.hits == 3
+    for access in ("white", "any"):
+        worst = found.get("worst", access).measurement  # type: ignore[arg-type]
+        assert worst.strict.hits == 1
+        assert worst.detected is not None
+        assert worst.detected.hits == 3
+
+
+def test_counts_need_each_sample_once() -> None:
+    data = Dataset(PLACES.reshape(-1, 1, 1, 1), torch.zeros(5).long(), ("a", "b"), "line")
+    judged = target(Centroids(0.2, 0.8, 0.5), data)
+    small, large = (
+        measure(setting(data, size), judged, ATTACK, EPS).measurement for size in (1, 64)
+    )
+    assert (small.strict, small.detected, small.flagged) == (
+        large.strict,
+        large.detected,
+        large.flagged,
+    )

@@ -1,0 +1,100 @@
+"""The standard protocol as a whole."""
+
+import pytest
+import torch
+
+from tempering.attacks import BIM, FGSM, PGD, CWLinf, Restarts
+from tempering.core.errors import UsageError
+from tempering.core.threats import Linf
+from tempering.evaluation import Evaluation, run_standard
+from tempering.evaluation.standard import effort
+from tests.evaluation.toys import THREAT, Net, cloud, dataset, linear, setting, squeezed, target
+
+ATTACKS = [Restarts(PGD(steps=5), 2), BIM(steps=5), FGSM(), CWLinf(steps=5)]
+
+
+@pytest.fixture(scope="module")
+def found() -> Evaluation:
+    x = torch.rand(40, 1, 3, 3, generator=torch.Generator().manual_seed(3))
+    model = Net(outputs=5)
+    model.adversarial_class = 4  # type: ignore[assignment]
+    with torch.no_grad():
+        y = model(x).argmax(1) % 4
+    data = dataset(x, y, classes=4)
+    judged = target(model, data, "hardened")
+    return run_standard(
+        setting(data), judged, Linf(0.04), ATTACKS, surrogate=Net(1, 5), before=Net(2, 5)
+    )
+
+
+def test_everything_is_measured_weakest_first(found: Evaluation) -> None:
+    rows = [(one.attack, one.access) for one in found.measurements]
+    names = ["fgsm", "bim-5", "cw-linf-5", "pgd-5x2"]
+    others = ("gray-surrogate", "gray-before", "stale")
+    assert rows == [
+        ("clean", "white"),
+        *((name, "white") for name in names),
+        ("availability", "white"),
+        *((name, access) for access in others for name in names),
+        ("worst", "white"),
+        ("worst", "any"),
+    ]
+    assert {one.protocol for one in found.measurements} == {"standard"}
+    assert {one.n for one in found.measurements} == {40}
+    assert {one.subject for one in found.measurements} == {"hardened"}
+
+
+def test_worst_cases_are_below_their_parts(found: Evaluation) -> None:
+    white, everything = found.get("worst").outcome, found.get("worst", "any").outcome
+    assert 0 < int(white.strict.sum()) < 40
+    for trial in [*found.attacks("white"), found.get("availability")]:
+        assert not (white.strict & ~trial.outcome.strict).any()
+        assert not (white.detected & ~trial.outcome.detected).any()  # type: ignore[operator]
+    for trial in found.trials:
+        assert not (everything.strict & ~trial.outcome.strict).any()
+    for trial in (found.get("worst"), found.get("worst", "any")):
+        counts = trial.measurement
+        assert counts.detected is not None
+        assert counts.strict.hits <= counts.detected.hits <= found.get("clean").measurement.n
+
+
+def test_images_are_kept_for_white_box_attacks_only(found: Evaluation) -> None:
+    for trial in found.trials:
+        kept = trial.outcome.x_adv is not None
+        assert kept == (trial.measurement.access == "white" and trial.measurement.attack != "clean")
+
+
+def test_a_missing_trial_is_named(found: Evaluation) -> None:
+    assert found.find("square") is None
+    with pytest.raises(UsageError, match=r"nothing was measured for square \(white\)"):
+        found.get("square")
+
+
+def test_a_plain_model_has_no_true_gradient_run_and_no_flag() -> None:
+    data = cloud()
+    found = run_standard(setting(data), target(linear(), data), THREAT, [FGSM()])
+    assert [one.attack for one in found.measurements] == ["clean", "fgsm", "worst", "worst"]
+    assert found.attacks("white", "true") == []
+
+
+def test_a_hidden_gradient_is_measured_both_ways() -> None:
+    data = cloud()
+    data = dataset(data.x.round() * 0.8 + 0.1, data.y)  # clearly dark or light: flat
+    judged = target(squeezed(), data)
+    found = run_standard(setting(data), judged, Linf(0.35), [BIM(steps=5)])
+    (true,), (adaptive,) = found.attacks("white", "true"), found.attacks("white")
+    clean = found.get("clean").measurement.strict.hits
+    assert clean > 20
+    assert true.measurement.strict.hits == clean, "the true gradient is zero everywhere"
+    assert adaptive.measurement.strict.hits < clean / 2
+    assert found.get("worst").measurement.strict == adaptive.measurement.strict
+
+
+def test_no_attack_is_refused() -> None:
+    data = cloud()
+    with pytest.raises(UsageError, match="no attack to evaluate with"):
+        run_standard(setting(data), target(linear(), data), THREAT, [])
+
+
+def test_effort_orders_attacks() -> None:
+    assert [effort(attack) for attack in ATTACKS] == [10, 5, 1, 5]

@@ -1,0 +1,126 @@
+"""Our networks: what they are made of, and what they refuse."""
+
+import pytest
+import torch
+from torch import nn
+
+from tempering.core.errors import ModelError, UnknownNameError, UsageError
+from tempering.models import MODELS, Blueprint, Classifier, build, paper_cnn, strided_cnn
+
+
+def parameters(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def test_the_papers_network_has_the_papers_size() -> None:
+    conv = 32 * (9 + 1) + 64 * (32 * 9 + 1)
+    head = 11 * (1024 + 1)
+    assert parameters(paper_cnn()) == conv + 1024 * (64 * 7 * 7 + 1) + head == 3_242_379
+    assert parameters(paper_cnn(pool="once")) == conv + 1024 * (64 * 14 * 14 + 1) + head
+    assert round(parameters(paper_cnn(pool="once")) / 1e6, 1) == 12.9
+
+
+def test_the_papers_network_has_the_papers_stages() -> None:
+    kinds = [type(stage).__name__ for stage in paper_cnn(pool="once").children()]
+    assert kinds == [
+        *("Conv2d", "ReLU", "Conv2d", "ReLU", "MaxPool2d", "Dropout"),
+        *("Flatten", "Linear", "ReLU", "Linear"),
+    ]
+    assert paper_cnn().dropout.p == 0.25
+
+
+def test_the_small_network_is_small() -> None:
+    convolutions = 16 * (16 + 1) + 32 * (16 * 16 + 1)
+    assert parameters(strided_cnn()) == convolutions + 100 * (32 * 7 * 7 + 1) + 11 * (100 + 1)
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("adversarial", [True, False])
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 9, 5), (1, 4, 4)])
+def test_networks_fit_their_images(
+    name: str, adversarial: bool, shape: tuple[int, int, int]
+) -> None:
+    model = build(name, shape, 3, adversarial_class=adversarial).eval()
+    logits = model(torch.rand(2, *shape)).detach()
+    assert logits.shape == (2, 3 + adversarial) == (2, model.outputs)
+    assert model.adversarial_class == (3 if adversarial else None)
+    assert model.classes == 3
+    assert float(logits.exp().sum(1).sub(1).abs().min()) > 1e-3  # logits, not log-probabilities
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_weights_depend_on_the_seed_alone(name: str) -> None:
+    def weights(seed: int) -> torch.Tensor:
+        return nn.utils.parameters_to_vector(build(name, (1, 8, 8), 2, seed=seed).parameters())
+
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    first = weights(0)
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(2)
+    assert torch.equal(weights(0), first)
+    assert not torch.equal(weights(1), first)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("paper_cnn", {"pool": "once", "dropout": 0.1}),
+        ("strided_cnn", {"width": 3, "hidden": 7, "squeeze": (0.2, 0.9)}),
+        ("strided_cnn", {"squeeze": None, "adversarial_class": False}),
+    ],
+)
+def test_a_network_can_be_built_again_from_its_description(
+    name: str, options: dict[str, object]
+) -> None:
+    model = build(name, (1, 8, 8), 4, **options)
+    text = Blueprint.model_validate(model.architecture).model_dump_json()
+    again = Blueprint.model_validate_json(text)
+    twin = build(again.name, again.shape, again.classes, **again.options)
+    assert isinstance(twin, Classifier)
+    assert str(twin) == str(model)
+    assert twin.architecture == model.architecture
+    twin.load_state_dict(model.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "classes", "message"),
+    [
+        ("paper_cnn", (1, 3, 28), 10, "images of at least 4 x 4 pixels"),
+        ("strided_cnn", (1, 28, 3), 10, "images of at least 4 x 4 pixels"),
+        ("paper_cnn", (0, 28, 28), 10, "give a shape"),
+        ("paper_cnn", (28, 28), 10, "give a shape"),
+        ("paper_cnn", (1, 28, 28), 1, "at least 2 classes"),
+    ],
+)
+def test_images_that_no_network_can_take_are_refused(
+    name: str, shape: tuple[int, int, int], classes: int, message: str
+) -> None:
+    with pytest.raises(ModelError, match=message):
+        build(name, shape, classes)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("paper_cnn", {"pool": "twice"}, "pool 'twice': give one of each, once"),
+        ("paper_cnn", {"dropout": 1.0}, r"dropout 1\.0: give a probability"),
+        ("paper_cnn", {"dropout": float("nan")}, "dropout nan: give a probability"),
+        ("strided_cnn", {"width": 0}, "width 0: give at least 1"),
+        ("strided_cnn", {"width": "wide"}, "do not fit strided_cnn"),
+        ("strided_cnn", {"squeeze": (0.1, 0.2, 0.3)}, "give two numbers"),
+        ("strided_cnn", {"squeeze": 0.3}, "do not fit strided_cnn"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(
+    name: str, options: dict[str, object], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        build(name, (1, 8, 8), 2, **options)
+
+
+def test_near_misses_are_offered() -> None:
+    with pytest.raises(UnknownNameError, match="did you mean paper_cnn"):
+        build("papercnn", (1, 8, 8), 2)
+    with pytest.raises(UnknownNameError, match=r"option of paper_cnn 'drop_out': .*dropout"):
+        build("paper_cnn", (1, 8, 8), 2, drop_out=0.1)

@@ -1,0 +1,104 @@
+"""Charts put values where they belong, and say in words what they show."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tempering.core.records import Epoch
+from tempering.report import curves
+from tempering.report.bars import LEFT, SCALE, Bar, Group, bar_chart
+from tempering.report.legend import Key, legend
+from tempering.report.lines import Point, Series, axis, in_percent, line_chart
+from tempering.report.palette import PALETTE
+from tempering.report.svg import element, standalone
+from tests.report import synthetic_run as made
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [
+        (0.0, 1.0, (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)),
+        (0.0, 0.35, (0.0, 0.1, 0.2, 0.3, 0.4)),
+        (3.0, 3.0, (3.0, 4.0)),
+        (0.0, 0.0, (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)),
+    ],
+)
+def test_ticks_are_round_and_cover_the_range(
+    low: float, high: float, ticks: tuple[float, ...]
+) -> None:
+    made_axis = axis(low, high, "")
+    assert made_axis.low <= low
+    assert made_axis.high >= high
+    if (low, high) != (0.0, 0.0):
+        assert made_axis.ticks == ticks
+
+
+def test_a_bar_is_as_long_as_its_value() -> None:
+    chart = bar_chart("t", "d", [Group("g", (Bar("b", 0.25), Bar("c", 1.0), Bar("e", None)))])
+    widths = [float(w) for w in re.findall(r'<rect [^>]*width="([\d.]+)" height="13"', chart.body)]
+    assert widths[-2:] == [SCALE * 0.25, SCALE]
+    assert "not measured" in chart.body
+    assert chart.width > LEFT + SCALE
+
+
+def test_points_lie_on_their_ticks() -> None:
+    line = Series("s", (Point(0.0, 0.0), Point(1.0, 1.0, (0.5, 1.0), ringed=True)), "after")
+    chart = line_chart("t", "d", [line], axis(0, 1, "x"), axis(0, 1, "y", in_percent))
+    spots = re.findall(r'<circle cx="([\d.]+)" cy="([\d.]+)" r="2.6"', chart.body)
+    grid = re.findall(r'<line x1="46" x2="364" y1="([\d.]+)"', chart.body)
+    assert spots == [("46", grid[0]), ("364", grid[-1])]
+    assert chart.body.count('class="ring"') == 1
+
+
+def test_a_sweep_starts_from_clean_accuracy_and_says_its_numbers() -> None:
+    chart = curves.sweep(made.measurements(), 0.3)
+    assert chart is not None
+    assert "hardened model: 99.1 % at 0, 98.4 % at 0.05" in chart.description
+    assert "40.2 % at 0.35" in chart.description
+    assert "threat, 0.3" in chart.body
+    assert chart.body.count("band") == 2
+
+
+def test_a_loss_that_is_not_finite_leaves_a_gap_and_no_error() -> None:
+    epochs = made.epochs("hardened")
+    epochs[3] = epochs[3].model_copy(update={"train_loss": float("nan")})
+    charts = curves.training(epochs, "hardened")
+    assert len(charts) == 2
+    assert "nan" not in charts[1].body
+
+
+def test_no_curve_of_a_model_that_was_not_trained() -> None:
+    assert curves.training(made.epochs("hardened"), "surrogate") == []
+    assert curves.sweep(made.given(), 0.3) is None
+    assert curves.rounds([]) is None
+
+
+def test_one_epoch_is_enough_for_a_curve() -> None:
+    one: list[Epoch] = made.epochs("hardened")[:1]
+    assert len(curves.training(one, "hardened")) == 2
+
+
+def test_a_legend_never_leaves_its_width() -> None:
+    keys = [Key(name, "after") for name in ("a" * 12, "b" * 14, "c" * 9, "d" * 20, "e")]
+    drawn, top = legend(keys, 380.0)
+    places = [float(x) for x in re.findall(r'<text x="([\d.]+)"', drawn)]
+    assert all(x + 6.7 * len(key.label) <= 380.0 for x, key in zip(places, keys, strict=True))
+    assert top > 8 + 18
+
+
+def test_elements_escape_what_they_are_given() -> None:
+    drawn = element("text", "<script>", label='"><script>')
+    assert "<script>" not in drawn
+
+
+def test_a_drawing_that_stands_alone_knows_light_and_dark() -> None:
+    chart = bar_chart("title", "words", [Group("g", (Bar("b", 0.5),))])
+    drawn = standalone(chart)
+    assert drawn.startswith("<svg")
+    assert "prefers-color-scheme:dark" in drawn
+    assert PALETTE["paper"][0] in drawn
+    assert PALETTE["paper"][1] in drawn
+    assert "<title>title</title>" in drawn
+    assert "<desc>words</desc>" in drawn
