@@ -16,6 +16,14 @@ def test_text_goes_in_and_folders_are_made(tmp_path: Path) -> None:
     assert [file.name for file in path.parent.iterdir()] == ["c.txt"]
 
 
+def test_a_new_file_takes_the_place_of_the_old_and_is_not_written_over_it(tmp_path: Path) -> None:
+    path, old = tmp_path / "a.txt", tmp_path / "old.txt"
+    write_text(path, "old")
+    old.hardlink_to(path)
+    write_text(path, "new")
+    assert (path.read_text(encoding="utf-8"), old.read_text(encoding="utf-8")) == ("new", "old")
+
+
 class DiskFullError(OSError):
     strerror = "No space left on device"
 

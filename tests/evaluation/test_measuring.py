@@ -340,6 +340,7 @@ def test_two_processes_give_the_verdicts_of_one(tmp_path: Path) -> None:
         **os.environ,
         "PYTHONPATH": os.pathsep.join([str(root), str(root / "src")]),
         "OMP_NUM_THREADS": "1",
+        "TMPDIR": str(tmp_path),
     }
     runs = []
     for processes in (1, 2):

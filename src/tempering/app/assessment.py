@@ -87,7 +87,7 @@ class Assessor:
                 target,
                 self.threat,
                 [parse_attack(spec) for spec in settings.attacks],
-                _grid(self.threat, settings.shares),
+                eps_grid(self.threat, settings.shares),
             ),
         )
         return [trial.measurement for trial in trials]
@@ -135,7 +135,7 @@ class Assessor:
         return [entry.record for entry in entries]
 
 
-def _grid(threat: Threat, shares: Sequence[float]) -> list[float]:
+def eps_grid(threat: Threat, shares: Sequence[float]) -> list[float]:
     """Values of eps, none larger than a norm allows."""
     limit = 1.0 if threat.name == "linf" else float("inf")
     return sorted({min(limit, round(threat.eps * share, 10)) for share in shares})

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shlex
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,12 +13,15 @@ from torch import nn
 from tempering.app.assessment import Assessor
 from tempering.app.folder import RunFolder, new_folder, old_folder, point_latest
 from tempering.app.gallery import adversarial_examples, data_samples, write_gallery
+from tempering.app.invocation import command_line
 from tempering.app.journal import Journal
 from tempering.app.learning import Trained, Trainer
 from tempering.app.networks import Networks, networks_for
+from tempering.app.overall import overall_findings
 from tempering.app.paper_protocol import PaperProtocol, is_papers_data
 from tempering.app.provenance import model_name, provenance
 from tempering.app.recipe import Recipe, load_recipe, parse_recipe
+from tempering.app.trust import data_flags
 from tempering.core.engine import Engine, start_engine
 from tempering.core.errors import InterruptedRunError, RunError
 from tempering.core.files import write_text
@@ -141,11 +142,6 @@ def _begin(
     return RunFolder(Path(engine.same(path)))
 
 
-def command_line() -> str:
-    """The command that runs, as one would type it."""
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
-
-
 class Hardening:
     """One run: everything that `harden` does, in order."""
 
@@ -166,12 +162,16 @@ class Hardening:
         with self.folder.locked():
             try:
                 return self._run()
-            except KeyboardInterrupt:
-                raise InterruptedRunError("interrupted; finished stages are saved") from None
+            except (KeyboardInterrupt, InterruptedRunError) as error:
+                what = str(error) or "interrupted; finished stages are saved"
+                raise InterruptedRunError(
+                    f"{what}: go on with temper harden --resume {self.folder.path}"
+                ) from None
 
     def _run(self) -> Hardened:
         model = self.networks.first(self.seed)
         self.records.append(self._provenance(model))
+        self.records += data_flags(self.data)
         undefended = self._undefended(model)
         hardened = self._hardened(undefended.model)
         self._keep(undefended, hardened)
@@ -269,19 +269,31 @@ class Hardening:
         hardened: Trained,
         surrogate: nn.Module | None,
     ) -> None:
-        """The paper's protocol, where the data is the paper's."""
+        """The spread over seeds; and the paper's protocol, where the data is the paper's."""
+        test = self.data.test
+        if self.recipe.evaluation.spread and surrogate is not None:
+            self.records += assessor.standard(
+                Target.of("another-seed", surrogate, test)
+            ).measurements
         settings = self.recipe.evaluation.paper
         if settings is None or not is_papers_data(self.data.address):
             return
-        protocol = PaperProtocol(settings, assessor)
-        test = self.data.test
         weak = self.surrogate_undefended() if settings.gray else None
-        self.records += protocol.measure(
+        self.records += PaperProtocol(settings, assessor).measure(
             Target.of("undefended", undefended.model, test),
             Target.of("hardened", hardened.model, test),
             weak,
             surrogate,
         )
+        self._write_records()
+        if settings.single_pass:
+            start = self.networks.another(derive(self.seed, "single-pass"))
+            once = self.trainer.single_pass(start, undefended.model, self.seed)
+            self.records += once.history
+            self.records += assessor.standard(
+                Target.of("single-pass", once.model, test)
+            ).measurements
+        self.records += overall_findings(self.records)
 
     def _write_gallery(self, after: Evaluation, samples: int, undefended: nn.Module) -> None:
         if not self.engine.leads:

@@ -60,7 +60,7 @@ class Journal:
                 for part in _PARTS if entry.outcome else ():
                     value = getattr(entry.outcome, part)
                     if value is not None:
-                        tensors[f"{number}/{part}"] = value.contiguous()
+                        tensors[f"{number}/{part}"] = value.contiguous().clone()
             records = _RECORDS.dump_python([entry.record for entry in entries], mode="json")
             metadata = {"key": self.key, "records": json.dumps(records)}
             write_with(path, lambda temporary: save_file(tensors, temporary, metadata))

@@ -103,7 +103,7 @@ class FromModule:
     module: nn.Module
     trained: bool = False
 
-    def first(self, seed: int) -> nn.Module:
+    def first(self, seed: int) -> nn.Module:  # noqa: ARG002 - its weights are given
         """A copy of the module."""
         return copy.deepcopy(self.module)
 

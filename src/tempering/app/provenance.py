@@ -6,6 +6,7 @@ import platform
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -14,6 +15,7 @@ from tempering.app.recipe import Recipe
 from tempering.core.backward import adaptive_stages
 from tempering.core.engine import Engine
 from tempering.core.records import Provenance
+from tempering.data.dataset import Dataset
 from tempering.data.splits import Splits
 from tempering.models.classifier import Classifier
 
@@ -21,7 +23,12 @@ PACKAGES = ("torch", "numpy", "lightning-fabric", "safetensors", "pydantic")
 
 
 def provenance(
-    command: str, recipe: Recipe, data: Splits, model: nn.Module, name: str, engine: Engine
+    command: str,
+    recipe: Recipe,
+    data: Splits | Dataset,
+    model: nn.Module,
+    name: str,
+    engine: Engine,
 ) -> Provenance:
     """Describe a run: versions, machine, data, model, recipe."""
     return Provenance(
@@ -38,17 +45,32 @@ def provenance(
         precision=engine.precision,
         seed=recipe.seed,
         recipe=recipe.model_dump(mode="json"),
-        data=data.address,
-        data_hash=data.data_hash,
-        split=data.split,
-        train_n=len(data.train),
-        validation_n=len(data.validation),
-        test_n=len(data.test),
+        **_data(data),
         classes=list(data.classes),
         model=name,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         adaptive_stages=adaptive_stages(model),
     )
+
+
+def _data(data: Splits | Dataset) -> dict[str, Any]:
+    if isinstance(data, Dataset):
+        return {
+            "data": data.name,
+            "data_hash": data.content_hash,
+            "split": "given",
+            "train_n": 0,
+            "validation_n": 0,
+            "test_n": len(data),
+        }
+    return {
+        "data": data.address,
+        "data_hash": data.data_hash,
+        "split": data.split,
+        "train_n": len(data.train),
+        "validation_n": len(data.validation),
+        "test_n": len(data.test),
+    }
 
 
 def model_name(model: nn.Module, spec: str) -> str:

@@ -18,6 +18,9 @@ from tempering.training.settings import Plan, Settings
 
 FOLDER = Path(__file__).parent / "recipes"
 
+NONE = "none"
+"""What takes a setting away that its base, or the recipe, has."""
+
 
 class DataSettings(Settings):
     """Where the data comes from, and what happens to training images.
@@ -110,6 +113,7 @@ class PaperSettings(Settings):
     Attributes:
         samples: Test images.
         gray: Whether its gray-box table is measured too; takes one more training.
+        single_pass: Whether single-pass adversarial training is measured for Table V.
         fgsm: How its FGSM is read.
         pgd: How its PGD is read.
         bim: How its BIM is read.
@@ -118,6 +122,7 @@ class PaperSettings(Settings):
 
     samples: int = Field(ge=1)
     gray: bool
+    single_pass: bool
     fgsm: str
     pgd: str
     bim: str
@@ -136,6 +141,7 @@ class EvaluationSettings(Settings):
         attacks: White-box attacks; gray-box and stale samples are made with them too.
         surrogate: Whether a model of another seed is hardened for gray-box attacks.
         surrogate_iterations: Steps of its training; None for as many as the model's own.
+        spread: Whether it is attacked too, to tell how far training seeds are apart.
         curve: Accuracy against eps; None for none.
         minimum_norm: Distances to the nearest misclassified image; None for none.
         paper: The paper's protocol; None for none.
@@ -145,6 +151,7 @@ class EvaluationSettings(Settings):
     attacks: list[str] = Field(min_length=1)
     surrogate: bool
     surrogate_iterations: int | None = Field(default=None, ge=1)
+    spread: bool = False
     curve: CurveSettings | None = None
     minimum_norm: MinimumNormSettings | None = None
     paper: PaperSettings | None = None
@@ -204,17 +211,7 @@ def load_recipe(name: str = "default", overrides: Sequence[str] = ()) -> Recipe:
         >>> load_recipe("default", ["seed=3"]).seed
         3
     """
-    known = recipes()
-    if name not in known and not name.endswith(".toml"):
-        raise UnknownNameError("recipe", name, known)
-    path = known.get(name, Path(name))
-    try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"cannot read recipe {path}: {error}: give a .toml file") from error
-    except tomllib.TOMLDecodeError as error:
-        raise RecipeError(f"recipe {path} is not TOML: {error}") from error
-    return parse_recipe(tree, overrides)
+    return parse_recipe(_read(name), overrides)
 
 
 def parse_recipe(tree: dict[str, Any], overrides: Sequence[str] = ()) -> Recipe:
@@ -224,7 +221,7 @@ def parse_recipe(tree: dict[str, Any], overrides: Sequence[str] = ()) -> Recipe:
         RecipeError: If a key is unknown or a value makes no sense; names both.
     """
     for override in overrides:
-        _override(tree, override)
+        tree = _override(tree, override)
     try:
         recipe = Recipe.model_validate(tree)
     except ValidationError as error:
@@ -234,9 +231,42 @@ def parse_recipe(tree: dict[str, Any], overrides: Sequence[str] = ()) -> Recipe:
             raise RecipeError(f"unknown key {where} in the recipe{_nearest(where)}") from error
         given = first.get("input")
         shown = "" if isinstance(given, dict) else f" = {given!r}"
-        raise RecipeError(f"recipe: {where}{shown}: {first['msg'].lower()}") from error
+        raise RecipeError(f"recipe: {where}{shown}: {_plain(first['msg'])}") from error
     _check_names(recipe)
     return recipe
+
+
+def _read(name: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The settings of a recipe; `base` names another one whose settings it changes."""
+    known = recipes()
+    if name not in known and not name.endswith(".toml"):
+        raise UnknownNameError("recipe", name, known)
+    if name in above:
+        raise RecipeError(f"recipe {name} is its own base: {' -> '.join([*above, name])}")
+    path = known.get(name, Path(name))
+    try:
+        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"cannot read recipe {path}: {error}: give a .toml file") from error
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"recipe {path} is not TOML: {error}") from error
+    base = tree.pop("base", None)
+    if base is None:
+        return tree
+    return _changed(_read(str(base), (*above, name)), tree)
+
+
+def _changed(tree: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Nested settings, some of them replaced; the word none takes one away."""
+    changed = dict(tree)
+    for key, value in changes.items():
+        if value == NONE:
+            changed.pop(key, None)
+        elif isinstance(value, dict) and isinstance(changed.get(key), dict):
+            changed[key] = _changed(changed[key], value)
+        else:
+            changed[key] = value
+    return changed
 
 
 def _check_names(recipe: Recipe) -> None:
@@ -255,24 +285,24 @@ def _check_names(recipe: Recipe) -> None:
         parse_attack(spec).require(threat)
 
 
-def _override(tree: dict[str, Any], text: str) -> None:
-    key, found, value = text.partition("=")
-    names = key.strip().split(".")
+def _override(tree: dict[str, Any], text: str) -> dict[str, Any]:
+    key, found, value = (part.strip() for part in text.partition("="))
+    names = key.split(".")
     if not found or not all(names):
         raise RecipeError(f"{text!r} is not KEY=VALUE: write data.split=paper or seed=3")
-    for name in names[:-1]:
-        branch = tree.get(name)
-        if branch is None:
-            tree[name] = branch = {}
-        if not isinstance(branch, dict):
-            raise RecipeError(f"{key.strip()}: {name} is a value, not a section")
-        tree = branch
     try:
-        tree[names[-1]] = tomllib.loads(f"value = {value.strip()}")["value"]
+        change: Any = tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
-        tree[names[-1]] = value.strip()
-    if value.strip() == "none":
-        del tree[names[-1]]
+        change = value
+    for name in reversed(names):
+        change = {name: change}
+    return _changed(tree, change)
+
+
+def _plain(message: str) -> str:
+    """What pydantic says, as part of a sentence."""
+    text = message.removeprefix("Value error, ")
+    return text[:1].lower() + text[1:]
 
 
 def _nearest(where: str) -> str:

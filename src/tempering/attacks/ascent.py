@@ -45,7 +45,11 @@ class Ascent:
     until_fooled: bool
 
     def run(self, probe: Probe, problem: Problem) -> Tensor:
-        """Climb for every sample of a problem; x_adv, shape of its x."""
+        """Climb for every sample of a problem; x_adv, shape of its x.
+
+        Whether the last step fooled is not looked at: that is for the judge, and would
+        cost a pass a sample.
+        """
         out = problem.x.clone()
         queue = torch.arange(len(out), device=out.device)
         rows = _Rows.enter(self, problem, queue[: problem.batch_size])
@@ -54,8 +58,9 @@ class Ascent:
             left = rows.advance(self, probe, problem)
             if left is None:
                 continue
-            out[rows.ids[left]] = rows.x_adv[left]
-            rows = rows.keep(~left)
+            gone, staying = left.nonzero()[:, 0], (~left).nonzero()[:, 0]
+            out[rows.ids[gone]] = rows.x_adv[gone]
+            rows = rows.keep(staying)
             if len(queue) and len(rows) <= problem.batch_size // 2:
                 free = problem.batch_size - len(rows)
                 rows = rows.join(_Rows.enter(self, problem, queue[:free]))

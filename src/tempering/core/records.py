@@ -21,7 +21,7 @@ Access = Literal["white", "gray-surrogate", "gray-before", "stale", "any"]
 hardening (attack made fresh for this evaluation, at full strength); samples made during
 training on the old model, which stop where they fool it; or any of these, per sample."""
 
-Subject = Literal["undefended", "hardened", "single-pass", "given"]
+Subject = Literal["undefended", "hardened", "another-seed", "single-pass", "given"]
 """Which model was measured."""
 
 

@@ -103,6 +103,7 @@ def inspect(splits: Splits) -> Inspection:
         DataError: If a value is not finite or not in [0, 1], or a label is no class.
 
     Example:
+        >>> from tempering.data import load
         >>> found = inspect(load("mnist"))
         >>> found.parts["test"].n, len(found.leaks)
         (10000, 0)

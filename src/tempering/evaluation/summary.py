@@ -77,7 +77,7 @@ def summarize(
         robust_with_detection=_share(worst.detected),
         forced_flags=_share(forced.flagged) if forced else None,
         rho=table.rho(),
-        stability=stability_of(worst),
+        stability=stability_of(worst) | table.seed_spread(),
         stop_reason=stops[-1].reason if stops else None,
         attacks={name: table.attack(name) for name in table.names()},
         flags=flags,
@@ -146,6 +146,13 @@ class _Table:
             stale=_share(stale.strict) if stale else None,
             graybox=_share(outside.strict) if outside else None,
         )
+
+    def seed_spread(self) -> dict[str, float]:
+        """How far the worst white-box cases of two training seeds are apart."""
+        one, other = self.find("worst"), self.find("worst", subject="another-seed")
+        if one is None or other is None:
+            return {}
+        return {"seed_spread": abs(one.strict.fraction - other.strict.fraction)}
 
     def rho(self) -> float | None:
         """Accuracy after hardening less accuracy before it (eq. 6), in the worst white-box case."""

@@ -12,6 +12,7 @@ from tempering.report.tables import ABSENT, Cell
 SUBJECTS: dict[Subject, str] = {
     "undefended": "undefended model",
     "hardened": "hardened model",
+    "another-seed": "hardened with another seed",
     "single-pass": "single-pass adversarial training",
     "given": "given model",
 }

@@ -1,0 +1,6 @@
+"""`python -m tempering`, for launchers such as torchrun."""
+
+from tempering.app.cli.entry import main
+
+if __name__ == "__main__":
+    main()

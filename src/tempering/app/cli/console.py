@@ -1,0 +1,112 @@
+"""What people see: progress and errors on stderr, results on stdout."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+
+from tempering.core.progress import Advance, reporting
+
+_PLAIN_EVERY = 10.0
+"""Seconds between lines of progress where stderr is no terminal."""
+
+
+def leads() -> bool:
+    """Whether this process speaks: under torchrun only the first one does."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def complain(message: str) -> None:
+    """Say what was wrong, on stderr, in one line."""
+    if leads():
+        print(f"error: {message}", file=sys.stderr)  # noqa: T201
+
+
+def say(text: str) -> None:
+    """Print a result."""
+    if leads():
+        print(text)  # noqa: T201
+
+
+def say_json(value: Any) -> None:
+    """Print a result as JSON."""
+    say(json.dumps(value, indent=2))
+
+
+@contextmanager
+def progress() -> Iterator[None]:
+    """Show progress with time left: bars on a terminal, else a line now and then."""
+    if not leads():
+        yield
+        return
+    console = Console(stderr=True)
+    if console.is_terminal:
+        with _bars(console):
+            yield
+    else:
+        with reporting(_lines):
+            yield
+
+
+@contextmanager
+def _bars(console: Console) -> Iterator[None]:
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    bars = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=console,
+        transient=True,
+    )
+
+    @contextmanager
+    def bar(what: str, total: int) -> Iterator[Advance]:
+        task = bars.add_task(what, total=total, note="")
+        yield lambda done, note: bars.update(task, completed=done, note=note)
+        bars.remove_task(task)
+        console.print(f"[dim]done[/dim] {what}", highlight=False)
+
+    with bars, reporting(bar):
+        yield
+
+
+@contextmanager
+def _lines(what: str, total: int) -> Iterator[Advance]:
+    """A line at the start, every ten seconds, and at the end."""
+    import time
+
+    started = said = time.monotonic()
+
+    def advance(done: int, note: str) -> None:
+        nonlocal said
+        now = time.monotonic()
+        if now - said < _PLAIN_EVERY or not done:
+            return
+        said = now
+        left = (now - started) / done * (total - done)
+        tail = f", {note}" if note else ""
+        print(  # noqa: T201
+            f"{what}: {done} of {total}, about {left:.0f} s left{tail}", file=sys.stderr, flush=True
+        )
+
+    yield advance
+    spent = time.monotonic() - started
+    print(f"{what}: done in {spent:.1f} s", file=sys.stderr, flush=True)  # noqa: T201

@@ -1,0 +1,43 @@
+"""`temper data`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tempering.app.cli import options
+from tempering.app.cli.console import say, say_json
+
+app = typer.Typer(help="Look at data.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.callback()
+def data() -> None:
+    """Look at data."""
+
+
+@app.command("inspect")
+def inspect(
+    source: Annotated[str, typer.Argument(help="Data, such as mnist or npz:FILE.")],
+    split: options.Split = None,
+    seed: options.Seed = None,
+    picture: Annotated[
+        Path, typer.Option("--picture", help="Where the picture of samples goes.")
+    ] = Path("data.png"),
+    as_json: options.Json = False,
+) -> None:
+    """Show class balance, ranges, duplicates, leaks, and a picture."""
+    from tempering.app.cli.inspected import text
+    from tempering.data.inspection import inspect as look
+    from tempering.data.loading import load
+
+    found = look(load(source, split or "official", seed or 0))
+    found.save_picture(picture)
+    if as_json:
+        say_json({**json.loads(found.model_dump_json()), "picture": str(picture)})
+        return
+    say(text(found))
+    say(f"picture: {picture}")

@@ -1,0 +1,58 @@
+"""Where `temper` begins: commands, and what becomes of errors."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+
+import typer
+
+from tempering.app.cli import data, evaluate, harden, listing, report, reproduce
+from tempering.app.cli.console import complain
+from tempering.core.errors import TemperingError
+
+app = typer.Typer(
+    name="temper",
+    help="Take an image classifier and its data; give back a model that withstands "
+    "adversarial inputs, with evidence.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("harden")(harden.harden)
+app.command("evaluate")(evaluate.evaluate)
+app.command("reproduce")(reproduce.reproduce)
+app.command("report")(report.report)
+app.command("list")(listing.list_)
+app.add_typer(data.app, name="data")
+
+PASSIVE = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000"}
+"""Threads that wait give their core away: spinning ones slow a shared machine tenfold."""
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+
+
+def main() -> None:
+    """Run the command line; exits with 0 done, 1 failed, 2 wrong call, 130 interrupted."""
+    for name, value in PASSIVE.items():
+        os.environ.setdefault(name, value)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        app()
+    except TemperingError as error:
+        complain(str(error))
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        complain("interrupted")
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,59 @@
+"""`temper harden`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tempering.app.cli import options
+from tempering.app.cli.console import progress, say
+from tempering.core.errors import UsageError
+
+
+def harden(
+    model: Annotated[
+        str | None, typer.Option("--model", help="A network's name, or file.py:factory.")
+    ] = None,
+    weights: options.Weights = None,
+    data: options.Data = None,
+    split: options.Split = None,
+    threat: options.ThreatText = None,
+    recipe: options.RecipeName = "default",
+    settings: options.Settings = None,
+    seed: options.Seed = None,
+    samples: options.Samples = None,
+    name: options.Name = None,
+    resume: Annotated[
+        Path | None, typer.Option("--resume", help="Go on with an interrupted run.")
+    ] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Harden a classifier, judge it, and write a report."""
+    given = {
+        "model.name": model,
+        "data.address": data,
+        "data.split": split,
+        "threat": threat,
+        "seed": seed,
+        "evaluation.samples": samples,
+    }
+    overrides = [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
+    overrides += settings or []
+    if resume is not None and (overrides or name or weights or recipe != "default"):
+        raise UsageError("--resume goes on with the run's own settings: give only --json with it")
+    from tempering.app import harden as job
+
+    with progress():
+        if resume is not None:
+            done = job.resume(resume)
+        else:
+            done = job.harden(recipe=recipe, overrides=overrides, weights=weights, name=name)
+    if as_json:
+        say(done.record.model_dump_json(indent=2))
+        return
+    from tempering.app.cli.result import show
+
+    show(done.record, done.run)

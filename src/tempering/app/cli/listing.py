@@ -1,0 +1,83 @@
+"""`temper list`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from tempering.app.cli import options
+from tempering.app.cli.console import say, say_json
+
+
+class Kind(StrEnum):
+    """What can be listed."""
+
+    attacks = "attacks"
+    models = "models"
+    data = "data"
+    recipes = "recipes"
+
+
+def list_(
+    kind: Annotated[Kind, typer.Argument(help="What to list.")],
+    as_json: options.Json = False,
+) -> None:
+    """List attacks, models, data sources or recipes."""
+    rows = {
+        Kind.attacks: _attacks,
+        Kind.models: _models,
+        Kind.data: _data,
+        Kind.recipes: _recipes,
+    }[kind]()
+    if as_json:
+        say_json(rows)
+        return
+    texts = [[_text(value) for value in row.values()] for row in rows]
+    widths = [max(len(text) for text in column) for column in zip(*texts, strict=True)]
+    for row in texts:
+        say("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _text(value: Any) -> str:
+    return ",".join(value) if isinstance(value, list) else str(value)
+
+
+def _attacks() -> list[dict[str, Any]]:
+    from tempering.attacks.registry import ATTACKS
+
+    return [
+        {
+            "name": name,
+            "norms": list(kind.norms),
+            "access": kind.access,
+            "source": kind.source,
+            "summary": (kind.__doc__ or "").splitlines()[0],
+        }
+        for name, kind in ATTACKS.items()
+    ]
+
+
+def _models() -> list[dict[str, Any]]:
+    from tempering.models.registry import MODELS
+
+    return [{"name": name, "summary": entry.summary} for name, entry in MODELS.items()]
+
+
+def _data() -> list[dict[str, Any]]:
+    from tempering.data.loading import SOURCES
+
+    return [
+        {"name": name, "example": entry.example, "summary": entry.summary}
+        for name, entry in SOURCES.items()
+    ]
+
+
+def _recipes() -> list[dict[str, Any]]:
+    from tempering.app.recipe import recipes
+
+    return [
+        {"name": name, "summary": path.read_text().splitlines()[0].lstrip("# ")}
+        for name, path in recipes().items()
+    ]

@@ -1,0 +1,25 @@
+"""`temper report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tempering.app.cli import options
+from tempering.app.cli.console import say, say_json
+
+
+def report(
+    run: Annotated[Path, typer.Argument(help="A run folder.")] = Path("runs/latest"),
+    as_json: options.Json = False,
+) -> None:
+    """Write the report of a run again, from its records."""
+    from tempering.report.run_page import render
+
+    page = render(run)
+    if as_json:
+        say_json({"report": str(page), "markdown": str(page.with_suffix(".md"))})
+    else:
+        say(str(page))

@@ -1,0 +1,52 @@
+"""`temper reproduce`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tempering.app.cli import options
+from tempering.app.cli.console import progress, say
+
+
+class Size(StrEnum):
+    """How much to spend."""
+
+    ten = "10m"
+    ninety = "90m"
+    full = "full"
+
+
+def reproduce(
+    budget: Annotated[
+        Size, typer.Option("--budget", help="About how long it takes on two cores.")
+    ] = Size.ninety,
+    folder: Annotated[
+        Path | None, typer.Option("--out", help="Where tables and figures go; the run by default.")
+    ] = None,
+    settings: options.Settings = None,
+    name: options.Name = None,
+    resume: Annotated[
+        Path | None, typer.Option("--resume", help="Go on with an interrupted run.")
+    ] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Measure the paper's Tables II to V and draw its Figures 2 to 6."""
+    from tempering.app import reproduce as job
+
+    with progress():
+        done = job.reproduce(
+            budget=budget.value,
+            overrides=settings or [],
+            name=name,
+            resume=resume,
+            folder=folder,
+        )
+    if as_json:
+        say(done.record.model_dump_json(indent=2))
+        return
+    say(done.page.read_text(encoding="utf-8"))
+    say(f"written: {done.page}")

@@ -1,0 +1,64 @@
+"""A run's result as a table in the terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from tempering.app.cli.console import leads
+from tempering.core.records import Summary
+
+
+def show(summary: Summary, run: Path | None) -> None:
+    """Print what a run found, on stdout."""
+    if not leads():
+        return
+    console = Console(highlight=False, soft_wrap=True)
+    bounds = summary.robust_accuracy
+    console.print(f"{summary.model} on {summary.data}, {summary.threat}, seed {summary.seed}")
+    table = Table(box=None, pad_edge=False)
+    before = any(attack.before is not None for attack in summary.attacks.values())
+    table.add_column(f"accuracy on {summary.n} test images")
+    for heading in (["before"] if before else []) + ["after"]:
+        table.add_column(heading, justify="right")
+    outside = any(attack.graybox is not None for attack in summary.attacks.values())
+    if outside:
+        table.add_column("gray-box", justify="right")
+    for name, attack in summary.attacks.items():
+        cells = [_percent(attack.before)] if before else []
+        cells.append(_percent(attack.after))
+        if outside:
+            cells.append(_percent(attack.graybox))
+        table.add_row(name, *cells)
+    console.print(table)
+    clean = _interval(summary.clean_interval)
+    console.print(f"clean accuracy   {_percent(summary.clean_accuracy)} {clean}")
+    console.print(
+        f"robust accuracy  at least {_percent(bounds.lower)}, at most {_percent(bounds.upper)} "
+        f"{_interval(bounds.interval)}"
+    )
+    if summary.rho is not None:
+        console.print(f"rho (eq. 6)      {summary.rho:.3f}")
+    if summary.stop_reason is not None:
+        console.print(f"stopped by       {summary.stop_reason}")
+    for flag in summary.flags:
+        console.print(f"flag             {flag.name}: {flag.evidence}")
+    if run is not None:
+        console.print(f"report           {_near(run / 'report.html')}")
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f} %"
+
+
+def _interval(bounds: tuple[float, float]) -> str:
+    return f"(95 % interval {100 * bounds[0]:.1f} to {100 * bounds[1]:.1f})"
+
+
+def _near(path: Path) -> Path:
+    try:
+        return path.relative_to(Path.cwd())
+    except ValueError:
+        return path
