@@ -4,11 +4,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from tempering.attacks import PGD
+from tempering.attacks import BIM, PGD
 from tempering.attacks.base import Problem
 from tempering.core.errors import UsageError
 from tempering.core.goals import Reach
 from tempering.core.probe import Probe
+from tempering.core.records import Access
 from tempering.core.threats import Linf
 from tempering.data.dataset import Dataset
 from tempering.evaluation import Setting, Target, availability, measure, run_standard
@@ -89,21 +90,26 @@ def test_a_model_that_flags_everything_earns_nothing() -> None:
     assert measurement.detected.hits == 0
 
 
-def _gray(access: str) -> torch.Tensor:
-    """The source's regions are those of the target, moved down by 0.02."""
-    here, judged = _line()
-    source = Centroids(0.18, 0.78, 0.48)
-    _, outcome = measure(here, judged, ATTACK, EPS, access=access, source=source)  # type: ignore[arg-type]
+def _flag_is_nearer(access: Access) -> bool:
+    """Below the class lies the flag, above it, a little farther, the other class."""
+    data = dataset(torch.full((1, 1, 1, 1), 0.48), torch.zeros(1).long())
+    model = Centroids(0.5, 0.8, 0.2)
+    judged, source = target(model, data), Centroids(0.5, 0.8, 0.2)
+    _, outcome = measure(
+        setting(data), judged, BIM(steps=40), EPS, access=access,
+        source=None if access == "white" else source,
+    )  # fmt: skip
     assert outcome.detected is not None
-    return outcome.detected
+    return bool(outcome.detected)
 
 
-def test_a_gray_box_attacker_evades_its_own_copy() -> None:
-    assert not _gray("gray-surrogate")[2]
+@pytest.mark.parametrize("access", ["white", "gray-surrogate", "gray-before"])
+def test_an_attacker_turns_back_from_the_flag(access: Access) -> None:
+    assert not _flag_is_nearer(access)
 
 
 def test_stale_samples_know_of_no_flag() -> None:
-    assert _gray("stale")[2]
+    assert _flag_is_nearer("stale")
 
 
 def test_a_source_without_the_flag_is_no_trouble() -> None:

@@ -165,6 +165,10 @@ def test_zero_gradients_are_found_and_flagged() -> None:
     assert len(flag.samples) == 20
     smooth = target(Centroids(0.2, 0.8, flag=False), data)
     assert not without_gradient(here, smooth).any()
+    half_blind = linear()
+    with torch.no_grad():
+        half_blind[1].weight[:, :4] = 0.0
+    assert not without_gradient(setting(cloud()), target(half_blind, cloud())).any()
     assert sanity.zero_gradients(torch.zeros(20).bool(), standing) is None
     lost = measure(here, smooth, BIM(steps=5), Linf(0.6)).outcome
     assert not lost.strict.any()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import nn
 
 from tempering.app.journal import Entry, Journal
@@ -17,6 +18,7 @@ from tempering.data.dataset import Dataset
 from tempering.evaluation.curve import sweep
 from tempering.evaluation.inspection import inspect
 from tempering.evaluation.minimum_norm import measure_minimum_norm
+from tempering.evaluation.outcome import Outcome
 from tempering.evaluation.setting import Setting
 from tempering.evaluation.standard import Evaluation, run_standard
 from tempering.evaluation.target import Target
@@ -75,19 +77,21 @@ class Assessor:
         )
         return Evaluation(target, self.threat, tuple(trials))
 
-    def curve(self, target: Target) -> list[Measurement]:
-        """Accuracy against eps."""
+    def curve(self, evaluation: Evaluation) -> list[Measurement]:
+        """Accuracy against eps; what the standard protocol broke stays broken."""
+        target = evaluation.target
         settings = self.settings.curve
         if settings is None:
             return []
         trials = self.journal.trials(
             f"curve-{target.subject}",
             lambda: sweep(
-                self.setting(min(settings.samples, len(self.test))),
+                self.setting(min(settings.samples, self.settings.samples)),
                 target,
                 self.threat,
                 [parse_attack(spec) for spec in settings.attacks],
                 eps_grid(self.threat, settings.shares),
+                known=broken_at(self.threat, evaluation, settings.samples),
             ),
         )
         return [trial.measurement for trial in trials]
@@ -133,6 +137,12 @@ class Assessor:
             ],
         )
         return [entry.record for entry in entries]
+
+
+def broken_at(threat: Threat, evaluation: Evaluation, samples: int) -> dict[float, Outcome]:
+    """What the standard protocol found on the first samples, by eps."""
+    worst = evaluation.get("worst", "any").outcome
+    return {threat.eps: worst.at(torch.arange(min(samples, len(worst))))}
 
 
 def eps_grid(threat: Threat, shares: Sequence[float]) -> list[float]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torch import nn
 
-from tempering.app.assessment import eps_grid
+from tempering.app.assessment import broken_at, eps_grid
 from tempering.app.folder import RunFolder, new_folder, point_latest
 from tempering.app.gallery import adversarial_examples, write_gallery
 from tempering.app.invocation import command_line
@@ -231,7 +231,9 @@ class _Judgement:
             if self.threat.name in _norms(attack)
         ]
         grid = eps_grid(self.threat, settings.shares)
-        return sweep(setting, self.target, self.threat, attacks or list(self.attacks), grid)
+        known = broken_at(self.threat, self.evaluation, setting.n)
+        chosen = attacks or list(self.attacks)
+        return sweep(setting, self.target, self.threat, chosen, grid, known=known)
 
 
 def _norms(attack: Attack) -> tuple[str, ...]:

@@ -94,7 +94,7 @@ def harden(
     engine = start_engine(chosen.precision)
     splits = data or load(chosen.data.address, chosen.data.split, chosen.seed)
     networks = networks_for(chosen.model, splits, model, weights)
-    networks.first(chosen.seed)
+    networks.fresh(chosen.seed)
     folder = _begin(engine, name, splits, chosen, weights)
     return Hardening(chosen, splits, networks, engine, folder).run()
 
@@ -169,8 +169,8 @@ class Hardening:
                 ) from None
 
     def _run(self) -> Hardened:
-        model = self.networks.first(self.seed)
-        self.records.append(self._provenance(model))
+        model = self.networks.undefended(self.seed)
+        self.records.append(self._provenance())
         self.records += data_flags(self.data)
         undefended = self._undefended(model)
         hardened = self._hardened(undefended.model)
@@ -182,7 +182,8 @@ class Hardening:
         self._extend(assessor, undefended, hardened, surrogate)
         return self._finish(hardened.model)
 
-    def _provenance(self, model: nn.Module) -> Provenance:
+    def _provenance(self) -> Provenance:
+        model = self.networks.fresh(self.seed)
         name = model_name(model, self.recipe.model.name)
         command = self.folder.read_settings()["command"]
         return provenance(command, self.recipe, self.data, model, name, self.engine)
@@ -199,7 +200,7 @@ class Hardening:
 
     def _start(self, undefended: nn.Module, seed: int) -> nn.Module:
         """The network that hardening starts from."""
-        model = self.networks.another(seed)
+        model = self.networks.fresh(seed)
         if self.networks.trained or self.recipe.training.start == "undefended":
             model.load_state_dict(undefended.state_dict())
         return model
@@ -213,18 +214,15 @@ class Hardening:
     def surrogate_undefended(self) -> nn.Module:
         """An undefended model of another seed."""
         seed = derive(self.seed, "surrogate")
-        model = self.networks.another(seed)
+        model = self.networks.undefended(seed)
         return self.trainer.undefended(model, "surrogate", seed, "surrogate-undefended").model
 
     def _surrogate(self) -> nn.Module:
         """A model of another seed, hardened the same way: what a gray-box attacker owns."""
         seed = derive(self.seed, "surrogate")
+        model = self.networks.fresh(seed)
         if self.recipe.training.start == "undefended":
-            start = self.surrogate_undefended()
-            model = self.networks.another(seed)
-            model.load_state_dict(start.state_dict())
-        else:
-            model = self.networks.another(seed)
+            model.load_state_dict(self.surrogate_undefended().state_dict())
         iterations = self.recipe.evaluation.surrogate_iterations
         return self.trainer.hardened(model, "surrogate", seed, 0.0, iterations).model
 
@@ -254,9 +252,9 @@ class Hardening:
         after = assessor.standard(Target.of("hardened", hardened, test), surrogate, undefended)
         self.records += [*before.measurements, *after.measurements]
         self._write_records()
-        curve = assessor.curve(after.target)
+        curve = assessor.curve(after)
         distances = assessor.distances(after.target)
-        self.records += [*curve, *assessor.curve(before.target)]
+        self.records += [*curve, *assessor.curve(before)]
         self.records += [*distances, *assessor.distances(before.target)]
         self.records += assessor.flags(after, curve, distances)
         self._write_records()
@@ -287,7 +285,7 @@ class Hardening:
         )
         self._write_records()
         if settings.single_pass:
-            start = self.networks.another(derive(self.seed, "single-pass"))
+            start = self.networks.fresh(derive(self.seed, "single-pass"))
             once = self.trainer.single_pass(start, undefended.model, self.seed)
             self.records += once.history
             self.records += assessor.standard(

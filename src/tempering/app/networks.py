@@ -24,15 +24,15 @@ class Networks(Protocol):
 
     @property
     def trained(self) -> bool:
-        """Whether the first network comes with weights that are not to be replaced."""
+        """Whether the undefended network comes with weights that are not to be replaced."""
         ...
 
-    def first(self, seed: int) -> nn.Module:
-        """The network to protect, before anything is done to it."""
+    def undefended(self, seed: int) -> nn.Module:
+        """The network before anything is done to protect it."""
         ...
 
-    def another(self, seed: int) -> nn.Module:
-        """One with fresh weights."""
+    def fresh(self, seed: int) -> nn.Module:
+        """The network to protect, with fresh weights."""
         ...
 
     @property
@@ -50,26 +50,28 @@ class Registered:
     classes: int
     trained: bool = False
 
-    def first(self, seed: int) -> nn.Module:
+    def undefended(self, seed: int) -> nn.Module:
+        """A network without the defences that are part of it."""
+        return self._build(seed, {**self.settings.options, **self.settings.undefended})
+
+    def fresh(self, seed: int) -> nn.Module:
         """A network with fresh weights."""
-        options = self.settings.options
+        return self._build(seed, self.settings.options)
+
+    def _build(self, seed: int, options: dict[str, Any]) -> nn.Module:
         return fast_layout(
             build(self.settings.name, self.shape, self.classes, seed=seed, **options)
         )
 
-    def another(self, seed: int) -> nn.Module:
-        """A network with fresh weights."""
-        return self.first(seed)
-
     @property
     def architecture(self) -> dict[str, Any] | str:
         """Name, shape, classes and options."""
-        return architecture_of(self.first(0))
+        return architecture_of(self.fresh(0))
 
 
 @dataclass(frozen=True)
 class FromFile:
-    """Networks of a user's `file.py:factory`, the first one with weights if there are some."""
+    """Networks of a user's `file.py:factory`, the undefended one with weights if there are some."""
 
     spec: str
     weights: Path | None = None
@@ -79,11 +81,11 @@ class FromFile:
         """Whether the user gave weights."""
         return self.weights is not None
 
-    def first(self, seed: int) -> nn.Module:
+    def undefended(self, seed: int) -> nn.Module:
         """The user's network."""
         return load_foreign(self.spec, self.weights, seed)
 
-    def another(self, seed: int) -> nn.Module:
+    def fresh(self, seed: int) -> nn.Module:
         """The user's network with the weights of its factory."""
         return load_foreign(self.spec, None, seed)
 
@@ -103,11 +105,11 @@ class FromModule:
     module: nn.Module
     trained: bool = False
 
-    def first(self, seed: int) -> nn.Module:  # noqa: ARG002 - its weights are given
+    def undefended(self, seed: int) -> nn.Module:  # noqa: ARG002 - its weights are given
         """A copy of the module."""
         return copy.deepcopy(self.module)
 
-    def another(self, seed: int) -> nn.Module:
+    def fresh(self, seed: int) -> nn.Module:
         """A copy with fresh weights.
 
         Raises:

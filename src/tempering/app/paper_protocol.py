@@ -143,8 +143,8 @@ class _Row:
         reach = calibrate(
             self.setting, target, self.attack, claimed, access=self.access, source=source
         )
-        if reach.eps is None:
-            return f"does not hold at eps {after.eps:.3g}, nor at any: {reach.reason}"
+        if not reach.eps:
+            return f"does not hold at eps {after.eps:.3g}, nor without an attack"
         return f"does not hold at eps {after.eps:.3g}: holds only up to eps {reach.eps:.3g}"
 
     def _finding(self, column: str, paper: float, measured: Measurement, verdict: str) -> Finding:

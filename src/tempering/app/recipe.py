@@ -42,10 +42,13 @@ class ModelSettings(Settings):
     Attributes:
         name: A name in the registry, or `file.py:factory`.
         options: Everything that its builder takes besides shape and classes.
+        undefended: Options that differ in the undefended model: a defence that is part
+            of the network is left out of it.
     """
 
     name: str
     options: dict[str, Any] = Field(default_factory=dict)
+    undefended: dict[str, Any] = Field(default_factory=dict)
 
 
 class JudgeSettings(Settings):

@@ -15,7 +15,7 @@ from tempering.core.goals import margin
 from tempering.core.probe import Probe
 
 _BETA_1, _BETA_2, _TINY = 0.9, 0.999, 1e-8
-_CHECKS, _WINDOW = 20, 5
+_CHECKS, _WINDOW = 20, 10
 """How often a search looks back at most, and the fewest steps between."""
 _CUT, _SETTLED = 0.1, 0.05
 """What a step shrinks to where it gains nothing, and the share of the first that ends a search."""

@@ -91,7 +91,6 @@ def distances(
     strict = target.without_flag()
     threat = unbounded(norm, setting.data.x.shape[1:])
     clean = measure(setting, strict, None, threat)
-    right = clean.outcome.strict
     attacked = measure(
         setting,
         strict,
@@ -99,11 +98,10 @@ def distances(
         threat,
         access=access,
         source=source,
-        rows=right.nonzero()[:, 0],
+        rows=clean.outcome.strict.nonzero()[:, 0],
     )
     found = attacked.outcome
-    away = found.distance.masked_fill(found.strict, torch.inf).masked_fill(~right, 0.0)
-    return Distances(away, clean, attacked)
+    return Distances(found.distance.masked_fill(found.strict, torch.inf), clean, attacked)
 
 
 def measure_minimum_norm(
