@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from pydantic import TypeAdapter
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from tempering.app.folder import RunFolder
@@ -63,7 +63,8 @@ class Journal:
                         tensors[f"{number}/{part}"] = value.contiguous().clone()
             records = _RECORDS.dump_python([entry.record for entry in entries], mode="json")
             metadata = {"key": self.key, "records": json.dumps(records)}
-            write_with(path, lambda temporary: save_file(tensors, temporary, metadata))
+            content = save(tensors, metadata)
+            write_with(path, lambda temporary: temporary.write_bytes(content))
         self.engine.wait()
         return entries
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from pydantic import TypeAdapter
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from tempering.core.errors import RunError
@@ -102,7 +102,8 @@ def save_state(
         "running": vars(state.running),
     }
     metadata = {"state": json.dumps(document)}
-    write_with(path, lambda temporary: save_file(tensors, temporary, metadata))
+    content = save(tensors, metadata)
+    write_with(path, lambda temporary: temporary.write_bytes(content))
 
 
 def load_state(
