@@ -25,7 +25,7 @@ FIRST, LAST = "clean", "worst"
 NO_ATTACKS = (FIRST, LAST, "availability")
 """Names under which records count something other than one attack."""
 
-MODELS: tuple[Subject, ...] = ("undefended", "single-pass", "given", "hardened")
+MODELS: tuple[Subject, ...] = ("undefended", "single-pass", "given", "another-seed", "hardened")
 BY_ATTACK: tuple[Access, ...] = ("white", "stale", "gray-surrogate", "gray-before")
 """Models and kinds of access in the order of columns."""
 

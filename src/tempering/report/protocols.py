@@ -157,6 +157,7 @@ def _note(views: Views) -> str:
         "undefended": "Before: the undefended model.",
         "hardened": "After: the hardened model.",
         "single-pass": "Single pass: adversarial training without retraining rounds.",
+        "another-seed": "Another seed: the surrogate, attacked with its own weights known.",
     }
     legend = [text for subject, text in models.items() if any(subject == s for s, _ in views)]
     return " ".join([*legend, *notes])

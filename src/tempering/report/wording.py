@@ -22,6 +22,7 @@ BRIEF: dict[Subject, str] = {
     "single-pass": "single pass",
     "given": "given model",
     "hardened": "after",
+    "another-seed": "another seed",
 }
 """Models in the heading of a column."""
 
@@ -29,6 +30,7 @@ MARKS: dict[Subject, str] = {
     "undefended": "before",
     "hardened": "after",
     "single-pass": "third",
+    "another-seed": "fourth",
     "given": "after",
 }
 """Their colours in charts."""
