@@ -158,6 +158,7 @@ class Trainer:
             before=before,
             checkpoint=self.folder.checkpoint(file or name),
             key=self._key(model, plan, seed, train_data),
+            save_every=self.recipe.training.checkpoint_seconds,
         )
         history, stop = train(model, job, self.engine)
         return Trained(model.eval(), tuple(history), stop)

@@ -64,10 +64,10 @@ class PaperProtocol:
         records: list[AnyRecord] = []
         for attack, spec in self.settings.attacks().items():
             records += self._row("white", attack, spec, undefended, hardened, None, None)
-            if self.settings.gray:
-                records += self._row(
-                    "gray-surrogate", attack, spec, undefended, hardened, weak, surrogate
-                )
+        for attack, spec in self.settings.attacks(gray=True).items() if self.settings.gray else ():
+            records += self._row(
+                "gray-surrogate", attack, spec, undefended, hardened, weak, surrogate
+            )
         return records
 
     def _row(

@@ -6,7 +6,7 @@ import difflib
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
@@ -20,6 +20,9 @@ FOLDER = Path(__file__).parent / "recipes"
 
 NONE = "none"
 """What takes a setting away that its base, or the recipe, has."""
+
+
+Radius = Annotated[float, Field(ge=0)]
 
 
 class DataSettings(Settings):
@@ -73,6 +76,7 @@ class TrainingSettings(Settings):
         hardened: The plan of iterative adversarial retraining.
         single_pass: The plan on clean images and adversarial copies that were made once
             on the undefended model; used by `temper reproduce`.
+        checkpoint_seconds: Time between checkpoints; it changes nothing in the result.
     """
 
     start: Literal["undefended", "fresh"]
@@ -80,6 +84,7 @@ class TrainingSettings(Settings):
     undefended: Plan
     hardened: Plan
     single_pass: Plan
+    checkpoint_seconds: float = Field(default=10.0, ge=0)
 
 
 class CurveSettings(Settings):
@@ -93,7 +98,7 @@ class CurveSettings(Settings):
 
     samples: int = Field(ge=1)
     attacks: list[str] = Field(min_length=1)
-    shares: list[float]
+    shares: list[Radius] = Field(min_length=1)
 
 
 class MinimumNormSettings(Settings):
@@ -107,7 +112,7 @@ class MinimumNormSettings(Settings):
 
     samples: int = Field(ge=1)
     attack: str
-    bounds: list[float]
+    bounds: list[Radius]
 
 
 class PaperSettings(Settings):
@@ -121,6 +126,8 @@ class PaperSettings(Settings):
         pgd: How its PGD is read.
         bim: How its BIM is read.
         cw: How its C&W is read: with few iterations, so that it can fail at all.
+        cw_gray: How it is read in the gray-box table: samples of the smallest change stop
+            where they fool the surrogate, and fool no other model.
     """
 
     samples: int = Field(ge=1)
@@ -130,10 +137,12 @@ class PaperSettings(Settings):
     pgd: str
     bim: str
     cw: str
+    cw_gray: str
 
-    def attacks(self) -> dict[str, str]:
-        """The paper's names -> attacks."""
-        return {"FGSM": self.fgsm, "PGD": self.pgd, "BIM": self.bim, "C&W": self.cw}
+    def attacks(self, gray: bool = False) -> dict[str, str]:
+        """The paper's names -> attacks of its white-box or its gray-box table."""
+        cw = self.cw_gray if gray else self.cw
+        return {"FGSM": self.fgsm, "PGD": self.pgd, "BIM": self.bim, "C&W": cw}
 
 
 class EvaluationSettings(Settings):
@@ -280,11 +289,13 @@ def _check_names(recipe: Recipe) -> None:
     if evaluation.minimum_norm is not None:
         specs.append(evaluation.minimum_norm.attack)
     if evaluation.paper is not None:
-        specs += evaluation.paper.attacks().values()
+        specs += [*evaluation.paper.attacks().values(), evaluation.paper.cw_gray]
     for spec in specs:
         parse_attack(spec)
     threat = recipe.threat_model
-    for spec in (*evaluation.attacks, *recipe.training.judge.attacks):
+    curve = evaluation.curve.attacks if evaluation.curve else []
+    learnt = recipe.training.hardened.mixture.attacks
+    for spec in (*evaluation.attacks, *curve, *recipe.training.judge.attacks, *learnt):
         parse_attack(spec).require(threat)
 
 

@@ -138,5 +138,5 @@ class BatchMaker:
                 random=draws[rows].to("attack", number),
                 batch_size=self.batch_size,
             )
-        share = self.threat.distance(x_adv, x) / self.threat.eps
+        share = self.threat.distance(x_adv, x) / (self.threat.eps or 1.0)
         return x_adv, self.mixture.lam_max * share.clamp(0.0, 1.0)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,13 +20,11 @@ from tempering.core.progress import Advance, track
 from tempering.core.random import derive
 from tempering.core.records import Count, Epoch, Round, Stop
 from tempering.data.dataset import Dataset
-from tempering.training.batches import BatchMaker
+from tempering.training.batches import Batch, BatchMaker
+from tempering.training.interrupts import Interrupts
 from tempering.training.settings import Plan
 from tempering.training.state import Running, TrainingState, copied, load_state, save_state
 from tempering.training.stopping import Standing, stop_rule
-
-SAVE_EVERY = 10.0
-"""Seconds between checkpoints; they change nothing in the result."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +58,7 @@ class Job:
         before: Worst-case accuracy before retraining, a fraction: the base of rho.
         checkpoint: File to save to and go on from.
         key: Says what is trained, so that no other checkpoint is resumed.
+        save_every: Seconds between checkpoints; they change nothing in the result.
     """
 
     name: str
@@ -69,6 +69,7 @@ class Job:
     before: float
     checkpoint: Path
     key: str
+    save_every: float
 
 
 def train(model: nn.Module, job: Job, engine: Engine) -> tuple[list[Epoch | Round], Stop]:
@@ -121,15 +122,17 @@ class _Run:
         self.started = time.perf_counter() - state.seconds
         self.saved = time.perf_counter()
         self.order: tuple[int, Tensor] | None = None
+        self.interrupts = Interrupts()
+        self.whole = True
 
     def run(self) -> tuple[list[Epoch | Round], Stop]:
-        reason = self._reason()
-        with track(f"training {self.job.name}", self.limit) as advance:
+        with self.interrupts, track(f"training {self.job.name}", self.limit) as advance:
             advance(self.state.step, "")
             try:
-                while reason is None:
+                self._settle()
+                while (reason := self._reason()) is None:
                     self._step(advance)
-                    reason = self._reason()
+                    self._settle()
             except KeyboardInterrupt:
                 self._save()
                 raise InterruptedRunError(
@@ -163,7 +166,12 @@ class _Run:
         state, batches = self.state, self.batches
         self._refresh_twin()
         batch = batches.make(state.step, self._order(), self.twin, self.engine)
-        torch.manual_seed(derive(batches.seed, "dropout", state.step, self.engine.rank))
+        with self._changing():
+            self._learn(batch)
+        advance(state.step, f"loss {state.running.loss / max(1, state.running.steps):.3f}")
+
+    def _learn(self, batch: Batch) -> None:
+        torch.manual_seed(derive(self.batches.seed, "dropout", self.state.step, self.engine.rank))
         self._set_learning_rate()
         self.model.train()
         logits = self.net(batch.x).float()
@@ -172,18 +180,33 @@ class _Run:
         self.optimizer.zero_grad()
         self.engine.fabric.backward(loss)
         self.optimizer.step()
-        state.step += 1
+        self.state.step += 1
         self._average()
         self._count(float(loss.detach()), logits.detach(), batch.y)
-        state.seconds = time.perf_counter() - self.started
-        note = f"loss {state.running.loss / max(1, state.running.steps):.3f}"
-        advance(state.step, note)
-        if state.step % batches.steps_per_epoch == 0 or state.step == self.limit:
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """A change of the state that is made whole, and only then interrupted or saved."""
+        with self.interrupts.held():
+            self.whole = False
+            yield
+            self.whole = True
+
+    def _settle(self) -> None:
+        """What is due after a step, and not yet done: an epoch's point, a round, a checkpoint."""
+        if self._due(self.batches.steps_per_epoch, Epoch):
             self._end_epoch()
-        if state.step % self.plan.steps_per_round == 0 or state.step == self.limit:
-            self._end_round()
-        if time.perf_counter() - self.saved > SAVE_EVERY:
+        if self.job.validate is not None and self._due(self.plan.steps_per_round, Round):
+            self._end_round(self.job.validate)
+        self.state.seconds = time.perf_counter() - self.started
+        if time.perf_counter() - self.saved > self.job.save_every:
             self._save()
+
+    def _due(self, every: int, kind: type[Epoch | Round]) -> bool:
+        step = self.state.step
+        if not step or (step % every and step != self.limit):
+            return False
+        return not any(isinstance(one, kind) and one.step == step for one in self.state.history)
 
     def _refresh_twin(self) -> None:
         with torch.no_grad():
@@ -247,26 +270,28 @@ class _Run:
                 logits = probe.logits(x)
                 loss += float(F.cross_entropy(logits, y, reduction="sum"))
                 hits += int((logits.argmax(1) == y).sum())
-        state.history.append(
-            Epoch(
-                model=self.job.name,
-                epoch=-(-state.step // self.batches.steps_per_epoch),
-                step=state.step,
-                train_loss=running.loss / max(1, running.steps),
-                train_accuracy=Count(hits=running.correct, n=running.seen),
-                validation_loss=loss / len(data),
-                validation_accuracy=Count(hits=hits, n=len(data)),
-                learning_rate=self.raw_optimizer.param_groups[0]["lr"],
-                seconds=time.perf_counter() - self.started,
-            )
+        epoch = Epoch(
+            model=self.job.name,
+            epoch=-(-state.step // self.batches.steps_per_epoch),
+            step=state.step,
+            train_loss=running.loss / max(1, running.steps),
+            train_accuracy=Count(hits=running.correct, n=running.seen),
+            validation_loss=loss / len(data),
+            validation_accuracy=Count(hits=hits, n=len(data)),
+            learning_rate=self.raw_optimizer.param_groups[0]["lr"],
+            seconds=time.perf_counter() - self.started,
         )
-        state.running = Running()
+        with self._changing():
+            state.history.append(epoch)
+            state.running = Running()
 
-    def _end_round(self) -> None:
-        if self.job.validate is None:
-            return
+    def _end_round(self, validate: Validate) -> None:
+        validation = validate(self._judged())
+        with self._changing():
+            self._conclude(validation)
+
+    def _conclude(self, validation: Validation) -> None:
         state, floor = self.state, self.plan.clean_floor
-        validation = self.job.validate(self._judged())
         best = next((r for r in state.rounds if r.round == state.best_round), None)
         if validation.clean.fraction < floor:
             outcome, reason = "rolled back", self._roll_back(validation.clean.fraction)
@@ -304,7 +329,7 @@ class _Run:
         return f"{why}; back to round {self.state.best_round}, learning rate halved"
 
     def _save(self) -> None:
-        if self.engine.leads:
+        if self.engine.leads and self.whole:
             save_state(
                 self.job.checkpoint, self.job.key, self.state, self.model, self.raw_optimizer
             )
