@@ -16,5 +16,6 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "models": "tempering.models",
         "parse_threat": "tempering.core.threats",
         "reproduce": "tempering.app.reproduce",
+        "resume": "tempering.app.harden",
     },
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from tempering.attacks.base import Attack
 from tempering.attacks.registry import parse_attack
 from tempering.attacks.restarts import Restarts
 from tempering.core.engine import Engine, start_engine
-from tempering.core.errors import ModelError, UsageError
+from tempering.core.errors import InterruptedRunError, ModelError, UsageError
 from tempering.core.files import write_text
 from tempering.core.records import AnyRecord, Summary
 from tempering.core.threats import Threat, parse_threat
@@ -133,15 +134,23 @@ def evaluate_address(
     if engine.leads:
         folder = str(new_folder(name, f"evaluate:{Path(address).stem}").path.resolve())
     run = RunFolder(Path(engine.same(folder)))
-    summary = job.summary(command_line(), model_name(model, address))
-    if engine.leads:
-        run.write_records(job.records)
-        write_gallery(run, adversarial_examples(job.evaluation, job.setting.data, None))
-        write_text(run.summary, summary.model_dump_json(indent=2) + "\n")
-        render(run.path)
-        point_latest(run)
+    try:
+        with run.all_or_nothing() if engine.leads else nullcontext():
+            summary = job.summary(command_line(), model_name(model, address))
+            if engine.leads:
+                _write(run, job, summary)
+    except KeyboardInterrupt:
+        raise InterruptedRunError("interrupted; nothing was kept: evaluate again") from None
     engine.wait()
     return Evaluated(summary, run.path)
+
+
+def _write(run: RunFolder, job: _Judgement, summary: Summary) -> None:
+    run.write_records(job.records)
+    write_gallery(run, adversarial_examples(job.evaluation, job.setting.data, None))
+    write_text(run.summary, summary.model_dump_json(indent=2) + "\n")
+    render(run.path)
+    point_latest(run)
 
 
 def open_model(address: str, weights: Path | None) -> tuple[nn.Module, Manifest | None]:

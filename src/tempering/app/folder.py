@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ from tempering.core.records import Record, dump_records
 
 RUNS = Path("runs")
 LATEST = "latest"
+SETTINGS = {"command", "recipe", "weights", "data_hash"}
+"""What a run's settings hold at least."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -77,9 +81,18 @@ class RunFolder:
                 f"{self.path} is no run to resume: {self.settings} cannot be read: "
                 "give a folder that `temper harden` has begun"
             ) from error
-        if not isinstance(settings, dict):
+        if not isinstance(settings, dict) or not settings.keys() >= SETTINGS:
             raise RunError(f"{self.settings} is damaged: start a new run")
         return settings
+
+    @contextmanager
+    def all_or_nothing(self) -> Iterator[None]:
+        """Take the folder away again if what is done within fails or is interrupted."""
+        try:
+            yield
+        except BaseException:
+            shutil.rmtree(self.path, ignore_errors=True)
+            raise
 
     @contextmanager
     def locked(self) -> Iterator[None]:

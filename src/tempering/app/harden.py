@@ -11,16 +11,17 @@ from pathlib import Path
 from torch import nn
 
 from tempering.app.assessment import Assessor
+from tempering.app.beginning import choose_recipe, fit_samples, require_classifiers
 from tempering.app.folder import RunFolder, new_folder, old_folder, point_latest
 from tempering.app.gallery import adversarial_examples, data_samples, write_gallery
-from tempering.app.invocation import command_line
+from tempering.app.invocation import command_line, resuming
 from tempering.app.journal import Journal
 from tempering.app.learning import Trained, Trainer
 from tempering.app.networks import Networks, networks_for
 from tempering.app.overall import overall_findings
 from tempering.app.paper_protocol import PaperProtocol, is_papers_data
 from tempering.app.provenance import model_name, provenance
-from tempering.app.recipe import Recipe, load_recipe, parse_recipe
+from tempering.app.recipe import Recipe, parse_recipe
 from tempering.app.trust import data_flags
 from tempering.core.engine import Engine, start_engine
 from tempering.core.errors import InterruptedRunError, RunError
@@ -28,7 +29,7 @@ from tempering.core.files import write_text
 from tempering.core.random import derive
 from tempering.core.records import AnyRecord, Provenance, Summary
 from tempering.core.threats import Threat
-from tempering.data.loading import load
+from tempering.data.loading import SOURCES, load
 from tempering.data.splits import Splits
 from tempering.evaluation.standard import Evaluation
 from tempering.evaluation.summary import summarize
@@ -71,7 +72,7 @@ def harden(
         data: Training, validation and test data; None loads what the recipe names.
         threat: What an attacker may change; None takes the recipe's.
         recipe: A recipe, its name, or the path of its file.
-        overrides: `section.key=value`, for settings of a recipe given by name.
+        overrides: `section.key=value`, for settings of the recipe.
         weights: Trained weights of a recipe's `file.py:factory`.
         name: Of the run's folder, under `runs/`.
 
@@ -88,43 +89,62 @@ def harden(
     Example:
         `harden(tp.models.paper_cnn(), tp.data.load("mnist"), tp.Linf(0.3)).record`
     """
-    chosen = load_recipe(recipe, overrides) if isinstance(recipe, str) else recipe
-    if threat is not None:
-        chosen = chosen.model_copy(update={"threat": str(threat)})
+    chosen = choose_recipe(recipe, overrides, threat, data)
     engine = start_engine(chosen.precision)
     splits = data or load(chosen.data.address, chosen.data.split, chosen.seed)
+    chosen = fit_samples(chosen, splits, overrides)
     networks = networks_for(chosen.model, splits, model, weights)
-    networks.fresh(chosen.seed)
-    folder = _begin(engine, name, splits, chosen, weights)
+    require_classifiers(networks, splits, chosen.seed)
+    folder = _begin(engine, name, splits, chosen, weights, model)
     return Hardening(chosen, splits, networks, engine, folder).run()
 
 
-def resume(path: Path) -> Hardened:
+def resume(path: Path, model: nn.Module | None = None, data: Splits | None = None) -> Hardened:
     """Go on with a run that was interrupted, to the same result.
 
     Args:
         path: The run's folder.
+        model: The network that the run was begun with, if it was given as a module.
+        data: The data that the run was begun with, if no address says where it lies.
 
     Raises:
-        RunError: If there is no such run, or the data has changed since.
+        RunError: If there is no such run, the data has changed since, or the model or
+            the data lies in no file and is not given.
     """
     folder = old_folder(path)
     settings = folder.read_settings()
     recipe = parse_recipe(settings["recipe"])
     weights = Path(settings["weights"]) if settings["weights"] else None
     engine = start_engine(recipe.precision)
-    data = load(recipe.data.address, recipe.data.split, recipe.seed)
-    if data.data_hash != settings["data_hash"]:
+    address = recipe.data.address
+    if (module := settings.get("module")) and model is None:
+        raise _only_from_python(folder, f"network, a {module},", "model")
+    if data is None and address.partition(":")[0] not in SOURCES:
+        raise _only_from_python(folder, f"data, {address},", "data")
+    splits = data or load(address, recipe.data.split, recipe.seed)
+    if splits.data_hash != settings["data_hash"]:
         raise RunError(
-            f"the data {data.address} has changed since {folder.path} was begun: its hash is "
-            f"{data.data_hash}, it was {settings['data_hash']}: restore it, or start a new run"
+            f"the data {address} has changed since {folder.path} was begun: its hash is "
+            f"{splits.data_hash}, it was {settings['data_hash']}: restore it, or start a new run"
         )
-    networks = networks_for(recipe.model, data, None, weights)
-    return Hardening(recipe, data, networks, engine, folder).run()
+    networks = networks_for(recipe.model, splits, model, weights)
+    return Hardening(recipe, splits, networks, engine, folder).run()
+
+
+def _only_from_python(folder: RunFolder, what: str, argument: str) -> RunError:
+    return RunError(
+        f"the {what} of {folder.path} came from Python: "
+        f"go on with tempering.resume(path, {argument}=...)"
+    )
 
 
 def _begin(
-    engine: Engine, name: str | None, data: Splits, recipe: Recipe, weights: Path | None
+    engine: Engine,
+    name: str | None,
+    data: Splits,
+    recipe: Recipe,
+    weights: Path | None,
+    module: nn.Module | None,
 ) -> RunFolder:
     """Make the folder of a new run in the first process; the others follow."""
     path = ""
@@ -136,6 +156,7 @@ def _begin(
                 "command": command_line(),
                 "recipe": recipe.model_dump(mode="json", exclude_none=True),
                 "weights": str(weights.resolve()) if weights else None,
+                "module": None if module is None else type(module).__name__,
                 "data_hash": data.data_hash,
             }
         )
@@ -165,7 +186,7 @@ class Hardening:
             except (KeyboardInterrupt, InterruptedRunError) as error:
                 what = str(error) or "interrupted; finished stages are saved"
                 raise InterruptedRunError(
-                    f"{what}: go on with temper harden --resume {self.folder.path}"
+                    f"{what}: go on with {resuming(self.folder.path)}"
                 ) from None
 
     def _run(self) -> Hardened:

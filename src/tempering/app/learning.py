@@ -20,8 +20,8 @@ from tempering.core.records import Epoch, Round, Stop
 from tempering.core.threats import Threat
 from tempering.data.dataset import Dataset
 from tempering.data.splits import Splits
+from tempering.evaluation.measuring import measure
 from tempering.evaluation.setting import Setting
-from tempering.evaluation.standard import run_standard
 from tempering.evaluation.target import Target
 from tempering.models.checks import check_classifier
 from tempering.models.classifier import flag_of
@@ -105,7 +105,7 @@ class Trainer:
         return self._train(model, "single-pass", plan, seed, None, 0.0, data=doubled)
 
     def validate(self) -> Validate:
-        """The judge of rounds: the worst case on validation data."""
+        """The judge of rounds: each attack gets what the ones before it left standing."""
         judge = self.recipe.training.judge
         setting = Setting(
             self.data.validation.first(judge.samples), "validation", self.engine, self.recipe.seed
@@ -114,14 +114,16 @@ class Trainer:
 
         def validate(model: nn.Module) -> Validation:
             target = Target.of("hardened", model, setting.data).without_flag()
-            judged = run_standard(setting, target, self.threat, attacks)
+            clean = measure(setting, target, None, self.threat)
+            standing, by_attack = clean, {}
+            for attack in attacks:
+                rows = standing.outcome.strict.nonzero()[:, 0]
+                standing = measure(setting, target, attack, self.threat, rows=rows)
+                by_attack[attack.label()] = standing.measurement.strict
             return Validation(
-                clean=judged.get("clean").measurement.strict,
-                worst=judged.get("worst").measurement.strict,
-                by_attack={
-                    trial.measurement.attack: trial.measurement.strict
-                    for trial in judged.attacks("white")
-                },
+                clean=clean.measurement.strict,
+                worst=standing.measurement.strict,
+                by_attack=by_attack,
             )
 
         return validate

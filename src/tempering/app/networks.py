@@ -18,6 +18,9 @@ from tempering.models.foreign import load_foreign
 from tempering.models.registry import build
 from tempering.models.seeded import seeded
 
+GREY, GREY_SHARE = (0.25, 0.75), 0.1
+"""What counts as grey, and the largest share of such pixels in images that are nearly binary."""
+
 
 class Networks(Protocol):
     """Makes networks of one architecture, with weights that depend on a seed."""
@@ -124,7 +127,7 @@ class FromModule:
                 elif list(layer.parameters(recurse=False)):
                     raise UsageError(
                         f"{name or type(layer).__name__} has weights but no reset_parameters: "
-                        "give file.py:factory, or set evaluation.surrogate = false"
+                        "give the layer one, or give file.py:factory"
                     )
         return other
 
@@ -155,6 +158,8 @@ def networks_for(
     Raises:
         UsageError: If there are weights without a factory.
     """
+    if module is not None and weights is not None:
+        raise UsageError(f"weights {weights} beside a model that has its own: leave them out")
     if module is not None:
         return FromModule(module)
     if ":" in settings.name:
@@ -164,4 +169,13 @@ def networks_for(
             f"weights {weights} for the model {settings.name!r}: "
             "give --model file.py:factory with them"
         )
+    if settings.tonal and not nearly_binary(data):
+        options = {**settings.options, **settings.tonal}
+        settings = settings.model_copy(update={"options": options})
     return Registered(settings, data.shape, data.num_classes)
+
+
+def nearly_binary(data: Splits) -> bool:
+    """Whether images are mostly black and white, as strokes on paper are."""
+    x = data.train.x
+    return bool(((x > GREY[0]) & (x < GREY[1])).float().mean() <= GREY_SHARE)

@@ -47,11 +47,13 @@ class ModelSettings(Settings):
         options: Everything that its builder takes besides shape and classes.
         undefended: Options that differ in the undefended model: a defence that is part
             of the network is left out of it.
+        tonal: Options that differ for images with tones between black and white.
     """
 
     name: str
     options: dict[str, Any] = Field(default_factory=dict)
     undefended: dict[str, Any] = Field(default_factory=dict)
+    tonal: dict[str, Any] = Field(default_factory=dict)
 
 
 class JudgeSettings(Settings):

@@ -34,7 +34,7 @@ class Validation:
     Attributes:
         clean: Samples predicted right.
         worst: Samples that withstand every attack.
-        by_attack: Attack -> samples that withstand it.
+        by_attack: Attack -> samples that withstand it and those before it.
     """
 
     clean: Count

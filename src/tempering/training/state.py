@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from tempering.core.errors import RunError
 from tempering.core.files import write_with
+from tempering.core.hashing import tensor_hash
 from tempering.core.records import Epoch, Round
 
 Weights = dict[str, Tensor]
@@ -94,6 +95,7 @@ def save_state(
         tensors |= {f"{group}/{name}": t.detach().cpu().contiguous() for name, t in weights.items()}
     document = {
         "key": key,
+        "content": tensor_hash(tensors),
         "step": state.step,
         "seconds": state.seconds,
         "rate": state.rate,
@@ -118,8 +120,11 @@ def load_state(
         with safe_open(path, framework="pt") as file:
             document: dict[str, Any] = json.loads(file.metadata()["state"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            whole = document["content"] == tensor_hash(tensors)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise RunError(f"checkpoint {path} cannot be read: {error}: start a new run") from error
+    if not whole:
+        raise RunError(f"checkpoint {path} was altered after it was saved: start a new run")
     if document["key"] != key:
         raise RunError(
             f"checkpoint {path} belongs to another recipe, model or data: "

@@ -11,7 +11,7 @@ import typer
 
 from tempering.app.cli import data, evaluate, harden, listing, report, reproduce
 from tempering.app.cli.console import complain
-from tempering.core.errors import TemperingError
+from tempering.core.errors import InterruptedRunError, TemperingError
 
 app = typer.Typer(
     name="temper",
@@ -43,6 +43,9 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         app()
+    except InterruptedRunError as error:
+        complain(str(error))
+        sys.exit(INTERRUPTED)
     except TemperingError as error:
         complain(str(error))
         sys.exit(error.exit_code)

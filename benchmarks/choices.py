@@ -1,0 +1,123 @@
+"""Which default serves best: variants of the recipe `default`, judged on validation data.
+
+Run `python benchmarks/choices.py`; it appends to `records/choices.jsonl` what is not yet
+there, and renders `records/choices.md`. Test data is never looked at.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+from tempering.app.folder import RunFolder
+from tempering.app.learning import Trainer
+from tempering.app.networks import networks_for
+from tempering.app.recipe import load_recipe
+from tempering.attacks.registry import parse_attack
+from tempering.core.engine import start_engine
+from tempering.core.files import write_text
+from tempering.core.records import Count
+from tempering.data.loading import load
+from tempering.evaluation.setting import Setting
+from tempering.evaluation.standard import run_standard
+from tempering.evaluation.target import Target
+
+RECORDS = Path(__file__).parent / "records"
+ATTACKS = ("fgsm", "pgd:steps=40", "cw-linf:steps=40")
+MIXTURE = "training.hardened.mixture"
+THIRDS = (
+    f"{MIXTURE}.clean=0.3334",
+    f"{MIXTURE}.noisy=0.3333",
+    f"{MIXTURE}.adversarial=0.3333",
+    f"{MIXTURE}.alpha=0.5",
+)
+FOUR = (
+    f'{MIXTURE}.attacks=["fgsm", "bim:steps=4,until_fooled=false", '
+    '"pgd:steps=4,until_fooled=false", "cw-linf:steps=4,until_fooled=false"]'
+)
+FLAG = "model.options.adversarial_class=true"
+
+VARIANTS: dict[str, tuple[str, ...]] = {
+    "the default": (),
+    "equal thirds, four attacks": (*THIRDS, FOUR),
+    "equal thirds, four attacks, 3000 steps": (
+        *THIRDS,
+        FOUR,
+        "training.hardened.stopping.max_iterations=3000",
+    ),
+    "adversarial class, lam_max 0.2": (FLAG, f"{MIXTURE}.lam_max=0.2"),
+    "no squeeze": ("model.options.squeeze=[]",),
+    "half the width": ("model.options.width=16", "model.options.hidden=100"),
+    "more steps: 4000": ("training.hardened.stopping.max_iterations=4000",),
+}
+
+
+def measure(name: str, overrides: tuple[str, ...]) -> dict[str, object]:
+    """Train one variant, and judge it on all validation data."""
+    recipe = load_recipe("default", overrides)
+    data = load(recipe.data.address, recipe.data.split, recipe.seed)
+    engine = start_engine(recipe.precision)
+    model = networks_for(recipe.model, data, None, None).fresh(recipe.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = Trainer(recipe, data, engine, RunFolder(Path(folder)))
+        started = time.perf_counter()
+        trained = trainer.hardened(model, "hardened", recipe.seed, 0.0)
+        seconds = time.perf_counter() - started
+    setting = Setting(data.validation, "validation", engine, recipe.seed)
+    target = Target.of("hardened", trained.model, data.validation).without_flag()
+    attacks = [parse_attack(spec) for spec in ATTACKS]
+    judged = run_standard(setting, target, recipe.threat_model, attacks)
+    return {
+        "variant": name,
+        "overrides": list(overrides),
+        "seed": recipe.seed,
+        "threads": torch.get_num_threads(),
+        "seconds": round(seconds, 1),
+        "stop": trained.stop.reason if trained.stop else None,
+        "measurements": [one.model_dump(mode="json") for one in judged.measurements],
+    }
+
+
+def render(lines: list[dict[str, object]]) -> str:
+    """The table, from the records alone."""
+    rows = [
+        "| variant | clean | worst case | naive (true gradient) | training |",
+        "| :--- | ---: | ---: | ---: | ---: |",
+    ]
+    for line in lines:
+        counts = {
+            (one["attack"], one["access"], one["backward"]): Count(**one["strict"])
+            for one in line["measurements"]  # type: ignore[attr-defined]
+        }
+        naive = next((str(c) for (_, _, how), c in counts.items() if how == "true"), "-")
+        rows.append(
+            f"| {line['variant']} | {counts['clean', 'white', 'adaptive']} "
+            f"| {counts['worst', 'white', 'adaptive']} | {naive} | {line['seconds']} s |"
+        )
+    return (
+        "MNIST validation data (5,000 images), L-inf eps 0.3, seed 0; the worst case is per image "
+        f"over {', '.join(ATTACKS)}. Brackets hold 95 % Wilson intervals. Times are of training "
+        "alone, on a shared machine: they compare only roughly.\n\n" + "\n".join(rows) + "\n"
+    )
+
+
+def main() -> None:
+    """Measure what is missing, and render."""
+    path = RECORDS / "choices.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    for name, overrides in VARIANTS.items():
+        if any(line["variant"] == name for line in lines):
+            continue
+        lines.append(measure(name, overrides))
+        write_text(path, "".join(json.dumps(line) + "\n" for line in lines))
+        write_text(RECORDS / "choices.md", render(lines))
+        print(name, lines[-1]["seconds"], flush=True)
+    write_text(RECORDS / "choices.md", render(lines))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""What must hold before a run begins, so that a wrong call leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from tempering.app.networks import Networks
+from tempering.app.paper_protocol import is_papers_data
+from tempering.app.recipe import Recipe, load_recipe, parse_recipe
+from tempering.core.errors import UsageError
+from tempering.core.threats import Threat
+from tempering.data.splits import Splits
+from tempering.evaluation.target import Target
+
+SAMPLES = "evaluation.samples"
+
+
+def choose_recipe(
+    recipe: str | Recipe, overrides: Sequence[str], threat: Threat | None, data: Splits | None
+) -> Recipe:
+    """The recipe of a run, with what was given beside it written into it.
+
+    Args:
+        recipe: A recipe, its name, or the path of its file.
+        overrides: `section.key=value`.
+        threat: Instead of the recipe's.
+        data: Instead of the recipe's.
+
+    Raises:
+        RecipeError: If the recipe or an override makes no sense.
+    """
+    given = list(overrides)
+    if threat is not None:
+        given.append(f"threat={json.dumps(str(threat))}")
+    if data is not None:
+        given.append(f"data.address={json.dumps(data.address)}")
+        given.append(f"data.split={json.dumps(data.split)}")
+    if isinstance(recipe, str):
+        return load_recipe(recipe, given)
+    return _changed(recipe, given)
+
+
+def fit_samples(recipe: Recipe, data: Splits, overrides: Sequence[str]) -> Recipe:
+    """The recipe with as many test samples as there are, unless a number was asked for.
+
+    Raises:
+        UsageError: If more were asked for than there are.
+    """
+    n, wanted = len(data.test), recipe.evaluation.samples
+    if wanted > n:
+        if any(text.partition("=")[0].strip() == SAMPLES for text in overrides):
+            raise _too_many(wanted, data)
+        recipe = _changed(recipe, [f"{SAMPLES}={n}"])
+    paper = recipe.evaluation.paper
+    if paper is not None and paper.samples > n and is_papers_data(data.address):
+        raise _too_many(paper.samples, data)
+    return recipe
+
+
+def require_classifiers(networks: Networks, data: Splits, seed: int) -> None:
+    """Build every kind of network that a run needs, and let each answer a few images.
+
+    Raises:
+        ModelError: If one cannot be built, or is no classifier of the data.
+        UsageError: If one cannot draw its weights again.
+    """
+    for build in (networks.undefended, networks.fresh):
+        Target.of("given", build(seed), data.validation)
+
+
+def _changed(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
+    return parse_recipe(recipe.model_dump(mode="json", exclude_none=True), overrides)
+
+
+def _too_many(samples: int, data: Splits) -> UsageError:
+    return UsageError(
+        f"{samples} test samples asked of {data.test.name}, which has {len(data.test)}: "
+        f"give at most {len(data.test)}"
+    )
