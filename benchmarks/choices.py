@@ -36,23 +36,17 @@ THIRDS = (
     f"{MIXTURE}.alpha=0.5",
 )
 FOUR = (
-    f'{MIXTURE}.attacks=["fgsm", "bim:steps=4,until_fooled=false", '
-    '"pgd:steps=4,until_fooled=false", "cw-linf:steps=4,until_fooled=false"]'
+    f'{MIXTURE}.attacks=["fgsm", "bim:steps=3,until_fooled=false", '
+    '"pgd:steps=3,until_fooled=false", "cw-linf:steps=3,until_fooled=false"]'
 )
 FLAG = "model.options.adversarial_class=true"
 
 VARIANTS: dict[str, tuple[str, ...]] = {
     "the default": (),
     "equal thirds, four attacks": (*THIRDS, FOUR),
-    "equal thirds, four attacks, 3000 steps": (
-        *THIRDS,
-        FOUR,
-        "training.hardened.stopping.max_iterations=3000",
-    ),
     "adversarial class, lam_max 0.2": (FLAG, f"{MIXTURE}.lam_max=0.2"),
     "no squeeze": ("model.options.squeeze=[]",),
     "half the width": ("model.options.width=16", "model.options.hidden=100"),
-    "more steps: 4000": ("training.hardened.stopping.max_iterations=4000",),
 }
 
 

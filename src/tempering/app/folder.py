@@ -64,6 +64,22 @@ class RunFolder:
         """Write all records of the run so far."""
         write_text(self.records, dump_records(records))
 
+    @property
+    def seconds(self) -> float:
+        """Time that earlier parts of this run took, as far as it was noted."""
+        try:
+            return float(self._clock.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return 0.0
+
+    def note_seconds(self, seconds: float) -> None:
+        """Note the time that this run has taken so far."""
+        write_text(self._clock, f"{seconds:.3f}\n")
+
+    @property
+    def _clock(self) -> Path:
+        return self.path / "checkpoint" / "seconds"
+
     def write_settings(self, settings: dict[str, Any]) -> None:
         """Write what the run was asked for."""
         write_text(self.settings, json.dumps(settings, indent=2) + "\n")

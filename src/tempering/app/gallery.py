@@ -11,7 +11,7 @@ from tempering.app.folder import RunFolder
 from tempering.app.journal import images_of
 from tempering.core.files import write_with
 from tempering.core.probe import probing
-from tempering.core.random import Draws, derive
+from tempering.core.random import Draws, derive, permutation
 from tempering.data.augmentation import Augmentation, gaussian_noise
 from tempering.data.dataset import Dataset
 from tempering.evaluation.standard import Evaluation
@@ -53,12 +53,13 @@ def adversarial_examples(
 
 def data_samples(data: Dataset, augmentation: Augmentation, sigma: float, seed: int) -> Arrays:
     """Images of the data, and the same after augmentation and noise (eq. 2)."""
-    first = data.first(SHEET)
-    draws = Draws(derive(seed, "gallery"), torch.arange(len(first)))
-    augmented = gaussian_noise(augmentation(first.x, draws), sigma, draws.to("noise"))
+    ids = permutation(derive(seed, "gallery"), len(data))[:SHEET]
+    some = data.subset(ids)
+    draws = Draws(derive(seed, "gallery"), ids)
+    augmented = gaussian_noise(augmentation(some.x, draws), sigma, draws.to("noise"))
     return {
-        "samples_x": first.x.numpy(),
-        "samples_y": first.y.numpy(),
+        "samples_x": some.x.numpy(),
+        "samples_y": some.y.numpy(),
         "augmented_x": augmented.numpy(),
     }
 

@@ -174,7 +174,12 @@ class Hardening:
         self.threat, self.seed = recipe.threat_model, recipe.seed
         self.trainer = Trainer(recipe, data, engine, folder)
         self.records: list[AnyRecord] = []
-        self.started = time.perf_counter()
+        self.started = time.perf_counter() - folder.seconds
+
+    @property
+    def seconds(self) -> float:
+        """Time that this run has taken; a kill -9 loses what was spent on an unfinished stage."""
+        return time.perf_counter() - self.started
 
     def run(self) -> Hardened:
         """Train, judge, write."""
@@ -184,6 +189,7 @@ class Hardening:
             try:
                 return self._run()
             except (KeyboardInterrupt, InterruptedRunError) as error:
+                self.folder.note_seconds(self.seconds)
                 what = str(error) or "interrupted; finished stages are saved"
                 raise InterruptedRunError(
                     f"{what}: go on with {resuming(self.folder.path)}"
@@ -342,9 +348,10 @@ class Hardening:
     def _write_records(self) -> None:
         if self.engine.leads:
             self.folder.write_records(self.records)
+            self.folder.note_seconds(self.seconds)
 
     def _finish(self, model: nn.Module) -> Hardened:
-        summary = summarize(self.records, seconds=time.perf_counter() - self.started)
+        summary = summarize(self.records, seconds=self.seconds)
         if self.engine.leads:
             self.folder.write_records(self.records)
             write_text(self.folder.summary, summary.model_dump_json(indent=2) + "\n")

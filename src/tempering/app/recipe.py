@@ -250,14 +250,18 @@ def parse_recipe(tree: dict[str, Any], overrides: Sequence[str] = ()) -> Recipe:
     return recipe
 
 
-def _read(name: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
-    """The settings of a recipe; `base` names another one whose settings it changes."""
+def _read(name: str, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The settings of a recipe; `base` names another one whose settings it changes.
+
+    A base that is a file lies beside the file that names it.
+    """
     known = recipes()
     if name not in known and not name.endswith(".toml"):
         raise UnknownNameError("recipe", name, known)
-    if name in above:
-        raise RecipeError(f"recipe {name} is its own base: {' -> '.join([*above, name])}")
-    path = known.get(name, Path(name))
+    path = known.get(name, Path(name)).resolve()
+    if path in above:
+        names = " -> ".join(each.name for each in (*above, path))
+        raise RecipeError(f"recipe {name} is its own base: {names}: let one stand alone")
     try:
         tree = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
@@ -267,7 +271,8 @@ def _read(name: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
     base = tree.pop("base", None)
     if base is None:
         return tree
-    return _changed(_read(str(base), (*above, name)), tree)
+    beside = str(path.parent / str(base)) if str(base).endswith(".toml") else str(base)
+    return _changed(_read(beside, (*above, path)), tree)
 
 
 def _changed(tree: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
@@ -302,6 +307,7 @@ def _check_names(recipe: Recipe) -> None:
 
 
 def _override(tree: dict[str, Any], text: str) -> dict[str, Any]:
+    """Settings with one replaced; another network does not inherit the options of the first."""
     key, found, value = (part.strip() for part in text.partition("="))
     names = key.split(".")
     if not found or not all(names):
@@ -310,6 +316,8 @@ def _override(tree: dict[str, Any], text: str) -> dict[str, Any]:
         change: Any = tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         change = value
+    if key == "model.name" and change != tree.get("model", {}).get("name"):
+        return {**tree, "model": {"name": change}}
     for name in reversed(names):
         change = {name: change}
     return _changed(tree, change)

@@ -172,7 +172,8 @@ class _Run:
 
     def _learn(self, batch: Batch) -> None:
         torch.manual_seed(derive(self.batches.seed, "dropout", self.state.step, self.engine.rank))
-        self._set_learning_rate()
+        for group in self.raw_optimizer.param_groups:
+            group["lr"] = self._learning_rate(self.state.step)
         self.model.train()
         logits = self.net(batch.x).float()
         losses = F.cross_entropy(logits, batch.targets, reduction="none")
@@ -194,6 +195,8 @@ class _Run:
 
     def _settle(self) -> None:
         """What is due after a step, and not yet done: an epoch's point, a round, a checkpoint."""
+        if not self.state.step:
+            return
         if self._due(self.batches.steps_per_epoch, Epoch):
             self._end_epoch()
         if self.job.validate is not None and self._due(self.plan.steps_per_round, Round):
@@ -204,7 +207,7 @@ class _Run:
 
     def _due(self, every: int, kind: type[Epoch | Round]) -> bool:
         step = self.state.step
-        if not step or (step % every and step != self.limit):
+        if step % every and step != self.limit:
             return False
         return not any(isinstance(one, kind) and one.step == step for one in self.state.history)
 
@@ -221,13 +224,12 @@ class _Run:
             self.order = (epoch, self.batches.order(epoch))
         return self.order[1]
 
-    def _set_learning_rate(self) -> None:
-        settings, step = self.plan.optimisation, self.state.step
+    def _learning_rate(self, step: int) -> float:
+        settings = self.plan.optimisation
         factor = self.state.rate * min(1.0, (step + 1) / max(1, settings.warmup_steps))
         if settings.schedule == "linear":
             factor *= 1.0 - step / self.limit
-        for group in self.raw_optimizer.param_groups:
-            group["lr"] = settings.learning_rate * factor
+        return settings.learning_rate * factor
 
     def _average(self) -> None:
         decay = min(
@@ -278,7 +280,7 @@ class _Run:
             train_accuracy=Count(hits=running.correct, n=running.seen),
             validation_loss=loss / len(data),
             validation_accuracy=Count(hits=hits, n=len(data)),
-            learning_rate=self.raw_optimizer.param_groups[0]["lr"],
+            learning_rate=self._learning_rate(state.step - 1),
             seconds=time.perf_counter() - self.started,
         )
         with self._changing():

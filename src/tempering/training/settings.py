@@ -11,9 +11,9 @@ from tempering.attacks.registry import parse_attack
 
 
 class Settings(BaseModel):
-    """The base of recipe sections: frozen, complete, nothing unknown."""
+    """The base of recipe sections: frozen, finite, nothing unknown."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Optimisation(Settings):

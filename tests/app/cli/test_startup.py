@@ -1,0 +1,79 @@
+"""The command line answers at once, and says what is wrong with a call."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.app.running import temper
+
+WITHOUT_TORCH = """
+import sys
+from unittest import mock
+from tempering.app.cli import main
+sys.argv = ["temper", *{words}]
+try:
+    main()
+except SystemExit as exit_:
+    code = exit_.code
+heavy = {{"torch", "numpy", "matplotlib", "lightning_fabric", "sklearn"}} & set(sys.modules)
+assert not heavy, heavy
+sys.exit(code)
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["--help"], 0),
+        (["harden", "--help"], 0),
+        (["list", "recipes"], 0),
+        (["nonsense"], 2),
+        (["harden", "--nonsense"], 2),
+        ([], 2),
+    ],
+)
+def test_help_and_wrong_calls_import_no_torch(words: list[str], code: int) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH.format(words=words)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == code, done.stderr
+    assert done.stdout + done.stderr
+
+
+def test_every_command_is_listed(tmp_path: Path) -> None:
+    done = temper("--help", folder=tmp_path)
+    assert done.code == 0
+    for command in ("harden", "evaluate", "reproduce", "report", "list", "data"):
+        assert f"\n  {command} " in done.out
+        assert temper(command, "--help", folder=tmp_path).code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (("hardne",), "hardne"),
+        (("harden", "--treat", "linf:0.3"), "--treat"),
+        (("harden", "--samples", "many"), "--samples"),
+        (("harden", "--seed", "1.5"), "--seed"),
+        (("evaluate",), "model"),
+        (("list", "colours"), "colours"),
+        (("reproduce", "--budget", "5m"), "5m"),
+        (("data", "inspect"), "source"),
+    ],
+)
+def test_a_call_that_is_not_understood_is_a_wrong_call(
+    words: tuple[str, ...], named: str, tmp_path: Path
+) -> None:
+    done = temper(*words, folder=tmp_path)
+    assert done.code == 2
+    assert named in done.err.splitlines()[-1]
+    assert done.out == ""
+    assert list(tmp_path.iterdir()) == []
