@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from tempering.app.assessment import broken_at, eps_grid
@@ -208,7 +210,7 @@ class _Judgement:
         self.data, self.threat, self.model, self.engine = data, threat, model, engine
         self.curve = settings.curve
         self.setting = Setting(test.first(min(wanted, len(test))), "test", engine, seed)
-        self.target = Target.of("given", model.to(engine.device), self.setting.data)
+        self.target = Target.of("given", _on(model, engine.device), self.setting.data)
         self.records: list[AnyRecord] = []
         self.evaluation: Evaluation
 
@@ -243,6 +245,13 @@ class _Judgement:
         known = broken_at(self.threat, self.evaluation, setting.n)
         chosen = attacks or list(self.attacks)
         return sweep(setting, self.target, self.threat, chosen, grid, known=known)
+
+
+def _on(model: nn.Module, device: torch.device) -> nn.Module:
+    """The model where it is to run; a copy if it lies elsewhere, since it is someone's own."""
+    if all(tensor.device == device for tensor in model.state_dict().values()):
+        return model
+    return copy.deepcopy(model).to(device)
 
 
 def _norms(attack: Attack) -> tuple[str, ...]:

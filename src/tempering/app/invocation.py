@@ -9,7 +9,9 @@ from pathlib import Path
 
 def command_line() -> str:
     """The command as one would type it, without the folder of the program."""
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    name = Path(sys.argv[0]).name
+    program = ["python", "-m", "tempering"] if name == "__main__.py" else [name]
+    return shlex.join([*program, *sys.argv[1:]])
 
 
 def resuming(run: Path) -> str:

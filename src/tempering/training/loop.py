@@ -139,6 +139,7 @@ class _Run:
                     f"interrupted at step {self.state.step} of training {self.job.name}; saved"
                 ) from None
         self._save()
+        self.raw_optimizer.zero_grad()
         if self.state.best:
             self.model.load_state_dict(self.state.best)
         else:

@@ -106,7 +106,12 @@ def test_data_inspect_prints_what_it_found(tmp_path: Path) -> None:
 def test_data_inspect_speaks_to_people(tmp_path: Path) -> None:
     done = temper("data", "inspect", "digits", "--picture", "a/b.png", folder=tmp_path)
     assert done.code == 0, done.err
-    for words in ("images 1 x 8 x 8, 10 classes", "validation", "duplicates within a split", "b.png"):
+    for words in (
+        "images 1 x 8 x 8, 10 classes",
+        "validation",
+        "duplicates within a split",
+        "b.png",
+    ):
         assert words in done.out
     assert (tmp_path / "a" / "b.png").is_file()
 

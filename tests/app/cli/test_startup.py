@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.app.running import temper
+from tests.app.running import program, temper
 
 WITHOUT_TORCH = """
 import sys
-from unittest import mock
 from tempering.app.cli import main
 sys.argv = ["temper", *{words}]
 try:
@@ -30,7 +30,6 @@ sys.exit(code)
     [
         (["--help"], 0),
         (["harden", "--help"], 0),
-        (["list", "recipes"], 0),
         (["nonsense"], 2),
         (["harden", "--nonsense"], 2),
         ([], 2),
@@ -46,6 +45,17 @@ def test_help_and_wrong_calls_import_no_torch(words: list[str], code: int) -> No
     )
     assert done.returncode == code, done.stderr
     assert done.stdout + done.stderr
+
+
+def test_help_takes_less_than_half_a_second_of_a_processor(tmp_path: Path) -> None:
+    # processor time, which a busy machine does not stretch
+    spent = []
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run(program("--help"), cwd=tmp_path, check=True, capture_output=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert min(spent) < 0.5
 
 
 def test_every_command_is_listed(tmp_path: Path) -> None:

@@ -16,6 +16,9 @@ from tempering.core.progress import Advance, reporting
 _PLAIN_EVERY = 10.0
 """Seconds between lines of progress where stderr is no terminal."""
 
+_RESUMED_WITHIN = 1.0
+"""What is reported sooner than this was done before: a resumed job begins part way."""
+
 
 def leads() -> bool:
     """Whether this process speaks: under torchrun only the first one does."""
@@ -94,14 +97,17 @@ def _lines(what: str, total: int) -> Iterator[Advance]:
     import time
 
     started = said = time.monotonic()
+    first: int | None = None
 
     def advance(done: int, note: str) -> None:
-        nonlocal said
+        nonlocal said, first
         now = time.monotonic()
-        if now - said < _PLAIN_EVERY or not done:
+        if first is None:
+            first = done if now - started < _RESUMED_WITHIN else 0
+        if now - said < _PLAIN_EVERY or done <= first:
             return
         said = now
-        left = (now - started) / done * (total - done)
+        left = (now - started) / (done - first) * (total - done)
         tail = f", {note}" if note else ""
         print(  # noqa: T201
             f"{what}: {done} of {total}, about {left:.0f} s left{tail}", file=sys.stderr, flush=True

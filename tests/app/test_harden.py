@@ -1,0 +1,259 @@
+"""`tempering.harden` as a function: for people who have a network and data at hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import tempering as tp
+from tempering.app.beginning import choose_recipe, fit_samples
+from tempering.app.harden import Hardened
+from tempering.app.journal import Journal
+from tempering.app.recipe import load_recipe
+from tempering.core.errors import InterruptedRunError, ModelError, RunError, UsageError
+from tempering.core.records import Provenance, Round, Stop, load_records
+from tempering.data.splits import Splits
+from tempering.models.store import load as load_model
+from tests.app.running import TINY
+
+RECIPE = str(TINY)
+FEW = (
+    "evaluation.curve=none",
+    "evaluation.minimum_norm=none",
+    "evaluation.surrogate=false",
+)
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def data() -> Splits:
+    return tp.data.load("digits")
+
+
+def network(seed: int = 0) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return tp.models.strided_cnn((1, 8, 8), width=4, hidden=16)
+
+
+def short(data: Splits, *overrides: str, model: nn.Module | None = None, name: str) -> Hardened:
+    return tp.harden(
+        model or network(),
+        data,
+        tp.Linf(0.3),
+        recipe=RECIPE,
+        overrides=[*FEW, *overrides],
+        name=name,
+    )
+
+
+def weights(model: nn.Module) -> str:
+    return tp.models.weights_hash(model)
+
+
+def test_a_model_at_hand_is_hardened_and_left_as_it_was(data: Splits) -> None:
+    model = network()
+    model.train()
+    before, frozen = weights(model), next(model.parameters())
+    frozen.requires_grad_(False)
+    result = tp.harden(model, data, tp.Linf(0.3), recipe=RECIPE, name="one")
+    assert weights(model) == before
+    assert model.training
+    assert not frozen.requires_grad
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert result.model is not model
+    assert not result.model.training
+    assert weights(result.model) != before
+    assert result.record.n == 20
+    bounds = result.record.robust_accuracy
+    assert 0 <= bounds.lower <= bounds.upper <= 1
+    assert result.run.name == "one"
+    assert (result.run / "report.html").is_file()
+
+
+def test_evaluate_agrees_with_the_record_and_leaves_the_model_as_it_was(data: Splits) -> None:
+    result = short(data, name="one")
+    model = result.model.train()
+    before = weights(model)
+    attacks = [tp.attacks.FGSM(), tp.attacks.PGD(steps=2)]
+    record = tp.evaluate(model, data.test, tp.Linf(0.3), attacks=attacks, samples=20)
+    assert weights(model) == before
+    assert model.training
+    assert all(p.requires_grad and p.grad is None for p in model.parameters())
+    assert record.n == 20
+    assert record.clean_accuracy == result.record.clean_accuracy
+    for name in ("fgsm", "pgd-2"):
+        assert record.attacks[name].after == result.record.attacks[name].after
+    assert record.robust_accuracy.upper == result.record.robust_accuracy.upper
+    given_splits = tp.evaluate(model, data, tp.Linf(0.3), attacks=attacks, samples=20)
+    assert given_splits.robust_accuracy == record.robust_accuracy
+
+
+def test_the_saved_model_is_the_one_that_is_given_back(data: Splits) -> None:
+    result = short(data, name="one")
+    loaded = load_model(result.run)
+    assert weights(loaded.model) == weights(result.model) == loaded.manifest.weights
+    assert (loaded.manifest.threat, loaded.manifest.data) == ("linf:0.3", "digits")
+    assert loaded.manifest.data_hash == data.data_hash
+    with torch.no_grad():
+        x = data.test.x[:8]
+        assert torch.equal(loaded.model(x), result.model(x))
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(data: Splits) -> None:
+    first, second = short(data, name="a"), short(data, name="b")
+    assert weights(first.model) == weights(second.model)
+    assert first.record.model_copy(update={"seconds": 0.0}) == second.record.model_copy(
+        update={"seconds": 0.0}
+    )
+    other = short(data, "seed=1", name="c")
+    assert weights(other.model) != weights(first.model)
+
+
+def test_what_was_given_stands_in_the_record(data: Splits) -> None:
+    recipe = load_recipe(RECIPE, [*FEW, "data.address=mnist", "threat=linf:0.1"])
+    result = tp.harden(network(), data, tp.Linf(0.2), recipe=recipe, overrides=["seed=5"])
+    (found,) = [
+        record
+        for record in load_records(result.run / "records.jsonl")
+        if isinstance(record, Provenance)
+    ]
+    assert (found.data, found.data_hash, found.seed) == ("digits", data.data_hash, 5)
+    assert found.recipe["data"]["address"] == "digits"
+    assert found.recipe["threat"] == result.record.threat == "linf:0.2"
+    assert found.model == "strided_cnn"
+    assert result.run.name.startswith("digits-")
+
+
+def test_rounds_and_the_reason_to_stop_are_recorded(data: Splits) -> None:
+    result = short(data, "training.hardened.stopping.rho_at_least=-1", name="one")
+    records = load_records(result.run / "records.jsonl")
+    (stop,) = [record for record in records if isinstance(record, Stop)]
+    (round_,) = [record for record in records if isinstance(record, Round)]
+    assert (stop.rule, stop.steps, stop.rounds) == ("RhoAtLeast", 10, 1)
+    assert result.record.stop_reason == stop.reason
+    assert round_.worst.n == 20
+
+
+def test_a_network_of_ones_own_is_hardened(data: Splits) -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    result = tp.harden(model, data, tp.Linf(0.1), recipe=RECIPE, name="one")
+    assert isinstance(result.model, nn.Sequential)
+    with pytest.raises(ModelError, match="built by code of your own, Sequential"):
+        load_model(result.run)
+
+
+def test_hardening_from_the_undefended_model_starts_from_given_weights(data: Splits) -> None:
+    def after_no_step(seed: int) -> str:
+        sets = ("training.start=undefended",
+                "training.undefended.optimisation.learning_rate=1e-30",
+                "training.hardened.optimisation.learning_rate=1e-30")  # fmt: skip
+        return weights(short(data, *sets, model=network(seed), name=f"seed-{seed}").model)
+
+    assert after_no_step(1) == weights(network(1))
+    assert after_no_step(2) == weights(network(2))
+
+
+class Stubborn(nn.Module):
+    """Weights that nothing can draw again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(10, 64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.flatten(1) @ self.weight.T
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (nn.Sequential(nn.Flatten(), nn.Linear(64, 9)), "9 outputs but labels go up to 9"),
+        (nn.Sequential(nn.Flatten(), nn.Linear(64, 10), nn.Softmax(1)), "returns probabilities"),
+        (nn.Sequential(nn.Flatten(), nn.Linear(784, 10)), r"fails on images of shape \(1, 8, 8\)"),
+        (Stubborn(), "Stubborn has weights but no reset_parameters: give the layer one"),
+    ],
+    ids=["few", "probabilities", "size", "stubborn"],
+)
+def test_a_model_that_cannot_be_hardened_leaves_no_folder(
+    data: Splits, model: nn.Module, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises((ModelError, UsageError), match=message):
+        short(data, model=model, name="one")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_weights_beside_a_model_are_refused(data: Splits, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"weights my\.pth beside a model that has its own"):
+        tp.harden(network(), data, recipe=RECIPE, weights=Path("my.pth"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_has_as_many_test_samples_as_there_are(data: Splits) -> None:
+    recipe = choose_recipe("default", [], None, data)
+    assert recipe.evaluation.samples > len(data.test)
+    assert fit_samples(recipe, data, []).evaluation.samples == len(data.test)
+    asked = ["evaluation.samples=1000"]
+    with pytest.raises(UsageError, match=r"1000 test samples asked of digits/test"):
+        fit_samples(choose_recipe("default", asked, None, data), data, asked)
+    few = choose_recipe("default", ["evaluation.samples=7"], None, data)
+    assert fit_samples(few, data, ["evaluation.samples=7"]) == few
+
+
+def interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(*_arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Journal, "trials", stopped)
+
+
+def test_a_run_of_a_model_at_hand_is_resumed_with_that_model(
+    data: Splits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = short(data, name="whole")
+    with monkeypatch.context() as patch:
+        interrupt(patch)
+        with pytest.raises(InterruptedRunError, match=r"go on with temper harden --resume .*cut"):
+            short(data, name="cut")
+    run = Path("runs/cut")
+    with pytest.raises(RunError, match=r"network, a Classifier, of .*cut came from Python"):
+        tp.resume(run)
+    with pytest.raises(RunError, match="belongs to another recipe, model or data"):
+        tp.resume(run, model=network(seed=1))
+    resumed = tp.resume(run, model=network())
+    assert weights(resumed.model) == weights(whole.model)
+    assert resumed.record.attacks == whole.record.attacks
+
+
+def test_a_run_of_arrays_is_resumed_with_those_arrays(
+    data: Splits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrays = Splits.of(data.train.first(200), data.test)
+    with monkeypatch.context() as patch:
+        interrupt(patch)
+        with pytest.raises(InterruptedRunError):
+            tp.harden(None, arrays, recipe=RECIPE, overrides=FEW, name="cut")
+    run = Path("runs/cut")
+    with pytest.raises(RunError, match=r"the data, arrays, of .*cut came from Python"):
+        tp.resume(run)
+    with pytest.raises(RunError, match="has changed since"):
+        tp.resume(run, data=data)
+    assert tp.resume(run, data=arrays).record.data == "arrays"
+
+
+def test_two_jobs_do_not_share_a_folder(data: Splits) -> None:
+    from tempering.app.folder import RunFolder
+
+    result = short(data, name="one")
+    with (
+        RunFolder(result.run).locked(),
+        pytest.raises(RunError, match=r"another job is at work in .*one"),
+    ):
+        tp.resume(result.run, model=network())

@@ -1,0 +1,87 @@
+"""What was measured once is not measured again, unless something else is asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from tempering.app.folder import RunFolder
+from tempering.app.journal import Entry, Journal
+from tempering.core.engine import start_engine
+from tempering.core.errors import RunError
+from tempering.core.records import Flag
+from tempering.core.threats import Linf
+from tempering.data.dataset import Dataset
+from tempering.evaluation.measuring import measure
+from tempering.evaluation.recording import Trial
+from tempering.evaluation.setting import Setting
+from tempering.evaluation.target import Target
+
+ENGINE = start_engine("32-true")
+
+
+class Counter:
+    """Measures, and counts how often it was asked."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self) -> list[Trial]:
+        self.calls += 1
+        data = Dataset(torch.rand(6, 1, 2, 2), torch.arange(6) % 2, ("a", "b"), "toy")
+        net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
+        setting = Setting(data, "test", ENGINE, seed=0)
+        return [measure(setting, Target.of("given", net, data), None, Linf(0.1))]
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    return Journal(RunFolder(tmp_path), ENGINE, "key")
+
+
+def test_a_stage_is_measured_once_and_comes_back_whole(journal: Journal) -> None:
+    measuring = Counter()
+    (first,) = journal.trials("clean", measuring)
+    (again,) = journal.trials("clean", measuring)
+    assert measuring.calls == 1
+    assert again.measurement == first.measurement
+    for name, part in vars(first.outcome).items():
+        other = getattr(again.outcome, name)
+        assert part is other is None or torch.equal(part, other), name
+    journal.trials("another", measuring)
+    assert measuring.calls == 2
+
+
+def test_something_else_is_measured_anew(journal: Journal) -> None:
+    measuring = Counter()
+    journal.trials("clean", measuring)
+    Journal(journal.folder, ENGINE, "other").trials("clean", measuring)
+    assert measuring.calls == 2
+
+
+def test_a_stage_without_samples_is_kept_too(journal: Journal) -> None:
+    flag = Flag(name="a", meaning="b", remedy="c", evidence="d")
+    assert journal.entries("flags", lambda: [Entry(flag)]) == [Entry(flag)]
+    assert journal.entries("flags", lambda: []) == [Entry(flag)]
+    assert journal.entries("none", list) == []
+    assert journal.entries("none", lambda: [Entry(flag)]) == []
+
+
+@pytest.mark.parametrize("content", [b"", b"text", b"\x08\x00\x00\x00\x00\x00\x00\x00{}      "])
+def test_a_damaged_stage_is_named(journal: Journal, content: bytes) -> None:
+    journal.trials("clean", Counter())
+    path = journal.folder.checkpoint("measured-clean")
+    path.write_bytes(content)
+    with pytest.raises(RunError, match=r"measured-clean\.safetensors cannot be read: .*delete it"):
+        journal.trials("clean", Counter())
+
+
+def test_a_measurement_that_fails_leaves_no_stage(journal: Journal) -> None:
+    def fails() -> list[Trial]:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        journal.trials("clean", fails)
+    assert not journal.folder.checkpoint("measured-clean").exists()

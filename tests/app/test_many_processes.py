@@ -1,0 +1,78 @@
+"""`torchrun`: two processes share the work, and one of them writes and speaks."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tempering.core.records import Count, Measurement, Provenance, load_records
+from tests.app.running import TINY, Done, run_under, temper
+
+LAUNCHER = [
+    sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+    "-m", "tempering",
+]  # fmt: skip
+Verdicts = dict[tuple[str, str, str], tuple[Count, Count]]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("two")
+
+
+@pytest.fixture(scope="module")
+def hardened(folder: Path) -> Done:
+    words = ("harden", "--recipe", TINY, "--name", "two", "--json")
+    return run_under(LAUNCHER, *words, folder=folder)
+
+
+def verdicts(run: Path) -> Verdicts:
+    return {
+        (one.attack, one.access, one.threat): (one.strict, one.stable)
+        for one in load_records(run / "records.jsonl")
+        if isinstance(one, Measurement)
+    }
+
+
+def test_two_processes_harden_together(hardened: Done, folder: Path) -> None:
+    assert hardened.code == 0, hardened.err
+    assert hardened.json()["n"] == 20
+    runs = folder / "runs"
+    assert {entry.name for entry in runs.iterdir()} == {"two", "latest"}
+    (found,) = [
+        one for one in load_records(runs / "two" / "records.jsonl") if isinstance(one, Provenance)
+    ]
+    assert found.processes == 2
+    assert "Traceback" not in hardened.err
+
+
+def test_their_model_is_judged_alike_by_one_process_and_by_two(
+    hardened: Done, folder: Path
+) -> None:
+    assert hardened.code == 0, hardened.err
+    words = ("evaluate", "runs/two", "--samples", "101", "--attack", "pgd:steps=3", "--json")
+    alone = temper(*words, "--name", "by-one", folder=folder)
+    both = run_under(LAUNCHER, *words, "--name", "by-two", folder=folder)
+    assert (alone.code, both.code) == (0, 0), both.err
+    one, two = verdicts(folder / "runs" / "by-one"), verdicts(folder / "runs" / "by-two")
+    assert len(one) > 5
+    assert one.keys() == two.keys()
+    # in float32 rounding depends on the batch: at most 1 verdict in 1,000
+    apart = sum(
+        abs(count.hits - other.hits)
+        for key in one
+        for count, other in zip(one[key], two[key], strict=True)
+    )
+    assert apart <= 1
+    assert alone.json()["clean_accuracy"] == both.json()["clean_accuracy"]
+    upper = [done.json()["robust_accuracy"]["upper"] for done in (alone, both)]
+    assert upper[0] == pytest.approx(upper[1], abs=1 / 101)
+
+
+def test_a_wrong_call_of_two_processes_is_one_error(tmp_path: Path) -> None:
+    done = run_under(LAUNCHER, "harden", "--threat", "linf:8", folder=tmp_path)
+    assert done.code != 0
+    assert done.err.count("did you mean 8/255?") == 1
+    assert list(tmp_path.iterdir()) == []
