@@ -316,11 +316,15 @@ def _override(tree: dict[str, Any], text: str) -> dict[str, Any]:
         change: Any = tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         change = value
-    if key == "model.name" and change != tree.get("model", {}).get("name"):
+    if key == "model.name" and _name_of(tree.get("model")) != change:
         return {**tree, "model": {"name": change}}
     for name in reversed(names):
         change = {name: change}
     return _changed(tree, change)
+
+
+def _name_of(model: object) -> object:
+    return model.get("name") if isinstance(model, dict) else None
 
 
 def _plain(message: str) -> str:

@@ -96,9 +96,10 @@ def _network(manifest: Manifest, weights: Path, factory: str | None) -> nn.Modul
     if factory is not None:
         return make_foreign(factory)
     if isinstance(manifest.architecture, str):
+        own = manifest.architecture if ":" in manifest.architecture else "file.py:factory"
         raise ModelError(
             f"{weights} was built by code of your own, {manifest.architecture}: "
-            f"to run that code, give {manifest.architecture} with --weights {weights}"
+            f"to run that code, give {own} with --weights {weights}"
         )
     file = weights.parent / MANIFEST_FILE
     try:
