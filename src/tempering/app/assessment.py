@@ -99,7 +99,7 @@ class Assessor:
     def distances(self, target: Target) -> list[MinimumNorm]:
         """How far images must be changed."""
         settings = self.settings.minimum_norm
-        if settings is None:
+        if settings is None or (target.subject == "undefended" and not settings.undefended):
             return []
         entries = self.journal.entries(
             f"distances-{target.subject}",

@@ -110,11 +110,13 @@ class MinimumNormSettings(Settings):
         samples: Test images.
         attack: A minimum-norm attack.
         bounds: Distances at which survivors are counted.
+        undefended: Whether the undefended model is measured too.
     """
 
     samples: int = Field(ge=1)
     attack: str
     bounds: list[Radius]
+    undefended: bool = True
 
 
 class PaperSettings(Settings):
