@@ -56,6 +56,11 @@ def slug(heading: str) -> str:
 # Links
 
 
+def anchors(target: Path) -> set[str]:
+    """What a link can point at within a page."""
+    return {slug(heading) for heading in HEADING.findall(target.read_text("utf-8"))}
+
+
 def broken_links(path: Path, text: str) -> list[str]:
     """Targets within the repository that are not there."""
     broken = []
@@ -64,9 +69,7 @@ def broken_links(path: Path, text: str) -> list[str]:
         if "://" in link:
             continue
         target = (path.parent / file).resolve() if file else path
-        if not target.exists():
-            broken.append(link)
-        elif anchor and anchor not in map(slug, HEADING.findall(target.read_text("utf-8"))):
+        if not target.exists() or (anchor and anchor not in anchors(target)):
             broken.append(link)
     return broken
 
