@@ -38,5 +38,5 @@ class Adam:
         self.step += 1
         self.first.lerp_(gradient, 1 - _BETA_1)
         self.second.lerp_(gradient.square(), 1 - _BETA_2)
-        correction = (1 - _BETA_2**self.step) ** 0.5 / (1 - _BETA_1**self.step)
-        return -rate * correction * self.first / (self.second.sqrt() + _TINY)
+        correction: float = (1 - _BETA_2**self.step) ** 0.5 / (1 - _BETA_1**self.step)
+        return (self.first / (self.second.sqrt() + _TINY)).mul_(rate * -correction)

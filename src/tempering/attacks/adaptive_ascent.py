@@ -77,7 +77,7 @@ class StepRule(Protocol):
         ...
 
     def review(self, trail: Trail, gradient: Tensor, threat: Threat, steps: int) -> Tensor:
-        """Shorten steps and go back to the best points where it is time; the gradients to follow."""
+        """Where it is time, shorten steps and go back to the best points; gradients to follow."""
         ...
 
     def move(self, trail: Trail, gradient: Tensor, threat: Threat) -> Tensor:

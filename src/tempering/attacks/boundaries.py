@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from tempering.attacks.slopes import way_to_zero
 from tempering.attacks.targets import likeliest
 from tempering.core.goals import reached
 from tempering.core.probe import Probe
@@ -64,8 +65,7 @@ class Boundaries:
         if self.gaps.shape[1] == 1:
             return self.gaps[:, 0], self.normals[:, 0]
         flat = self.normals.flatten(0, 1)
-        steep = (threat.ascent(flat) * flat).flatten(1).sum(1).reshape(self.gaps.shape)
-        away = self.gaps.abs() / steep.clamp_min(torch.finfo(steep.dtype).tiny)
+        away = way_to_zero(threat, self.gaps.flatten(), flat).reshape(self.gaps.shape)
         rows = torch.arange(len(away), device=away.device)
         which = away.argmin(1)
         return self.gaps[rows, which], self.normals[rows, which]

@@ -121,11 +121,9 @@ def _step(
     back = torch.where(fooled, _BACK, 1.0).to(x.dtype)[:, None, None, None]
     here = torch.lerp(x, x_adv, back)
     both = torch.cat([here, x])
-    need = -(
-        gap.repeat(2)
-        + (normal.repeat(2, 1, 1, 1) * (both - x_adv.repeat(2, 1, 1, 1))).flatten(1).sum(1)
-    )
-    ways = shortest_way(threat, both, normal.repeat(2, 1, 1, 1), need)
+    normals = normal.repeat(2, 1, 1, 1)
+    risen = (normals * (both - x_adv.repeat(2, 1, 1, 1))).flatten(1).sum(1)
+    ways = shortest_way(threat, both, normals, -(gap.repeat(2) + risen))
     lengths = threat.distance(ways, torch.zeros_like(ways))
     from_here, from_x = ways.chunk(2)
     tiny = torch.finfo(x.dtype).tiny

@@ -11,7 +11,8 @@ from torch import Tensor
 from tempering.attacks.base import Problem
 from tempering.attacks.nearest import BatchedNearestAttack, Nearest, succeeds
 from tempering.attacks.schedules import cosine
-from tempering.attacks.steps import check_count, check_positive, check_share
+from tempering.attacks.slopes import way_to_zero
+from tempering.attacks.steps import check_count, check_share
 from tempering.core.goals import log_odds, reached
 from tempering.core.probe import Probe
 from tempering.core.threats import L2
@@ -25,11 +26,12 @@ class DDN(BatchedNearestAttack):
 
     Rony et al., 'Decoupling direction and norm for efficient gradient-based L2
     adversarial attacks and defenses', 2019, algorithm 1. There the length always changes
-    by 5 %, which is then its precision; here that share falls along a cosine as steps do.
+    by 5 %, which is then its precision; here that share falls along a cosine, as steps do.
+    Until a sample is first fooled, its length is at least what the linearised model asks
+    for, where the paper starts from 1 whatever the images are.
 
     Attributes:
         steps: Gradient steps a sample.
-        initial_norm: First length.
         gamma: First share by which the length changes.
     """
 
@@ -39,12 +41,10 @@ class DDN(BatchedNearestAttack):
     cost: ClassVar[str] = "steps x (forward + backward) + forward"
 
     steps: int = 100
-    initial_norm: float = 1.0
     gamma: float = 0.05
 
     def __post_init__(self) -> None:
         check_count(self.name, "steps", self.steps)
-        check_positive(self.name, "initial_norm", self.initial_norm)
         check_share(self.name, "gamma", self.gamma)
 
     def descend(self, probe: Probe, problem: Problem) -> Tensor:
@@ -52,19 +52,25 @@ class DDN(BatchedNearestAttack):
         x, threat = problem.x, L2(problem.threat.eps)
         rows = torch.arange(len(x), device=x.device)
         nearest, x_adv = Nearest.start(x), x.clone()
-        length = x.new_full((len(x),), self.initial_norm)
+        length = torch.zeros_like(nearest.distance)
         for step in range(self.steps):
             seen: list[Tensor] = []
 
             def loss(logits: Tensor, seen: list[Tensor] = seen) -> Tensor:
                 seen.append(problem.protected(logits))
-                return log_odds(logits, seen[0])
+                odds = log_odds(logits, seen[0])
+                seen.append(odds.detach())
+                return odds
 
             logits, gradient = probe.gradient(x_adv, loss, problem.draws.index)
             fooled = reached(logits, seen[0])
-            nearest.update(rows, x_adv, threat.distance(x_adv, x), fooled)
+            away = threat.distance(x_adv, x)
+            nearest.update(rows, x_adv, away, fooled)
             gamma = cosine(self.gamma, _LAST_GAMMA, step, self.steps)
-            length = length * torch.where(fooled, 1 - gamma, 1 + gamma).to(x.dtype)
+            longer = torch.maximum(length, away + way_to_zero(threat, seen[1], gradient))
+            found = nearest.distance.isfinite()
+            outward = torch.where(found, length, longer) * (1 + gamma)
+            length = torch.where(fooled, length * (1 - gamma), outward)
             turn = threat.ascent(gradient) * cosine(1.0, _LAST_STEP, step, self.steps)
             direction = threat.ascent(x_adv - x + turn)
             x_adv = (x + length[:, None, None, None] * direction).clamp(0.0, 1.0)

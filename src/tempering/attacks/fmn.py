@@ -11,10 +11,11 @@ from torch import Tensor
 from tempering.attacks.base import Problem
 from tempering.attacks.nearest import BatchedNearestAttack, Nearest, succeeds
 from tempering.attacks.schedules import cosine
+from tempering.attacks.slopes import way_to_zero
 from tempering.attacks.steps import check_count, check_positive, check_share
 from tempering.core.goals import margin, reached
 from tempering.core.probe import Probe
-from tempering.core.threats import L2, Threat
+from tempering.core.threats import L2
 
 _LAST_STEP, _LAST_GAMMA = 0.01, 0.001
 _UNIT = L2(1.0)
@@ -68,11 +69,10 @@ class FMN(BatchedNearestAttack):
             away = threat.distance(x_adv, x)
             nearest.update(rows, x_adv, away, fooled)
             gamma = cosine(self.gamma, _LAST_GAMMA, step, self.steps)
-            outward = torch.where(
-                nearest.distance.isfinite(),
-                radius * (1 + gamma),
-                away + _to_boundary(threat, gradient, seen[1].to(x.dtype)),
-            )
+            guess = away + way_to_zero(threat, seen[1], gradient)
+            found = nearest.distance.isfinite()
+            wider = torch.maximum(guess, radius).where(radius.isfinite(), guess)
+            outward = torch.where(found, radius, wider) * (1 + gamma)
             inward = torch.minimum(radius * (1 - gamma), nearest.distance)
             radius = torch.where(fooled, inward, outward)
             length = cosine(self.step_size, _LAST_STEP * self.step_size, step, self.steps)
@@ -85,9 +85,3 @@ class FMN(BatchedNearestAttack):
     def label(self) -> str:
         """The name with its steps, such as `fmn-100`."""
         return f"{self.name}-{self.steps}"
-
-
-def _to_boundary(threat: Threat, gradient: Tensor, gap: Tensor) -> Tensor:
-    """How far a linear function with that gradient is from changing by the gap, shape (n,)."""
-    steep = (threat.ascent(gradient) * gradient).flatten(1).sum(1)
-    return gap.abs() / steep.clamp_min(torch.finfo(gap.dtype).tiny)

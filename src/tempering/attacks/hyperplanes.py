@@ -41,21 +41,18 @@ def shortest_way(threat: Threat, x: Tensor, normal: Tensor, need: Tensor) -> Ten
     if threat.name == "l1":
         moved = _in_turn(size, room, need)
     else:
-        moved = _together(
-            size, torch.ones_like(size) if threat.name == "linf" else size, room, need
-        )
+        speed = torch.ones_like(size) if threat.name == "linf" else size
+        moved = _together(size, speed, room, need)
     return (weights.sign() * moved).reshape(x.shape)
 
 
 def _together(size: Tensor, speed: Tensor, room: Tensor, need: Tensor) -> Tensor:
     """All pixels move at their speed until their room ends: for how long?"""
     moving = size > 0
-    times, order = torch.where(
-        moving, room / speed.where(moving, torch.ones_like(speed)), 0.0
-    ).sort(1)
+    until = room / speed.where(moving, torch.ones_like(speed))
+    times, order = until.where(moving, torch.zeros_like(until)).sort(1)
     rate = (size * speed).gather(1, order)
-    still = rate.flip(1).cumsum(1).flip(1)
-    """Rate of this pixel and of all that are held later."""
+    still = rate.flip(1).cumsum(1).flip(1)  # of this pixel and of all that are held later
     gains = (rate * times).cumsum(1) + times * (still - rate)
     end = (gains < need).sum(1, keepdim=True)
     last = end.clamp_max(gains.shape[1] - 1)
@@ -71,7 +68,7 @@ def _together(size: Tensor, speed: Tensor, room: Tensor, need: Tensor) -> Tensor
 
 def _in_turn(size: Tensor, room: Tensor, need: Tensor) -> Tensor:
     """The heaviest pixel moves as far as it can, then the next."""
-    heavy, order = size.sort(1, descending=True, stable=True)
+    heavy, order = size.sort(dim=1, descending=True, stable=True)
     space = room.gather(1, order)
     gain = heavy * space
     left = (need - (gain.cumsum(1) - gain)).clamp_min(0.0)

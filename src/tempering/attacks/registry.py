@@ -30,9 +30,10 @@ from tempering.core.registry import Registry
 ATTACKS: Registry[type[Attack]] = Registry("attack")
 """Canonical name -> attack class."""
 
-for _kind in (FGSM, BIM, PGD, CWLinf, CWL2):
-    ATTACKS.register(_kind.name)(_kind)
-for _kind in (RFGSM, MIFGSM, APGDCE, APGDDLR, APGDT, DeepFool, DDN, FMN, FAB, FABT, SigmaZero):
+_FIXED: tuple[type[Attack], ...] = (FGSM, RFGSM, BIM, PGD, MIFGSM, CWLinf, APGDCE, APGDDLR, APGDT)
+_NEAREST: tuple[type[Attack], ...] = (CWL2, DeepFool, DDN, FMN, FAB, FABT, SigmaZero)
+
+for _kind in (*_FIXED, *_NEAREST):
     ATTACKS.register(_kind.name)(_kind)
 
 

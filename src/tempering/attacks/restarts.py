@@ -27,7 +27,7 @@ class Restarts(Attack):
     name: ClassVar[str] = "restarts"
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1", "l0")
     source: ClassVar[str] = "Madry et al., 2018"
-    cost: ClassVar[str] = "times x the attack's, and a forward pass between"
+    cost: ClassVar[str] = "times x the attack's, and a forward between"
 
     attack: Attack
     times: int
