@@ -76,6 +76,18 @@ class Reach:
         return keep
 
 
+@dataclass(frozen=True)
+class ReachLabel:
+    """The label that is given: targeted attacks where each sample has its own target.
+
+    Call an attack with the targets in place of the labels.
+    """
+
+    def protected(self, y: Tensor, outputs: int) -> Tensor:
+        """Every output but the label."""
+        return ~_true_class(y, outputs)
+
+
 def reached(logits: Tensor, protected: Tensor) -> Tensor:
     """Whether the predicted output is not protected, shape (n,), bool."""
     return ~protected.gather(1, logits.argmax(1, keepdim=True)).squeeze(1)
