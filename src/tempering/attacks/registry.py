@@ -8,11 +8,14 @@ from typing import Any
 
 from tempering.attacks.base import Attack
 from tempering.attacks.bim import BIM
+from tempering.attacks.boundary import Boundary
 from tempering.attacks.cw_l2 import CWL2
 from tempering.attacks.cw_linf import CWLinf
 from tempering.attacks.fgsm import FGSM
+from tempering.attacks.hopskipjump import HopSkipJump
 from tempering.attacks.pgd import PGD
 from tempering.attacks.restarts import Restarts
+from tempering.attacks.square import Square
 from tempering.core.errors import UnknownNameError, UsageError
 from tempering.core.registry import Registry
 
@@ -20,6 +23,9 @@ ATTACKS: Registry[type[Attack]] = Registry("attack")
 """Canonical name -> attack class."""
 
 for _kind in (FGSM, BIM, PGD, CWLinf, CWL2):
+    ATTACKS.register(_kind.name)(_kind)
+
+for _kind in (Square, HopSkipJump, Boundary):
     ATTACKS.register(_kind.name)(_kind)
 
 

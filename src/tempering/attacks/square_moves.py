@@ -1,0 +1,165 @@
+"""How Square starts and what it changes, norm by norm."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tempering.attacks.box import into_l1_and_box
+from tempering.attacks.windows import Windows
+from tempering.core.random import Draws
+
+_TINY = 1e-12
+_TILES = 5
+"""Tiles along an image's side in the first perturbation of L2 and L1."""
+
+
+@dataclass(frozen=True)
+class Moves(ABC):
+    """Changes within a ball of radius eps and the box."""
+
+    eps: float
+
+    @abstractmethod
+    def start(self, x: Tensor, draws: Draws) -> Tensor:
+        """The first perturbed images, shape of x."""
+
+    @abstractmethod
+    def step(self, x: Tensor, best: Tensor, draws: Draws, side: int) -> Tensor:
+        """Images that differ from the best so far by one window."""
+
+
+def _signs(draws: Draws, shape: tuple[int, ...], like: Tensor) -> Tensor:
+    return torch.where(draws.uniform(shape) < 0.5, -1.0, 1.0).to(like.dtype)
+
+
+class Corners(Moves):
+    """L-inf: every pixel of a window goes to one end, eps up or eps down by channel."""
+
+    def start(self, x: Tensor, draws: Draws) -> Tensor:
+        """Vertical stripes."""
+        stripes = _signs(draws, (x.shape[1], 1, x.shape[3]), x)
+        return (x + self.eps * stripes).clamp(0.0, 1.0)
+
+    def step(self, x: Tensor, best: Tensor, draws: Draws, side: int) -> Tensor:
+        """One window, each channel of one sign; it is smaller than the image where it can be."""
+        height, width = x.shape[2:]
+        side = max(1, min(side, min(height, width) - 1))
+        inside = Windows.drawn(draws.to("place"), (height, width), side).mask((height, width))
+        signs = _signs(draws.to("sign"), (x.shape[1], 1, 1), x)
+        return torch.where(inside, (x + self.eps * signs).clamp(0.0, 1.0), best)
+
+
+class _Budget(Moves):
+    """L2 and L1: one window gives what it has of the budget to another."""
+
+    @abstractmethod
+    def lengths(self, delta: Tensor) -> Tensor:
+        """Norms over the last two dimensions, which are kept."""
+
+    @abstractmethod
+    def fit(self, x: Tensor, delta: Tensor) -> Tensor:
+        """Images with a perturbation of the ball's full radius, within the box."""
+
+    @abstractmethod
+    def available(self, delta: Tensor, both: Tensor) -> Tensor:
+        """Budget of one window, by channel: what two have, and a share of what is unused."""
+
+    def start(self, x: Tensor, draws: Draws) -> Tensor:
+        """Tiles of bumps, each of one sign by channel."""
+        height, width = x.shape[2:]
+        side = max(1, min(height, width) // _TILES)
+        delta = torch.zeros_like(x)
+        for number, (top, left) in enumerate(
+            (top, left)
+            for top in range(0, height - side + 1, side)
+            for left in range(0, width - side + 1, side)
+        ):
+            part = draws.to("tile", number)
+            signs = _signs(part.to("sign"), (x.shape[1], 1, 1), x)
+            delta[:, :, top : top + side, left : left + side] = signs * self._bumps(part, side, x)
+        return self.fit(x, delta)
+
+    def step(self, x: Tensor, best: Tensor, draws: Draws, side: int) -> Tensor:
+        """Empty one window; add a bump to another, which takes over the budget of both."""
+        shape = (x.shape[2], x.shape[3])
+        side = max(3, side + (side + 1) % 2) if min(shape) >= 3 else 1
+        side = min(side, min(shape) - (min(shape) + 1) % 2)
+        one = Windows.drawn(draws.to("place"), shape, side)
+        other = Windows.drawn(draws.to("other"), shape, side)
+        delta = best - x
+        both = delta * (one.mask(shape) | other.mask(shape))
+        budget = self.available(delta, both)
+        old = one.of(delta)
+        signs = _signs(draws.to("sign"), (x.shape[1], 1, 1), x)
+        new = signs * self._bumps(draws, side, x) + old / self.lengths(old).clamp_min(_TINY)
+        new = new / self.lengths(new).clamp_min(_TINY) * budget
+        return self.fit(x, one.put(other.put(delta, 0.0), new))
+
+    def _bumps(self, draws: Draws, side: int, x: Tensor) -> Tensor:
+        """A hill beside a valley, one above the other or side by side, shape (n, 1, side, side)."""
+        pair = _hill_and_valley(side, x)
+        pair = pair / self.lengths(pair)
+        lying = draws.to("turn").uniform((1, 1, 1)) < 0.5
+        return torch.where(lying, pair.T, pair)
+
+
+def _hill(height: int, width: int, like: Tensor) -> Tensor:
+    """Nested rectangles around the middle, the inner ones higher: 1, 1/4, 1/9 added up."""
+    row = torch.arange(height, device=like.device, dtype=like.dtype)
+    column = torch.arange(width, device=like.device, dtype=like.dtype)
+    ring = torch.maximum((row - height // 2).abs()[:, None], (column - width // 2).abs()[None, :])
+    out = torch.zeros_like(ring)
+    rings = max(height, width) // 2 + 1
+    for number in range(rings):
+        out += (ring <= number) / (number + 1) ** 2
+    return out
+
+
+def _hill_and_valley(side: int, like: Tensor) -> Tensor:
+    if side == 1:
+        return like.new_ones(1, 1)
+    upper = side // 2
+    return torch.cat([_hill(upper, side, like), -_hill(side - upper, side, like)])
+
+
+class Euclidean(_Budget):
+    """L2: budgets add up as squares."""
+
+    def lengths(self, delta: Tensor) -> Tensor:
+        """Euclidean length of each channel."""
+        return delta.square().sum((-2, -1), keepdim=True).sqrt()
+
+    def fit(self, x: Tensor, delta: Tensor) -> Tensor:
+        """Stretched to length eps, then cut to the box."""
+        length = delta.flatten(1).square().sum(1).sqrt().clamp_min(_TINY)
+        return (x + delta * (self.eps / length)[:, None, None, None]).clamp(0.0, 1.0)
+
+    def available(self, delta: Tensor, both: Tensor) -> Tensor:
+        """Lengths from squares."""
+        unused = (self.eps**2 - delta.square().sum((1, 2, 3), keepdim=True)).clamp_min(0.0)
+        return (both.square().sum((2, 3), keepdim=True) + unused / delta.shape[1]).sqrt()
+
+
+class Taxicab(_Budget):
+    """L1: budgets add up as they are."""
+
+    def lengths(self, delta: Tensor) -> Tensor:
+        """Sum of sizes in each channel."""
+        return delta.abs().sum((-2, -1), keepdim=True)
+
+    def fit(self, x: Tensor, delta: Tensor) -> Tensor:
+        """The nearest point of ball and box together."""
+        return into_l1_and_box(x, delta, self.eps)
+
+    def available(self, delta: Tensor, both: Tensor) -> Tensor:
+        """Sums of sizes."""
+        unused = (self.eps - delta.abs().sum((1, 2, 3), keepdim=True)).clamp_min(0.0)
+        return both.abs().sum((2, 3), keepdim=True) + unused / delta.shape[1]
+
+
+MOVES: dict[str, type[Moves]] = {"linf": Corners, "l2": Euclidean, "l1": Taxicab}
+"""Norm -> how Square moves in it."""
