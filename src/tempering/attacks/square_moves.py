@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -56,6 +57,9 @@ class Corners(Moves):
 class _Budget(Moves):
     """L2 and L1: one window gives what it has of the budget to another."""
 
+    steepness: ClassVar[int]
+    """Power with which a bump falls off from its middle."""
+
     @abstractmethod
     def lengths(self, delta: Tensor) -> Tensor:
         """Norms over the last two dimensions, which are kept."""
@@ -70,14 +74,10 @@ class _Budget(Moves):
 
     def start(self, x: Tensor, draws: Draws) -> Tensor:
         """Tiles of bumps, each of one sign by channel."""
-        height, width = x.shape[2:]
-        side = max(1, min(height, width) // _TILES)
+        side = max(1, min(x.shape[2:]) // _TILES)
         delta = torch.zeros_like(x)
-        for number, (top, left) in enumerate(
-            (top, left)
-            for top in range(0, height - side + 1, side)
-            for left in range(0, width - side + 1, side)
-        ):
+        places = ((top, left) for top in _tiles(x.shape[2], side) for left in _tiles(x.shape[3], side))
+        for number, (top, left) in enumerate(places):
             part = draws.to("tile", number)
             signs = _signs(part.to("sign"), (x.shape[1], 1, 1), x)
             delta[:, :, top : top + side, left : left + side] = signs * self._bumps(part, side, x)
@@ -101,33 +101,34 @@ class _Budget(Moves):
 
     def _bumps(self, draws: Draws, side: int, x: Tensor) -> Tensor:
         """A hill beside a valley, one above the other or side by side, shape (n, 1, side, side)."""
-        pair = _hill_and_valley(side, x)
+        upper = side // 2
+        hill, valley = self._hill(upper, side, x), self._hill(side - upper, side, x)
+        pair = torch.cat([hill / self.lengths(hill).clamp_min(_TINY), -valley / self.lengths(valley)])
         pair = pair / self.lengths(pair)
         lying = draws.to("turn").uniform((1, 1, 1)) < 0.5
         return torch.where(lying, pair.T, pair)
 
+    def _hill(self, height: int, width: int, like: Tensor) -> Tensor:
+        """Nested squares around the middle added up, ring k of height 1 / k ** steepness."""
+        row = torch.arange(height, device=like.device, dtype=like.dtype)
+        column = torch.arange(width, device=like.device, dtype=like.dtype)
+        down, across = (row - height // 2).abs(), (column - width // 2).abs()
+        ring = torch.maximum(down[:, None], across[None, :])
+        out = torch.zeros_like(ring)
+        for number in range(max(height, width) // 2 + 1):
+            out += (ring <= number) / (number + 1) ** self.steepness
+        return out
 
-def _hill(height: int, width: int, like: Tensor) -> Tensor:
-    """Nested rectangles around the middle, the inner ones higher: 1, 1/4, 1/9 added up."""
-    row = torch.arange(height, device=like.device, dtype=like.dtype)
-    column = torch.arange(width, device=like.device, dtype=like.dtype)
-    ring = torch.maximum((row - height // 2).abs()[:, None], (column - width // 2).abs()[None, :])
-    out = torch.zeros_like(ring)
-    rings = max(height, width) // 2 + 1
-    for number in range(rings):
-        out += (ring <= number) / (number + 1) ** 2
-    return out
 
-
-def _hill_and_valley(side: int, like: Tensor) -> Tensor:
-    if side == 1:
-        return like.new_ones(1, 1)
-    upper = side // 2
-    return torch.cat([_hill(upper, side, like), -_hill(side - upper, side, like)])
+def _tiles(length: int, side: int) -> range:
+    """Where tiles begin along a side, in the middle of what does not divide."""
+    return range(length % side // 2, length - side + 1, side)
 
 
 class Euclidean(_Budget):
     """L2: budgets add up as squares."""
+
+    steepness = 2
 
     def lengths(self, delta: Tensor) -> Tensor:
         """Euclidean length of each channel."""
@@ -145,7 +146,9 @@ class Euclidean(_Budget):
 
 
 class Taxicab(_Budget):
-    """L1: budgets add up as they are."""
+    """L1: budgets add up as they are, and what is too much is left to the projection."""
+
+    steepness = 4
 
     def lengths(self, delta: Tensor) -> Tensor:
         """Sum of sizes in each channel."""
@@ -158,7 +161,7 @@ class Taxicab(_Budget):
     def available(self, delta: Tensor, both: Tensor) -> Tensor:
         """Sums of sizes."""
         unused = (self.eps - delta.abs().sum((1, 2, 3), keepdim=True)).clamp_min(0.0)
-        return both.abs().sum((2, 3), keepdim=True) + unused / delta.shape[1]
+        return both.abs().sum((2, 3), keepdim=True) * delta.shape[1] + unused
 
 
 MOVES: dict[str, type[Moves]] = {"linf": Corners, "l2": Euclidean, "l1": Taxicab}
