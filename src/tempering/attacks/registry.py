@@ -12,10 +12,14 @@ from tempering.attacks.boundary import Boundary
 from tempering.attacks.cw_l2 import CWL2
 from tempering.attacks.cw_linf import CWLinf
 from tempering.attacks.fgsm import FGSM
+from tempering.attacks.generator import Generator
 from tempering.attacks.hopskipjump import HopSkipJump
+from tempering.attacks.patch import PatchAttack
 from tempering.attacks.pgd import PGD
 from tempering.attacks.restarts import Restarts
 from tempering.attacks.square import Square
+from tempering.attacks.transfer import Transfer, read_transfer
+from tempering.attacks.universal_patch import UniversalPatch
 from tempering.core.errors import UnknownNameError, UsageError
 from tempering.core.registry import Registry
 
@@ -25,7 +29,7 @@ ATTACKS: Registry[type[Attack]] = Registry("attack")
 for _kind in (FGSM, BIM, PGD, CWLinf, CWL2):
     ATTACKS.register(_kind.name)(_kind)
 
-for _kind in (Square, HopSkipJump, Boundary):
+for _kind in (Square, HopSkipJump, Boundary, Transfer, PatchAttack, UniversalPatch, Generator):
     ATTACKS.register(_kind.name)(_kind)
 
 
@@ -75,6 +79,8 @@ def parse_attack(text: str) -> Attack:
     """
     name, _, tail = text.partition(":")
     kind = ATTACKS[name.strip().lower()]
+    if kind is Transfer:
+        return read_transfer(tail, parse_attack)
     types = typing.get_type_hints(kind)
     fields = {field.name: types[field.name] for field in dataclasses.fields(kind)}
     settings: dict[str, Any] = {}

@@ -16,6 +16,8 @@ from tempering.core.random import Draws
 _TINY = 1e-12
 _TILES = 5
 """Tiles along an image's side in the first perturbation of L2 and L1."""
+_STRETCHES = 2
+"""Times that a perturbation is stretched to eps and cut to the box."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +48,17 @@ class Corners(Moves):
         return (x + self.eps * stripes).clamp(0.0, 1.0)
 
     def step(self, x: Tensor, best: Tensor, draws: Draws, side: int) -> Tensor:
-        """One window, each channel of one sign; it is smaller than the image where it can be."""
+        """One window, each channel of one sign; the other way round if that changes nothing."""
         height, width = x.shape[2:]
         side = max(1, min(side, min(height, width) - 1))
         inside = Windows.drawn(draws.to("place"), (height, width), side).mask((height, width))
         signs = _signs(draws.to("sign"), (x.shape[1], 1, 1), x)
-        return torch.where(inside, (x + self.eps * signs).clamp(0.0, 1.0), best)
+        moved, turned = (
+            torch.where(inside, (x + self.eps * way).clamp(0.0, 1.0), best)
+            for way in (signs, -signs)
+        )
+        changes = (moved != best).any(1, keepdim=True).any(2, keepdim=True).any(3, keepdim=True)
+        return torch.where(changes, moved, turned)
 
 
 class _Budget(Moves):
@@ -135,9 +142,12 @@ class Euclidean(_Budget):
         return delta.square().sum((-2, -1), keepdim=True).sqrt()
 
     def fit(self, x: Tensor, delta: Tensor) -> Tensor:
-        """Stretched to length eps, then cut to the box."""
-        length = delta.flatten(1).square().sum(1).sqrt().clamp_min(_TINY)
-        return (x + delta * (self.eps / length)[:, None, None, None]).clamp(0.0, 1.0)
+        """Stretched to length eps and cut to the box; what the cut saves stretches the rest."""
+        for _ in range(_STRETCHES):
+            length = delta.flatten(1).square().sum(1).sqrt().clamp_min(_TINY)
+            stretched = delta * (self.eps / length)[:, None, None, None]
+            delta = (x + stretched).clamp(0.0, 1.0) - x
+        return (x + delta).clamp(0.0, 1.0)
 
     def available(self, delta: Tensor, both: Tensor) -> Tensor:
         """Lengths from squares."""
@@ -155,8 +165,12 @@ class Taxicab(_Budget):
         return delta.abs().sum((-2, -1), keepdim=True)
 
     def fit(self, x: Tensor, delta: Tensor) -> Tensor:
-        """The nearest point of ball and box together."""
-        return into_l1_and_box(x, delta, self.eps)
+        """The nearest point of ball and box together; what the box saves stretches the rest."""
+        for _ in range(_STRETCHES):
+            total = delta.abs().sum((1, 2, 3), keepdim=True).clamp_min(_TINY)
+            x_adv = into_l1_and_box(x, delta * (self.eps / total).clamp_min(1.0), self.eps)
+            delta = x_adv - x
+        return x_adv
 
     def available(self, delta: Tensor, both: Tensor) -> Tensor:
         """Sums of sizes."""
