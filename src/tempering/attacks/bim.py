@@ -17,5 +17,6 @@ class BIM(IterativeAttack):
 
     name: ClassVar[str] = "bim"
     source: ClassVar[str] = "Kurakin, Goodfellow and Bengio, 2017"
+    cost: ClassVar[str] = "up to 40 gradients a sample"
     random_start: ClassVar[bool] = False
     loss: ClassVar[str] = "cross-entropy"

@@ -68,7 +68,8 @@ def blocking(probe: Probe, problem: Problem, rows: Tensor) -> list[list[str]]:
         Names of modules for each row.
     """
     found: list[list[str]] = []
-    for part in rows.split(problem.batch_size):
+    for at in range(0, len(rows), problem.batch_size):
+        part = rows[at : at + problem.batch_size]
         with _watched(probe.model) as seen:
             _gradient(probe, problem, part)
         blocks = {name: (came & ~left).tolist() for name, (came, left) in seen.items()}
@@ -101,8 +102,8 @@ def _watched(model: nn.Module) -> Iterator[dict[str, tuple[Tensor, Tensor]]]:
             def note(which: int, gradient: Tensor) -> None:
                 seen[name][which].logical_or_(_some(gradient))
 
-            out.register_hook(partial(note, 0))
-            first.register_hook(partial(note, 1))
+            out.register_hook(partial(note, 0))  # type: ignore[no-untyped-call]
+            first.register_hook(partial(note, 1))  # type: ignore[no-untyped-call]
 
         return passed
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -13,7 +13,6 @@ from tempering.attacks.base import Problem
 from tempering.attacks.blocking import blocking, declared, vanished
 from tempering.attacks.straight import Approximation, StraightFunctions, straightened
 from tempering.attacks.wrapping import Wrapping
-from tempering.core.goals import reached
 from tempering.core.probe import Probe
 
 
@@ -52,18 +51,23 @@ class BPDA(Wrapping):
     def propose(self, probe: Probe, problem: Problem) -> Tensor:
         """The attack's proposals; samples that need the same stages run together."""
         known = [name for name in declared(probe.model) if name not in self.stages]
-        with straightened(probe.model, self.stages, self.approximation):
-            with straightened(probe.model, known, None):
-                lost = vanished(probe, problem)
-                groups = self._groups(probe, problem, lost.nonzero()[:, 0])
-                groups[()] = (~lost).nonzero()[:, 0]
-                out = problem.x.clone()
-                for stages, rows in groups.items():
-                    if len(rows):
-                        out[rows] = self._run(probe, problem, stages, rows)
+        out = problem.x.clone()
+        with (
+            straightened(probe.model, self.stages, self.approximation),
+            straightened(probe.model, known, None),
+        ):
+            lost = vanished(probe, problem)
+            plain = (~lost).nonzero()[:, 0]
+            if len(plain):
+                out[plain] = self.attack.propose(probe, _at(problem, plain))
+            for stages, rows in self._groups(probe, problem, lost.nonzero()[:, 0]).items():
+                with straightened(probe.model, stages, None):
+                    out[rows] = self._run(probe, _at(problem, rows))
         return out
 
-    def _groups(self, probe: Probe, problem: Problem, rows: Tensor) -> dict[tuple[str, ...], Tensor]:
+    def _groups(
+        self, probe: Probe, problem: Problem, rows: Tensor
+    ) -> dict[tuple[str, ...], Tensor]:
         """Samples without a gradient, by the stages at which it ends."""
         groups: dict[tuple[str, ...], list[int]] = {}
         if len(rows):
@@ -90,21 +94,17 @@ class BPDA(Wrapping):
             ends = more
         return ends
 
-    def _run(
-        self, probe: Probe, problem: Problem, stages: tuple[str, ...], rows: Tensor
-    ) -> Tensor:
-        part = _at(problem, rows)
-        with straightened(probe.model, stages, None):
-            still = vanished(probe, part) if stages else _no_gradient(probe, part)
-            if not bool(still.any()):
-                return self.attack.propose(probe, part)
-            out = part.x.clone()
-            for lost in (False, True):
-                here = (still == lost).nonzero()[:, 0]
-                if len(here):
-                    with StraightFunctions() if lost else nullcontext():
-                        out[here] = self.attack.propose(probe, _at(part, here))
-            return out
+    def _run(self, probe: Probe, problem: Problem) -> Tensor:
+        """Attack samples that had no gradient; where there still is none, through functions."""
+        still = vanished(probe, problem)
+        out = problem.x.clone()
+        modes: list[AbstractContextManager[object]] = [nullcontext(), StraightFunctions()]
+        for lost, mode in enumerate(modes):
+            rows = (still == bool(lost)).nonzero()[:, 0]
+            if len(rows):
+                with mode:
+                    out[rows] = self.attack.propose(probe, _at(problem, rows))
+        return out
 
     def settings(self) -> dict[str, Any]:
         """Stages, and the name of what stands in for them."""

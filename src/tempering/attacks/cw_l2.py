@@ -45,6 +45,7 @@ class CWL2(Attack):
     name: ClassVar[str] = "cw-l2"
     norms: ClassVar[tuple[str, ...]] = ("l2",)
     source: ClassVar[str] = "Carlini and Wagner, 2017"
+    cost: ClassVar[str] = "up to 9,000 gradients a sample"
 
     searches: int = 9
     iterations: int = 1000

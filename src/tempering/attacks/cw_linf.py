@@ -18,5 +18,6 @@ class CWLinf(IterativeAttack):
 
     name: ClassVar[str] = "cw-linf"
     source: ClassVar[str] = "Carlini and Wagner, 2017; Madry et al., 2018"
+    cost: ClassVar[str] = "up to 40 gradients a sample"
     random_start: ClassVar[bool] = True
     loss: ClassVar[str] = "margin"

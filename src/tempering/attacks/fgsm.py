@@ -22,6 +22,7 @@ class FGSM(Attack):
     name: ClassVar[str] = "fgsm"
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
     source: ClassVar[str] = "Goodfellow, Shlens and Szegedy, 2015"
+    cost: ClassVar[str] = "1 gradient a sample"
 
     def propose(self, probe: Probe, problem: Problem) -> Tensor:
         """One step of length eps."""

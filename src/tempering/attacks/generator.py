@@ -138,7 +138,8 @@ class Generator(Attack):
             adam = torch.optim.Adam(weights, lr=self.learning_rate)
             for epoch in range(self.epochs):
                 order = permutation(problem.draws.to("epoch", epoch).seed, len(x)).to(x.device)
-                for rows in order.split(self.batch):
+                for at in range(0, len(order), self.batch):
+                    rows = order[at : at + self.batch]
                     x_adv = _shaped(network, x[rows], problem.threat)
                     teacher = Teacher(problem.goal, y[rows], probe)
                     gradient = teacher.gradient(x_adv.detach(), index[rows])

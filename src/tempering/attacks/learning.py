@@ -45,9 +45,7 @@ class Teacher:
 def in_order(problem: Problem) -> Problem:
     """The same problem with its samples sorted by number, so that order teaches nothing."""
     order = problem.draws.index.argsort(stable=True)
-    return replace(
-        problem, x=problem.x[order], y=problem.y[order], draws=problem.draws[order]
-    )
+    return replace(problem, x=problem.x[order], y=problem.y[order], draws=problem.draws[order])
 
 
 def as_problem(

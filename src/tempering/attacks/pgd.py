@@ -17,5 +17,6 @@ class PGD(IterativeAttack):
 
     name: ClassVar[str] = "pgd"
     source: ClassVar[str] = "Madry et al., 2018"
+    cost: ClassVar[str] = "up to 40 gradients a sample"
     random_start: ClassVar[bool] = True
     loss: ClassVar[str] = "cross-entropy"

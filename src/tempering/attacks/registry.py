@@ -29,8 +29,8 @@ ATTACKS: Registry[type[Attack]] = Registry("attack")
 for _kind in (FGSM, BIM, PGD, CWLinf, CWL2):
     ATTACKS.register(_kind.name)(_kind)
 
-for _kind in (Square, HopSkipJump, Boundary, Transfer, PatchAttack, UniversalPatch, Generator):
-    ATTACKS.register(_kind.name)(_kind)
+for _other in (Square, HopSkipJump, Boundary, Transfer, PatchAttack, UniversalPatch, Generator):
+    ATTACKS.register(_other.name)(_other)
 
 
 _WORDS: dict[Any, str] = {

@@ -83,7 +83,9 @@ class _Budget(Moves):
         """Tiles of bumps, each of one sign by channel."""
         side = max(1, min(x.shape[2:]) // _TILES)
         delta = torch.zeros_like(x)
-        places = ((top, left) for top in _tiles(x.shape[2], side) for left in _tiles(x.shape[3], side))
+        places = (
+            (top, left) for top in _tiles(x.shape[2], side) for left in _tiles(x.shape[3], side)
+        )
         for number, (top, left) in enumerate(places):
             part = draws.to("tile", number)
             signs = _signs(part.to("sign"), (x.shape[1], 1, 1), x)
@@ -110,7 +112,9 @@ class _Budget(Moves):
         """A hill beside a valley, one above the other or side by side, shape (n, 1, side, side)."""
         upper = side // 2
         hill, valley = self._hill(upper, side, x), self._hill(side - upper, side, x)
-        pair = torch.cat([hill / self.lengths(hill).clamp_min(_TINY), -valley / self.lengths(valley)])
+        pair = torch.cat(
+            [hill / self.lengths(hill).clamp_min(_TINY), -valley / self.lengths(valley)]
+        )
         pair = pair / self.lengths(pair)
         lying = draws.to("turn").uniform((1, 1, 1)) < 0.5
         return torch.where(lying, pair.T, pair)

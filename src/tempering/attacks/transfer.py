@@ -155,7 +155,9 @@ def read_transfer(tail: str, parse: Callable[[str], Attack]) -> Attack:
     for pair in filter(None, tail.split(",")):
         key, found, value = (part.strip() for part in pair.partition("="))
         if not found or key in settings:
-            raise UsageError(f"transfer: {pair!r} is not key=value, once: write surrogate=runs/mine")
+            raise UsageError(
+                f"transfer: {pair!r} is not key=value, once: write surrogate=runs/mine"
+            )
         settings[key] = value
     addresses = [one for one in settings.pop("surrogate", "").split("+") if one]
     name = settings.pop("attack", "pgd")

@@ -39,7 +39,7 @@ class VariedProbe(Probe):
         self._times.update(numbers)
         draws = Draws(self._seed, index.to(x.device))
         grid = torch.empty(len(x), *x.shape[2:], 2, dtype=x.dtype, device=x.device)
-        for time in times.unique().tolist():
+        for time in sorted(set(times.tolist())):
             rows = (times == time).nonzero()[:, 0]
             grid[rows] = self._grid(draws[rows].to("time", time), x[rows])
         inner = self.model
