@@ -61,16 +61,18 @@ class Attack(ABC):
     Attributes:
         name: Canonical name, the same in registry, records and reports.
         norms: Names of the norms that it can work in.
-        access: What it needs of the model: `gradients`, `scores` or `labels`.
+        access: What it needs of the model: `gradients`, `scores`, `labels` or `none`.
         source: Author, title, year.
         cost: Passes a sample at most, in terms of the hyperparameters.
+        learns: Whether what it proposes for a sample depends on the other samples too.
     """
 
     name: ClassVar[str]
     norms: ClassVar[tuple[str, ...]]
     access: ClassVar[str] = "gradients"
     source: ClassVar[str]
-    cost: ClassVar[str]
+    cost: ClassVar[str] = "depends on its settings"
+    learns: ClassVar[bool] = False
 
     def __call__(
         self,

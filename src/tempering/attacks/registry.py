@@ -11,6 +11,7 @@ from tempering.attacks.apgd_dlr import APGDDLR
 from tempering.attacks.apgd_t import APGDT
 from tempering.attacks.base import Attack
 from tempering.attacks.bim import BIM
+from tempering.attacks.boundary import Boundary
 from tempering.attacks.cw_l2 import CWL2
 from tempering.attacks.cw_linf import CWLinf
 from tempering.attacks.ddn import DDN
@@ -19,11 +20,17 @@ from tempering.attacks.fab import FAB
 from tempering.attacks.fab_t import FABT
 from tempering.attacks.fgsm import FGSM
 from tempering.attacks.fmn import FMN
+from tempering.attacks.generator import Generator
+from tempering.attacks.hopskipjump import HopSkipJump
 from tempering.attacks.mifgsm import MIFGSM
+from tempering.attacks.patch import PatchAttack
 from tempering.attacks.pgd import PGD
 from tempering.attacks.restarts import Restarts
 from tempering.attacks.rfgsm import RFGSM
 from tempering.attacks.sigma_zero import SigmaZero
+from tempering.attacks.square import Square
+from tempering.attacks.transfer import Transfer, read_transfer
+from tempering.attacks.universal_patch import UniversalPatch
 from tempering.core.errors import UnknownNameError, UsageError
 from tempering.core.registry import Registry
 
@@ -35,6 +42,9 @@ _NEAREST: tuple[type[Attack], ...] = (CWL2, DeepFool, DDN, FMN, FAB, FABT, Sigma
 
 for _kind in (*_FIXED, *_NEAREST):
     ATTACKS.register(_kind.name)(_kind)
+
+for _other in (Square, HopSkipJump, Boundary, Transfer, PatchAttack, UniversalPatch, Generator):
+    ATTACKS.register(_other.name)(_other)
 
 
 _WORDS: dict[Any, str] = {
@@ -83,6 +93,8 @@ def parse_attack(text: str) -> Attack:
     """
     name, _, tail = text.partition(":")
     kind = ATTACKS[name.strip().lower()]
+    if kind is Transfer:
+        return read_transfer(tail, parse_attack)
     types = typing.get_type_hints(kind)
     fields = {field.name: types[field.name] for field in dataclasses.fields(kind)}
     settings: dict[str, Any] = {}

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from tempering.core.errors import ModelError
 from tempering.core.passes import note
+from tempering.core.tally import tally
 
 Loss = Callable[[Tensor], Tensor]
 """Logits, shape (n, outputs), to one loss a sample, shape (n,), or to several, (n, m)."""
@@ -27,8 +28,9 @@ class Probe:
         first = next((p for p in model.parameters() if p.is_floating_point()), None)
         self.dtype = torch.float32 if first is None else first.dtype
 
-    def _forward(self, x: Tensor) -> Tensor:
+    def _forward(self, x: Tensor, index: Tensor | None) -> Tensor:
         note(forward=len(x))
+        tally("forward", index)
         logits = self.model(x)
         if not isinstance(logits, Tensor):
             raise ModelError(
@@ -53,7 +55,7 @@ class Probe:
             ModelError: If the model returns no finite (n, outputs) tensor.
         """
         with torch.no_grad():
-            logits = _precise(self._forward(x.to(self.dtype)))
+            logits = _precise(self._forward(x.to(self.dtype), index))
         if not bool(logits.sum().isfinite()):
             _check_finite("logits", logits, index)
         return logits
@@ -102,7 +104,7 @@ class Probe:
     ) -> tuple[Tensor, list[Tensor]]:
         with torch.enable_grad():
             leaf = x.detach().to(self.dtype).requires_grad_(True)
-            logits = _precise(self._forward(leaf))
+            logits = _precise(self._forward(leaf, index))
             if not logits.requires_grad:
                 raise ModelError(_NO_GRADIENT)
             heads = losses(logits)
@@ -115,6 +117,8 @@ class Probe:
                     raise ModelError(_NO_GRADIENT)
                 found.append(gradient)
         note(backward=len(x) * len(heads))
+        for _ in heads:
+            tally("backward", index)
         logits = logits.detach()
         if not bool((logits.sum() + sum(gradient.sum() for gradient in found)).isfinite()):
             _check_finite("logits", logits, index)

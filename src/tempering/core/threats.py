@@ -307,7 +307,8 @@ def parse_threat(text: str) -> Threat:
     """Read a threat as people write it.
 
     Args:
-        text: Norm and radius, such as `linf:0.3`, `linf:8/255`, `l2:2.0`, `l1:10` or `l0:20`.
+        text: Norm and radius, such as `linf:0.3`, `linf:8/255`, `l2:2.0`, `l1:10` or `l0:20`;
+            or `patch:0.05`, a square of that share of the image's area.
 
     Returns:
         The threat model.
@@ -320,10 +321,14 @@ def parse_threat(text: str) -> Threat:
         True
     """
     norm, found, radius = text.strip().lower().partition(":")
+    if norm == "patch" and found:
+        from tempering.core.patches import parse_patch
+
+        return parse_patch(radius)
     if not found or norm not in NORMS:
         raise ThreatError(
             f"threat {text!r} is not NORM:EPS with a norm of {', '.join(NORMS)}: "
-            "write it as linf:0.3, linf:8/255 or l2:2.0"
+            "write it as linf:0.3, linf:8/255 or l2:2.0, or as patch:0.05"
         )
     try:
         eps = float(Fraction(radius)) if "/" in radius else float(radius)
