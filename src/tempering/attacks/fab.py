@@ -14,7 +14,7 @@ from tempering.attacks.nearest import Nearest, NearestAttack, tighten
 from tempering.attacks.steps import check_count
 from tempering.core.probe import Probe
 
-BISECTIONS = 7
+BISECTIONS = 10
 """Of the line from each image to its nearest success, at the end."""
 
 
@@ -37,7 +37,7 @@ class FAB(NearestAttack):
     name: ClassVar[str] = "fab"
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
     source: ClassVar[str] = "Croce and Hein, 2020"
-    cost: ClassVar[str] = "steps x (forward + rivals x backward) + 8 x forward"
+    cost: ClassVar[str] = "steps x (forward + rivals x backward) + 11 x forward"
 
     steps: int = 100
     rivals: int = 9

@@ -33,7 +33,7 @@ class FABT(NearestAttack):
     name: ClassVar[str] = "fab-t"
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
     source: ClassVar[str] = "Croce and Hein, 2020"
-    cost: ClassVar[str] = "targets x (steps x (forward + backward) + forward) + 8 x forward"
+    cost: ClassVar[str] = "targets x (steps x (forward + backward) + forward) + 11 x forward"
 
     steps: int = 100
     targets: int = 9
