@@ -13,7 +13,7 @@ from tempering.attacks.nearest import BatchedNearestAttack, Nearest, succeeds
 from tempering.attacks.schedules import cosine
 from tempering.attacks.slopes import way_to_zero
 from tempering.attacks.steps import check_count, check_share
-from tempering.core.goals import margin, reached
+from tempering.core.goals import log_odds, margin, reached
 from tempering.core.probe import Probe
 from tempering.core.threats import L2
 
@@ -28,8 +28,9 @@ class DDN(BatchedNearestAttack):
     adversarial attacks and defenses', 2019, algorithm 1. There the length always changes
     by 5 %, which is then its precision; here that share falls along a cosine, as steps do.
     Until a sample is first fooled, its length is at least what the linearised model asks
-    for, where the paper starts from 1 whatever the images are. The margin is climbed, whose
-    zero is the boundary, in place of cross-entropy.
+    for, where the paper starts from 1 whatever the images are. Cross-entropy, which the
+    paper climbs, finds the class to go to; in the second half of the steps the margin is
+    climbed, whose zero is the boundary.
 
     Attributes:
         steps: Gradient steps a sample.
@@ -57,11 +58,11 @@ class DDN(BatchedNearestAttack):
         for step in range(self.steps):
             seen: list[Tensor] = []
 
-            def loss(logits: Tensor, seen: list[Tensor] = seen) -> Tensor:
+            def loss(logits: Tensor, seen: list[Tensor] = seen, step: int = step) -> Tensor:
                 seen.append(problem.protected(logits))
                 gap = margin(logits, seen[0])
                 seen.append(gap.detach())
-                return gap
+                return log_odds(logits, seen[0]) if 0 < step < self.steps // 2 else gap
 
             logits, gradient = probe.gradient(x_adv, loss, problem.draws.index)
             fooled = reached(logits, seen[0])
