@@ -19,27 +19,33 @@ from tempering.core.random import Draws, permutation
 from tempering.core.threats import Threat
 from tempering.models.weights import weights_hash
 
-_DILATIONS = (1, 2, 4, 8)
-
-
 class Network(nn.Module):
     """From images to changes, shape of the images, between -1 and 1 in each pixel.
 
-    Dilated convolutions see 31 pixels far, and keep any shape; no layer mixes samples.
+    Two halvings and two doublings with the finer layers added (Ronneberger, Fischer and
+    Brox, 2015), and the mean over the image in the middle; no layer mixes samples.
     """
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
-        layers: list[nn.Module] = []
-        inputs = channels
-        for dilation in _DILATIONS:
-            layers += [nn.Conv2d(inputs, width, 3, padding=dilation, dilation=dilation), nn.SiLU()]
-            inputs = width
-        self.layers = nn.Sequential(*layers, nn.Conv2d(width, channels, 3, padding=1))
+        self.fine = nn.Conv2d(channels, width, 3, padding=1)
+        self.halve = nn.Conv2d(width, 2 * width, 3, stride=2, padding=1)
+        self.halve_again = nn.Conv2d(2 * width, 4 * width, 3, stride=2, padding=1)
+        self.whole = nn.Conv2d(4 * width, 4 * width, 1)
+        self.to_half = nn.Conv2d(4 * width, 2 * width, 3, padding=1)
+        self.to_fine = nn.Conv2d(2 * width, width, 3, padding=1)
+        self.out = nn.Conv2d(width, channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Changes for images in [0, 1]."""
-        changes: Tensor = self.layers(x - 0.5)
+        act, enlarge = nn.functional.silu, nn.functional.interpolate
+        fine = act(self.fine(x - 0.5))
+        half = act(self.halve(fine))
+        quarter = act(self.halve_again(half))
+        middle = act(quarter + self.whole(quarter.mean((2, 3), keepdim=True)))
+        half = act(half + enlarge(self.to_half(middle), half.shape[2:]))
+        fine = act(fine + enlarge(self.to_fine(half), fine.shape[2:]))
+        changes: Tensor = self.out(fine)
         return changes.tanh()
 
     def draw(self, draws: Draws) -> Network:
