@@ -45,8 +45,8 @@ class Network(nn.Module):
         middle = act(quarter + self.whole(quarter.mean((2, 3), keepdim=True)))
         half = act(half + enlarge(self.to_half(middle), half.shape[2:]))
         fine = act(fine + enlarge(self.to_fine(half), fine.shape[2:]))
-        changes: Tensor = self.out(fine)
-        return changes.tanh()
+        changes: Tensor = nn.functional.softsign(self.out(fine))
+        return changes
 
     def draw(self, draws: Draws) -> Network:
         """Fresh weights (He et al., 2015) from one stream."""
@@ -88,9 +88,9 @@ class Generator(Attack):
     learns: ClassVar[bool] = True
 
     epochs: int = 30
-    learning_rate: float = 2e-3
+    learning_rate: float = 5e-3
     width: int = 16
-    batch: int = 64
+    batch: int = 32
 
     def __post_init__(self) -> None:
         check_steps(self.name, self.epochs, self.learning_rate)
@@ -195,8 +195,15 @@ class TrainedGenerator(Attack):
 
 
 def _shaped(network: nn.Module, x: Tensor, threat: Threat) -> Tensor:
-    """Images of a generator, within the threat: tanh reaches eps in L-inf, the box else."""
+    """Images of a generator, within the threat.
+
+    In L-inf its output says where between the least and the largest value that is
+    allowed a pixel lies: no gradient is lost at the box. Otherwise it is a change, which
+    the threat cuts to size.
+    """
     first = next(network.parameters())
     changes: Tensor = network(x.to(first.dtype)).to(x.dtype)
-    reach = threat.eps if threat.name == "linf" else 1.0
-    return threat.project(x + reach * changes, x)
+    if threat.name == "linf":
+        low, high = (x - threat.eps).clamp_min(0.0), (x + threat.eps).clamp_max(1.0)
+        return low + (high - low) * (1.0 + changes) / 2.0
+    return threat.project(x + changes, x)
