@@ -12,24 +12,25 @@ from tempering.core.tally import tallied
 from tempering.core.threats import L1, L2, Linf, Threat
 from tests.attacks.trained import known, standing, trained
 
-LIMITS = [(Linf(0.15), 0.35), (L2(2.0), 0.35), (L1(15.0), 0.35)]
-"""Threats, and the share of digits that may withstand 300 queries (measured: below 0.2)."""
+LIMITS = [(Linf(0.15), 0.11), (L2(2.0), 0.49), (L1(15.0), 0.73)]
+"""Threats, and the share of these digits that stands 300 queries of an independent
+implementation (pyautoattack 0.2, mean of five seeds: 0.068, 0.444, 0.688), and two digits more."""
 
 
 @pytest.mark.parametrize(("threat", "most"), LIMITS, ids=str)
-def test_most_digits_fall_to_few_queries(threat: Threat, most: float) -> None:
+def test_it_is_no_weaker_than_an_independent_implementation(threat: Threat, most: float) -> None:
     net, (x, y) = trained(), known()
     noise = threat.sample(x, Draws.of(9, len(x)))
     assert standing(net, noise, y) > 0.9
     x_adv = Square(queries=300)(net, x, y, threat)
     assert bool(threat.contains(x_adv, x).all())
-    assert standing(net, x_adv, y) < most
+    assert standing(net, x_adv, y) <= most
 
 
 def test_it_never_asks_more_than_it_may_and_stops_where_it_fooled() -> None:
     net, (x, y) = trained(), known(12)
     with tallied() as counts:
-        x_adv = Square(queries=25)(net, x, y, Linf(0.1))
+        x_adv = Square(queries=25)(net, x, y, Linf(0.2))
     spent = torch.tensor([counts.forward[one] for one in range(len(x))])
     assert not counts.backward
     stands = net(x_adv).argmax(1) == y
@@ -38,7 +39,7 @@ def test_it_never_asks_more_than_it_may_and_stops_where_it_fooled() -> None:
     assert bool((spent[stands] == 25).all())
     assert bool((spent[~stands] < 25).all())
     with counted() as passes:
-        Square(queries=25, until_fooled=False)(net, x, y, Linf(0.1))
+        Square(queries=25, until_fooled=False)(net, x, y, Linf(0.2))
     assert passes.forward == 25 * len(x)
 
 

@@ -32,7 +32,9 @@ class Boundary(Attack):
     Brendel, Rauber and Bethge, 'Decision-based adversarial attacks: reliable attacks
     against black-box machine learning models', 2018. Step lengths follow the share of
     steps that succeed, for each sample by itself. It looks for the nearest image that
-    fools; where that is farther than eps, the image itself is proposed.
+    fools; where that is farther than eps, the image itself is proposed. It starts from noise
+    that fools; towards a given class such noise is rare, and where none is found in 50
+    tries the sample is given up. So a targeted failure says little about the model.
 
     Attributes:
         queries: Forward passes a sample at most.

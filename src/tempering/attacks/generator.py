@@ -19,6 +19,7 @@ from tempering.core.random import Draws, permutation
 from tempering.core.threats import Threat
 from tempering.models.weights import weights_hash
 
+
 class Network(nn.Module):
     """From images to changes, shape of the images, between -1 and 1 in each pixel.
 

@@ -27,7 +27,9 @@ class HopSkipJump(Attack):
 
     Chen, Jordan and Wainwright, 'HopSkipJumpAttack: a query-efficient decision-based
     attack', 2020, algorithms 1 and 2. It looks for the nearest image that fools; where
-    that is farther than eps, the image itself is proposed.
+    that is farther than eps, the image itself is proposed. It starts from noise that
+    fools; towards a given class such noise is rare, and where none is found in 50 tries
+    the sample is given up. So a targeted failure says little about the model.
 
     Attributes:
         queries: Forward passes a sample at most.
