@@ -51,7 +51,9 @@ def test_the_file_holds_all_that_it_should_and_the_verdict_is_the_models(
     assert x.shape == x_adv.shape == (N, 1, 28, 28)
     assert bool(Linf(0.3).contains(x_adv, x).all())
     answers = load(run).model(x_adv).argmax(1)
-    assert held["success"].tolist() == (answers != y).tolist()
+    unnoticed = (answers != y) & (answers != 10)  # this network has an adversarial class
+    assert held["success"].tolist() == unnoticed.tolist()
+    assert bool((answers == 10).any())
     assert np.allclose(held["distance"], (x_adv - x).flatten(1).abs().amax(1), atol=1e-6)
     assert 1 <= held["forwards"].min() <= held["forwards"].max() <= 30
     assert held["backwards"].sum() == 0
@@ -68,7 +70,7 @@ def test_equal_seeds_write_equal_images(run: str, tmp_path: Path) -> None:
     assert not np.array_equal(one, other)
 
 
-@pytest.mark.parametrize(("targets", "left"), [("next", N), ("random", N), ("7", 10)])
+@pytest.mark.parametrize(("targets", "left"), [("next", N), ("random", N), ("7", N - 1)])
 def test_targets(run: str, tmp_path: Path, targets: str, left: int) -> None:
     out = tmp_path / "x.npz"
     attack_address(run, "pgd:steps=20", out, samples=N, targets=targets, threat="linf:0.5")
@@ -77,7 +79,7 @@ def test_targets(run: str, tmp_path: Path, targets: str, left: int) -> None:
         assert len(y) == len(file["x"]) == left
         assert bool((aims != y).all())
         assert success.any()
-        if targets == "7":  # digits 0 and 17 of the test data are sevens; 17 is beyond N
+        if targets == "7":  # the first test digit is the only seven of these
             assert 0 not in file["index"]
             assert set(aims) == {7}
 

@@ -97,7 +97,7 @@ def test_bpda_takes_its_hooks_away_also_after_a_failure() -> None:
     model, (x, y) = nn.Sequential(Grid(), trained()), known(5)
     before = model(x)
     BPDA(ATTACK)(model, x, y, Linf(0.2))
-    with pytest.raises(AttackError, match="stage '0' makes .* give an approximation"):
+    with pytest.raises(AttackError, match=r"stage '0' makes .* give an approximation"):
         BPDA(ATTACK, stages=("0",))(
             nn.Sequential(nn.Flatten(), nn.Unflatten(1, (1, 28, 28)), trained()), x, y, Linf(0.2)
         )

@@ -135,7 +135,7 @@ def test_a_surrogate_that_returns_a_tuple_is_named() -> None:
 def test_overflow_in_half_precision_is_named_and_no_success(attack: Attack, threat: Threat) -> None:
     steep = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
     nn.init.constant_(steep[1].weight, 3e4)
-    with pytest.raises(ModelError, match="logits for sample 0 are not finite") as caught:
+    with pytest.raises(ModelError, match=r"logits for sample \d are not finite") as caught:
         attack(steep.to(torch.float16), X, Y, threat)
     assert isinstance(caught.value, TemperingError)
     assert "\n" not in str(caught.value)

@@ -52,7 +52,7 @@ def test_a_smaller_ball_than_it_was_trained_for_is_kept() -> None:
 def test_mistakes_are_named() -> None:
     net, (x, y) = trained(), known(2)
     for settings in ({"epochs": 0}, {"width": 0}, {"batch": 0}, {"learning_rate": -1.0}):
-        with pytest.raises(UsageError, match="generator: .* give"):
+        with pytest.raises(UsageError, match=r"generator: .* give"):
             Generator(**settings)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="no images to learn from"):
         Generator().fit(net, x[:0], y[:0], Linf(0.1))

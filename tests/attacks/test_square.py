@@ -96,5 +96,5 @@ def test_the_projection_leaves_what_fits_and_cuts_only_at_the_box() -> None:
 
 @pytest.mark.parametrize("settings", [{"queries": 0}, {"queries": 2.5}, {"share": 0}, {"share": 2}])
 def test_settings_that_make_no_attack_are_refused(settings: dict[str, float]) -> None:
-    with pytest.raises(UsageError, match="square: .* give"):
+    with pytest.raises(UsageError, match=r"square: .* give"):
         Square(**settings)  # type: ignore[arg-type]

@@ -48,8 +48,8 @@ def test_ensembles_attack_the_mean_of_the_logits() -> None:
     both = Transfer(BIM(steps=5), trained(1), trained(2))(Forbidden(), x, y, THREAT)
     assert torch.equal(one, twice)
     assert not torch.equal(one, both)
+    two = nn.Sequential(nn.Flatten(), nn.Linear(784, 2))
     with pytest.raises(ModelError, match="surrogates answer with shapes"):
-        two = nn.Sequential(nn.Flatten(), nn.Linear(784, 2))
         Transfer(BIM(steps=2), trained(1), two)(Forbidden(), x, y, THREAT)
 
 
