@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from tempering.core.errors import DataError
+from tempering.core.errors import DataError, UsageError
 from tempering.core.goals import Evade, Goal, Mislead, Reach, log_odds, margin, reached
 
 Y = torch.tensor([0, 2])
@@ -60,3 +60,8 @@ def test_log_odds_have_a_slope_where_cross_entropy_has_none() -> None:
 def test_labels_that_name_no_output_are_refused(goal: Goal, y: torch.Tensor) -> None:
     with pytest.raises(DataError, match="for a model of 4 outputs: give labels from 0 to 3"):
         goal.protected(y, 4)
+
+
+def test_a_target_below_zero_is_refused() -> None:
+    with pytest.raises(UsageError, match="target -1: give the number of an output"):
+        Reach(-1)

@@ -144,7 +144,8 @@ class _Row:
             self.setting, target, self.attack, claimed, access=self.access, source=source
         )
         if not reach.eps:
-            return f"does not hold at eps {after.eps:.3g}, nor without an attack"
+            clean = measure(self.setting, target.without_flag(), None, Linf(0.0)).measurement
+            return f"does not hold at eps {after.eps:.3g}; without an attack: {clean.strict}"
         return f"does not hold at eps {after.eps:.3g}: holds only up to eps {reach.eps:.3g}"
 
     def _finding(self, column: str, paper: float, measured: Measurement, verdict: str) -> Finding:

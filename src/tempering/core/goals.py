@@ -12,7 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from tempering.core.errors import DataError
+from tempering.core.errors import DataError, UsageError
 
 
 def _true_class(y: Tensor, outputs: int) -> Tensor:
@@ -65,9 +65,16 @@ class Reach:
 
     Attributes:
         target: Number of the output that must win.
+
+    Raises:
+        UsageError: If the number is negative.
     """
 
     target: int
+
+    def __post_init__(self) -> None:
+        if self.target < 0:
+            raise UsageError(f"target {self.target}: give the number of an output, 0 or more")
 
     def protected(self, y: Tensor, outputs: int) -> Tensor:
         """Every output but the target."""
