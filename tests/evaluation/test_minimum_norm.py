@@ -84,5 +84,5 @@ def test_the_box_is_as_wide_as_its_norm_says() -> None:
     assert unbounded("linf", (1, 2, 2)).eps == 1
     assert unbounded("l2", (3, 4, 3)).eps == pytest.approx(6)
     assert unbounded("l1", (3, 4, 3)).eps == pytest.approx(36)
-    with pytest.raises(UsageError, match="norm 'l0': give one of linf, l2, l1"):
-        unbounded("l0", (1, 2, 2))
+    with pytest.raises(UsageError, match="norm 'l3': give one of linf, l2, l1"):
+        unbounded("l3", (1, 2, 2))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -44,6 +44,15 @@ class Problem:
         rows = torch.arange(len(self.x), device=self.x.device)
         return [rows[at : at + self.batch_size] for at in range(0, len(rows), self.batch_size)]
 
+    def part(self, rows: Tensor) -> Problem:
+        """The same problem for some rows."""
+        return replace(self, x=self.x[rows], y=self.y[rows], draws=self.draws[rows])
+
+    def protected(self, logits: Tensor, rows: Tensor | None = None) -> Tensor:
+        """Outputs that the defender wants to win, for all rows or some, shape of their logits."""
+        y = self.y if rows is None else self.y[rows]
+        return self.goal.protected(y, logits.shape[1])
+
 
 @dataclass(frozen=True)
 class Attack(ABC):
@@ -52,14 +61,18 @@ class Attack(ABC):
     Attributes:
         name: Canonical name, the same in registry, records and reports.
         norms: Names of the norms that it can work in.
-        access: What it needs of the model: `gradients`, `scores` or `labels`.
+        access: What it needs of the model: `gradients`, `scores`, `labels` or `none`.
         source: Author, title, year.
+        cost: Passes a sample at most, in terms of the hyperparameters.
+        learns: Whether what it proposes for a sample depends on the other samples too.
     """
 
     name: ClassVar[str]
     norms: ClassVar[tuple[str, ...]]
     access: ClassVar[str] = "gradients"
     source: ClassVar[str]
+    cost: ClassVar[str] = "depends on its settings"
+    learns: ClassVar[bool] = False
 
     def __call__(
         self,

@@ -25,8 +25,9 @@ class Restarts(Attack):
     """
 
     name: ClassVar[str] = "restarts"
-    norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
+    norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1", "l0")
     source: ClassVar[str] = "Madry et al., 2018"
+    cost: ClassVar[str] = "times x the attack's, and a forward between"
 
     attack: Attack
     times: int
@@ -49,9 +50,7 @@ class Restarts(Attack):
         standing = torch.arange(len(out), device=out.device)
         for time in range(self.times):
             draws = problem.draws.to("restart", time) if time else problem.draws
-            part = replace(
-                problem, x=problem.x[standing], y=problem.y[standing], draws=draws[standing]
-            )
+            part = replace(problem, draws=draws).part(standing)
             x_adv = self.attack.propose(probe, part)
             out[standing] = x_adv
             if time + 1 == self.times:
@@ -75,5 +74,5 @@ def _fooled(probe: Probe, problem: Problem, x_adv: Tensor) -> Tensor:
     verdicts = []
     for rows in problem.batches():
         logits = probe.logits(x_adv[rows], problem.draws.index[rows])
-        verdicts.append(reached(logits, problem.goal.protected(problem.y[rows], logits.shape[1])))
+        verdicts.append(reached(logits, problem.protected(logits, rows)))
     return torch.cat(verdicts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from tempering.core.errors import ModelError
 from tempering.core.passes import note
+from tempering.core.tally import tally
 
 Loss = Callable[[Tensor], Tensor]
-"""Logits, shape (n, outputs), to one loss a sample, shape (n,)."""
+"""Logits, shape (n, outputs), to one loss a sample, shape (n,), or to several, (n, m)."""
 
 
 class Probe:
@@ -27,8 +28,9 @@ class Probe:
         first = next((p for p in model.parameters() if p.is_floating_point()), None)
         self.dtype = torch.float32 if first is None else first.dtype
 
-    def _forward(self, x: Tensor) -> Tensor:
+    def _forward(self, x: Tensor, index: Tensor | None) -> Tensor:
         note(forward=len(x))
+        tally("forward", index)
         logits = self.model(x)
         if not isinstance(logits, Tensor):
             raise ModelError(
@@ -53,7 +55,7 @@ class Probe:
             ModelError: If the model returns no finite (n, outputs) tensor.
         """
         with torch.no_grad():
-            logits = _precise(self._forward(x.to(self.dtype)))
+            logits = _precise(self._forward(x.to(self.dtype), index))
         if not bool(logits.sum().isfinite()):
             _check_finite("logits", logits, index)
         return logits
@@ -74,23 +76,61 @@ class Probe:
                 gradient: an attack that follows a gradient of NaN, or none, sees nothing
                 and would call the model robust.
         """
+        logits, (gradient,) = self._differentiate(x, lambda logits: (loss(logits),), index)
+        return logits, gradient
+
+    def gradients(
+        self, x: Tensor, losses: Loss, index: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Logits and the gradients of several losses a sample, from one forward pass.
+
+        Args:
+            x: Images in [0, 1], shape (n, c, h, w).
+            losses: From logits to m losses a sample, shape (n, m).
+            index: Sample numbers for error messages, shape (n,).
+
+        Returns:
+            Logits, shape (n, outputs), and gradients, shape (n, m, c, h, w), dtype of x;
+            m backward passes a sample.
+
+        Raises:
+            ModelError: As `gradient`.
+        """
+        logits, parts = self._differentiate(x, lambda logits: losses(logits).unbind(1), index)
+        return logits, torch.stack(parts, 1)
+
+    def _differentiate(
+        self, x: Tensor, losses: Callable[[Tensor], Sequence[Tensor]], index: Tensor | None
+    ) -> tuple[Tensor, list[Tensor]]:
         with torch.enable_grad():
             leaf = x.detach().to(self.dtype).requires_grad_(True)
-            logits = _precise(self._forward(leaf))
-            gradient = None
-            if logits.requires_grad:
-                (gradient,) = torch.autograd.grad(loss(logits).sum(), leaf, allow_unused=True)
-        if gradient is None:
-            raise ModelError(
-                "the model's logits have no gradient with respect to its images: "
-                "remove detach() and no_grad(), or pass the gradient straight through"
-            )
-        note(backward=len(x))
+            logits = _precise(self._forward(leaf, index))
+            if not logits.requires_grad:
+                raise ModelError(_NO_GRADIENT)
+            heads = losses(logits)
+            found = []
+            for number, head in enumerate(heads, 1):
+                (gradient,) = torch.autograd.grad(
+                    head.sum(), leaf, retain_graph=number < len(heads), allow_unused=True
+                )
+                if gradient is None:
+                    raise ModelError(_NO_GRADIENT)
+                found.append(gradient)
+        note(backward=len(x) * len(heads))
+        for _ in heads:
+            tally("backward", index)
         logits = logits.detach()
-        if not bool((logits.sum() + gradient.sum()).isfinite()):
+        if not bool((logits.sum() + sum(gradient.sum() for gradient in found)).isfinite()):
             _check_finite("logits", logits, index)
-            _check_finite("gradients", gradient, index)
-        return logits, gradient.to(x.dtype)
+            for gradient in found:
+                _check_finite("gradients", gradient, index)
+        return logits, [gradient.to(x.dtype) for gradient in found]
+
+
+_NO_GRADIENT = (
+    "the model's logits have no gradient with respect to its images: "
+    "remove detach() and no_grad(), or pass the gradient straight through"
+)
 
 
 def _precise(logits: Tensor) -> Tensor:

@@ -1,0 +1,113 @@
+"""Gradients through stages that pass none: a stand-in for the backward, the forward untouched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from tempering.core.errors import AttackError, UsageError
+
+Approximation = Callable[[Tensor], Tensor]
+"""A differentiable function that stands in for a stage when gradients are made."""
+
+FUNCTIONS = (
+    torch.clamp,
+    torch.clip,
+    torch.round,
+    torch.floor,
+    torch.ceil,
+    torch.trunc,
+    torch.sign,
+    torch.softmax,
+    torch.sigmoid,
+    torch.tanh,
+    Tensor.clamp,
+    Tensor.clip,
+    Tensor.round,
+    Tensor.floor,
+    Tensor.ceil,
+    Tensor.trunc,
+    Tensor.sign,
+    Tensor.softmax,
+    Tensor.sigmoid,
+    Tensor.tanh,
+    nn.functional.hardtanh,
+    nn.functional.softmax,
+    nn.functional.sigmoid,
+    nn.functional.tanh,
+)
+"""Functions that keep a tensor's shape and have no gradient, or lose it where they saturate."""
+
+
+class StraightFunctions(TorchFunctionMode):
+    """Within it, such functions pass gradients straight through, wherever they are called."""
+
+    def __torch_function__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Call the function, and let the gradient of the identity stand in for its own."""
+        out = func(*args, **(kwargs or {}))
+        given = args[0] if args else None
+        if func not in FUNCTIONS or not isinstance(given, Tensor) or not isinstance(out, Tensor):
+            return out
+        with torch._C.DisableTorchFunction():
+            return _straight(given, out) if given.shape == out.shape else out
+
+
+def _straight(given: Tensor, out: Tensor, approximation: Approximation | None = None) -> Tensor:
+    """The value of out, with the gradient of given or of its approximation."""
+    if not given.requires_grad:
+        return out
+    other = given if approximation is None else approximation(given)
+    return out.detach() + (other - other.detach()).to(out.dtype)
+
+
+@contextmanager
+def straightened(
+    model: nn.Module, stages: Sequence[str], approximation: Approximation | None
+) -> Iterator[None]:
+    """Let gradients through some stages of a model; afterwards it is as it was.
+
+    Args:
+        model: Its forward results do not change.
+        stages: Names of modules, as `named_modules` gives them.
+        approximation: Stands in for each of them; None for the identity.
+
+    Raises:
+        UsageError: If the model has no such module.
+        AttackError: If a stage changes shapes and no approximation is given.
+    """
+    modules = dict(model.named_modules())
+
+    def hook(name: str) -> Callable[[nn.Module, tuple[Any, ...], Any], Any]:
+        def passed(_module: nn.Module, given: tuple[Any, ...], out: Any) -> Any:
+            if not torch.is_grad_enabled() or not given[0].requires_grad:
+                return out
+            if approximation is None and given[0].shape != out.shape:
+                raise AttackError(
+                    f"stage {name!r} makes {tuple(out.shape)} of {tuple(given[0].shape)}: "
+                    "give an approximation of it that does"
+                )
+            return _straight(given[0], out, approximation)
+
+        return passed
+
+    with ExitStack() as hooks:
+        for name in stages:
+            if name not in modules:
+                raise UsageError(
+                    f"stage {name!r} of a model with {', '.join(filter(None, modules)) or 'none'}: "
+                    "give the name of one of its modules"
+                )
+            handle = modules[name].register_forward_hook(hook(name))
+            hooks.callback(handle.remove)
+        yield
