@@ -7,7 +7,7 @@ from tempering.attacks import BIM, CWL2, FGSM, PGD, Cascade, Square, WorstOf
 from tempering.core.errors import ThreatError, UsageError
 from tempering.core.goals import Reach
 from tempering.core.passes import counted
-from tempering.core.threats import L1, L2, Linf
+from tempering.core.threats import L0, L2, Linf
 from tests.attacks.trained import accurate, known, trained
 
 THREAT = Linf(0.06)
@@ -62,8 +62,8 @@ def test_mistakes_are_named() -> None:
         Cascade()
     with pytest.raises(UsageError, match="worst-of of 3: give attacks"):
         WorstOf(3)  # type: ignore[arg-type]
-    with pytest.raises(ThreatError, match="pgd does not attack in l1"):
-        Cascade(WEAK, STRONG)(net, x, y, L1(1.0))
+    with pytest.raises(ThreatError, match="fgsm does not attack in l0"):
+        Cascade(WEAK, STRONG)(net, x, y, L0(5))
     with pytest.raises(ThreatError, match="cw-l2 does not attack in linf"):
         WorstOf(WEAK, CWL2())(net, x, y, THREAT)
     assert bool(L2(1.0).contains(WorstOf(WEAK, CWL2(1, 5))(net, x, y, L2(1.0)), x).all())

@@ -53,7 +53,7 @@ def test_attacks_are_read(text: str, attack: Attack) -> None:
     ("text", "message"),
     [
         ("pdg", "unknown attack 'pdg': did you mean pgd"),
-        ("", "unknown attack '': known: apgd-ce, apgd-dlr, apgd-t, bim, cw-l2, cw-linf"),
+        ("", "unknown attack '': known: apgd-ce, apgd-dlr, apgd-t, bim, boundary"),
         ("cw-l3", "did you mean cw-l2"),
         ("pgd:step=40", "unknown parameter of pgd 'step': did you mean steps"),
         ("fgsm:steps=40", "unknown parameter of fgsm 'steps'"),

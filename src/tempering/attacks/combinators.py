@@ -24,7 +24,7 @@ class Several(Attack, ABC):
         attacks: At least one.
     """
 
-    norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1", "patch")
+    norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1", "l0", "patch")
     cost: ClassVar[str] = "that of its attacks"
 
     attacks: tuple[Attack, ...]

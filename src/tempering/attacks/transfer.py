@@ -67,7 +67,7 @@ class Transfer(Attack):
     """
 
     name: ClassVar[str] = "transfer"
-    norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1", "patch")
+    norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1", "l0", "patch")
     access: ClassVar[str] = "none"
     source: ClassVar[str] = "Papernot, McDaniel and Goodfellow, 2016"
     cost: ClassVar[str] = "its attack's, on the surrogates; none on the model"

@@ -18,7 +18,7 @@ class Wrapping(Attack, ABC):
         attack: What runs.
     """
 
-    norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1", "patch")
+    norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1", "l0", "patch")
 
     attack: Attack
 
