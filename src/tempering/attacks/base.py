@@ -150,6 +150,14 @@ class Attack(ABC):
                 f"{self.name} does not attack in {threat.name}: it knows {', '.join(self.norms)}"
             )
 
+    def knows(self, threat: Threat) -> bool:
+        """Whether this attack can work in a threat's norm."""
+        try:
+            self.require(threat)
+        except ThreatError:
+            return False
+        return True
+
     @abstractmethod
     def propose(self, probe: Probe, problem: Problem) -> Tensor:
         """The algorithm: x_adv for a problem of at least one sample and eps > 0."""

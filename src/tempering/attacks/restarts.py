@@ -25,7 +25,7 @@ class Restarts(Attack):
     """
 
     name: ClassVar[str] = "restarts"
-    norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1", "l0")
+    norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1", "l0", "patch")
     source: ClassVar[str] = "Madry et al., 2018"
     cost: ClassVar[str] = "times x the attack's, and a forward between"
 
