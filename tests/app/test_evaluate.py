@@ -103,7 +103,7 @@ def test_attacks_that_do_not_know_the_norm_are_left_out_only_if_nobody_asked(
 ) -> None:
     data = tp.data.load("digits").test
     record = tp.evaluate(model, data, tp.L0(5), samples=10)
-    assert set(record.attacks) == {"sigma-zero"}
+    assert set(record.attacks) == {"sigma-zero-1000"}
     with pytest.raises(UsageError, match="pgd does not attack in l0"):
         tp.evaluate(model, data, tp.L0(5), samples=10, attacks=[tp.attacks.PGD()])
 
