@@ -76,7 +76,8 @@ def test_one_pixel_is_found_where_one_is_enough(net: nn.Module) -> None:
         (DDN(steps=7), Passes(8, 7)),
         (FMN(steps=7), Passes(8, 7)),
         (FAB(steps=7, rivals=3, until_fooled=True), Passes(8, 21)),
-        (FABT(steps=7, targets=3), Passes(1 + 3 * 8, 21)),
+        (FABT(steps=7, targets=3, finalists=None), Passes(1 + 3 * 8, 21)),
+        (FABT(steps=20, targets=3, finalists=1), Passes(1 + 3 * 3 + 21, 3 * 2 + 20)),
     ],
     ids=str,
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -69,6 +69,20 @@ class Trail(Rows):
     fooled: Tensor
 
 
+class Climb(NamedTuple):
+    """Where climbs ended.
+
+    Attributes:
+        points: The fooled points, or else those of largest loss, shape (n, c, h, w).
+        fooled: Whether they are fooled, shape (n,), bool.
+        loss: The largest loss of each climb, shape (n,).
+    """
+
+    points: Tensor
+    fooled: Tensor
+    loss: Tensor
+
+
 class StepRule(Protocol):
     """How a norm steps."""
 
@@ -103,7 +117,7 @@ class AdaptiveAscent:
 
     def run(
         self, probe: Probe, problem: Problem, start: Callable[[Tensor], Tensor], target: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    ) -> Climb:
         """Climb for every sample of a problem.
 
         Args:
@@ -111,17 +125,15 @@ class AdaptiveAscent:
             problem: Samples, threat and goal.
             start: From row numbers to the points where climbs begin.
             target: The output that each sample is driven to, shape (n,), int64.
-
-        Returns:
-            The fooled points, or else those of largest loss, shape of x; whether they
-            are fooled, shape (n,), bool.
         """
         out = torch.empty_like(problem.x)
         fooled = torch.zeros(len(out), dtype=torch.bool, device=out.device)
+        losses = torch.zeros(len(out), dtype=out.dtype, device=out.device)
 
         def leave(trail: Trail) -> None:
             out[trail.ids] = trail.best
             fooled[trail.ids] = trail.fooled
+            losses[trail.ids] = trail.best_loss
 
         work_off(
             problem,
@@ -130,7 +142,7 @@ class AdaptiveAscent:
             lambda trail: self._advance(probe, problem, trail),
             leave,
         )
-        return out, fooled
+        return Climb(out, fooled, losses)
 
     def _enter(self, problem: Problem, ids: Tensor, start: Tensor, target: Tensor) -> Trail:
         x = problem.x[ids]
@@ -210,4 +222,5 @@ class AdaptiveAscent:
         fooled = reached(logits, protected)
         better = rows[fooled | (value > trail.best_loss[rows])]
         trail.best[better] = trail.x_adv[better]
+        trail.best_loss[rows] = torch.maximum(value, trail.best_loss[rows])
         trail.fooled[rows] = fooled

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from tempering.attacks.adaptive_ascent import AdaptiveAscent, Loss
+from tempering.attacks.adaptive_ascent import AdaptiveAscent, Climb, Loss
 from tempering.attacks.base import Attack, Problem
 from tempering.attacks.halving import Halving
 from tempering.attacks.sparsity import Sparsity
@@ -43,8 +43,13 @@ class APGD(Attack):
         check_count(self.name, "steps", self.steps)
 
     def climb(
-        self, probe: Probe, problem: Problem, loss: Loss, target: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
+        self,
+        probe: Probe,
+        problem: Problem,
+        loss: Loss,
+        target: Tensor | None = None,
+        steps: int | None = None,
+    ) -> Climb:
         """Climb a loss for every sample of a problem.
 
         Args:
@@ -52,30 +57,29 @@ class APGD(Attack):
             problem: Samples, threat and goal.
             loss: From logits, protected outputs and targets to one number a sample.
             target: The output that each sample is driven to, shape (n,), int64, if any.
-
-        Returns:
-            Points, shape of x, and whether they are fooled, shape (n,), bool.
+            steps: By default those of the attack.
         """
+        steps = steps or self.steps
         if target is None:
             target = torch.zeros_like(problem.y)
         if problem.threat.name != "l1":
-            ascent = AdaptiveAscent(self.steps, loss, Halving(), self.until_fooled)
+            ascent = AdaptiveAscent(steps, loss, Halving(), self.until_fooled)
             return ascent.run(probe, problem, _anywhere(problem), target)
-        return self._narrowing(probe, problem, loss, target)
+        return self._narrowing(probe, problem, loss, target, steps)
 
     def _narrowing(
-        self, probe: Probe, problem: Problem, loss: Loss, target: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        left = self.steps
+        self, probe: Probe, problem: Problem, loss: Loss, target: Tensor, steps: int
+    ) -> Climb:
+        left = steps
         points: Tensor | None = None
         for width, share in _L1_PHASES[:-1]:
-            steps = int(share * self.steps)
-            if not steps:
+            part = int(share * steps)
+            if not part:
                 continue
-            left -= steps
+            left -= part
             wide = replace(problem, threat=problem.threat.with_eps(width * problem.threat.eps))
-            ascent = AdaptiveAscent(steps, loss, Sparsity(warm=points is not None), False)
-            points, _ = ascent.run(probe, wide, _from(wide, points), target)
+            ascent = AdaptiveAscent(part, loss, Sparsity(warm=points is not None), False)
+            points = ascent.run(probe, wide, _from(wide, points), target).points
         ascent = AdaptiveAscent(left, loss, Sparsity(warm=points is not None), self.until_fooled)
         return ascent.run(probe, problem, _from(problem, points), target)
 

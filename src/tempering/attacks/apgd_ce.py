@@ -27,4 +27,4 @@ class APGDCE(APGD):
     def propose(self, probe: Probe, problem: Problem) -> Tensor:
         """One climb a sample."""
         loss = LOSSES["cross-entropy"]
-        return self.climb(probe, problem, lambda logits, keep, _: loss(logits, keep))[0]
+        return self.climb(probe, problem, lambda logits, keep, _: loss(logits, keep)).points

@@ -47,8 +47,8 @@ class BoundaryWalk:
         probe: Probe,
         problem: Problem,
         ids: Tensor,
-        start: Callable[[Tensor], Tensor],
         nearest: Nearest,
+        start: Callable[[Tensor], Tensor] | None = None,
         target: Tensor | None = None,
     ) -> None:
         """Walk with some samples of a problem.
@@ -57,8 +57,8 @@ class BoundaryWalk:
             probe: The model.
             problem: Samples, threat and goal.
             ids: Samples that walk, shape (m,), int64.
-            start: From row numbers to the points where walks begin.
             nearest: The best of all samples; updated in place.
+            start: From row numbers to the points where walks begin; by default the images.
             target: The output whose boundary each sample of the problem walks along,
                 shape (n,), int64; None for the nearest boundary at every step.
         """
@@ -68,7 +68,8 @@ class BoundaryWalk:
         def enter(rows: Tensor) -> _Walkers:
             x, done = problem.x[rows], torch.zeros_like(rows)
             index = problem.draws.index[rows]
-            return _Walkers(rows, x, start(rows), problem.y[rows], index, goals[rows], done)
+            begin = x.clone() if start is None else start(rows)
+            return _Walkers(rows, x, begin, problem.y[rows], index, goals[rows], done)
 
         def advance(rows: _Walkers) -> Tensor | None:
             choose = rivals(self.rivals) if target is None else only(rows.target)

@@ -59,7 +59,7 @@ class FAB(NearestAttack):
         nearest = Nearest.start(problem.x)
         everyone = torch.arange(len(problem.x), device=problem.x.device)
         walk = BoundaryWalk(self.steps, self.rivals, self.until_fooled)
-        walk.run(probe, problem, everyone, start, nearest)
+        walk.run(probe, problem, everyone, nearest, start)
         if not self.until_fooled:
             tighten(probe, problem, nearest, BISECTIONS)
         return nearest.x_adv
