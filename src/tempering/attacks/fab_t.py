@@ -42,7 +42,7 @@ class FABT(NearestAttack):
 
     steps: int = 100
     targets: int = 9
-    finalists: int | None = 2
+    finalists: int | None = 3
     until_fooled: bool = True
 
     def __post_init__(self) -> None:
