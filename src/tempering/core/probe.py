@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tempering.core.errors import ModelError
+from tempering.core.layout import channels_last, contiguous_again
 from tempering.core.passes import note
 from tempering.core.tally import tally
 
@@ -31,7 +32,7 @@ class Probe:
     def _forward(self, x: Tensor, index: Tensor | None) -> Tensor:
         note(forward=len(x))
         tally("forward", index)
-        logits = self.model(x)
+        logits = self._answer(x)
         if not isinstance(logits, Tensor):
             raise ModelError(
                 f"the model returned {type(logits).__name__}, not a tensor: "
@@ -43,6 +44,14 @@ class Probe:
                 f"return logits of shape ({len(x)}, classes)"
             )
         return logits
+
+    def _answer(self, x: Tensor) -> object:
+        try:
+            return self.model(x)
+        except RuntimeError:
+            if not contiguous_again(self.model):
+                raise
+            return self.model(x)
 
     def logits(self, x: Tensor, index: Tensor | None = None) -> Tensor:
         """Logits of images, shape (n, outputs), in at least float32; counts a forward pass each.
@@ -152,8 +161,9 @@ def _check_finite(what: str, values: Tensor, index: Tensor | None) -> None:
 def probing(model: nn.Module) -> Iterator[Probe]:
     """Freeze a model for attacks and verdicts, and put it back as it was.
 
-    Within, the model is in evaluation mode and its parameters take no gradient;
-    afterwards the mode of every module, `requires_grad` and `.grad` are as before.
+    Within, the model is in evaluation mode, its parameters take no gradient, and its filters
+    have channels last in memory where that is faster; afterwards the mode of every module,
+    `requires_grad`, `.grad` and filters are as before.
 
     Example:
         >>> with probing(torch.nn.Flatten()) as probe:
@@ -166,7 +176,8 @@ def probing(model: nn.Module) -> Iterator[Probe]:
     for parameter in frozen:
         parameter.requires_grad_(False)
     try:
-        yield Probe(model)
+        with channels_last(model):
+            yield Probe(model)
     finally:
         for parameter in frozen:
             parameter.requires_grad_(True)
