@@ -94,6 +94,10 @@ class EOT(Wrapping):
         seed = problem.draws.to("eot").seed
         return self.attack.propose(MeanProbe(probe, self.n, seed), problem)
 
+    def effort(self) -> int:
+        """The inner attack's, n times."""
+        return self.n * self.attack.effort()
+
     def settings(self) -> dict[str, Any]:
         """How many draws."""
         return {"n": self.n}

@@ -60,6 +60,10 @@ class Restarts(Attack):
                 break
         return out
 
+    def effort(self) -> int:
+        """As often as it runs, the attack's."""
+        return self.times * self.attack.effort()
+
     def config(self) -> dict[str, Any]:
         """The inner attack's hyperparameters, and how often."""
         config = self.attack.config()
