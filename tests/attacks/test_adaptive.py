@@ -4,10 +4,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tempering.attacks import BPDA, EOT, PGD, JointDetection, Owned
+from tempering.attacks import BPDA, EOT, PGD, DeepFool, JointDetection, Owned, Transfer
 from tempering.core.errors import AttackError, ModelError, UsageError
 from tempering.core.goals import Reach
 from tempering.core.passes import counted
+from tempering.core.random import Draws
 from tempering.core.threats import Linf
 from tests.attacks.trained import accurate, known, standing, trained
 
@@ -169,6 +170,53 @@ def test_eot_repeats_itself_and_leaves_the_global_generator() -> None:
         assert torch.equal(attack(model, x, y, Linf(0.1)), first)
 
 
+def test_eot_alone_knows_no_batch() -> None:
+    model, (x, y) = nn.Sequential(Shimmer(), trained()), known(5)
+    rows = torch.tensor([3, 1])
+
+    def both(attack: EOT, batch_size: int) -> tuple[Tensor, Tensor]:
+        whole = attack(model, x, y, Linf(0.1))
+        return whole[rows], attack(
+            model, x[rows], y[rows], Linf(0.1), Draws(0, rows), batch_size=batch_size
+        )
+
+    for attack in (PGD(steps=4), DeepFool(steps=3)):
+        for batch_size in (1, 2):
+            whole, part = both(EOT(attack, 2, alone=True), batch_size)
+            assert torch.equal(part, whole)
+    whole, part = both(EOT(PGD(steps=4, until_fooled=False), 2), 2)
+    assert not torch.equal(part, whole)  # the limit that the docstring names
+
+
+def test_eot_averages_for_attacks_that_look_at_several_boundaries_at_once() -> None:
+    model, (x, y) = nn.Sequential(Shimmer(), trained()), known(6)
+    attack = EOT(DeepFool(steps=2, rivals=3), 3)
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        state = torch.get_rng_state()
+        with counted() as passes:
+            first = attack(model, x, y, Linf(0.1))
+        assert torch.equal(torch.get_rng_state(), state)
+        torch.manual_seed(2)
+        assert torch.equal(attack(model, x, y, Linf(0.1)), first)
+    assert passes.forward % 3 == passes.backward % 9 == 0
+
+
+def test_eot_changes_nothing_on_a_model_that_is_not_random() -> None:
+    net, (x, y) = trained(), known(5)
+    plain = ATTACK(net, x, y, Linf(0.1))
+    assert torch.allclose(EOT(ATTACK, 2)(net, x, y, Linf(0.1)), plain, rtol=0, atol=1e-6)
+    alone = EOT(ATTACK, 2, alone=True)(net, x, y, Linf(0.1))
+    assert torch.equal(net(alone).argmax(1), net(plain).argmax(1))
+
+
+def test_eot_alone_within_an_attack_that_changes_what_is_seen_is_refused() -> None:
+    x, y = known(2)
+    attack = Transfer(EOT(ATTACK, 2, alone=True), trained(1), diversity=0.5)
+    with pytest.raises(UsageError, match="alone = True on a VariedProbe: give alone = False"):
+        attack(trained(), x, y, Linf(0.1))
+
+
 def test_eot_costs_n_passes_for_each() -> None:
     x, y = known(6)
     with counted() as passes:
@@ -218,6 +266,8 @@ def test_wrappers_are_values_and_tell_what_they_add() -> None:
         "bpda": {"stages": [], "approximation": None},
     }
     assert EOT(ATTACK, 10).label() == "pgd-40+eot10"
+    assert EOT(ATTACK, 10, alone=True).label() == "pgd-40+eot10-alone"
+    assert EOT(ATTACK, 10).config()["eot"] == {"n": 10, "alone": False}
     one, other = (JointDetection(ATTACK, Roughness(), 0.5) for _ in range(2))
     assert one == other
     assert hash(one) == hash(other)
