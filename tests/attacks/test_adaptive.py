@@ -1,11 +1,14 @@
 """Planted weaknesses: what plain PGD misses, the adaptive attack finds."""
 
+from collections.abc import Callable
+
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from tempering.attacks import BPDA, EOT, PGD, DeepFool, JointDetection, Owned, Transfer
-from tempering.core.errors import AttackError, ModelError, UsageError
+from tempering.core.errors import AttackError, ModelError, NoGradientError, UsageError
 from tempering.core.goals import Reach
 from tempering.core.passes import counted
 from tempering.core.random import Draws
@@ -39,6 +42,13 @@ class Saturated(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         probabilities: Tensor = self.soft(self.net(x) * 1e4)
         return (probabilities + 1e-12).log()
+
+
+class Digits(nn.Module):
+    """The ten brightest pixels, by number: no stage that keeps shapes, and no gradient."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.topk(10, 1).indices.to(x.dtype)
 
 
 class WithinForward(nn.Module):
@@ -121,12 +131,99 @@ def test_a_stage_that_declares_itself_is_passed_through_though_it_has_some_gradi
     assert standing(model, BPDA(ATTACK)(model, x, y, threat), y) <= 0.1
 
 
+class Bare(nn.Module):
+    """Black or white by a bare comparison, in the forward of the whole model."""
+
+    def __init__(self, binary: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.net = trained()
+        self.binary = binary
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.net(self.binary(x))
+        return logits
+
+
+class Threshold(nn.Module):
+    """A comparison in a module of its own."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x > 0.5).to(x.dtype)
+
+
+class Numpy(nn.Module):
+    """A stage that leaves torch."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.from_numpy(np.round(x.detach().numpy() * 4) / 4)
+
+
+@pytest.mark.parametrize(
+    "defended",
+    [
+        Bare(lambda x: (x > 0.5).float()),
+        Bare(lambda x: 1 - (x <= 0.5) * 1.0),
+        Bare(lambda x: torch.where(x < 0.5, 0.0, 1.0)),
+        Bare(lambda x: (~(x < 0.5)).to(x)),
+        Bare(lambda x: ((x > 0.5) & (x < 2)).float()),
+        Bare(lambda x: (x * 2).int().clamp(max=1) * 1.0),
+        nn.Sequential(Threshold(), trained()),
+        nn.Sequential(Numpy(), trained()),
+    ],
+    ids=["float", "le", "where", "not", "and", "int", "module", "numpy"],
+)
+def test_bpda_passes_bare_comparisons_and_casts(defended: nn.Module) -> None:
+    x, y = known()
+    assert standing(defended, x, y) >= 0.9
+    threat = Linf(0.45)
+    with pytest.raises(NoGradientError):
+        ATTACK(defended, x, y, threat)
+    x_adv = BPDA(ATTACK)(defended, x, y, threat)
+    assert bool(threat.contains(x_adv, x).all())
+    assert standing(defended, x_adv, y) <= 0.4
+
+
+@pytest.mark.parametrize(
+    ("defended", "message"),
+    [
+        (Bare(Numpy().forward), "the gradient ends outside of any stage"),
+        (
+            nn.Sequential(nn.Sequential(nn.Flatten(), Digits()), nn.Unflatten(1, (10,))),
+            r"the gradient ends in stage '0.1': .* give BPDA\(..., stages=\('0.1',\), approx",
+        ),
+    ],
+    ids=["numpy", "shapes"],
+)
+def test_what_bpda_cannot_pass_is_named_with_what_to_do(defended: nn.Module, message: str) -> None:
+    x, y = known(3)
+    with pytest.raises(AttackError, match=message):
+        BPDA(ATTACK)(defended, x, y, Linf(0.1))
+
+
+def test_bpda_knows_no_batch_where_samples_need_different_things() -> None:
+    """Bright images go through a comparison, dark ones do not."""
+
+    class Some(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            dark = x.mean((1, 2, 3), keepdim=True) < 0.13
+            return torch.where(dark, x, (x > 0.5).float())
+
+    model, (x, y) = nn.Sequential(Some(), trained()), known(12)
+    dark = x.mean((1, 2, 3)) < 0.13
+    assert 0 < int(dark.sum()) < 12
+    whole = BPDA(ATTACK)(model, x, y, Linf(0.3))
+    assert bool((whole != x).flatten(1).any(1).all())
+    for rows in (torch.tensor([3]), torch.arange(12).flip(0)):
+        part = BPDA(ATTACK)(model, x[rows], y[rows], Linf(0.3), Draws(0, rows))
+        assert torch.allclose(part, whole[rows], rtol=0, atol=1e-5)
+
+
 def test_a_given_backward_stands_in_for_named_stages() -> None:
     """A stage that turns the image round: the identity misleads, the right stand-in does not."""
 
     class Turned(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
-            return torch.round((1 - x) * 4) / 4
+            return Numpy()(1 - x)
 
     class Back(nn.Module):
         def forward(self, x: Tensor) -> Tensor:

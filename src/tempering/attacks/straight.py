@@ -18,21 +18,11 @@ Approximation = Callable[[Tensor], Tensor]
 FUNCTIONS = (
     torch.clamp,
     torch.clip,
-    torch.round,
-    torch.floor,
-    torch.ceil,
-    torch.trunc,
-    torch.sign,
     torch.softmax,
     torch.sigmoid,
     torch.tanh,
     Tensor.clamp,
     Tensor.clip,
-    Tensor.round,
-    Tensor.floor,
-    Tensor.ceil,
-    Tensor.trunc,
-    Tensor.sign,
     Tensor.softmax,
     Tensor.sigmoid,
     Tensor.tanh,
@@ -41,7 +31,7 @@ FUNCTIONS = (
     nn.functional.sigmoid,
     nn.functional.tanh,
 )
-"""Functions that keep a tensor's shape and have no gradient, or lose it where they saturate."""
+"""Functions that keep a tensor's shape and lose its gradient where they saturate."""
 
 
 class StraightFunctions(TorchFunctionMode):
