@@ -179,6 +179,16 @@ class Attack(ABC):
         """
         return math.prod(getattr(self, name, 1) for name in COUNTS)
 
+    def seeks_nearest(self) -> bool:
+        """Whether it looks for the smallest change that fools, and not for any within the threat.
+
+        Example:
+            >>> from tempering.attacks import CWL2, CWLinf
+            >>> CWL2().seeks_nearest(), CWLinf().seeks_nearest()
+            (True, False)
+        """
+        return False
+
     def config(self) -> dict[str, Any]:
         """Hyperparameters for the record."""
         return {"name": self.name, **asdict(self)}

@@ -120,6 +120,10 @@ class Boundary(Attack):
         nearer = won & (problem.threat.distance(tried, x) < away)
         x_adv[rows[nearer]] = tried[nearer]
 
+    def seeks_nearest(self) -> bool:
+        """It does, unless it leaves a sample that is fooled within the threat."""
+        return not self.until_fooled
+
     def config(self) -> dict[str, Any]:
         """Hyperparameters, and where its own images come from."""
         own = None if self.starts is None else self.starts.address

@@ -82,6 +82,10 @@ class HopSkipJump(Attack):
         within = problem.threat.distance(x_adv, problem.x) <= problem.threat.eps
         return torch.where(within[:, None, None, None], x_adv, problem.x)
 
+    def seeks_nearest(self) -> bool:
+        """It does, unless it leaves a sample that is fooled within the threat."""
+        return not self.until_fooled
+
     def config(self) -> dict[str, Any]:
         """Hyperparameters, and where its own images come from."""
         own = None if self.starts is None else self.starts.address
