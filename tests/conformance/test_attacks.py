@@ -21,8 +21,10 @@ from tempering.attacks import (
 from tempering.attacks.apgd import APGD
 from tempering.attacks.nearest import NearestAttack
 from tempering.core.errors import ModelError, ThreatError
+from tempering.core.passes import counted
 from tempering.core.patches import Patch
 from tempering.core.random import Draws
+from tempering.core.tally import tallied
 from tempering.core.threats import NORMS, Threat
 from tests.conformance.nets import SHAPES, Poisoned, Twins, busy_net, images, predictions
 
@@ -203,6 +205,19 @@ def test_leaves_everything_as_it_was_found(
     grads = {name: p.grad for name, p in net.named_parameters() if p.grad is not None}
     assert list(grads) == ["5.weight"]
     assert bool((grads["5.weight"] == 1).all())
+
+
+@conforms
+def test_passes_of_samples_add_up_to_all_passes(
+    attack: Attack, threat: Threat, net: nn.Module, x: Tensor, y: Tensor
+) -> None:
+    numbers = torch.arange(N) + 100
+    with counted() as passes, tallied() as counts:
+        attack(net, x, y, threat, random=Draws(0, numbers), batch_size=4)
+    assert sum(counts.forward.values()) == passes.forward
+    assert sum(counts.backward.values()) == passes.backward
+    assert set(counts.forward) == set(numbers.tolist())
+    assert (passes.backward > 0) == (attack.access not in ("scores", "labels"))
 
 
 @conforms
