@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tempering.attacks import BPDA, EOT, PGD, DeepFool, JointDetection, Owned, Transfer
+from tempering.attacks import BPDA, EOT, PGD, Attack, DeepFool, JointDetection, Owned, Transfer
 from tempering.core.errors import AttackError, ModelError, NoGradientError, UsageError
 from tempering.core.goals import Reach
 from tempering.core.passes import counted
@@ -82,7 +82,7 @@ class Roughness(nn.Module):
     [
         (nn.Sequential(Clamp(), trained()), 0.45, 0.9, 0.4),
         (nn.Sequential(Grid(), trained()), 0.2, 0.9, 0.1),
-        (Saturated(), 0.2, 0.9, 0.6),
+        (Saturated(), 0.2, 0.9, 0.1),
         (WithinForward(), 0.45, 0.9, 0.4),
     ],
     ids=["clamp", "round", "softmax", "within-forward"],
@@ -253,6 +253,26 @@ def test_eot_sees_through_a_random_stage() -> None:
         assert standing(model, x, y) == 1
         assert standing(model, plain, y) >= 0.9
         assert standing(model, averaged, y) <= 0.4
+
+
+def test_a_random_stage_before_a_hard_one_needs_both_wrappers() -> None:
+    """Noise that neither averaging nor passing the clamp alone sees through."""
+
+    class Coarse(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return ((Shimmer()(x) - 0.5) * 1000 + 0.5).clamp(0, 1)
+
+    model, (x, y) = nn.Sequential(Coarse(), trained()), known(20)
+    threat = Linf(0.45)
+
+    def left(attack: Attack) -> float:
+        return standing(model, attack(model, x, y, threat), y)
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        assert left(FULL) >= 0.9
+        assert left(EOT(FULL, 5)) >= 0.9
+        assert left(BPDA(EOT(FULL, 5), stages=("0",))) <= 0.4
 
 
 def test_eot_repeats_itself_and_leaves_the_global_generator() -> None:

@@ -247,13 +247,29 @@ def test_works_for_any_image_and_any_number_of_classes(
 
 
 @conforms
-def test_float32_images_on_a_bfloat16_model(
-    attack: Attack, threat: Threat, net: nn.Module, x: Tensor, y: Tensor
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_float32_images_on_a_model_of_half_the_precision(
+    attack: Attack, threat: Threat, x: Tensor, y: Tensor, dtype: torch.dtype
 ) -> None:
-    coarse = busy_net(SHAPE, 5).to(torch.bfloat16)
+    coarse = busy_net(SHAPE, 5).to(dtype)
     x_adv = attack(coarse, x.float(), y, threat)
     assert x_adv.dtype == torch.float32
     assert bool(threat.contains(x_adv, x.float()).all())
+    assert bool((x_adv != x.float()).any())
+    assert {parameter.dtype for parameter in coarse.parameters()} == {dtype}
+
+
+@conforms
+def test_channels_last_changes_nothing_but_memory(
+    attack: Attack, threat: Threat, net: nn.Module, x: Tensor, y: Tensor
+) -> None:
+    last = busy_net(SHAPE, 5).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    given = x.to(memory_format=torch.channels_last)
+    assert not given.is_contiguous()
+    x_adv = attack(last, given, y, threat)
+    assert torch.equal(predictions(net, x_adv), predictions(net, attack(net, x, y, threat)))
+    assert bool(threat.contains(x_adv, x).all())
+    assert torch.equal(given, x)
 
 
 @conforms
