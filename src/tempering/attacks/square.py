@@ -16,7 +16,7 @@ from tempering.core.errors import UsageError
 from tempering.core.probe import Probe
 
 _HALVINGS = (10, 50, 200, 1000, 2000, 4000, 6000, 8000)
-"""Queries, of 10,000, after which the window's share of the image is halved (section 4 of 2020)."""
+"""Queries, of 10,000, after which the window's share of the image is halved (the paper of 2020)."""
 
 
 @dataclass(frozen=True)
