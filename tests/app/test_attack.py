@@ -8,9 +8,10 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from tempering.app.attack import attack_address
+from tempering.app.attack import AttackReport, attack_address
 from tempering.app.cli.entry import app
 from tempering.core.errors import DataError, TemperingError, UnknownNameError, UsageError
+from tempering.core.passes import Passes, counted
 from tempering.core.threats import Linf
 from tempering.models import Manifest, build, save
 
@@ -118,11 +119,88 @@ def test_the_command_prints_json(run: str, tmp_path: Path) -> None:
     assert (found["attack"], found["n"], found["backwards"]) == ("fgsm", N, N)
 
 
+CANONICAL = [
+    "fgsm",
+    "rfgsm",
+    "bim",
+    "pgd",
+    "mifgsm",
+    "apgd-ce",
+    "apgd-dlr",
+    "apgd-t",
+    "cw-l2",
+    "cw-linf",
+    "deepfool",
+    "ddn",
+    "fmn",
+    "fab",
+    "fab-t",
+    "sigma-zero",
+    "square",
+    "hopskipjump",
+    "boundary",
+    "transfer",
+    "patch",
+    "generator",
+]
+"""Names that other people's scripts rely on."""
+
+
 def test_every_attack_is_listed_with_all_that_one_chooses_by() -> None:
     done = CliRunner().invoke(app, ["list", "attacks", "--json"])
-    rows = {row["name"]: row for row in json.loads(done.stdout)}
-    wanted = {"square", "hopskipjump", "boundary", "transfer", "patch", "generator"}
-    assert wanted <= rows.keys()
-    for row in rows.values():
-        assert all(row[key] for key in ("norms", "access", "source", "cost", "summary"))
-        assert row["cost"] != "depends on its settings"
+    rows = json.loads(done.stdout)
+    names = [row["name"] for row in rows]
+    assert len(names) == len(set(names))
+    assert not set(CANONICAL) - set(names)
+    for row in rows:
+        assert all(isinstance(row[key], str) and row[key] for key in ("name", "source"))
+        assert row["access"] in ("gradients", "scores", "labels", "none")
+        assert row["norms"]
+        assert set(row["norms"]) <= {"linf", "l2", "l1", "l0", "patch"}
+        assert row["cost"] not in ("", "depends on its settings")
+        assert row["summary"]
+    access = {row["name"]: row["access"] for row in rows}
+    assert access["square"] == "scores"
+    assert access["boundary"] == access["hopskipjump"] == "labels"
+    assert access["transfer"] == "none"
+    assert access["pgd"] == "gradients"
+
+
+def test_a_listing_for_people_has_one_line_for_each_attack() -> None:
+    lines = CliRunner().invoke(app, ["list", "attacks"]).stdout.splitlines()
+    rows = json.loads(CliRunner().invoke(app, ["list", "attacks", "--json"]).stdout)
+    assert [line.split()[0] for line in lines] == [row["name"] for row in rows]
+
+
+@pytest.mark.parametrize("attack", ["pgd:steps=5", "fab-t:steps=3,targets=2", "square:queries=9"])
+def test_passes_in_the_file_are_the_attacks_own(run: str, tmp_path: Path, attack: str) -> None:
+    """What the command passes besides, for its verdict, is the same for every attack."""
+    out = tmp_path / "x.npz"
+
+    def ran(spec: str) -> tuple[AttackReport, Passes]:
+        with counted() as passes:
+            return attack_address(run, spec, out, samples=N, threat="linf:0.1"), passes
+
+    one_step, all_of_it = ran("fgsm")
+    assert (one_step.forwards, one_step.backwards) == (N, N)
+    besides = all_of_it.forward - N
+    done, passes = ran(attack)
+    with np.load(out) as file:
+        forwards, backwards = file["forwards"], file["backwards"]
+    assert forwards.dtype == backwards.dtype == np.int64
+    assert forwards.shape == backwards.shape == (N,)
+    assert forwards.sum() == done.forwards == passes.forward - besides
+    assert backwards.sum() == done.backwards == passes.backward
+    assert forwards.min() >= 1
+
+
+def test_failures_without_a_start_are_told_apart(run: str, tmp_path: Path) -> None:
+    call = ["attack", run, "--attack", "hopskipjump:queries=60,tries=1", "--samples", str(N)]
+    call += ["--targets", "next", "--out", str(tmp_path / "x.npz"), "--threat", "linf:0.5"]
+    done = CliRunner().invoke(app, call)
+    assert done.exit_code == 0, done.output
+    found = json.loads(CliRunner().invoke(app, [*call, "--json"]).stdout)
+    assert found["no_start"] > 0
+    assert found["no_start"] + found["success"] <= N
+    assert f"no image to start from: {found['no_start']}" in done.stdout
+    assert "starts=DATA" in " ".join(done.stdout.split())

@@ -1,13 +1,17 @@
 """Planted weaknesses: what plain PGD misses, the adaptive attack finds."""
 
+from collections.abc import Callable
+
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from tempering.attacks import BPDA, EOT, PGD, JointDetection, Owned
-from tempering.core.errors import AttackError, ModelError, UsageError
+from tempering.attacks import BPDA, EOT, PGD, Attack, DeepFool, JointDetection, Owned, Transfer
+from tempering.core.errors import AttackError, ModelError, NoGradientError, UsageError
 from tempering.core.goals import Reach
 from tempering.core.passes import counted
+from tempering.core.random import Draws
 from tempering.core.threats import Linf
 from tests.attacks.trained import accurate, known, standing, trained
 
@@ -38,6 +42,13 @@ class Saturated(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         probabilities: Tensor = self.soft(self.net(x) * 1e4)
         return (probabilities + 1e-12).log()
+
+
+class Digits(nn.Module):
+    """The ten brightest pixels, by number: no stage that keeps shapes, and no gradient."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.topk(10, 1).indices.to(x.dtype)
 
 
 class WithinForward(nn.Module):
@@ -71,7 +82,7 @@ class Roughness(nn.Module):
     [
         (nn.Sequential(Clamp(), trained()), 0.45, 0.9, 0.4),
         (nn.Sequential(Grid(), trained()), 0.2, 0.9, 0.1),
-        (Saturated(), 0.2, 0.9, 0.6),
+        (Saturated(), 0.2, 0.9, 0.1),
         (WithinForward(), 0.45, 0.9, 0.4),
     ],
     ids=["clamp", "round", "softmax", "within-forward"],
@@ -120,12 +131,99 @@ def test_a_stage_that_declares_itself_is_passed_through_though_it_has_some_gradi
     assert standing(model, BPDA(ATTACK)(model, x, y, threat), y) <= 0.1
 
 
+class Bare(nn.Module):
+    """Black or white by a bare comparison, in the forward of the whole model."""
+
+    def __init__(self, binary: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.net = trained()
+        self.binary = binary
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.net(self.binary(x))
+        return logits
+
+
+class Threshold(nn.Module):
+    """A comparison in a module of its own."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x > 0.5).to(x.dtype)
+
+
+class Numpy(nn.Module):
+    """A stage that leaves torch."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.from_numpy(np.round(x.detach().numpy() * 4) / 4)
+
+
+@pytest.mark.parametrize(
+    "defended",
+    [
+        Bare(lambda x: (x > 0.5).float()),
+        Bare(lambda x: 1 - (x <= 0.5) * 1.0),
+        Bare(lambda x: torch.where(x < 0.5, 0.0, 1.0)),
+        Bare(lambda x: (~(x < 0.5)).to(x)),
+        Bare(lambda x: ((x > 0.5) & (x < 2)).float()),
+        Bare(lambda x: (x * 2).int().clamp(max=1) * 1.0),
+        nn.Sequential(Threshold(), trained()),
+        nn.Sequential(Numpy(), trained()),
+    ],
+    ids=["float", "le", "where", "not", "and", "int", "module", "numpy"],
+)
+def test_bpda_passes_bare_comparisons_and_casts(defended: nn.Module) -> None:
+    x, y = known()
+    assert standing(defended, x, y) >= 0.9
+    threat = Linf(0.45)
+    with pytest.raises(NoGradientError):
+        ATTACK(defended, x, y, threat)
+    x_adv = BPDA(ATTACK)(defended, x, y, threat)
+    assert bool(threat.contains(x_adv, x).all())
+    assert standing(defended, x_adv, y) <= 0.4
+
+
+@pytest.mark.parametrize(
+    ("defended", "message"),
+    [
+        (Bare(Numpy().forward), "the gradient ends outside of any stage"),
+        (
+            nn.Sequential(nn.Sequential(nn.Flatten(), Digits()), nn.Unflatten(1, (10,))),
+            r"the gradient ends in stage '0.1': .* give BPDA\(..., stages=\('0.1',\), approx",
+        ),
+    ],
+    ids=["numpy", "shapes"],
+)
+def test_what_bpda_cannot_pass_is_named_with_what_to_do(defended: nn.Module, message: str) -> None:
+    x, y = known(3)
+    with pytest.raises(AttackError, match=message):
+        BPDA(ATTACK)(defended, x, y, Linf(0.1))
+
+
+def test_bpda_knows_no_batch_where_samples_need_different_things() -> None:
+    """Bright images go through a comparison, dark ones do not."""
+
+    class Some(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            dark = x.mean((1, 2, 3), keepdim=True) < 0.13
+            return torch.where(dark, x, (x > 0.5).float())
+
+    model, (x, y) = nn.Sequential(Some(), trained()), known(12)
+    dark = x.mean((1, 2, 3)) < 0.13
+    assert 0 < int(dark.sum()) < 12
+    whole = BPDA(ATTACK)(model, x, y, Linf(0.3))
+    assert bool((whole != x).flatten(1).any(1).all())
+    for rows in (torch.tensor([3]), torch.arange(12).flip(0)):
+        part = BPDA(ATTACK)(model, x[rows], y[rows], Linf(0.3), Draws(0, rows))
+        assert torch.allclose(part, whole[rows], rtol=0, atol=1e-5)
+
+
 def test_a_given_backward_stands_in_for_named_stages() -> None:
     """A stage that turns the image round: the identity misleads, the right stand-in does not."""
 
     class Turned(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
-            return torch.round((1 - x) * 4) / 4
+            return Numpy()(1 - x)
 
     class Back(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
@@ -157,6 +255,26 @@ def test_eot_sees_through_a_random_stage() -> None:
         assert standing(model, averaged, y) <= 0.4
 
 
+def test_a_random_stage_before_a_hard_one_needs_both_wrappers() -> None:
+    """Noise that neither averaging nor passing the clamp alone sees through."""
+
+    class Coarse(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return ((Shimmer()(x) - 0.5) * 1000 + 0.5).clamp(0, 1)
+
+    model, (x, y) = nn.Sequential(Coarse(), trained()), known(20)
+    threat = Linf(0.45)
+
+    def left(attack: Attack) -> float:
+        return standing(model, attack(model, x, y, threat), y)
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        assert left(FULL) >= 0.9
+        assert left(EOT(FULL, 5)) >= 0.9
+        assert left(BPDA(EOT(FULL, 5), stages=("0",))) <= 0.4
+
+
 def test_eot_repeats_itself_and_leaves_the_global_generator() -> None:
     model, (x, y) = nn.Sequential(Shimmer(), trained()), known(6)
     attack = EOT(PGD(steps=5), 3)
@@ -167,6 +285,53 @@ def test_eot_repeats_itself_and_leaves_the_global_generator() -> None:
         assert torch.equal(torch.get_rng_state(), state)
         torch.manual_seed(2)
         assert torch.equal(attack(model, x, y, Linf(0.1)), first)
+
+
+def test_eot_alone_knows_no_batch() -> None:
+    model, (x, y) = nn.Sequential(Shimmer(), trained()), known(5)
+    rows = torch.tensor([3, 1])
+
+    def both(attack: EOT, batch_size: int) -> tuple[Tensor, Tensor]:
+        whole = attack(model, x, y, Linf(0.1))
+        return whole[rows], attack(
+            model, x[rows], y[rows], Linf(0.1), Draws(0, rows), batch_size=batch_size
+        )
+
+    for attack in (PGD(steps=4), DeepFool(steps=3)):
+        for batch_size in (1, 2):
+            whole, part = both(EOT(attack, 2, alone=True), batch_size)
+            assert torch.equal(part, whole)
+    whole, part = both(EOT(PGD(steps=4, until_fooled=False), 2), 2)
+    assert not torch.equal(part, whole)  # the limit that the docstring names
+
+
+def test_eot_averages_for_attacks_that_look_at_several_boundaries_at_once() -> None:
+    model, (x, y) = nn.Sequential(Shimmer(), trained()), known(6)
+    attack = EOT(DeepFool(steps=2, rivals=3), 3)
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        state = torch.get_rng_state()
+        with counted() as passes:
+            first = attack(model, x, y, Linf(0.1))
+        assert torch.equal(torch.get_rng_state(), state)
+        torch.manual_seed(2)
+        assert torch.equal(attack(model, x, y, Linf(0.1)), first)
+    assert passes.forward % 3 == passes.backward % 9 == 0
+
+
+def test_eot_changes_nothing_on_a_model_that_is_not_random() -> None:
+    net, (x, y) = trained(), known(5)
+    plain = ATTACK(net, x, y, Linf(0.1))
+    assert torch.allclose(EOT(ATTACK, 2)(net, x, y, Linf(0.1)), plain, rtol=0, atol=1e-6)
+    alone = EOT(ATTACK, 2, alone=True)(net, x, y, Linf(0.1))
+    assert torch.equal(net(alone).argmax(1), net(plain).argmax(1))
+
+
+def test_eot_alone_within_an_attack_that_changes_what_is_seen_is_refused() -> None:
+    x, y = known(2)
+    attack = Transfer(EOT(ATTACK, 2, alone=True), trained(1), diversity=0.5)
+    with pytest.raises(UsageError, match="alone = True on a VariedProbe: give alone = False"):
+        attack(trained(), x, y, Linf(0.1))
 
 
 def test_eot_costs_n_passes_for_each() -> None:
@@ -218,6 +383,8 @@ def test_wrappers_are_values_and_tell_what_they_add() -> None:
         "bpda": {"stages": [], "approximation": None},
     }
     assert EOT(ATTACK, 10).label() == "pgd-40+eot10"
+    assert EOT(ATTACK, 10, alone=True).label() == "pgd-40+eot10-alone"
+    assert EOT(ATTACK, 10).config()["eot"] == {"n": 10, "alone": False}
     one, other = (JointDetection(ATTACK, Roughness(), 0.5) for _ in range(2))
     assert one == other
     assert hash(one) == hash(other)

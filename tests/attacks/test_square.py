@@ -1,16 +1,18 @@
 """Square: what it may ask, what it finds, and the projection that L1 needs."""
 
+import math
+
 import pytest
 import torch
 
-from tempering.attacks import PGD, Square
+from tempering.attacks import PGD, Square, square_moves
 from tempering.attacks.box import into_l1_and_box
 from tempering.core.errors import UsageError
 from tempering.core.passes import counted
 from tempering.core.random import Draws
 from tempering.core.tally import tallied
 from tempering.core.threats import L1, L2, Linf, Threat
-from tests.attacks.trained import known, standing, trained
+from tests.attacks.trained import accurate, digits, known, standing, trained
 
 LIMITS = [(Linf(0.15), 0.11), (L2(2.0), 0.49), (L1(15.0), 0.73)]
 """Threats, and the share of these digits that stands 300 queries of an independent
@@ -25,6 +27,49 @@ def test_it_is_no_weaker_than_an_independent_implementation(threat: Threat, most
     x_adv = Square(queries=300)(net, x, y, threat)
     assert bool(threat.contains(x_adv, x).all())
     assert standing(net, x_adv, y) <= most
+
+
+def test_in_l1_a_window_that_gets_more_than_it_may_breaks_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On digits that the network was trained on, none of which any number was read off."""
+    net, (x, y) = trained(), digits()
+    rows = accurate(net, x[:200], y[:200]).nonzero()[:, 0]
+    x, y = x[rows], y[rows]
+    overfilled = standing(net, Square(queries=200)(net, x, y, L1(12.0)), y)
+    monkeypatch.setattr(square_moves, "_OVERFILL", 1.0)
+    assert overfilled < standing(net, Square(queries=200)(net, x, y, L1(12.0)), y) - 0.1
+
+
+def test_in_l1_the_budget_of_channels_adds_up_to_the_whole() -> None:
+    moves = square_moves.Taxicab(4.0)
+    delta = torch.zeros(1, 3, 6, 6)
+    delta[0, 0, 0, 0], delta[0, 1, 2, 2], delta[0, 2, 5, 5] = 1.0, -0.5, 0.5
+    both = delta.clone()
+    both[0, 2] = 0.0  # the third change lies outside of both windows
+    shares = moves.available(delta, both).flatten() / square_moves._OVERFILL
+    assert torch.allclose(shares, torch.tensor([1.0, 0.5, 0.0]) + 2.0 / 3)
+
+
+def test_every_scale_of_a_hill_has_the_same_share_of_the_budget() -> None:
+    """Ring d has a budget near 1 / d, in squares for L2 and in sizes for L1."""
+    for moves, power in ((square_moves.Euclidean(1.0), 2), (square_moves.Taxicab(1.0), 1)):
+        hill = moves._hill(401, 401, torch.zeros(1)).pow(power)
+        row = (torch.arange(401) - 200).abs()
+        ring = torch.maximum(row[:, None], row[None, :])
+        octaves = [float(hill[(ring >= at) & (ring < 2 * at)].sum()) for at in (4, 8, 16)]
+        assert max(octaves) < 1.2 * min(octaves)
+
+
+def test_windows_shrink_eight_times_by_the_papers_schedule() -> None:
+    attack, shape = Square(queries=10_000, share=0.5), torch.Size((1, 1, 512, 512))
+    sides = [attack._side(step, shape) for step in range(10_000)]
+    changes = [step for step in range(1, 10_000) if sides[step] != sides[step - 1]]
+    assert changes == [11, 51, 201, 1001, 2001, 4001, 6001, 8001]
+    assert sides[0] == round(math.sqrt(0.5) * 512)
+    assert sides[-1] == round(math.sqrt(0.5 / 2**8) * 512)
+    tenth = Square(queries=1000, share=0.5)
+    assert [tenth._side(step, shape) for step in range(1000)] == sides[::10]
 
 
 def test_it_never_asks_more_than_it_may_and_stops_where_it_fooled() -> None:

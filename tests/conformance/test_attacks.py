@@ -21,8 +21,10 @@ from tempering.attacks import (
 from tempering.attacks.apgd import APGD
 from tempering.attacks.nearest import NearestAttack
 from tempering.core.errors import ModelError, ThreatError
+from tempering.core.passes import counted
 from tempering.core.patches import Patch
 from tempering.core.random import Draws
+from tempering.core.tally import tallied
 from tempering.core.threats import NORMS, Threat
 from tests.conformance.nets import SHAPES, Poisoned, Twins, busy_net, images, predictions
 
@@ -206,6 +208,19 @@ def test_leaves_everything_as_it_was_found(
 
 
 @conforms
+def test_passes_of_samples_add_up_to_all_passes(
+    attack: Attack, threat: Threat, net: nn.Module, x: Tensor, y: Tensor
+) -> None:
+    numbers = torch.arange(N) + 100
+    with counted() as passes, tallied() as counts:
+        attack(net, x, y, threat, random=Draws(0, numbers), batch_size=4)
+    assert sum(counts.forward.values()) == passes.forward
+    assert sum(counts.backward.values()) == passes.backward
+    assert set(counts.forward) == set(numbers.tolist())
+    assert (passes.backward > 0) == (attack.access not in ("scores", "labels"))
+
+
+@conforms
 def test_works_within_no_grad(
     attack: Attack, threat: Threat, net: nn.Module, x: Tensor, y: Tensor
 ) -> None:
@@ -232,13 +247,29 @@ def test_works_for_any_image_and_any_number_of_classes(
 
 
 @conforms
-def test_float32_images_on_a_bfloat16_model(
-    attack: Attack, threat: Threat, net: nn.Module, x: Tensor, y: Tensor
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_float32_images_on_a_model_of_half_the_precision(
+    attack: Attack, threat: Threat, x: Tensor, y: Tensor, dtype: torch.dtype
 ) -> None:
-    coarse = busy_net(SHAPE, 5).to(torch.bfloat16)
+    coarse = busy_net(SHAPE, 5).to(dtype)
     x_adv = attack(coarse, x.float(), y, threat)
     assert x_adv.dtype == torch.float32
     assert bool(threat.contains(x_adv, x.float()).all())
+    assert bool((x_adv != x.float()).any())
+    assert {parameter.dtype for parameter in coarse.parameters()} == {dtype}
+
+
+@conforms
+def test_channels_last_changes_nothing_but_memory(
+    attack: Attack, threat: Threat, net: nn.Module, x: Tensor, y: Tensor
+) -> None:
+    last = busy_net(SHAPE, 5).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    given = x.to(memory_format=torch.channels_last)
+    assert not given.is_contiguous()
+    x_adv = attack(last, given, y, threat)
+    assert torch.equal(predictions(net, x_adv), predictions(net, attack(net, x, y, threat)))
+    assert bool(threat.contains(x_adv, x).all())
+    assert torch.equal(given, x)
 
 
 @conforms

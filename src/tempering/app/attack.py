@@ -35,6 +35,8 @@ class AttackReport(BaseModel):
         n: Samples that it was run on.
         success: Of these, how many ended as it wanted.
         before: How many were so without any attack.
+        no_start: Failures that say nothing about the model: a decision attack found no
+            image to start from.
         median_distance: Over its successes; None without any.
         forwards: Forward passes of the attack, in all.
         backwards: Backward passes.
@@ -48,6 +50,7 @@ class AttackReport(BaseModel):
     n: int
     success: int
     before: int
+    no_start: int
     median_distance: float | None
     forwards: int
     backwards: int
@@ -135,6 +138,7 @@ def attack_address(
         n=len(part),
         success=int(shown.success.sum()),
         before=int(shown.before.sum()),
+        no_start=int((shown.no_start & ~shown.success).sum()),
         median_distance=float(won.median()) if len(won) else None,
         forwards=int(shown.forwards.sum()),
         backwards=int(shown.backwards.sum()),

@@ -35,6 +35,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "RFGSM": f"{_ROOM}.rfgsm",
         "SigmaZero": f"{_ROOM}.sigma_zero",
         "Square": f"{_ROOM}.square",
+        "Stock": f"{_ROOM}.stock",
         "Transfer": f"{_ROOM}.transfer",
         "UniversalPatch": f"{_ROOM}.universal_patch",
         "WorstOf": f"{_ROOM}.combinators",

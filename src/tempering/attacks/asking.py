@@ -16,12 +16,14 @@ class Oracle:
 
     Attributes:
         spent: Queries made for each sample of the problem, shape (n,), int64.
+        outputs: How many outputs the last answer had; 0 before the first.
     """
 
     def __init__(self, probe: Probe, problem: Problem, queries: int) -> None:
         self._probe = probe
         self._problem = problem
         self._cap = queries
+        self.outputs = 0
         self.spent = torch.zeros(len(problem.x), dtype=torch.int64, device=problem.x.device)
 
     def left(self, rows: Tensor) -> Tensor:
@@ -64,6 +66,7 @@ class Oracle:
         problem = self._problem
         self.spent.index_add_(0, rows, torch.ones_like(rows))
         logits = self._probe.logits(x, problem.draws.index[rows])
+        self.outputs = logits.shape[1]
         return logits, problem.goal.protected(problem.y[rows], logits.shape[1])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar
@@ -17,6 +18,9 @@ from tempering.core.threats import TOLERANCE, Threat
 
 BATCH_SIZE = 256
 """Samples that an attack works on at a time, if its caller says nothing else."""
+
+COUNTS = ("steps", "queries", "epochs", "searches", "iterations", "targets", "places")
+"""Hyperparameters that say how many times an attack looks at a model."""
 
 
 @dataclass(frozen=True)
@@ -161,6 +165,29 @@ class Attack(ABC):
     @abstractmethod
     def propose(self, probe: Probe, problem: Problem) -> Tensor:
         """The algorithm: x_adv for a problem of at least one sample and eps > 0."""
+
+    def effort(self) -> int:
+        """Looks at a model that it may take for a sample at most: a rough order of strength.
+
+        The product of whatever it counts: steps, queries, epochs, and how often. Attacks
+        that are made of others count theirs.
+
+        Example:
+            >>> from tempering.attacks import FGSM, PGD, Restarts, Square
+            >>> FGSM().effort(), Restarts(PGD(steps=40), 2).effort(), Square(queries=300).effort()
+            (1, 80, 300)
+        """
+        return math.prod(getattr(self, name, 1) for name in COUNTS)
+
+    def seeks_nearest(self) -> bool:
+        """Whether it looks for the smallest change that fools, and not for any within the threat.
+
+        Example:
+            >>> from tempering.attacks import CWL2, CWLinf
+            >>> CWL2().seeks_nearest(), CWLinf().seeks_nearest()
+            (True, False)
+        """
+        return False
 
     def config(self) -> dict[str, Any]:
         """Hyperparameters for the record."""

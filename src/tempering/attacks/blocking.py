@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tempering.attacks.base import Problem
+from tempering.core.errors import NoGradientError
 from tempering.core.goals import log_odds
 from tempering.core.probe import Probe
 
@@ -41,7 +42,10 @@ def vanished(probe: Probe, problem: Problem) -> Tensor:
 
 
 def _lost(probe: Probe, problem: Problem, rows: Tensor) -> Tensor:
-    gradient = _gradient(probe, problem, rows)
+    try:
+        gradient = _gradient(probe, problem, rows)
+    except NoGradientError:
+        return torch.ones(len(rows), dtype=torch.bool, device=rows.device)
     return gradient.flatten(1).abs().amax(1) <= _VANISHED
 
 
@@ -55,7 +59,8 @@ def _gradient(probe: Probe, problem: Problem, rows: Tensor) -> Tensor:
 def blocking(probe: Probe, problem: Problem, rows: Tensor) -> list[list[str]]:
     """The stages at which gradients end, for each of some samples.
 
-    A stage blocks a sample if a gradient reaches its output and none leaves its input.
+    A stage blocks a sample if a gradient reaches its output and none leaves its input, or
+    if its input has a gradient and its output cannot have one.
     Only stages that keep shapes are looked at, since the identity can stand in for
     those; of a stage and a part of it, the part.
 
@@ -70,13 +75,33 @@ def blocking(probe: Probe, problem: Problem, rows: Tensor) -> list[list[str]]:
     found: list[list[str]] = []
     for at in range(0, len(rows), problem.batch_size):
         part = rows[at : at + problem.batch_size]
-        with _watched(probe.model) as seen:
+        with _watched(probe.model) as seen, suppress(NoGradientError):
             _gradient(probe, problem, part)
         blocks = {name: (came & ~left).tolist() for name, (came, left) in seen.items()}
         for number in range(len(part)):
             names = [name for name, blocked in blocks.items() if blocked[number]]
             found.append([name for name in names if not _has_part(name, names)])
     return found
+
+
+def cut(probe: Probe, problem: Problem) -> str | None:
+    """The stage in which the gradient is cut off, whatever its shapes; None if in none."""
+    ends: list[str] = []
+
+    def watch(name: str) -> Callable[[nn.Module, tuple[Any, ...], Any], None]:
+        def passed(_module: nn.Module, given: tuple[Any, ...], out: Any) -> None:
+            came = any(isinstance(one, Tensor) and one.requires_grad for one in given)
+            if came and isinstance(out, Tensor) and not out.requires_grad:
+                ends.append(name)
+
+        return passed
+
+    with ExitStack() as hooks, suppress(NoGradientError):
+        for name, module in probe.model.named_modules():
+            if name:
+                hooks.callback(module.register_forward_hook(watch(name)).remove)
+        _gradient(probe, problem, torch.arange(len(problem.x), device=problem.x.device))
+    return ends[0] if ends else None
 
 
 def _has_part(name: str, names: list[str]) -> bool:
@@ -94,9 +119,13 @@ def _watched(model: nn.Module) -> Iterator[dict[str, tuple[Tensor, Tensor]]]:
             first = given[0] if given else None
             if not isinstance(first, Tensor) or not isinstance(out, Tensor):
                 return
-            if first.shape != out.shape or not out.requires_grad or not first.requires_grad:
+            if first.shape != out.shape or not first.requires_grad:
                 return
             none = torch.zeros(len(out), dtype=torch.bool, device=out.device)
+            if not out.requires_grad:
+                if out.is_floating_point():
+                    seen[name] = (~none, none)
+                return
             seen[name] = (none, none.clone())
 
             def note(which: int, gradient: Tensor) -> None:

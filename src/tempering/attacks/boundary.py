@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -11,7 +11,8 @@ from torch import Tensor
 from tempering.attacks.approach import approach
 from tempering.attacks.asking import Oracle, check_queries
 from tempering.attacks.base import Attack, Problem
-from tempering.attacks.starting import find_start
+from tempering.attacks.starting import TRIES, check_tries, find_start
+from tempering.attacks.stock import Stock
 from tempering.core.errors import UsageError
 from tempering.core.probe import Probe
 from tempering.core.random import Draws
@@ -32,9 +33,10 @@ class Boundary(Attack):
     Brendel, Rauber and Bethge, 'Decision-based adversarial attacks: reliable attacks
     against black-box machine learning models', 2018. Step lengths follow the share of
     steps that succeed, for each sample by itself. It looks for the nearest image that
-    fools; where that is farther than eps, the image itself is proposed. It starts from noise
-    that fools; towards a given class such noise is rare, and where none is found in 50
-    tries the sample is given up. So a targeted failure says little about the model.
+    fools; where that is farther than eps, the image itself is proposed. It starts from an
+    image of `starts` or from noise that fools. Towards a given class such noise is rare:
+    give `starts`, as the paper does. Where nothing fools, the sample is given up, which
+    says nothing about the model; the tally notes such samples (`no_start`).
 
     Attributes:
         queries: Forward passes a sample at most.
@@ -42,6 +44,9 @@ class Boundary(Attack):
         inwards: First step towards the image, as a share of the distance.
         until_fooled: Whether a sample leaves as soon as it is fooled within eps; False
             to find the smallest distance that the queries allow.
+        tries: Images of `starts`, and of noise, that are tried for a start.
+        starts: Images that the attacker brings along, by class: as an attack is written,
+            the address of data such as `mnist`, whose training images serve.
     """
 
     name: ClassVar[str] = "boundary"
@@ -54,9 +59,12 @@ class Boundary(Attack):
     sideways: float = 0.1
     inwards: float = 0.1
     until_fooled: bool = True
+    tries: int = TRIES
+    starts: Stock | None = None
 
     def __post_init__(self) -> None:
         check_queries(self.name, self.queries)
+        check_tries(self.name, self.tries)
         for field in ("sideways", "inwards"):
             if not 0 < getattr(self, field) <= 1:
                 raise UsageError(
@@ -68,7 +76,7 @@ class Boundary(Attack):
         oracle = Oracle(probe, problem, self.queries)
         everyone = torch.arange(len(problem.x), device=problem.x.device)
         fooled = oracle.fooled(problem.x, everyone)
-        x_adv, rows = find_start(oracle, problem, everyone[~fooled])
+        x_adv, rows = find_start(oracle, problem, everyone[~fooled], self.tries, self.starts)
         x_adv[rows] = approach(oracle, problem, x_adv[rows], rows, _START_PRECISION)
         paces = _Paces.start(self, problem.x)
         step = 0
@@ -111,6 +119,15 @@ class Boundary(Attack):
         paces.heed_inwards(rows, won)
         nearer = won & (problem.threat.distance(tried, x) < away)
         x_adv[rows[nearer]] = tried[nearer]
+
+    def seeks_nearest(self) -> bool:
+        """It does, unless it leaves a sample that is fooled within the threat."""
+        return not self.until_fooled
+
+    def config(self) -> dict[str, Any]:
+        """Hyperparameters, and where its own images come from."""
+        own = None if self.starts is None else self.starts.address
+        return {**Attack.config(replace(self, starts=None)), "starts": own}
 
     def label(self) -> str:
         """The name with its queries, such as `boundary-25000`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 
 from tempering.attacks.base import Problem
-from tempering.attacks.blocking import blocking, declared, vanished
+from tempering.attacks.blocking import blocking, cut, declared, vanished
+from tempering.attacks.hard import HardFunctions
 from tempering.attacks.straight import Approximation, StraightFunctions, straightened
 from tempering.attacks.wrapping import Wrapping
+from tempering.core.errors import AttackError, NoGradientError
 from tempering.core.probe import Probe
 
 
@@ -21,19 +23,25 @@ class BPDA(Wrapping):
     """Backward pass differentiable approximation: the forward as it is, the backward of another.
 
     Athalye, Carlini and Wagner, 'Obfuscated gradients give a false sense of security',
-    2018, section 4.1. The stages are those that are named; those that declare
-    themselves (`differentiable = False`); and for every sample whose gradient is
-    exactly zero those at which it ends. Where it ends inside of a module, the
-    functions are sought that lose gradients (clamp, round, sign, softmax and their
-    like). Which stages a sample needs is decided for each sample, so its result does
-    not depend on its batch. While the attack runs, forward hooks let gradients pass;
-    then the model is as it was.
+    2018, section 4.1. The stages are those that are named, and those that declare
+    themselves (`differentiable = False`). For every sample whose gradient is exactly
+    zero, or cut off, more is sought, in this order: functions that have no gradient
+    anywhere, such as comparisons and rounding, wherever they are called; the stages at
+    which the gradient ends; and functions that lose it where they saturate, such as
+    clamp and softmax. Which of these a sample needs is decided for each sample, so its
+    result does not depend on its batch. While the attack runs, hooks let gradients pass;
+    then the model is as it was. What leaves torch, such as numpy, can be passed only
+    where a module holds it.
 
     Attributes:
         attack: What runs.
         stages: Names of modules to pass through, besides those that are found.
         approximation: A differentiable stand-in for the named stages; None for the
             identity.
+
+    Raises:
+        UsageError: When run, if a named stage is none of the model's.
+        AttackError: When run, if no gradient was found: says where it ends.
 
     Example:
         >>> from tempering.attacks import PGD
@@ -43,7 +51,7 @@ class BPDA(Wrapping):
 
     name: ClassVar[str] = "bpda"
     source: ClassVar[str] = "Athalye, Carlini and Wagner, 2018"
-    cost: ClassVar[str] = "its attack's, and up to 3 gradients a sample"
+    cost: ClassVar[str] = "its attack's, and up to 5 gradients a sample"
 
     stages: tuple[str, ...] = ()
     approximation: Approximation | None = None
@@ -60,9 +68,22 @@ class BPDA(Wrapping):
             plain = (~lost).nonzero()[:, 0]
             if len(plain):
                 out[plain] = self.attack.propose(probe, _at(problem, plain))
-            for stages, rows in self._groups(probe, problem, lost.nonzero()[:, 0]).items():
-                with straightened(probe.model, stages, None):
-                    out[rows] = self._run(probe, _at(problem, rows))
+            blind = lost.nonzero()[:, 0]
+            if len(blind):
+                out[blind] = self._through_steps(probe, _at(problem, blind))
+        return out
+
+    def _through_steps(self, probe: Probe, problem: Problem) -> Tensor:
+        """Attack samples without a gradient: through functions that never have one, or stages."""
+        out = problem.x.clone()
+        with HardFunctions():
+            still = vanished(probe, problem)
+            seeing = (~still).nonzero()[:, 0]
+            if len(seeing):
+                out[seeing] = self.attack.propose(probe, _at(problem, seeing))
+        for stages, rows in self._groups(probe, problem, still.nonzero()[:, 0]).items():
+            with straightened(probe.model, stages, None):
+                out[rows] = self._through_stages(probe, _at(problem, rows))
         return out
 
     def _groups(
@@ -94,16 +115,19 @@ class BPDA(Wrapping):
             ends = more
         return ends
 
-    def _run(self, probe: Probe, problem: Problem) -> Tensor:
-        """Attack samples that had no gradient; where there still is none, through functions."""
+    def _through_stages(self, probe: Probe, problem: Problem) -> Tensor:
+        """Attack such samples through stages; where there still is none, through functions too."""
         still = vanished(probe, problem)
         out = problem.x.clone()
-        modes: list[AbstractContextManager[object]] = [nullcontext(), StraightFunctions()]
-        for lost, mode in enumerate(modes):
-            rows = (still == bool(lost)).nonzero()[:, 0]
-            if len(rows):
-                with mode:
+        for lost in (False, True):
+            rows = (still == lost).nonzero()[:, 0]
+            if not len(rows):
+                continue
+            with StraightFunctions() if lost else nullcontext(), HardFunctions():
+                try:
                     out[rows] = self.attack.propose(probe, _at(problem, rows))
+                except NoGradientError as error:
+                    raise AttackError(_advice(probe, _at(problem, rows))) from error
         return out
 
     def settings(self) -> dict[str, Any]:
@@ -116,6 +140,18 @@ class BPDA(Wrapping):
 
 _DEPTH = 8
 """Stages one behind the other that are looked for."""
+
+
+def _advice(probe: Probe, problem: Problem) -> str:
+    """What to do where no gradient was found."""
+    first = _at(problem, torch.zeros(1, dtype=torch.int64, device=problem.x.device))
+    ends = cut(probe, first)
+    where = f"in stage {ends!r}" if ends else "outside of any stage that takes and gives images"
+    name = ends or "NAME"
+    return (
+        f"bpda: the gradient ends {where}: make that a module of the model and give "
+        f"BPDA(..., stages=({name!r},), approximation=...), a differentiable stand-in for it"
+    )
 
 
 def _at(problem: Problem, rows: Tensor) -> Problem:

@@ -46,6 +46,10 @@ class Several(Attack, ABC):
         for one in self.attacks:
             one.require(threat)
 
+    def effort(self) -> int:
+        """That of all attacks together."""
+        return sum(one.effort() for one in self.attacks)
+
     def config(self) -> dict[str, Any]:
         """The configurations of all attacks, in order."""
         return {"name": self.name, "attacks": [one.config() for one in self.attacks]}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -12,7 +12,8 @@ from torch import Tensor
 from tempering.attacks.approach import approach
 from tempering.attacks.asking import Oracle, check_queries
 from tempering.attacks.base import Attack, Problem
-from tempering.attacks.starting import find_start
+from tempering.attacks.starting import TRIES, check_tries, find_start
+from tempering.attacks.stock import Stock
 from tempering.core.errors import UsageError
 from tempering.core.probe import Probe
 from tempering.core.random import Draws
@@ -27,9 +28,10 @@ class HopSkipJump(Attack):
 
     Chen, Jordan and Wainwright, 'HopSkipJumpAttack: a query-efficient decision-based
     attack', 2020, algorithms 1 and 2. It looks for the nearest image that fools; where
-    that is farther than eps, the image itself is proposed. It starts from noise that
-    fools; towards a given class such noise is rare, and where none is found in 50 tries
-    the sample is given up. So a targeted failure says little about the model.
+    that is farther than eps, the image itself is proposed. It starts from an
+    image of `starts` or from noise that fools. Towards a given class such noise is rare:
+    give `starts`, as the paper does. Where nothing fools, the sample is given up, which
+    says nothing about the model; the tally notes such samples (`no_start`).
 
     Attributes:
         queries: Forward passes a sample at most.
@@ -38,6 +40,9 @@ class HopSkipJump(Attack):
         precision: The paper's gamma: 1 or more; a larger one stops binary searches earlier.
         until_fooled: Whether a sample leaves as soon as it is fooled within eps; False
             to find the smallest distance that the queries allow.
+        tries: Images of `starts`, and of noise, that are tried for a start.
+        starts: Images that the attacker brings along, by class: as an attack is written,
+            the address of data such as `mnist`, whose training images serve.
     """
 
     name: ClassVar[str] = "hopskipjump"
@@ -50,9 +55,12 @@ class HopSkipJump(Attack):
     first_estimate: int = 100
     precision: float = 1.0
     until_fooled: bool = True
+    tries: int = TRIES
+    starts: Stock | None = None
 
     def __post_init__(self) -> None:
         check_queries(self.name, self.queries)
+        check_tries(self.name, self.tries)
         if not (isinstance(self.first_estimate, int) and self.first_estimate >= 1):
             raise UsageError(f"hopskipjump: first_estimate = {self.first_estimate}: give 1 or more")
         if not 1 <= self.precision < math.inf:
@@ -64,7 +72,7 @@ class HopSkipJump(Attack):
         walk = _Walk(self, oracle, problem)
         everyone = torch.arange(len(problem.x), device=problem.x.device)
         fooled = oracle.fooled(problem.x, everyone)
-        x_adv, rows = find_start(oracle, problem, everyone[~fooled])
+        x_adv, rows = find_start(oracle, problem, everyone[~fooled], self.tries, self.starts)
         near = approach(oracle, problem, x_adv[rows], rows, walk.precision)
         x_adv[rows] = near
         time = 0
@@ -73,6 +81,15 @@ class HopSkipJump(Attack):
             x_adv[rows] = walk.advance(x_adv[rows], rows, time)
         within = problem.threat.distance(x_adv, problem.x) <= problem.threat.eps
         return torch.where(within[:, None, None, None], x_adv, problem.x)
+
+    def seeks_nearest(self) -> bool:
+        """It does, unless it leaves a sample that is fooled within the threat."""
+        return not self.until_fooled
+
+    def config(self) -> dict[str, Any]:
+        """Hyperparameters, and where its own images come from."""
+        own = None if self.starts is None else self.starts.address
+        return {**Attack.config(replace(self, starts=None)), "starts": own}
 
     def label(self) -> str:
         """The name with its queries, such as `hopskipjump-10000`."""

@@ -60,6 +60,10 @@ class NearestAttack(Attack):
         near = problem.threat.distance(found, problem.x) <= problem.threat.eps
         return torch.where(near[:, None, None, None], found, problem.x)
 
+    def seeks_nearest(self) -> bool:
+        """It does, unless it leaves a sample that is fooled within the threat."""
+        return not getattr(self, "until_fooled", False)
+
     @abstractmethod
     def search(self, probe: Probe, problem: Problem) -> Tensor:
         """The nearest success of each sample, however far; the image itself where none was."""

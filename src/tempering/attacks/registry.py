@@ -29,6 +29,7 @@ from tempering.attacks.restarts import Restarts
 from tempering.attacks.rfgsm import RFGSM
 from tempering.attacks.sigma_zero import SigmaZero
 from tempering.attacks.square import Square
+from tempering.attacks.stock import Stock
 from tempering.attacks.transfer import Transfer, read_transfer
 from tempering.attacks.universal_patch import UniversalPatch
 from tempering.core.errors import UnknownNameError, UsageError
@@ -62,6 +63,8 @@ def _value(text: str, wanted: Any, where: str) -> Any:
         return text == "true"
     if type(None) in options and text == "none":
         return None
+    if Stock in options:
+        return Stock(text)
     for kind in (int, float):
         if kind in options:
             try:

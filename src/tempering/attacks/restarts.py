@@ -60,6 +60,14 @@ class Restarts(Attack):
                 break
         return out
 
+    def effort(self) -> int:
+        """As often as it runs, the attack's."""
+        return self.times * self.attack.effort()
+
+    def seeks_nearest(self) -> bool:
+        """Whether the inner attack does."""
+        return self.attack.seeks_nearest()
+
     def config(self) -> dict[str, Any]:
         """The inner attack's hyperparameters, and how often."""
         config = self.attack.config()

@@ -15,8 +15,8 @@ from tempering.attacks.square_moves import MOVES, Moves
 from tempering.core.errors import UsageError
 from tempering.core.probe import Probe
 
-_HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
-"""Queries, of 10,000, after which the window's share of the image is halved."""
+_HALVINGS = (10, 50, 200, 1000, 2000, 4000, 6000, 8000)
+"""Queries, of 10,000, after which the window's share of the image is halved (the paper of 2020)."""
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,11 @@ class Square(Attack):
     """Random search: change a square window, keep the change if the margin grew.
 
     Andriushchenko, Croce, Flammarion and Hein, 'Square attack: a query-efficient
-    black-box adversarial attack via random search', 2020, algorithms 1 to 3; in L1 as
-    in Croce and Hein, 'Mind the box: l1-APGD for sparse adversarial attacks', 2021,
-    section 4. A sample leaves when it is fooled or when its queries are spent; what it
-    draws depends on the sample and the number of the query alone.
+    black-box adversarial attack via random search', 2020, algorithms 1 to 3. Croce and
+    Hein, 'Mind the box: l1-APGD for sparse adversarial attacks', 2021, carry it over to
+    L1; what that takes is worked out here (`square_moves.Taxicab`). A sample leaves when
+    it is fooled or when its queries are spent; what it draws depends on the sample and
+    the number of the query alone.
 
     Attributes:
         queries: Forward passes a sample at most; the first is spent on the image itself.

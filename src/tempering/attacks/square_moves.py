@@ -17,7 +17,11 @@ _TINY = 1e-12
 _TILES = 5
 """Tiles along an image's side in the first perturbation of L2 and L1."""
 _STRETCHES = 2
-"""Times that a perturbation is stretched to eps and cut to the box."""
+"""Times that a perturbation is stretched to eps and cut to the box: the second uses up most of
+what the first cut off."""
+
+_OVERFILL = 6.0
+"""Times its share of the budget that a new window gets in L1, before the projection."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,6 @@ class Corners(Moves):
     def step(self, x: Tensor, best: Tensor, draws: Draws, side: int) -> Tensor:
         """One window, each channel of one sign; the other way round if that changes nothing."""
         height, width = x.shape[2:]
-        side = max(1, min(side, min(height, width) - 1))
         inside = Windows.drawn(draws.to("place"), (height, width), side).mask((height, width))
         signs = _signs(draws.to("sign"), (x.shape[1], 1, 1), x)
         moved, turned = (
@@ -160,9 +163,20 @@ class Euclidean(_Budget):
 
 
 class Taxicab(_Budget):
-    """L1: budgets add up as they are, and what is too much is left to the projection."""
+    """L1: budgets add up as they are.
 
-    steepness = 4
+    The shape of a bump follows from the one in L2. Ring d of a hill has about 8 d pixels,
+    each of height about d ** (1 - steepness). With the steepness of L2, which is 2, the
+    squares of a ring add up to about 1 / d: every scale of the hill has the same share
+    of the budget. In L1 sizes add up, and share it out in this way with a steepness of 3.
+
+    A new window gets more than it may: the projection then takes the same from every
+    changed pixel, and the weak ones are the images' own again, as a sparse change needs.
+    How much more was measured on training digits and on patches of photographs: nothing
+    more was far weaker, and from 6 times on there was no gain.
+    """
+
+    steepness = 3
 
     def lengths(self, delta: Tensor) -> Tensor:
         """Sum of sizes in each channel."""
@@ -177,9 +191,9 @@ class Taxicab(_Budget):
         return x_adv
 
     def available(self, delta: Tensor, both: Tensor) -> Tensor:
-        """Sums of sizes."""
+        """Sums of sizes, overfilled: the projection takes from everything what is too much."""
         unused = (self.eps - delta.abs().sum((1, 2, 3), keepdim=True)).clamp_min(0.0)
-        return both.abs().sum((2, 3), keepdim=True) * delta.shape[1] + unused
+        return _OVERFILL * (both.abs().sum((2, 3), keepdim=True) + unused / delta.shape[1])
 
 
 MOVES: dict[str, type[Moves]] = {"linf": Corners, "l2": Euclidean, "l1": Taxicab}

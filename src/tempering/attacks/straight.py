@@ -15,33 +15,23 @@ from tempering.core.errors import AttackError, UsageError
 Approximation = Callable[[Tensor], Tensor]
 """A differentiable function that stands in for a stage when gradients are made."""
 
+SOFTMAX = (torch.softmax, Tensor.softmax, nn.functional.softmax)
+"""Functions in whose place a softmax of lower contrast passes gradients."""
+
 FUNCTIONS = (
     torch.clamp,
     torch.clip,
-    torch.round,
-    torch.floor,
-    torch.ceil,
-    torch.trunc,
-    torch.sign,
-    torch.softmax,
     torch.sigmoid,
     torch.tanh,
     Tensor.clamp,
     Tensor.clip,
-    Tensor.round,
-    Tensor.floor,
-    Tensor.ceil,
-    Tensor.trunc,
-    Tensor.sign,
-    Tensor.softmax,
     Tensor.sigmoid,
     Tensor.tanh,
     nn.functional.hardtanh,
-    nn.functional.softmax,
     nn.functional.sigmoid,
     nn.functional.tanh,
 )
-"""Functions that keep a tensor's shape and have no gradient, or lose it where they saturate."""
+"""Other functions that keep a tensor's shape and lose its gradient where they saturate."""
 
 
 class StraightFunctions(TorchFunctionMode):
@@ -57,10 +47,28 @@ class StraightFunctions(TorchFunctionMode):
         """Call the function, and let the gradient of the identity stand in for its own."""
         out = func(*args, **(kwargs or {}))
         given = args[0] if args else None
-        if func not in FUNCTIONS or not isinstance(given, Tensor) or not isinstance(out, Tensor):
+        if not isinstance(given, Tensor) or not isinstance(out, Tensor):
             return out
         with torch._C.DisableTorchFunction():
-            return _straight(given, out) if given.shape == out.shape else out
+            if func in SOFTMAX:
+                dim = (kwargs or {}).get("dim", args[1] if len(args) > 1 else None)
+                return out if dim is None else _straight(given, out, softer(int(dim)))
+            alike = func in FUNCTIONS and given.shape == out.shape
+            return _straight(given, out) if alike else out
+
+
+def softer(dim: int) -> Approximation:
+    """A softmax of logits whose spread is 1, so that none of its outputs saturates.
+
+    It stands in for one that does: the identity would push all classes alike, this one
+    the likeliest the most.
+    """
+
+    def stand_in(logits: Tensor) -> Tensor:
+        spread = logits.detach().std(dim, keepdim=True, correction=0)
+        return torch.softmax(logits / spread.where(spread > 0, torch.ones_like(spread)), dim)
+
+    return stand_in
 
 
 def _straight(given: Tensor, out: Tensor, approximation: Approximation | None = None) -> Tensor:
@@ -80,13 +88,20 @@ def straightened(
     Args:
         model: Its forward results do not change.
         stages: Names of modules, as `named_modules` gives them.
-        approximation: Stands in for each of them; None for the identity.
+        approximation: Stands in for each of them; None for the identity, and for
+            `nn.Softmax` one of less contrast.
 
     Raises:
         UsageError: If the model has no such module.
         AttackError: If a stage changes shapes and no approximation is given.
     """
     modules = dict(model.named_modules())
+
+    def stand_in(name: str) -> Approximation | None:
+        module = modules[name]
+        if approximation is None and isinstance(module, nn.Softmax) and module.dim is not None:
+            return softer(module.dim)
+        return approximation
 
     def hook(name: str) -> Callable[[nn.Module, tuple[Any, ...], Any], Any]:
         def passed(_module: nn.Module, given: tuple[Any, ...], out: Any) -> Any:
@@ -97,7 +112,7 @@ def straightened(
                     f"stage {name!r} makes {tuple(out.shape)} of {tuple(given[0].shape)}: "
                     "give an approximation of it that does"
                 )
-            return _straight(given[0], out, approximation)
+            return _straight(given[0], out, stand_in(name))
 
         return passed
 

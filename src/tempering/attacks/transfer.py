@@ -122,6 +122,10 @@ class Transfer(Attack):
                 seen = MomentumProbe(seen, self.momentum)
             return at_full_strength(self.attack).propose(seen, problem)
 
+    def effort(self) -> int:
+        """The attack's, on the surrogates."""
+        return self.attack.effort()
+
     def config(self) -> dict[str, Any]:
         """The attack's configuration, and where the surrogates come from."""
         return {

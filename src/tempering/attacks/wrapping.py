@@ -30,6 +30,14 @@ class Wrapping(Attack, ABC):
         """
         self.attack.require(threat)
 
+    def effort(self) -> int:
+        """The inner attack's."""
+        return self.attack.effort()
+
+    def seeks_nearest(self) -> bool:
+        """Whether the inner attack does."""
+        return self.attack.seeks_nearest()
+
     def config(self) -> dict[str, Any]:
         """The inner attack's hyperparameters, and what this one adds under its own name."""
         return {**self.attack.config(), self.name: self.settings()}

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from tempering.core.errors import ModelError
+from tempering.core.errors import ModelError, NoGradientError
 from tempering.core.layout import channels_last, contiguous_again
 from tempering.core.passes import note
 from tempering.core.tally import tally
@@ -115,7 +115,7 @@ class Probe:
             leaf = x.detach().to(self.dtype).requires_grad_(True)
             logits = _precise(self._forward(leaf, index))
             if not logits.requires_grad:
-                raise ModelError(_NO_GRADIENT)
+                raise NoGradientError(_NO_GRADIENT)
             heads = losses(logits)
             found = []
             for number, head in enumerate(heads, 1):
@@ -123,7 +123,7 @@ class Probe:
                     head.sum(), leaf, retain_graph=number < len(heads), allow_unused=True
                 )
                 if gradient is None:
-                    raise ModelError(_NO_GRADIENT)
+                    raise NoGradientError(_NO_GRADIENT)
                 found.append(gradient)
         note(backward=len(x) * len(heads))
         for _ in heads:
@@ -138,7 +138,7 @@ class Probe:
 
 _NO_GRADIENT = (
     "the model's logits have no gradient with respect to its images: "
-    "remove detach() and no_grad(), or pass the gradient straight through"
+    "remove detach() and no_grad(), pass the gradient straight through, or attack with BPDA"
 )
 
 

@@ -1,4 +1,4 @@
-"""Counting passes sample by sample, for those who ask."""
+"""Counting sample by sample, for those who ask: passes, and searches that found no start."""
 
 from __future__ import annotations
 
@@ -19,10 +19,12 @@ class Tally:
     Attributes:
         forward: Sample -> times that it was sent forward.
         backward: Sample -> times that it was sent backward.
+        no_start: Sample -> times that a decision attack found no image to start from.
     """
 
     forward: Counter[int] = field(default_factory=Counter)
     backward: Counter[int] = field(default_factory=Counter)
+    no_start: Counter[int] = field(default_factory=Counter)
 
 
 _TALLY: ContextVar[Tally | None] = ContextVar("tally", default=None)
@@ -47,8 +49,8 @@ def tallied() -> Iterator[Tally]:
         _TALLY.reset(token)
 
 
-def tally(kind: Literal["forward", "backward"], index: Tensor | None) -> None:
-    """Add one pass for each of some samples; passes of unnamed samples are not counted here."""
+def tally(kind: Literal["forward", "backward", "no_start"], index: Tensor | None) -> None:
+    """Count one for each of some samples; what happens to unnamed samples is not counted here."""
     counts = _TALLY.get()
     if counts is not None and index is not None:
         getattr(counts, kind).update(index.tolist())

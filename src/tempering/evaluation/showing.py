@@ -34,6 +34,8 @@ class Shown:
         distance: Norm of x_adv - x, recomputed, shape (n,), float64.
         forwards: Forward passes that the attack made for each sample, shape (n,), int64.
         backwards: Backward passes, likewise.
+        no_start: Whether a decision attack found no image to start from, so that its
+            failure says nothing about the model, shape (n,), bool.
     """
 
     x_adv: Tensor
@@ -43,6 +45,7 @@ class Shown:
     distance: Tensor
     forwards: Tensor
     backwards: Tensor
+    no_start: Tensor
 
 
 def show(
@@ -85,7 +88,7 @@ def show(
     labels = data.y if targets is None else targets
     parts: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
     size = _BATCHES * setting.batch_size
-    counts: list[tuple[int, int]] = []
+    counts: list[tuple[int, int, int]] = []
     with track(f"{target.subject}: {attack.label()}", setting.n) as advance:
         for at in range(0, setting.n, size):
             ids = torch.arange(at, min(at + size, setting.n))
@@ -106,12 +109,15 @@ def show(
             seen = look(target.model, x_adv, true, ids, setting.batch_size).predicted
             distance = threat.distance(x_adv.double(), x.double()).cpu()
             parts.append((x_adv.cpu(), clean, seen, distance))
-            counts += [(counted.forward[one], counted.backward[one]) for one in ids.tolist()]
+            counts += [
+                (counted.forward[one], counted.backward[one], counted.no_start[one])
+                for one in ids.tolist()
+            ]
             advance(at + len(ids), "")
     x_adv, clean, predicted, distance = (torch.cat(part) for part in zip(*parts, strict=True))
-    forwards, backwards = torch.tensor(counts, dtype=torch.int64).unbind(1)
+    forwards, backwards, no_start = torch.tensor(counts, dtype=torch.int64).unbind(1)
     before, success = (_won(one, data.y, targets, target.flag) for one in (clean, predicted))
-    return Shown(x_adv, predicted, success, before, distance, forwards, backwards)
+    return Shown(x_adv, predicted, success, before, distance, forwards, backwards, no_start > 0)
 
 
 def _won(predicted: Tensor, y: Tensor, targets: Tensor | None, flag: int | None) -> Tensor:

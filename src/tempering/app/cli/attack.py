@@ -52,6 +52,11 @@ def attack(
     aim = "fooled" if targets is None else "taken for their target"
     say(f"{done.attack}, {done.threat}: {done.success} of {done.n} images {aim}")
     say(f"without attack: {done.before}")
+    if done.no_start:
+        say(
+            f"no image to start from: {done.no_start}; these failures say nothing about the "
+            "model: give starts=DATA, such as starts=mnist, or more tries"
+        )
     if done.median_distance is not None:
         say(f"median distance of these: {done.median_distance:.4g}")
     passes = f"{done.forwards / done.n:.1f} forward and {done.backwards / done.n:.1f} backward"
