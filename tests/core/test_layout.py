@@ -38,6 +38,14 @@ def test_filters_are_turned_within_and_the_very_same_afterwards() -> None:
     assert [(p.data_ptr(), p.stride()) for p in model.parameters()] == before
 
 
+def test_activations_follow_even_where_there_is_one_channel() -> None:
+    """Filters of one channel are contiguous in both orders: the strides decide."""
+    convolution = nn.Conv2d(1, 4, 3)
+    with channels_last(convolution):
+        out = convolution(torch.rand(2, 1, 8, 8))
+    assert out.is_contiguous(memory_format=torch.channels_last)
+
+
 def test_filters_are_put_back_after_an_error() -> None:
     model = net()
     before = model[0].weight.data_ptr()

@@ -49,7 +49,7 @@ def _turn(parameter: nn.Parameter) -> bool:
     data = parameter.data
     if data.ndim != 4 or type(data) is not Tensor or data.device.type != "cpu":
         return False
-    turned = data.contiguous(memory_format=torch.channels_last)
+    turned = data.to(memory_format=torch.channels_last)
     if turned.stride() == data.stride():
         return False
     _TURNED.append((parameter, data))
