@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -34,7 +33,9 @@ from measuring import (
     timed,
 )
 from peers import PEERS
+from peers.peer import Peer
 from subjects import Subject, mnist_subject, resnet_subject
+from tempering.attacks.base import Attack
 from tempering.core.files import write_text
 from tempering.core.passes import Passes, counted
 from tempering.core.random import Draws
@@ -43,9 +44,12 @@ from tempering.core.threats import Threat
 OURS = "tempering"
 SEED = 0
 WARM = 4
-STALE = ("engine", "weights")
+STALE = ("engine", "weights", "libraries")
 """Settings of a cell under which old rows are dropped once there are new ones."""
 MODELS = ("found", "prepared")
+
+
+Propose = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -57,12 +61,14 @@ class Contender:
         version: Of the library.
         variant: Which form of it, or empty.
         propose: From a network, images and labels to x_adv.
+        warm_up: The same in small.
     """
 
     library: str
     version: str
     variant: str
-    propose: Callable[[nn.Module, Tensor, Tensor], Tensor]
+    propose: Propose
+    warm_up: Propose
 
 
 @dataclass
@@ -98,7 +104,8 @@ class Work:
 
     def peers(self) -> list[str]:
         """Installed libraries that take part."""
-        names = self.only or [name for name in PEERS if name not in self.case.slow]
+        others = (*self.case.slow, *self.case.without)
+        names = self.only or [name for name in PEERS if name not in others]
         return [
             name
             for name in names
@@ -123,25 +130,34 @@ def works(cases: Sequence[Case], networks: Sequence[str], images: int | None) ->
 
 def contenders(work: Work, batch_size: int) -> list[Contender]:
     """Ours first, in each form, then the others."""
-    settings = {**work.case.settings(), "batch_size": batch_size, "seed": SEED}
-    found = []
+    small, found = shortened(work.case), []
     for variant, attack in work.case.variants.items():
-
-        def ours(model: nn.Module, x: Tensor, y: Tensor, attack: Any = attack) -> Tensor:
-            draws = Draws.of(SEED, len(x))
-            result: Tensor = attack(model, x, y, work.threat, draws, batch_size=batch_size)
-            return result
-
-        found.append(Contender(OURS, metadata.version(OURS), variant, ours))
+        run, warm_up = (
+            _ours(one, work.threat, batch_size) for one in (attack, small.variants[variant])
+        )
+        found.append(Contender(OURS, metadata.version(OURS), variant, run, warm_up))
     for name in work.peers():
-        peer = PEERS[name]
-
-        def theirs(model: nn.Module, x: Tensor, y: Tensor, peer: Any = peer) -> Tensor:
-            result: Tensor = peer.attack(work.case.kind, model, x, y, work.threat, settings)
-            return result
-
-        found.append(Contender(name, peer.version, "", theirs))
+        run, warm_up = (
+            _theirs(PEERS[name], one, work.threat, batch_size) for one in (work.case, small)
+        )
+        found.append(Contender(name, PEERS[name].version, "", run, warm_up))
     return found
+
+
+def _ours(attack: Attack, threat: Threat, batch_size: int) -> Propose:
+    def run(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        return attack(model, x, y, threat, Draws.of(SEED, len(x)), batch_size=batch_size)
+
+    return run
+
+
+def _theirs(peer: Peer, case: Case, threat: Threat, batch_size: int) -> Propose:
+    settings = {**case.settings(), "batch_size": batch_size, "seed": SEED}
+
+    def run(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        return peer.attack(case.kind, model, x, y, threat, settings)
+
+    return run
 
 
 def given(model: nn.Module, how: str) -> nn.Module:
@@ -170,7 +186,10 @@ def measure(
                 continue
             warm = repeat < 0
             try:
-                _once(who, model, x[:WARM] if warm else x, y[:WARM] if warm else y, runs, cap)
+                if warm:
+                    _once(who.warm_up, who.library, model, x[:WARM], y[:WARM], runs, cap)
+                else:
+                    _once(who.propose, who.library, model, x, y, runs, cap)
             except OverTimeError as late:
                 runs.failure = str(late) + (" while warming up" if warm else "")
             except Exception as error:  # whatever a library does, the others go on
@@ -181,10 +200,18 @@ def measure(
     return results
 
 
-def _once(who: Contender, model: nn.Module, x: Tensor, y: Tensor, runs: Runs, cap: float) -> None:
-    network = model if who.library == OURS else Counting(model).eval()
+def _once(
+    propose: Propose,
+    library: str,
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    runs: Runs,
+    cap: float,
+) -> None:
+    network = model if library == OURS else Counting(model).eval()
     with time_limit(cap), counted() as passes:
-        runs.x_adv, seconds = timed(lambda: who.propose(network, x, y))
+        runs.x_adv, seconds = timed(lambda: propose(network, x, y))
     runs.passes = network.passes if isinstance(network, Counting) else passes
     runs.seconds.append(seconds)
 
@@ -313,7 +340,7 @@ def run(chosen: argparse.Namespace) -> None:
             "batch_size": chosen.batch_size,
             "threads": chosen.threads,
             "model": chosen.model,
-            "repeats": min(chosen.repeats, 2) if work.case.dear else chosen.repeats,
+            "repeats": min(chosen.repeats, work.case.repeats),
             "libraries": [
                 f"{who.library} {who.version} {who.variant}".strip() for who in took_part
             ],
@@ -324,7 +351,8 @@ def run(chosen: argparse.Namespace) -> None:
             continue
         if work.network not in floors:
             say(f"{work.network}: what passes cost")
-            costs = pass_costs(subject.model, subject.x, seconds=0.05 if chosen.quick else 0.3)
+            tried = {"batches": (32, 64), "seconds": 0.05} if chosen.quick else {}
+            costs = pass_costs(subject.model, subject.x, **tried)
             floors[work.network] = Floor.of(costs)
         results = measure(took_part, subject, work.n, chosen.model, cell["repeats"], chosen.cap)
         floor = floors[work.network]

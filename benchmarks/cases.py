@@ -48,7 +48,8 @@ class Case:
         told: Settings for peers beyond those of our attack.
         slow: Peers that get fewer images, and ours beside them once more on as many.
         distance: Whether the smallest distance is looked for: then the median counts too.
-        dear: Whether it is repeated twice at most.
+        without: Peers that have the attack and are left out: hopelessly slow at this size.
+        repeats: Interleaved runs at most.
     """
 
     name: str
@@ -59,7 +60,8 @@ class Case:
     told: Mapping[str, Any] = field(default_factory=dict)
     slow: Mapping[str, int] = field(default_factory=dict)
     distance: bool = False
-    dear: bool = False
+    without: tuple[str, ...] = ()
+    repeats: int = 3
 
     def settings(self) -> dict[str, Any]:
         """What peers are told: the hyperparameters of our first variant, and more."""
@@ -89,7 +91,7 @@ def _both(kind: type[Attack], **settings: Any) -> dict[str, Attack]:
     }
 
 
-def _resnet_last(kind: type[Attack], **settings: Any) -> dict[str, Attack]:
+def _whole(kind: type[Attack], **settings: Any) -> dict[str, Attack]:
     return {WHOLE: kind(**settings, until_fooled=False)}
 
 
@@ -97,72 +99,110 @@ _FULL = {"classes": 10}
 
 CASES: tuple[Case, ...] = (
     Case("fgsm", "fgsm", {"": FGSM()}, LINF, _on(BOTH, 1024, 128), _FULL),
-    Case("bim-40", "bim", _both(BIM, steps=40, step_size=0.02), LINF, _on(BOTH, 128), _FULL),
+    Case("bim-40", "bim", _both(BIM, steps=40, step_size=0.02), LINF, _on(BOTH, 64), _FULL),
     Case("pgd-40", "pgd", _both(PGD, steps=40, step_size=0.02), LINF, _on(BOTH, 256), _FULL),
-    Case("pgd-40-l2", "pgd", _both(PGD, steps=40, step_size=0.125), NEAR, _on(BOTH, 256), _FULL),
-    Case("pgd-4", "pgd", _resnet_last(PGD, steps=4, step_size=0.01), LINF, _on((), 0, 256), _FULL),
     Case(
-        "pgd-4-l2", "pgd", _resnet_last(PGD, steps=4, step_size=0.2), NEAR, _on((), 0, 256), _FULL
+        "pgd-40-l2",
+        "pgd",
+        _both(PGD, steps=40, step_size=0.125),
+        NEAR,
+        _on(BOTH, 128),
+        _FULL,
+        repeats=2,
     ),
     Case(
-        "mifgsm-10", "mifgsm", _both(MIFGSM, steps=10, step_size=0.03), LINF, _on(BOTH, 256), _FULL
+        "pgd-2",
+        "pgd",
+        _whole(PGD, steps=2, step_size=0.02),
+        LINF,
+        _on((), 0, 256),
+        _FULL,
+        repeats=2,
     ),
-    Case("apgd-ce-100", "apgd-ce", _both(APGDCE), LINF, _on(BOTH, 128), _FULL, {"ART": 32}),
-    Case("apgd-dlr-100", "apgd-dlr", _both(APGDDLR), LINF, _on(BOTH, 128), _FULL, {"ART": 32}),
-    Case("apgd-ce-10", "apgd-ce", _resnet_last(APGDCE, steps=10), LINF, _on((), 0, 64), _FULL),
-    Case("apgd-t-100", "apgd-t", {"": APGDT()}, LINF, _on(BOTH, 64), _FULL, dear=True),
-    Case("fab-t-100", "fab-t", {"": FABT()}, LINF, _on(BOTH, 32), _FULL, dear=True),
     Case(
-        "square-1000",
-        "square",
-        {"": Square(queries=1000)},
+        "mifgsm-10", "mifgsm", _both(MIFGSM, steps=10, step_size=0.03), LINF, _on(BOTH, 128), _FULL
+    ),
+    Case(
+        "apgd-ce-100", "apgd-ce", _both(APGDCE), LINF, _on(BOTH, 64), _FULL, {"ART": 32}, repeats=2
+    ),
+    Case(
+        "apgd-dlr-100",
+        "apgd-dlr",
+        _both(APGDDLR),
         LINF,
         _on(BOTH, 64),
         _FULL,
-        dear=True,
+        {"ART": 32},
+        repeats=2,
+    ),
+    Case(
+        "apgd-ce-10",
+        "apgd-ce",
+        _whole(APGDCE, steps=10),
+        LINF,
+        _on((), 0, 16),
+        _FULL,
+        repeats=2,
+    ),
+    Case("apgd-t-100", "apgd-t", {"": APGDT()}, LINF, _on(BOTH, 32), _FULL, repeats=2),
+    Case("fab-t-100", "fab-t", {"": FABT()}, LINF, _on(BOTH, 24), _FULL, repeats=2),
+    Case(
+        "square-1000", "square", {"": Square(queries=1000)}, LINF, _on(BOTH, 32), _FULL, repeats=2
     ),
     Case(
         "cw-l2",
         "cw-l2",
         {"": CWL2(searches=9, iterations=1000)},
         FAR,
+        _on((MNIST_STANDARD,), 8),
+        _FULL,
+        distance=True,
+        without=("ART",),
+        repeats=2,
+    ),
+    Case(
+        "cw-l2-100",
+        "cw-l2",
+        {"": CWL2(searches=6, iterations=100)},
+        FAR,
         _on(BOTH, 16),
         _FULL,
         {"ART": 4},
         distance=True,
-        dear=True,
+        repeats=2,
     ),
-    Case("ddn-100", "ddn", {"": DDN()}, FAR, _on(BOTH, 128, 8), _FULL, distance=True),
-    Case("fmn-100", "fmn", {"": FMN()}, FAR, _on(BOTH, 128), _FULL, distance=True),
+    Case("ddn-100", "ddn", {"": DDN()}, FAR, _on(BOTH, 64), _FULL, distance=True),
+    Case("fmn-100", "fmn", {"": FMN()}, FAR, _on(BOTH, 64), _FULL, distance=True),
     Case(
         "deepfool-50",
         "deepfool",
         {"": DeepFool()},
         FAR,
-        _on(BOTH, 128),
+        _on(BOTH, 64),
         _FULL,
-        {"torchattacks": 16},
+        {"torchattacks": 8},
         distance=True,
+        repeats=2,
     ),
     Case(
         "hopskipjump-2000",
         "hopskipjump",
         {"": HopSkipJump(queries=2000, until_fooled=False)},
         FAR,
-        _on(BOTH, 16),
+        _on(BOTH, 8),
         {**_FULL, "rounds": ROUNDS},
         distance=True,
-        dear=True,
+        repeats=2,
     ),
     Case(
         "boundary-2000",
         "boundary",
         {"": Boundary(queries=2000, until_fooled=False)},
         FAR,
-        _on(BOTH, 16),
+        _on(BOTH, 8),
         _FULL,
         distance=True,
-        dear=True,
+        repeats=2,
     ),
 )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import gc
 import signal
-import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -99,11 +98,11 @@ def judge(model: nn.Module, x: Tensor, y: Tensor, x_adv: Tensor, threat: Threat)
     """Successes, proposals that broke the rules, and the median distance."""
     success = verdicts(model, x, y, x_adv, threat)
     distance = threat.distance(x_adv.double(), x.double()).masked_fill(~success, torch.inf)
-    middle = float(distance.quantile(0.5, interpolation="higher"))
+    halfway = float(distance.quantile(0.5, interpolation="higher"))
     return Judged(
         successes=int(success.sum()),
         outside=int((~threat.contains(x_adv, x)).sum()),
-        median=middle if middle != float("inf") else None,
+        median=halfway if halfway != float("inf") else None,
     )
 
 
@@ -242,8 +241,3 @@ class Floor:
     def record(self) -> dict[str, Any]:
         """For rows."""
         return {"forward": asdict(self.forward), "gradient": asdict(self.gradient)}
-
-
-def middle(seconds: Sequence[float]) -> float:
-    """The median."""
-    return statistics.median(seconds)

@@ -12,6 +12,19 @@ from peers.peer import ORDER, Method, Settings
 from tempering.core.threats import Threat
 
 
+class _Float32(nn.Module):
+    """A network that takes doubles too: under NumPy 2 some of ART's attacks pass those on."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The network's logits of images in float32."""
+        logits: Tensor = self.model(x.float())
+        return logits
+
+
 def _art(make: Callable[[Any, Any, Threat, Settings], Any]) -> Method:
     def run(model: nn.Module, x: Tensor, y: Tensor, threat: Threat, settings: Settings) -> Tensor:
         import numpy as np
@@ -20,7 +33,7 @@ def _art(make: Callable[[Any, Any, Threat, Settings], Any]) -> Method:
 
         np.random.seed(settings["seed"])
         estimator = PyTorchClassifier(
-            model=model,
+            model=_Float32(model).eval(),
             loss=nn.CrossEntropyLoss(),
             input_shape=tuple(x.shape[1:]),
             nb_classes=settings["classes"],
