@@ -287,7 +287,7 @@ class Meter:
 
     def __init__(self, planned: Sequence[Work]) -> None:
         self.left = sum(map(self.weight, planned))
-        self.done, self.began = 0.0, time.perf_counter()
+        self.done = self.spent = 0.0
 
     @staticmethod
     def weight(work: Work) -> float:
@@ -298,18 +298,19 @@ class Meter:
             passes = told["queries"] / 3
         if "searches" in told:
             passes = told["searches"] * told["iterations"]
-        runs = len(work.case.variants) + len(work.peers())
+        runs = (len(work.case.variants) + len(work.peers())) * work.case.repeats
         return float(passes * work.n * runs * (60 if work.network == RESNET else 1))
 
-    def tick(self, work: Work, skipped: bool) -> str:
-        """Count a cell as done; the time that is left."""
-        weight = self.weight(work)
-        self.left -= weight
-        if skipped:
-            return ""
-        self.done += weight
-        spent = time.perf_counter() - self.began
-        return f"about {clock(self.left * spent / self.done)} left"
+    def skip(self, work: Work) -> None:
+        """A cell that was recorded before."""
+        self.left -= self.weight(work)
+
+    def tick(self, work: Work, seconds: float) -> str:
+        """Count a cell as done; the time that is left, networks and floors aside."""
+        self.skip(work)
+        self.done += self.weight(work)
+        self.spent += seconds
+        return f"{seconds:.0f} s; about {clock(self.left * self.spent / self.done)} left"
 
 
 def run(chosen: argparse.Namespace) -> None:
@@ -347,14 +348,19 @@ def run(chosen: argparse.Namespace) -> None:
             "engine": engine,
         }
         if journal.holds(cell):
-            meter.tick(work, skipped=True)
+            meter.skip(work)
             continue
         if work.network not in floors:
             say(f"{work.network}: what passes cost")
-            tried = {"batches": (32, 64), "seconds": 0.05} if chosen.quick else {}
-            costs = pass_costs(subject.model, subject.x, **tried)
+            costs = (
+                pass_costs(subject.model, subject.x, (32,), (chosen.threads,), 0.05)
+                if chosen.quick
+                else pass_costs(subject.model, subject.x)
+            )
             floors[work.network] = Floor.of(costs)
+        began = time.perf_counter()
         results = measure(took_part, subject, work.n, chosen.model, cell["repeats"], chosen.cap)
+        seconds = time.perf_counter() - began
         floor = floors[work.network]
         common = {
             "distance": work.case.distance,
@@ -368,7 +374,7 @@ def run(chosen: argparse.Namespace) -> None:
                 row["floor_seconds"] = floor.seconds(Passes(row["forward"], row["backward"]))
         journal.put(cell, [{**row, **common} for row in found], STALE)
         write_text(chosen.out / "attacks.md", render(journal.rows))
-        say(f"{work.network} {work.case.name} ({work.n} images): {meter.tick(work, False)}")
+        say(f"{work.network} {work.case.name} ({work.n} images): {meter.tick(work, seconds)}")
     write_text(chosen.out / "attacks.md", render(journal.rows))
 
 

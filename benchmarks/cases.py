@@ -76,7 +76,8 @@ def _on(networks: tuple[str, ...], images: int, resnet: int = 0) -> dict[str, in
     return {**chosen, RESNET: resnet} if resnet else chosen
 
 
-LINF: dict[str, Threat] = {**dict.fromkeys(BOTH, Linf(0.3)), RESNET: Linf(8 / 255)}
+LINF: dict[str, Threat] = {**dict.fromkeys(BOTH, Linf(0.3)), RESNET: Linf(0.1)}
+"""On the random network so large that everything succeeds on every side."""
 NEAR: dict[str, Threat] = {**dict.fromkeys(BOTH, L2(2.0)), RESNET: L2(0.5)}
 FAR: dict[str, Threat] = dict.fromkeys(NETWORKS, L2(10.0))
 """For attacks that look for the nearest image: hardly ever farther than this."""
@@ -113,7 +114,7 @@ CASES: tuple[Case, ...] = (
     Case(
         "pgd-2",
         "pgd",
-        _whole(PGD, steps=2, step_size=0.02),
+        _whole(PGD, steps=2, step_size=0.1),
         LINF,
         _on((), 0, 256),
         _FULL,
