@@ -148,7 +148,14 @@ CASES: tuple[Case, ...] = (
     Case("apgd-t-100", "apgd-t", {"": APGDT()}, LINF, _on(BOTH, 32), _FULL, repeats=2),
     Case("fab-t-100", "fab-t", {"": FABT()}, LINF, _on(BOTH, 24), _FULL, repeats=2),
     Case(
-        "square-1000", "square", {"": Square(queries=1000)}, LINF, _on(BOTH, 32), _FULL, repeats=2
+        "square-1000",
+        "square",
+        {"": Square(queries=1000)},
+        LINF,
+        _on(BOTH, 32),
+        _FULL,
+        {"ART": 8},
+        repeats=2,
     ),
     Case(
         "cw-l2",
