@@ -34,7 +34,10 @@ def blend(norm: str, x: Tensor, x_adv: Tensor, share: Tensor) -> Tensor:
 def approach(
     oracle: Oracle, problem: Problem, x_adv: Tensor, rows: Tensor, precision: float
 ) -> Tensor:
-    """Move fooling images towards their originals, as far as they still fool.
+    """Move fooling images towards their originals, nearly as far as they still fool.
+
+    The nearest success may lie within rounding of the boundary, and fail in another batch:
+    a point farther by the precision is returned, if there is a query left and it fools too.
 
     Args:
         oracle: Answers, and counts; a row whose queries are spent stays where it is.
@@ -60,5 +63,11 @@ def approach(
         won = oracle.fooled(tried, rows[here])
         high[here] = torch.where(won, middle, high[here])
         low[here] = torch.where(won, low[here], middle)
+        best[here[won]] = tried[won]
+    here = ((high < 1) & (oracle.left(rows) > 0)).nonzero()[:, 0]
+    if len(here):
+        beyond = (high[here] + precision).clamp_max(1.0)
+        tried = blend(problem.threat.name, x[here], x_adv[here], beyond).clamp(0.0, 1.0)
+        won = oracle.fooled(tried, rows[here])
         best[here[won]] = tried[won]
     return best
