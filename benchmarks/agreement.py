@@ -24,7 +24,7 @@ from agreement_table import render
 from journal import CACHE, RECORDS, Journal, Row, clock, engine_hash, environment, say
 from measuring import PassCost, pass_costs, verdicts
 from peers import PEERS
-from subjects import CLASSES, Subject, mnist, mnist_model, right
+from subjects import CLASSES, SMALL, Subject, mnist, mnist_model, right
 from tempering.attacks import APGDCE, APGDDLR, APGDT, BIM, FABT, FGSM, Square
 from tempering.attacks.base import Attack
 from tempering.core.files import write_text
@@ -170,7 +170,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--images", type=int, default=1000, help="the first test images")
     parser.add_argument("--threads", type=int, default=2, help="of torch (default 2)")
     parser.add_argument("--batch-size", type=int, default=250, help="default 250")
-    parser.add_argument("--iterations", type=int, default=600, help="training steps of a network")
+    parser.add_argument("--iterations", type=int, default=2000, help="training steps of a network")
     parser.add_argument("--render", action="store_true", help="only render the records")
     parser.add_argument("--out", type=Path, help="folder of records")
     parser.add_argument(
@@ -239,7 +239,7 @@ def run(chosen: argparse.Namespace) -> None:
     test = mnist().test.first(chosen.images)
     subjects = []
     for kind in chosen.networks:
-        model, about = mnist_model(kind, chosen.iterations)
+        model, about = mnist_model(kind, chosen.iterations, SMALL)
         subjects.append(Subject(f"mnist-{kind}", model, test.x, test.y, about))
     planned = list(missing(chosen, journal, subjects))
     if planned:

@@ -32,12 +32,14 @@ SEED = 0
 CLASSES = 10
 ROBUST = "pgd:steps=40,step_size=0.02"
 ROBUST_IMAGES = 500
-RECIPE = (
+PAPER = (
     "model.name=paper_cnn",
     "model.options.adversarial_class=false",
     "training.hardened.clean_floor=0.0",
 )
 """The default recipe with the paper's network, which has no squeeze."""
+SMALL = ("model.options.squeeze=[]", "training.hardened.clean_floor=0.0")
+"""The default recipe without its squeeze, whose backward other libraries do not know."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,12 +68,15 @@ def mnist() -> Splits:
     return load("mnist", "official", SEED)
 
 
-def mnist_model(kind: str, iterations: int) -> tuple[nn.Module, dict[str, Any]]:
-    """The paper's network, trained by the project itself, or read from the cache.
+def mnist_model(
+    kind: str, iterations: int, changes: tuple[str, ...] = PAPER
+) -> tuple[nn.Module, dict[str, Any]]:
+    """A network, trained by the project itself, or read from the cache.
 
     Args:
         kind: `standard` or `hardened`.
         iterations: Training steps of 128 images.
+        changes: To the recipe `default`.
 
     Returns:
         The network, and what it is.
@@ -80,7 +85,7 @@ def mnist_model(kind: str, iterations: int) -> tuple[nn.Module, dict[str, Any]]:
     plan = {"standard": "undefended", "hardened": "hardened"}[kind]
     steps = f"training.{plan}.stopping.max_iterations={iterations}"
     rounds = f"training.{plan}.steps_per_round={iterations}"
-    overrides = [*RECIPE, steps, rounds, f"training.hardened.mixture.eps_warmup_steps={warm}"]
+    overrides = [*changes, steps, rounds, f"training.hardened.mixture.eps_warmup_steps={warm}"]
     recipe = load_recipe("default", overrides)
     key = json.dumps(recipe.model_dump(mode="json"), sort_keys=True)
     name = f"{kind}-{iterations}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
@@ -115,7 +120,7 @@ def _accuracies(model: nn.Module, path: Path) -> dict[str, Any]:
         known: dict[str, Any] = json.loads(path.read_text())
         return known
     test = mnist().test.first(ROBUST_IMAGES)
-    threat = load_recipe("default", RECIPE).threat_model
+    threat = load_recipe("default").threat_model
     x_adv = parse_attack(ROBUST)(model, test.x, test.y, threat)
     counts = {
         "test_n": len(test),
