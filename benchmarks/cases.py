@@ -101,7 +101,7 @@ _FULL = {"classes": 10}
 CASES: tuple[Case, ...] = (
     Case("fgsm", "fgsm", {"": FGSM()}, LINF, _on(BOTH, 1024, 128), _FULL),
     Case("bim-40", "bim", _both(BIM, steps=40, step_size=0.02), LINF, _on(BOTH, 64), _FULL),
-    Case("pgd-40", "pgd", _both(PGD, steps=40, step_size=0.02), LINF, _on(BOTH, 256), _FULL),
+    Case("pgd-40", "pgd", _both(PGD, steps=40, step_size=0.02), LINF, _on(BOTH, 512), _FULL),
     Case(
         "pgd-40-l2",
         "pgd",
@@ -124,14 +124,14 @@ CASES: tuple[Case, ...] = (
         "mifgsm-10", "mifgsm", _both(MIFGSM, steps=10, step_size=0.03), LINF, _on(BOTH, 128), _FULL
     ),
     Case(
-        "apgd-ce-100", "apgd-ce", _both(APGDCE), LINF, _on(BOTH, 64), _FULL, {"ART": 32}, repeats=2
+        "apgd-ce-100", "apgd-ce", _both(APGDCE), LINF, _on(BOTH, 256), _FULL, {"ART": 32}, repeats=2
     ),
     Case(
         "apgd-dlr-100",
         "apgd-dlr",
         _both(APGDDLR),
         LINF,
-        _on(BOTH, 64),
+        _on(BOTH, 256),
         _FULL,
         {"ART": 32},
         repeats=2,
@@ -145,8 +145,8 @@ CASES: tuple[Case, ...] = (
         _FULL,
         repeats=2,
     ),
-    Case("apgd-t-100", "apgd-t", {"": APGDT()}, LINF, _on(BOTH, 32), _FULL, repeats=2),
-    Case("fab-t-100", "fab-t", {"": FABT()}, LINF, _on(BOTH, 24), _FULL, repeats=2),
+    Case("apgd-t-100", "apgd-t", {"": APGDT()}, LINF, _on(BOTH, 128), _FULL, repeats=2),
+    Case("fab-t-100", "fab-t", {"": FABT()}, LINF, _on(BOTH, 96), _FULL, repeats=2),
     Case(
         "square-1000",
         "square",
@@ -162,7 +162,7 @@ CASES: tuple[Case, ...] = (
         "cw-l2",
         {"": CWL2(searches=9, iterations=1000)},
         FAR,
-        _on((MNIST_STANDARD,), 8),
+        _on((MNIST_STANDARD,), 16),
         _FULL,
         distance=True,
         without=("ART",),

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from tempering.core.errors import ModelError, NoGradientError
 from tempering.core.layout import channels_last, contiguous_again
+from tempering.core.memory import keep_freed_memory
 from tempering.core.passes import note
 from tempering.core.tally import tally
 
@@ -170,6 +171,7 @@ def probing(model: nn.Module) -> Iterator[Probe]:
         ...     probe.logits(torch.zeros(2, 1, 1, 3)).shape
         torch.Size([2, 3])
     """
+    keep_freed_memory()
     modes = [(module, module.training) for module in model.modules() if module.training]
     frozen = [p for p in model.parameters() if p.requires_grad]
     model.eval()
