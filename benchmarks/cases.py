@@ -146,7 +146,7 @@ CASES: tuple[Case, ...] = (
         repeats=2,
     ),
     Case("apgd-t-100", "apgd-t", {"": APGDT()}, LINF, _on(BOTH, 128), _FULL, repeats=2),
-    Case("fab-t-100", "fab-t", {"": FABT()}, LINF, _on(BOTH, 96), _FULL, repeats=2),
+    Case("fab-t-100", "fab-t", {"": FABT()}, LINF, _on(BOTH, 48), _FULL, repeats=2),
     Case(
         "square-1000",
         "square",
@@ -166,7 +166,7 @@ CASES: tuple[Case, ...] = (
         _FULL,
         distance=True,
         without=("ART",),
-        repeats=2,
+        repeats=1,
     ),
     Case(
         "cw-l2-100",
