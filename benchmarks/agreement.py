@@ -10,6 +10,7 @@ made from the records alone.
 from __future__ import annotations
 
 import argparse
+import copy
 import dataclasses
 import time
 from collections.abc import Iterator, Sequence
@@ -50,6 +51,8 @@ class Pair:
         peer: The library.
         threat: What may change.
         exact: Whether verdicts must be the same image by image.
+        double: Whether network and images are in float64, where no softmax saturates.
+        networks: On which it is tried.
     """
 
     attack: Attack
@@ -57,6 +60,8 @@ class Pair:
     peer: str
     threat: Threat
     exact: bool
+    double: bool = False
+    networks: tuple[str, ...] = KINDS
 
     @property
     def name(self) -> str:
@@ -80,20 +85,27 @@ class Pair:
 BIM_LINF = BIM(steps=40, step_size=0.02, until_fooled=False)
 BIM_L2 = BIM(steps=40, step_size=0.125, until_fooled=False)
 PAIRS: tuple[Pair, ...] = (
-    Pair(FGSM(), "fgsm", "Foolbox", Linf(0.1), True),
-    Pair(FGSM(), "fgsm", "torchattacks", Linf(0.1), True),
-    Pair(FGSM(), "fgsm", "Foolbox", Linf(0.3), True),
-    Pair(FGSM(), "fgsm", "torchattacks", Linf(0.3), True),
-    Pair(FGSM(), "fgsm", "Foolbox", L2(2.0), True),
-    Pair(BIM_LINF, "bim", "Foolbox", Linf(0.3), True),
-    Pair(BIM_LINF, "bim", "torchattacks", Linf(0.3), True),
-    Pair(BIM_L2, "bim", "Foolbox", L2(2.0), True),
-    Pair(APGDCE(), "apgd-ce", "pyautoattack", Linf(0.3), False),
-    Pair(APGDDLR(), "apgd-dlr", "pyautoattack", Linf(0.3), False),
-    Pair(APGDT(), "apgd-t", "pyautoattack", Linf(0.3), False),
-    Pair(FABT(), "fab-t", "pyautoattack", Linf(0.3), False),
-    Pair(Square(), "square", "pyautoattack", Linf(0.3), False),
+    *(
+        Pair(attack, kind, peer, threat, True, double)
+        for double in (True, False)
+        for attack, kind, peer, threat in (
+            (FGSM(), "fgsm", "Foolbox", Linf(0.1)),
+            (FGSM(), "fgsm", "torchattacks", Linf(0.1)),
+            (FGSM(), "fgsm", "Foolbox", Linf(0.3)),
+            (FGSM(), "fgsm", "torchattacks", Linf(0.3)),
+            (FGSM(), "fgsm", "Foolbox", L2(2.0)),
+            (BIM_LINF, "bim", "Foolbox", Linf(0.3)),
+            (BIM_LINF, "bim", "torchattacks", Linf(0.3)),
+            (BIM_L2, "bim", "Foolbox", L2(2.0)),
+        )
+    ),
+    *(
+        Pair(attack, attack.name, "pyautoattack", threat, False, networks=(network,))
+        for network, threat in (("standard", Linf(0.1)), ("hardened", Linf(0.3)))
+        for attack in (APGDCE(), APGDDLR(), APGDT(), FABT(), Square())
+    ),
 )
+"""For each network the parts of AutoAttack at an eps at which some images fall and some stand."""
 
 
 def compare(pair: Pair, model: nn.Module, x: Tensor, y: Tensor, batch_size: int) -> Row:
@@ -210,7 +222,8 @@ def missing(
     engine = engine_hash()
     for subject in subjects:
         for pair in PAIRS:
-            if pair.name not in chosen.only or not PEERS[pair.peer].installed:
+            fits = subject.name.removeprefix("mnist-") in pair.networks
+            if not fits or pair.name not in chosen.only or not PEERS[pair.peer].installed:
                 continue
             tried = shortened(pair) if chosen.quick else pair
             cell = {
@@ -225,6 +238,8 @@ def missing(
                 "threads": chosen.threads,
                 "engine": engine,
             }
+            if pair.double:
+                cell["dtype"] = "float64"
             if not journal.holds(cell):
                 yield tried, subject, cell
 
@@ -250,7 +265,10 @@ def run(chosen: argparse.Namespace) -> None:
             "if every image stood to the end; what falls early saves most of it"
         )
     for number, (pair, subject, cell) in enumerate(planned):
-        row = compare(pair, subject.model, subject.x, subject.y, chosen.batch_size)
+        model, x = subject.model, subject.x
+        if pair.double:
+            model, x = copy.deepcopy(model).double(), x.double()
+        row = compare(pair, model, x, subject.y, chosen.batch_size)
         row |= {"network": subject.about, "environment": environment()}
         journal.put(cell, [row], STALE)
         write_text(chosen.out / "agreement.md", render(journal.rows))
