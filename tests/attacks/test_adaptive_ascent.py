@@ -90,6 +90,23 @@ def test_the_whole_climb_goes_higher_than_one_of_fixed_steps(
     assert float((ours > fixed - 1e-3).double().mean()) > 0.85
 
 
+def test_the_whole_climb_keeps_the_largest_loss_over_all_targets(net: nn.Module) -> None:
+    """Also of samples that are wrong already: a surrogate may be."""
+    y = net(X).argmax(1)
+    y[::2] = (y[::2] + 1) % 5
+    whole = APGDT(steps=20, targets=4, until_fooled=False, finalists=None)(net, X, y, Linf(0.05))
+    assert bool((whole != X).flatten(1).any(1).all())
+    protected = Mislead().protected(y, 5)
+
+    def best(x: Tensor) -> Tensor:
+        logits = net(x)
+        scores = [ratio_to(logits, protected, torch.full_like(y, k)) for k in range(5)]
+        return torch.stack(scores, 1).masked_fill(protected, -torch.inf).amax(1)
+
+    first = APGDT(steps=20, targets=1, until_fooled=False)(net, X, y, Linf(0.05))
+    assert float((best(whole) < best(first) - 1e-9).double().mean()) < 0.2
+
+
 @pytest.mark.parametrize("attack", [APGDT(steps=30), APGDDLR(steps=30)], ids=str)
 @pytest.mark.parametrize(
     ("goal", "wanted"), [(Reach(2), {2}), (Evade(flag=3), {0, 1, 2, 4}), (Mislead(), set(range(5)))]

@@ -79,15 +79,44 @@ def test_a_model_that_views_its_activations_runs_as_it_was() -> None:
     assert gradient.shape == X.shape
 
 
+class ViewingBackward(torch.autograd.Function):
+    """The identity, whose backward wants contiguous gradients."""
+
+    @staticmethod
+    def forward(ctx: object, x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: object, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        return gradient.view(len(gradient), -1).view(gradient.shape)
+
+
+def test_a_backward_that_views_runs_as_it_was() -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            seen: Tensor = ViewingBackward.apply(self.first(x))
+            return self.second(seen).mean((2, 3))
+
+    with probing(Model().double()) as probe:
+        logits, gradient = probe.gradient(X, lambda out: out[:, 0])
+    assert logits.shape == (6, 4)
+    assert bool(gradient.any())
+
+
 def test_an_error_of_the_model_itself_comes_through() -> None:
     with pytest.raises(RuntimeError, match="expected input"), probing(net()) as probe:
         probe.logits(X[:, :2])
 
 
 def test_models_that_are_compiled_or_channels_last_already_are_left() -> None:
-    already, compiled = net().to(memory_format=torch.channels_last), net()
-    compiled._orig_mod = nn.Identity()  # what torch.compile leaves
-    for model in (already, compiled):
+    already, wrapped, in_place = net().to(memory_format=torch.channels_last), net(), net()
+    wrapped._orig_mod = nn.Identity()  # what torch.compile leaves
+    in_place.compile(backend="eager")
+    for model in (already, wrapped, in_place):
         before = model[0].weight.data_ptr()
         with channels_last(model):
             assert model[0].weight.data_ptr() == before

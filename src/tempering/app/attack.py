@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,6 +113,7 @@ def attack_address(
     chosen = parse_attack(attack)
     if out.suffix != ".npz":
         raise UsageError(f"{out} for the samples: give a file that ends in .npz")
+    _check_writable(out.parent)
     model, manifest = open_model(address, weights)
     text = threat or (manifest.threat if manifest else None)
     if text is None:
@@ -144,6 +146,13 @@ def attack_address(
         backwards=int(shown.backwards.sum()),
         out=str(out),
     )
+
+
+def _check_writable(folder: Path) -> None:
+    """Before the attack: a long one would be lost."""
+    there = next(one for one in (folder, *folder.resolve().parents) if one.exists())
+    if not (there.is_dir() and os.access(there, os.W_OK)):
+        raise UsageError(f"{there} for the samples: give a folder that can be written to")
 
 
 def _write(out: Path, data: Dataset, aim: _Aim, shown: Shown) -> None:
@@ -195,7 +204,7 @@ def _class_number(text: str, classes: tuple[str, ...]) -> int:
     """A class by its name, or else by its number."""
     if text in classes:
         return classes.index(text)
-    if text.isdigit() and int(text) < len(classes):
+    if text.isdecimal() and int(text) < len(classes):
         return int(text)
     raise UsageError(
         f"target {text!r} is no class: give next, random, or one of {', '.join(classes[:20])}"

@@ -34,7 +34,7 @@ class APGD(Attack):
     """
 
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
-    cost: ClassVar[str] = "steps x (forward + backward) + forward"
+    cost: ClassVar[str] = "steps x (forward + backward) + forward (3 in L1)"
 
     steps: int = 100
     until_fooled: bool = True

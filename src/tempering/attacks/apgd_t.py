@@ -25,7 +25,8 @@ class APGDT(APGD):
 
     Attributes:
         steps: Gradient steps a sample and target.
-        until_fooled: Whether a sample leaves as soon as it is fooled.
+        until_fooled: Whether a sample leaves as soon as it is fooled; otherwise every climb
+            is made, and the point of largest loss returned.
         targets: How many of the likeliest outputs are tried.
         finalists: How many of them get all steps, after a trial of a tenth of the steps
             for each; None for all of them and no trial, as the paper has it.
@@ -34,7 +35,7 @@ class APGDT(APGD):
     name: ClassVar[str] = "apgd-t"
     source: ClassVar[str] = "Croce and Hein, 2020"
     cost: ClassVar[str] = (
-        "(targets / 10 + finalists) x (steps x (forward + backward) + forward) + forward"
+        "(targets / 10 + finalists) x steps x (forward + backward), and a forward a climb"
     )
 
     targets: int = 9
@@ -62,7 +63,9 @@ class _Climbs:
     def __init__(self, attack: APGDT, probe: Probe, problem: Problem) -> None:
         self.attack, self.probe, self.problem = attack, probe, problem
         self.out = problem.x.clone()
-        self.fooled, self.targets = survey(probe, problem, attack.targets)
+        self.best = problem.x.new_full((len(problem.x),), -torch.inf)
+        fooled, self.targets = survey(probe, problem, attack.targets)
+        self.fooled = fooled & attack.until_fooled
 
     def over(self, targets: Tensor, steps: int, purpose: str) -> Tensor:
         """A climb to each target, shape (n, m); the losses reached, shape of targets."""
@@ -74,6 +77,11 @@ class _Climbs:
             draws = self.problem.draws.to(purpose, number)
             part = replace(self.problem, draws=draws).part(standing)
             climb = self.attack.climb(self.probe, part, ratio_to, target[standing], steps)
-            self.out[standing], self.fooled[standing] = climb.points, climb.fooled
             score[standing, number] = climb.loss
+            better = climb.loss > self.best[standing]
+            if self.attack.until_fooled:
+                self.fooled[standing] = climb.fooled
+                better |= climb.fooled
+            self.best[standing[better]] = climb.loss[better]
+            self.out[standing[better]] = climb.points[better]
         return score

@@ -105,8 +105,8 @@ class Attack(ABC):
         Raises:
             ThreatError: If the attack does not know the threat's norm.
             AttackError: If shapes or streams do not fit together.
-            DataError: If images lie outside [0, 1] or are not finite, or labels are no
-                int64 or name no output of the model.
+            DataError: If images are neither float32 nor float64, lie outside [0, 1] or are
+                not finite, or labels are no int64 or name no output of the model.
             ModelError: If the model does not answer with finite logits and gradients.
 
         Example:
@@ -127,6 +127,11 @@ class Attack(ABC):
             raise AttackError(f"{len(random)} random streams for {len(x)} images: give one each")
         if y.dtype != torch.int64:
             raise DataError(f"labels of type {y.dtype}: give int64")
+        if x.dtype not in (torch.float32, torch.float64):
+            raise DataError(
+                f"images of type {x.dtype}: give float32 or float64, to a model in half "
+                "precision too: rounding to fewer bits leaves the ball"
+            )
         if len(x) == 0:
             return x.detach().clone()
         _check_images(x.detach())

@@ -37,7 +37,7 @@ class FABT(NearestAttack):
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
     source: ClassVar[str] = "Croce and Hein, 2020"
     cost: ClassVar[str] = (
-        "(targets / 10 + finalists) x (steps x (forward + backward) + forward) + 11 x forward"
+        "(targets / 10 + finalists) x steps x (forward + backward), and a forward a walk"
     )
 
     steps: int = 100

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from tempering.attacks.base import BATCH_SIZE, Attack, Problem
 from tempering.attacks.learning import Teacher, as_problem, fixed, in_order
-from tempering.attacks.steps import check_steps
-from tempering.core.errors import UsageError
+from tempering.attacks.steps import check_count, check_positive
 from tempering.core.goals import Goal
 from tempering.core.probe import Probe, probing
 from tempering.core.random import Draws, permutation
@@ -94,11 +93,9 @@ class Generator(Attack):
     batch: int = 32
 
     def __post_init__(self) -> None:
-        check_steps(self.name, self.epochs, self.learning_rate)
-        for name in ("width", "batch"):
-            value = getattr(self, name)
-            if not (isinstance(value, int) and value >= 1):
-                raise UsageError(f"generator: {name} = {value}: give a whole number of at least 1")
+        for name in ("epochs", "width", "batch"):
+            check_count(self.name, name, getattr(self, name))
+        check_positive(self.name, "learning_rate", self.learning_rate)
 
     def propose(self, probe: Probe, problem: Problem) -> Tensor:
         """What a network proposes that was trained on these images."""

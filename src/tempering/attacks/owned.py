@@ -9,6 +9,7 @@ from pathlib import Path
 from torch import nn
 
 from tempering.core.errors import UsageError
+from tempering.models.foreign import load_foreign
 from tempering.models.store import load
 from tempering.models.weights import weights_hash
 
@@ -18,8 +19,8 @@ class Owned:
     """A network by where it comes from, which compares, prints and goes into records.
 
     Attributes:
-        address: A run folder or a `.safetensors` file with its manifest; or
-            `weights:HASH` for a module at hand.
+        address: A run folder, a `.safetensors` file with its manifest, or
+            `file.py:factory`; or `weights:HASH` for a module at hand.
         module: The module at hand; None to load it from the address when it is needed.
 
     Example:
@@ -55,4 +56,4 @@ class Owned:
 
 @cache
 def _loaded(address: str) -> nn.Module:
-    return load(address).model
+    return load_foreign(address) if ".py:" in address else load(address).model

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tempering.attacks.base import Attack, Problem
-from tempering.attacks.steps import check_steps
+from tempering.attacks.steps import check_count, check_steps
 from tempering.core.errors import ThreatError
 from tempering.core.goals import log_odds, reached
 from tempering.core.patches import Patch
@@ -41,7 +41,7 @@ class PatchAttack(Attack):
 
     def __post_init__(self) -> None:
         check_steps(self.name, self.steps, self.step_size)
-        check_steps(self.name, self.places, None)
+        check_count(self.name, "places", self.places)
 
     def propose(self, probe: Probe, problem: Problem) -> Tensor:
         """The first patch that fools; the last tried where none does."""

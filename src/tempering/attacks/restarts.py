@@ -19,6 +19,8 @@ from tempering.core.threats import Threat
 class Restarts(Attack):
     """An attack, repeated on its survivors with fresh random streams.
 
+    An attack that draws nothing finds the same again.
+
     Attributes:
         attack: What to repeat.
         times: How often to run it at most.
@@ -51,7 +53,7 @@ class Restarts(Attack):
         for time in range(self.times):
             draws = problem.draws.to("restart", time) if time else problem.draws
             part = replace(problem, draws=draws).part(standing)
-            x_adv = self.attack.propose(probe, part)
+            x_adv = self._attack(time).propose(probe, part)
             out[standing] = x_adv
             if time + 1 == self.times:
                 break
@@ -59,6 +61,13 @@ class Restarts(Attack):
             if not len(standing):
                 break
         return out
+
+    def _attack(self, time: int) -> Attack:
+        """From the second time on from a random start, where the attack knows one."""
+        if time and hasattr(self.attack, "random_start"):
+            changed: dict[str, Any] = {"random_start": True}
+            return replace(self.attack, **changed)
+        return self.attack
 
     def effort(self) -> int:
         """As often as it runs, the attack's."""

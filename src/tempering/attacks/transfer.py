@@ -167,10 +167,12 @@ def read_transfer(tail: str, parse: Callable[[str], Attack]) -> Attack:
     name = settings.pop("attack", "pgd")
     diversity = _number(settings.pop("diversity", "0"), "diversity")
     momentum = _number(settings.pop("momentum", "0"), "momentum")
-    restarts = _number(settings.pop("restarts", "1"), "restarts")
+    restarts = settings.pop("restarts", "1")
+    if not restarts.isdecimal():
+        raise UsageError(f"transfer: restarts = {restarts!r}: give a whole number")
     inner = parse(f"{name}:" + ",".join(f"{key}={value}" for key, value in settings.items()))
     attack = Transfer(inner, *addresses, diversity=diversity, momentum=momentum)
-    return attack if restarts == 1 else Restarts(attack, int(restarts))
+    return attack if int(restarts) == 1 else Restarts(attack, int(restarts))
 
 
 def _number(text: str, key: str) -> float:

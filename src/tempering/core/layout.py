@@ -28,10 +28,10 @@ def channels_last(model: nn.Module) -> Iterator[None]:
         >>> net.weight.is_contiguous()
         True
     """
-    turned = []
-    if not any(hasattr(module, "_orig_mod") for module in model.modules()):
-        turned = [parameter for parameter in model.parameters() if _turn(parameter)]
+    turned: list[nn.Parameter] = []
     try:
+        for parameter in [] if _compiled(model) else model.parameters():
+            turned += [parameter] * _turn(parameter)
         yield
     finally:
         _put_back(turned)
@@ -43,6 +43,16 @@ def contiguous_again(model: nn.Module) -> bool:
     For models that `view` their activations, which wants them contiguous.
     """
     return _put_back(list(model.parameters()))
+
+
+def _compiled(model: nn.Module) -> bool:
+    """Whether a part is compiled: wrapped, in place, or its forward alone."""
+    return any(
+        hasattr(module, "_orig_mod")
+        or getattr(module, "_compiled_call_impl", None) is not None
+        or hasattr(getattr(module, "forward", None), "_torchdynamo_orig_callable")
+        for module in model.modules()
+    )
 
 
 def _turn(parameter: nn.Parameter) -> bool:

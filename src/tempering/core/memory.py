@@ -9,7 +9,8 @@ from functools import cache
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
 """Names of settings in glibc's malloc.h."""
 _KEPT = 2**31 - 1
-_LARGE = 512 * 2**20
+_LARGE = (512 * 2**20, 32 * 2**20)
+"""Older versions refuse more than the second."""
 _AHEAD = 64 * 2**20
 
 
@@ -19,11 +20,11 @@ def keep_freed_memory() -> bool:
 
     By default glibc gives large blocks back to the system at once. A pass over a batch of
     images then spends up to a quarter of its time on fresh pages, which the system clears
-    one by one. Blocks beyond 512 MiB still go back; the process holds what its largest
-    pass took, at most 2 GiB more than it uses. Only the main thread gains.
+    one by one. Blocks beyond 512 MiB still go back (32 MiB with older versions); the
+    process keeps what its largest pass took. Only the main thread gains.
 
     Returns:
-        Whether there is such a library (Linux with glibc).
+        Whether there is such a library (Linux with glibc), and it agreed.
     """
     if not sys.platform.startswith("linux"):
         return False
@@ -31,6 +32,6 @@ def keep_freed_memory() -> bool:
         settings = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError):
         return False
-    wanted = ((_MMAP_THRESHOLD, _LARGE), (_TRIM_THRESHOLD, _KEPT), (_TOP_PAD, _AHEAD))
-    taken = [settings(name, value) for name, value in wanted]
-    return all(answer == 1 for answer in taken)
+    if not any(settings(_MMAP_THRESHOLD, size) for size in _LARGE):
+        return False  # the others alone would freeze a threshold that is too low
+    return bool(settings(_TRIM_THRESHOLD, _KEPT)) and bool(settings(_TOP_PAD, _AHEAD))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +16,7 @@ from tempering.core.memory import keep_freed_memory
 from tempering.core.passes import note
 from tempering.core.tally import tally
 
+T = TypeVar("T")
 Loss = Callable[[Tensor], Tensor]
 """Logits, shape (n, outputs), to one loss a sample, shape (n,), or to several, (n, m)."""
 
@@ -27,13 +30,14 @@ class Probe:
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
-        first = next((p for p in model.parameters() if p.is_floating_point()), None)
+        tensors = chain(model.parameters(), model.buffers())
+        first = next((one for one in tensors if one.is_floating_point()), None)
         self.dtype = torch.float32 if first is None else first.dtype
 
     def _forward(self, x: Tensor, index: Tensor | None) -> Tensor:
         note(forward=len(x))
         tally("forward", index)
-        logits = self._answer(x)
+        logits = self.model(x)
         if not isinstance(logits, Tensor):
             raise ModelError(
                 f"the model returned {type(logits).__name__}, not a tensor: "
@@ -46,13 +50,14 @@ class Probe:
             )
         return logits
 
-    def _answer(self, x: Tensor) -> object:
+    def _retried(self, compute: Callable[[], T]) -> T:
+        """Compute; once more with contiguous filters if `view` refused channels last."""
         try:
-            return self.model(x)
+            return compute()
         except RuntimeError:
             if not contiguous_again(self.model):
                 raise
-            return self.model(x)
+            return compute()
 
     def logits(self, x: Tensor, index: Tensor | None = None) -> Tensor:
         """Logits of images, shape (n, outputs), in at least float32; counts a forward pass each.
@@ -65,7 +70,7 @@ class Probe:
             ModelError: If the model returns no finite (n, outputs) tensor.
         """
         with torch.no_grad():
-            logits = _precise(self._forward(x.to(self.dtype), index))
+            logits = self._retried(lambda: _precise(self._forward(x.to(self.dtype), index)))
         if not bool(logits.sum().isfinite()):
             _check_finite("logits", logits, index)
         return logits
@@ -112,6 +117,20 @@ class Probe:
     def _differentiate(
         self, x: Tensor, losses: Callable[[Tensor], Sequence[Tensor]], index: Tensor | None
     ) -> tuple[Tensor, list[Tensor]]:
+        logits, found = self._retried(lambda: self._linearize(x, losses, index))
+        note(backward=len(x) * len(found))
+        for _ in found:
+            tally("backward", index)
+        logits = logits.detach()
+        if not bool((logits.sum() + sum(gradient.sum() for gradient in found)).isfinite()):
+            _check_finite("logits", logits, index)
+            for gradient in found:
+                _check_finite("gradients", gradient, index)
+        return logits, [gradient.to(x.dtype) for gradient in found]
+
+    def _linearize(
+        self, x: Tensor, losses: Callable[[Tensor], Sequence[Tensor]], index: Tensor | None
+    ) -> tuple[Tensor, list[Tensor]]:
         with torch.enable_grad():
             leaf = x.detach().to(self.dtype).requires_grad_(True)
             logits = _precise(self._forward(leaf, index))
@@ -126,15 +145,7 @@ class Probe:
                 if gradient is None:
                     raise NoGradientError(_NO_GRADIENT)
                 found.append(gradient)
-        note(backward=len(x) * len(heads))
-        for _ in heads:
-            tally("backward", index)
-        logits = logits.detach()
-        if not bool((logits.sum() + sum(gradient.sum() for gradient in found)).isfinite()):
-            _check_finite("logits", logits, index)
-            for gradient in found:
-                _check_finite("gradients", gradient, index)
-        return logits, [gradient.to(x.dtype) for gradient in found]
+        return logits, found
 
 
 _NO_GRADIENT = (
@@ -172,16 +183,17 @@ def probing(model: nn.Module) -> Iterator[Probe]:
         torch.Size([2, 3])
     """
     keep_freed_memory()
-    modes = [(module, module.training) for module in model.modules() if module.training]
+    modules = [module for module in model.modules() if getattr(module, "training", False)]
     frozen = [p for p in model.parameters() if p.requires_grad]
-    model.eval()
-    for parameter in frozen:
-        parameter.requires_grad_(False)
     try:
+        if modules:
+            model.eval()
+        for parameter in frozen:
+            parameter.requires_grad_(False)
         with channels_last(model):
             yield Probe(model)
     finally:
         for parameter in frozen:
             parameter.requires_grad_(True)
-        for module, mode in modes:
-            module.training = mode
+        for module in modules:
+            module.training = True

@@ -327,8 +327,8 @@ def parse_threat(text: str) -> Threat:
         return parse_patch(radius)
     if not found or norm not in NORMS:
         raise ThreatError(
-            f"threat {text!r} is not NORM:EPS with a norm of {', '.join(NORMS)}: "
-            "write it as linf:0.3, linf:8/255 or l2:2.0, or as patch:0.05"
+            f"threat {text!r} is not NORM:EPS with a norm of {', '.join(NORMS)} or patch: "
+            "write it as linf:0.3, linf:8/255, l2:2.0 or patch:0.05"
         )
     try:
         eps = float(Fraction(radius)) if "/" in radius else float(radius)
