@@ -1,9 +1,11 @@
 VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+PEERS := .venv-peers
+PIP := -m pip install --quiet --disable-pip-version-check -c constraints.txt
+INSTALL := $(BIN)/python $(PIP)
 
-.PHONY: harden test check lint browser clean
+.PHONY: harden test check lint browser peers clean
 
 ## make harden: set up, harden a classifier on the bundled MNIST, say where the report is
 harden: $(VENV)/.installed
@@ -25,6 +27,15 @@ lint: $(VENV)/.installed-dev
 browser:
 	@command -v $${CHROMIUM:-chromium} >/dev/null || tools/install-chromium
 
+## make peers: an environment of its own with other attack libraries, for benchmarks/
+peers: $(PEERS)/.installed
+
+$(PEERS)/.installed: pyproject.toml constraints.txt benchmarks/peers.txt benchmarks/peers-alone.txt
+	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python $(PIP) -e . -r benchmarks/peers.txt
+	$(PEERS)/bin/python $(PIP) --no-deps -r benchmarks/peers-alone.txt
+	touch $@
+
 $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(INSTALL) -e .
@@ -35,4 +46,4 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	touch $@
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(PEERS) .mypy_cache .ruff_cache .pytest_cache

@@ -19,7 +19,7 @@ import typer
 import tempering
 from tempering.app.cli.entry import app
 from tempering.app.recipe import load_recipe, recipes
-from tempering.attacks import parse_attack
+from tempering.attacks import ATTACKS, parse_attack
 from tempering.core.errors import RecipeError
 from tempering.core.threats import parse_threat
 from tempering.data import SPLITS
@@ -197,6 +197,11 @@ def test_the_readme_shows_every_command_and_every_recipe() -> None:
     shown = {words[0] for words in commands(text)}
     assert shown == set(typer.main.get_command(app).commands)
     assert set(recipes()) <= set(SPAN.findall(text))
+
+
+def test_the_page_of_attacks_names_every_attack() -> None:
+    shown = set(SPAN.findall((ROOT / "docs" / "attacks.md").read_text("utf-8")))
+    assert set(ATTACKS) <= shown
 
 
 @each_document

@@ -5,9 +5,11 @@ from tempering.core.lazy import lazy_exports
 __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
     {
+        "L0": "tempering.core.threats",
         "L1": "tempering.core.threats",
         "L2": "tempering.core.threats",
         "Linf": "tempering.core.threats",
+        "Patch": "tempering.core.patches",
         "TemperingError": "tempering.core.errors",
         "attacks": "tempering.attacks",
         "data": "tempering.data",

@@ -102,10 +102,10 @@ def test_attacks_that_do_not_know_the_norm_are_left_out_only_if_nobody_asked(
     model: nn.Module,
 ) -> None:
     data = tp.data.load("digits").test
-    record = tp.evaluate(model, data, tp.L1(1.0), samples=10)
-    assert set(record.attacks) == {"fgsm"}
-    with pytest.raises(UsageError, match="pgd does not attack in l1"):
-        tp.evaluate(model, data, tp.L1(1.0), samples=10, attacks=[tp.attacks.PGD()])
+    record = tp.evaluate(model, data, tp.L0(5), samples=10)
+    assert set(record.attacks) == {"sigma-zero-1000"}
+    with pytest.raises(UsageError, match="pgd does not attack in l0"):
+        tp.evaluate(model, data, tp.L0(5), samples=10, attacks=[tp.attacks.PGD()])
 
 
 def test_weights_are_drawn_from_the_factory_where_none_are_given(

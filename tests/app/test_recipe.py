@@ -160,6 +160,8 @@ def test_the_last_override_wins() -> None:
         ("evaluation.attacks=[]", r"evaluation\.attacks = \[\]"),
         ("evaluation.curve.shares=[-1.0]", r"evaluation\.curve\.shares\.0 = -1\.0"),
         ("evaluation.curve.shares=[]", r"evaluation\.curve\.shares"),
+        ("evaluation.minimum_norm.attack=cw-linf", "'cw-linf' looks for no smallest change"),
+        ("evaluation.minimum_norm.norm=l7", r"minimum_norm\.norm = 'l7'"),
         ("evaluation.minimum_norm.bounds=[-1.0]", r"bounds\.0 = -1\.0"),
         ("training.hardened.mixture.clean=0.9", r"shares clean \+ noisy \+ adversarial = \d"),
         ("training.hardened.stopping.max_iterations=0", r"max_iterations = 0"),
@@ -180,12 +182,13 @@ def test_bad_settings_are_named(override: str, message: str) -> None:
     [
         ("threat=linf:8", ThreatError, "did you mean 8/255"),
         ("threat=loo:1", ThreatError, "is not NORM:EPS"),
-        ("threat=l1:5", ThreatError, "does not attack in l1"),
+        ("threat=l0:5", ThreatError, "does not attack in l0"),
         ("evaluation.attacks=['pdg']", UnknownNameError, "'pdg': did you mean pgd"),
         ("training.judge.attacks=['pgd:step=3']", UnknownNameError, "'step': did you mean steps"),
         ("training.hardened.mixture.attacks=['bam']", UnknownNameError, "'bam': did you mean bim"),
         ("training.hardened.mixture.attacks=['cw-l2']", ThreatError, "cw-l2 does not attack in"),
         ("evaluation.curve.attacks=['cw-l2']", ThreatError, "cw-l2 does not attack in linf"),
+        ("evaluation.minimum_norm.norm=linf", ThreatError, "cw-l2 does not attack in linf"),
         ("evaluation.minimum_norm.attack=cw", UnknownNameError, "unknown attack 'cw'"),
         ("evaluation.paper.cw=cw-l3", UnknownNameError, "'cw-l3': did you mean cw-l2"),
         ("evaluation.attacks=['pgd:steps=many']", UsageError, "a whole number"),
@@ -200,18 +203,18 @@ def test_threats_and_attacks_are_checked_at_once(
 
 
 def test_the_norms_of_all_attacks_are_checked_before_anything_starts() -> None:
-    # each of the four lists decides alone: the others know l1
+    # each of the four lists decides alone: the others know l0
     only = [
-        "threat=l1:5",
-        "evaluation.attacks=['fgsm']",
-        "evaluation.curve.attacks=['fgsm']",
-        "training.judge.attacks=['fgsm']",
-        "training.hardened.mixture.attacks=['fgsm']",
+        "threat=l0:5",
+        "evaluation.attacks=['sigma-zero']",
+        "evaluation.curve.attacks=['sigma-zero']",
+        "training.judge.attacks=['sigma-zero']",
+        "training.hardened.mixture.attacks=['sigma-zero']",
     ]
-    assert load_recipe("default", only).threat == "l1:5"
+    assert load_recipe("default", only).threat == "l0:5"
     for number in range(1, 5):
-        other = [*only[:number], only[number].replace("fgsm", "pgd"), *only[number + 1 :]]
-        with pytest.raises(ThreatError, match="pgd does not attack in l1"):
+        other = [*only[:number], only[number].replace("sigma-zero", "pgd"), *only[number + 1 :]]
+        with pytest.raises(ThreatError, match="pgd does not attack in l0"):
             load_recipe("default", other)
 
 

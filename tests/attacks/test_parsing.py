@@ -5,7 +5,26 @@ from collections.abc import Callable
 
 import pytest
 
-from tempering.attacks import ATTACKS, BIM, CWL2, FGSM, PGD, Attack, CWLinf, Restarts, parse_attack
+from tempering.attacks import (
+    APGDCE,
+    APGDT,
+    ATTACKS,
+    BIM,
+    CWL2,
+    DDN,
+    FAB,
+    FGSM,
+    FMN,
+    MIFGSM,
+    PGD,
+    RFGSM,
+    Attack,
+    CWLinf,
+    DeepFool,
+    Restarts,
+    SigmaZero,
+    parse_attack,
+)
 from tempering.core.errors import UnknownNameError, UsageError
 
 
@@ -22,6 +41,8 @@ from tempering.core.errors import UnknownNameError, UsageError
         ("cw-linf:steps=20", CWLinf(steps=20)),
         ("cw-l2:searches=3,confidence=0,abort_early=true", CWL2(searches=3)),
         ("cw-l2:learning_rate=1e-3", CWL2(learning_rate=1e-3)),
+        ("apgd-t:targets=3,steps=20", APGDT(steps=20, targets=3)),
+        ("fab:random_start=true,restarts=2", Restarts(FAB(random_start=True), 2)),
     ],
 )
 def test_attacks_are_read(text: str, attack: Attack) -> None:
@@ -32,7 +53,7 @@ def test_attacks_are_read(text: str, attack: Attack) -> None:
     ("text", "message"),
     [
         ("pdg", "unknown attack 'pdg': did you mean pgd"),
-        ("", "unknown attack '': known: bim, cw-l2, cw-linf, fgsm, pgd"),
+        ("", "unknown attack '': known: apgd-ce, apgd-dlr, apgd-t, bim, boundary"),
         ("cw-l3", "did you mean cw-l2"),
         ("pgd:step=40", "unknown parameter of pgd 'step': did you mean steps"),
         ("fgsm:steps=40", "unknown parameter of fgsm 'steps'"),
@@ -82,6 +103,18 @@ def test_mistakes_are_named(text: str, message: str) -> None:
         lambda: CWL2(learning_rate=0.0),
         lambda: CWL2(learning_rate=math.inf),
         lambda: CWL2(initial_const=math.nan),
+        lambda: APGDCE(steps=0),
+        lambda: APGDT(targets=0),
+        lambda: RFGSM(share=1.0),
+        lambda: MIFGSM(decay=math.nan),
+        lambda: MIFGSM(decay=-1.0),
+        lambda: DeepFool(overshoot=-0.1),
+        lambda: DeepFool(rivals=0),
+        lambda: DDN(gamma=1.0),
+        lambda: FMN(step_size=0.0),
+        lambda: FAB(rivals=2.5),  # type: ignore[arg-type]
+        lambda: SigmaZero(sigma=-1.0),
+        lambda: SigmaZero(threshold=1.0),
     ],
 )
 def test_settings_that_make_no_attack_are_refused(make: Callable[[], Attack]) -> None:
@@ -89,10 +122,15 @@ def test_settings_that_make_no_attack_are_refused(make: Callable[[], Attack]) ->
         make()
 
 
+NEEDS = {"transfer": "surrogate=runs/mine"}
+"""What an attack cannot do without."""
+
+
 @pytest.mark.parametrize("name", ATTACKS)
 def test_every_attack_is_called_by_its_name(name: str) -> None:
-    attack = parse_attack(name)
+    text = f"{name}:{NEEDS.get(name, '')}"
+    attack = parse_attack(text)
     assert type(attack) is ATTACKS[name]
     assert attack.name == name
     assert attack.label().startswith(name)
-    assert parse_attack(f"{name}:restarts=3") == Restarts(attack, 3)
+    assert parse_attack(f"{text},restarts=3") == Restarts(attack, 3)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tempering.attacks import BIM, PGD, Attack, Restarts
+from tempering.attacks import BIM, PGD, RFGSM, Attack, Restarts
 from tempering.core.errors import ThreatError, UsageError
 from tempering.core.passes import counted
 from tempering.core.random import Draws
@@ -65,12 +65,12 @@ def test_restarts_end_when_nothing_stands(net: nn.Module) -> None:
     assert (passes.forward, passes.backward) == (2 * N, N)
 
 
-@pytest.mark.parametrize("attack", [PGD(), Restarts(PGD(), 2)], ids=str)
+@pytest.mark.parametrize("attack", [RFGSM(), Restarts(RFGSM(), 2)], ids=str)
 @pytest.mark.parametrize("eps", [0.0, 1.0])
 def test_a_norm_that_the_inner_attack_does_not_know_is_refused(
     net: nn.Module, attack: Attack, eps: float
 ) -> None:
-    with pytest.raises(ThreatError, match="pgd does not attack in l1: it knows linf, l2"):
+    with pytest.raises(ThreatError, match="rfgsm does not attack in l1: it knows linf"):
         Restarts(attack, 2)(net, X, net(X).argmax(1), L1(eps))
 
 

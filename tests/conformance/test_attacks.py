@@ -7,36 +7,95 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tempering.attacks import ATTACKS, Attack, Restarts
+from tempering.attacks import (
+    ATTACKS,
+    BPDA,
+    EOT,
+    Attack,
+    Cascade,
+    Owned,
+    Restarts,
+    Transfer,
+    WorstOf,
+)
+from tempering.attacks.apgd import APGD
+from tempering.attacks.nearest import NearestAttack
 from tempering.core.errors import ModelError, ThreatError
+from tempering.core.passes import counted
+from tempering.core.patches import Patch
 from tempering.core.random import Draws
+from tempering.core.tally import tallied
 from tempering.core.threats import NORMS, Threat
-from tests.conformance.nets import Poisoned, busy_net, images, predictions
+from tests.conformance.nets import SHAPES, Poisoned, Twins, busy_net, images, predictions
 
-EPS = {"linf": 0.05, "l2": 0.4, "l1": 1.5}
-QUICK = {"steps": 4, "searches": 3, "iterations": 25}
+THREATS: dict[str, type[Threat]] = {**NORMS, "patch": Patch}
+EPS = {"linf": 0.05, "l2": 0.4, "l1": 1.5, "l0": 4.0, "patch": 0.3}
+QUICK = {
+    "steps": 4,
+    "searches": 3,
+    "iterations": 25,
+    "queries": 80,
+    "first_estimate": 8,
+    "epochs": 6,
+    "learning_rate": 0.02,
+    "places": 2,
+}
 """Settings that keep an attack short, for those that have them."""
+STEPS_TO_NEAREST = 20
+"""Attacks that look for the smallest perturbation need some steps to come within eps."""
 SHAPE = (2, 5, 4)
 N = 9
 
 
+TWINS = Twins()
+
+
 def quick(kind: type[Attack]) -> Attack:
+    if kind is Transfer:
+        return Transfer(quick(ATTACKS["pgd"]), TWINS, diversity=0.5, momentum=0.5)
     fields = {field.name for field in dataclasses.fields(kind)}
+    if issubclass(kind, NearestAttack) and "steps" in fields:
+        return kind(steps=STEPS_TO_NEAREST)  # type: ignore[call-arg]
+    if "iterations" in fields:
+        fields -= {"learning_rate"}
     return kind(**{name: value for name, value in QUICK.items() if name in fields})
 
 
-ATTACKS_TRIED = [*map(quick, ATTACKS.values()), Restarts(quick(ATTACKS["pgd"]), 2)]
-CASES = [
-    pytest.param(attack, threat(EPS[norm]), id=f"{attack.label()}-{norm}")
-    for attack in ATTACKS_TRIED
-    for norm, threat in NORMS.items()
-    if norm in (attack.attack.norms if isinstance(attack, Restarts) else attack.norms)
+COMBINED = [
+    WorstOf(quick(ATTACKS["fgsm"]), quick(ATTACKS["pgd"])),
+    Cascade(quick(ATTACKS["bim"]), quick(ATTACKS["square"])),
+    BPDA(quick(ATTACKS["pgd"])),
+    EOT(quick(ATTACKS["pgd"]), 2),
+]
+ATTACKS_TRIED = [
+    *map(quick, ATTACKS.values()),
+    Restarts(quick(ATTACKS["pgd"]), 2),
+    *COMBINED,
 ]
 
 
-def same(x_adv: Tensor, other: Tensor, threat: Threat) -> bool:
-    """Equal to the bit where a step has one length; L2 divides by a sum, which leaves rounding."""
-    return torch.allclose(x_adv, other, rtol=0, atol=1e-10 if threat.name == "l2" else 0)
+def parts(attack: Attack) -> list[Attack]:
+    """The attacks that an attack is made of, or itself."""
+    inner = getattr(attack, "attacks", None) or [getattr(attack, "attack", attack)]
+    return list(inner)
+
+
+def knows(attack: Attack, norm: str) -> bool:
+    return all(norm in part.norms for part in parts(attack))
+
+
+CASES = [
+    pytest.param(attack, threat(EPS[norm]), id=f"{attack.label()}-{norm}")
+    for attack in ATTACKS_TRIED
+    for norm, threat in THREATS.items()
+    if knows(attack, norm)
+]
+
+
+def same(x_adv: Tensor, other: Tensor, attack: Attack, threat: Threat) -> bool:
+    """Equal to the bit where steps have one length; division by a sum leaves rounding."""
+    exact = threat.name in ("linf", "patch") and not isinstance(attack, APGD | NearestAttack)
+    return torch.allclose(x_adv, other, rtol=0, atol=0 if exact else 1e-9)
 
 
 conforms = pytest.mark.parametrize(("attack", "threat"), CASES)
@@ -76,7 +135,8 @@ def test_stays_in_ball_and_box_and_moves(
 def test_breaks_more_than_it_found_broken(
     attack: Attack, threat: Threat, net: nn.Module, x: Tensor, y: Tensor
 ) -> None:
-    wide = threat.with_eps(min(1.0, 20 * threat.eps))
+    most = 1.0 if threat.name in ("linf", "patch") else float("inf")
+    wide = threat.with_eps(min(most, 20 * threat.eps))
     broken = predictions(net, attack(net, x, y, wide)) != y
     assert int(broken.sum()) > 2
 
@@ -110,7 +170,7 @@ def test_any_batch_size_gives_the_same_images(
     whole = attack(net, x, y, threat)
     parts = attack(net, x, y, threat, batch_size=batch_size)
     assert torch.equal(predictions(net, parts), predictions(net, whole))
-    assert same(parts, whole, threat)
+    assert same(parts, whole, attack, threat)
 
 
 @conforms
@@ -119,9 +179,10 @@ def test_any_order_and_any_shard_gives_the_same_images(
 ) -> None:
     draws = Draws.of(0, N)
     whole = attack(net, x, y, threat, random=draws)
-    for rows in (torch.arange(N).flip(0), torch.arange(N)[1::2], torch.tensor([4])):
+    shards = [torch.arange(N)[1::2], torch.tensor([4])]
+    for rows in (torch.arange(N).flip(0), *([] if attack.learns else shards)):
         part = attack(net, x[rows], y[rows], threat, random=draws[rows])
-        assert same(part, whole[rows], threat)
+        assert same(part, whole[rows], attack, threat)
 
 
 @conforms
@@ -147,6 +208,19 @@ def test_leaves_everything_as_it_was_found(
 
 
 @conforms
+def test_passes_of_samples_add_up_to_all_passes(
+    attack: Attack, threat: Threat, net: nn.Module, x: Tensor, y: Tensor
+) -> None:
+    numbers = torch.arange(N) + 100
+    with counted() as passes, tallied() as counts:
+        attack(net, x, y, threat, random=Draws(0, numbers), batch_size=4)
+    assert sum(counts.forward.values()) == passes.forward
+    assert sum(counts.backward.values()) == passes.backward
+    assert set(counts.forward) == set(numbers.tolist())
+    assert (passes.backward > 0) == (attack.access not in ("scores", "labels"))
+
+
+@conforms
 def test_works_within_no_grad(
     attack: Attack, threat: Threat, net: nn.Module, x: Tensor, y: Tensor
 ) -> None:
@@ -158,7 +232,7 @@ def test_works_within_no_grad(
 @conforms
 @pytest.mark.parametrize(
     ("shape", "classes"),
-    [((1, 1, 1), 2), ((1, 3, 2), 2), ((3, 6, 5), 1000), ((1, 1, 7), 3)],
+    [(shape, classes) for shape, classes in SHAPES.items() if shape != SHAPE],
     ids=str,
 )
 def test_works_for_any_image_and_any_number_of_classes(
@@ -173,13 +247,29 @@ def test_works_for_any_image_and_any_number_of_classes(
 
 
 @conforms
-def test_float32_images_on_a_bfloat16_model(
-    attack: Attack, threat: Threat, net: nn.Module, x: Tensor, y: Tensor
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_float32_images_on_a_model_of_half_the_precision(
+    attack: Attack, threat: Threat, x: Tensor, y: Tensor, dtype: torch.dtype
 ) -> None:
-    coarse = busy_net(SHAPE, 5).to(torch.bfloat16)
+    coarse = busy_net(SHAPE, 5).to(dtype)
     x_adv = attack(coarse, x.float(), y, threat)
     assert x_adv.dtype == torch.float32
     assert bool(threat.contains(x_adv, x.float()).all())
+    assert bool((x_adv != x.float()).any())
+    assert {parameter.dtype for parameter in coarse.parameters()} == {dtype}
+
+
+@conforms
+def test_channels_last_changes_nothing_but_memory(
+    attack: Attack, threat: Threat, net: nn.Module, x: Tensor, y: Tensor
+) -> None:
+    last = busy_net(SHAPE, 5).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    given = x.to(memory_format=torch.channels_last)
+    assert not given.is_contiguous()
+    x_adv = attack(last, given, y, threat)
+    assert torch.equal(predictions(net, x_adv), predictions(net, attack(net, x, y, threat)))
+    assert bool(threat.contains(x_adv, x).all())
+    assert torch.equal(given, x)
 
 
 @conforms
@@ -197,8 +287,12 @@ def test_logits_that_are_not_finite_are_named_by_sample(
     x = x * 0.4
     x[6] = 1.0
     draws = Draws(0, torch.arange(N) + 100)
+    near = threat if threat.name == "patch" else threat.with_eps(0.01)
+    poisoned = Poisoned(net, value)
+    if attack.access == "none":  # what is not asked cannot fail; what the attacker owns can
+        attack, poisoned = Transfer(attack.attack, poisoned), net
     with pytest.raises(ModelError, match="logits for sample 106 are not finite"):
-        attack(Poisoned(net, value), x, y, threat.with_eps(0.01), random=draws, batch_size=4)
+        attack(poisoned, x, y, near, random=draws, batch_size=4)
     assert net.training  # put back, although it failed
 
 
@@ -208,10 +302,10 @@ def test_norms_that_it_does_not_know_are_refused(
 ) -> None:
     known = {case.values[1].name for case in CASES if case.values[0] is attack}
     assert known
-    for norm in NORMS.keys() - known:
+    for norm in THREATS.keys() - known:
         for n in (0, N):
             with pytest.raises(ThreatError, match=f"does not attack in {norm}: it knows"):
-                attack(net, x[:n], y[:n], NORMS[norm](EPS[norm]))
+                attack(net, x[:n], y[:n], THREATS[norm](EPS[norm]))
 
 
 @pytest.mark.parametrize("attack", ATTACKS_TRIED, ids=lambda attack: attack.label())
@@ -225,20 +319,22 @@ def test_is_a_value(attack: Attack) -> None:
         with pytest.raises(dataclasses.FrozenInstanceError):
             setattr(attack, field.name, None)
     assert type(attack).__name__ in repr(attack)
-    assert eval(repr(attack), {k.__name__: k for k in (*ATTACKS.values(), Restarts)}) == attack
+    kinds = (*ATTACKS.values(), Restarts, Owned, *map(type, COMBINED))
+    assert eval(repr(attack), {kind.__name__: kind for kind in kinds}) == attack
 
 
 @pytest.mark.parametrize("attack", ATTACKS_TRIED, ids=lambda attack: attack.label())
 def test_describes_itself_for_records(attack: Attack) -> None:
     config = attack.config()
     assert json.loads(json.dumps(config)) == config
-    assert config["name"] in ATTACKS
-    kind = ATTACKS[config["name"]]
+    kind = ATTACKS[config["name"]] if config["name"] in ATTACKS else type(attack)
+    assert kind.name == config["name"]
     assert {field.name for field in dataclasses.fields(kind)} <= config.keys()
     assert kind.name in attack.label()
+    assert attack.cost.strip()
     assert attack.source.strip()
     assert attack.source[-4:].isdigit()
-    assert attack.access in ("gradients", "scores", "labels")
+    assert attack.access in ("gradients", "scores", "labels", "none")
 
 
 def test_attacks_of_other_kinds_or_settings_differ() -> None:

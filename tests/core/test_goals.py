@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from tempering.core.errors import DataError, UsageError
-from tempering.core.goals import Evade, Goal, Mislead, Reach, log_odds, margin, reached
+from tempering.core.goals import Evade, Goal, Mislead, Reach, ReachLabel, log_odds, margin, reached
 
 Y = torch.tensor([0, 2])
 
@@ -16,13 +16,14 @@ Y = torch.tensor([0, 2])
         (Mislead(), [[1, 0, 0, 0], [0, 0, 1, 0]]),
         (Evade(flag=3), [[1, 0, 0, 1], [0, 0, 1, 1]]),
         (Reach(target=3), [[1, 1, 1, 0], [1, 1, 1, 0]]),
+        (ReachLabel(), [[0, 1, 1, 1], [1, 1, 0, 1]]),
     ],
 )
 def test_what_the_defender_wants_to_win(goal: Goal, protected: list[list[int]]) -> None:
     assert goal.protected(Y, 4).int().tolist() == protected
 
 
-@pytest.mark.parametrize("goal", [Mislead(), Evade(flag=3), Reach(target=3)])
+@pytest.mark.parametrize("goal", [Mislead(), Evade(flag=3), Reach(target=3), ReachLabel()])
 def test_reached_margin_and_log_odds_agree(goal: Goal) -> None:
     logits = torch.randn(200, 4, generator=torch.Generator().manual_seed(0)).double()
     protected = goal.protected(torch.arange(200) % 3, 4)
@@ -56,7 +57,7 @@ def test_log_odds_have_a_slope_where_cross_entropy_has_none() -> None:
 
 
 @pytest.mark.parametrize("y", [torch.tensor([0, 7]), torch.tensor([-1, 0])])
-@pytest.mark.parametrize("goal", [Mislead(), Evade(flag=3)])
+@pytest.mark.parametrize("goal", [Mislead(), Evade(flag=3), ReachLabel()])
 def test_labels_that_name_no_output_are_refused(goal: Goal, y: torch.Tensor) -> None:
     with pytest.raises(DataError, match="for a model of 4 outputs: give labels from 0 to 3"):
         goal.protected(y, 4)

@@ -72,6 +72,18 @@ def test_logits_and_gradients_are_those_of_the_model() -> None:
     assert passes == Passes(forward=6, backward=3)
 
 
+def test_several_losses_share_one_forward_pass() -> None:
+    model = net().eval()
+    with probing(model) as probe, counted() as passes:
+        logits, gradients = probe.gradients(X, lambda logits: logits[:, [2, 0]] - logits[:, [1]])
+        one, first = probe.gradient(X, lambda logits: logits[:, 2] - logits[:, 1])
+        _, second = probe.gradient(X, lambda logits: logits[:, 0] - logits[:, 1])
+    assert passes == Passes(3 * 3, 2 * 3 + 2 * 3)
+    assert torch.equal(logits, one)
+    assert gradients.shape == (3, 2, 1, 2, 2)
+    assert torch.allclose(gradients, torch.stack([first, second], 1))
+
+
 def test_gradients_are_there_within_no_grad() -> None:
     with torch.no_grad(), probing(net()) as probe:
         assert probe.gradient(X, first_logit)[1].abs().sum() > 0

@@ -8,7 +8,7 @@ from scipy import stats
 
 from tempering.core.errors import ThreatError
 from tempering.core.random import Draws
-from tempering.core.threats import L1, L2, NORMS, Linf, Threat, parse_threat
+from tempering.core.threats import L0, L1, L2, NORMS, Linf, Threat, parse_threat
 
 THREATS = (Linf(0.2), L2(0.7), L1(1.5))
 DUAL = {"linf": 1, "l2": 2, "l1": math.inf}
@@ -126,7 +126,7 @@ def test_samples_are_uniform_in_the_ball(threat: Threat) -> None:
     assert bool((delta.T.corrcoef() - torch.eye(size)).abs().max() < 0.08)
 
 
-@pytest.mark.parametrize("threat", [Linf(0.5), L2(3.0), L1(40.0)], ids=str)
+@pytest.mark.parametrize("threat", [Linf(0.5), L2(3.0), L1(40.0), L0(9)], ids=str)
 def test_samples_stay_in_ball_and_box(threat: Threat) -> None:
     x = Draws.of(4, 50).uniform((3, 4, 4)).round()
     x_adv = threat.sample(x, Draws.of(5, 50))
@@ -157,6 +157,7 @@ def test_impossible_radii_are_refused(kind: type[Threat], eps: object) -> None:
         ("linf:8/255", Linf(8 / 255)),
         (" L2:2 ", L2(2.0)),
         ("l1:10", L1(10)),
+        ("l0:20", L0(20)),
         ("linf:0", Linf(0)),
     ],
 )
@@ -164,7 +165,7 @@ def test_threats_are_read_as_people_write_them(text: str, threat: Threat) -> Non
     assert parse_threat(text) == threat
 
 
-@pytest.mark.parametrize("threat", [Linf(0.3), Linf(8 / 255), L2(1 / 3), L1(12.0)], ids=str)
+@pytest.mark.parametrize("threat", [Linf(0.3), Linf(8 / 255), L2(1 / 3), L1(12.0), L0(7)], ids=str)
 def test_a_threat_reads_back_from_its_text(threat: Threat) -> None:
     assert parse_threat(str(threat)) == threat
 
@@ -200,3 +201,54 @@ def test_threats_are_values() -> None:
     assert Linf(0.3).with_eps(0.1) == Linf(0.1)
     with pytest.raises(AttributeError):
         Linf(0.3).eps = 0.5  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("threat", [*THREATS, L0(3)], ids=str)
+def test_each_row_may_have_a_radius_of_its_own(threat: Threat) -> None:
+    x = Draws.of(2, 30).uniform((1, 3, 4)).double()
+    x_adv = x + noise(30, 1.0)
+    radius = torch.linspace(0.0, 1.0 if threat.name == "linf" else 4.0, 30).double()
+    together, shrunk = threat.project(x_adv, x, radius), threat.shrink(x_adv - x, radius)
+    for row, eps in enumerate(radius.tolist()):
+        alone, one = threat.with_eps(eps), slice(row, row + 1)
+        assert torch.allclose(together[one], alone.project(x_adv[one], x[one]))
+        assert torch.allclose(shrunk[one], alone.shrink(x_adv[one] - x[one]))
+
+
+@pytest.mark.parametrize("scale", [0.05, 0.5, 3.0])
+def test_the_l1_projection_is_the_nearest_point_of_ball_and_box(scale: float) -> None:
+    """p is nearest iff no point q of the set has <u - p, q - p> > 0; the best q is greedy."""
+    threat = L1(1.5)
+    x = Draws.of(2, 200).uniform((1, 3, 4)).double().round(decimals=1)
+    x_adv = x + noise(200, scale)
+    near = threat.project(x_adv, x)
+    assert bool((threat.distance(near, x) <= 1.5 + 1e-12).all())
+    assert 0 <= float(near.min()) <= float(near.max()) <= 1
+    slope = (x_adv - near).flatten(1)
+    room = torch.where(slope > 0, 1 - x.flatten(1), x.flatten(1))
+    order = slope.abs().argsort(1, descending=True)
+    room = room.gather(1, order)
+    taken = torch.minimum(room, (1.5 - (room.cumsum(1) - room)).clamp_min(0.0))
+    best = (taken * slope.abs().gather(1, order)).sum(1)
+    reached = (slope * (near - x).flatten(1)).sum(1)
+    assert bool((reached >= best - 1e-9).all())
+
+
+def test_l0_counts_pixels_and_keeps_the_largest_changes() -> None:
+    x = torch.tensor([0.5, 0.0, 0.75, 0.2]).reshape(1, 1, 1, 4)
+    x_adv = torch.tensor([0.6, -3.0, 5.0, 0.9]).reshape(1, 1, 1, 4)
+    near = L0(2).project(x_adv, x)
+    # what the box takes away does not count: -3 is no change at all, and 5 one of 0.25
+    assert near.flatten().tolist() == pytest.approx([0.5, 0.0, 1.0, 0.9])
+    assert L0(2).distance(near, x).tolist() == [2.0]
+    assert L0(2.9).contains(x_adv.clamp(0, 1), x).tolist() == [False]
+    assert L0(3).contains(x_adv.clamp(0, 1), x).tolist() == [True]
+    assert L0(2).ascent(torch.tensor([[[[1.0, -3.0, 2.0]]]])).flatten().tolist() == [0, -1, 0]
+    assert L0(3).shrink(torch.ones(1, 1, 2, 2)).flatten().tolist() == [1, 1, 1, 0]
+
+
+def test_l0_samples_change_as_many_pixels_as_they_may_anywhere() -> None:
+    x = torch.full((3000, 1, 2, 3), 0.5)
+    changed = L0(2).sample(x, Draws.of(0, 3000)) != x
+    assert set(changed.flatten(1).sum(1).tolist()) == {2}
+    assert torch.allclose(changed.float().mean(0), torch.tensor(1 / 3), atol=0.04)

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from tempering.attacks import BIM, FGSM, PGD, Attack, CWLinf, Restarts
+from tempering.attacks import BIM, FGSM, PGD, RFGSM, Attack, CWLinf, Restarts
 from tempering.core.errors import AttackError, DataError, ModelError, ThreatError, UsageError
 from tempering.core.progress import Advance, reporting
 from tempering.core.threats import L1, Linf
@@ -309,8 +309,8 @@ def test_access_and_source_must_fit(access: str, with_source: bool) -> None:
 
 def test_a_norm_that_the_attack_does_not_know_is_refused() -> None:
     data = cloud()
-    with pytest.raises(ThreatError, match="pgd does not attack in l1"):
-        measure(setting(data), target(linear(), data), PGD(), L1(1.0))
+    with pytest.raises(ThreatError, match="rfgsm does not attack in l1"):
+        measure(setting(data), target(linear(), data), RFGSM(), L1(1.0))
 
 
 def test_what_cannot_be_evaluated_is_refused() -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tempering.attacks import CWL2
+from tempering.attacks import CWL2, FABT, FMN, PGD, Attack, CWLinf, HopSkipJump, Restarts
 from tempering.attacks.base import Problem
 from tempering.core.errors import UsageError
 from tempering.core.probe import Probe
@@ -74,6 +74,26 @@ def test_distance_is_what_was_changed_not_what_was_needed() -> None:
     assert float(found.away[4:].min()) > 1.0
 
 
+@pytest.mark.parametrize(
+    "attack", [CWLinf(steps=3), FABT(steps=3), Restarts(PGD(steps=3), 2), HopSkipJump()], ids=str
+)
+def test_attacks_that_stop_at_any_success_are_refused(attack: Attack) -> None:
+    with pytest.raises(UsageError, match=f"{attack.label()} stops at an image that fools"):
+        measure_minimum_norm(setting(DATA), target(linear(), DATA), attack, [1.0], norm="linf")
+
+
+def test_distances_in_linf_are_those_of_the_linear_model() -> None:
+    model = linear()
+    w, _ = weights(model)
+    exact = signed_margin(model, DATA).clamp_min(0) / w.abs().sum()
+    for attack in (FMN(steps=100), FABT(steps=20, until_fooled=False)):
+        record = measure_minimum_norm(
+            setting(DATA), target(model, DATA), attack, [0.01], norm="linf"
+        )
+        assert record.norm == "linf"
+        assert record.median == pytest.approx(float(exact.median()), rel=0.05)
+
+
 def test_only_right_samples_are_attacked() -> None:
     attack = CWL2(searches=1, iterations=1)
     cost = measure_minimum_norm(setting(DATA), target(linear(), DATA), attack, []).cost
@@ -84,5 +104,5 @@ def test_the_box_is_as_wide_as_its_norm_says() -> None:
     assert unbounded("linf", (1, 2, 2)).eps == 1
     assert unbounded("l2", (3, 4, 3)).eps == pytest.approx(6)
     assert unbounded("l1", (3, 4, 3)).eps == pytest.approx(36)
-    with pytest.raises(UsageError, match="norm 'l0': give one of linf, l2, l1"):
-        unbounded("l0", (1, 2, 2))
+    with pytest.raises(UsageError, match="norm 'l3': give one of linf, l2, l1"):
+        unbounded("l3", (1, 2, 2))

@@ -53,6 +53,19 @@ def _trial(strict: str, **changes: Any) -> Trial:
     return Trial(_measurement(int(stands.sum()), n, **changes), outcome)
 
 
+def test_many_queries_are_not_one_step() -> None:
+    """Square finds what PGD misses: that is no sign of a misleading loss surface."""
+    strong = _trial("1110")
+    for config in (
+        {"name": "square", "queries": 300},
+        {"name": "worst-of", "attacks": [{"name": "fgsm"}, {"name": "square", "queries": 300}]},
+        {"name": "transfer", "attack": {"name": "pgd", "steps": 40}},
+    ):
+        many = _trial("1010", attack="other", config=config)
+        assert sanity.steps(many.measurement) >= 40
+        assert sanity.one_step_beats_many([strong, many]) is None
+
+
 ONE = {"attack": "fgsm", "config": {"name": "fgsm"}}
 GRAY = {"access": "gray-surrogate"}
 

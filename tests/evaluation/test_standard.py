@@ -3,11 +3,10 @@
 import pytest
 import torch
 
-from tempering.attacks import BIM, FGSM, PGD, CWLinf, Restarts
+from tempering.attacks import BIM, EOT, FGSM, PGD, CWLinf, Restarts, Square
 from tempering.core.errors import UsageError
 from tempering.core.threats import Linf
 from tempering.evaluation import Evaluation, run_standard
-from tempering.evaluation.standard import effort
 from tests.evaluation.toys import THREAT, Net, cloud, dataset, linear, setting, squeezed, target
 
 ATTACKS = [Restarts(PGD(steps=5), 2), BIM(steps=5), FGSM(), CWLinf(steps=5)]
@@ -96,5 +95,16 @@ def test_no_attack_is_refused() -> None:
         run_standard(setting(data), target(linear(), data), THREAT, [])
 
 
-def test_effort_orders_attacks() -> None:
-    assert [effort(attack) for attack in ATTACKS] == [10, 5, 1, 5]
+def test_attacks_that_count_queries_come_after_those_of_fewer_looks() -> None:
+    data = cloud()
+    attacks = [Square(queries=30), BIM(steps=5), EOT(BIM(steps=5), 8), FGSM()]
+    found = run_standard(setting(data), target(linear(), data), THREAT, attacks)
+    names = [trial.measurement.attack for trial in found.attacks("white")]
+    assert names == ["fgsm", "bim-5", "square-30", "bim-5+eot8"]
+
+
+def test_the_true_gradient_is_tried_by_an_attack_that_follows_it() -> None:
+    data = cloud()
+    attacks = [FGSM(), Square(queries=30), Restarts(Square(queries=20), 2)]
+    found = run_standard(setting(data), target(squeezed(), data), THREAT, attacks)
+    assert [one.measurement.attack for one in found.attacks("white", "true")] == ["fgsm"]

@@ -126,6 +126,9 @@ class Scripted(Attack):
 
     how: str = "nothing"
 
+    def seeks_nearest(self) -> bool:
+        return True
+
     def propose(self, probe: Probe, problem: Problem) -> Tensor:
         x = problem.x
         match self.how:

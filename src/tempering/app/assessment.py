@@ -110,6 +110,7 @@ class Assessor:
                         target,
                         parse_attack(settings.attack),
                         settings.bounds,
+                        norm=settings.norm,
                     )
                 )
             ],

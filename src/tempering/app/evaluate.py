@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,6 @@ from tempering.app.provenance import model_name, provenance
 from tempering.app.recipe import CurveSettings, load_recipe
 from tempering.attacks.base import Attack
 from tempering.attacks.registry import parse_attack
-from tempering.attacks.restarts import Restarts
 from tempering.core.engine import Engine, start_engine
 from tempering.core.errors import InterruptedRunError, ModelError, UsageError
 from tempering.core.files import write_text
@@ -40,6 +39,9 @@ from tempering.models.foreign import load_foreign
 from tempering.models.manifest import Manifest, read_manifest
 from tempering.models.store import load as load_model
 from tempering.report.run_page import render
+
+ELSEWHERE = ("sigma-zero", "patch")
+"""What judges a model in a threat that none of the default attacks knows."""
 
 
 @dataclass(frozen=True)
@@ -200,11 +202,7 @@ class _Judgement:
             raise UsageError(
                 f"{samples} samples of {test.name}, which has {len(test)}: give 1 to {len(test)}"
             )
-        self.attacks = attacks or [
-            attack
-            for attack in map(parse_attack, settings.attacks)
-            if threat.name in _norms(attack)
-        ]
+        self.attacks = attacks or _known(settings.attacks, threat) or _known(ELSEWHERE, threat)
         for attack in self.attacks:
             attack.require(threat)
         self.data, self.threat, self.model, self.engine = data, threat, model, engine
@@ -236,11 +234,7 @@ class _Judgement:
             self.engine,
             self.setting.seed,
         )
-        attacks = [
-            attack
-            for attack in map(parse_attack, settings.attacks)
-            if self.threat.name in _norms(attack)
-        ]
+        attacks = _known(settings.attacks, self.threat)
         grid = eps_grid(self.threat, settings.shares)
         known = broken_at(self.threat, self.evaluation, setting.n)
         chosen = attacks or list(self.attacks)
@@ -254,6 +248,5 @@ def _on(model: nn.Module, device: torch.device) -> nn.Module:
     return copy.deepcopy(model).to(device)
 
 
-def _norms(attack: Attack) -> tuple[str, ...]:
-    inner = attack.attack if isinstance(attack, Restarts) else attack
-    return inner.norms
+def _known(specs: Iterable[str], threat: Threat) -> list[Attack]:
+    return [attack for attack in map(parse_attack, specs) if attack.knows(threat)]

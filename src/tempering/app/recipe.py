@@ -109,12 +109,14 @@ class MinimumNormSettings(Settings):
     Attributes:
         samples: Test images.
         attack: A minimum-norm attack.
+        norm: In which distances are measured, such as `l2`.
         bounds: Distances at which survivors are counted.
         undefended: Whether the undefended model is measured too.
     """
 
     samples: int = Field(ge=1)
     attack: str
+    norm: Literal["linf", "l2", "l1"] = "l2"
     bounds: list[Radius]
     undefended: bool = True
 
@@ -295,8 +297,14 @@ def _check_names(recipe: Recipe) -> None:
     specs = [*evaluation.attacks, *recipe.training.judge.attacks]
     if evaluation.curve is not None:
         specs += evaluation.curve.attacks
-    if evaluation.minimum_norm is not None:
-        specs.append(evaluation.minimum_norm.attack)
+    if (nearest := evaluation.minimum_norm) is not None:
+        attack = parse_attack(nearest.attack)
+        attack.require(parse_threat(f"{nearest.norm}:1"))
+        if not attack.seeks_nearest():
+            raise RecipeError(
+                f"recipe: evaluation.minimum_norm.attack = {nearest.attack!r} looks for no "
+                "smallest change: give cw-l2, ddn, deepfool, fab or fmn"
+            )
     if evaluation.paper is not None:
         specs += [*evaluation.paper.attacks().values(), evaluation.paper.cw_gray]
     for spec in specs:

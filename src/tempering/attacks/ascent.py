@@ -1,8 +1,6 @@
 """Climbing a loss step by step, on those samples that are still undecided.
 
-Shared by every gradient attack with a fixed budget. Rows work side by side, each
-with its own step count; a row that is fooled leaves at once and the next sample in
-the queue takes its place, so that batches stay full and no pass is wasted.
+Shared by every gradient attack with a fixed budget and steps of a fixed length.
 """
 
 from __future__ import annotations
@@ -15,15 +13,26 @@ import torch
 from torch import Tensor
 
 from tempering.attacks.base import Attack, Problem
-from tempering.attacks.steps import check_steps, default_step
-from tempering.core.goals import log_odds, margin, reached
+from tempering.attacks.losses import LOSSES
+from tempering.attacks.rows import Rows, work_off
+from tempering.attacks.steps import check_steps, default_step, steepest
+from tempering.core.goals import reached
 from tempering.core.probe import Probe
+from tempering.core.random import Draws
+from tempering.core.threats import Threat
 
-LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "cross-entropy": log_odds,
-    "margin": margin,
-}
-"""Loss names -> from logits and protected outputs to one number a sample."""
+Start = Callable[[Threat, Tensor, Draws], Tensor]
+"""From a threat, images and their streams to the points where climbs begin."""
+
+
+def anywhere(threat: Threat, x: Tensor, draws: Draws) -> Tensor:
+    """A random point of the ball."""
+    return threat.sample(x, draws)
+
+
+def at_the_image(threat: Threat, x: Tensor, draws: Draws) -> Tensor:  # noqa: ARG001
+    """The image itself."""
+    return x.clone()
 
 
 @dataclass(frozen=True)
@@ -33,16 +42,18 @@ class Ascent:
     Attributes:
         steps: Gradient steps a sample, at least 1.
         step_size: Length of a step in the threat's norm.
-        random_start: Whether to start at a random point of the ball.
-        loss: `cross-entropy` or `margin`.
+        start: Where climbs begin.
+        loss: A name in `LOSSES`.
         until_fooled: Whether a sample leaves as soon as it is fooled.
+        decay: What share of the gathered gradient a step keeps; 0 for no momentum.
     """
 
     steps: int
     step_size: float
-    random_start: bool
+    start: Start
     loss: str
     until_fooled: bool
+    decay: float = 0.0
 
     def run(self, probe: Probe, problem: Problem) -> Tensor:
         """Climb for every sample of a problem; x_adv, shape of its x.
@@ -50,76 +61,64 @@ class Ascent:
         Whether the last step fooled is not looked at: that is for the judge, and would
         cost a pass a sample.
         """
-        out = problem.x.clone()
-        queue = torch.arange(len(out), device=out.device)
-        rows = _Rows.enter(self, problem, queue[: problem.batch_size])
-        queue = queue[problem.batch_size :]
-        while len(rows):
-            left = rows.advance(self, probe, problem)
-            if left is None:
-                continue
-            gone, staying = left.nonzero()[:, 0], (~left).nonzero()[:, 0]
-            out[rows.ids[gone]] = rows.x_adv[gone]
-            rows = rows.keep(staying)
-            if len(queue) and len(rows) <= problem.batch_size // 2:
-                free = problem.batch_size - len(rows)
-                rows = rows.join(_Rows.enter(self, problem, queue[:free]))
-                queue = queue[free:]
+        out = torch.empty_like(problem.x)
+
+        def leave(rows: _Climbers) -> None:
+            out[rows.ids] = rows.x_adv
+
+        work_off(
+            problem,
+            torch.arange(len(out), device=out.device),
+            lambda ids: self._enter(problem, ids),
+            lambda rows: self._advance(probe, problem, rows),
+            leave,
+        )
         return out
+
+    def _enter(self, problem: Problem, ids: Tensor) -> _Climbers:
+        x, draws = problem.x[ids], problem.draws[ids]
+        done = torch.zeros(len(ids), dtype=torch.int64, device=x.device)
+        gathered = torch.zeros_like(x) if self.decay else x.new_empty(len(ids), 0)
+        start = self.start(problem.threat, x, draws)
+        return _Climbers(ids, x, start, problem.y[ids], draws.index, done, gathered)
+
+    def _advance(self, probe: Probe, problem: Problem, rows: _Climbers) -> Tensor | None:
+        protected: list[Tensor] = []
+
+        def loss(logits: Tensor) -> Tensor:
+            protected.append(problem.goal.protected(rows.y, logits.shape[1]))
+            return LOSSES[self.loss](logits, protected[0])
+
+        logits, gradient = probe.gradient(rows.x_adv, loss, rows.index)
+        if self.decay:
+            rows.gathered = gradient = rows.gathered * self.decay + _unit(gradient)
+        step = steepest(problem.threat, rows.x_adv, gradient, self.step_size)
+        moved = problem.threat.project(step.add_(rows.x_adv), rows.x)
+        rows.done += 1
+        finished = rows.done >= self.steps
+        if not self.until_fooled:
+            rows.x_adv = moved
+            return finished if bool(finished.any()) else None
+        fooled = reached(logits, protected[0])
+        rows.x_adv = torch.where(fooled[:, None, None, None], rows.x_adv, moved)
+        left = fooled | finished
+        return left if bool(left.any()) else None
+
+
+def _unit(gradient: Tensor) -> Tensor:
+    """Scaled so that absolute entries sum to 1; zero stays zero."""
+    total = gradient.flatten(1).abs().sum(1)
+    return gradient / total.where(total > 0, torch.ones_like(total))[:, None, None, None]
 
 
 @dataclass
-class _Rows:
-    """The samples in work: their numbers, images, current points and step counts."""
-
-    ids: Tensor
+class _Climbers(Rows):
     x: Tensor
     x_adv: Tensor
     y: Tensor
     index: Tensor
     done: Tensor
-
-    @classmethod
-    def enter(cls, ascent: Ascent, problem: Problem, ids: Tensor) -> _Rows:
-        x = problem.x[ids]
-        draws = problem.draws[ids]
-        start = problem.threat.sample(x, draws) if ascent.random_start else x.clone()
-        done = torch.zeros(len(ids), dtype=torch.int64, device=x.device)
-        return cls(ids, x, start, problem.y[ids], draws.index, done)
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def advance(self, ascent: Ascent, probe: Probe, problem: Problem) -> Tensor | None:
-        """One step for all; which rows leave (bool), or None if none does."""
-        protected: list[Tensor] = []
-
-        def loss(logits: Tensor) -> Tensor:
-            protected.append(problem.goal.protected(self.y, logits.shape[1]))
-            return LOSSES[ascent.loss](logits, protected[0])
-
-        logits, gradient = probe.gradient(self.x_adv, loss, self.index)
-        step = problem.threat.ascent(gradient).mul_(ascent.step_size)
-        moved = problem.threat.project(self.x_adv + step, self.x)
-        self.done += 1
-        finished = self.done >= ascent.steps
-        if not ascent.until_fooled:
-            self.x_adv = moved
-            return finished if bool(finished.any()) else None
-        fooled = reached(logits, protected[0])
-        self.x_adv = torch.where(fooled[:, None, None, None], self.x_adv, moved)
-        left = fooled | finished
-        return left if bool(left.any()) else None
-
-    def keep(self, rows: Tensor) -> _Rows:
-        return _Rows(*(part[rows] for part in self._parts()))
-
-    def join(self, other: _Rows) -> _Rows:
-        pairs = zip(self._parts(), other._parts(), strict=True)
-        return _Rows(*(torch.cat(pair) for pair in pairs))
-
-    def _parts(self) -> tuple[Tensor, ...]:
-        return self.ids, self.x, self.x_adv, self.y, self.index, self.done
+    gathered: Tensor
 
 
 @dataclass(frozen=True)
@@ -133,8 +132,9 @@ class IterativeAttack(Attack):
             transfer want the whole climb.
     """
 
-    norms: ClassVar[tuple[str, ...]] = ("linf", "l2")
-    random_start: ClassVar[bool]
+    norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
+    cost: ClassVar[str] = "steps x (forward + backward)"
+    start: ClassVar[Start]
     loss: ClassVar[str]
 
     steps: int = 40
@@ -149,7 +149,7 @@ class IterativeAttack(Attack):
         return Ascent(
             steps=self.steps,
             step_size=default_step(self.step_size, problem.threat, self.steps),
-            random_start=self.random_start,
+            start=type(self).start,
             loss=self.loss,
             until_fooled=self.until_fooled,
         ).run(probe, problem)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -17,6 +18,9 @@ from tempering.core.threats import TOLERANCE, Threat
 
 BATCH_SIZE = 256
 """Samples that an attack works on at a time, if its caller says nothing else."""
+
+COUNTS = ("steps", "queries", "epochs", "searches", "iterations", "targets", "places")
+"""Hyperparameters that say how many times an attack looks at a model."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,15 @@ class Problem:
         rows = torch.arange(len(self.x), device=self.x.device)
         return [rows[at : at + self.batch_size] for at in range(0, len(rows), self.batch_size)]
 
+    def part(self, rows: Tensor) -> Problem:
+        """The same problem for some rows."""
+        return replace(self, x=self.x[rows], y=self.y[rows], draws=self.draws[rows])
+
+    def protected(self, logits: Tensor, rows: Tensor | None = None) -> Tensor:
+        """Outputs that the defender wants to win, for all rows or some, shape of their logits."""
+        y = self.y if rows is None else self.y[rows]
+        return self.goal.protected(y, logits.shape[1])
+
 
 @dataclass(frozen=True)
 class Attack(ABC):
@@ -52,14 +65,18 @@ class Attack(ABC):
     Attributes:
         name: Canonical name, the same in registry, records and reports.
         norms: Names of the norms that it can work in.
-        access: What it needs of the model: `gradients`, `scores` or `labels`.
+        access: What it needs of the model: `gradients`, `scores`, `labels` or `none`.
         source: Author, title, year.
+        cost: Passes a sample at most, in terms of the hyperparameters.
+        learns: Whether what it proposes for a sample depends on the other samples too.
     """
 
     name: ClassVar[str]
     norms: ClassVar[tuple[str, ...]]
     access: ClassVar[str] = "gradients"
     source: ClassVar[str]
+    cost: ClassVar[str] = "depends on its settings"
+    learns: ClassVar[bool] = False
 
     def __call__(
         self,
@@ -88,8 +105,8 @@ class Attack(ABC):
         Raises:
             ThreatError: If the attack does not know the threat's norm.
             AttackError: If shapes or streams do not fit together.
-            DataError: If images lie outside [0, 1] or are not finite, or labels are no
-                int64 or name no output of the model.
+            DataError: If images are neither float32 nor float64, lie outside [0, 1] or are
+                not finite, or labels are no int64 or name no output of the model.
             ModelError: If the model does not answer with finite logits and gradients.
 
         Example:
@@ -110,6 +127,11 @@ class Attack(ABC):
             raise AttackError(f"{len(random)} random streams for {len(x)} images: give one each")
         if y.dtype != torch.int64:
             raise DataError(f"labels of type {y.dtype}: give int64")
+        if x.dtype not in (torch.float32, torch.float64):
+            raise DataError(
+                f"images of type {x.dtype}: give float32 or float64, to a model in half "
+                "precision too: rounding to fewer bits leaves the ball"
+            )
         if len(x) == 0:
             return x.detach().clone()
         _check_images(x.detach())
@@ -137,9 +159,40 @@ class Attack(ABC):
                 f"{self.name} does not attack in {threat.name}: it knows {', '.join(self.norms)}"
             )
 
+    def knows(self, threat: Threat) -> bool:
+        """Whether this attack can work in a threat's norm."""
+        try:
+            self.require(threat)
+        except ThreatError:
+            return False
+        return True
+
     @abstractmethod
     def propose(self, probe: Probe, problem: Problem) -> Tensor:
         """The algorithm: x_adv for a problem of at least one sample and eps > 0."""
+
+    def effort(self) -> int:
+        """Looks at a model that it may take for a sample at most: a rough order of strength.
+
+        The product of whatever it counts: steps, queries, epochs, and how often. Attacks
+        that are made of others count theirs.
+
+        Example:
+            >>> from tempering.attacks import FGSM, PGD, Restarts, Square
+            >>> FGSM().effort(), Restarts(PGD(steps=40), 2).effort(), Square(queries=300).effort()
+            (1, 80, 300)
+        """
+        return math.prod(getattr(self, name, 1) for name in COUNTS)
+
+    def seeks_nearest(self) -> bool:
+        """Whether it looks for the smallest change that fools, and not for any within the threat.
+
+        Example:
+            >>> from tempering.attacks import CWL2, CWLinf
+            >>> CWL2().seeks_nearest(), CWLinf().seeks_nearest()
+            (True, False)
+        """
+        return False
 
     def config(self) -> dict[str, Any]:
         """Hyperparameters for the record."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tempering.attacks.ascent import IterativeAttack
+from tempering.attacks.ascent import IterativeAttack, Start, at_the_image
 
 
 @dataclass(frozen=True)
@@ -17,5 +17,5 @@ class BIM(IterativeAttack):
 
     name: ClassVar[str] = "bim"
     source: ClassVar[str] = "Kurakin, Goodfellow and Bengio, 2017"
-    random_start: ClassVar[bool] = False
+    start: ClassVar[Start] = staticmethod(at_the_image)
     loss: ClassVar[str] = "cross-entropy"

@@ -9,12 +9,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from tempering.attacks.base import Attack, Problem
+from tempering.attacks.adam import Adam
+from tempering.attacks.base import Problem
+from tempering.attacks.nearest import BatchedNearestAttack, Nearest
 from tempering.core.errors import UsageError
 from tempering.core.goals import margin
 from tempering.core.probe import Probe
 
-_BETA_1, _BETA_2, _TINY = 0.9, 0.999, 1e-8
 _CHECKS, _WINDOW = 20, 10
 """How often a search looks back at most, and the fewest steps between."""
 _CUT, _SETTLED = 0.1, 0.05
@@ -23,7 +24,7 @@ _CONST_LIMIT = 1e10
 
 
 @dataclass(frozen=True)
-class CWL2(Attack):
+class CWL2(BatchedNearestAttack):
     """Minimise |delta|^2 + const * max(0, confidence - margin), by Adam, for a bisected const.
 
     Carlini and Wagner, 'Towards evaluating the robustness of neural networks', 2017,
@@ -45,6 +46,7 @@ class CWL2(Attack):
     name: ClassVar[str] = "cw-l2"
     norms: ClassVar[tuple[str, ...]] = ("l2",)
     source: ClassVar[str] = "Carlini and Wagner, 2017"
+    cost: ClassVar[str] = "searches x iterations x (forward + backward)"
 
     searches: int = 9
     iterations: int = 1000
@@ -61,47 +63,40 @@ class CWL2(Attack):
             if not 0 < getattr(self, field) < math.inf:
                 raise UsageError(f"cw-l2: {field} = {getattr(self, field)}: give more than 0")
 
-    def propose(self, probe: Probe, problem: Problem) -> Tensor:
-        """The nearest adversarial found within eps; the image itself where none was."""
-        found = torch.cat([self._search(probe, problem, rows) for rows in problem.batches()])
-        near = problem.threat.distance(found, problem.x) <= problem.threat.eps
-        return torch.where(near[:, None, None, None], found, problem.x)
-
-    def _search(self, probe: Probe, problem: Problem, rows: Tensor) -> Tensor:
-        best = _Best.start(problem.x[rows])
-        low = torch.zeros(len(rows), device=rows.device, dtype=torch.float64)
+    def descend(self, probe: Probe, problem: Problem) -> Tensor:
+        """All searches for one batch."""
+        nearest = Nearest.start(problem.x)
+        low = torch.zeros(len(problem.x), device=problem.x.device, dtype=torch.float64)
         high = torch.full_like(low, _CONST_LIMIT)
         const = torch.full_like(low, self.initial_const)
         for _ in range(self.searches):
-            fooled = self._descend(probe, problem, rows, const, best)
+            fooled = self._minimise(probe, problem, const, nearest)
             high = torch.where(fooled, const, high)
             low = torch.where(fooled, low, const)
             const = torch.where(high < _CONST_LIMIT, (low + high) / 2, const * 10)
-        return best.x_adv
+        return nearest.x_adv
 
-    def _descend(
-        self, probe: Probe, problem: Problem, rows: Tensor, const: Tensor, best: _Best
-    ) -> Tensor:
+    def _minimise(self, probe: Probe, problem: Problem, const: Tensor, nearest: Nearest) -> Tensor:
         """One run of Adam for all rows; which of them were fooled where it settled.
 
         Momentum carries a sample over the border even where const is too small to keep
         it there; such a fluke counts as a find, but not as a reason to lower const.
         """
-        here = torch.arange(len(rows), device=rows.device)
-        x = problem.x[rows]
-        x_adv, first, second = x.clone(), torch.zeros_like(x), torch.zeros_like(x)
-        lately = torch.zeros(len(rows), dtype=torch.bool, device=rows.device)
+        x = problem.x
+        here = torch.arange(len(x), device=x.device)
+        x_adv, adam = x.clone(), Adam.start(x)
+        lately = torch.zeros(len(x), dtype=torch.bool, device=x.device)
         fooled = lately.clone()
-        previous = torch.full_like(best.squared, torch.inf)
-        rate = torch.full_like(best.squared, self.learning_rate)
+        previous = torch.full_like(nearest.distance, torch.inf)
+        rate = torch.full_like(previous, self.learning_rate)
         check = min(self.iterations, max(_WINDOW, self.iterations // _CHECKS))
         for step in range(1, self.iterations + 1):
-            logits, gradient, lack = self._evaluate(probe, problem, rows[here], x_adv, const[here])
+            logits, gradient, lack = self._evaluate(probe, problem, here, x_adv, const[here])
             delta = x_adv - x
             squared = delta.flatten(1).square().sum(1)
-            success = self._success(problem, rows[here], logits)
+            success = self._success(problem, here, logits)
             lately[here] |= success
-            best.update(here, x_adv, squared, success)
+            nearest.update(here, x_adv, squared, success)
             if step % check == 0:
                 fooled[here] = lately[here]
                 lately[here] = False
@@ -111,16 +106,12 @@ class CWL2(Attack):
                 going = rate[here] > _SETTLED * self.learning_rate
                 if self.abort_early and not bool(going.all()):
                     here, x, x_adv = here[going], x[going], x_adv[going]
-                    first, second = first[going], second[going]
                     gradient, delta = gradient[going], delta[going]
+                    adam.keep(going)
                 if not len(here):
                     break
-            gradient = gradient + 2 * delta
-            first.lerp_(gradient, 1 - _BETA_1)
-            second.lerp_(gradient.square(), 1 - _BETA_2)
-            correction = (1 - _BETA_2**step) ** 0.5 / (1 - _BETA_1**step)
-            length = rate[here][:, None, None, None] * correction
-            x_adv = (x_adv - length * first / (second.sqrt() + _TINY)).clamp(0.0, 1.0)
+            down = adam.descend(gradient + 2 * delta, rate[here][:, None, None, None])
+            x_adv = (x_adv + down).clamp(0.0, 1.0)
         return fooled
 
     def _evaluate(
@@ -130,7 +121,7 @@ class CWL2(Attack):
         lacks: list[Tensor] = []
 
         def loss(logits: Tensor) -> Tensor:
-            protected = problem.goal.protected(problem.y[rows], logits.shape[1])
+            protected = problem.protected(logits, rows)
             lack = (self.confidence - margin(logits, protected)).clamp_min(0.0)
             lacks.append((const.to(lack.dtype) * lack).detach())
             return const.to(lack.dtype) * lack
@@ -139,24 +130,6 @@ class CWL2(Attack):
         return logits, gradient, lacks[0].to(x_adv.dtype)
 
     def _success(self, problem: Problem, rows: Tensor, logits: Tensor) -> Tensor:
-        protected = problem.goal.protected(problem.y[rows], logits.shape[1])
+        protected = problem.protected(logits, rows)
         gap = margin(logits, protected)
         return gap >= self.confidence if self.confidence > 0 else gap > 0
-
-
-@dataclass
-class _Best:
-    """The nearest success of each row so far."""
-
-    x_adv: Tensor
-    squared: Tensor
-
-    @classmethod
-    def start(cls, x: Tensor) -> _Best:
-        return cls(x.clone(), torch.full((len(x),), torch.inf, dtype=x.dtype, device=x.device))
-
-    def update(self, here: Tensor, x_adv: Tensor, squared: Tensor, success: Tensor) -> None:
-        better = success & (squared < self.squared[here])
-        if bool(better.any()):
-            self.squared[here[better]] = squared[better]
-            self.x_adv[here[better]] = x_adv[better]

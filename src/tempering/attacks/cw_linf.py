@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tempering.attacks.ascent import IterativeAttack
+from tempering.attacks.ascent import IterativeAttack, Start, anywhere
 
 
 @dataclass(frozen=True)
@@ -18,5 +18,5 @@ class CWLinf(IterativeAttack):
 
     name: ClassVar[str] = "cw-linf"
     source: ClassVar[str] = "Carlini and Wagner, 2017; Madry et al., 2018"
-    random_start: ClassVar[bool] = True
+    start: ClassVar[Start] = staticmethod(anywhere)
     loss: ClassVar[str] = "margin"

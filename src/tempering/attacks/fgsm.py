@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from tempering.attacks.ascent import Ascent
+from tempering.attacks.ascent import Ascent, at_the_image
 from tempering.attacks.base import Attack, Problem
 from tempering.core.probe import Probe
 
@@ -22,13 +22,14 @@ class FGSM(Attack):
     name: ClassVar[str] = "fgsm"
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
     source: ClassVar[str] = "Goodfellow, Shlens and Szegedy, 2015"
+    cost: ClassVar[str] = "forward + backward"
 
     def propose(self, probe: Probe, problem: Problem) -> Tensor:
         """One step of length eps."""
         return Ascent(
             steps=1,
             step_size=problem.threat.eps,
-            random_start=False,
+            start=at_the_image,
             loss="cross-entropy",
             until_fooled=False,
         ).run(probe, problem)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tempering.attacks.ascent import IterativeAttack
+from tempering.attacks.ascent import IterativeAttack, Start, anywhere
 
 
 @dataclass(frozen=True)
@@ -17,5 +17,5 @@ class PGD(IterativeAttack):
 
     name: ClassVar[str] = "pgd"
     source: ClassVar[str] = "Madry et al., 2018"
-    random_start: ClassVar[bool] = True
+    start: ClassVar[Start] = staticmethod(anywhere)
     loss: ClassVar[str] = "cross-entropy"

@@ -6,21 +6,46 @@ import dataclasses
 import typing
 from typing import Any
 
+from tempering.attacks.apgd_ce import APGDCE
+from tempering.attacks.apgd_dlr import APGDDLR
+from tempering.attacks.apgd_t import APGDT
 from tempering.attacks.base import Attack
 from tempering.attacks.bim import BIM
+from tempering.attacks.boundary import Boundary
 from tempering.attacks.cw_l2 import CWL2
 from tempering.attacks.cw_linf import CWLinf
+from tempering.attacks.ddn import DDN
+from tempering.attacks.deepfool import DeepFool
+from tempering.attacks.fab import FAB
+from tempering.attacks.fab_t import FABT
 from tempering.attacks.fgsm import FGSM
+from tempering.attacks.fmn import FMN
+from tempering.attacks.generator import Generator
+from tempering.attacks.hopskipjump import HopSkipJump
+from tempering.attacks.mifgsm import MIFGSM
+from tempering.attacks.patch import PatchAttack
 from tempering.attacks.pgd import PGD
 from tempering.attacks.restarts import Restarts
+from tempering.attacks.rfgsm import RFGSM
+from tempering.attacks.sigma_zero import SigmaZero
+from tempering.attacks.square import Square
+from tempering.attacks.stock import Stock
+from tempering.attacks.transfer import Transfer, read_transfer
+from tempering.attacks.universal_patch import UniversalPatch
 from tempering.core.errors import UnknownNameError, UsageError
 from tempering.core.registry import Registry
 
 ATTACKS: Registry[type[Attack]] = Registry("attack")
 """Canonical name -> attack class."""
 
-for _kind in (FGSM, BIM, PGD, CWLinf, CWL2):
+_FIXED: tuple[type[Attack], ...] = (FGSM, RFGSM, BIM, PGD, MIFGSM, CWLinf, APGDCE, APGDDLR, APGDT)
+_NEAREST: tuple[type[Attack], ...] = (CWL2, DeepFool, DDN, FMN, FAB, FABT, SigmaZero)
+
+for _kind in (*_FIXED, *_NEAREST):
     ATTACKS.register(_kind.name)(_kind)
+
+for _other in (Square, HopSkipJump, Boundary, Transfer, PatchAttack, UniversalPatch, Generator):
+    ATTACKS.register(_other.name)(_other)
 
 
 _WORDS: dict[Any, str] = {
@@ -38,6 +63,8 @@ def _value(text: str, wanted: Any, where: str) -> Any:
         return text == "true"
     if type(None) in options and text == "none":
         return None
+    if Stock in options:
+        return Stock(text)
     for kind in (int, float):
         if kind in options:
             try:
@@ -69,6 +96,8 @@ def parse_attack(text: str) -> Attack:
     """
     name, _, tail = text.partition(":")
     kind = ATTACKS[name.strip().lower()]
+    if kind is Transfer:
+        return read_transfer(tail, parse_attack)
     types = typing.get_type_hints(kind)
     fields = {field.name: types[field.name] for field in dataclasses.fields(kind)}
     settings: dict[str, Any] = {}

@@ -19,14 +19,17 @@ from tempering.core.threats import Threat
 class Restarts(Attack):
     """An attack, repeated on its survivors with fresh random streams.
 
+    An attack that draws nothing finds the same again.
+
     Attributes:
         attack: What to repeat.
         times: How often to run it at most.
     """
 
     name: ClassVar[str] = "restarts"
-    norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
+    norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1", "l0", "patch")
     source: ClassVar[str] = "Madry et al., 2018"
+    cost: ClassVar[str] = "times x the attack's, and a forward between"
 
     attack: Attack
     times: int
@@ -49,10 +52,8 @@ class Restarts(Attack):
         standing = torch.arange(len(out), device=out.device)
         for time in range(self.times):
             draws = problem.draws.to("restart", time) if time else problem.draws
-            part = replace(
-                problem, x=problem.x[standing], y=problem.y[standing], draws=draws[standing]
-            )
-            x_adv = self.attack.propose(probe, part)
+            part = replace(problem, draws=draws).part(standing)
+            x_adv = self._attack(time).propose(probe, part)
             out[standing] = x_adv
             if time + 1 == self.times:
                 break
@@ -60,6 +61,21 @@ class Restarts(Attack):
             if not len(standing):
                 break
         return out
+
+    def _attack(self, time: int) -> Attack:
+        """From the second time on from a random start, where the attack knows one."""
+        if time and hasattr(self.attack, "random_start"):
+            changed: dict[str, Any] = {"random_start": True}
+            return replace(self.attack, **changed)
+        return self.attack
+
+    def effort(self) -> int:
+        """As often as it runs, the attack's."""
+        return self.times * self.attack.effort()
+
+    def seeks_nearest(self) -> bool:
+        """Whether the inner attack does."""
+        return self.attack.seeks_nearest()
 
     def config(self) -> dict[str, Any]:
         """The inner attack's hyperparameters, and how often."""
@@ -75,5 +91,5 @@ def _fooled(probe: Probe, problem: Problem, x_adv: Tensor) -> Tensor:
     verdicts = []
     for rows in problem.batches():
         logits = probe.logits(x_adv[rows], problem.draws.index[rows])
-        verdicts.append(reached(logits, problem.goal.protected(problem.y[rows], logits.shape[1])))
+        verdicts.append(reached(logits, problem.protected(logits, rows)))
     return torch.cat(verdicts)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 
+import torch
+from torch import Tensor
+
 from tempering.core.errors import UsageError
-from tempering.core.threats import Threat
+from tempering.core.threats import L1, Threat
 
 REACH = 2.5
 """How many times eps all default steps together could travel (Madry et al., 2018)."""
@@ -18,6 +21,32 @@ def default_step(step_size: float | None, threat: Threat, steps: int) -> float:
     return min(REACH * threat.eps / steps, 2.0 * threat.eps)
 
 
+def steepest(threat: Threat, x_adv: Tensor, gradient: Tensor, length: float) -> Tensor:
+    """The step of a length, in the threat's norm, that climbs fastest along a gradient.
+
+    In L1 the steepest pixel takes all that the box allows it, the next one what is left,
+    and so on: a step onto a pixel that cannot move would be lost.
+
+    Args:
+        threat: Gives the norm.
+        x_adv: Points in [0, 1], shape (n, c, h, w).
+        gradient: Shape of x_adv.
+        length: In the threat's norm.
+
+    Returns:
+        The step, shape of x_adv.
+    """
+    if not isinstance(threat, L1):
+        return threat.ascent(gradient).mul_(length)
+    flat = gradient.flatten(1)
+    order = flat.abs().argsort(dim=1, descending=True, stable=True)
+    room = torch.where(gradient > 0, 1 - x_adv, x_adv).flatten(1).clamp_min(0.0).gather(1, order)
+    before = room.cumsum(1) - room
+    taken = torch.minimum(room, (length - before).clamp_min(0.0))
+    step = torch.zeros_like(flat).scatter(1, order, taken)
+    return (step * flat.sign()).reshape(gradient.shape)
+
+
 def check_steps(name: str, steps: int, step_size: float | None) -> None:
     """Refuse numbers of steps and step sizes that make no attack.
 
@@ -25,7 +54,36 @@ def check_steps(name: str, steps: int, step_size: float | None) -> None:
         UsageError: If steps is no whole number of at least 1, or the step size is not
             finite and positive.
     """
-    if not (isinstance(steps, int) and steps >= 1):
-        raise UsageError(f"{name}: steps = {steps}: give a whole number of at least 1")
-    if step_size is not None and not (math.isfinite(step_size) and step_size > 0):
-        raise UsageError(f"{name}: step_size = {step_size}: give a positive number")
+    check_count(name, "steps", steps)
+    if step_size is not None:
+        check_positive(name, "step_size", step_size)
+
+
+def check_count(name: str, field: str, value: int) -> None:
+    """Refuse what is no whole number of at least 1.
+
+    Raises:
+        UsageError: Naming attack, field and value.
+    """
+    if not (isinstance(value, int) and value >= 1):
+        raise UsageError(f"{name}: {field} = {value}: give a whole number of at least 1")
+
+
+def check_positive(name: str, field: str, value: float) -> None:
+    """Refuse what is no finite number above 0.
+
+    Raises:
+        UsageError: Naming attack, field and value.
+    """
+    if not (math.isfinite(value) and value > 0):
+        raise UsageError(f"{name}: {field} = {value}: give a positive number")
+
+
+def check_share(name: str, field: str, value: float) -> None:
+    """Refuse what does not lie strictly between 0 and 1.
+
+    Raises:
+        UsageError: Naming attack, field and value.
+    """
+    if not 0 < value < 1:
+        raise UsageError(f"{name}: {field} = {value}: give a number between 0 and 1")

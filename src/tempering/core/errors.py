@@ -8,6 +8,7 @@ TemperingError                 exit code 1: the job failed
 │   └── UnknownNameError       no attack, model or source of that name
 ├── DataError                  images, labels or files that cannot be trusted
 ├── ModelError                 a model that is not a classifier of this data
+│   └── NoGradientError        logits that do not depend on the images, as autograd sees it
 ├── AttackError                an attack broke its own contract
 └── RunError                   a run folder that cannot be written, read or resumed
     └── InterruptedRunError    stopped by Ctrl-C, after saving
@@ -58,6 +59,10 @@ class DataError(TemperingError):
 
 class ModelError(TemperingError):
     """A model that is not a classifier of this data."""
+
+
+class NoGradientError(ModelError):
+    """Logits that no gradient leads from to the images, not even one of zero."""
 
 
 class AttackError(TemperingError):

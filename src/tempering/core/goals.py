@@ -25,6 +25,14 @@ def _true_class(y: Tensor, outputs: int) -> Tensor:
         ) from None
 
 
+def _among(number: int, outputs: int) -> int:
+    if not 0 <= number < outputs:
+        raise UsageError(
+            f"output {number} of a model of {outputs} outputs: give 0 to {outputs - 1}"
+        )
+    return number
+
+
 class Goal(Protocol):
     """What counts as success for an attacker."""
 
@@ -55,7 +63,7 @@ class Evade:
     def protected(self, y: Tensor, outputs: int) -> Tensor:
         """The true class and the flag."""
         keep = _true_class(y, outputs)
-        keep[:, self.flag] = True
+        keep[:, _among(self.flag, outputs)] = True
         return keep
 
 
@@ -79,8 +87,36 @@ class Reach:
     def protected(self, y: Tensor, outputs: int) -> Tensor:
         """Every output but the target."""
         keep = torch.ones(len(y), outputs, dtype=torch.bool, device=y.device)
-        keep[:, self.target] = False
+        keep[:, _among(self.target, outputs)] = False
         return keep
+
+
+@dataclass(frozen=True)
+class ReachLabel:
+    """The label that is given: targeted attacks where each sample has its own target.
+
+    Call an attack with the targets in place of the labels.
+    """
+
+    def protected(self, y: Tensor, outputs: int) -> Tensor:
+        """Every output but the label."""
+        return ~_true_class(y, outputs)
+
+
+@dataclass(frozen=True)
+class Unnoticed:
+    """Another goal, without being flagged by one output more, the last.
+
+    Attributes:
+        goal: What is wanted of all outputs but the last.
+    """
+
+    goal: Goal
+
+    def protected(self, y: Tensor, outputs: int) -> Tensor:
+        """What the goal protects, and the last output."""
+        inner = self.goal.protected(y, outputs - 1)
+        return torch.cat([inner, torch.ones_like(inner[:, :1])], 1)
 
 
 def reached(logits: Tensor, protected: Tensor) -> Tensor:

@@ -26,6 +26,10 @@ def _rows(values: Tensor, like: Tensor) -> Tensor:
     return values.reshape(-1, *[1] * (like.ndim - 1))
 
 
+def _boxed(x_adv: Tensor) -> Tensor:
+    return x_adv.clamp(0.0, 1.0)
+
+
 def _length(values: Tensor) -> Tensor:
     return values.flatten(1).square().sum(1).sqrt()
 
@@ -69,13 +73,22 @@ class Threat(ABC):
         boxed = (flat >= -slack).all(1) & (flat <= 1 + slack).all(1)
         return finite & boxed & (self.distance(x_adv, x) <= self.eps + slack)
 
-    def project(self, x_adv: Tensor, x: Tensor) -> Tensor:
-        """Bring x_adv into the ball around x and into the box, shape of x."""
-        return (x + self.shrink(x_adv - x)).clamp(0.0, 1.0)
+    @abstractmethod
+    def project(self, x_adv: Tensor, x: Tensor, radius: Tensor | None = None) -> Tensor:
+        """Bring x_adv into the ball around x and into the box.
+
+        Args:
+            x_adv: Any points, shape (n, c, h, w).
+            x: Images in [0, 1], shape of x_adv.
+            radius: A radius of its own for each row, shape (n,), dtype of x; by default eps.
+
+        Returns:
+            Points of ball and box, shape of x.
+        """
 
     @abstractmethod
-    def shrink(self, delta: Tensor) -> Tensor:
-        """The nearest point to delta (Euclidean) in the ball around 0."""
+    def shrink(self, delta: Tensor, radius: Tensor | None = None) -> Tensor:
+        """The nearest point to delta (Euclidean) in the ball of eps, or of `radius`, around 0."""
 
     @abstractmethod
     def distance(self, x_adv: Tensor, x: Tensor) -> Tensor:
@@ -108,9 +121,16 @@ class Linf(Threat):
                 f"did you mean {self.eps:g}/255?"
             )
 
-    def shrink(self, delta: Tensor) -> Tensor:
+    def project(self, x_adv: Tensor, x: Tensor, radius: Tensor | None = None) -> Tensor:
+        """Clip every pixel's change, then every pixel: exact."""
+        return _boxed(x + self.shrink(x_adv - x, radius))
+
+    def shrink(self, delta: Tensor, radius: Tensor | None = None) -> Tensor:
         """Clip every entry."""
-        return delta.clamp(-self.eps, self.eps)
+        if radius is None:
+            return delta.clamp(-self.eps, self.eps)
+        limit = _rows(radius, delta)
+        return delta.clamp(-limit, limit)
 
     def distance(self, x_adv: Tensor, x: Tensor) -> Tensor:
         """The largest change of a pixel."""
@@ -136,10 +156,15 @@ class L2(Threat):
 
     name = "l2"
 
-    def shrink(self, delta: Tensor) -> Tensor:
+    def project(self, x_adv: Tensor, x: Tensor, radius: Tensor | None = None) -> Tensor:
+        """Scale down what is too long, then clip every pixel."""
+        return _boxed(x + self.shrink(x_adv - x, radius))
+
+    def shrink(self, delta: Tensor, radius: Tensor | None = None) -> Tensor:
         """Scale down what is too long."""
         length = _length(delta).clamp_min(torch.finfo(delta.dtype).tiny)
-        return delta * _rows((self.eps / length).clamp_max(1.0), delta)
+        share = (self.eps if radius is None else radius) / length
+        return delta * _rows(share.clamp_max(1.0), delta)
 
     def distance(self, x_adv: Tensor, x: Tensor) -> Tensor:
         """The Euclidean length of the change."""
@@ -171,15 +196,20 @@ class L1(Threat):
 
     name = "l1"
 
-    def shrink(self, delta: Tensor) -> Tensor:
+    def project(self, x_adv: Tensor, x: Tensor, radius: Tensor | None = None) -> Tensor:
+        """The nearest point of ball and box together (Croce and Hein, 2021, section 3)."""
+        delta, flat = (x_adv - x).flatten(1), x.flatten(1)
+        room = torch.where(delta > 0, 1 - flat, flat).clamp_min(0.0)
+        step = _soft_threshold(delta, room, self._radii(delta, radius))
+        return _boxed(x + step.reshape(x.shape))
+
+    def shrink(self, delta: Tensor, radius: Tensor | None = None) -> Tensor:
         """Soft-threshold onto the ball (Duchi et al., 2008)."""
-        size = delta.flatten(1).abs()
-        ordered = size.sort(dim=1, descending=True).values
-        excess = ordered.cumsum(1) - self.eps
-        rank = torch.arange(1, size.shape[1] + 1, device=delta.device, dtype=delta.dtype)
-        kept = (ordered * rank > excess).sum(1, keepdim=True).clamp_min(1)
-        level = (excess.gather(1, kept - 1) / kept).clamp_min(0.0)
-        return (delta.flatten(1).sign() * (size - level).clamp_min(0.0)).reshape(delta.shape)
+        flat = delta.flatten(1)
+        return _soft_threshold(flat, flat.abs(), self._radii(flat, radius)).reshape(delta.shape)
+
+    def _radii(self, flat: Tensor, radius: Tensor | None) -> Tensor:
+        return flat.new_full((len(flat),), self.eps) if radius is None else radius
 
     def distance(self, x_adv: Tensor, x: Tensor) -> Tensor:
         """The sum of absolute changes."""
@@ -187,10 +217,7 @@ class L1(Threat):
 
     def ascent(self, gradient: Tensor) -> Tensor:
         """All of the step on the steepest pixel."""
-        flat = gradient.flatten(1)
-        where = flat.abs().argmax(1, keepdim=True)
-        step = torch.zeros_like(flat).scatter(1, where, flat.gather(1, where).sign())
-        return step.reshape(gradient.shape)
+        return _steepest(gradient)
 
     def sample(self, x: Tensor, draws: Draws) -> Tensor:
         """Uniform in the ball: exponential shares with one left over (Barthe et al., 2005)."""
@@ -202,14 +229,86 @@ class L1(Threat):
         return (x + (self.eps * step).reshape(x.shape).to(x.dtype)).clamp(0.0, 1.0)
 
 
-NORMS: dict[str, type[Threat]] = {kind.name: kind for kind in (Linf, L2, L1)}
+def _steepest(gradient: Tensor) -> Tensor:
+    flat = gradient.flatten(1)
+    where = flat.abs().argmax(1, keepdim=True)
+    step = torch.zeros_like(flat).scatter(1, where, flat.gather(1, where).sign())
+    return step.reshape(gradient.shape)
+
+
+def _soft_threshold(delta: Tensor, room: Tensor, radius: Tensor) -> Tensor:
+    """Take one level off every entry, cut to its room, so that the sum is at most the radius.
+
+    The sum falls piecewise linearly as the level rises: by one for each entry between
+    the level at which it leaves its room and the one at which it vanishes.
+    """
+    size = delta.abs()
+    ends, order = torch.cat([(size - room).clamp_min(0.0), size], 1).sort(1)
+    falling = torch.where(order < size.shape[1], 1.0, -1.0).to(delta.dtype).cumsum(1)
+    lost = (falling[:, :-1] * ends.diff(dim=1)).cumsum(1)
+    whole = torch.minimum(size, room).sum(1, keepdim=True)
+    sums = torch.cat([whole, whole - lost], 1)
+    excess = sums - radius[:, None]
+    last = ((excess > 0).sum(1, keepdim=True) - 1).clamp_min(0)
+    level = ends.gather(1, last) + excess.gather(1, last) / falling.gather(1, last).clamp_min(1.0)
+    level = level.where(whole > radius[:, None], torch.zeros_like(level))
+    left = torch.minimum((size - level).clamp_min(0.0), room)
+    # what rounding in long sums left over
+    share = radius[:, None] / left.sum(1, keepdim=True).clamp_min(torch.finfo(delta.dtype).tiny)
+    return delta.sign() * left * share.clamp_max(1.0)
+
+
+class L0(Threat):
+    """At most eps pixels may change, each by any amount; every channel of a pixel counts.
+
+    Example:
+        >>> str(L0(10))
+        'l0:10'
+    """
+
+    name = "l0"
+
+    def project(self, x_adv: Tensor, x: Tensor, radius: Tensor | None = None) -> Tensor:
+        """Clip every pixel, then keep the largest changes."""
+        inside = _boxed(x_adv)
+        kept = self.shrink(inside - x, radius) != 0
+        return torch.where(kept, inside, x)
+
+    def shrink(self, delta: Tensor, radius: Tensor | None = None) -> Tensor:
+        """Keep the largest entries; of equal ones the first."""
+        flat = delta.flatten(1)
+        most = flat.new_full((len(flat),), self.eps) if radius is None else radius
+        order = flat.abs().argsort(dim=1, descending=True, stable=True)
+        kept = torch.arange(1, flat.shape[1] + 1, device=flat.device) <= most[:, None]
+        mask = torch.zeros_like(flat, dtype=torch.bool).scatter(1, order, kept)
+        return (flat * mask).reshape(delta.shape)
+
+    def distance(self, x_adv: Tensor, x: Tensor) -> Tensor:
+        """How many pixels differ."""
+        return (x_adv != x).flatten(1).sum(1).to(x.dtype)
+
+    def ascent(self, gradient: Tensor) -> Tensor:
+        """The sign of the steepest pixel."""
+        return _steepest(gradient)
+
+    def sample(self, x: Tensor, draws: Draws) -> Tensor:
+        """As many pixels as eps allows, anywhere, each uniform in [0, 1]."""
+        draws = draws.on(x.device)
+        colours = draws.to("colour").uniform(x.shape[1:]).to(x.dtype)
+        order = draws.to("where").uniform(x.shape[1:]).flatten(1).argsort(dim=1, stable=True)
+        rank = order.argsort(dim=1).reshape(x.shape)
+        return torch.where(rank + 1 <= self.eps, colours, x)
+
+
+NORMS: dict[str, type[Threat]] = {kind.name: kind for kind in (Linf, L2, L1, L0)}
 
 
 def parse_threat(text: str) -> Threat:
     """Read a threat as people write it.
 
     Args:
-        text: Norm and radius, such as `linf:0.3`, `linf:8/255`, `l2:2.0` or `l1:10`.
+        text: Norm and radius, such as `linf:0.3`, `linf:8/255`, `l2:2.0`, `l1:10` or `l0:20`;
+            or `patch:0.05`, a square of that share of the image's area.
 
     Returns:
         The threat model.
@@ -222,10 +321,14 @@ def parse_threat(text: str) -> Threat:
         True
     """
     norm, found, radius = text.strip().lower().partition(":")
+    if norm == "patch" and found:
+        from tempering.core.patches import parse_patch
+
+        return parse_patch(radius)
     if not found or norm not in NORMS:
         raise ThreatError(
-            f"threat {text!r} is not NORM:EPS with a norm of {', '.join(NORMS)}: "
-            "write it as linf:0.3, linf:8/255 or l2:2.0"
+            f"threat {text!r} is not NORM:EPS with a norm of {', '.join(NORMS)} or patch: "
+            "write it as linf:0.3, linf:8/255, l2:2.0 or patch:0.05"
         )
     try:
         eps = float(Fraction(radius)) if "/" in radius else float(radius)

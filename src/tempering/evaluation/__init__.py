@@ -21,6 +21,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "measure_minimum_norm": f"{_ROOM}.minimum_norm",
         "run_standard": f"{_ROOM}.standard",
         "sanity": f"{_ROOM}.sanity",
+        "show": f"{_ROOM}.showing",
         "spread": f"{_ROOM}.stability",
         "stability_of": f"{_ROOM}.stability",
         "summarize": f"{_ROOM}.summary",

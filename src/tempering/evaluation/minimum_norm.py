@@ -86,8 +86,14 @@ def distances(
         Distances and what they were found with.
 
     Raises:
+        UsageError: If the attack does not look for the nearest image.
         AttackError: If a proposal breaks the rules.
     """
+    if not attack.seeks_nearest():
+        raise UsageError(
+            f"{attack.label()} stops at an image that fools, however far: give cw-l2, ddn, "
+            "deepfool, fab or fmn, or until_fooled=false where the attack has it"
+        )
     strict = target.without_flag()
     threat = unbounded(norm, setting.data.x.shape[1:])
     clean = measure(setting, strict, None, threat)
@@ -126,6 +132,7 @@ def measure_minimum_norm(
         that the model is robust: with no bound every model can be misled.
 
     Raises:
+        UsageError: If the attack does not look for the nearest image.
         AttackError: If a proposal breaks the rules.
 
     Example:

@@ -8,7 +8,8 @@ best, and the accuracy under it is too high. Every check returns a flag or None.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -92,8 +93,18 @@ def true_beats_adaptive(adaptive: Sequence[Trial], true: Sequence[Trial]) -> Fla
 
 
 def steps(measurement: Measurement) -> int:
-    """Gradient steps of one run of an attack; 1 if it does not say."""
-    counts = (measurement.config.get(name) for name in ("steps", "iterations"))
+    """Looks at the model that one run of an attack took; 1 if it does not say.
+
+    Of an attack that is made of others, those of the longest.
+    """
+    return _looks(measurement.config)
+
+
+def _looks(config: Mapping[str, Any]) -> int:
+    parts = config.get("attacks") or ([config["attack"]] if "attack" in config else [])
+    if parts:
+        return max(map(_looks, parts))
+    counts = (config.get(name) for name in ("steps", "iterations", "queries", "epochs"))
     return next((int(value) for value in counts if value is not None), 1)
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from torch import nn
 
 from tempering.attacks.base import Attack
-from tempering.attacks.restarts import Restarts
 from tempering.core.backward import adaptive_stages
 from tempering.core.errors import UsageError
 from tempering.core.records import Access, Measurement
@@ -124,7 +123,7 @@ def run_standard(
     if not attacks:
         raise UsageError("no attack to evaluate with: give at least one, such as pgd:steps=40")
     trials = [measure(setting, target, None, threat)]
-    white = [measure(setting, target, attack, threat) for attack in sorted(attacks, key=effort)]
+    white = [measure(setting, target, attack, threat) for attack in _weakest_first(attacks)]
     main = _main(attacks)
     if adaptive_stages(target.model):
         white.append(measure(setting, target, main, threat, backward="true"))
@@ -140,7 +139,7 @@ def run_standard(
     for access, source in others:
         if source is None:
             continue
-        for attack in sorted(attacks if transferred is None else transferred, key=effort):
+        for attack in _weakest_first(attacks if transferred is None else transferred):
             trial = measure(setting, target, attack, threat, access=access, source=source)
             tried.append(_without_images(trial))
             trials.append(tried[-1])
@@ -149,23 +148,18 @@ def run_standard(
     return Evaluation(target, threat, tuple(trials))
 
 
-def effort(attack: Attack) -> int:
-    """Gradient steps that an attack may take for a sample: a rough order of strength.
-
-    Example:
-        >>> from tempering.attacks import FGSM, PGD
-        >>> effort(FGSM()), effort(Restarts(PGD(steps=40), 2))
-        (1, 80)
-    """
-    if isinstance(attack, Restarts):
-        return attack.times * effort(attack.attack)
-    counts = [getattr(attack, name, 1) for name in ("steps", "searches", "iterations")]
-    return int(counts[0] * counts[1] * counts[2])
+def _weakest_first(attacks: Sequence[Attack]) -> list[Attack]:
+    return sorted(attacks, key=lambda attack: attack.effort())
 
 
 def _main(attacks: Sequence[Attack]) -> Attack:
-    """PGD, or else the attack of the most effort."""
-    return max(attacks, key=lambda attack: (attack.config()["name"] == "pgd", effort(attack)))
+    """PGD, or else the attack of the most effort, one that follows gradients if there is one."""
+
+    def rank(attack: Attack) -> tuple[bool, bool, int]:
+        asks = getattr(attack, "attack", attack).access
+        return attack.config()["name"] == "pgd", asks == "gradients", attack.effort()
+
+    return max(attacks, key=rank)
 
 
 def _without_images(trial: Trial) -> Trial:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 from tempering.attacks.base import Attack
 from tempering.attacks.restarts import Restarts
+from tempering.attacks.strength import at_full_strength
 from tempering.core.random import Draws
 
 
@@ -26,23 +27,6 @@ class Attempt:
         for time in filter(None, self.restarts):
             draws = draws.to("restart", time)
         return draws
-
-
-def at_full_strength(attack: Attack) -> Attack:
-    """An attack that climbs to the end, also where it has long fooled its own model.
-
-    A sample that only just fools the model it was made on seldom fools another.
-
-    Example:
-        >>> from tempering.attacks import PGD
-        >>> at_full_strength(PGD(steps=5)).until_fooled
-        False
-    """
-    if isinstance(attack, Restarts):
-        return replace(attack, attack=at_full_strength(attack.attack))
-    if any(field.name == "until_fooled" for field in fields(attack)):
-        return replace(attack, until_fooled=False)  # type: ignore[call-arg]
-    return attack
 
 
 def attempts(attack: Attack) -> list[Attempt]:

@@ -69,17 +69,22 @@ def _nearest(records: Sequence[AnyRecord]) -> list[Row]:
 def _distances(one: MinimumNorm) -> list[tuple[str, Cell, Cell]]:
     unit = NORMS.get(one.norm, one.norm)
     median = Cell("over half not found") if one.median is None else Cell(f"{one.median:.2f}")
+    who = "C&W" if one.attack.startswith("cw") else one.attack
     found = [
         (
             "success",
-            Cell(f"C&W, minimum {unit}: success", settings(one.config)),
+            Cell(f"{who}, minimum {unit}: success", settings(one.config)),
             counted(one.found),
         ),
-        ("median", Cell(f"C&W, minimum {unit}: median distance"), median),
+        ("median", Cell(f"{who}, minimum {unit}: median distance"), median),
     ]
     bounds = sorted(one.within.items(), key=lambda pair: _size(pair[0]))
     found += [
-        (f"within {bound}", Cell(f"C&W, minimum {unit}: accuracy at {unit} ≤ {bound}"), counted(c))
+        (
+            f"within {bound}",
+            Cell(f"{who}, minimum {unit}: accuracy at {unit} ≤ {bound}"),
+            counted(c),
+        )
         for bound, c in bounds
     ]
     return [(f"{one.attack} {what}", head, cell) for what, head, cell in found]

@@ -44,7 +44,7 @@ ACCESSES: dict[Access, str] = {
 }
 """What the attacker knew."""
 
-NORMS = {"linf": "L-inf", "l2": "L2", "l1": "L1"}
+NORMS = {"linf": "L-inf", "l2": "L2", "l1": "L1", "l0": "L0"}
 """Norms as prose has them."""
 
 
@@ -125,6 +125,10 @@ def threat(text: str) -> str:
             return f"an image may change by a Euclidean length of at most {size}"
         case "l1":
             return f"the changes of all pixels may sum to at most {size}"
+        case "l0":
+            return f"at most {size} pixels may change, by any amount"
+        case "patch":
+            return f"a square patch may cover at most {size} of the image's area"
         case _:
             return text
 

@@ -189,7 +189,7 @@ WRONG = [
     (("harden", "--threat", "linf:-1"), "eps -1.* is not a radius"),
     (("harden", "--threat", "linf:nan"), "eps nan is not a radius: give a finite number"),
     (("harden", "--threat", "linf"), r"threat 'linf' is not NORM:EPS .*: write it as linf:0\.3"),
-    (("harden", "--threat", "l1:5"), "does not attack in l1: it knows linf, l2"),
+    (("harden", "--threat", "l0:5"), "does not attack in l0: it knows linf, l2, l1"),
     (("harden", "--recipe", "defualt"), "unknown recipe 'defualt': did you mean default"),
     (("harden", "--recipe", "none.toml"), r"cannot read recipe .*none\.toml"),
     (("harden", "--data", "minst"), "unknown data source 'minst': did you mean mnist"),

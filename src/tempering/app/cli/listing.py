@@ -53,6 +53,7 @@ def _attacks() -> list[dict[str, Any]]:
             "norms": list(kind.norms),
             "access": kind.access,
             "source": kind.source,
+            "cost": kind.cost,
             "summary": (kind.__doc__ or "").splitlines()[0],
         }
         for name, kind in ATTACKS.items()

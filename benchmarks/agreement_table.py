@@ -1,0 +1,141 @@
+"""The tables of agreement.py, from its records alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+Row = dict[str, Any]
+SHOWN = 3
+"""Disagreements of a row that are listed."""
+WEAKER = 0.2
+"""Points by which ours may stand above the other library's before it is flagged."""
+
+INTRO = """\
+Both sides attack the same first test images with the same network, threat and settings; one judge
+decides for both: an image within ball and box that the network, in float32, gets wrong. Images
+that it gets wrong without attack count as broken.
+
+*Exact* attacks draw nothing, so their verdicts must agree image by image up to rounding. In float64
+rounding is all that is left. In float32 there is more: the others climb cross-entropy, whose
+gradient is lost where a confident network's softmax saturates; ours climbs log odds, whose gradient
+has the same direction and is not. Such pixels then move another way. Of each row's disagreements
+the first ones are listed with both margins (difference of logits; above 0 is broken). The others
+draw from streams of their own, so their counts are compared: *flagged* are those that leave more
+than 0.2 points of the images more standing than the other library.
+"""
+
+
+def render(rows: Sequence[Row]) -> str:
+    """All tables, network by network."""
+    parts = ["# Attacks: agreement with other libraries\n", INTRO]
+    groups: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        cell = row["cell"]
+        key = (cell["network"], cell["weights"], cell["n"], cell["engine"])
+        groups.setdefault(key, []).append(row)
+    for group in groups.values():
+        parts.append(_section(group))
+    return "\n".join(parts)
+
+
+def _section(rows: Sequence[Row]) -> str:
+    cell, about, place = rows[0]["cell"], rows[0]["network"], rows[0]["environment"]
+    right = cell["n"] - rows[0]["clean_wrong"]
+    lines = [
+        f"## {cell['network']}, {cell['n']} images\n",
+        f"Weights `{cell['weights']}`; {about['recipe']}. Right on {right} of the images without "
+        f"attack. Batches of {cell['batch_size']}, {cell['threads']} threads, "
+        f"sources `{cell['engine']}`; {place['processor']}, torch {place['torch']}.\n",
+    ]
+    exact = [row for row in rows if row["exact"]]
+    drawn = [row for row in rows if not row["exact"]]
+    if exact:
+        lines += [EXACT, *map(_exact, exact), ""]
+        listed = [_listed(row, one) for row in exact for one in row["disagreements"][:SHOWN]]
+        if listed:
+            lines += [LISTED, *listed, ""]
+    if drawn:
+        lines += [DRAWN, *map(_drawn, drawn)]
+        lines += [_union(drawn), ""]
+    return "\n".join(lines)
+
+
+EXACT = (
+    "| exact attack | threat | in | beside | standing: ours, theirs | only ours breaks "
+    "| only theirs breaks | of these by rounding | largest difference of a pixel |\n"
+    "| :--- | :--- | :--- | :--- | ---: | ---: | ---: | ---: | ---: |"
+)
+LISTED = (
+    "| disagreement | threat | in | beside | image | margin: ours | margin: theirs "
+    "| pixels that differ | by at most |\n"
+    "| :--- | :--- | :--- | :--- | ---: | ---: | ---: | ---: | ---: |"
+)
+DRAWN = (
+    "| attack | threat | beside | standing: ours, theirs | only ours breaks "
+    "| only theirs breaks | standing after both | seconds: ours, theirs | |\n"
+    "| :--- | :--- | :--- | ---: | ---: | ---: | ---: | ---: | :--- |"
+)
+
+
+def _sides(row: Row) -> tuple[int, int]:
+    return int(row["ours"] or "0", 16), int(row["theirs"] or "0", 16)
+
+
+def _counts(row: Row) -> tuple[str, int, int]:
+    """Standing on both sides, and what only one breaks."""
+    ours, theirs = _sides(row)
+    n = row["cell"]["n"]
+    standing = f"{n - ours.bit_count()}, {n - theirs.bit_count()}"
+    return standing, (ours & ~theirs).bit_count(), (theirs & ~ours).bit_count()
+
+
+def _start(row: Row, exact: bool = False) -> str:
+    cell = row["cell"]
+    dtype = f"| {cell.get('dtype', 'float32')} " if exact else ""
+    return f"| {cell['attack']} | {cell['threat']} {dtype}| {cell['peer']} "
+
+
+def _exact(row: Row) -> str:
+    standing, only_ours, only_theirs = _counts(row)
+    rounding = sum(one["rounding"] for one in row["disagreements"])
+    return _start(row, exact=True) + (
+        f"| {standing} | {only_ours} | {only_theirs} | {rounding} "
+        f"| {row['largest_pixel_difference']:.2g} |"
+    )
+
+
+def _listed(row: Row, one: Row) -> str:
+    return _start(row, exact=True) + (
+        f"| {one['sample']} | {one['ours']:.3g} | {one['theirs']:.3g} | {one['pixels']} "
+        f"| {one['largest']:.2g} |"
+    )
+
+
+def _drawn(row: Row) -> str:
+    standing, only_ours, only_theirs = _counts(row)
+    ours, theirs = _sides(row)
+    n = row["cell"]["n"]
+    seconds = row["seconds"]
+    behind = 100 * (theirs.bit_count() - ours.bit_count()) / n
+    flag = f"**flagged: {behind:.1f} points weaker**" if behind > WEAKER else ""
+    return _start(row) + (
+        f"| {standing} | {only_ours} | {only_theirs} | {n - (ours | theirs).bit_count()} "
+        f"| {seconds['ours']:.0f}, {seconds['theirs']:.0f} | {flag} |"
+    )
+
+
+def _union(rows: Sequence[Row]) -> str:
+    """The worst case over all attacks of a side."""
+    ours = theirs = 0
+    for row in rows:
+        mine, other = _sides(row)
+        ours, theirs = ours | mine, theirs | other
+    n = rows[0]["cell"]["n"]
+    weaker = ours.bit_count() < theirs.bit_count()
+    flag = "**flagged: our union is weaker**" if weaker else ""
+    return (
+        f"| all {len(rows)} together | | | {n - ours.bit_count()}, {n - theirs.bit_count()} "
+        f"| {(ours & ~theirs).bit_count()} | {(theirs & ~ours).bit_count()} "
+        f"| {n - (ours | theirs).bit_count()} | | {flag} |"
+    )

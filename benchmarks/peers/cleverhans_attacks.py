@@ -1,0 +1,81 @@
+"""CleverHans."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from peers.peer import ORDER, Method, Settings, batched
+from tempering.core.threats import Threat
+
+
+def _cleverhans_fgsm(m: nn.Module, x: Tensor, y: Tensor, t: Threat, s: Settings) -> Tensor:
+    from cleverhans.torch.attacks.fast_gradient_method import fast_gradient_method
+
+    found: Tensor = fast_gradient_method(
+        m, x, t.eps, ORDER[t.name], clip_min=0.0, clip_max=1.0, y=y
+    )
+    return found
+
+
+def _cleverhans_climb(random: bool) -> Method:
+    def run(m: nn.Module, x: Tensor, y: Tensor, t: Threat, s: Settings) -> Tensor:
+        from cleverhans.torch.attacks.projected_gradient_descent import projected_gradient_descent
+
+        found: Tensor = projected_gradient_descent(
+            m,
+            x,
+            t.eps,
+            s["step_size"],
+            s["steps"],
+            ORDER[t.name],
+            clip_min=0.0,
+            clip_max=1.0,
+            y=y,
+            rand_init=random,
+            sanity_checks=False,
+        )
+        return found
+
+    return batched(run)
+
+
+def _cleverhans_cw(m: nn.Module, x: Tensor, y: Tensor, t: Threat, s: Settings) -> Tensor:
+    from cleverhans.torch.attacks.carlini_wagner_l2 import carlini_wagner_l2
+
+    found: Tensor = carlini_wagner_l2(
+        m,
+        x,
+        s["classes"],
+        y=y,
+        lr=s["learning_rate"],
+        confidence=0,
+        initial_const=s["initial_const"],
+        binary_search_steps=s["searches"],
+        max_iterations=s["iterations"],
+    )
+    return found
+
+
+def _cleverhans_hop(m: nn.Module, x: Tensor, y: Tensor, t: Threat, s: Settings) -> Tensor:
+    from cleverhans.torch.attacks.hop_skip_jump_attack import hop_skip_jump_attack
+
+    found: Tensor = hop_skip_jump_attack(
+        m,
+        x,
+        ORDER[t.name],
+        initial_num_evals=s["first_estimate"],
+        num_iterations=s["rounds"],
+        constraint=ORDER[t.name],
+        batch_size=s["batch_size"],
+        verbose=False,
+    )
+    return found
+
+
+METHODS = {
+    "fgsm": batched(_cleverhans_fgsm),
+    "bim": _cleverhans_climb(random=False),
+    "pgd": _cleverhans_climb(random=True),
+    "cw-l2": batched(_cleverhans_cw),
+    "hopskipjump": batched(_cleverhans_hop),
+}

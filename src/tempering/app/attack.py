@@ -1,0 +1,211 @@
+"""Attack: adversarial images of any model, in a file."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor
+
+from tempering.app.evaluate import open_model
+from tempering.attacks.registry import parse_attack
+from tempering.core.engine import start_engine
+from tempering.core.errors import DataError, UsageError
+from tempering.core.files import write_with
+from tempering.core.random import Draws, derive
+from tempering.core.threats import parse_threat
+from tempering.data.dataset import Dataset
+from tempering.data.loading import load
+from tempering.evaluation.setting import Setting
+from tempering.evaluation.showing import Shown, show
+from tempering.evaluation.target import Target
+
+DEFAULT_SAMPLES = 1000
+
+
+class AttackReport(BaseModel):
+    """What an attack achieved.
+
+    Attributes:
+        attack: Its label.
+        threat: What it was allowed.
+        n: Samples that it was run on.
+        success: Of these, how many ended as it wanted.
+        before: How many were so without any attack.
+        no_start: Failures that say nothing about the model: a decision attack found no
+            image to start from.
+        median_distance: Over its successes; None without any.
+        forwards: Forward passes of the attack, in all.
+        backwards: Backward passes.
+        out: The file with all samples.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    attack: str
+    threat: str
+    n: int
+    success: int
+    before: int
+    no_start: int
+    median_distance: float | None
+    forwards: int
+    backwards: int
+    out: str
+
+
+@dataclass(frozen=True)
+class _Aim:
+    """Samples to attack, by number, and their targets if there are some."""
+
+    index: Tensor
+    targets: Tensor | None
+
+
+def attack_address(
+    address: str,
+    attack: str,
+    out: Path,
+    *,
+    weights: Path | None = None,
+    data: str | None = None,
+    split: str | None = None,
+    threat: str | None = None,
+    samples: int | None = None,
+    targets: str | None = None,
+    seed: int | None = None,
+) -> AttackReport:
+    """Attack a model by its address, and write what came of it as `.npz`.
+
+    The file holds `x` and `x_adv` (float32), `y`, `index` (of each sample in the test
+    data), `success`, `distance`, `forwards` and `backwards` (passes of the attack for
+    each sample), and with targets `targets`.
+
+    Args:
+        address: A run folder, a `.safetensors` with its manifest, or `file.py:factory`.
+        attack: As `name:key=value,...`.
+        out: The `.npz` file to write.
+        weights: For `file.py:factory`.
+        data: Address of the data; by default what the model's manifest says, or mnist.
+        split: By default the manifest's, or official.
+        threat: Such as `linf:0.3`; by default the manifest's.
+        samples: Test images, the first ones; by default 1,000 or all.
+        targets: A class that images shall be taken for, by name or number; `next` or
+            `random`; or one class a sample with commas between them. Of a single class,
+            samples that are of that class themselves are left out.
+        seed: Of all draws.
+
+    Returns:
+        Counts.
+
+    Raises:
+        UsageError: If something about the call is wrong.
+        DataError: If a target is a sample's label, or no class.
+        ModelError: If there is no such model, or it is no classifier of the data.
+
+    Example:
+        `attack_address("runs/latest", "pgd:steps=40", Path("pgd.npz")).success`
+    """
+    chosen = parse_attack(attack)
+    if out.suffix != ".npz":
+        raise UsageError(f"{out} for the samples: give a file that ends in .npz")
+    _check_writable(out.parent)
+    model, manifest = open_model(address, weights)
+    text = threat or (manifest.threat if manifest else None)
+    if text is None:
+        raise UsageError(f"nothing says what may be done to {address}: give --threat linf:0.3")
+    allowed = parse_threat(text)
+    chosen.require(allowed)
+    source = data or (manifest.data if manifest else "mnist")
+    same = manifest is not None and source == manifest.data
+    how = split or (manifest.split if manifest and same else "official")
+    test = load(source, how, manifest.seed if manifest and same else seed or 0).test
+    if samples is not None and not 1 <= samples <= len(test):
+        raise UsageError(f"{samples} samples of {test.name}: give 1 to {len(test)}")
+    wanted = test.first(min(samples or DEFAULT_SAMPLES, len(test)))
+    aim = _aim(targets, wanted, seed or 0)
+    part = wanted.subset(aim.index)
+    setting = Setting(part, "test", start_engine("32-true"), seed or 0)
+    target = Target.of("given", model, part)
+    shown = show(setting, target, chosen, allowed, aim.targets)
+    _write(out, part, aim, shown)
+    won = shown.distance[shown.success]
+    return AttackReport(
+        attack=chosen.label(),
+        threat=str(allowed),
+        n=len(part),
+        success=int(shown.success.sum()),
+        before=int(shown.before.sum()),
+        no_start=int((shown.no_start & ~shown.success).sum()),
+        median_distance=float(won.median()) if len(won) else None,
+        forwards=int(shown.forwards.sum()),
+        backwards=int(shown.backwards.sum()),
+        out=str(out),
+    )
+
+
+def _check_writable(folder: Path) -> None:
+    """Before the attack: a long one would be lost."""
+    there = next(one for one in (folder, *folder.resolve().parents) if one.exists())
+    if not (there.is_dir() and os.access(there, os.W_OK)):
+        raise UsageError(f"{there} for the samples: give a folder that can be written to")
+
+
+def _write(out: Path, data: Dataset, aim: _Aim, shown: Shown) -> None:
+    arrays = {
+        "x": data.x,
+        "x_adv": shown.x_adv,
+        "y": data.y,
+        "index": aim.index,
+        "success": shown.success,
+        "distance": shown.distance,
+        "forwards": shown.forwards,
+        "backwards": shown.backwards,
+    }
+    if aim.targets is not None:
+        arrays["targets"] = aim.targets
+    content = {name: values.numpy() for name, values in arrays.items()}
+
+    def save(path: Path) -> None:
+        with path.open("wb") as file:
+            np.savez_compressed(file, **content)  # type: ignore[arg-type]
+
+    write_with(out, save)
+
+
+def _aim(targets: str | None, data: Dataset, seed: int) -> _Aim:
+    """Read targets as people write them."""
+    everyone = torch.arange(len(data))
+    if targets is None:
+        return _Aim(everyone, None)
+    classes, y = len(data.classes), data.y
+    if targets == "next":
+        return _Aim(everyone, (y + 1) % classes)
+    if targets == "random":
+        draws = Draws(derive(seed, "targets"), everyone)
+        return _Aim(everyone, (y + 1 + draws.choice(classes - 1)) % classes)
+    names = [one.strip() for one in targets.split(",")]
+    numbers = torch.tensor([_class_number(one, data.classes) for one in names])
+    if len(numbers) > 1 or len(data) == 1:
+        return _Aim(everyone, numbers)
+    others = (y != numbers[0]).nonzero()[:, 0]
+    if not len(others):
+        raise DataError(
+            f"target {targets!r} is the label of all {len(data)} samples: give another class"
+        )
+    return _Aim(others, numbers.expand(len(others)).clone())
+
+
+def _class_number(text: str, classes: tuple[str, ...]) -> int:
+    """A class by its name, or else by its number."""
+    if text in classes:
+        return classes.index(text)
+    if text.isdecimal() and int(text) < len(classes):
+        return int(text)
+    raise UsageError(
+        f"target {text!r} is no class: give next, random, or one of {', '.join(classes[:20])}"
+    )

@@ -1,0 +1,64 @@
+"""`temper attack`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tempering.app.cli import options
+from tempering.app.cli.console import progress, say
+
+
+def attack(
+    model: Annotated[
+        str,
+        typer.Argument(help="A run folder, a .safetensors with its manifest, or file.py:factory."),
+    ],
+    spec: Annotated[str, typer.Option("--attack", help="NAME or NAME:key=value,...")],
+    out: Annotated[Path, typer.Option("--out", help="The .npz file to write.")],
+    weights: options.Weights = None,
+    data: options.Data = None,
+    split: options.Split = None,
+    threat: options.ThreatText = None,
+    samples: options.Samples = None,
+    targets: Annotated[
+        str | None,
+        typer.Option("--targets", help="A class, next, random, or one class a sample: 3,1,..."),
+    ] = None,
+    seed: options.Seed = None,
+    as_json: options.Json = False,
+) -> None:
+    """Make adversarial images of any model, and write them with what they took."""
+    from tempering.app.attack import attack_address
+
+    with progress():
+        done = attack_address(
+            model,
+            spec,
+            out,
+            weights=weights,
+            data=data,
+            split=split,
+            threat=threat,
+            samples=samples,
+            targets=targets,
+            seed=seed,
+        )
+    if as_json:
+        say(done.model_dump_json(indent=2))
+        return
+    aim = "fooled" if targets is None else "taken for their target"
+    say(f"{done.attack}, {done.threat}: {done.success} of {done.n} images {aim}")
+    say(f"without attack: {done.before}")
+    if done.no_start:
+        say(
+            f"no image to start from: {done.no_start}; these failures say nothing about the "
+            "model: give starts=DATA, such as starts=mnist, or more tries"
+        )
+    if done.median_distance is not None:
+        say(f"median distance of these: {done.median_distance:.4g}")
+    passes = f"{done.forwards / done.n:.1f} forward and {done.backwards / done.n:.1f} backward"
+    say(f"passes a sample: {passes}")
+    say(f"images: {done.out}")

@@ -1,0 +1,80 @@
+"""Asking a model, answer by answer: queries counted and capped for each sample."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from tempering.attacks.base import Problem
+from tempering.core.errors import UsageError
+from tempering.core.goals import margin, reached
+from tempering.core.probe import Probe
+
+
+class Oracle:
+    """All that a black-box attacker has of a model: its answers, so many and no more.
+
+    Attributes:
+        spent: Queries made for each sample of the problem, shape (n,), int64.
+        outputs: How many outputs the last answer had; 0 before the first.
+    """
+
+    def __init__(self, probe: Probe, problem: Problem, queries: int) -> None:
+        self._probe = probe
+        self._problem = problem
+        self._cap = queries
+        self.outputs = 0
+        self.spent = torch.zeros(len(problem.x), dtype=torch.int64, device=problem.x.device)
+
+    def left(self, rows: Tensor) -> Tensor:
+        """Queries that are left for some samples, shape of rows, int64."""
+        return self._cap - self.spent[rows]
+
+    def may(self, rows: Tensor) -> Tensor:
+        """Those of the rows that have a query left."""
+        return rows[self.left(rows) > 0]
+
+    def margins(self, x: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Ask for scores: margins in the attacker's favour, and which images fool.
+
+        Args:
+            x: Images, shape (m, c, h, w).
+            rows: The sample that each image stands for, shape (m,), int64; it may repeat.
+
+        Returns:
+            Margin, shape (m,), float, and success, shape (m,), bool.
+        """
+        gaps, verdicts = [], []
+        for at in range(0, len(rows), self._problem.batch_size):
+            part = slice(at, at + self._problem.batch_size)
+            logits, protected = self._answers(x[part], rows[part])
+            gaps.append(margin(logits, protected))
+            verdicts.append(reached(logits, protected))
+        if not gaps:
+            return x.new_zeros(0), torch.zeros(0, dtype=torch.bool, device=x.device)
+        return torch.cat(gaps), torch.cat(verdicts)
+
+    def fooled(self, x: Tensor, rows: Tensor) -> Tensor:
+        """Ask for labels alone: which images fool, shape (m,), bool."""
+        verdicts = [torch.zeros(0, dtype=torch.bool, device=x.device)]
+        for at in range(0, len(rows), self._problem.batch_size):
+            part = slice(at, at + self._problem.batch_size)
+            verdicts.append(reached(*self._answers(x[part], rows[part])))
+        return torch.cat(verdicts)
+
+    def _answers(self, x: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        problem = self._problem
+        self.spent.index_add_(0, rows, torch.ones_like(rows))
+        logits = self._probe.logits(x, problem.draws.index[rows])
+        self.outputs = logits.shape[1]
+        return logits, problem.goal.protected(problem.y[rows], logits.shape[1])
+
+
+def check_queries(name: str, queries: int) -> None:
+    """Refuse a number of queries that makes no attack.
+
+    Raises:
+        UsageError: If it is no whole number of at least 1.
+    """
+    if not (isinstance(queries, int) and queries >= 1):
+        raise UsageError(f"{name}: queries = {queries}: give a whole number of at least 1")

@@ -1,0 +1,134 @@
+"""FAB's walk along a decision boundary, drawn back to the image all the while."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tempering.attacks.base import Problem
+from tempering.attacks.boundaries import Boundaries, only, rivals
+from tempering.attacks.hyperplanes import shortest_way
+from tempering.attacks.nearest import Nearest, succeeds
+from tempering.attacks.rows import Rows, work_off
+from tempering.core.probe import Probe
+from tempering.core.threats import Threat
+
+_PULL = 0.1
+"""The most that a step mixes in of the way from the image itself (alpha_max)."""
+_OVERSHOOT = 1.05
+_BACK = 0.9
+"""Where a walk goes on after a success: at this share of the way from the image (beta)."""
+
+
+@dataclass(frozen=True)
+class BoundaryWalk:
+    """How to walk.
+
+    Croce and Hein, 'Minimally distorted adversarial examples with a fast adaptive
+    boundary attack', 2020, algorithm 1, with its constants. The model is looked at once a
+    step: after a success, the picture of the boundary at the success serves at the point
+    drawn back from it, where the paper takes another one.
+
+    Attributes:
+        steps: Linearisations a sample.
+        rivals: How many outputs are looked at where no target is given.
+        until_fooled: Whether a sample leaves once it is fooled within eps.
+    """
+
+    steps: int
+    rivals: int
+    until_fooled: bool
+
+    def run(
+        self,
+        probe: Probe,
+        problem: Problem,
+        ids: Tensor,
+        nearest: Nearest,
+        start: Callable[[Tensor], Tensor] | None = None,
+        target: Tensor | None = None,
+    ) -> None:
+        """Walk with some samples of a problem.
+
+        Args:
+            probe: The model.
+            problem: Samples, threat and goal.
+            ids: Samples that walk, shape (m,), int64.
+            nearest: The best of all samples; updated in place.
+            start: From row numbers to the points where walks begin; by default the images.
+            target: The output whose boundary each sample of the problem walks along,
+                shape (n,), int64; None for the nearest boundary at every step.
+        """
+        empty = torch.zeros_like(problem.y)
+        goals = empty if target is None else target
+
+        def enter(rows: Tensor) -> _Walkers:
+            x, done = problem.x[rows], torch.zeros_like(rows)
+            index = problem.draws.index[rows]
+            begin = x.clone() if start is None else start(rows)
+            return _Walkers(rows, x, begin, problem.y[rows], index, goals[rows], done)
+
+        def advance(rows: _Walkers) -> Tensor | None:
+            choose = rivals(self.rivals) if target is None else only(rows.target)
+            return self._advance(probe, problem, rows, nearest, choose)
+
+        work_off(problem, ids, enter, advance, lambda _: None)
+
+    def _advance(
+        self,
+        probe: Probe,
+        problem: Problem,
+        rows: _Walkers,
+        nearest: Nearest,
+        choose: Callable[[Tensor, Tensor], Tensor],
+    ) -> Tensor | None:
+        def protect(logits: Tensor) -> Tensor:
+            return problem.goal.protected(rows.y, logits.shape[1])
+
+        threat = problem.threat
+        seen = Boundaries.around(probe, rows.x_adv, protect, choose, rows.index)
+        nearest.update(rows.ids, rows.x_adv, threat.distance(rows.x_adv, rows.x), seen.fooled)
+        gap, normal = seen.nearest(threat)
+        rows.x_adv = _step(threat, rows.x, rows.x_adv, seen.fooled, gap, normal)
+        rows.done = rows.done + 1
+        finished = rows.done >= self.steps
+        last = finished.nonzero()[:, 0]
+        if len(last):
+            ids, points = rows.ids[last], rows.x_adv[last]
+            away = threat.distance(points, rows.x[last])
+            nearest.update(ids, points, away, succeeds(probe, problem, points, ids))
+        if self.until_fooled:
+            finished = finished | (nearest.distance[rows.ids] <= threat.eps)
+        return finished if bool(finished.any()) else None
+
+
+@dataclass
+class _Walkers(Rows):
+    x: Tensor
+    x_adv: Tensor
+    y: Tensor
+    index: Tensor
+    target: Tensor
+    done: Tensor
+
+
+def _step(
+    threat: Threat, x: Tensor, x_adv: Tensor, fooled: Tensor, gap: Tensor, normal: Tensor
+) -> Tensor:
+    """To the boundary, from the current points and from the images, mixed by their distances."""
+    back = torch.where(fooled, _BACK, 1.0).to(x.dtype)[:, None, None, None]
+    here = torch.lerp(x, x_adv, back)
+    both = torch.cat([here, x])
+    normals = normal.repeat(2, 1, 1, 1)
+    risen = (normals * (both - x_adv.repeat(2, 1, 1, 1))).flatten(1).sum(1)
+    ways = shortest_way(threat, both, normals, -(gap.repeat(2) + risen))
+    lengths = threat.distance(ways, torch.zeros_like(ways))
+    from_here, from_x = ways.chunk(2)
+    tiny = torch.finfo(x.dtype).tiny
+    pull = lengths[: len(x)] / (lengths[: len(x)] + lengths[len(x) :]).clamp_min(tiny)
+    pull = pull.clamp_max(_PULL)[:, None, None, None]
+    mixed = torch.lerp(here + _OVERSHOOT * from_here, x + _OVERSHOOT * from_x, pull)
+    return mixed.clamp(0.0, 1.0)

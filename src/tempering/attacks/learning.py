@@ -1,0 +1,75 @@
+"""What attacks share that learn something from many images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from tempering.attacks.base import Attack, Problem
+from tempering.core.errors import UsageError
+from tempering.core.goals import Goal, Mislead, log_odds
+from tempering.core.probe import Probe
+from tempering.core.random import Draws
+from tempering.core.threats import Threat
+
+_ENOUGH = 3.0
+"""Log odds beyond which a fooled sample teaches nothing more."""
+
+
+@dataclass(frozen=True, eq=False)
+class Teacher:
+    """Tells how images should change to fool a model.
+
+    Attributes:
+        goal: What counts as success.
+        y: Labels, shape (n,), int64.
+        probe: The model.
+    """
+
+    goal: Goal
+    y: Tensor
+    probe: Probe
+
+    def gradient(self, x_adv: Tensor, index: Tensor) -> Tensor:
+        """Gradient of log odds, cut off where a sample is well fooled; shape of x_adv."""
+
+        def loss(logits: Tensor) -> Tensor:
+            odds = log_odds(logits, self.goal.protected(self.y, logits.shape[1]))
+            return odds.clamp_max(_ENOUGH)
+
+        return self.probe.gradient(x_adv, loss, index)[1]
+
+
+def in_order(problem: Problem) -> Problem:
+    """The same problem with its samples sorted by number, so that order teaches nothing."""
+    order = problem.draws.index.argsort(stable=True)
+    return replace(problem, x=problem.x[order], y=problem.y[order], draws=problem.draws[order])
+
+
+def as_problem(
+    attack: Attack,
+    x: Tensor,
+    y: Tensor,
+    threat: Threat,
+    random: Draws | None,
+    goal: Goal | None,
+    batch_size: int,
+) -> Problem:
+    """What an attack learns from.
+
+    Raises:
+        ThreatError: If the attack does not know the threat's norm.
+        UsageError: If there is no image.
+    """
+    attack.require(threat)
+    if len(x) == 0:
+        raise UsageError(f"{attack.name}: no images to learn from: give at least one")
+    draws = (random or Draws.of(0, len(x))).on(x.device)
+    return Problem(x.detach(), y, threat, draws, goal or Mislead(), max(1, batch_size))
+
+
+def fixed(draws: Draws) -> Draws:
+    """One stream that depends on the seed alone, for what is drawn once for all samples."""
+    return Draws(draws.seed, torch.zeros(1, dtype=torch.int64, device=draws.index.device))

@@ -1,0 +1,54 @@
+"""Losses that gradient attacks climb: from logits to one number a sample."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from tempering.core.goals import log_odds, margin
+
+_TINY = 1e-12
+
+
+def ratio(logits: Tensor, protected: Tensor) -> Tensor:
+    """Difference of logits ratio, shape (n,) (Croce and Hein, 2020, equation 6).
+
+    The margin over the distance from the first to the third largest logit: it does not
+    change where a model scales its logits. With two outputs there is no third, and the
+    margin itself is climbed.
+    """
+    gap = margin(logits, protected)
+    if logits.shape[1] < 3:
+        return gap
+    top = logits.topk(3, dim=1).values
+    return gap / (top[:, 0] - top[:, 2] + _TINY)
+
+
+def margin_to(logits: Tensor, protected: Tensor, target: Tensor) -> Tensor:
+    """Logit of a target less the best protected one, shape (n,); target is (n,), int64."""
+    low = torch.finfo(logits.dtype).min
+    best = logits.masked_fill(~protected, low).amax(1)
+    return logits.gather(1, target[:, None])[:, 0] - best
+
+
+def ratio_to(logits: Tensor, protected: Tensor, target: Tensor) -> Tensor:
+    """Targeted difference of logits ratio, shape (n,) (Croce and Hein, 2020, equation 7).
+
+    With fewer than four outputs the fourth largest logit is missing: the smallest takes
+    its place, and with two outputs the margin itself is climbed.
+    """
+    gap = margin_to(logits, protected, target)
+    if logits.shape[1] < 3:
+        return gap
+    top = logits.topk(min(4, logits.shape[1]), dim=1).values
+    return gap / (top[:, 0] - (top[:, 2] + top[:, -1]) / 2 + _TINY)
+
+
+LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "cross-entropy": log_odds,
+    "margin": margin,
+    "ratio": ratio,
+}
+"""Loss names -> from logits and protected outputs to one number a sample."""

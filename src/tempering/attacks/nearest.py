@@ -1,0 +1,118 @@
+"""Looking for the smallest perturbation that fools, and keeping the best of each sample."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from tempering.attacks.base import Attack, Problem
+from tempering.core.goals import reached
+from tempering.core.probe import Probe
+
+
+@dataclass
+class Nearest:
+    """The nearest success of each sample so far.
+
+    Attributes:
+        x_adv: The points, shape (n, c, h, w); the image itself where nothing was found.
+        distance: Shape (n,), dtype of x_adv, in any measure that grows with the norm;
+            infinite where nothing was found.
+    """
+
+    x_adv: Tensor
+    distance: Tensor
+
+    @classmethod
+    def start(cls, x: Tensor) -> Nearest:
+        """Nothing found yet."""
+        return cls(x.clone(), torch.full((len(x),), torch.inf, dtype=x.dtype, device=x.device))
+
+    def update(self, rows: Tensor, x_adv: Tensor, distance: Tensor, success: Tensor) -> None:
+        """Keep successes that are nearer than the best.
+
+        Args:
+            rows: Samples to which the points belong, shape (m,), int64.
+            x_adv: Points, shape (m, c, h, w).
+            distance: Of each, shape (m,).
+            success: Which points fool, shape (m,), bool.
+        """
+        better = (success & (distance < self.distance[rows])).nonzero()[:, 0]
+        if len(better):
+            self.distance[rows[better]] = distance[better]
+            self.x_adv[rows[better]] = x_adv[better]
+
+
+@dataclass(frozen=True)
+class NearestAttack(Attack):
+    """The base of attacks that look for the smallest perturbation that fools.
+
+    They give the nearest success within eps, or else the image itself: a failure is
+    never passed off as a success.
+    """
+
+    def propose(self, probe: Probe, problem: Problem) -> Tensor:
+        """The nearest adversarial found within eps; the image itself where none was."""
+        found = self.search(probe, problem)
+        near = problem.threat.distance(found, problem.x) <= problem.threat.eps
+        return torch.where(near[:, None, None, None], found, problem.x)
+
+    def seeks_nearest(self) -> bool:
+        """It does, unless it leaves a sample that is fooled within the threat."""
+        return not getattr(self, "until_fooled", False)
+
+    @abstractmethod
+    def search(self, probe: Probe, problem: Problem) -> Tensor:
+        """The nearest success of each sample, however far; the image itself where none was."""
+
+
+@dataclass(frozen=True)
+class BatchedNearestAttack(NearestAttack):
+    """The base of those that take all samples through the same number of steps."""
+
+    def search(self, probe: Probe, problem: Problem) -> Tensor:
+        """Batch by batch."""
+        parts = [self.descend(probe, problem.part(rows)) for rows in problem.batches()]
+        return torch.cat(parts)
+
+    @abstractmethod
+    def descend(self, probe: Probe, problem: Problem) -> Tensor:
+        """The nearest success of each sample of one batch; the image itself where none was."""
+
+
+def succeeds(probe: Probe, problem: Problem, x_adv: Tensor, rows: Tensor) -> Tensor:
+    """Whether points fool, shape (m,), bool; a forward pass each.
+
+    Args:
+        probe: The model.
+        problem: Gives labels and the goal.
+        x_adv: Points, shape (m, c, h, w).
+        rows: Samples to which they belong, shape (m,), int64.
+    """
+    logits = probe.logits(x_adv, problem.draws.index[rows])
+    return reached(logits, problem.protected(logits, rows))
+
+
+def tighten(probe: Probe, problem: Problem, nearest: Nearest, times: int) -> None:
+    """Bisect the line from each image to its nearest success.
+
+    Args:
+        probe: The model.
+        problem: Samples and goal.
+        nearest: Shortened in place where a nearer point fools; distances as of the threat.
+        times: Bisections; a forward pass each for every sample that was fooled.
+    """
+    found = (nearest.distance.isfinite() & (nearest.distance > 0)).nonzero()[:, 0]
+    for rows in replace(problem, x=problem.x[found]).batches():
+        ids = found[rows]
+        x, end = problem.x[ids], nearest.x_adv[ids]
+        low, high = x.new_zeros(len(ids)), x.new_ones(len(ids))
+        for _ in range(times):
+            share = (low + high) / 2
+            point = torch.lerp(x, end, share[:, None, None, None])
+            success = succeeds(probe, problem, point, ids)
+            nearest.update(ids, point, problem.threat.distance(point, x), success)
+            low, high = torch.where(success, low, share), torch.where(success, share, high)

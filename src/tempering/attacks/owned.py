@@ -1,0 +1,59 @@
+"""Networks that an attacker brings along: surrogates and detectors, as values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+from torch import nn
+
+from tempering.core.errors import UsageError
+from tempering.models.foreign import load_foreign
+from tempering.models.store import load
+from tempering.models.weights import weights_hash
+
+
+@dataclass(frozen=True)
+class Owned:
+    """A network by where it comes from, which compares, prints and goes into records.
+
+    Attributes:
+        address: A run folder, a `.safetensors` file with its manifest, or
+            `file.py:factory`; or `weights:HASH` for a module at hand.
+        module: The module at hand; None to load it from the address when it is needed.
+
+    Example:
+        >>> Owned.of(nn.Flatten()).address
+        'weights:e3b0c44298fc1c14'
+    """
+
+    address: str
+    module: nn.Module | None = field(default=None, compare=False, repr=False)
+
+    @classmethod
+    def of(cls, given: nn.Module | Owned | str | Path) -> Owned:
+        """From a module, or from where one is stored."""
+        if isinstance(given, Owned):
+            return given
+        if isinstance(given, nn.Module):
+            return cls(f"weights:{weights_hash(given)}", given)
+        return cls(str(given))
+
+    def network(self) -> nn.Module:
+        """The module.
+
+        Raises:
+            ModelError: If there is none at the address, or it was altered.
+            UsageError: If the address names weights without the module.
+        """
+        if self.module is not None:
+            return self.module
+        if self.address.startswith("weights:"):
+            raise UsageError(f"{self.address} names no file: give the module, or a run folder")
+        return _loaded(self.address)
+
+
+@cache
+def _loaded(address: str) -> nn.Module:
+    return load_foreign(address) if ".py:" in address else load(address).model

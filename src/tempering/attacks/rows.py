@@ -1,0 +1,76 @@
+"""Samples in work side by side, each with its own state.
+
+A row that is decided leaves at once, and the next sample in the queue takes its place
+when half of the places are free: batches stay full and no pass is wasted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Self, TypeVar
+
+import torch
+from torch import Tensor
+
+from tempering.attacks.base import Problem
+
+
+@dataclass
+class Rows:
+    """The state of some samples; every field is a tensor with one row a sample.
+
+    Attributes:
+        ids: Row numbers in the problem, shape (n,), int64.
+    """
+
+    ids: Tensor
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def keep(self, rows: Tensor) -> Self:
+        """Only some rows."""
+        return type(self)(*(part[rows] for part in self._parts()))
+
+    def join(self, other: Self) -> Self:
+        """These rows and others."""
+        pairs = zip(self._parts(), other._parts(), strict=True)
+        return type(self)(*(torch.cat(pair) for pair in pairs))
+
+    def _parts(self) -> list[Tensor]:
+        return [getattr(self, field.name) for field in fields(self)]
+
+
+R = TypeVar("R", bound=Rows)
+
+
+def work_off(
+    problem: Problem,
+    ids: Tensor,
+    enter: Callable[[Tensor], R],
+    advance: Callable[[R], Tensor | None],
+    leave: Callable[[R], None],
+) -> None:
+    """Take samples through an iteration until all have left.
+
+    Args:
+        problem: Says how many samples are worked on at a time.
+        ids: The samples, shape (n,), int64.
+        enter: From sample numbers to their first state.
+        advance: One iteration for all rows; which of them are done, shape (n,), bool, or
+            None if none is.
+        leave: Takes the state of rows that are done.
+    """
+    size = problem.batch_size
+    rows, queue = enter(ids[:size]), ids[size:]
+    while len(rows):
+        done = advance(rows)
+        if done is None:
+            continue
+        leave(rows.keep(done.nonzero()[:, 0]))
+        rows = rows.keep((~done).nonzero()[:, 0])
+        if len(queue) and len(rows) <= size // 2:
+            free = size - len(rows)
+            rows = rows.join(enter(queue[:free]))
+            queue = queue[free:]

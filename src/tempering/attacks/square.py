@@ -1,0 +1,89 @@
+"""Square: random search over square windows, with scores alone."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from tempering.attacks.asking import Oracle, check_queries
+from tempering.attacks.base import Attack, Problem
+from tempering.attacks.square_moves import MOVES, Moves
+from tempering.core.errors import UsageError
+from tempering.core.probe import Probe
+
+_HALVINGS = (10, 50, 200, 1000, 2000, 4000, 6000, 8000)
+"""Queries, of 10,000, after which the window's share of the image is halved (the paper of 2020)."""
+
+
+@dataclass(frozen=True)
+class Square(Attack):
+    """Random search: change a square window, keep the change if the margin grew.
+
+    Andriushchenko, Croce, Flammarion and Hein, 'Square attack: a query-efficient
+    black-box adversarial attack via random search', 2020, algorithms 1 to 3. Croce and
+    Hein, 'Mind the box: l1-APGD for sparse adversarial attacks', 2021, carry it over to
+    L1; what that takes is worked out here (`square_moves.Taxicab`). A sample leaves when
+    it is fooled or when its queries are spent; what it draws depends on the sample and
+    the number of the query alone.
+
+    Attributes:
+        queries: Forward passes a sample at most; the first is spent on the image itself.
+        share: First window's share of the image's area, above 0 and at most 1.
+        until_fooled: Whether a sample leaves as soon as it is fooled.
+    """
+
+    name: ClassVar[str] = "square"
+    norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
+    access: ClassVar[str] = "scores"
+    source: ClassVar[str] = "Andriushchenko et al., 2020; Croce and Hein, 2021"
+    cost: ClassVar[str] = "up to 5,000 forward passes a sample"
+
+    queries: int = 5000
+    share: float = 0.8
+    until_fooled: bool = True
+
+    def __post_init__(self) -> None:
+        check_queries(self.name, self.queries)
+        if not 0 < self.share <= 1:
+            raise UsageError(f"square: share = {self.share}: give more than 0 and at most 1")
+
+    def propose(self, probe: Probe, problem: Problem) -> Tensor:
+        """The image of the largest margin that was found, or the first that fooled."""
+        oracle = Oracle(probe, problem, self.queries)
+        moves = MOVES[problem.threat.name](problem.threat.eps)
+        everyone = torch.arange(len(problem.x), device=problem.x.device)
+        best = problem.x.clone()
+        gap, fooled = oracle.margins(best, everyone)
+        for query in range(1, self.queries):
+            rows = everyone if not self.until_fooled else everyone[~fooled]
+            if not len(rows):
+                break
+            tried = self._try(moves, problem, best, rows, query)
+            here, won = oracle.margins(tried, rows)
+            better = (here > gap[rows]) | won & ~fooled[rows] | torch.tensor(query == 1)
+            changed = rows[better]
+            best[changed], gap[changed] = tried[better], here[better]
+            fooled[rows] |= won
+        return best
+
+    def _try(
+        self, moves: Moves, problem: Problem, best: Tensor, rows: Tensor, query: int
+    ) -> Tensor:
+        x, draws = problem.x[rows], problem.draws[rows].to("query", query)
+        if query == 1:
+            return moves.start(x, draws)
+        return moves.step(x, best[rows], draws, self._side(query - 2, x.shape))
+
+    def _side(self, step: int, shape: torch.Size) -> int:
+        """Length of the window, from its share of the image's area at this step."""
+        scaled = step / self.queries * 10_000
+        share = self.share / 2 ** sum(scaled > limit for limit in _HALVINGS)
+        return max(1, round(math.sqrt(share * shape[2] * shape[3])))
+
+    def label(self) -> str:
+        """The name with its queries, such as `square-5000`."""
+        return f"{self.name}-{self.queries}"

@@ -1,0 +1,128 @@
+"""Gradients through stages that pass none: a stand-in for the backward, the forward untouched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from tempering.core.errors import AttackError, UsageError
+
+Approximation = Callable[[Tensor], Tensor]
+"""A differentiable function that stands in for a stage when gradients are made."""
+
+SOFTMAX = (torch.softmax, Tensor.softmax, nn.functional.softmax)
+"""Functions in whose place a softmax of lower contrast passes gradients."""
+
+FUNCTIONS = (
+    torch.clamp,
+    torch.clip,
+    torch.sigmoid,
+    torch.tanh,
+    Tensor.clamp,
+    Tensor.clip,
+    Tensor.sigmoid,
+    Tensor.tanh,
+    nn.functional.hardtanh,
+    nn.functional.sigmoid,
+    nn.functional.tanh,
+)
+"""Other functions that keep a tensor's shape and lose its gradient where they saturate."""
+
+
+class StraightFunctions(TorchFunctionMode):
+    """Within it, such functions pass gradients straight through, wherever they are called."""
+
+    def __torch_function__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Call the function, and let the gradient of the identity stand in for its own."""
+        out = func(*args, **(kwargs or {}))
+        given = args[0] if args else None
+        if not isinstance(given, Tensor) or not isinstance(out, Tensor):
+            return out
+        with torch._C.DisableTorchFunction():
+            if func in SOFTMAX:
+                dim = (kwargs or {}).get("dim", args[1] if len(args) > 1 else None)
+                return out if dim is None else _straight(given, out, softer(int(dim)))
+            alike = func in FUNCTIONS and given.shape == out.shape
+            return _straight(given, out) if alike else out
+
+
+def softer(dim: int) -> Approximation:
+    """A softmax of logits whose spread is 1, so that none of its outputs saturates.
+
+    It stands in for one that does: the identity would push all classes alike, this one
+    the likeliest the most.
+    """
+
+    def stand_in(logits: Tensor) -> Tensor:
+        spread = logits.detach().std(dim, keepdim=True, correction=0)
+        return torch.softmax(logits / spread.where(spread > 0, torch.ones_like(spread)), dim)
+
+    return stand_in
+
+
+def _straight(given: Tensor, out: Tensor, approximation: Approximation | None = None) -> Tensor:
+    """The value of out, with the gradient of given or of its approximation."""
+    if not given.requires_grad:
+        return out
+    other = given if approximation is None else approximation(given)
+    return out.detach() + (other - other.detach()).to(out.dtype)
+
+
+@contextmanager
+def straightened(
+    model: nn.Module, stages: Sequence[str], approximation: Approximation | None
+) -> Iterator[None]:
+    """Let gradients through some stages of a model; afterwards it is as it was.
+
+    Args:
+        model: Its forward results do not change.
+        stages: Names of modules, as `named_modules` gives them.
+        approximation: Stands in for each of them; None for the identity, and for
+            `nn.Softmax` one of less contrast.
+
+    Raises:
+        UsageError: If the model has no such module.
+        AttackError: If a stage changes shapes and no approximation is given.
+    """
+    modules = dict(model.named_modules())
+
+    def stand_in(name: str) -> Approximation | None:
+        module = modules[name]
+        if approximation is None and isinstance(module, nn.Softmax) and module.dim is not None:
+            return softer(module.dim)
+        return approximation
+
+    def hook(name: str) -> Callable[[nn.Module, tuple[Any, ...], Any], Any]:
+        def passed(_module: nn.Module, given: tuple[Any, ...], out: Any) -> Any:
+            if not torch.is_grad_enabled() or not given[0].requires_grad:
+                return out
+            if approximation is None and given[0].shape != out.shape:
+                raise AttackError(
+                    f"stage {name!r} makes {tuple(out.shape)} of {tuple(given[0].shape)}: "
+                    "give an approximation of it that does"
+                )
+            return _straight(given[0], out, stand_in(name))
+
+        return passed
+
+    with ExitStack() as hooks:
+        for name in stages:
+            if name not in modules:
+                raise UsageError(
+                    f"stage {name!r} of a model with {', '.join(filter(None, modules)) or 'none'}: "
+                    "give the name of one of its modules"
+                )
+            handle = modules[name].register_forward_hook(hook(name))
+            hooks.callback(handle.remove)
+        yield

@@ -1,0 +1,182 @@
+"""Transfer: samples made on models that the attacker owns, shown to one that it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from tempering.attacks.base import Attack, Problem
+from tempering.attacks.momentum import MomentumProbe
+from tempering.attacks.owned import Owned
+from tempering.attacks.restarts import Restarts
+from tempering.attacks.strength import at_full_strength
+from tempering.attacks.variety import VariedProbe
+from tempering.core.errors import ModelError, UsageError
+from tempering.core.probe import Probe, probing
+from tempering.core.threats import Threat
+
+
+class Ensemble(nn.Module):
+    """The mean of several models' logits (Liu, Chen, Liu and Song, 2017; Dong et al., 2018)."""
+
+    def __init__(self, members: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits, shape (n, outputs).
+
+        Raises:
+            ModelError: If the members' outputs differ in number.
+        """
+        logits = [member(x) for member in self.members]
+        shapes = {tuple(one.shape) for one in logits}
+        if len(shapes) > 1:
+            raise ModelError(
+                f"surrogates answer with shapes {sorted(shapes)}: give models of the same classes"
+            )
+        return torch.stack(logits).mean(0)
+
+
+@dataclass(frozen=True, init=False)
+class Transfer(Attack):
+    """An attack on the attacker's own models, to its last step; the target is never asked.
+
+    Papernot, McDaniel and Goodfellow, 'Transferability in machine learning', 2016. Two
+    changes make samples depend less on the model that they were made on: momentum
+    (Dong et al., 'Boosting adversarial attacks with momentum', 2018) and random small
+    changes of size and place before each gradient (Xie et al., 'Improving
+    transferability of adversarial examples with input diversity', 2019).
+
+    Attributes:
+        attack: What runs on the surrogates.
+        surrogates: At least one; of several, the mean of their logits is attacked.
+        diversity: Probability that an image is shrunk and shifted before a gradient.
+        momentum: Share of the past gradients that each gradient carries on.
+
+    Raises:
+        UsageError: If there is no surrogate, or a number makes no sense.
+
+    Example:
+        `Transfer(PGD(steps=20), "runs/mine", diversity=0.5, momentum=1.0)`
+    """
+
+    name: ClassVar[str] = "transfer"
+    norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1", "l0", "patch")
+    access: ClassVar[str] = "none"
+    source: ClassVar[str] = "Papernot, McDaniel and Goodfellow, 2016"
+    cost: ClassVar[str] = "its attack's, on the surrogates; none on the model"
+
+    attack: Attack
+    surrogates: tuple[Owned, ...]
+    diversity: float
+    momentum: float
+
+    def __init__(
+        self,
+        attack: Attack,
+        *networks: nn.Module | Owned | str | Path,
+        surrogates: tuple[Owned, ...] = (),
+        diversity: float = 0.0,
+        momentum: float = 0.0,
+    ) -> None:
+        owned = (*map(Owned.of, networks), *surrogates)
+        if not owned:
+            raise UsageError("transfer: no surrogate: give surrogate=RUN, a model of your own")
+        if not 0 <= diversity <= 1:
+            raise UsageError(f"transfer: diversity = {diversity}: give a probability, 0 to 1")
+        if not 0 <= momentum <= 1:
+            raise UsageError(f"transfer: momentum = {momentum}: give 0 to 1")
+        if isinstance(attack, Restarts):
+            raise UsageError(
+                "transfer of restarts: a surrogate cannot tell which of them fools the model: "
+                "give Restarts(Transfer(...), times)"
+            )
+        object.__setattr__(self, "attack", attack)
+        object.__setattr__(self, "surrogates", owned)
+        object.__setattr__(self, "diversity", diversity)
+        object.__setattr__(self, "momentum", momentum)
+
+    def require(self, threat: Threat) -> None:
+        """Refuse a threat whose norm the inner attack does not know.
+
+        Raises:
+            ThreatError: Naming the norms that it does know.
+        """
+        self.attack.require(threat)
+
+    def propose(self, probe: Probe, problem: Problem) -> Tensor:  # noqa: ARG002 - not asked
+        """What the attack proposes on the surrogates."""
+        networks = [one.network().to(problem.x.device) for one in self.surrogates]
+        network = networks[0] if len(networks) == 1 else Ensemble(networks)
+        with probing(network) as own:
+            seen: Probe = own
+            if self.diversity:
+                seen = VariedProbe(network, self.diversity, problem.draws)
+            if self.momentum:
+                seen = MomentumProbe(seen, self.momentum)
+            return at_full_strength(self.attack).propose(seen, problem)
+
+    def effort(self) -> int:
+        """The attack's, on the surrogates."""
+        return self.attack.effort()
+
+    def config(self) -> dict[str, Any]:
+        """The attack's configuration, and where the surrogates come from."""
+        return {
+            "name": self.name,
+            "attack": self.attack.config(),
+            "surrogates": [one.address for one in self.surrogates],
+            "diversity": self.diversity,
+            "momentum": self.momentum,
+        }
+
+    def label(self) -> str:
+        """Such as `transfer(pgd-40)`."""
+        return f"{self.name}({self.attack.label()})"
+
+
+def read_transfer(tail: str, parse: Callable[[str], Attack]) -> Attack:
+    """Read what comes after `transfer:`, such as `surrogate=runs/a+runs/b,attack=bim,steps=20`.
+
+    Args:
+        tail: `surrogate`: run folders with `+` between them; `attack`: its name, by
+            default pgd; `diversity`, `momentum`, `restarts`; all else is that attack's.
+        parse: Reads the inner attack.
+
+    Returns:
+        The attack.
+
+    Raises:
+        UsageError: If there is no surrogate, or a value makes no sense.
+    """
+    settings: dict[str, str] = {}
+    for pair in filter(None, tail.split(",")):
+        key, found, value = (part.strip() for part in pair.partition("="))
+        if not found or key in settings:
+            raise UsageError(
+                f"transfer: {pair!r} is not key=value, once: write surrogate=runs/mine"
+            )
+        settings[key] = value
+    addresses = [one for one in settings.pop("surrogate", "").split("+") if one]
+    name = settings.pop("attack", "pgd")
+    diversity = _number(settings.pop("diversity", "0"), "diversity")
+    momentum = _number(settings.pop("momentum", "0"), "momentum")
+    restarts = settings.pop("restarts", "1")
+    if not restarts.isdecimal():
+        raise UsageError(f"transfer: restarts = {restarts!r}: give a whole number")
+    inner = parse(f"{name}:" + ",".join(f"{key}={value}" for key, value in settings.items()))
+    attack = Transfer(inner, *addresses, diversity=diversity, momentum=momentum)
+    return attack if int(restarts) == 1 else Restarts(attack, int(restarts))
+
+
+def _number(text: str, key: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(f"transfer: {key} = {text!r}: give a number") from None

@@ -1,0 +1,78 @@
+"""Images shown a little smaller and elsewhere, anew for each gradient."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import torch
+from torch import Tensor, nn
+
+from tempering.core.probe import Loss, Probe
+from tempering.core.random import Draws
+
+_SMALLEST = 0.9
+"""Least size of a shrunk image, as a share of its own."""
+
+
+class VariedProbe(Probe):
+    """A model that sees an image shrunk and shifted, with some probability.
+
+    Xie et al., 2019, equation 3. Sizes and places are drawn for each sample and the
+    number of its gradient, so they depend on no batch.
+
+    Attributes:
+        probability: Of a change.
+    """
+
+    def __init__(self, model: nn.Module, probability: float, draws: Draws) -> None:
+        super().__init__(model)
+        self.probability = probability
+        self._seed = draws.to("variety").seed
+        self._times: Counter[int] = Counter()
+
+    def gradient(self, x: Tensor, loss: Loss, index: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Logits of the changed images, and the gradient with respect to the images as given."""
+        if index is None:
+            raise ValueError("changes are drawn sample by sample: give their numbers")
+        numbers = index.tolist()
+        times = torch.tensor([self._times[number] for number in numbers], device=x.device)
+        self._times.update(numbers)
+        draws = Draws(self._seed, index.to(x.device))
+        grid = torch.empty(len(x), *x.shape[2:], 2, dtype=x.dtype, device=x.device)
+        for time in sorted(set(times.tolist())):
+            rows = (times == time).nonzero()[:, 0]
+            grid[rows] = self._grid(draws[rows].to("time", time), x[rows])
+        inner = self.model
+        self.model = _Resampled(inner, grid)
+        try:
+            return super().gradient(x, loss, index)
+        finally:
+            self.model = inner
+
+    def _grid(self, draws: Draws, x: Tensor) -> Tensor:
+        """Where each pixel of the changed image looks in the given one, -1 to 1."""
+        changed = draws.to("whether").uniform((1,)) < self.probability
+        size = draws.to("size").uniform((1,), _SMALLEST, 1.0)
+        place = draws.to("place").uniform((2,), -1.0, 1.0) * (1.0 - size)
+        size = torch.where(changed, size, torch.ones_like(size)).to(x.dtype)
+        place = torch.where(changed, place, torch.zeros_like(place)).to(x.dtype)
+        theta = torch.zeros(len(x), 2, 3, dtype=x.dtype, device=x.device)
+        theta[:, 0, 0] = theta[:, 1, 1] = 1.0 / size[:, 0]
+        theta[:, :, 2] = -place / size
+        return nn.functional.affine_grid(theta, list(x.shape), align_corners=False)
+
+
+class _Resampled(nn.Module):
+    """A model behind a resampling of its images; what lies outside is black."""
+
+    def __init__(self, model: nn.Module, grid: Tensor) -> None:
+        super().__init__()
+        self.inner, self.grid = model, grid
+
+    def forward(self, x: Tensor) -> Tensor:
+        grid = self.grid.float() if x.dtype in (torch.float16, torch.bfloat16) else self.grid
+        seen = nn.functional.grid_sample(
+            x.to(grid.dtype), grid, mode="bilinear", padding_mode="zeros", align_corners=False
+        )
+        logits: Tensor = self.inner(seen.to(x.dtype))
+        return logits

@@ -1,0 +1,69 @@
+"""Several attacks as one."""
+
+import pytest
+import torch
+
+from tempering.attacks import BIM, CWL2, FGSM, PGD, Cascade, Square, WorstOf
+from tempering.core.errors import ThreatError, UsageError
+from tempering.core.goals import Reach
+from tempering.core.passes import counted
+from tempering.core.threats import L0, L2, Linf
+from tests.attacks.trained import accurate, known, trained
+
+THREAT = Linf(0.06)
+WEAK, STRONG = FGSM(), PGD(steps=10)
+
+
+def test_the_worst_of_two_breaks_what_either_breaks() -> None:
+    net, (x, y) = trained(), known()
+    alone = [~accurate(net, one(net, x, y, THREAT), y) for one in (WEAK, Square(queries=60))]
+    both = ~accurate(net, WorstOf(WEAK, Square(queries=60))(net, x, y, THREAT), y)
+    assert torch.equal(both, alone[0] | alone[1])
+    assert bool(both.any())
+
+
+def test_a_cascade_breaks_as_much_and_spares_what_has_fallen() -> None:
+    net, (x, y) = trained(), known()
+    fallen = ~accurate(net, WEAK(net, x, y, THREAT), y)
+    assert 0 < int(fallen.sum()) < len(x)
+    full = PGD(steps=10, until_fooled=False)
+    with counted() as passes:
+        x_adv = Cascade(WEAK, full)(net, x, y, THREAT)
+    assert passes.backward == len(x) + 10 * int((~fallen).sum())
+    assert torch.equal(x_adv[fallen], WEAK(net, x, y, THREAT)[fallen])
+    assert torch.equal(x_adv[~fallen], full(net, x, y, THREAT)[~fallen])
+
+
+def test_they_reach_targets() -> None:
+    net, (x, y) = trained(), known(20)
+    for attack in (WorstOf(WEAK, STRONG), Cascade(WEAK, STRONG)):
+        x_adv = attack(net, x, y, Linf(0.3), goal=Reach(3))
+        assert bool((net(x_adv).argmax(1) == 3).all())
+
+
+def test_they_draw_as_their_attacks_would_alone_and_twice_the_same_draws_anew() -> None:
+    net, (x, y) = trained(), known(10)
+    alone = STRONG(net, x, y, Linf(0.02))
+    assert torch.equal(Cascade(STRONG)(net, x, y, Linf(0.02)), alone)
+    assert not torch.equal(Cascade(STRONG, STRONG)(net, x, y, Linf(0.02)), alone)
+
+
+def test_they_nest_and_describe_themselves() -> None:
+    nested = WorstOf(Cascade(WEAK, BIM(steps=2)), STRONG)
+    assert nested.label() == "worst-of(cascade(fgsm,bim-2),pgd-10)"
+    assert nested.config()["attacks"][1] == STRONG.config()
+    assert nested == WorstOf(attacks=(Cascade(WEAK, BIM(steps=2)), STRONG))
+    assert WorstOf(WEAK, STRONG) != WorstOf(STRONG, WEAK)
+
+
+def test_mistakes_are_named() -> None:
+    net, (x, y) = trained(), known(2)
+    with pytest.raises(UsageError, match="cascade of no attack"):
+        Cascade()
+    with pytest.raises(UsageError, match="worst-of of 3: give attacks"):
+        WorstOf(3)  # type: ignore[arg-type]
+    with pytest.raises(ThreatError, match="fgsm does not attack in l0"):
+        Cascade(WEAK, STRONG)(net, x, y, L0(5))
+    with pytest.raises(ThreatError, match="cw-l2 does not attack in linf"):
+        WorstOf(WEAK, CWL2())(net, x, y, THREAT)
+    assert bool(L2(1.0).contains(WorstOf(WEAK, CWL2(1, 5))(net, x, y, L2(1.0)), x).all())

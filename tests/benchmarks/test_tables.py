@@ -1,0 +1,183 @@
+"""Tables of benchmarks are made from records alone."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+Row = dict[str, Any]
+
+ABOUT = {"weights": "w", "recipe": "default", "clean": 9, "robust": 5, "test_n": 10}
+ABOUT["robust_under"] = "pgd at linf:0.3"
+PLACE = {"processor": "a processor", "torch": "2", "python": "3"}
+COST = {"layout": "contiguous", "batch": 64, "threads": 1, "forward": 0.001, "gradient": 0.002}
+
+
+def speed(library: str, seconds: list[float], successes: int = 8, **more: Any) -> Row:
+    cell = {
+        "case": "pgd-40",
+        "network": "mnist-standard",
+        "weights": "w",
+        "threat": "linf:0.3",
+        "n": 10,
+        "batch_size": 256,
+        "threads": 2,
+        "model": "found",
+        "repeats": 3,
+    }
+    return {
+        "cell": cell,
+        "library": library,
+        "version": "1.0",
+        "variant": "",
+        "seconds": seconds,
+        "forward": 400,
+        "backward": 400,
+        "successes": successes,
+        "outside": 0,
+        "median_distance": None,
+        "floor_seconds": 0.8,
+        "floor": {"forward": COST, "gradient": COST},
+        "distance": False,
+        "network": ABOUT,
+        "environment": PLACE,
+        **more,
+    }
+
+
+def line(text: str, start: str) -> str:
+    (found,) = [one for one in text.splitlines() if start in one]
+    return found
+
+
+def test_speed_is_stated_only_at_equal_or_better_success() -> None:
+    from attacks_table import render
+
+    text = render(
+        [
+            speed("tempering", [1.0, 1.2, 0.9]),
+            speed("Slow", [4.0, 2.5, 3.0]),
+            speed("Better", [9.0], successes=10),
+        ]
+    )
+    assert "40, 40 | 1 [0.9, 1.2] | +25 % | 8 |" in line(text, "**tempering**")
+    assert line(text, "Slow").endswith("| 3.00x |")
+    assert "not stated: ours has 2 fewer successes" in line(text, "Better")
+    assert "Right on 9 of 10 test images" in text
+
+
+def test_a_failure_is_shown_as_one() -> None:
+    from attacks_table import render
+
+    late = speed("Late", [])
+    for gone in ("seconds", "successes"):
+        del late[gone]
+    text = render([speed("tempering", [1.0]), {**late, "failure": "stopped after 120 s"}])
+    assert "stopped after 120 s" in line(text, "Late")
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "said"),
+    [
+        (1.0, 1.0, "| 2.00x |"),
+        (1.02, 1.0, "not stated: ours is 2.0 % farther"),
+        (None, 1.0, "not stated: more than half of ours fail"),
+        (1.0, None, "| 2.00x |"),
+    ],
+)
+def test_distance_counts_where_the_nearest_is_looked_for(
+    ours: float | None, theirs: float | None, said: str
+) -> None:
+    from attacks_table import render
+
+    text = render(
+        [
+            speed("tempering", [1.0], distance=True, median_distance=ours),
+            speed("Other", [2.0], distance=True, median_distance=theirs),
+        ]
+    )
+    assert said in line(text, "Other")
+
+
+def test_no_success_at_all_gives_no_ratio() -> None:
+    from attacks_table import render
+
+    text = render([speed("tempering", [1.0], successes=0), speed("Other", [2.0], successes=0)])
+    assert "nothing succeeds" in line(text, "Other")
+
+
+def agreed(ours: list[int], theirs: list[int], n: int = 1000, **more: Any) -> Row:
+    from agreement import bits
+
+    def of(broken: list[int]) -> str:
+        flags = torch.zeros(n, dtype=torch.bool)
+        flags[broken] = True
+        return bits(flags)
+
+    cell = {
+        "attack": more.pop("attack", "apgd-ce-100"),
+        "threat": "linf:0.3",
+        "peer": "other 1.0",
+        "network": "mnist-standard",
+        "weights": "w",
+        "n": n,
+        "batch_size": 250,
+        "threads": 2,
+        "engine": "e",
+    }
+    return {
+        "cell": cell,
+        "exact": False,
+        "clean_wrong": 1,
+        "ours": of(ours),
+        "theirs": of(theirs),
+        "seconds": {"ours": 1.0, "theirs": 2.0},
+        "network": ABOUT,
+        "environment": PLACE,
+        **more,
+    }
+
+
+def test_weaker_attacks_are_flagged_beyond_two_in_a_thousand() -> None:
+    from agreement_table import render
+
+    text = render(
+        [
+            agreed([0, 1], [0, 1, 2, 3], attack="even"),
+            agreed([0], [0, 1, 2, 3], attack="weaker"),
+            agreed([5, 999], [0], attack="third"),
+        ]
+    )
+    assert "| 998, 996 | 0 | 2 | 996 |" in line(text, "| even")
+    assert "flagged" not in line(text, "| even")
+    assert "flagged: 0.3 points weaker" in line(text, "| weaker")
+    assert "| 998, 999 | 2 | 1 | 997 |" in line(text, "| third")
+    assert "| 996, 996 | 2 | 2 | 994 |" in line(text, "| all 3")
+    assert "flagged" not in line(text, "| all 3")
+    assert "our union is weaker" in render([agreed([0], [0, 1])])
+
+
+def test_disagreements_of_exact_attacks_are_listed() -> None:
+    from agreement_table import render
+
+    one = {"sample": 7, "ours": 0.0004, "theirs": -0.2, "pixels": 3, "largest": 0.04}
+    one["rounding"] = True
+    exact = {"exact": True, "largest_pixel_difference": 0.04, "disagreements": [one]}
+    text = render([agreed([7], [], 10, attack="bim-40", **exact)])
+    assert "| 9, 10 | 1 | 0 | 1 | 0.04 |" in text
+    assert "| 7 | 0.0004 | -0.2 | 3 | 0.04 |" in text
+
+
+def test_a_cell_is_measured_once_and_replaces_its_stale_rows(tmp_path: Path) -> None:
+    from journal import Journal
+
+    path = tmp_path / "rows.jsonl"
+    journal = Journal(path)
+    journal.put({"case": "a", "engine": "1"}, [{"x": 1}, {"x": 2}], ("engine",))
+    journal.put({"case": "b", "engine": "1"}, [{"x": 3}], ("engine",))
+    again = Journal(path)
+    assert again.holds({"case": "a", "engine": "1"})
+    assert not again.holds({"case": "a", "engine": "2"})
+    again.put({"case": "a", "engine": "2"}, [{"x": 4}], ("engine",))
+    assert [row["x"] for row in Journal(path).rows] == [3, 4]
