@@ -34,8 +34,8 @@ from tempering.core.probe import probing
 from tempering.core.random import Draws
 from tempering.core.threats import L2, Linf, Threat
 
-SEED = 0
 KINDS = ("standard", "hardened")
+SEEDS = (0, 1, 2)
 STALE = ("engine", "weights")
 CLOSE = 1e-3
 """Difference of logits within which rounding may decide a verdict."""
@@ -53,6 +53,7 @@ class Pair:
         exact: Whether verdicts must be the same image by image.
         double: Whether network and images are in float64, where no softmax saturates.
         networks: On which it is tried.
+        seeds: Of the draws on both sides; an attack that draws nothing has one.
     """
 
     attack: Attack
@@ -62,21 +63,22 @@ class Pair:
     exact: bool
     double: bool = False
     networks: tuple[str, ...] = KINDS
+    seeds: tuple[int, ...] = (0,)
 
     @property
     def name(self) -> str:
         """As it is chosen and shown."""
         return self.attack.label()
 
-    def settings(self, batch_size: int) -> dict[str, Any]:
+    def settings(self, batch_size: int, seed: int) -> dict[str, Any]:
         """What the peer is told."""
         own = {one.name: getattr(self.attack, one.name) for one in dataclasses.fields(self.attack)}
         own.pop("until_fooled", None)
-        return {**own, "classes": CLASSES, "batch_size": batch_size, "seed": SEED}
+        return {**own, "classes": CLASSES, "batch_size": batch_size, "seed": seed}
 
     def passes(self) -> tuple[float, float]:
         """Forward passes alone, and with a gradient, a sample that stands to the end."""
-        told = self.settings(1)
+        told = self.settings(1, 0)
         if "queries" in told:
             return told["queries"], 0.0
         return 0.0, float(told.get("steps", 1) * told.get("targets", 1))
@@ -100,21 +102,27 @@ PAIRS: tuple[Pair, ...] = (
         )
     ),
     *(
-        Pair(attack, attack.name, "pyautoattack", threat, False, networks=(network,))
+        Pair(attack, attack.name, "pyautoattack", threat, False, False, (network,), seeds)
         for network, threat in (("standard", Linf(0.1)), ("hardened", Linf(0.3)))
-        for attack in (APGDCE(), APGDDLR(), APGDT(), FABT(), Square())
+        for attack, seeds in (
+            (APGDCE(), SEEDS),
+            (APGDDLR(), SEEDS),
+            (APGDT(), SEEDS),
+            (FABT(), (0,)),
+            (Square(), SEEDS),
+        )
     ),
 )
 """For each network the parts of AutoAttack at an eps at which some images fall and some stand."""
 
 
-def compare(pair: Pair, model: nn.Module, x: Tensor, y: Tensor, batch_size: int) -> Row:
+def compare(pair: Pair, model: nn.Module, x: Tensor, y: Tensor, batch_size: int, seed: int) -> Row:
     """Both attacks on the same images, and what came of each of them."""
-    draws = Draws.of(SEED, len(x))
+    draws = Draws.of(seed, len(x))
     began = time.perf_counter()
     ours = pair.attack(model, x, y, pair.threat, draws, batch_size=batch_size)
     middle = time.perf_counter()
-    settings = pair.settings(batch_size)
+    settings = pair.settings(batch_size, seed)
     theirs = PEERS[pair.peer].attack(pair.kind, model, x, y, pair.threat, settings)
     ended = time.perf_counter()
     clean = ~right(model, x, y)
@@ -226,7 +234,7 @@ def missing(
             if not fits or pair.name not in chosen.only or not PEERS[pair.peer].installed:
                 continue
             tried = shortened(pair) if chosen.quick else pair
-            cell = {
+            base = {
                 "benchmark": "agreement",
                 "attack": tried.name,
                 "threat": str(pair.threat),
@@ -239,9 +247,11 @@ def missing(
                 "engine": engine,
             }
             if pair.double:
-                cell["dtype"] = "float64"
-            if not journal.holds(cell):
-                yield tried, subject, cell
+                base["dtype"] = "float64"
+            for seed in tried.seeds[:1] if chosen.quick else tried.seeds:
+                cell = {**base, "seed": seed}
+                if not journal.holds(cell):
+                    yield tried, subject, cell
 
 
 def run(chosen: argparse.Namespace) -> None:
@@ -268,7 +278,7 @@ def run(chosen: argparse.Namespace) -> None:
         model, x = subject.model, subject.x
         if pair.double:
             model, x = copy.deepcopy(model).double(), x.double()
-        row = compare(pair, model, x, subject.y, chosen.batch_size)
+        row = compare(pair, model, x, subject.y, chosen.batch_size, cell["seed"])
         row |= {"network": subject.about, "environment": environment()}
         journal.put(cell, [row], STALE)
         write_text(chosen.out / "agreement.md", render(journal.rows))

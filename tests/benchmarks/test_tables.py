@@ -149,13 +149,29 @@ def test_weaker_attacks_are_flagged_beyond_two_in_a_thousand() -> None:
             agreed([5, 999], [0], attack="third"),
         ]
     )
-    assert "| 998, 996 | 0 | 2 | 996 |" in line(text, "| even")
+    assert "| 1 | 998 | 996 | 0 | 2 | 1, 2 |" in line(text, "| even")
     assert "flagged" not in line(text, "| even")
-    assert "flagged: 0.3 points weaker" in line(text, "| weaker")
-    assert "| 998, 999 | 2 | 1 | 997 |" in line(text, "| third")
-    assert "| 996, 996 | 2 | 2 | 994 |" in line(text, "| all 3")
+    assert "flagged: 0.30 points weaker" in line(text, "| weaker")
+    assert "| 1 | 998 | 999 | 2 | 1 |" in line(text, "| third")
+    assert "| 1 | 996 | 996 |" in line(text, "| all 3")
     assert "flagged" not in line(text, "| all 3")
-    assert "our union is weaker" in render([agreed([0], [0, 1])])
+    assert "flagged: 0.10 points weaker" in line(render([agreed([0], [0, 1])]), "| all 1")
+
+
+def test_seeds_of_one_attack_are_one_row_with_its_spread() -> None:
+    from agreement_table import render
+
+    text = render(
+        [
+            agreed([0], [0, 1, 2], attack="drawn"),
+            agreed([0, 1, 2], [0, 1, 2], attack="drawn"),
+            agreed([3, 4, 5], [3, 4], attack="fixed"),
+        ]
+    )
+    assert "| 2 | 998.0 +- 1.4 | 997.0 +- 0.0 | 0 | 1 |" in line(text, "| drawn")
+    assert "| 1 | 997 | 998 | 1 | 0 |" in line(text, "| fixed")
+    assert "| 2 | 995.0 +- 1.4 | 995.0 +- 0.0 |" in line(text, "| all 2")
+    assert "flagged" not in line(text, "| drawn")
 
 
 def test_disagreements_of_exact_attacks_are_listed() -> None:

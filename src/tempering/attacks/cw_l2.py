@@ -21,6 +21,8 @@ _CHECKS, _WINDOW = 20, 10
 _CUT, _SETTLED = 0.1, 0.05
 """What a step shrinks to where it gains nothing, and the share of the first that ends a search."""
 _CONST_LIMIT = 1e10
+_GAIN, _PATIENCE = 0.002, 3
+"""Share of the squared distance that a search must gain, and how many in a row may not."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,8 @@ class CWL2(BatchedNearestAttack):
         learning_rate: Adam's first step, in pixel units.
         confidence: Margin that counts as success while optimising, in logits.
         initial_const: First const.
-        abort_early: Whether a sample ends a search once shorter steps gain nothing either.
+        abort_early: Whether a sample ends a search once shorter steps gain nothing either, and
+            all searches once three in a row have not brought it nearer by a thousandth.
     """
 
     name: ClassVar[str] = "cw-l2"
@@ -69,23 +72,33 @@ class CWL2(BatchedNearestAttack):
         low = torch.zeros(len(problem.x), device=problem.x.device, dtype=torch.float64)
         high = torch.full_like(low, _CONST_LIMIT)
         const = torch.full_like(low, self.initial_const)
+        rows = torch.arange(len(problem.x), device=problem.x.device)
+        idle = torch.zeros_like(rows)
         for _ in range(self.searches):
-            fooled = self._minimise(probe, problem, const, nearest)
+            before = nearest.distance.clone()
+            fooled = self._minimise(probe, problem, rows, const, nearest)
             high = torch.where(fooled, const, high)
             low = torch.where(fooled, low, const)
             const = torch.where(high < _CONST_LIMIT, (low + high) / 2, const * 10)
+            gained = nearest.distance < (1 - _GAIN) * before
+            idle = torch.where(gained | nearest.distance.isinf(), 0, idle + 1)
+            if self.abort_early:
+                rows = rows[idle[rows] < _PATIENCE]
+            if not len(rows):
+                break
         return nearest.x_adv
 
-    def _minimise(self, probe: Probe, problem: Problem, const: Tensor, nearest: Nearest) -> Tensor:
-        """One run of Adam for all rows; which of them were fooled where it settled.
+    def _minimise(
+        self, probe: Probe, problem: Problem, rows: Tensor, const: Tensor, nearest: Nearest
+    ) -> Tensor:
+        """One run of Adam for some rows; which of all were fooled where it settled.
 
         Momentum carries a sample over the border even where const is too small to keep
         it there; such a fluke counts as a find, but not as a reason to lower const.
         """
-        x = problem.x
-        here = torch.arange(len(x), device=x.device)
+        here, x = rows, problem.x[rows]
         x_adv, adam = x.clone(), Adam.start(x)
-        lately = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+        lately = torch.zeros(len(problem.x), dtype=torch.bool, device=x.device)
         fooled = lately.clone()
         previous = torch.full_like(nearest.distance, torch.inf)
         rate = torch.full_like(previous, self.learning_rate)
