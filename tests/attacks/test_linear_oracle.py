@@ -21,6 +21,7 @@ from tempering.attacks import (
     RFGSM,
     Attack,
     CWLinf,
+    CWLinfNearest,
     DeepFool,
     Restarts,
     SigmaZero,
@@ -177,6 +178,7 @@ def test_rfgsm_goes_a_random_way_first() -> None:
 NEAREST = [
     (attack, norm, limit)
     for attack, limit in (
+        (CWLinfNearest(), 1.05),
         (DeepFool(), 1.02),
         (DDN(), 1.02),
         (FMN(), 1.02),

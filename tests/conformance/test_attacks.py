@@ -180,7 +180,7 @@ def test_any_order_and_any_shard_gives_the_same_images(
     draws = Draws.of(0, N)
     whole = attack(net, x, y, threat, random=draws)
     shards = [torch.arange(N)[1::2], torch.tensor([4])]
-    for rows in (torch.arange(N).flip(0), *([] if attack.learns else shards)):
+    for rows in (torch.arange(N).flip(0), *([] if attack.learns() else shards)):
         part = attack(net, x[rows], y[rows], threat, random=draws[rows])
         assert same(part, whole[rows], attack, threat)
 

@@ -90,3 +90,17 @@ def test_a_permutation_is_one_and_a_random_one() -> None:
     first = torch.stack([permutation(derive(seed, "order"), 5) for seed in range(2000)])[:, 0]
     assert stats.chisquare(first.bincount(minlength=5).numpy()).pvalue > 0.01
     assert permutation(0, 0).shape == (0,)
+
+
+def test_streams_side_by_side_are_those_of_each_part() -> None:
+    once, again = Draws.of(3, 4).to("once"), Draws.of(3, 4).to("again")
+    both = Draws.side_by_side([once, again])
+    for purpose in ((), ("radius",), ("step", 2)):
+        drawn = both.to(*purpose) if purpose else both
+        parts = [part.to(*purpose) if purpose else part for part in (once, again)]
+        assert torch.equal(drawn.uniform((5,)), torch.cat([part.uniform((5,)) for part in parts]))
+        assert torch.equal(
+            drawn[2:6].bits(3), torch.cat([parts[0][2:].bits(3), parts[1][:2].bits(3)])
+        )
+    with pytest.raises(ValueError, match="no one key"):
+        _ = both.key

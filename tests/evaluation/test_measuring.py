@@ -12,8 +12,22 @@ import pytest
 import torch
 from torch import nn
 
-from tempering.attacks import BIM, FGSM, PGD, RFGSM, Attack, CWLinf, Restarts
+from tempering.attacks import (
+    BIM,
+    BPDA,
+    FGSM,
+    PGD,
+    RFGSM,
+    Attack,
+    CWLinf,
+    Generator,
+    Restarts,
+    Transfer,
+    WorstOf,
+)
+from tempering.attacks.base import Problem
 from tempering.core.errors import AttackError, DataError, ModelError, ThreatError, UsageError
+from tempering.core.probe import Probe
 from tempering.core.progress import Advance, reporting
 from tempering.core.threats import L1, Linf
 from tempering.data.dataset import Dataset
@@ -357,3 +371,45 @@ def test_two_processes_give_the_verdicts_of_one(tmp_path: Path) -> None:
     assert 0 < int(one["strict"].sum()) < len(one["strict"])
     for name in ("strict", "detected", "predicted", "x_adv", "distance", "zero"):
         assert torch.equal(one[name], two[name]), name
+
+
+class Learner(FGSM):
+    """Counts how many samples it is given at a time."""
+
+    def learns(self) -> bool:
+        return True
+
+    def propose(self, probe: Probe, problem: Problem) -> torch.Tensor:
+        SIZES.append(len(problem.x))
+        return super().propose(probe, problem)
+
+
+SIZES: list[int] = []
+
+
+def test_an_attack_that_learns_is_given_all_samples_at_once() -> None:
+    data, model = cloud(), linear()
+    few = setting(data, batch_size=7)
+    SIZES.clear()
+    _, outcome = measure(few, target(model, data), Learner(), THREAT)
+    assert SIZES == [60]
+    _, alike = measure(few, target(model, data), FGSM(), THREAT)
+    assert torch.equal(outcome.strict, alike.strict)
+    rows = torch.arange(0, 60, 2)
+    _, part = measure(few, target(model, data), Learner(), THREAT, rows=rows)
+    assert SIZES == [60, 30]
+    assert torch.equal(part.strict[rows], alike.strict[rows])
+    assert not part.strict[1::2].any()
+
+
+def test_attacks_made_of_one_that_learns_do_so_too() -> None:
+    learner = Generator(epochs=1)
+    for attack in (
+        Restarts(learner, 2),
+        WorstOf(FGSM(), learner),
+        Transfer(learner, linear()),
+        BPDA(learner),
+    ):
+        assert attack.learns()
+    assert not Restarts(PGD(), 2).learns()
+    assert not WorstOf(FGSM(), PGD()).learns()

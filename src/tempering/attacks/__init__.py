@@ -17,6 +17,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "Cascade": f"{_ROOM}.combinators",
         "CWL2": f"{_ROOM}.cw_l2",
         "CWLinf": f"{_ROOM}.cw_linf",
+        "CWLinfNearest": f"{_ROOM}.cw_linf_nearest",
         "DDN": f"{_ROOM}.ddn",
         "DeepFool": f"{_ROOM}.deepfool",
         "EOT": f"{_ROOM}.eot",

@@ -10,33 +10,32 @@ from torch import Tensor
 _BETA_1, _BETA_2, _TINY = 0.9, 0.999, 1e-8
 
 
-@dataclass
+@dataclass(frozen=True)
 class Adam:
-    """First and second moments of gradients (Kingma and Ba, 2015).
+    """First and second moments of gradients (Kingma and Ba, 2015), updated in place.
 
     Attributes:
         first: Shape of the images.
         second: Shape of the images.
-        step: Gradients seen.
+        step: Gradients seen of each sample, shape (n,), int64.
     """
 
     first: Tensor
     second: Tensor
-    step: int = 0
+    step: Tensor
 
     @classmethod
     def start(cls, x: Tensor) -> Adam:
         """No gradient seen."""
-        return cls(torch.zeros_like(x), torch.zeros_like(x))
-
-    def keep(self, rows: Tensor) -> None:
-        """Forget all samples but some."""
-        self.first, self.second = self.first[rows], self.second[rows]
+        step = torch.zeros(len(x), dtype=torch.int64, device=x.device)
+        return cls(torch.zeros_like(x), torch.zeros_like(x), step)
 
     def descend(self, gradient: Tensor, rate: float | Tensor) -> Tensor:
-        """The next step down, to be added; rate broadcasts with the gradient."""
-        self.step += 1
+        """The next step down, to be added, at one rate or one for each sample, shape (n,)."""
+        self.step.add_(1)
         self.first.lerp_(gradient, 1 - _BETA_1)
         self.second.lerp_(gradient.square(), 1 - _BETA_2)
-        correction: float = (1 - _BETA_2**self.step) ** 0.5 / (1 - _BETA_1**self.step)
-        return (self.first / (self.second.sqrt() + _TINY)).mul_(rate * -correction)
+        step = self.step.to(torch.float64)
+        length = rate * (1 - _BETA_2**step).sqrt() / (1 - _BETA_1**step)
+        down = self.first / self.second.sqrt().add_(_TINY)
+        return down.mul_(-length.to(down.dtype)[:, None, None, None])

@@ -8,12 +8,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from tempering.attacks.adaptive_ascent import Climb
 from tempering.attacks.apgd import APGD
 from tempering.attacks.base import Problem
 from tempering.attacks.losses import ratio_to
 from tempering.attacks.steps import check_count
 from tempering.attacks.targets import check_finalists, shortlist, survey, trial_steps
 from tempering.core.probe import Probe
+from tempering.core.random import Draws
 
 
 @dataclass(frozen=True)
@@ -68,20 +70,48 @@ class _Climbs:
         self.fooled = fooled & attack.until_fooled
 
     def over(self, targets: Tensor, steps: int, purpose: str) -> Tensor:
-        """A climb to each target, shape (n, m); the losses reached, shape of targets."""
+        """A climb to each target, shape (n, m); the losses reached, shape of targets.
+
+        Where few samples stand, several of their targets go side by side to fill a batch.
+        Of targets that fool a sample the likeliest counts, so batches change no result.
+        """
         score = self.out.new_full(targets.shape, -torch.inf)
-        for number, target in enumerate(targets.unbind(1)):
+        number = 0
+        while number < targets.shape[1]:
             standing = (~self.fooled).nonzero()[:, 0]
             if not len(standing):
                 break
-            draws = self.problem.draws.to(purpose, number)
-            part = replace(self.problem, draws=draws).part(standing)
-            climb = self.attack.climb(self.probe, part, ratio_to, target[standing], steps)
-            score[standing, number] = climb.loss
-            better = climb.loss > self.best[standing]
-            if self.attack.until_fooled:
-                self.fooled[standing] = climb.fooled
-                better |= climb.fooled
-            self.best[standing[better]] = climb.loss[better]
-            self.out[standing[better]] = climb.points[better]
+            numbers = range(number, min(number + self._abreast(standing), targets.shape[1]))
+            climb = self._climb(standing, targets, numbers, steps, purpose)
+            for place, one in enumerate(numbers):
+                rows = slice(place * len(standing), (place + 1) * len(standing))
+                score[standing, one] = climb.loss[rows]
+                self._keep(standing, Climb(*(part[rows] for part in climb)))
+            number = numbers.stop
         return score
+
+    def _abreast(self, standing: Tensor) -> int:
+        """How many targets a batch has room for; one at first, when most samples fall."""
+        if self.probe.remembers or bool(self.best[standing].isneginf().any()):
+            return 1
+        return max(1, self.problem.batch_size // len(standing))
+
+    def _climb(
+        self, standing: Tensor, targets: Tensor, numbers: range, steps: int, purpose: str
+    ) -> Climb:
+        """Climbs to some targets, all samples to the first of them, then to the next."""
+        draws = [self.problem.draws[standing].to(purpose, number) for number in numbers]
+        part = self.problem.part(standing.repeat(len(numbers)))
+        part = replace(part, draws=Draws.side_by_side(draws))
+        target = targets[standing][:, numbers.start : numbers.stop].t().flatten()
+        return self.attack.climb(self.probe, part, ratio_to, target, steps)
+
+    def _keep(self, standing: Tensor, climb: Climb) -> None:
+        """The points of samples that are fooled now, or are better than before."""
+        better = climb.loss > self.best[standing]
+        if self.attack.until_fooled:
+            before = self.fooled[standing]
+            better = ~before & (better | climb.fooled)
+            self.fooled[standing] = before | climb.fooled
+        self.best[standing[better]] = climb.loss[better]
+        self.out[standing[better]] = climb.points[better]

@@ -68,7 +68,6 @@ class Attack(ABC):
         access: What it needs of the model: `gradients`, `scores`, `labels` or `none`.
         source: Author, title, year.
         cost: Passes a sample at most, in terms of the hyperparameters.
-        learns: Whether what it proposes for a sample depends on the other samples too.
     """
 
     name: ClassVar[str]
@@ -76,7 +75,6 @@ class Attack(ABC):
     access: ClassVar[str] = "gradients"
     source: ClassVar[str]
     cost: ClassVar[str] = "depends on its settings"
-    learns: ClassVar[bool] = False
 
     def __call__(
         self,
@@ -192,6 +190,10 @@ class Attack(ABC):
             >>> CWL2().seeks_nearest(), CWLinf().seeks_nearest()
             (True, False)
         """
+        return False
+
+    def learns(self) -> bool:
+        """Whether what it proposes for a sample depends on the other samples too."""
         return False
 
     def config(self) -> dict[str, Any]:

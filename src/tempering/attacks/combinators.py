@@ -50,6 +50,10 @@ class Several(Attack, ABC):
         """That of all attacks together."""
         return sum(one.effort() for one in self.attacks)
 
+    def learns(self) -> bool:
+        """Whether one of the attacks does."""
+        return any(one.learns() for one in self.attacks)
+
     def config(self) -> dict[str, Any]:
         """The configurations of all attacks, in order."""
         return {"name": self.name, "attacks": [one.config() for one in self.attacks]}

@@ -11,30 +11,38 @@ from torch import Tensor
 
 from tempering.attacks.adam import Adam
 from tempering.attacks.base import Problem
-from tempering.attacks.nearest import BatchedNearestAttack, Nearest
+from tempering.attacks.nearest import Nearest, NearestAttack
+from tempering.attacks.rows import Rows, work_off
 from tempering.core.errors import UsageError
 from tempering.core.goals import margin
 from tempering.core.probe import Probe
 
-_CHECKS, _WINDOW = 20, 10
+_CHECKS, _WINDOW = 40, 25
 """How often a search looks back at most, and the fewest steps between."""
 _CUT, _SETTLED = 0.1, 0.05
 """What a step shrinks to where it gains nothing, and the share of the first that ends a search."""
+_STALLED = 0.9999
+"""Share of what is minimised that is left if a step gains nothing between two looks."""
 _CONST_LIMIT = 1e10
+_COARSE, _TIGHT = 2.0, 1.1
+"""How many times the largest const that has failed: above, a search need not be precise; and
+the smallest const that has fooled is near enough to end all searches."""
 _GAIN, _PATIENCE = 0.002, 3
 """Share of the squared distance that a search must gain, and how many in a row may not."""
 
 
 @dataclass(frozen=True)
-class CWL2(BatchedNearestAttack):
+class CWL2(NearestAttack):
     """Minimise |delta|^2 + const * max(0, confidence - margin), by Adam, for a bisected const.
 
     Carlini and Wagner, 'Towards evaluating the robustness of neural networks', 2017,
     section VI-A. Pixels are kept in the box by projection (their section V-B, 1), not
     by tanh: at 0 and 1, where most pixels of a digit lie, tanh has no slope to start
     from. Adam's step is cut where it only swings to and fro over the border: otherwise
-    the last step's length is the precision, and near images lose a fifth. Each sample
-    has its own const, step, best and end, so the result does not depend on the batch.
+    the last step's length is the precision, and near images lose a fifth. A search that
+    follows one without success goes on from where that ended. Each sample has its own
+    const, step, best and end, and goes on to its next search without waiting for others,
+    so the result does not depend on the batch.
 
     Attributes:
         searches: Bisections of const.
@@ -42,8 +50,10 @@ class CWL2(BatchedNearestAttack):
         learning_rate: Adam's first step, in pixel units.
         confidence: Margin that counts as success while optimising, in logits.
         initial_const: First const.
-        abort_early: Whether a sample ends a search once shorter steps gain nothing either, and
-            all searches once three in a row have not brought it nearer by a thousandth.
+        abort_early: Whether a search ends once it gains nothing: after shorter steps too where
+            its const is near the one that is looked for, without them elsewhere. And all
+            searches, once const is known to a tenth, or three in a row have not brought the
+            sample nearer by a thousandth.
     """
 
     name: ClassVar[str] = "cw-l2"
@@ -66,83 +76,171 @@ class CWL2(BatchedNearestAttack):
             if not 0 < getattr(self, field) < math.inf:
                 raise UsageError(f"cw-l2: {field} = {getattr(self, field)}: give more than 0")
 
-    def descend(self, probe: Probe, problem: Problem) -> Tensor:
-        """All searches for one batch."""
+    def search(self, probe: Probe, problem: Problem) -> Tensor:
+        """All searches; each sample goes on to its next one by itself."""
         nearest = Nearest.start(problem.x)
-        low = torch.zeros(len(problem.x), device=problem.x.device, dtype=torch.float64)
-        high = torch.full_like(low, _CONST_LIMIT)
-        const = torch.full_like(low, self.initial_const)
-        rows = torch.arange(len(problem.x), device=problem.x.device)
-        idle = torch.zeros_like(rows)
-        for _ in range(self.searches):
-            before = nearest.distance.clone()
-            fooled = self._minimise(probe, problem, rows, const, nearest)
-            high = torch.where(fooled, const, high)
-            low = torch.where(fooled, low, const)
-            const = torch.where(high < _CONST_LIMIT, (low + high) / 2, const * 10)
-            gained = nearest.distance < (1 - _GAIN) * before
-            idle = torch.where(gained | nearest.distance.isinf(), 0, idle + 1)
-            if self.abort_early:
-                rows = rows[idle[rows] < _PATIENCE]
-            if not len(rows):
-                break
+
+        def enter(ids: Tensor) -> _Searchers:
+            return _Searchers.start(ids, problem.x[ids], self.initial_const, self.learning_rate)
+
+        def advance(rows: _Searchers) -> Tensor | None:
+            ended = self._step(probe, problem, rows, nearest)
+            if not bool(ended.any()):
+                return None
+            left = self._next_search(rows, ended, nearest)
+            return left if bool(left.any()) else None
+
+        everyone = torch.arange(len(problem.x), device=problem.x.device)
+        work_off(problem, everyone, enter, advance, lambda _: None)
         return nearest.x_adv
 
-    def _minimise(
-        self, probe: Probe, problem: Problem, rows: Tensor, const: Tensor, nearest: Nearest
-    ) -> Tensor:
-        """One run of Adam for some rows; which of all were fooled where it settled.
+    def _step(self, probe: Probe, problem: Problem, rows: _Searchers, nearest: Nearest) -> Tensor:
+        """One step of Adam; which rows end a search with it.
 
         Momentum carries a sample over the border even where const is too small to keep
         it there; such a fluke counts as a find, but not as a reason to lower const.
         """
-        here, x = rows, problem.x[rows]
-        x_adv, adam = x.clone(), Adam.start(x)
-        lately = torch.zeros(len(problem.x), dtype=torch.bool, device=x.device)
-        fooled = lately.clone()
-        previous = torch.full_like(nearest.distance, torch.inf)
-        rate = torch.full_like(previous, self.learning_rate)
-        check = min(self.iterations, max(_WINDOW, self.iterations // _CHECKS))
-        for step in range(1, self.iterations + 1):
-            logits, gradient, lack = self._evaluate(probe, problem, here, x_adv, const[here])
-            delta = x_adv - x
-            squared = delta.flatten(1).square().sum(1)
-            success = self._success(problem, here, logits)
-            lately[here] |= success
-            nearest.update(here, x_adv, squared, success)
-            if step % check == 0:
-                fooled[here] = lately[here]
-                lately[here] = False
-                total = squared + lack
-                rate[here[total >= 0.9999 * previous[here]]] *= _CUT
-                previous[here] = total
-                going = rate[here] > _SETTLED * self.learning_rate
-                if self.abort_early and not bool(going.all()):
-                    here, x, x_adv = here[going], x[going], x_adv[going]
-                    gradient, delta = gradient[going], delta[going]
-                    adam.keep(going)
-                if not len(here):
-                    break
-            down = adam.descend(gradient + 2 * delta, rate[here][:, None, None, None])
-            x_adv = (x_adv + down).clamp(0.0, 1.0)
-        return fooled
+        logits, gradient, lack = self._evaluate(probe, problem, rows)
+        delta = rows.x_adv - rows.x
+        squared = delta.flatten(1).square().sum(1)
+        success = self._success(problem, rows, logits)
+        nearest.update(rows.ids, rows.x_adv, squared, success)
+        rows.lately |= success
+        step = rows.step + 1
+        ended = step >= self.iterations
+        due = step % min(self.iterations, max(_WINDOW, self.iterations // _CHECKS)) == 0
+        if bool(due.any()):
+            ended |= self._look_back(rows, due, squared + lack)
+        adam = Adam(rows.first, rows.second, rows.step)
+        down = adam.descend(gradient.add_(delta, alpha=2), rows.rate)
+        rows.x_adv = down.add_(rows.x_adv).clamp_(0.0, 1.0)
+        return ended
+
+    def _look_back(self, rows: _Searchers, due: Tensor, total: Tensor) -> Tensor:
+        """Where it is time, shorten steps that gained nothing; which rows need no more."""
+        stalled = due & (total >= _STALLED * rows.previous)
+        rows.previous = torch.where(due, total, rows.previous)
+        rows.fooled = torch.where(due, rows.lately, rows.fooled)
+        rows.lately = rows.lately & ~due
+        rows.rate = torch.where(stalled, _CUT * rows.rate, rows.rate)
+        if not self.abort_early:
+            return torch.zeros_like(due)
+        coarse = (rows.low > 0) & (rows.const > _COARSE * rows.low)
+        coarse &= rows.number + 1 < self.searches
+        settled = rows.rate <= _SETTLED * self.learning_rate
+        return settled | (stalled & (coarse | ~rows.fooled))
+
+    def _next_search(self, rows: _Searchers, ended: Tensor, nearest: Nearest) -> Tensor:
+        """Bisect const where a search has ended, and begin anew; which rows are through."""
+        rows.high = torch.where(ended & rows.fooled, rows.const, rows.high)
+        rows.low = torch.where(ended & ~rows.fooled, rows.const, rows.low)
+        middle = (rows.low + rows.high) / 2
+        const = torch.where(rows.high < _CONST_LIMIT, middle, rows.const * 10)
+        rows.const = torch.where(ended, const, rows.const)
+        distance = nearest.distance[rows.ids]
+        gained = (distance < (1 - _GAIN) * rows.before) | distance.isinf()
+        idle = torch.where(gained, 0, rows.idle + 1)
+        rows.idle = torch.where(ended, idle, rows.idle)
+        rows.number += ended
+        rows.begin(ended, distance, self.learning_rate)
+        left = rows.number >= self.searches
+        if self.abort_early:
+            left |= (rows.idle >= _PATIENCE) | (rows.high < _TIGHT * rows.low)
+        return left
 
     def _evaluate(
-        self, probe: Probe, problem: Problem, rows: Tensor, x_adv: Tensor, const: Tensor
+        self, probe: Probe, problem: Problem, rows: _Searchers
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Logits, the gradient of the weighted lack of margin, and that lack."""
         lacks: list[Tensor] = []
 
         def loss(logits: Tensor) -> Tensor:
-            protected = problem.protected(logits, rows)
+            protected = problem.protected(logits, rows.ids)
             lack = (self.confidence - margin(logits, protected)).clamp_min(0.0)
-            lacks.append((const.to(lack.dtype) * lack).detach())
-            return const.to(lack.dtype) * lack
+            weighted = rows.const.to(lack.dtype) * lack
+            lacks.append(weighted.detach())
+            return weighted
 
-        logits, gradient = probe.gradient(x_adv, loss, problem.draws.index[rows])
-        return logits, gradient, lacks[0].to(x_adv.dtype)
+        logits, gradient = probe.gradient(rows.x_adv, loss, problem.draws.index[rows.ids])
+        return logits, gradient, lacks[0].to(rows.x_adv.dtype)
 
-    def _success(self, problem: Problem, rows: Tensor, logits: Tensor) -> Tensor:
-        protected = problem.protected(logits, rows)
-        gap = margin(logits, protected)
+    def _success(self, problem: Problem, rows: _Searchers, logits: Tensor) -> Tensor:
+        gap = margin(logits, problem.protected(logits, rows.ids))
         return gap >= self.confidence if self.confidence > 0 else gap > 0
+
+
+@dataclass
+class _Searchers(Rows):
+    """Samples, each in a search of its own.
+
+    Attributes:
+        x: Images.
+        x_adv: Where Adam is.
+        first: Adam's first moment.
+        second: Adam's second.
+        step: Steps in this search.
+        rate: Length of the next step.
+        previous: What is minimised, at the last check.
+        lately: Whether a point has fooled since the last check.
+        fooled: Whether one had before it: whether the search settles on a success.
+        const: Price of the lack of margin in this search, float64.
+        low: Largest const that has failed, float64.
+        high: Smallest const that has fooled, float64.
+        number: Searches ended.
+        idle: How many of the last ones gained nothing.
+        before: Squared distance of the nearest success before this search.
+    """
+
+    x: Tensor
+    x_adv: Tensor
+    first: Tensor
+    second: Tensor
+    step: Tensor
+    rate: Tensor
+    previous: Tensor
+    lately: Tensor
+    fooled: Tensor
+    const: Tensor
+    low: Tensor
+    high: Tensor
+    number: Tensor
+    idle: Tensor
+    before: Tensor
+
+    @classmethod
+    def start(cls, ids: Tensor, x: Tensor, const: float, rate: float) -> _Searchers:
+        """At the images, before the first search."""
+        adam = Adam.start(x)
+        number = torch.zeros(len(x), dtype=torch.float64, device=x.device)
+        far = x.new_full((len(x),), torch.inf)
+        return cls(
+            ids=ids,
+            x=x,
+            x_adv=x.clone(),
+            first=adam.first,
+            second=adam.second,
+            step=adam.step,
+            rate=torch.full_like(far, rate),
+            previous=far,
+            lately=torch.zeros_like(ids, dtype=torch.bool),
+            fooled=torch.zeros_like(ids, dtype=torch.bool),
+            const=torch.full_like(number, const),
+            low=number,
+            high=torch.full_like(number, _CONST_LIMIT),
+            number=torch.zeros_like(ids),
+            idle=torch.zeros_like(ids),
+            before=far.clone(),
+        )
+
+    def begin(self, new: Tensor, distance: Tensor, rate: float) -> None:
+        """Forget the search that some rows have ended; all but where it failed."""
+        wide = new[:, None, None, None]
+        self.x_adv = torch.where(wide & self.fooled[:, None, None, None], self.x, self.x_adv)
+        self.first = self.first.masked_fill(wide, 0.0)
+        self.second = self.second.masked_fill(wide, 0.0)
+        self.step = self.step.masked_fill(new, 0)
+        self.rate = self.rate.masked_fill(new, rate)
+        self.previous = self.previous.masked_fill(new, torch.inf)
+        self.before = torch.where(new, distance, self.before)
+        self.lately = self.lately & ~new
+        self.fooled = self.fooled & ~new

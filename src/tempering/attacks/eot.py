@@ -63,6 +63,8 @@ class AloneProbe(Probe):
     The draws depend on the seed, the sample's number and how often it was looked at.
     """
 
+    remembers: ClassVar[bool] = True
+
     def __init__(self, inner: Probe, seed: int) -> None:
         super().__init__(inner.model)
         self._seed = seed
@@ -138,7 +140,7 @@ class EOT(Wrapping):
 
     def propose(self, probe: Probe, problem: Problem) -> Tensor:
         """What the attack proposes for the mean of the model."""
-        seed = problem.draws.to("eot").seed
+        seed = problem.draws.to("eot").key
         if self.alone:
             if type(probe) is not Probe:
                 raise UsageError(

@@ -85,7 +85,6 @@ class Generator(Attack):
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
     source: ClassVar[str] = "Xiao et al., 2018"
     cost: ClassVar[str] = "30 gradients a training sample, then no pass"
-    learns: ClassVar[bool] = True
 
     epochs: int = 30
     learning_rate: float = 5e-3
@@ -96,6 +95,10 @@ class Generator(Attack):
         for name in ("epochs", "width", "batch"):
             check_count(self.name, name, getattr(self, name))
         check_positive(self.name, "learning_rate", self.learning_rate)
+
+    def learns(self) -> bool:
+        """It does."""
+        return True
 
     def propose(self, probe: Probe, problem: Problem) -> Tensor:
         """What a network proposes that was trained on these images."""
@@ -141,7 +144,7 @@ class Generator(Attack):
             weights = list(network.parameters())
             adam = torch.optim.Adam(weights, lr=self.learning_rate)
             for epoch in range(self.epochs):
-                order = permutation(problem.draws.to("epoch", epoch).seed, len(x)).to(x.device)
+                order = permutation(problem.draws.to("epoch", epoch).key, len(x)).to(x.device)
                 for at in range(0, len(order), self.batch):
                     rows = order[at : at + self.batch]
                     x_adv = _shaped(network, x[rows], problem.threat)

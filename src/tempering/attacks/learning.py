@@ -72,4 +72,4 @@ def as_problem(
 
 def fixed(draws: Draws) -> Draws:
     """One stream that depends on the seed alone, for what is drawn once for all samples."""
-    return Draws(draws.seed, torch.zeros(1, dtype=torch.int64, device=draws.index.device))
+    return Draws(draws.key, torch.zeros(1, dtype=torch.int64, device=draws.index.device))

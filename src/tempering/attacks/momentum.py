@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -17,6 +19,8 @@ class MomentumProbe(Probe):
     Attributes:
         decay: What a gradient is worth one step later.
     """
+
+    remembers: ClassVar[bool] = True
 
     def __init__(self, inner: Probe, decay: float) -> None:
         super().__init__(inner.model)

@@ -14,6 +14,7 @@ from tempering.attacks.bim import BIM
 from tempering.attacks.boundary import Boundary
 from tempering.attacks.cw_l2 import CWL2
 from tempering.attacks.cw_linf import CWLinf
+from tempering.attacks.cw_linf_nearest import CWLinfNearest
 from tempering.attacks.ddn import DDN
 from tempering.attacks.deepfool import DeepFool
 from tempering.attacks.fab import FAB
@@ -39,7 +40,7 @@ ATTACKS: Registry[type[Attack]] = Registry("attack")
 """Canonical name -> attack class."""
 
 _FIXED: tuple[type[Attack], ...] = (FGSM, RFGSM, BIM, PGD, MIFGSM, CWLinf, APGDCE, APGDDLR, APGDT)
-_NEAREST: tuple[type[Attack], ...] = (CWL2, DeepFool, DDN, FMN, FAB, FABT, SigmaZero)
+_NEAREST: tuple[type[Attack], ...] = (CWL2, CWLinfNearest, DeepFool, DDN, FMN, FAB, FABT, SigmaZero)
 
 for _kind in (*_FIXED, *_NEAREST):
     ATTACKS.register(_kind.name)(_kind)

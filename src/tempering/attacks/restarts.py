@@ -73,6 +73,10 @@ class Restarts(Attack):
         """As often as it runs, the attack's."""
         return self.times * self.attack.effort()
 
+    def learns(self) -> bool:
+        """Whether the inner attack does."""
+        return self.attack.learns()
+
     def seeks_nearest(self) -> bool:
         """Whether the inner attack does."""
         return self.attack.seeks_nearest()

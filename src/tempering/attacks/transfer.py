@@ -126,6 +126,10 @@ class Transfer(Attack):
         """The attack's, on the surrogates."""
         return self.attack.effort()
 
+    def learns(self) -> bool:
+        """Whether the inner attack does."""
+        return self.attack.learns()
+
     def config(self) -> dict[str, Any]:
         """The attack's configuration, and where the surrogates come from."""
         return {

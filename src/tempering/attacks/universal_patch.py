@@ -40,13 +40,16 @@ class UniversalPatch(Attack):
     norms: ClassVar[tuple[str, ...]] = ("patch",)
     source: ClassVar[str] = "Brown, Mané, Roy, Abadi and Gilmer, 2017"
     cost: ClassVar[str] = "100 gradients a sample"
-    learns: ClassVar[bool] = True
 
     epochs: int = 100
     step_size: float = 0.05
 
     def __post_init__(self) -> None:
         check_steps(self.name, self.epochs, self.step_size)
+
+    def learns(self) -> bool:
+        """It does."""
+        return True
 
     def propose(self, probe: Probe, problem: Problem) -> Tensor:
         """The images with the patch that was learned from them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -24,10 +25,12 @@ class VariedProbe(Probe):
         probability: Of a change.
     """
 
+    remembers: ClassVar[bool] = True
+
     def __init__(self, model: nn.Module, probability: float, draws: Draws) -> None:
         super().__init__(model)
         self.probability = probability
-        self._seed = draws.to("variety").seed
+        self._seed = draws.to("variety").key
         self._times: Counter[int] = Counter()
 
     def gradient(self, x: Tensor, loss: Loss, index: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -34,6 +34,10 @@ class Wrapping(Attack, ABC):
         """The inner attack's."""
         return self.attack.effort()
 
+    def learns(self) -> bool:
+        """Whether the inner attack does."""
+        return self.attack.learns()
+
     def seeks_nearest(self) -> bool:
         """Whether the inner attack does."""
         return self.attack.seeks_nearest()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +26,11 @@ class Probe:
 
     Attributes:
         model: The network; its parameters take no gradient.
+        remembers: Whether an answer depends on what the same sample was shown before, so that
+            a sample may not be shown twice at a time.
     """
+
+    remembers: ClassVar[bool] = False
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model

@@ -57,7 +57,8 @@ class Draws:
     """The random streams of some samples.
 
     Attributes:
-        seed: Key of the streams; `derive` makes one from a user's seed.
+        seed: Key of the streams; `derive` makes one from a user's seed. One a row, shape
+            (n,), int64, where streams of several purposes lie side by side.
         index: Sample indices, shape (n,), int64: which stream each row uses.
 
     Example:
@@ -66,7 +67,7 @@ class Draws:
         True
     """
 
-    seed: int
+    seed: int | Tensor
     index: Tensor
 
     @classmethod
@@ -74,8 +75,36 @@ class Draws:
         """Streams for samples 0 to n - 1."""
         return cls(seed, torch.arange(n))
 
+    @classmethod
+    def side_by_side(cls, parts: Sequence[Draws]) -> Draws:
+        """The rows of several, each with its own streams.
+
+        Example:
+            >>> once, again = Draws.of(0, 2).to("once"), Draws.of(0, 2).to("again")
+            >>> both = Draws.side_by_side([once, again]).uniform((3,))
+            >>> bool((both[2:] == again.uniform((3,))).all())
+            True
+        """
+        seeds = [torch.full_like(part.index, part.key) for part in parts]
+        return cls(torch.cat(seeds), torch.cat([part.index for part in parts]))
+
+    @property
+    def key(self) -> int:
+        """The one key of all rows.
+
+        Raises:
+            ValueError: If rows have keys of their own.
+        """
+        if isinstance(self.seed, Tensor):
+            raise ValueError("streams that lie side by side have no one key")
+        return self.seed
+
     def to(self, *labels: str | int) -> Draws:
         """The streams of the same samples for another purpose."""
+        if isinstance(self.seed, Tensor):
+            keys, which = torch.unique(self.seed, return_inverse=True)
+            derived = keys.new_tensor([derive(key, *labels) for key in keys.tolist()])
+            return replace(self, seed=derived[which])
         return replace(self, seed=derive(self.seed, *labels))
 
     def on(self, device: torch.device) -> Draws:
@@ -83,7 +112,8 @@ class Draws:
         return replace(self, index=self.index.to(device))
 
     def __getitem__(self, rows: Tensor | slice) -> Draws:
-        return replace(self, index=self.index[rows])
+        seed = self.seed[rows] if isinstance(self.seed, Tensor) else self.seed
+        return replace(self, seed=seed, index=self.index[rows])
 
     def __len__(self) -> int:
         return len(self.index)

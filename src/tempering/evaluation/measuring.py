@@ -101,6 +101,7 @@ def measure(
         f"{target.subject}: {attack.label() if attack else 'clean'}, {access}",
         rows,
         attacker.untouched if attack is None else lambda chunk: attacker.run(attack, chunk),
+        together=attack is not None and attack.learns(),
     )
     return record(
         setting,

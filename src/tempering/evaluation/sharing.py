@@ -25,6 +25,7 @@ def over_samples(
     title: str,
     rows: Tensor,
     work: Callable[[Chunk], Outcome],
+    together: bool = False,
 ) -> tuple[Outcome, Cost]:
     """Do one piece of work on some samples, shared among all processes.
 
@@ -34,6 +35,8 @@ def over_samples(
         title: Of the progress bar, whose units are samples.
         rows: Sample numbers, shape (m,), int64.
         work: From a chunk to one row of outcome a sample of it.
+        together: Whether all samples are one chunk, on which every process does the same
+            work: for an attack that learns from them.
 
     Returns:
         Outcomes of all samples of the data, equal in every process; what is not in
@@ -41,8 +44,8 @@ def over_samples(
         slowest one.
     """
     engine, data = setting.engine, setting.data
-    own = rows[engine.share(len(rows))]
-    size = _BATCHES * setting.batch_size
+    own = rows if together else rows[engine.share(len(rows))]
+    size = max(1, len(rows)) if together else _BATCHES * setting.batch_size
     started = time.perf_counter()
     done, standing = [], 0
     with counted() as passes, track(title, len(rows)) as advance:
@@ -52,13 +55,18 @@ def over_samples(
             clean = look(model, x, y, ids, setting.batch_size)
             done.append(work(Chunk(ids, x, y, clean)))
             standing += int(done[-1].strict.sum())
-            reached = min(len(rows), (at + len(ids)) * engine.processes)
+            reached = min(len(rows), (at + len(ids)) * (1 if together else engine.processes))
             advance(reached, f"{standing} of {at + len(ids)} stand")
-    outcome = by_part(lambda values: engine.collect(values[0], len(rows)), join(done))
+
+    def of_all(values: list[Tensor]) -> Tensor:
+        return values[0].cpu() if together else engine.collect(values[0], len(rows))
+
+    outcome = by_part(of_all, join(done))
     spent = torch.tensor(
         [[passes.forward, passes.backward, time.perf_counter() - started]], dtype=torch.float64
     )
-    forward, backward, seconds = engine.collect(spent, engine.processes).unbind(1)
+    spent = spent if together else engine.collect(spent, engine.processes)
+    forward, backward, seconds = spent.unbind(1)
     cost = Cost(
         forward=int(forward.sum()), backward=int(backward.sum()), seconds=float(seconds.max())
     )

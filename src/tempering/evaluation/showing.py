@@ -87,7 +87,7 @@ def show(
         goal = Evade(target.flag)
     labels = data.y if targets is None else targets
     parts: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
-    size = setting.n if attack.learns else _BATCHES * setting.batch_size
+    size = setting.n if attack.learns() else _BATCHES * setting.batch_size
     counts: list[tuple[int, int, int]] = []
     with track(f"{target.subject}: {attack.label()}", setting.n) as advance:
         for at in range(0, setting.n, size):

@@ -1,0 +1,186 @@
+"""C&W L-inf for the nearest image: a ceiling on every pixel's change, lowered while it fools."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from tempering.attacks.adam import Adam
+from tempering.attacks.base import Problem
+from tempering.attacks.nearest import Nearest, NearestAttack
+from tempering.attacks.rows import Rows, work_off
+from tempering.attacks.steps import check_count, check_positive
+from tempering.core.goals import margin
+from tempering.core.probe import Probe
+
+_LOWER, _LEAST = 0.3, 0.01
+"""Share by which the ceiling lies below the nearest success at first, and where all ends."""
+_STRIDE = 0.2
+"""Longest step, as a share of the ceiling."""
+_WINDOW, _STALLED = 20, 0.98
+"""Steps between two looks back, and the share of what is minimised that is left at a stall."""
+_CUT, _SETTLED = 0.2, 0.05
+"""What a step shrinks to where it gains nothing, and the share of the first that ends a search."""
+_DEARER, _MOST = 10.0, 10.0
+"""By how much const grows where a search fails, and how many times the first it is at most."""
+
+
+@dataclass(frozen=True)
+class CWLinfNearest(NearestAttack):
+    """Minimise const * max(0, -margin) + sum_i max(0, |delta_i| - ceiling), by Adam.
+
+    Carlini and Wagner, 'Towards evaluating the robustness of neural networks', 2017,
+    section VI-C: the ceiling lies below the nearest success so far, each search goes on
+    from where the last one ended, and const grows where one fails. Other than theirs, the
+    ceiling is bisected: it starts at 0.7 of the nearest success, and what it lies lower is
+    halved where every const has failed. Pixels are kept in the box by projection, as in
+    `cw-l2`, and Adam's step is cut where it gains nothing.
+
+    Attributes:
+        iterations: Adam steps a sample in all.
+        learning_rate: Adam's first step in each search, in pixel units, or a fifth of the
+            ceiling if that is less.
+        initial_const: First const, times the largest slope of the margin at the image: the
+            slope of the ceiling is 1.
+    """
+
+    name: ClassVar[str] = "cw-linf-nearest"
+    norms: ClassVar[tuple[str, ...]] = ("linf",)
+    source: ClassVar[str] = "Carlini and Wagner, 2017"
+    cost: ClassVar[str] = "iterations x (forward + backward)"
+
+    iterations: int = 2000
+    learning_rate: float = 0.005
+    initial_const: float = 0.3
+
+    def __post_init__(self) -> None:
+        check_count(self.name, "iterations", self.iterations)
+        check_positive(self.name, "learning_rate", self.learning_rate)
+        check_positive(self.name, "initial_const", self.initial_const)
+
+    def search(self, probe: Probe, problem: Problem) -> Tensor:
+        """All searches; each sample goes on to its next one by itself."""
+        nearest = Nearest.start(problem.x)
+        work_off(
+            problem,
+            torch.arange(len(problem.x), device=problem.x.device),
+            lambda ids: _Searchers.start(ids, problem.x[ids], self),
+            lambda rows: self._step(probe, problem, rows, nearest),
+            lambda _: None,
+        )
+        return nearest.x_adv
+
+    def _step(
+        self, probe: Probe, problem: Problem, rows: _Searchers, nearest: Nearest
+    ) -> Tensor | None:
+        """One step of Adam; which samples are through."""
+        seen: list[Tensor] = []
+
+        def loss(logits: Tensor) -> Tensor:
+            gap = margin(logits, problem.protected(logits, rows.ids))
+            seen.append(gap.detach())
+            return gap
+
+        _, gradient = probe.gradient(rows.x_adv, loss, problem.draws.index[rows.ids])
+        gap = seen[0].to(rows.x.dtype)
+        steepest = gradient.flatten(1).abs().amax(1)
+        rows.slope = torch.where((rows.done == 0) & (steepest > 0), steepest, rows.slope)
+        price = torch.where(gap > 0, 0.0, rows.const / rows.slope)
+        delta = rows.x_adv - rows.x
+        change = delta.abs()
+        above = (change - rows.ceiling[:, None, None, None]).clamp_min_(0.0)
+        nearest.update(rows.ids, rows.x_adv, change.flatten(1).amax(1), gap > 0)
+        adam = Adam(rows.first, rows.second, rows.step)
+        downhill = delta.sign_() * (above > 0) - gradient * price[:, None, None, None]
+        rows.x_adv = adam.descend(downhill, rows.rate).add_(rows.x_adv).clamp_(0.0, 1.0)
+        rows.done = rows.done + 1
+        total = above.flatten(1).sum(1) - gap * price
+        left = self._next_ceiling(rows, nearest.distance[rows.ids], total)
+        left |= rows.done >= self.iterations
+        return left if bool(left.any()) else None
+
+    def _next_ceiling(self, rows: _Searchers, best: Tensor, total: Tensor) -> Tensor:
+        """Lower the ceiling of samples that got below it, raise it where const is at its end."""
+        below = best <= rows.ceiling
+        due = ~below & (rows.step % _WINDOW == 0)
+        stalled = due & (total >= _STALLED * rows.previous)
+        rows.previous = torch.where(due, total, rows.previous)
+        rows.rate = torch.where(stalled, _CUT * rows.rate, rows.rate)
+        failed = stalled & (rows.rate <= _SETTLED * self._rate(rows.ceiling))
+        dearer = failed & (rows.const < 0.99 * _MOST * self.initial_const)
+        beaten = failed & ~dearer
+        rows.lower = torch.where(beaten, rows.lower / 2, rows.lower)
+        ceiling = torch.where(best.isfinite(), best * (1 - rows.lower), rows.ceiling)
+        rows.ceiling = torch.where(below | beaten, ceiling, rows.ceiling)
+        rows.const = torch.where(dearer, _DEARER * rows.const, rows.const)
+        rows.const = rows.const.masked_fill(beaten, self.initial_const)
+        rows.begin(below | failed, self._rate(rows.ceiling))
+        return (best == 0) | (beaten & (best.isinf() | (rows.lower < _LEAST)))
+
+    def _rate(self, ceiling: Tensor) -> Tensor:
+        return (_STRIDE * ceiling).clamp_max(self.learning_rate)
+
+
+@dataclass
+class _Searchers(Rows):
+    """Samples, each in a search of its own.
+
+    Attributes:
+        x: Images.
+        x_adv: Where Adam is.
+        first: Adam's first moment.
+        second: Adam's second.
+        step: Steps in this search.
+        done: Steps in all.
+        rate: Length of the next step.
+        previous: What is minimised, at the last look.
+        const: Price of the lack of margin, times `slope`.
+        slope: Of the margin at the image, the largest.
+        ceiling: Change of a pixel that costs nothing yet.
+        lower: Share by which the ceiling goes below the nearest success.
+    """
+
+    x: Tensor
+    x_adv: Tensor
+    first: Tensor
+    second: Tensor
+    step: Tensor
+    done: Tensor
+    rate: Tensor
+    previous: Tensor
+    const: Tensor
+    slope: Tensor
+    ceiling: Tensor
+    lower: Tensor
+
+    @classmethod
+    def start(cls, ids: Tensor, x: Tensor, attack: CWLinfNearest) -> _Searchers:
+        """At the images, under a ceiling that no change reaches."""
+        adam, one = Adam.start(x), x.new_ones(len(x))
+        return cls(
+            ids=ids,
+            x=x,
+            x_adv=x.clone(),
+            first=adam.first,
+            second=adam.second,
+            step=adam.step,
+            done=torch.zeros_like(ids),
+            rate=one * attack.learning_rate,
+            previous=one * torch.inf,
+            const=one * attack.initial_const,
+            slope=one,
+            ceiling=one,
+            lower=one * _LOWER,
+        )
+
+    def begin(self, new: Tensor, rate: Tensor) -> None:
+        """Forget the search that some rows have ended; all but where it led."""
+        wide = new[:, None, None, None]
+        self.first = self.first.masked_fill(wide, 0.0)
+        self.second = self.second.masked_fill(wide, 0.0)
+        self.step = self.step.masked_fill(new, 0)
+        self.rate = torch.where(new, rate, self.rate)
+        self.previous = self.previous.masked_fill(new, torch.inf)
