@@ -227,7 +227,6 @@ def missing(
     chosen: argparse.Namespace, journal: Journal, subjects: Sequence[Subject]
 ) -> Iterator[tuple[Pair, Subject, Row]]:
     """Cells that are not recorded under these settings."""
-    engine = engine_hash()
     for subject in subjects:
         for pair in PAIRS:
             fits = subject.name.removeprefix("mnist-") in pair.networks
@@ -244,7 +243,7 @@ def missing(
                 "n": len(subject.x),
                 "batch_size": chosen.batch_size,
                 "threads": chosen.threads,
-                "engine": engine,
+                "engine": engine_hash([pair.attack]),
             }
             if pair.double:
                 base["dtype"] = "float64"

@@ -34,7 +34,7 @@ def render(rows: Sequence[Row]) -> str:
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
         cell = row["cell"]
-        key = (cell["network"], cell["weights"], cell["n"], cell["engine"])
+        key = (cell["network"], cell["weights"], cell["n"])
         groups.setdefault(key, []).append(row)
     for group in groups.values():
         parts.append(_section(group))
@@ -47,8 +47,8 @@ def _section(rows: Sequence[Row]) -> str:
     lines = [
         f"## {cell['network']}, {cell['n']} images\n",
         f"Weights `{cell['weights']}`; {about['recipe']}. Right on {right} of the images without "
-        f"attack. Batches of {cell['batch_size']}, {cell['threads']} threads, "
-        f"sources `{cell['engine']}`; {place['processor']}, torch {place['torch']}.\n",
+        f"attack. Batches of {cell['batch_size']}, threads: {cell['threads']}; "
+        f"{place['processor']}, torch {place['torch']}.\n",
     ]
     exact = [row for row in rows if row["exact"]]
     drawn = [row for row in rows if not row["exact"]]

@@ -254,7 +254,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=3, help="interleaved runs (default 3)")
     parser.add_argument("--threads", type=int, default=2, help="of torch (default 2)")
     parser.add_argument("--batch-size", type=int, default=256, help="default 256")
-    parser.add_argument("--cap", type=float, default=120.0, help="seconds a run at most")
+    parser.add_argument("--cap", type=float, default=300.0, help="seconds a run at most")
     parser.add_argument("--iterations", type=int, default=600, help="training steps of a network")
     parser.add_argument(
         "--model",
@@ -324,7 +324,7 @@ def run(chosen: argparse.Namespace) -> None:
     if absent:
         say(f"not installed, so left out: {', '.join(absent)} (make peers)")
     planned = list(works(cases, chosen.networks, chosen.images))
-    meter, engine = Meter(planned), engine_hash()
+    meter = Meter(planned)
     subjects: dict[str, Subject] = {}
     floors: dict[str, Floor] = {}
     for work in planned:
@@ -345,7 +345,7 @@ def run(chosen: argparse.Namespace) -> None:
             "libraries": [
                 f"{who.library} {who.version} {who.variant}".strip() for who in took_part
             ],
-            "engine": engine,
+            "engine": engine_hash(work.case.variants.values()),
         }
         if journal.holds(cell):
             meter.skip(work)

@@ -162,10 +162,10 @@ CASES: tuple[Case, ...] = (
         "cw-l2",
         {"": CWL2(searches=9, iterations=1000)},
         FAR,
-        _on((MNIST_STANDARD,), 16),
+        _on(BOTH, 16),
         _FULL,
         distance=True,
-        without=("ART",),
+        without=("ART", "CleverHans"),
         repeats=1,
     ),
     Case(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 import platform
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import torch
 
 import tempering
+from tempering.attacks.base import Attack
 from tempering.core.files import write_text
 
 HERE = Path(__file__).parent
@@ -22,19 +24,41 @@ CACHE = HERE / ".cache"
 Row = dict[str, Any]
 
 
-def engine_hash() -> str:
-    """A hash of the sources that an attack consists of: rows of other sources are stale.
+def engine_hash(attacks: Iterable[Attack]) -> str:
+    """A hash of the sources that some attacks consist of: rows of other sources are stale.
+
+    Of each attack's module, and of all in this package that it imports, directly or not.
 
     Example:
-        >>> len(engine_hash())
-        12
+        >>> from tempering.attacks import FGSM, Square
+        >>> engine_hash([FGSM()]) == engine_hash([Square()])
+        False
     """
     root = Path(tempering.__file__).parent
+    seen: dict[str, bytes] = {}
+    waiting = [type(attack).__module__ for attack in attacks]
+    while waiting:
+        module = waiting.pop()
+        path = root.parent / Path(*module.split("."))
+        path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        if module in seen or not path.is_relative_to(root) or not path.exists():
+            continue
+        seen[module] = path.read_bytes()
+        waiting += _imports(seen[module])
     digest = hashlib.sha256()
-    for path in sorted([*(root / "attacks").rglob("*.py"), *(root / "core").rglob("*.py")]):
-        digest.update(path.relative_to(root).as_posix().encode())
-        digest.update(path.read_bytes())
+    for module, source in sorted(seen.items()):
+        digest.update(module.encode() + source)
     return digest.hexdigest()[:12]
+
+
+def _imports(source: bytes) -> Iterator[str]:
+    """Modules of this package that a source names, `from a import b` as a and as a.b."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (one.name for one in node.names if one.name.startswith("tempering."))
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("tempering."):
+            yield str(node.module)
+            yield from (f"{node.module}.{one.name}" for one in node.names)
 
 
 def environment() -> Row:

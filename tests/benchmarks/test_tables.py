@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -61,7 +62,7 @@ def test_speed_is_stated_only_at_equal_or_better_success() -> None:
             speed("Better", [9.0], successes=10),
         ]
     )
-    assert "40, 40 | 1 [0.9, 1.2] | +25 % | 8 |" in line(text, "**tempering**")
+    assert "40, 40 | 1 [0.9, 1.2] | +12 % | 8 |" in line(text, "**tempering**")
     assert line(text, "Slow").endswith("| 3.00x |")
     assert "not stated: ours has 2 fewer successes" in line(text, "Better")
     assert "Right on 9 of 10 test images" in text
@@ -183,6 +184,23 @@ def test_disagreements_of_exact_attacks_are_listed() -> None:
     text = render([agreed([7], [], 10, attack="bim-40", **exact)])
     assert "| 9, 10 | 1 | 0 | 1 | 0.04 |" in text
     assert "| 7 | 0.0004 | -0.2 | 3 | 0.04 |" in text
+
+
+def test_rows_go_stale_with_the_sources_of_their_attack_alone() -> None:
+    import tempering.attacks.hopskipjump as other
+    from journal import engine_hash
+    from tempering.attacks import FGSM, PGD, HopSkipJump
+
+    pgd, hop, both = (engine_hash(some) for some in ([PGD()], [HopSkipJump()], [PGD(), FGSM()]))
+    assert len({pgd, hop, both}) == 3
+    assert engine_hash([PGD(steps=3)]) == pgd
+    path = Path(other.__file__)
+    source = path.read_bytes()
+    with patch.object(
+        Path, "read_bytes", lambda self: source + b"#" if self == path else self.open("rb").read()
+    ):
+        assert engine_hash([PGD()]) == pgd
+        assert engine_hash([HopSkipJump()]) != hop
 
 
 def test_a_cell_is_measured_once_and_replaces_its_stale_rows(tmp_path: Path) -> None:
