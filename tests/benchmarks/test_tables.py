@@ -195,10 +195,12 @@ def test_rows_go_stale_with_the_sources_of_their_attack_alone() -> None:
     assert len({pgd, hop, both}) == 3
     assert engine_hash([PGD(steps=3)]) == pgd
     path = Path(other.__file__)
-    source = path.read_bytes()
-    with patch.object(
-        Path, "read_bytes", lambda self: source + b"#" if self == path else self.open("rb").read()
-    ):
+    read = Path.read_bytes
+
+    def altered(self: Path) -> bytes:
+        return read(self) + b"#" if self == path else read(self)
+
+    with patch.object(Path, "read_bytes", altered):
         assert engine_hash([PGD()]) == pgd
         assert engine_hash([HopSkipJump()]) != hop
 
