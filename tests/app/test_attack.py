@@ -1,6 +1,7 @@
 """`temper attack`: what the file holds, and that the verdict is the model's own."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -117,6 +118,38 @@ def test_the_command_prints_json(run: str, tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)
     assert (found["attack"], found["n"], found["backwards"]) == ("fgsm", N, N)
+
+
+def test_samples_keep_their_numbers_where_some_are_left_out(run: str, tmp_path: Path) -> None:
+    """A class as target leaves its own samples out; draws are still those of the test data."""
+    few, one = tmp_path / "few.npz", tmp_path / "one.npz"
+    attack_address(run, "pgd:steps=1", few, samples=N, targets="7", threat="linf:0.1")
+    with np.load(few) as file:
+        index, x_adv = file["index"], file["x_adv"]
+    assert len(index) < N
+    at = int(index[-1])
+    assert at != len(index) - 1
+    targets = ["7"] * N
+    for own in set(range(N)) - set(index.tolist()):
+        targets[own] = "8"
+    attack_address(run, "pgd:steps=1", one, samples=N, targets=",".join(targets), threat="linf:0.1")
+    with np.load(one) as file:
+        assert np.allclose(file["x_adv"][at], x_adv[-1], atol=1e-6)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_cannot_be_written_to_is_refused_at_once(run: str, tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(UsageError, match="can be written to"), counted() as passes:
+        attack_address(run, "pgd", tmp_path / "deep" / "x.npz", samples=N)
+    assert passes.forward == 0
+
+
+def test_a_file_in_place_of_the_folder_is_refused_at_once(run: str, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(UsageError, match="can be written to"), counted() as passes:
+        attack_address(run, "pgd", tmp_path / "taken" / "x.npz", samples=N)
+    assert passes.forward == 0
 
 
 CANONICAL = [

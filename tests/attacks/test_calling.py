@@ -24,6 +24,8 @@ Y = torch.tensor([0, 1, 2])
         ({"x": X - 1}, DataError, r"images from -0\.5 to -0\.5"),
         ({"x": X / 0}, DataError, "images from inf to inf"),
         ({"x": X.where(torch.eye(2) > 0, torch.nan)}, DataError, "images from nan to nan"),
+        ({"x": X.half()}, DataError, "images of type torch.float16: give float32 or float64"),
+        ({"x": X.bfloat16()}, DataError, "images of type torch.bfloat16: .* half precision too"),
         ({"x": X[:, 0]}, AttackError, r"images \(3, 2, 2\) and labels \(3,\) do not fit"),
         ({"y": Y[:2]}, AttackError, r"labels \(2,\) do not fit"),
         ({"y": Y.float()}, DataError, r"labels of type torch\.float32: give int64"),

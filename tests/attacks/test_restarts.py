@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tempering.attacks import BIM, PGD, RFGSM, Attack, Restarts
+from tempering.attacks import BIM, FAB, PGD, RFGSM, Attack, Restarts
 from tempering.core.errors import ThreatError, UsageError
 from tempering.core.passes import counted
 from tempering.core.random import Draws
@@ -81,3 +81,11 @@ def test_restarts_describe_themselves() -> None:
     assert Restarts(attack, 3).config()["restarts"] == 6
     with pytest.raises(UsageError, match="restarts = 0: give at least 1"):
         Restarts(PGD(), 0)
+
+
+def test_restarts_of_an_attack_that_begins_at_the_image_begin_elsewhere(net: nn.Module) -> None:
+    """FAB draws nothing of its own: without random starts a second run could find nothing new."""
+    y, attack, threat = net(X).argmax(1), FAB(steps=1), Linf(0.05)
+    alone, more = (broken(net, one(net, X, y, threat)) for one in (attack, Restarts(attack, 4)))
+    assert bool(more[alone].all())
+    assert 0 < int(alone.sum()) < int(more.sum()) < N

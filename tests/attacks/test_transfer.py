@@ -97,6 +97,23 @@ def test_surrogates_are_read_from_run_folders(tmp_path: Path) -> None:
     assert again == Restarts(Transfer(PGD(), folders[0]), 2)
 
 
+def test_surrogates_are_built_by_a_users_own_factory(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "import torch\n"
+        "def build():\n"
+        "    torch.manual_seed(3)\n"
+        "    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, 10))\n"
+    )
+    address = f"{tmp_path / 'mine.py'}:build"
+    attack = parse_attack(f"transfer:surrogate={address},attack=bim,steps=3")
+    assert attack.config()["surrogates"] == [address]
+    torch.manual_seed(3)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+    x, y = known(3)
+    expected = Transfer(BIM(steps=3), net)(Forbidden(), x, y, THREAT)
+    assert torch.equal(attack(Forbidden(), x, y, THREAT), expected)
+
+
 def _manifest(net: Classifier) -> Manifest:
     return Manifest(
         architecture=net.architecture,

@@ -112,6 +112,19 @@ def test_an_error_of_the_model_itself_comes_through() -> None:
         probe.logits(X[:, :2])
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+def test_a_script_whose_weights_are_frozen_runs_as_it_is() -> None:
+    """Its weights are constants of the graph: there is no parameter to turn or freeze."""
+    model, x = net().float().eval(), X.float()
+    script = torch.jit.freeze(torch.jit.trace(model, x))
+    assert not list(script.parameters())
+    with probing(script) as probe, probing(model) as plain:
+        logits, gradient = probe.gradient(x, lambda logits: logits[:, 0])
+        expected = plain.gradient(x, lambda logits: logits[:, 0])
+    assert torch.allclose(logits, expected[0], atol=1e-5)
+    assert torch.allclose(gradient, expected[1], atol=1e-5)
+
+
 def test_models_that_are_compiled_or_channels_last_already_are_left() -> None:
     already, wrapped, in_place = net().to(memory_format=torch.channels_last), net(), net()
     wrapped._orig_mod = nn.Identity()  # what torch.compile leaves

@@ -107,6 +107,28 @@ def test_dtypes_of_model_and_images_may_differ(
     assert (logits.dtype, gradient.dtype) == (of_logits, of_images)
 
 
+class Templates(nn.Module):
+    """A model without parameters: all that it knows is a buffer."""
+
+    templates: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("templates", torch.rand(3, X[0].numel()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.flatten(1) @ self.templates.t()
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16], ids=str)
+def test_a_model_of_buffers_alone_is_asked_in_their_precision(dtype: torch.dtype) -> None:
+    with probing(Templates().to(dtype)) as probe:
+        logits, gradient = probe.gradient(X.float(), first_logit)
+    assert bool(logits.isfinite().all())
+    assert gradient.dtype == torch.float32
+    assert bool((gradient != 0).any())
+
+
 @pytest.mark.parametrize("method", ["logits", "gradient"])
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_logits_that_are_not_finite_are_named_by_sample(method: str, value: float) -> None:

@@ -131,7 +131,7 @@ def attack_address(
     part = wanted.subset(aim.index)
     setting = Setting(part, "test", start_engine("32-true"), seed or 0)
     target = Target.of("given", model, part)
-    shown = show(setting, target, chosen, allowed, aim.targets)
+    shown = show(setting, target, chosen, allowed, aim.targets, aim.index)
     _write(out, part, aim, shown)
     won = shown.distance[shown.success]
     return AttackReport(

@@ -54,6 +54,7 @@ def show(
     attack: Attack,
     threat: Threat,
     targets: Tensor | None = None,
+    index: Tensor | None = None,
 ) -> Shown:
     """Attack every sample of some data and judge each here.
 
@@ -69,6 +70,8 @@ def show(
         targets: The class that each sample shall be taken for, shape (n,), int64; None
             for any wrong one, which for a model with an adversarial class means
             unnoticed.
+        index: Number of each sample, for its draws and for error messages, shape (n,),
+            int64; by default its row.
 
     Returns:
         One row a sample.
@@ -79,8 +82,9 @@ def show(
         ModelError: If the model does not answer with finite logits.
     """
     data, device = setting.data, setting.engine.device
+    numbers = torch.arange(setting.n) if index is None else index
     if targets is not None:
-        _check_targets(targets, data.y, target.outputs)
+        _check_targets(targets, data.y, numbers, target.outputs)
     target.model.to(device)
     goal: Goal = ReachLabel() if targets is not None else Mislead()
     if targets is None and target.flag is not None:
@@ -91,8 +95,9 @@ def show(
     counts: list[tuple[int, int, int]] = []
     with track(f"{target.subject}: {attack.label()}", setting.n) as advance:
         for at in range(0, setting.n, size):
-            ids = torch.arange(at, min(at + size, setting.n))
-            x, y = data.x[ids].to(device), labels[ids].to(device)
+            rows = slice(at, at + size)
+            ids = numbers[rows]
+            x, y = data.x[rows].to(device), labels[rows].to(device)
             with tallied() as counted:
                 x_adv = propose(
                     target.model,
@@ -104,7 +109,7 @@ def show(
                     goal,
                     setting.batch_size,
                 )
-            true = data.y[ids].to(device)
+            true = data.y[rows].to(device)
             clean = look(target.model, x, true, ids, setting.batch_size).predicted
             seen = look(target.model, x_adv, true, ids, setting.batch_size).predicted
             distance = threat.distance(x_adv.double(), x.double()).cpu()
@@ -128,7 +133,7 @@ def _won(predicted: Tensor, y: Tensor, targets: Tensor | None, flag: int | None)
     return wrong if flag is None else wrong & (predicted != flag)
 
 
-def _check_targets(targets: Tensor, y: Tensor, outputs: int) -> None:
+def _check_targets(targets: Tensor, y: Tensor, numbers: Tensor, outputs: int) -> None:
     """Refuse targets that are labels, or name no output."""
     if targets.shape != y.shape:
         raise DataError(f"{len(targets)} targets for {len(y)} samples: give one each")
@@ -141,6 +146,6 @@ def _check_targets(targets: Tensor, y: Tensor, outputs: int) -> None:
     own = (targets == y).nonzero()[:, 0]
     if len(own):
         raise DataError(
-            f"target {int(targets[own[0]])} of sample {int(own[0])} is its label: "
+            f"target {int(targets[own[0]])} of sample {int(numbers[own[0]])} is its label: "
             "give another class, or leave the sample out"
         )
