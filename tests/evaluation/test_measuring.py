@@ -236,6 +236,19 @@ def test_a_model_is_left_as_it_was_found() -> None:
     assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
 
 
+def test_half_precision_in_buffers_alone_is_judged_in_float32() -> None:
+    data, plain = cloud(), linear()
+    model = linear()
+    for name, parameter in list(model[1].named_parameters()):
+        delattr(model[1], name)
+        model[1].register_buffer(name, parameter.detach())
+    half = target(model.to(torch.bfloat16), data)
+    assert {part.dtype for part in half.model.buffers()} == {torch.float32}
+    _, outcome = measure(setting(data), half, None, THREAT)
+    rounded = copy.deepcopy(plain).to(torch.bfloat16).float()
+    assert torch.equal(outcome.predicted, rounded(data.x).argmax(1))
+
+
 def test_half_precision_is_judged_in_float32() -> None:
     data, model = cloud(), linear().to(torch.bfloat16)
     judged = target(model, data)

@@ -63,11 +63,11 @@ class Target:
             2
         """
         weights = weights_hash(model)
-        dtypes = {part.dtype for part in model.parameters() if part.is_floating_point()}
+        parts = [*model.parameters(), *model.buffers()]
+        dtypes = {part.dtype for part in parts if part.is_floating_point()}
         if not dtypes <= set(_EXACT):
             model = copy.deepcopy(model).float()
-        first = next(model.parameters(), None)
-        device = torch.device("cpu") if first is None else first.device
+        device = parts[0].device if parts else torch.device("cpu")
         images = data.x[:_FIRST].to(device)
         outputs = check_classifier(model, images, len(data.classes))
         return cls(subject, model, outputs, flag_of(model, len(data.classes), outputs), weights)
