@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from tempering.attacks.approach import approach
-from tempering.attacks.asking import Oracle, check_queries
-from tempering.attacks.base import Attack, Problem
-from tempering.attacks.starting import TRIES, check_tries, find_start
-from tempering.attacks.stock import Stock
+from tempering.attacks.asking import Oracle
+from tempering.attacks.base import Problem
+from tempering.attacks.decision import DecisionAttack
 from tempering.core.errors import UsageError
-from tempering.core.probe import Probe
 from tempering.core.random import Draws
 
 _HALVINGS = 25
@@ -23,77 +21,41 @@ _HALVINGS = 25
 
 
 @dataclass(frozen=True)
-class HopSkipJump(Attack):
+class HopSkipJump(DecisionAttack):
     """Walk along the decision boundary, by directions estimated from labels around it.
 
     Chen, Jordan and Wainwright, 'HopSkipJumpAttack: a query-efficient decision-based
-    attack', 2020, algorithms 1 and 2. It looks for the nearest image that fools; where
-    that is farther than eps, the image itself is proposed. It starts from an
-    image of `starts` or from noise that fools. Towards a given class such noise is rare:
-    give `starts`, as the paper does. Where nothing fools, the sample is given up, which
-    says nothing about the model; the tally notes such samples (`no_start`).
+    attack', 2020, algorithms 1 and 2.
 
     Attributes:
-        queries: Forward passes a sample at most.
         first_estimate: Labels asked for in the first estimate; they grow with the root
             of the iteration.
         precision: The paper's gamma: 1 or more; a larger one stops binary searches earlier.
-        until_fooled: Whether a sample leaves as soon as it is fooled within eps; False
-            to find the smallest distance that the queries allow.
-        tries: Images of `starts`, and of noise, that are tried for a start.
-        starts: Images that the attacker brings along, by class: as an attack is written,
-            the address of data such as `mnist`, whose training images serve.
     """
 
     name: ClassVar[str] = "hopskipjump"
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2")
-    access: ClassVar[str] = "labels"
     source: ClassVar[str] = "Chen, Jordan and Wainwright, 2020"
     cost: ClassVar[str] = "up to 10,000 forward passes a sample"
 
-    queries: int = 10_000
     first_estimate: int = 100
     precision: float = 1.0
-    until_fooled: bool = True
-    tries: int = TRIES
-    starts: Stock | None = None
 
     def __post_init__(self) -> None:
-        check_queries(self.name, self.queries)
-        check_tries(self.name, self.tries)
+        super().__post_init__()
         if not (isinstance(self.first_estimate, int) and self.first_estimate >= 1):
             raise UsageError(f"hopskipjump: first_estimate = {self.first_estimate}: give 1 or more")
         if not 1 <= self.precision < math.inf:
             raise UsageError(f"hopskipjump: precision = {self.precision}: give at least 1")
 
-    def propose(self, probe: Probe, problem: Problem) -> Tensor:
-        """The nearest fooling image within eps; the image itself where none was found."""
-        oracle = Oracle(probe, problem, self.queries)
+    def walk(self, oracle: Oracle, problem: Problem, x_adv: Tensor, rows: Tensor) -> None:
+        """Estimate, step, and go back to the boundary, again and again."""
         walk = _Walk(self, oracle, problem)
-        everyone = torch.arange(len(problem.x), device=problem.x.device)
-        fooled = oracle.fooled(problem.x, everyone)
-        x_adv, rows = find_start(oracle, problem, everyone[~fooled], self.tries, self.starts)
-        near = approach(oracle, problem, x_adv[rows], rows, walk.precision)
-        x_adv[rows] = near
+        x_adv[rows] = approach(oracle, problem, x_adv[rows], rows, walk.precision)
         time = 0
-        while len(rows := walk.going(x_adv, rows)):
+        while len(rows := self.going(oracle, problem, x_adv, rows)):
             time += 1
             x_adv[rows] = walk.advance(x_adv[rows], rows, time)
-        within = problem.threat.distance(x_adv, problem.x) <= problem.threat.eps
-        return torch.where(within[:, None, None, None], x_adv, problem.x)
-
-    def seeks_nearest(self) -> bool:
-        """It does, unless it leaves a sample that is fooled within the threat."""
-        return not self.until_fooled
-
-    def config(self) -> dict[str, Any]:
-        """Hyperparameters, and where its own images come from."""
-        own = None if self.starts is None else self.starts.address
-        return {**Attack.config(replace(self, starts=None)), "starts": own}
-
-    def label(self) -> str:
-        """The name with its queries, such as `hopskipjump-10000`."""
-        return f"{self.name}-{self.queries}"
 
 
 class _Walk:
@@ -105,13 +67,6 @@ class _Walk:
         self.size = problem.x[0].numel()
         power = 1.5 if self.straight else 2.0
         self.precision = min(0.1, attack.precision / self.size**power)
-
-    def going(self, x_adv: Tensor, rows: Tensor) -> Tensor:
-        """Samples that have queries left and a reason to spend them."""
-        rows = self.oracle.may(rows)
-        if not self.attack.until_fooled:
-            return rows
-        return rows[self.distance(x_adv[rows], rows) > self.problem.threat.eps]
 
     def distance(self, x_adv: Tensor, rows: Tensor) -> Tensor:
         return self.problem.threat.distance(x_adv, self.problem.x[rows])
