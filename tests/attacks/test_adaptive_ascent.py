@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tempering.attacks import APGDCE, APGDDLR, APGDT, BIM, Attack
+from tempering.attacks import APGDCE, APGDDLR, APGDT, BIM, EOT, Attack, Transfer
 from tempering.attacks.halving import review_windows
 from tempering.attacks.losses import ratio, ratio_to
 from tempering.core.goals import Evade, Mislead, Reach, log_odds
@@ -148,3 +148,39 @@ def test_ratio_losses_do_not_change_with_scale_and_know_few_classes(classes: int
     if classes > 2:
         assert torch.allclose(ratio(logits, keep), ratio(1000 * logits, keep))
         assert torch.allclose(ratio_to(logits, keep, target), ratio_to(9 * logits, keep, target))
+
+
+@pytest.mark.parametrize("finalists", [None, 2])
+def test_targets_side_by_side_end_as_one_by_one(net: nn.Module, finalists: int | None) -> None:
+    """A batch with room for every target, and one that has none."""
+    y, attack = net(X).argmax(1), APGDT(steps=10, finalists=finalists)
+    for threat in (Linf(0.03), L2(0.12), L1(0.3)):
+        one, many = (attack(net, X, y, threat, batch_size=size) for size in (1, 9 * N))
+        assert torch.allclose(one, many, rtol=0, atol=1e-9)
+        fooled = net(many).argmax(1) != y
+        assert 0 < int(fooled.sum()) < N
+
+
+@pytest.mark.parametrize("batch_size", [4, 12, 256])
+def test_no_sample_is_shown_twice_at_a_time_to_a_model_that_remembers(
+    net: nn.Module, batch_size: int
+) -> None:
+    class Noisy(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = net
+
+        def forward(self, x: Tensor) -> Tensor:
+            answers: Tensor = self.net(x + 0.05 * torch.randn_like(x))
+            return answers
+
+    x, y = X[:12], net(X[:12]).argmax(1)
+    for attack, model, eps in (
+        (EOT(APGDT(10), 2, alone=True), Noisy(), 0.03),
+        (Transfer(APGDT(10), net, momentum=0.9), net, 0.1),
+        (Transfer(APGDT(10), net, diversity=0.5), net, 0.1),
+        (Transfer(EOT(APGDT(10), 1), net, momentum=0.9), net, 0.1),
+    ):
+        one = attack(model, x, y, Linf(eps), batch_size=1)
+        many = attack(model, x, y, Linf(eps), batch_size=batch_size)
+        assert torch.allclose(one, many, rtol=0, atol=1e-9)

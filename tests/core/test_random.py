@@ -102,5 +102,7 @@ def test_streams_side_by_side_are_those_of_each_part() -> None:
         assert torch.equal(
             drawn[2:6].bits(3), torch.cat([parts[0][2:].bits(3), parts[1][:2].bits(3)])
         )
+    assert isinstance(there := both.on(torch.device("meta")).seed, torch.Tensor)
+    assert there.device.type == "meta"
     with pytest.raises(ValueError, match="no one key"):
         _ = both.key

@@ -4,7 +4,7 @@ import sys
 
 import torch
 
-from tempering.attacks import PGD, Restarts
+from tempering.attacks import FGSM, PGD, Generator, Restarts, WorstOf
 from tempering.core.engine import start_engine
 from tempering.core.threats import Linf
 from tempering.evaluation import Setting, Target, measure
@@ -23,6 +23,8 @@ def main(out: str) -> None:
     setting = Setting(data, "test", engine, seed=0, batch_size=8)
     target = Target.of("given", model, data)
     measurement, outcome = measure(setting, target, Restarts(PGD(steps=4), 2), Linf(0.05))
+    learner = WorstOf(FGSM(), Generator(epochs=2))
+    learned, learned_outcome = measure(setting, target, learner, Linf(0.05))
     zero = without_gradient(setting, target)
     if engine.leads:
         found = {
@@ -30,6 +32,8 @@ def main(out: str) -> None:
             "forward": measurement.cost.forward,
             "backward": measurement.cost.backward,
             "zero": zero,
+            "learned_passes": learned.cost.forward + learned.cost.backward,
+            "learned": learned_outcome.x_adv,
             **{name: part for name, part in vars(outcome).items() if part is not None},
         }
         torch.save(found, out)

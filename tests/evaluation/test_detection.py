@@ -1,10 +1,12 @@
 """The adversarial class: four counts, on a model that can be read off a line."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
 
-from tempering.attacks import BIM, PGD
+from tempering.attacks import BIM, PGD, Generator
 from tempering.attacks.base import Problem
 from tempering.core.errors import UsageError
 from tempering.core.goals import Reach
@@ -148,3 +150,15 @@ def test_counts_need_each_sample_once() -> None:
         large.detected,
         large.flagged,
     )
+
+
+def test_an_attack_that_learns_forces_flags_as_it_does_on_all_samples_at_once() -> None:
+    here, judged = _line()
+    learner = Generator(epochs=3)
+    outcomes = [
+        availability(replace(here, batch_size=size), judged, EPS, learner)[1] for size in (1, 64)
+    ]
+    first, second = (outcome.x_adv for outcome in outcomes)
+    assert first is not None
+    assert second is not None
+    assert torch.allclose(first, second, rtol=0, atol=1e-5)

@@ -381,8 +381,9 @@ def test_two_processes_give_the_verdicts_of_one(tmp_path: Path) -> None:
     assert (one["processes"], two["processes"]) == (1, 2)
     assert one["forward"] == two["forward"]
     assert one["backward"] == two["backward"]
+    assert one["learned_passes"] == two["learned_passes"]
     assert 0 < int(one["strict"].sum()) < len(one["strict"])
-    for name in ("strict", "detected", "predicted", "x_adv", "distance", "zero"):
+    for name in ("strict", "detected", "predicted", "x_adv", "distance", "zero", "learned"):
         assert torch.equal(one[name], two[name]), name
 
 
@@ -413,6 +414,8 @@ def test_an_attack_that_learns_is_given_all_samples_at_once() -> None:
     assert SIZES == [60, 30]
     assert torch.equal(part.strict[rows], alike.strict[rows])
     assert not part.strict[1::2].any()
+    _, none = measure(few, target(model, data), Generator(epochs=1), THREAT, rows=rows[:0])
+    assert not none.strict.any()
 
 
 def test_attacks_made_of_one_that_learns_do_so_too() -> None:

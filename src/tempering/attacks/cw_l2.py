@@ -53,7 +53,7 @@ class CWL2(NearestAttack):
         abort_early: Whether a search ends once it gains nothing: after shorter steps too where
             its const is near the one that is looked for, without them elsewhere. And all
             searches, once const is known to a tenth, or three in a row have not brought the
-            sample nearer by a thousandth.
+            sample nearer by a thousandth. False for all iterations of all searches.
     """
 
     name: ClassVar[str] = "cw-l2"
@@ -73,8 +73,11 @@ class CWL2(NearestAttack):
             if not least <= getattr(self, field) < math.inf:
                 raise UsageError(f"cw-l2: {field} = {getattr(self, field)}: give at least {least}")
         for field in ("learning_rate", "initial_const"):
-            if not 0 < getattr(self, field) < math.inf:
-                raise UsageError(f"cw-l2: {field} = {getattr(self, field)}: give more than 0")
+            if not 0 < getattr(self, field) <= _CONST_LIMIT:
+                raise UsageError(
+                    f"cw-l2: {field} = {getattr(self, field)}: give more than 0, at most "
+                    f"{_CONST_LIMIT:g}"
+                )
 
     def search(self, probe: Probe, problem: Problem) -> Tensor:
         """All searches; each sample goes on to its next one by itself."""
@@ -108,13 +111,13 @@ class CWL2(NearestAttack):
         rows.lately |= success
         step = rows.step + 1
         ended = step >= self.iterations
-        due = step % min(self.iterations, max(_WINDOW, self.iterations // _CHECKS)) == 0
+        due = ended | (step % max(_WINDOW, self.iterations // _CHECKS) == 0)
         if bool(due.any()):
             ended |= self._look_back(rows, due, squared + lack)
         adam = Adam(rows.first, rows.second, rows.step)
-        down = adam.descend(gradient.add_(delta, alpha=2), rows.rate)
+        down = adam.descend(delta.mul_(2).add_(gradient), rows.rate)
         rows.x_adv = down.add_(rows.x_adv).clamp_(0.0, 1.0)
-        return ended
+        return ended | (nearest.distance[rows.ids] == 0)
 
     def _look_back(self, rows: _Searchers, due: Tensor, total: Tensor) -> Tensor:
         """Where it is time, shorten steps that gained nothing; which rows need no more."""
@@ -135,7 +138,8 @@ class CWL2(NearestAttack):
         rows.high = torch.where(ended & rows.fooled, rows.const, rows.high)
         rows.low = torch.where(ended & ~rows.fooled, rows.const, rows.low)
         middle = (rows.low + rows.high) / 2
-        const = torch.where(rows.high < _CONST_LIMIT, middle, rows.const * 10)
+        dearer = (rows.const * 10).clamp_max(_CONST_LIMIT)
+        const = torch.where(rows.high.isfinite(), middle, dearer)
         rows.const = torch.where(ended, const, rows.const)
         distance = nearest.distance[rows.ids]
         gained = (distance < (1 - _GAIN) * rows.before) | distance.isinf()
@@ -143,7 +147,7 @@ class CWL2(NearestAttack):
         rows.idle = torch.where(ended, idle, rows.idle)
         rows.number += ended
         rows.begin(ended, distance, self.learning_rate)
-        left = rows.number >= self.searches
+        left = (rows.number >= self.searches) | (distance == 0)
         if self.abort_early:
             left |= (rows.idle >= _PATIENCE) | (rows.high < _TIGHT * rows.low)
         return left
@@ -157,12 +161,12 @@ class CWL2(NearestAttack):
         def loss(logits: Tensor) -> Tensor:
             protected = problem.protected(logits, rows.ids)
             lack = (self.confidence - margin(logits, protected)).clamp_min(0.0)
-            weighted = rows.const.to(lack.dtype) * lack
-            lacks.append(weighted.detach())
-            return weighted
+            lacks.append(lack.detach())
+            return lack  # without const, which half of the precision could not hold
 
         logits, gradient = probe.gradient(rows.x_adv, loss, problem.draws.index[rows.ids])
-        return logits, gradient, lacks[0].to(rows.x_adv.dtype)
+        const = rows.const.to(gradient.dtype)
+        return logits, gradient * const[:, None, None, None], const * lacks[0].to(const.dtype)
 
     def _success(self, problem: Problem, rows: _Searchers, logits: Tensor) -> Tensor:
         gap = margin(logits, problem.protected(logits, rows.ids))
@@ -185,7 +189,7 @@ class _Searchers(Rows):
         fooled: Whether one had before it: whether the search settles on a success.
         const: Price of the lack of margin in this search, float64.
         low: Largest const that has failed, float64.
-        high: Smallest const that has fooled, float64.
+        high: Smallest const that has fooled, float64; infinite before one has.
         number: Searches ended.
         idle: How many of the last ones gained nothing.
         before: Squared distance of the nearest success before this search.
@@ -226,14 +230,18 @@ class _Searchers(Rows):
             fooled=torch.zeros_like(ids, dtype=torch.bool),
             const=torch.full_like(number, const),
             low=number,
-            high=torch.full_like(number, _CONST_LIMIT),
+            high=torch.full_like(number, torch.inf),
             number=torch.zeros_like(ids),
             idle=torch.zeros_like(ids),
             before=far.clone(),
         )
 
     def begin(self, new: Tensor, distance: Tensor, rate: float) -> None:
-        """Forget the search that some rows have ended; all but where it failed."""
+        """Forget the search that some rows have ended; all but where it failed.
+
+        To be called when const and its bounds are those of the next search, since it
+        forgets whether this one fooled.
+        """
         wide = new[:, None, None, None]
         self.x_adv = torch.where(wide & self.fooled[:, None, None, None], self.x, self.x_adv)
         self.first = self.first.masked_fill(wide, 0.0)

@@ -24,8 +24,10 @@ _WINDOW, _STALLED = 20, 0.98
 """Steps between two looks back, and the share of what is minimised that is left at a stall."""
 _CUT, _SETTLED = 0.2, 0.05
 """What a step shrinks to where it gains nothing, and the share of the first that ends a search."""
-_DEARER, _MOST = 10.0, 10.0
-"""By how much const grows where a search fails, and how many times the first it is at most."""
+_DEARER = 10.0
+"""How many times the first const the second and last one is, where a search fails."""
+_FLAT = 1e-30
+"""Slope below which a margin counts as flat."""
 
 
 @dataclass(frozen=True)
@@ -36,14 +38,15 @@ class CWLinfNearest(NearestAttack):
     section VI-C: the ceiling lies below the nearest success so far, each search goes on
     from where the last one ended, and const grows where one fails. Other than theirs, the
     ceiling is bisected: it starts at 0.7 of the nearest success, and what it lies lower is
-    halved where every const has failed. Pixels are kept in the box by projection, as in
+    halved where two consts have failed, until it is near. Without any success all
+    iterations go into the first search. Pixels are kept in the box by projection, as in
     `cw-l2`, and Adam's step is cut where it gains nothing.
 
     Attributes:
-        iterations: Adam steps a sample in all.
+        iterations: Adam steps a sample at most.
         learning_rate: Adam's first step in each search, in pixel units, or a fifth of the
             ceiling if that is less.
-        initial_const: First const, times the largest slope of the margin at the image: the
+        initial_const: First const, over the largest slope of the margin that was seen: the
             slope of the ceiling is 1.
     """
 
@@ -87,8 +90,8 @@ class CWLinfNearest(NearestAttack):
         _, gradient = probe.gradient(rows.x_adv, loss, problem.draws.index[rows.ids])
         gap = seen[0].to(rows.x.dtype)
         steepest = gradient.flatten(1).abs().amax(1)
-        rows.slope = torch.where((rows.done == 0) & (steepest > 0), steepest, rows.slope)
-        price = torch.where(gap > 0, 0.0, rows.const / rows.slope)
+        rows.slope = rows.slope.maximum(steepest)
+        price = torch.where(gap > 0, 0.0, rows.const / rows.slope.clamp_min(_FLAT))
         delta = rows.x_adv - rows.x
         change = delta.abs()
         above = (change - rows.ceiling[:, None, None, None]).clamp_min_(0.0)
@@ -98,27 +101,27 @@ class CWLinfNearest(NearestAttack):
         rows.x_adv = adam.descend(downhill, rows.rate).add_(rows.x_adv).clamp_(0.0, 1.0)
         rows.done = rows.done + 1
         total = above.flatten(1).sum(1) - gap * price
-        left = self._next_ceiling(rows, nearest.distance[rows.ids], total)
-        left |= rows.done >= self.iterations
+        best = nearest.distance[rows.ids]
+        left = self._next_ceiling(rows, best, total)
+        left |= (rows.done >= self.iterations) | (best.isinf() & (rows.slope == 0))
         return left if bool(left.any()) else None
 
     def _next_ceiling(self, rows: _Searchers, best: Tensor, total: Tensor) -> Tensor:
         """Lower the ceiling of samples that got below it, raise it where const is at its end."""
         below = best <= rows.ceiling
-        due = ~below & (rows.step % _WINDOW == 0)
+        due = ~below & best.isfinite() & (rows.step % _WINDOW == 0)
         stalled = due & (total >= _STALLED * rows.previous)
         rows.previous = torch.where(due, total, rows.previous)
         rows.rate = torch.where(stalled, _CUT * rows.rate, rows.rate)
         failed = stalled & (rows.rate <= _SETTLED * self._rate(rows.ceiling))
-        dearer = failed & (rows.const < 0.99 * _MOST * self.initial_const)
+        dearer = failed & (rows.const < 2 * self.initial_const)
         beaten = failed & ~dearer
         rows.lower = torch.where(beaten, rows.lower / 2, rows.lower)
-        ceiling = torch.where(best.isfinite(), best * (1 - rows.lower), rows.ceiling)
-        rows.ceiling = torch.where(below | beaten, ceiling, rows.ceiling)
+        rows.ceiling = torch.where(below | beaten, best * (1 - rows.lower), rows.ceiling)
         rows.const = torch.where(dearer, _DEARER * rows.const, rows.const)
         rows.const = rows.const.masked_fill(beaten, self.initial_const)
         rows.begin(below | failed, self._rate(rows.ceiling))
-        return (best == 0) | (beaten & (best.isinf() | (rows.lower < _LEAST)))
+        return (best == 0) | (beaten & (rows.lower < _LEAST))
 
     def _rate(self, ceiling: Tensor) -> Tensor:
         return (_STRIDE * ceiling).clamp_max(self.learning_rate)
@@ -138,7 +141,7 @@ class _Searchers(Rows):
         rate: Length of the next step.
         previous: What is minimised, at the last look.
         const: Price of the lack of margin, times `slope`.
-        slope: Of the margin at the image, the largest.
+        slope: The largest one of the margin so far.
         ceiling: Change of a pixel that costs nothing yet.
         lower: Share by which the ceiling goes below the nearest success.
     """
@@ -158,7 +161,7 @@ class _Searchers(Rows):
 
     @classmethod
     def start(cls, ids: Tensor, x: Tensor, attack: CWLinfNearest) -> _Searchers:
-        """At the images, under a ceiling that no change reaches."""
+        """At the images, under a ceiling that no change exceeds."""
         adam, one = Adam.start(x), x.new_ones(len(x))
         return cls(
             ids=ids,
@@ -171,7 +174,7 @@ class _Searchers(Rows):
             rate=one * attack.learning_rate,
             previous=one * torch.inf,
             const=one * attack.initial_const,
-            slope=one,
+            slope=torch.zeros_like(one),
             ceiling=one,
             lower=one * _LOWER,
         )

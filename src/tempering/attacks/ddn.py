@@ -54,7 +54,7 @@ class DDN(BatchedNearestAttack):
         x, threat = problem.x, L2(problem.threat.eps)
         rows = torch.arange(len(x), device=x.device)
         nearest, x_adv = Nearest.start(x), x.clone()
-        length = torch.zeros_like(nearest.distance)
+        length, across = torch.zeros_like(nearest.distance), x[0].numel() ** 0.5
         for step in range(self.steps):
             seen: list[Tensor] = []
 
@@ -69,7 +69,8 @@ class DDN(BatchedNearestAttack):
             away = threat.distance(x_adv, x)
             nearest.update(rows, x_adv, away, fooled)
             gamma = cosine(self.gamma, _LAST_GAMMA, step, self.steps)
-            longer = torch.maximum(length, away + way_to_zero(threat, seen[1], gradient))
+            guess = (away + way_to_zero(threat, seen[1], gradient)).clamp_max(across)
+            longer = torch.maximum(length, guess)
             found = nearest.distance.isfinite()
             outward = torch.where(found, length, longer) * (1 + gamma)
             length = torch.where(fooled, length * (1 - gamma), outward)

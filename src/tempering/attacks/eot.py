@@ -31,6 +31,7 @@ class MeanProbe(Probe):
     def __init__(self, inner: Probe, draws: int, seed: int) -> None:
         super().__init__(inner.model)
         self._inner = inner
+        self.remembers = inner.remembers
         self.draws = draws
         self._seed = seed
         self._looks = 0
@@ -63,7 +64,7 @@ class AloneProbe(Probe):
     The draws depend on the seed, the sample's number and how often it was looked at.
     """
 
-    remembers: ClassVar[bool] = True
+    remembers = True
 
     def __init__(self, inner: Probe, seed: int) -> None:
         super().__init__(inner.model)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor
 
@@ -20,7 +18,7 @@ class MomentumProbe(Probe):
         decay: What a gradient is worth one step later.
     """
 
-    remembers: ClassVar[bool] = True
+    remembers = True
 
     def __init__(self, inner: Probe, decay: float) -> None:
         super().__init__(inner.model)

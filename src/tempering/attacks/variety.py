@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +24,7 @@ class VariedProbe(Probe):
         probability: Of a change.
     """
 
-    remembers: ClassVar[bool] = True
+    remembers = True
 
     def __init__(self, model: nn.Module, probability: float, draws: Draws) -> None:
         super().__init__(model)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
-from typing import ClassVar, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +30,7 @@ class Probe:
             a sample may not be shown twice at a time.
     """
 
-    remembers: ClassVar[bool] = False
+    remembers: bool = False
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model

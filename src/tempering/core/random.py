@@ -109,7 +109,8 @@ class Draws:
 
     def on(self, device: torch.device) -> Draws:
         """The same streams, drawn on another device."""
-        return replace(self, index=self.index.to(device))
+        seed = self.seed.to(device) if isinstance(self.seed, Tensor) else self.seed
+        return replace(self, seed=seed, index=self.index.to(device))
 
     def __getitem__(self, rows: Tensor | slice) -> Draws:
         seed = self.seed[rows] if isinstance(self.seed, Tensor) else self.seed

@@ -85,6 +85,7 @@ def availability(
         f"{target.subject}: {NAME}, {label}",
         torch.arange(setting.n),
         forced,
+        together=attack.learns(),
     )
     return record(
         setting,

@@ -41,7 +41,7 @@ def over_samples(
     Returns:
         Outcomes of all samples of the data, equal in every process; what is not in
         `rows` counts as lost. And the passes of all processes, with the time of the
-        slowest one.
+        slowest one; of one process where all do the same.
     """
     engine, data = setting.engine, setting.data
     own = rows if together else rows[engine.share(len(rows))]
@@ -59,7 +59,8 @@ def over_samples(
             advance(reached, f"{standing} of {at + len(ids)} stand")
 
     def of_all(values: list[Tensor]) -> Tensor:
-        return values[0].cpu() if together else engine.collect(values[0], len(rows))
+        share = values[0][engine.share(len(rows))] if together else values[0]
+        return engine.collect(share, len(rows))
 
     outcome = by_part(of_all, join(done))
     spent = torch.tensor(
