@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from tempering.attacks import PGD, DeepFool
-from tempering.core.passes import counted
+from tempering.core.passes import Passes, counted
 from tempering.core.threats import L2, Linf
 from tests.architecture.sources import ROOT
 
@@ -22,7 +22,7 @@ import sys
 sys.path.insert(0, {str(ROOT / "benchmarks")!r})
 for name in {PACKAGES}:
     sys.modules[name] = None
-import agreement, attacks, cases, peers
+import agreement, attacks, cases, overhead, peers
 assert not any(peer.installed for peer in peers.PEERS.values())
 assert attacks.arguments(["--only", "fgsm"]).only == ["fgsm"]
 assert agreement.arguments(["--quick"]).images == 48
@@ -125,3 +125,24 @@ def test_bare_passes_are_measured_under_every_setting() -> None:
     assert len({(one.layout, one.batch, one.threads) for one in costs}) == len(costs) == 8
     assert all(one.forward > 0 and one.gradient > 0 for one in costs)
     assert torch.get_num_threads() == threads
+
+
+def test_a_bare_loop_makes_as_many_passes_as_the_attack() -> None:
+    import overhead
+    from measuring import Counting
+
+    x = torch.rand(8, 1, 4, 4, generator=torch.Generator().manual_seed(1))
+    model = net()
+    for attack in overhead.ATTACKS:
+        row = overhead.compare(attack, model, x, model(x).argmax(1), 4, 2)
+        assert row["backward"] == 8 * 10
+        assert len(row["ratios"]) == 2
+        counting = Counting(model).eval()
+        passes = Passes(row["forward"], row["backward"])
+        overhead.bare(counting, x, passes, 4)()
+        assert counting.passes == passes
+    cell = {"network": "a", "attack": "pgd-10", "n": 8, "batch_size": 4, "threads": 1}
+    place = {"processor": "p", "torch": "t", "python": "3"}
+    row |= {"cell": cell, "ratios": [1.0, 1.2, 1.1], "environment": place}
+    table = overhead.render([row])
+    assert "+10.0 % [+0.0, +20.0] |" in table
