@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
 
-from tempering.attacks.adam import Adam
 from tempering.attacks.base import Problem
+from tempering.attacks.descent import Descent
 from tempering.attacks.nearest import Nearest, NearestAttack
-from tempering.attacks.rows import Rows, work_off
+from tempering.attacks.rows import work_off
 from tempering.core.errors import UsageError
 from tempering.core.goals import margin
 from tempering.core.probe import Probe
@@ -108,24 +108,20 @@ class CWL2(NearestAttack):
         squared = delta.flatten(1).square().sum(1)
         success = self._success(problem, rows, logits)
         nearest.update(rows.ids, rows.x_adv, squared, success)
-        rows.lately |= success
+        rows.lately = rows.lately | success
         step = rows.step + 1
         ended = step >= self.iterations
         due = ended | (step % max(_WINDOW, self.iterations // _CHECKS) == 0)
         if bool(due.any()):
             ended |= self._look_back(rows, due, squared + lack)
-        adam = Adam(rows.first, rows.second, rows.step)
-        down = adam.descend(delta.mul_(2).add_(gradient), rows.rate)
-        rows.x_adv = down.add_(rows.x_adv).clamp_(0.0, 1.0)
+        rows.move(delta.mul_(2).add_(gradient))
         return ended | (nearest.distance[rows.ids] == 0)
 
     def _look_back(self, rows: _Searchers, due: Tensor, total: Tensor) -> Tensor:
         """Where it is time, shorten steps that gained nothing; which rows need no more."""
-        stalled = due & (total >= _STALLED * rows.previous)
-        rows.previous = torch.where(due, total, rows.previous)
+        stalled = rows.stalled(due, total, _STALLED, _CUT)
         rows.fooled = torch.where(due, rows.lately, rows.fooled)
         rows.lately = rows.lately & ~due
-        rows.rate = torch.where(stalled, _CUT * rows.rate, rows.rate)
         if not self.abort_early:
             return torch.zeros_like(due)
         coarse = (rows.low > 0) & (rows.const > _COARSE * rows.low)
@@ -145,7 +141,7 @@ class CWL2(NearestAttack):
         gained = (distance < (1 - _GAIN) * rows.before) | distance.isinf()
         idle = torch.where(gained, 0, rows.idle + 1)
         rows.idle = torch.where(ended, idle, rows.idle)
-        rows.number += ended
+        rows.number = rows.number + ended
         rows.begin(ended, distance, self.learning_rate)
         left = (rows.number >= self.searches) | (distance == 0)
         if self.abort_early:
@@ -174,18 +170,11 @@ class CWL2(NearestAttack):
 
 
 @dataclass
-class _Searchers(Rows):
-    """Samples, each in a search of its own.
+class _Searchers(Descent):
+    """The state of searches.
 
     Attributes:
-        x: Images.
-        x_adv: Where Adam is.
-        first: Adam's first moment.
-        second: Adam's second.
-        step: Steps in this search.
-        rate: Length of the next step.
-        previous: What is minimised, at the last check.
-        lately: Whether a point has fooled since the last check.
+        lately: Whether a point has fooled since the last look back.
         fooled: Whether one had before it: whether the search settles on a success.
         const: Price of the lack of margin in this search, float64.
         low: Largest const that has failed, float64.
@@ -195,13 +184,6 @@ class _Searchers(Rows):
         before: Squared distance of the nearest success before this search.
     """
 
-    x: Tensor
-    x_adv: Tensor
-    first: Tensor
-    second: Tensor
-    step: Tensor
-    rate: Tensor
-    previous: Tensor
     lately: Tensor
     fooled: Tensor
     const: Tensor
@@ -212,28 +194,22 @@ class _Searchers(Rows):
     before: Tensor
 
     @classmethod
-    def start(cls, ids: Tensor, x: Tensor, const: float, rate: float) -> _Searchers:
+    def start(cls, ids: Tensor, x: Tensor, const: float, rate: float) -> Self:
         """At the images, before the first search."""
-        adam = Adam.start(x)
-        number = torch.zeros(len(x), dtype=torch.float64, device=x.device)
-        far = x.new_full((len(x),), torch.inf)
-        return cls(
-            ids=ids,
-            x=x,
-            x_adv=x.clone(),
-            first=adam.first,
-            second=adam.second,
-            step=adam.step,
-            rate=torch.full_like(far, rate),
-            previous=far,
-            lately=torch.zeros_like(ids, dtype=torch.bool),
-            fooled=torch.zeros_like(ids, dtype=torch.bool),
-            const=torch.full_like(number, const),
-            low=number,
-            high=torch.full_like(number, torch.inf),
-            number=torch.zeros_like(ids),
-            idle=torch.zeros_like(ids),
-            before=far.clone(),
+        never, none = torch.zeros_like(ids, dtype=torch.bool), torch.zeros_like(ids)
+        zero = torch.zeros_like(ids, dtype=torch.float64)
+        return cls.at(
+            ids,
+            x,
+            rate,
+            lately=never,
+            fooled=never,
+            const=zero + const,
+            low=zero,
+            high=zero + torch.inf,
+            number=none,
+            idle=none,
+            before=x.new_full((len(x),), torch.inf),
         )
 
     def begin(self, new: Tensor, distance: Tensor, rate: float) -> None:
@@ -242,13 +218,9 @@ class _Searchers(Rows):
         To be called when const and its bounds are those of the next search, since it
         forgets whether this one fooled.
         """
-        wide = new[:, None, None, None]
-        self.x_adv = torch.where(wide & self.fooled[:, None, None, None], self.x, self.x_adv)
-        self.first = self.first.masked_fill(wide, 0.0)
-        self.second = self.second.masked_fill(wide, 0.0)
-        self.step = self.step.masked_fill(new, 0)
-        self.rate = self.rate.masked_fill(new, rate)
-        self.previous = self.previous.masked_fill(new, torch.inf)
+        back = (new & self.fooled)[:, None, None, None]
+        self.x_adv = torch.where(back, self.x, self.x_adv)
+        self.anew(new, rate)
         self.before = torch.where(new, distance, self.before)
         self.lately = self.lately & ~new
         self.fooled = self.fooled & ~new

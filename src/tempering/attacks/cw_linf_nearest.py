@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
 
-from tempering.attacks.adam import Adam
 from tempering.attacks.base import Problem
+from tempering.attacks.descent import Descent
 from tempering.attacks.nearest import Nearest, NearestAttack
-from tempering.attacks.rows import Rows, work_off
+from tempering.attacks.rows import work_off
 from tempering.attacks.steps import check_count, check_positive
 from tempering.core.goals import margin
 from tempering.core.probe import Probe
@@ -96,9 +96,7 @@ class CWLinfNearest(NearestAttack):
         change = delta.abs()
         above = (change - rows.ceiling[:, None, None, None]).clamp_min_(0.0)
         nearest.update(rows.ids, rows.x_adv, change.flatten(1).amax(1), gap > 0)
-        adam = Adam(rows.first, rows.second, rows.step)
-        downhill = delta.sign_() * (above > 0) - gradient * price[:, None, None, None]
-        rows.x_adv = adam.descend(downhill, rows.rate).add_(rows.x_adv).clamp_(0.0, 1.0)
+        rows.move(delta.sign_() * (above > 0) - gradient * price[:, None, None, None])
         rows.done = rows.done + 1
         total = above.flatten(1).sum(1) - gap * price
         best = nearest.distance[rows.ids]
@@ -110,9 +108,7 @@ class CWLinfNearest(NearestAttack):
         """Lower the ceiling of samples that got below it, raise it where const is at its end."""
         below = best <= rows.ceiling
         due = ~below & best.isfinite() & (rows.step % _WINDOW == 0)
-        stalled = due & (total >= _STALLED * rows.previous)
-        rows.previous = torch.where(due, total, rows.previous)
-        rows.rate = torch.where(stalled, _CUT * rows.rate, rows.rate)
+        stalled = rows.stalled(due, total, _STALLED, _CUT)
         failed = stalled & (rows.rate <= _SETTLED * self._rate(rows.ceiling))
         dearer = failed & (rows.const < 2 * self.initial_const)
         beaten = failed & ~dearer
@@ -120,7 +116,7 @@ class CWLinfNearest(NearestAttack):
         rows.ceiling = torch.where(below | beaten, best * (1 - rows.lower), rows.ceiling)
         rows.const = torch.where(dearer, _DEARER * rows.const, rows.const)
         rows.const = rows.const.masked_fill(beaten, self.initial_const)
-        rows.begin(below | failed, self._rate(rows.ceiling))
+        rows.anew(below | failed, self._rate(rows.ceiling))
         return (best == 0) | (beaten & (rows.lower < _LEAST))
 
     def _rate(self, ceiling: Tensor) -> Tensor:
@@ -128,62 +124,34 @@ class CWLinfNearest(NearestAttack):
 
 
 @dataclass
-class _Searchers(Rows):
-    """Samples, each in a search of its own.
+class _Searchers(Descent):
+    """The state of searches.
 
     Attributes:
-        x: Images.
-        x_adv: Where Adam is.
-        first: Adam's first moment.
-        second: Adam's second.
-        step: Steps in this search.
         done: Steps in all.
-        rate: Length of the next step.
-        previous: What is minimised, at the last look.
         const: Price of the lack of margin, times `slope`.
         slope: The largest one of the margin so far.
         ceiling: Change of a pixel that costs nothing yet.
         lower: Share by which the ceiling goes below the nearest success.
     """
 
-    x: Tensor
-    x_adv: Tensor
-    first: Tensor
-    second: Tensor
-    step: Tensor
     done: Tensor
-    rate: Tensor
-    previous: Tensor
     const: Tensor
     slope: Tensor
     ceiling: Tensor
     lower: Tensor
 
     @classmethod
-    def start(cls, ids: Tensor, x: Tensor, attack: CWLinfNearest) -> _Searchers:
+    def start(cls, ids: Tensor, x: Tensor, attack: CWLinfNearest) -> Self:
         """At the images, under a ceiling that no change exceeds."""
-        adam, one = Adam.start(x), x.new_ones(len(x))
-        return cls(
-            ids=ids,
-            x=x,
-            x_adv=x.clone(),
-            first=adam.first,
-            second=adam.second,
-            step=adam.step,
+        one = x.new_ones(len(x))
+        return cls.at(
+            ids,
+            x,
+            attack.learning_rate,
             done=torch.zeros_like(ids),
-            rate=one * attack.learning_rate,
-            previous=one * torch.inf,
             const=one * attack.initial_const,
             slope=torch.zeros_like(one),
             ceiling=one,
             lower=one * _LOWER,
         )
-
-    def begin(self, new: Tensor, rate: Tensor) -> None:
-        """Forget the search that some rows have ended; all but where it led."""
-        wide = new[:, None, None, None]
-        self.first = self.first.masked_fill(wide, 0.0)
-        self.second = self.second.masked_fill(wide, 0.0)
-        self.step = self.step.masked_fill(new, 0)
-        self.rate = torch.where(new, rate, self.rate)
-        self.previous = self.previous.masked_fill(new, torch.inf)
