@@ -44,7 +44,7 @@ def test_reviews_come_when_the_paper_says() -> None:
     [
         (APGDCE(steps=10), Passes(11, 10)),
         (APGDDLR(steps=1), Passes(2, 1)),
-        (APGDT(steps=10, targets=9), Passes(1 + 11, 10)),  # two classes, one target
+        (APGDT(steps=10, targets=9, encores=0), Passes(1 + 11, 10)),  # two classes, one target
     ],
     ids=str,
 )
@@ -56,6 +56,28 @@ def test_where_nothing_falls_every_step_is_paid(
     with counted() as passes:
         attack(case.model, case.x, case.y, threat, batch_size=5)
     assert passes == Passes(41 * each.forward, 41 * each.backward)
+
+
+def test_only_near_misses_get_encores(net: nn.Module) -> None:
+    logits = net(X)
+    y, second = logits.topk(2, dim=1).indices.unbind(1)
+    near = ratio_to(logits, nn.functional.one_hot(y, 5).bool(), second) > -0.05
+    assert 0 < int(near.sum()) < N
+    with counted() as passes:
+        APGDT(steps=10, targets=1, encores=2)(net, X, y, Linf(1e-9))
+    assert passes.backward == 10 * N + 2 * 10 * int(near.sum())
+
+
+def test_encores_break_what_one_start_does_not(net: nn.Module) -> None:
+    y = net(X).argmax(1)
+
+    def broken(encores: int) -> Tensor:
+        attack = APGDT(steps=2, targets=1, encores=encores)
+        return net(attack(net, X, y, Linf(0.04))).argmax(1) != y
+
+    without, with_them = broken(0), broken(5)
+    assert bool((with_them | ~without).all())
+    assert int(with_them.sum()) > int(without.sum())
 
 
 def test_in_l1_the_wider_balls_come_out_of_the_same_steps() -> None:
