@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from tempering.attacks import BIM, FGSM, PGD, Attack, CWLinf, Restarts
+from tempering.attacks.ascent import anywhere
 from tempering.core.backward import true_gradient
 from tempering.core.goals import Evade, Goal, Reach
 from tempering.core.passes import Passes, counted
@@ -85,6 +86,14 @@ def test_where_nothing_falls_every_step_is_paid(
     with counted() as passes:
         attack(case.model, case.x, case.y, threat, batch_size=5)
     assert passes == Passes(41 * each.forward, 41 * each.backward)
+
+
+def test_starts_in_l2_lie_at_every_distance_and_in_linf_anywhere_in_the_cube() -> None:
+    x, draws = torch.full((400, 1, 8, 8), 0.5), Draws.of(0, 400)
+    far = L2(0.4).distance(anywhere(L2(0.4), x, draws), x) / 0.4
+    even = torch.linspace(0, 1, 400)
+    assert float((far.sort().values - even).abs().max()) < 0.08
+    assert torch.equal(anywhere(Linf(0.1), x, draws), Linf(0.1).sample(x, draws))
 
 
 def test_bfloat16_models_leave_images_in_float32() -> None:

@@ -233,6 +233,15 @@ def test_targets_are_reached_as_nearly(attack: Attack, norm: str, limit: float) 
     assert float((threat.distance(own, case.x) / needed).max()) <= limit + 1e-6
 
 
+@pytest.mark.parametrize("norm", DeepFool.norms)
+def test_the_last_step_of_deepfool_goes_all_the_way(norm: str) -> None:
+    case = linear_case(n=40, size=6, saturated=0.5)
+    threat = NORMS[norm](WIDE[norm])
+    x_adv = DeepFool(steps=1)(case.model, case.x, case.y, threat)
+    assert bool(case.broken(x_adv).all())
+    assert float((threat.distance(x_adv, case.x) / case.needed(norm)).max()) <= 1.02 + 1e-6
+
+
 def test_fab_t_leaves_once_it_is_within_eps() -> None:
     case = linear_case(n=40, size=6, saturated=0.5)
     needed = case.needed("linf")

@@ -111,6 +111,21 @@ def test_deepfool_stops_where_it_is_fooled(net: nn.Module) -> None:
     assert passes == Passes(N, 4 * N)
 
 
+@pytest.mark.parametrize("norm", DeepFool.norms)
+def test_steps_that_stop_short_end_nearer_from_saturated_images(
+    net: nn.Module, norm: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = torch.where(X < 0.7, (X > 0.4).double(), X)
+    y, threat = net(x).argmax(1), NORMS[norm](WIDE[norm])
+    short = DeepFool()(net, x, y, threat)
+    monkeypatch.setattr("tempering.attacks.deepfool._SHARE", 1.0)
+    whole = DeepFool()(net, x, y, threat)
+    fooled = (net(short).argmax(1) != y) & (net(whole).argmax(1) != y)
+    assert int(fooled.sum()) > 0.9 * N
+    share = threat.distance(short, x)[fooled] / threat.distance(whole, x)[fooled]
+    assert float(share.mean()) < 0.97
+
+
 @pytest.mark.parametrize("attack", [*ATTACKS, SigmaZero(50)], ids=str)
 def test_a_flagging_output_is_no_success(net: nn.Module, attack: Attack) -> None:
     norm = attack.norms[0]

@@ -26,8 +26,16 @@ Start = Callable[[Threat, Tensor, Draws], Tensor]
 
 
 def anywhere(threat: Threat, x: Tensor, draws: Draws) -> Tensor:
-    """A random point of the ball."""
-    return threat.sample(x, draws)
+    """A random point of the ball, in L2 and L1 at a distance drawn evenly from 0 to eps.
+
+    Of a ball of many dimensions nearly all volume lies at its surface: a point drawn evenly
+    from it has spent the whole budget on noise, which steps must first undo.
+    """
+    point = threat.sample(x, draws)
+    if threat.name not in ("l2", "l1"):
+        return point
+    share = draws.to("start distance").uniform((1, 1, 1)).to(x.dtype)
+    return torch.lerp(x, point, share.to(x.device))
 
 
 def at_the_image(threat: Threat, x: Tensor, draws: Draws) -> Tensor:  # noqa: ARG001
