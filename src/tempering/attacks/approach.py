@@ -34,10 +34,7 @@ def blend(norm: str, x: Tensor, x_adv: Tensor, share: Tensor) -> Tensor:
 def approach(
     oracle: Oracle, problem: Problem, x_adv: Tensor, rows: Tensor, precision: float
 ) -> Tensor:
-    """Move fooling images towards their originals, nearly as far as they still fool.
-
-    The nearest success may lie within rounding of the boundary, and fail in another batch:
-    a point farther by the precision is returned, if there is a query left and it fools too.
+    """Move fooling images towards their originals, as far as they still fool.
 
     Args:
         oracle: Answers, and counts; a row whose queries are spent stays where it is.
@@ -64,10 +61,32 @@ def approach(
         high[here] = torch.where(won, middle, high[here])
         low[here] = torch.where(won, low[here], middle)
         best[here[won]] = tried[won]
-    here = ((high < 1) & (oracle.left(rows) > 0)).nonzero()[:, 0]
-    if len(here):
-        beyond = (high[here] + precision).clamp_max(1.0)
-        tried = blend(problem.threat.name, x[here], x_adv[here], beyond).clamp(0.0, 1.0)
-        won = oracle.fooled(tried, rows[here])
-        best[here[won]] = tried[won]
     return best
+
+
+def clear(
+    oracle: Oracle, problem: Problem, x_adv: Tensor, rows: Tensor, precision: float
+) -> Tensor:
+    """Fooling images a little farther from their originals, where those fool too.
+
+    What lies within rounding of the boundary fails in another batch. An image within eps
+    stays within it.
+
+    Args:
+        oracle: Answers, and counts; a row whose queries are spent stays where it is.
+        problem: Images and threat.
+        x_adv: Fooling images of these rows, shape (m, c, h, w).
+        rows: Sample numbers, shape (m,), int64.
+        precision: How much farther, as a share of the distance.
+
+    Returns:
+        Fooling images, shape of x_adv.
+    """
+    here = (oracle.left(rows) > 0).nonzero()[:, 0]
+    x = problem.x[rows[here]]
+    tried = torch.lerp(x, x_adv[here], 1 + precision).clamp(0.0, 1.0)
+    fit = oracle.fooled(tried, rows[here])
+    fit &= problem.threat.distance(tried, x) <= problem.threat.eps
+    out = x_adv.clone()
+    out[here[fit]] = tried[fit]
+    return out

@@ -23,12 +23,18 @@ class Oracle:
         self._probe = probe
         self._problem = problem
         self._cap = queries
+        self._kept = 0
         self.outputs = 0
+        self._protected = torch.zeros(0, 0, dtype=torch.bool)
         self.spent = torch.zeros(len(problem.x), dtype=torch.int64, device=problem.x.device)
 
     def left(self, rows: Tensor) -> Tensor:
-        """Queries that are left for some samples, shape of rows, int64."""
-        return self._cap - self.spent[rows]
+        """Queries that are left for some samples, shape of rows, int64; none of those kept back."""
+        return (self._cap - self._kept - self.spent[rows]).clamp_min(0)
+
+    def keep_back(self, queries: int) -> None:
+        """Say that so many queries of every sample are for later; 0 sets them free again."""
+        self._kept = queries
 
     def may(self, rows: Tensor) -> Tensor:
         """Those of the rows that have a query left."""
@@ -56,9 +62,12 @@ class Oracle:
 
     def fooled(self, x: Tensor, rows: Tensor) -> Tensor:
         """Ask for labels alone: which images fool, shape (m,), bool."""
+        size = self._problem.batch_size
+        if 0 < len(rows) <= size:
+            return reached(*self._answers(x, rows))
         verdicts = [torch.zeros(0, dtype=torch.bool, device=x.device)]
-        for at in range(0, len(rows), self._problem.batch_size):
-            part = slice(at, at + self._problem.batch_size)
+        for at in range(0, len(rows), size):
+            part = slice(at, at + size)
             verdicts.append(reached(*self._answers(x[part], rows[part])))
         return torch.cat(verdicts)
 
@@ -66,8 +75,10 @@ class Oracle:
         problem = self._problem
         self.spent.index_add_(0, rows, torch.ones_like(rows))
         logits = self._probe.logits(x, problem.draws.index[rows])
-        self.outputs = logits.shape[1]
-        return logits, problem.goal.protected(problem.y[rows], logits.shape[1])
+        if logits.shape[1] != self.outputs:
+            self.outputs = logits.shape[1]
+            self._protected = problem.goal.protected(problem.y, self.outputs)
+        return logits, self._protected[rows]
 
 
 def check_queries(name: str, queries: int) -> None:
