@@ -79,8 +79,12 @@ class _Climbs:
         fooled, self.targets = survey(probe, problem, attack.targets)
         self.fooled = fooled & attack.until_fooled
 
-    def over(self, targets: Tensor, steps: int, purpose: str) -> Tensor:
+    def over(
+        self, targets: Tensor, steps: int, purpose: str, among: Tensor | None = None
+    ) -> Tensor:
         """A climb to each target, shape (n, m); the losses reached, shape of targets.
+
+        Of all samples that stand, or of those among some, shape (n,), bool.
 
         Where few samples stand, several of their targets go side by side to fill a batch.
         Of targets that fool a sample the likeliest counts, so batches change no result.
@@ -88,7 +92,8 @@ class _Climbs:
         score = self.out.new_full(targets.shape, -torch.inf)
         number = 0
         while number < targets.shape[1]:
-            standing = (~self.fooled).nonzero()[:, 0]
+            stands = ~self.fooled if among is None else ~self.fooled & among
+            standing = stands.nonzero()[:, 0]
             if not len(standing):
                 break
             numbers = range(number, min(number + self._abreast(standing), targets.shape[1]))
@@ -107,17 +112,10 @@ class _Climbs:
             targets: Those that were climbed to, shape (n, m).
             score: Losses reached, shape of targets.
         """
-        best = targets.gather(1, score.argmax(1, keepdim=True))
-        for number in range(self.attack.encores):
-            near = ~self.fooled & (self.best > -_NEAR) & (self.best <= 0)
-            standing = near.nonzero()[:, 0]
-            if not len(standing):
-                break
-            draws = self.problem.draws[standing].to("encore", number)
-            part = replace(self.problem.part(standing), draws=draws)
-            target = best[standing, 0]
-            climb = self.attack.climb(self.probe, part, ratio_to, target, self.attack.steps)
-            self._keep(standing, climb)
+        near = ~self.fooled & (self.best > -_NEAR) & (self.best <= 0)
+        if self.attack.encores and bool(near.any()):
+            best = targets.gather(1, score.argmax(1, keepdim=True))
+            self.over(best.repeat(1, self.attack.encores), self.attack.steps, "encore", near)
 
     def _abreast(self, standing: Tensor) -> int:
         """How many targets a batch has room for; one at first, when most samples fall."""
