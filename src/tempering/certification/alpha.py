@@ -1,0 +1,210 @@
+"""Choosing what linear bounds leave open, so that they are as tight as they can be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from tempering.certification.crown import Tuning, lower
+from tempering.certification.interval import Bounds
+from tempering.certification.lines import Lines
+from tempering.certification.region import Region
+from tempering.certification.steps import Graph
+from tempering.core.errors import UsageError
+
+_MEMORY = 2**29
+_COPIES = 14
+"""Tensors a step that differentiation keeps, about."""
+_DECAY = (0.9, 0.999)
+
+
+@dataclass(frozen=True)
+class AlphaCrown:
+    """How long to look for better slopes.
+
+    Attributes:
+        steps: Of Adam, at least 1; each costs a row about three backward passes.
+        rate: Length of the first step; it falls to a tenth.
+
+    Raises:
+        UsageError: If steps or rate are not positive.
+    """
+
+    steps: int = 20
+    rate: float = 0.3
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or not 0 < self.rate < float("inf"):
+            raise UsageError(
+                f"alpha-CROWN with {self.steps} steps of {self.rate:g}: "
+                "give at least 1 step, and a rate above 0"
+            )
+
+
+@dataclass(eq=False)
+class Choice:
+    """Open choices of some rows.
+
+    Attributes:
+        slopes: Nonlinear step -> lower slopes, shape (rows, ...), each in [floor, 1].
+        multipliers: Step -> multipliers of its known signs, shape (rows, ...), at least 0,
+            in units of `units`.
+        signs: Step -> 1 where its numbers are known to be at least 0, -1 where at most 0,
+            else 0, shape (rows, ...).
+        units: Step -> scale of its multipliers, broadcastable to them.
+    """
+
+    slopes: dict[int, Tensor]
+    multipliers: dict[int, Tensor] = field(default_factory=dict)
+    signs: dict[int, Tensor] = field(default_factory=dict)
+    units: dict[int, Tensor] = field(default_factory=dict)
+
+    def tuning(self) -> Tuning:
+        """As a linear bound wants it."""
+        pushes = {
+            step: -sign * self.multipliers[step] * self.units[step]
+            for step, sign in self.signs.items()
+        }
+        return Tuning(dict(self.slopes), pushes)
+
+    def leaves(self) -> list[Tensor]:
+        """What is optimised."""
+        return [*self.slopes.values(), *self.multipliers.values()]
+
+    def mapped(self, change: Callable[[Tensor], Tensor]) -> Choice:
+        """The same with every tensor changed."""
+
+        def all_of(tensors: dict[int, Tensor]) -> dict[int, Tensor]:
+            return {step: change(one) for step, one in tensors.items()}
+
+        return Choice(
+            all_of(self.slopes), all_of(self.multipliers), all_of(self.signs), all_of(self.units)
+        )
+
+
+def first_choice(graph: Graph, bounds: Bounds, rows: Tensor) -> Choice:
+    """The slopes of CROWN, where they are free."""
+    slopes = {}
+    for number in (user for users in graph.inputs_of_nonlinear.values() for user in users):
+        lines = bounds.relaxation(graph, number)
+        if isinstance(lines, Lines) and lines.free is not None and bool(lines.free.any()):
+            slopes[number] = lines.low_slope[rows].clone()
+    return Choice(slopes)
+
+
+def chunk(graph: Graph) -> int:
+    """Rows that can be optimised at a time."""
+    return max(1, _MEMORY // (8 * _COPIES * graph.size))
+
+
+def tuned(
+    graph: Graph,
+    bounds: Bounds,
+    region: Region,
+    rows: Tensor,
+    a: Tensor,
+    choice: Choice,
+    settings: AlphaCrown,
+    enough: float = 0.0,
+) -> tuple[Tensor, Choice]:
+    """Climb the lower bound of each row by its own slopes and multipliers, with Adam.
+
+    Any slope in its range and any multiplier of at least 0 gives a sound bound (Xu et al.,
+    2021, section 3.2; Wang et al., 2021, theorem 3.1); the best one met is kept. Intervals
+    of hidden steps stay as they are. Rows whose bound is above `enough` leave.
+
+    Args:
+        graph: The network.
+        bounds: Intervals of its steps.
+        region: What goes in.
+        rows: The sample of each row, shape (rows,), int64.
+        a: Coefficients of the logits, shape (rows, outputs).
+        choice: Where to begin.
+        settings: How long.
+        enough: A bound above which a row is settled.
+
+    Returns:
+        The best bounds, shape (rows,), and the choices that gave them.
+    """
+    last = len(graph.steps) - 1
+    best = torch.full((len(a),), -torch.inf, dtype=a.dtype, device=a.device)
+    kept = choice.mapped(torch.clone)
+    active = torch.arange(len(a), device=a.device)
+    now = choice.mapped(torch.clone)
+    moments = [[torch.zeros_like(one), torch.zeros_like(one)] for one in now.leaves()]
+    ranges = _ranges(graph, bounds, now)
+    for step in range(settings.steps + 1):
+        final = step == settings.steps
+        leaves = now.leaves()
+        with torch.set_grad_enabled(not final and bool(leaves)):
+            for leaf in leaves:
+                leaf.requires_grad_(not final)
+            bound, _ = lower(graph, bounds, region, last, rows[active], a[active], now.tuning())
+        gradients = [] if final or not bound.requires_grad else _gradients(bound, leaves)
+        for leaf in leaves:
+            leaf.requires_grad_(False)
+        bound = bound.detach()
+        better = bound > best[active]
+        _keep(kept, now, active, better)
+        best[active] = torch.maximum(best[active], bound)
+        if final or not gradients:
+            break
+        rate = settings.rate * 0.1 ** (step / settings.steps)
+        _step(leaves, gradients, moments, rate, step + 1)
+        for leaf, (least, most) in zip(leaves, ranges, strict=True):
+            leaf.clamp_(least, most)
+        stay = best[active] <= enough
+        if not bool(stay.any()):
+            break
+        if int(stay.sum()) <= 0.75 * len(stay):
+            active = active[stay]
+            now = now.mapped(partial(_rows, stay))
+            moments = [[one[stay] for one in pair] for pair in moments]
+    return best, kept
+
+
+def _rows(stay: Tensor, values: Tensor) -> Tensor:
+    return values[stay]
+
+
+def _ranges(graph: Graph, bounds: Bounds, choice: Choice) -> list[tuple[float, float | None]]:
+    """Between what each kind of choice is sound."""
+    slopes: list[tuple[float, float | None]] = []
+    for number in choice.slopes:
+        lines = bounds.relaxation(graph, number)
+        slopes.append((lines.floor if isinstance(lines, Lines) else 0.0, 1.0))
+    return [*slopes, *((0.0, None) for _ in choice.multipliers)]
+
+
+def _gradients(bound: Tensor, leaves: list[Tensor]) -> list[Tensor]:
+    found = torch.autograd.grad(bound, leaves, torch.ones_like(bound), allow_unused=True)
+    return [
+        torch.zeros_like(leaf) if one is None else one
+        for one, leaf in zip(found, leaves, strict=True)
+    ]
+
+
+def _keep(kept: Choice, now: Choice, active: Tensor, better: Tensor) -> None:
+    """Remember the choices of the rows that are better than before."""
+    for old, new in zip(kept.leaves(), now.leaves(), strict=True):
+        old[active[better]] = new[better]
+
+
+def _step(
+    leaves: list[Tensor],
+    gradients: list[Tensor],
+    moments: list[list[Tensor]],
+    rate: float,
+    count: int,
+) -> None:
+    """One step of Adam upwards (Kingma and Ba, 2015, algorithm 1)."""
+    first, second = _DECAY
+    for leaf, gradient, pair in zip(leaves, gradients, moments, strict=True):
+        pair[0].mul_(first).add_(gradient, alpha=1 - first)
+        pair[1].mul_(second).addcmul_(gradient, gradient, value=1 - second)
+        size = (pair[1] / (1 - second**count)).sqrt_().add_(1e-12)
+        leaf.addcdiv_(pair[0], size, value=rate / (1 - first**count))

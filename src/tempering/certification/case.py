@@ -1,0 +1,89 @@
+"""Samples under certification: their margins, and the best bound of each so far."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tempering.certification.interval import Bounds
+from tempering.certification.region import Region
+from tempering.certification.steps import Graph
+
+
+@dataclass(eq=False)
+class Case:
+    """Some samples of one network.
+
+    A margin is a protected output less an unprotected one. A sample is certified if one of
+    its protected outputs has positive bounds against every unprotected one. That suffices,
+    and is not necessary: with several protected outputs, different ones may win on
+    different images.
+
+    Attributes:
+        graph: The network.
+        region: What goes in, a row a sample.
+        protected: Outputs that the defender wants to win, shape (n, outputs), bool.
+        rows: The sample of each margin, shape (m,), int64.
+        winner: Its protected output, shape (m,), int64.
+        rival: Its unprotected output, shape (m,), int64.
+        best: The largest lower bound of each margin so far, shape (m,), float64.
+        bounds: The tightest intervals so far; None before the first.
+    """
+
+    graph: Graph
+    region: Region
+    protected: Tensor
+    rows: Tensor
+    winner: Tensor
+    rival: Tensor
+    best: Tensor
+    bounds: Bounds | None = None
+
+    @classmethod
+    def of(cls, graph: Graph, region: Region, protected: Tensor) -> Case:
+        """All margins of some samples, of which nothing is known yet."""
+        pairs = protected[:, :, None] & ~protected[:, None, :]
+        rows, winner, rival = pairs.nonzero(as_tuple=True)
+        best = torch.full((len(rows),), -torch.inf, dtype=torch.float64, device=rows.device)
+        return cls(graph, region, protected, rows, winner, rival, best)
+
+    def margin(self) -> Tensor:
+        """A lower bound of each sample's margin, shape (n,): above 0 it is certified."""
+        outputs = self.protected.shape[1]
+        least = self.best.new_full((self.protected.numel(),), torch.inf)
+        least = least.scatter_reduce(0, self.rows * outputs + self.winner, self.best, "amin")
+        least = least.reshape(self.protected.shape).masked_fill(~self.protected, -torch.inf)
+        return least.amax(1)
+
+    def open(self) -> Tensor:
+        """Margins that are not positive yet, of samples that are not certified, shape (k,)."""
+        undecided = self.margin() <= 0
+        return (undecided[self.rows] & (self.best <= 0)).nonzero()[:, 0]
+
+    def coefficients(self, margins: Tensor) -> Tensor:
+        """Margins as coefficients of the logits, shape (k, outputs)."""
+        a = self.best.new_zeros(len(margins), self.protected.shape[1])
+        a = a.scatter(1, self.winner[margins, None], 1.0)
+        return a.scatter(1, self.rival[margins, None], -1.0)
+
+    def improve(self, margins: Tensor, found: Tensor) -> None:
+        """Keep the larger bounds."""
+        self.best[margins] = torch.maximum(self.best[margins], found)
+
+    def part(self, samples: Tensor) -> Case:
+        """Some samples, in rising order."""
+        place = torch.full((len(self.protected),), -1, device=samples.device)
+        place[samples] = torch.arange(len(samples), device=samples.device)
+        own = place[self.rows] >= 0
+        return Case(
+            self.graph,
+            self.region.part(samples),
+            self.protected[samples],
+            place[self.rows[own]],
+            self.winner[own],
+            self.rival[own],
+            self.best[own],
+            None if self.bounds is None else self.bounds.part(samples),
+        )

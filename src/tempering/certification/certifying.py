@@ -1,0 +1,320 @@
+"""Proving that no image of a threat can change a network's answer."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from tempering.certification import methods as bounding
+from tempering.certification.alpha import AlphaCrown
+from tempering.certification.branching import Branching, Search
+from tempering.certification.case import Case
+from tempering.certification.falsifying import Falsifier
+from tempering.certification.interval import propagate
+from tempering.certification.lowering import graph_of
+from tempering.certification.operation import Interval
+from tempering.certification.region import NORMS, Region
+from tempering.certification.steps import Graph
+from tempering.certification.tracing import Unsupported
+from tempering.certification.verdicts import Certificates, Spent
+from tempering.core.errors import DataError, UnknownNameError, UsageError
+from tempering.core.goals import Goal, Mislead, reached
+from tempering.core.probe import Probe, probing
+from tempering.core.progress import Advance, track
+from tempering.core.threats import TOLERANCE, Threat
+
+METHODS = ("interval", "crown-ibp", "crown", "alpha-crown", "branching")
+"""From the cheapest on."""
+BATCH_SIZE = 64
+"""Samples whose intervals are held at a time, if memory allows."""
+_MEMORY = 2**30
+_COPIES = 12
+_CHECKED = 8
+"""Samples on which the steps are compared with the network itself."""
+
+
+def certify(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    threat: Threat,
+    goal: Goal | None = None,
+    methods: Sequence[str] = METHODS,
+    alpha: AlphaCrown | None = None,
+    branching: Branching | None = None,
+    batch_size: int = BATCH_SIZE,
+    seconds: float | None = None,
+) -> Certificates:
+    """Certify samples, with the cheapest method that can.
+
+    Each method is given only what is still undecided: interval bounds (Gowal et al., 2018),
+    CROWN between interval bounds (Zhang et al., 2020), CROWN (Zhang et al., 2018), CROWN with
+    optimised slopes (Xu et al., 2021), branch and bound on ReLU signs (Bunel et al., 2020;
+    Wang et al., 2021). A certificate holds for the network as it runs in float32 or float64
+    (see `precision`), in evaluation mode, and for all images that `threat.contains` accepts,
+    its tolerance included. A sample is certified if one protected output is proven to win
+    against every unprotected one; with more than one protected output this is sufficient,
+    not necessary.
+
+    Cost a sample: interval bounds take about three forward passes in float64, CROWN-IBP a
+    backward pass an output more; CROWN two backward passes for each neuron whose sign is
+    open; alpha-CROWN about three a step and open output; branching as much as alpha-CROWN for
+    each domain.
+
+    Args:
+        model: From images in [0, 1] to logits, shape (n, outputs). Its mode, weights and
+            gradients are left as they are.
+        x: Images in [0, 1], shape (n, c, h, w), float32 or float64, on the model's device.
+        y: Labels, shape (n,), int64.
+        threat: L-inf, L2 or L1; others abstain.
+        goal: What an attacker wants; by default any class but the true one.
+        methods: Some of `METHODS`; they run in that order.
+        alpha: How long to optimise slopes.
+        branching: How long to branch.
+        batch_size: Samples at a time; fewer where memory asks for it.
+        seconds: After so long nothing new is begun, and what is left abstains; None for no
+            limit, so that verdicts depend on no clock. Give one to large networks that were
+            not trained for certificates.
+
+    Returns:
+        Verdicts; a network or threat without bounds is no error, but abstains with a name.
+
+    Raises:
+        ModelError: If weights or logits are not finite, or logits are not (n, outputs).
+        DataError: If images or labels are none.
+        UnknownNameError: If a method is unknown.
+
+    Example:
+        >>> from tempering.core.threats import Linf
+        >>> net = nn.Sequential(nn.Flatten(), nn.Linear(2, 2))
+        >>> _ = net[1].weight.data.copy_(torch.eye(2)), net[1].bias.data.zero_()
+        >>> x = torch.tensor([[[[0.9, 0.1]]], [[[0.6, 0.5]]]])
+        >>> found = certify(net, x, torch.tensor([0, 0]), Linf(0.1))
+        >>> found.certified.tolist(), found.settled_by
+        ([True, False], ('interval', 'branching'))
+    """
+    _check(x, y)
+    for name in methods:
+        if name not in METHODS:
+            raise UnknownNameError("method", name, METHODS)
+    if seconds is not None and not seconds > 0:
+        raise UsageError(f"seconds {seconds}: give more than 0, or None for no limit")
+    until = math.inf if seconds is None else time.monotonic() + seconds
+    with probing(model) as probe:
+        job = _Job.begin(probe, x.detach(), y, threat, goal or Mislead(), until)
+        try:
+            if len(x):
+                job.run(
+                    [name for name in METHODS if name in methods],
+                    alpha or AlphaCrown(),
+                    branching or Branching(),
+                    max(1, batch_size),
+                )
+        except Unsupported as reason:
+            job.abstain(str(reason))
+        return job.verdicts()
+
+
+@dataclass(eq=False)
+class _Job:
+    probe: Probe
+    x: Tensor
+    y: Tensor
+    threat: Threat
+    goal: Goal
+    until: float
+    margin: Tensor
+    settled_by: list[str]
+    reasons: list[str]
+    counterexamples: dict[int, Tensor] = field(default_factory=dict)
+    unsupported: str | None = None
+    spent: dict[str, Spent] = field(default_factory=dict)
+
+    @classmethod
+    def begin(
+        cls, probe: Probe, x: Tensor, y: Tensor, threat: Threat, goal: Goal, until: float
+    ) -> _Job:
+        unknown = torch.full((len(x),), -torch.inf, dtype=torch.float64, device=x.device)
+        return cls(probe, x, y, threat, goal, until, unknown, [""] * len(x), [""] * len(x))
+
+    def run(
+        self, methods: list[str], alpha: AlphaCrown, branching: Branching, batch_size: int
+    ) -> None:
+        """Clean errors first, then each method on what is left."""
+        protected, logits = self._clean(batch_size)
+        if self.threat.name not in NORMS:
+            raise Unsupported(str(self.threat), "threat", f"bounds know {', '.join(NORMS)}")
+        graph = graph_of(self.probe.model, self.x)
+        self._compare(graph, logits)
+        batch = max(1, min(batch_size, _MEMORY // (8 * _COPIES * graph.size)))
+        work: dict[str, Callable[[Case, Tensor], None]] = {
+            "interval": lambda case, _: bounding.interval(case),
+            "crown-ibp": lambda case, _: bounding.crown_ibp(case),
+            "crown": lambda case, _: bounding.full_crown(case, self.until),
+            "alpha-crown": lambda case, _: bounding.alpha_crown(case, alpha),
+            "branching": lambda case, rows: self._branch(case, rows, branching),
+        }
+        # what needs the same intervals goes together; in between, batches are filled up again
+        cheap = [name for name in methods if name in METHODS[:2]]
+        dear = [name for name in methods if name not in cheap]
+        with track("certifying", len(self.x)) as advance:
+            advance(len(self.x) - len(self._undecided()), "clean errors are known")
+            for names in (cheap, dear):
+                left = self._undecided()
+                for rows in torch.split(left, batch) if names else ():
+                    self._batch(graph, rows, protected, {name: work[name] for name in names})
+                    self._tell(advance, rows, names is dear or not dear)
+
+    def _clean(self, batch_size: int) -> tuple[Tensor, Tensor]:
+        """Protected outputs and logits of all samples; those already wrong are refuted."""
+        parts = torch.split(torch.arange(len(self.x), device=self.x.device), batch_size)
+        logits = torch.cat([self.probe.logits(self.x[rows], rows) for rows in parts])
+        protected = self.goal.protected(self.y, logits.shape[1])
+        for row in reached(logits, protected).nonzero()[:, 0].tolist():
+            self._refute(row, self.x[row], "clean", "wrong without any change")
+        return protected, logits
+
+    def _compare(self, graph: Graph, logits: Tensor) -> None:
+        """Refuse steps that do not compute what the network does, to within its rounding."""
+        x = self.x[:_CHECKED].double()
+        at = Region("linf", x, 0.0, Interval(x, x))
+        own = propagate(graph, at).intervals[-1]
+        seen = logits[:_CHECKED].double()
+        if seen.shape != own.low.shape or not bool(((seen >= own.low) & (seen <= own.high)).all()):
+            kind = type(self.probe.model).__name__
+            raise Unsupported("the model", kind, "it does not compute what its layers say")
+
+    def _batch(
+        self,
+        graph: Graph,
+        rows: Tensor,
+        protected: Tensor,
+        work: dict[str, Callable[[Case, Tensor], None]],
+    ) -> None:
+        case = Case.of(graph, Region.around(self.x[rows], self.threat), protected[rows])
+        for name, method in work.items():
+            began = time.monotonic()
+            if not len(rows) or began > self.until:
+                break
+            with torch.no_grad():
+                method(case, rows)
+            self.margin[rows] = torch.maximum(self.margin[rows], case.margin())
+            proven = case.margin() > 0
+            for row in rows[proven].tolist():
+                self.settled_by[row] = name
+            left = [not self.settled_by[row] for row in rows.tolist()]
+            self._account(name, len(rows), int(proven.sum()), left, time.monotonic() - began)
+            stay = torch.tensor(left, device=rows.device).nonzero()[:, 0]
+            rows, case = rows[stay], case.part(stay)
+
+    def _account(
+        self, name: str, samples: int, certified: int, left: list[bool], seconds: float
+    ) -> None:
+        refuted = samples - certified - sum(left)
+        before = self.spent.get(name, Spent(name, 0, 0, 0, 0.0))
+        self.spent[name] = Spent(
+            name,
+            before.samples + samples,
+            before.certified + certified,
+            before.refuted + refuted,
+            before.seconds + seconds,
+        )
+
+    def _branch(self, case: Case, rows: Tensor, settings: Branching) -> None:
+        """Branch on each open margin of each sample, until one of them cannot be proven."""
+        if case.bounds is None:
+            bounding.full_crown(case, self.until)
+        if case.bounds is None:
+            return
+        for number, row in enumerate(rows.tolist()):
+            sample = torch.tensor([number], device=rows.device)
+            limit = math.inf if settings.seconds is None else time.monotonic() + settings.seconds
+            find = Falsifier(
+                self.probe, self.x[row : row + 1], self.y[row : row + 1], self.threat, self.goal
+            )
+            search = Search(
+                case.graph,
+                case.region.part(sample),
+                case.bounds.part(sample),
+                settings,
+                find,
+                min(limit, self.until),
+            )
+            nodes = settings.nodes
+            margins = case.open()
+            margins = margins[case.rows[margins] == number]
+            for margin in torch.split(margins[case.best[margins].argsort()], 1):
+                if nodes < 1 or not self._worth(case, margin):
+                    break
+                bound, used, found = search.prove(case.coefficients(margin), nodes)
+                nodes -= used
+                if found is not None:
+                    self._refute(row, found, "branching", "an image that fools was found")
+                    break
+                case.improve(margin, case.best.new_tensor([bound]))
+
+    @staticmethod
+    def _worth(case: Case, margin: Tensor) -> bool:
+        """Whether the sample is still open: not proven by another protected output."""
+        return bool(case.margin()[case.rows[margin]] <= 0)
+
+    def _refute(self, row: int, image: Tensor, method: str, reason: str) -> None:
+        self.counterexamples[row] = image
+        self.settled_by[row] = method
+        self.reasons[row] = reason
+
+    def _undecided(self) -> Tensor:
+        rows = [row for row, name in enumerate(self.settled_by) if not name]
+        return torch.tensor(rows, dtype=torch.int64, device=self.x.device)
+
+    def _tell(self, advance: Advance, rows: Tensor, last: bool) -> None:
+        final = sum(last or bool(self.settled_by[row]) for row in rows.tolist())
+        advance(final, f"{int((self.margin > 0).sum())} certified")
+
+    def abstain(self, reason: str) -> None:
+        """Nothing more can be said, and why."""
+        self.unsupported = reason
+
+    def verdicts(self) -> Certificates:
+        """What was found."""
+        certified = self.margin > 0
+        late = time.monotonic() > self.until
+        loose = "time is up" if late else "its bounds are too loose"
+        for row in self._undecided().tolist():
+            self.reasons[row] = self.unsupported or loose
+        for row in self.counterexamples:
+            certified[row] = False
+        return Certificates(
+            certified,
+            self.margin,
+            tuple(self.settled_by),
+            tuple(self.reasons),
+            self.counterexamples,
+            self.unsupported,
+            tuple(self.spent.values()),
+        )
+
+
+def _check(x: Tensor, y: Tensor) -> None:
+    if x.ndim != 4 or y.shape != x.shape[:1]:
+        raise DataError(
+            f"images {tuple(x.shape)} and labels {tuple(y.shape)} do not fit: "
+            "give (n, c, h, w) and (n,)"
+        )
+    if y.dtype != torch.int64:
+        raise DataError(f"labels of type {y.dtype}: give int64")
+    if x.dtype not in (torch.float32, torch.float64):
+        raise DataError(f"images of type {x.dtype}: give float32 or float64")
+    if len(x) == 0:
+        return
+    low, high = (float(end) for end in x.aminmax())
+    if not (low >= -TOLERANCE and high <= 1 + TOLERANCE):
+        raise DataError(
+            f"images from {low:g} to {high:g}: give finite pixels in [0, 1], "
+            "and normalise inside the model"
+        )

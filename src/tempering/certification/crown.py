@@ -1,0 +1,173 @@
+"""Linear bounds, carried from an output back to the image."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from tempering.certification.interval import Bounds, propagate
+from tempering.certification.operation import Affine, Interval, Nonlinear, weigh
+from tempering.certification.region import Region
+from tempering.certification.steps import Graph
+
+_MEMORY = 2**29
+"""Bytes that the coefficients of one chunk may take, with what is made of them."""
+_COPIES = 10
+"""Tensors of the widest step that exist at a time, about."""
+_CHUNK = 2048
+"""Rows that go back at a time at most: larger chunks are no faster."""
+
+
+@dataclass(eq=False)
+class Tuning:
+    """What may be chosen in a linear bound, for each row; any choice is sound.
+
+    Attributes:
+        slopes: Nonlinear step -> lower slopes, shape (rows, ...).
+        pushes: Step -> coefficients that are added to its own, shape (rows, ...): a
+            multiplier of at least 0 for each number whose sign is known, times that sign,
+            negated (Wang et al., 2021, section 3.1).
+        seen: If given, filled with the coefficients of nonlinear steps.
+    """
+
+    slopes: dict[int, Tensor] = field(default_factory=dict)
+    pushes: dict[int, Tensor] = field(default_factory=dict)
+    seen: dict[int, Tensor] | None = None
+
+
+def lower(
+    graph: Graph,
+    bounds: Bounds,
+    region: Region,
+    at: int,
+    rows: Tensor,
+    a: Tensor,
+    tuning: Tuning | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Bound a . z from below, z being what step `at` returns (Zhang et al., 2018, theorem 3.2).
+
+    Costs about one backward pass a row.
+
+    Args:
+        graph: The network.
+        bounds: Intervals of the steps before it.
+        region: What goes in.
+        at: Number of the step.
+        rows: The sample of each row, shape (rows,), int64.
+        a: Coefficients, shape (rows, *shape of the step), float64.
+        tuning: Choices; by default those of CROWN.
+
+    Returns:
+        Bounds, shape (rows,), and the coefficients of the image, shape (rows, c, h, w).
+    """
+    tuning = tuning or Tuning()
+    waiting = {at: a}
+    total = a.new_zeros(len(a))
+    for number in range(at, 0, -1):
+        here = waiting.pop(number, None)
+        if number in tuning.pushes:
+            push = tuning.pushes[number]
+            here = push if here is None else here + push
+        if here is None:
+            continue
+        step = graph.steps[number]
+        total = total - _lost(here, bounds.errors[number], rows)
+        if isinstance(step.operation, Affine):
+            total = total + step.operation.constant(here)
+            given = step.operation.transpose(here)
+        else:
+            if tuning.seen is not None:
+                tuning.seen[number] = here.detach()
+            relaxation = bounds.relaxation(graph, number)
+            pulled, constant = relaxation.pull(here, rows, tuning.slopes.get(number))
+            given, total = [pulled], total + constant
+        for source, coefficients in zip(step.sources, given, strict=True):
+            before = waiting.get(source)
+            waiting[source] = coefficients if before is None else before + coefficients
+    image = waiting.get(0)
+    if image is None:
+        image = a.new_zeros((len(a), *graph.steps[0].shape))
+    total = total - _lost(image, bounds.errors[0], rows)
+    return total + region.least(image, rows), image
+
+
+def _lost(a: Tensor, error: Tensor, rows: Tensor) -> Tensor:
+    """What rounding of a step takes from each row."""
+    return weigh(a.abs(), error if len(error) == 1 else error[rows])
+
+
+def short(graph: Graph, bounds: Bounds, region: Region, at: int, rows: Tensor, a: Tensor) -> Tensor:
+    """Bound a . z by intervals alone, the affine steps before it taken together.
+
+    That is interval bound propagation with the last layer merged into the specification
+    (Gowal et al., 2018, section 3, 'elision').
+    """
+    waiting, total = {at: a}, a.new_zeros(len(a))
+    for number in range(at, -1, -1):
+        here = waiting.pop(number, None)
+        if here is None:
+            continue
+        step = graph.steps[number]
+        if step.operation is None:
+            total = total - _lost(here, bounds.errors[0], rows) + region.least(here, rows)
+            continue
+        if not isinstance(step.operation, Affine):
+            given = bounds.intervals[number].rows(rows)
+            reach = weigh(here.abs(), given.size())
+            total = total + torch.where(here > 0, here * given.low, here * given.high).flatten(
+                1
+            ).sum(1)
+            total = total - (here[0].numel() + 64) * 2.0**-52 * reach
+            continue
+        total = total - _lost(here, bounds.errors[number], rows) + step.operation.constant(here)
+        for source, coefficients in zip(step.sources, step.operation.transpose(here), strict=True):
+            before = waiting.get(source)
+            waiting[source] = coefficients if before is None else before + coefficients
+    return total
+
+
+def chunk(graph: Graph, copies: int = _COPIES) -> int:
+    """Rows that fit into the memory of one chunk."""
+    return max(1, min(_CHUNK, _MEMORY // (8 * copies * graph.width)))
+
+
+def sharpened(graph: Graph, region: Region, known: Bounds, until: float = math.inf) -> Bounds:
+    """Intervals of every step that feeds a relaxation, by CROWN.
+
+    Two backward passes for each number whose interval is not settled yet, so that a network
+    trained for certificates costs little and another one much: its neurons, times two.
+    Numbers whose interval is exact already are left out. At the time `until` of the monotonic
+    clock, those that are left keep the intervals that are known.
+    """
+
+    def sharpen(number: int, bounds: Bounds) -> Interval:
+        known = bounds.intervals[number]
+        if region.norm == "linf" and graph.exact[number]:
+            return known
+        wanted = torch.zeros_like(known.low, dtype=torch.bool)
+        for user in graph.inputs_of_nonlinear[number]:
+            operation = graph.steps[user].operation
+            if isinstance(operation, Nonlinear):
+                wanted = wanted | operation.unsettled(known)
+        samples, places = wanted.flatten(1).nonzero(as_tuple=True)
+        low, high = known.low.flatten(1).clone(), known.high.flatten(1).clone()
+        size = max(1, chunk(graph) // 2)
+        for start in range(0, len(samples), size):
+            if time.monotonic() > until:
+                break
+            sample, place = samples[start : start + size], places[start : start + size]
+            one = torch.zeros(len(sample), low.shape[1], dtype=low.dtype, device=low.device)
+            one = one.scatter(1, place[:, None], 1.0).reshape(-1, *known.low.shape[1:])
+            found, _ = lower(
+                graph, bounds, region, number, sample.repeat(2), torch.cat([one, -one])
+            )
+            least, most = found[: len(sample)], -found[len(sample) :]
+            low[sample, place] = torch.maximum(low[sample, place], least)
+            high[sample, place] = torch.minimum(high[sample, place], most)
+        return Interval(low.reshape(known.low.shape), high.reshape(known.high.shape))
+
+    return propagate(graph, region, known, sharpen)

@@ -1,0 +1,251 @@
+"""Activations that bend: sigmoid, tanh, softplus, GELU, SiLU, and the clamp."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tempering.certification.lines import Lines
+from tempering.certification.operation import Interval, Nonlinear
+from tempering.certification.precision import UNIT64, Precision
+
+_HALVINGS = 30
+"""Steps of the search for a slope; lines are sound for any slope."""
+_PIECES = 32
+"""Pieces into which an interval is cut where extremes have no formula."""
+_ULPS = 16
+"""Units in the last place by which libraries may be off in these functions."""
+
+
+@dataclass(frozen=True, eq=False)
+class Curve(Nonlinear):
+    """A function of single numbers with slopes in a known range.
+
+    A line of slope s lies below f on [l, u] if its offset is at most the least value of
+    f(z) - s z there. That least value stands at an end or where f'(z) = s. Of all slopes the
+    one is taken whose line is highest at the middle of [l, u]: this is the line of least
+    area (Zhang et al., 2018, table 2, for the functions named there).
+
+    Attributes:
+        precision: How the network rounds.
+    """
+
+    precision: Precision
+    slopes: ClassVar[tuple[float, float]]
+
+    @abstractmethod
+    def value(self, z: Tensor) -> Tensor:
+        """The exact function, in float64."""
+
+    @abstractmethod
+    def extremes(self, slope: Tensor, given: Interval) -> tuple[list[Tensor], float | Tensor]:
+        """Points, besides the ends, at which f(z) - s z can be least or largest.
+
+        Returns:
+            The points, not cut to the interval, and by how much the extremes at these points
+            may be missed.
+        """
+
+    def deviation(self, given: Interval, out: Interval) -> Tensor:  # noqa: ARG002
+        """By how much the network's own function may be off."""
+        return self.precision.values(_ULPS) * (1 + out.size())
+
+    def interval(self, given: Sequence[Interval]) -> tuple[Interval, Tensor]:
+        """Both ends: these functions do not fall."""
+        out = Interval(self.value(given[0].low), self.value(given[0].high))
+        return out, self.deviation(given[0], out) + self._lost(given[0], out)
+
+    def _lost(self, given: Interval, out: Interval) -> Tensor:
+        """What rounding of lines and of their use may lose."""
+        return (given.low[0].numel() + 256) * UNIT64 * (1 + given.size() * 2 + out.size())
+
+    def unsettled(self, given: Interval) -> Tensor:
+        """All."""
+        return given.low < given.high
+
+    def relax(self, given: Interval) -> Lines:
+        """The line of least area on either side."""
+        low_slope, low_offset = self._line(given, below=True)
+        high_slope, high_offset = self._line(given, below=False)
+        return Lines(low_slope, low_offset, high_slope, high_offset)
+
+    def _line(self, given: Interval, below: bool) -> tuple[Tensor, Tensor]:
+        middle = (given.low + given.high) / 2
+        least = torch.full_like(middle, self.slopes[0])
+        most = torch.full_like(middle, self.slopes[1])
+        for _ in range(_HALVINGS):
+            slope = (least + most) / 2
+            _, where = self._extreme(slope, given, below)
+            steeper = (where < middle) == below
+            least, most = torch.where(steeper, slope, least), torch.where(steeper, most, slope)
+        slope = (least + most) / 2
+        offset, _ = self._extreme(slope, given, below)
+        return slope, offset
+
+    def _extreme(self, slope: Tensor, given: Interval, below: bool) -> tuple[Tensor, Tensor]:
+        """The least (or largest) f(z) - s z on the interval, and where it stands."""
+        points, missed = self.extremes(slope, given)
+        best, where = self.value(given.low) - slope * given.low, given.low
+        for point in (given.high, *points):
+            inside = torch.minimum(torch.maximum(point, given.low), given.high)
+            value = self.value(inside) - slope * inside
+            better = value < best if below else value > best
+            best, where = torch.where(better, value, best), torch.where(better, inside, where)
+        return (best - missed if below else best + missed), where
+
+
+class Sigmoid(Curve):
+    """1 / (1 + exp(-z))."""
+
+    pointwise = True
+    slopes = (0.0, 0.25)
+
+    def value(self, z: Tensor) -> Tensor:
+        """In (0, 1)."""
+        return z.sigmoid()
+
+    def extremes(self, slope: Tensor, given: Interval) -> tuple[list[Tensor], float]:  # noqa: ARG002
+        """Where p (1 - p) = s."""
+        root = (1 - 4 * slope).clamp_min(0.0).sqrt()
+        point = 2 * torch.atanh(root)
+        return [point, -point], 0.0
+
+
+class Tanh(Curve):
+    """The hyperbolic tangent."""
+
+    pointwise = True
+    slopes = (0.0, 1.0)
+
+    def value(self, z: Tensor) -> Tensor:
+        """In (-1, 1)."""
+        return z.tanh()
+
+    def extremes(self, slope: Tensor, given: Interval) -> tuple[list[Tensor], float]:  # noqa: ARG002
+        """Where 1 - t^2 = s."""
+        point = torch.atanh((1 - slope).clamp_min(0.0).sqrt())
+        return [point, -point], 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Softplus(Curve):
+    """log(1 + exp(beta z)) / beta, replaced by z where beta z is above a threshold.
+
+    Attributes:
+        beta: How sharp, above 0.
+        threshold: At least 0.
+    """
+
+    beta: float = 1.0
+    threshold: float = 20.0
+    pointwise = True
+    slopes = (0.0, 1.0)
+
+    def value(self, z: Tensor) -> Tensor:
+        """Without the threshold."""
+        return torch.logaddexp(self.beta * z, torch.zeros_like(z)) / self.beta
+
+    def deviation(self, given: Interval, out: Interval) -> Tensor:
+        """The threshold too."""
+        jump = math.log1p(math.exp(-self.threshold)) / self.beta
+        above = given.high * self.beta >= self.threshold * (1 - 1e-5)
+        rounding = self.precision.values(_ULPS) / min(1.0, self.beta)
+        return jump * above + rounding * (1 + out.size())
+
+    def extremes(self, slope: Tensor, given: Interval) -> tuple[list[Tensor], float]:  # noqa: ARG002
+        """Where the sigmoid is s."""
+        return [torch.logit(slope) / self.beta], 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Clamp(Curve):
+    """Cut at both ends; exact.
+
+    Attributes:
+        least: Lower end, or -inf.
+        most: Upper end, or inf.
+    """
+
+    least: float = -math.inf
+    most: float = math.inf
+    pointwise = True
+    slopes = (0.0, 1.0)
+
+    def value(self, z: Tensor) -> Tensor:
+        """In [least, most]."""
+        return z.clamp(self.least, self.most)
+
+    def deviation(self, given: Interval, out: Interval) -> Tensor:
+        """None."""
+        return torch.zeros_like(out.low[:1]) * given.low.new_zeros(())
+
+    def unsettled(self, given: Interval) -> Tensor:
+        """Those that may be cut, and need not be."""
+        cut = (given.low < self.least) | (given.high > self.most)
+        return cut & (given.high > self.least) & (given.low < self.most)
+
+    def extremes(self, slope: Tensor, given: Interval) -> tuple[list[Tensor], float]:  # noqa: ARG002
+        """The kinks."""
+        ends = [end for end in (self.least, self.most) if math.isfinite(end)]
+        return [torch.full_like(slope, end) for end in ends], 0.0
+
+
+class _Dipping(Curve):
+    """Falls to one lowest point, then rises; bends by no more than `bend`."""
+
+    bend: ClassVar[float]
+    """The largest absolute second derivative."""
+    lowest: ClassVar[float]
+    """Where the lowest point is, to within 1e-4."""
+
+    def deviation(self, given: Interval, out: Interval) -> Tensor:
+        """A share of z: near 0 of what multiplies it, digits cancel."""
+        return self.precision.values(_ULPS) * (1 + torch.maximum(given.size(), out.size()))
+
+    def interval(self, given: Sequence[Interval]) -> tuple[Interval, Tensor]:
+        """The larger end, and the lowest point if it is within."""
+        ends = self.value(given[0].low), self.value(given[0].high)
+        dip = given[0].low.new_tensor(self.lowest)
+        # near the lowest point the function is flat: within 1e-4 it rises by 1e-8 bend / 2
+        bottom = self.value(dip) - 1e-8 * self.bend
+        within = (given[0].low <= dip + 1e-4) & (given[0].high >= dip - 1e-4)
+        low = torch.minimum(*ends)
+        out = Interval(torch.where(within, bottom, low), torch.maximum(*ends))
+        return out, self.deviation(given[0], out) + self._lost(given[0], out)
+
+    def extremes(self, slope: Tensor, given: Interval) -> tuple[list[Tensor], Tensor]:  # noqa: ARG002
+        """Points side by side: between two of them a chord is off by h^2 / 8 times the bend."""
+        step = (given.high - given.low) / _PIECES
+        points = [given.low + step * number for number in range(1, _PIECES)]
+        return points, step.square() * (1.01 * self.bend / 8)
+
+
+class GELU(_Dipping):
+    """z times the normal distribution function; second derivative phi(z) (2 - z^2)."""
+
+    slopes = (-0.13, 1.13)
+    bend = 0.798
+    lowest = -0.7517916
+
+    def value(self, z: Tensor) -> Tensor:
+        """The one with erf."""
+        return F.gelu(z)
+
+
+class SiLU(_Dipping):
+    """z times its sigmoid; its second derivative is largest at 0, 1/2."""
+
+    slopes = (-0.1, 1.1)
+    bend = 0.5
+    lowest = -1.2784645
+
+    def value(self, z: Tensor) -> Tensor:
+        """Also called swish."""
+        return F.silu(z)

@@ -1,0 +1,101 @@
+"""What every step of a network must answer before it can be bounded."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+
+class Interval(NamedTuple):
+    """Two tensors with what lies between them, shape (n, ...), float64."""
+
+    low: Tensor
+    high: Tensor
+
+    def size(self) -> Tensor:
+        """The largest absolute value."""
+        return torch.maximum(self.low.abs(), self.high.abs())
+
+    def widened(self, by: Tensor) -> Interval:
+        """As much larger on both sides."""
+        return Interval(self.low - by, self.high + by)
+
+    def within(self, other: Interval) -> Interval:
+        """What lies in both."""
+        return Interval(torch.maximum(self.low, other.low), torch.minimum(self.high, other.high))
+
+    def rows(self, rows: Tensor) -> Interval:
+        """Some samples."""
+        return Interval(self.low[rows], self.high[rows])
+
+
+def weigh(a: Tensor, values: Tensor) -> Tensor:
+    """The sum of products of each row, shape (rows,)."""
+    return (a * values).flatten(1).sum(1)
+
+
+class Operation(ABC):
+    """One step: from one or more tensors to one.
+
+    Attributes:
+        pointwise: Whether each output depends on one input, and grows with it, so that
+            intervals lose nothing.
+    """
+
+    pointwise: bool = False
+
+    @abstractmethod
+    def interval(self, given: Sequence[Interval]) -> tuple[Interval, Tensor]:
+        """What the exact step can return, and how far its rounding may move that.
+
+        Args:
+            given: What goes in, shapes (n, ...).
+
+        Returns:
+            The interval, shape (n, ...), and the rounding error, broadcastable to it.
+        """
+
+
+class Affine(Operation):
+    """A step that is affine in what goes in."""
+
+    @abstractmethod
+    def transpose(self, a: Tensor) -> list[Tensor]:
+        """From coefficients of the output, shape (rows, ...), to those of each input."""
+
+    def constant(self, a: Tensor) -> Tensor:
+        """What the constant part adds to each row, shape (rows,)."""
+        return a.new_zeros(len(a))
+
+
+class Relaxation(Protocol):
+    """Linear bounds of a step between known ends."""
+
+    def pull(self, a: Tensor, rows: Tensor, slopes: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Bound a . f(z) from below by a linear function of z.
+
+        Args:
+            a: Coefficients of the output, shape (rows, ...).
+            rows: The sample of each row, shape (rows,), int64.
+            slopes: Lower slopes to use where they are free, shape of `a`.
+
+        Returns:
+            Coefficients of z, shape (rows, ...), and a constant, shape (rows,).
+        """
+        ...
+
+
+class Nonlinear(Operation):
+    """A step of one input that must be relaxed."""
+
+    @abstractmethod
+    def relax(self, given: Interval) -> Relaxation:
+        """Linear bounds that hold for all z in an interval."""
+
+    @abstractmethod
+    def unsettled(self, given: Interval) -> Tensor:
+        """Inputs of which a narrower interval could tighten the bounds, shape of them, bool."""

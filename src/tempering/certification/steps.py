@@ -1,0 +1,86 @@
+"""A network as a list of steps, each of which knows its bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+
+from torch import Tensor
+
+from tempering.certification.operation import Nonlinear, Operation
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One operation of a network.
+
+    Attributes:
+        name: Of the layer.
+        operation: What it does; None for the input.
+        sources: Numbers of the steps that feed it, all smaller than its own.
+        shape: Of what it returns, without the samples.
+    """
+
+    name: str
+    operation: Operation | None
+    sources: tuple[int, ...]
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """Steps in an order in which they can run; the first is the input, the last the logits.
+
+    Attributes:
+        steps: All of them.
+        cast: Relative rounding of images to the network's own type; 0 if they have it.
+    """
+
+    steps: tuple[Step, ...]
+    cast: float = 0.0
+
+    @cached_property
+    def inputs_of_nonlinear(self) -> dict[int, list[int]]:
+        """Steps whose interval some relaxation needs -> the steps that need it."""
+        found: dict[int, list[int]] = {}
+        for number, step in enumerate(self.steps):
+            if isinstance(step.operation, Nonlinear):
+                found.setdefault(step.sources[0], []).append(number)
+        return found
+
+    @cached_property
+    def exact(self) -> list[bool]:
+        """Steps whose interval is exact if that of the input is a box: one mixing step at most."""
+        mixing: list[int] = []
+        for step in self.steps:
+            if step.operation is None:
+                mixing.append(0)
+            elif len(step.sources) > 1:
+                mixing.append(2)
+            else:
+                before = mixing[step.sources[0]]
+                # after a sum numbers depend on each other: a second sum is no longer exact
+                mixing.append(before if step.operation.pointwise else before + 1)
+        return [number <= 1 for number in mixing]
+
+    @cached_property
+    def width(self) -> int:
+        """Numbers in the widest step."""
+        return max(prod(step.shape) for step in self.steps)
+
+    @cached_property
+    def size(self) -> int:
+        """Numbers in all steps."""
+        return sum(prod(step.shape) for step in self.steps)
+
+    def norms(self, norm: str, make: Callable[[], dict[int, Tensor]]) -> dict[int, Tensor]:
+        """What `make` gives for a norm, made once."""
+        if norm not in self._norms:
+            self._norms[norm] = make()
+        return self._norms[norm]
+
+    @cached_property
+    def _norms(self) -> dict[str, dict[int, Tensor]]:
+        return {}

@@ -1,0 +1,287 @@
+"""Writing down what a network does, call by call."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from tempering.core.layout import contiguous_again
+from tempering.models.normalize import Normalize
+from tempering.models.squeeze import Squeeze
+
+LEAVES = (Normalize, Squeeze)
+"""Modules of ours that are steps as they are: tracing would miss what they check or hide."""
+
+_ALIASES = (
+    "view reshape flatten unflatten squeeze unsqueeze contiguous permute transpose getitem "
+    "dropout dropout1d dropout2d alphadropout identity detach chunk split expand expand_as"
+)
+"""Calls whose result may share memory with what goes in."""
+
+
+class Unsupported(Exception):  # noqa: N818 - a reason to abstain, caught within the room
+    """A layer that has no bounds here.
+
+    Attributes:
+        layer: Its qualified name in the model.
+        kind: Its type, or the function that is called.
+        reason: What about it, in words; empty if its kind says all.
+    """
+
+    def __init__(self, layer: str, kind: str, reason: str = "") -> None:
+        self.layer, self.kind, self.reason = layer, kind, reason
+        super().__init__(f"no bounds for {layer} ({kind})" + (f": {reason}" if reason else ""))
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """One call that a network makes.
+
+    Attributes:
+        node: As torch.fx wrote it.
+        name: Qualified name of the layer, or of the layer that calls the function.
+        kind: Name of the module's class, of the function or of the method.
+        key: What tells which operation it is: the class whose forward runs, or a name of torch.
+        module: The layer, if it is one.
+        shape: Of what it returns, without the samples.
+    """
+
+    node: fx.Node
+    name: str
+    kind: str
+    key: type[nn.Module] | str
+    module: nn.Module | None
+    shape: tuple[int, ...]
+
+
+class _Tracer(fx.Tracer):
+    """Follows a model, and remembers how deep it came."""
+
+    proxy_buffer_attributes = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.at: list[str] = []
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return type(m) in LEAVES or super().is_leaf_module(m, module_qualified_name)
+
+    def call_module(
+        self, m: nn.Module, forward: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        self.at.append(self.path_of_module(m))
+        out = super().call_module(m, forward, args, kwargs)
+        self.at.pop()
+        return out
+
+
+class _Recorder(fx.Interpreter):
+    """Runs a trace and keeps every value."""
+
+    def __init__(self, module: fx.GraphModule) -> None:
+        super().__init__(module, garbage_collect_values=False)
+
+    def values(self, x: Tensor) -> dict[fx.Node, Any]:
+        self.run(x)
+        return dict(self.env)
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """The calls of a network in order.
+
+    Attributes:
+        calls: What it calls on tensors that depend on its images.
+        given: The node of its images.
+        result: The node of its logits.
+        constants: Values that depend on no image, by node.
+        numbers: Shapes and sizes that depend on the number of images, by node.
+    """
+
+    calls: list[Call]
+    given: fx.Node
+    result: fx.Node
+    constants: dict[fx.Node, Any]
+    numbers: dict[fx.Node, Any]
+
+
+def trace(model: nn.Module, x: Tensor) -> Trace:
+    """Write down the calls of a model in evaluation mode.
+
+    Args:
+        model: The network, in evaluation mode; it is left as it is.
+        x: At least one image, in the type of the network, shape (n, c, h, w).
+
+    Raises:
+        Unsupported: Naming the layer that does not trace, or is not what it seems.
+    """
+    _refuse_disguises(model)
+    tracer = _Tracer()
+    try:
+        graph = tracer.trace(model)
+        module = fx.GraphModule(model, graph)
+        _refuse_changes(model, graph)
+        contiguous_again(model)
+        few, more = (_values(module, x, count) for count in (2, 3))
+    except Unsupported:
+        raise
+    except Exception as error:
+        layer = next((name for name in reversed(tracer.at)), "") or "the model"
+        owner = model.get_submodule(layer) if layer != "the model" else model
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise Unsupported(layer, type(owner).__name__, f"it does not trace: {reason}") from error
+    return _sort(model, graph, few, more)
+
+
+def _values(module: fx.GraphModule, x: Tensor, count: int) -> dict[fx.Node, Any]:
+    with torch.no_grad():
+        rows = torch.arange(count, device=x.device) % len(x)
+        return _Recorder(module).values(x[rows])
+
+
+def _sort(
+    model: nn.Module, graph: fx.Graph, few: dict[fx.Node, Any], more: dict[fx.Node, Any]
+) -> Trace:
+    """Tell tensors that depend on images from constants and from shapes."""
+    nodes = list(graph.nodes)
+    inputs = [node for node in nodes if node.op == "placeholder"]
+    result = next(node for node in nodes if node.op == "output").args[0]
+    if len(inputs) != 1 or not isinstance(result, fx.Node):
+        raise Unsupported("the model", type(model).__name__, "give one input and one output")
+    needed = _ancestors(result)
+    calls: list[Call] = []
+    constants: dict[fx.Node, Any] = {}
+    numbers: dict[fx.Node, Any] = {}
+    for node in nodes:
+        if node not in needed or node.op == "placeholder":
+            continue
+        if all(source in constants for source in node.all_input_nodes):
+            constants[node] = few[node]
+            continue
+        name, kind, key, module = _identify(model, node)
+        if isinstance(few[node], Tensor):
+            one, two = few[node].shape, more[node].shape
+            if len(one) < 2 or one[0] != 2 or two[0] != 3 or one[1:] != two[1:]:
+                raise Unsupported(name, kind, "it does not keep one row a sample")
+            calls.append(Call(node, name, kind, key, module, tuple(one[1:])))
+        elif isinstance(few[node], tuple | list) and not isinstance(few[node], torch.Size):
+            raise Unsupported(name, kind, "it returns more than one tensor")
+        else:
+            numbers[node] = few[node]
+    return Trace(calls, inputs[0], result, constants, numbers)
+
+
+def _ancestors(node: fx.Node) -> set[fx.Node]:
+    found, waiting = {node}, [node]
+    while waiting:
+        for source in waiting.pop().all_input_nodes:
+            if source not in found:
+                found.add(source)
+                waiting.append(source)
+    return found
+
+
+def _identify(
+    model: nn.Module, node: fx.Node
+) -> tuple[str, str, type[nn.Module] | str, nn.Module | None]:
+    """Name of the layer, kind, key, and the layer itself."""
+    if node.op == "call_module":
+        module = model.get_submodule(str(node.target))
+        return str(node.target), type(module).__name__, _runs(module), module
+    stack = list((node.meta.get("nn_module_stack") or {}).values())
+    owner = (str(stack[-1][0]) if stack else "") or "the model"
+    target = node.target
+    if isinstance(target, str):
+        return owner, target, target if node.op == "call_method" else f"{node.op} {target}", None
+    name = str(getattr(target, "__name__", target))
+    for home in (torch, torch.nn.functional, operator):
+        for known in (name, name.removeprefix("_")):
+            if getattr(home, known, None) is target:
+                return owner, known, known, None
+    return owner, name, f"{getattr(target, '__module__', '')}.{name}", None
+
+
+def _runs(module: nn.Module) -> type[nn.Module]:
+    """The class whose forward runs: that of torch if a subclass only adds to it."""
+    return next(base for base in type(module).__mro__ if "forward" in base.__dict__)
+
+
+def _refuse_disguises(model: nn.Module) -> None:
+    """Refuse layers that run something else than their class says."""
+    for name, module in model.named_modules():
+        hooks = module._forward_hooks or module._forward_pre_hooks
+        compiled = getattr(module, "_compiled_call_impl", None) is not None
+        if compiled or hasattr(module, "_orig_mod"):
+            raise Unsupported(name or "the model", type(module).__name__, "it is compiled")
+        if hooks or "forward" in module.__dict__ or "__call__" in module.__dict__:
+            what = "hooks run around it" if hooks else "its forward was replaced"
+            raise Unsupported(name or "the model", type(module).__name__, what)
+
+
+def _refuse_changes(model: nn.Module, graph: fx.Graph) -> None:
+    """Refuse calls in place whose effect is seen other than through their result."""
+    nodes = list(graph.nodes)
+    for node in nodes:
+        name, kind, _, module = _identify(model, node) if node.op.startswith("call") else [None] * 4
+        if kind is None or not _is_inplace(node, module):
+            continue
+        if not node.users or _changes_others(model, node, nodes):
+            raise Unsupported(str(name), str(kind), "it changes in place what is used again")
+
+
+def _is_inplace(node: fx.Node, module: nn.Module | None) -> bool:
+    if module is not None:
+        return bool(getattr(module, "inplace", False))
+    if node.kwargs.get("inplace") is True or "out" in node.kwargs:
+        return True
+    if node.op == "call_method":
+        return str(node.target).endswith("_")
+    name = str(getattr(node.target, "__name__", ""))
+    assigns = name in ("iadd", "isub", "imul", "itruediv", "setitem")
+    positional = len(node.args) > 1 and node.args[-1] is True and name.endswith(("relu", "elu"))
+    return assigns or name.endswith("_") or positional
+
+
+def _changes_others(model: nn.Module, node: fx.Node, order: list[fx.Node]) -> bool:
+    """Whether it changes a weight, or what a later call sees other than through its result."""
+    place = {one: number for number, one in enumerate(order)}
+    root = node.args[0]
+    while isinstance(root, fx.Node) and _is_alias(model, root) and root.args:
+        root = root.args[0]
+    if not isinstance(root, fx.Node) or root.op == "get_attr":
+        return True
+    shared, seen = [root], {root, node}
+    for one in shared:
+        for user in one.users:
+            if user in seen:
+                continue
+            seen.add(user)
+            if place[user] > place[node] and not _asks_for_form(user):
+                return True
+            if _is_alias(model, user):
+                shared.append(user)
+    return False
+
+
+def _asks_for_form(node: fx.Node) -> bool:
+    """Whether it looks at the shape of a tensor, not at its values."""
+    if node.target is getattr:
+        return node.args[1] in ("shape", "ndim", "dtype", "device")
+    return node.op == "call_method" and node.target in ("size", "dim", "numel")
+
+
+def _is_alias(model: nn.Module, node: fx.Node) -> bool:
+    """Whether its result may share memory with what goes in."""
+    return node.op.startswith("call") and _identify(model, node)[1].lower() in _ALIASES.split()
+
+
+def tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Names and values of all parameters and buffers of numbers."""
+    for name, value in [*model.named_parameters(), *model.named_buffers()]:
+        if value.is_floating_point():
+            yield name, value

@@ -1,0 +1,82 @@
+"""Branch and bound decides small networks, and its counterexamples are real."""
+
+import pytest
+import torch
+from torch import nn
+
+from tempering.attacks import PGD, Restarts
+from tempering.certification import METHODS, Branching, certify
+from tempering.core.threats import L2, Linf, Threat
+from tests.certification.nets import answers, build, centred, images
+from tests.certification.test_crown import least_by_patterns, perceptron, radius
+
+
+def tiny(seed: int) -> nn.Sequential:
+    net = perceptron([4, 12, 10, 3], seed)
+    x = torch.rand(64, 1, 2, 2).double()
+    with torch.no_grad():
+        net[5].bias.sub_(net(x).mean(0))
+    return net
+
+
+@pytest.mark.parametrize(("seed", "threat"), [(3, Linf(0.1)), (1, L2(0.2))], ids=str)
+def test_every_sample_of_a_small_network_is_decided(seed: int, threat: Threat) -> None:
+    net = tiny(seed)
+    x = images(30, (1, 2, 2)).double()
+    y = answers(net, x)
+    bounded = certify(net, x, y, threat, methods=METHODS[:4])
+    found = certify(net, x, y, threat, branching=Branching(nodes=400))
+    assert all(found.settled_by)
+    assert int(found.certified.sum()) > int(bounded.certified.sum())
+    assert bool((found.certified >= bounded.certified).all())
+    for row, image in found.counterexamples.items():
+        point = image[None]
+        assert bool(threat.contains(point, x[row : row + 1]).all())
+        assert int(answers(net, point)) != int(y[row])
+        assert not bool(found.certified[row])
+    broken = answers(net, Restarts(PGD(steps=20), 3)(net, x, y, threat)) != y
+    assert not bool((broken & found.certified).any())
+
+
+def test_decisions_agree_with_all_patterns() -> None:
+    net = perceptron([3, 4, 3, 2], 2)
+    x = (images(10, (1, 1, 3)) * 0.4 + 0.3).double()
+    y = answers(net, x)
+    threat = Linf(0.12)
+    sign = 1 - 2 * y.double()
+    exact = [
+        least_by_patterns(net, one.flatten(), torch.stack([s, -s]), radius(threat))
+        for one, s in zip(x, sign, strict=True)
+    ]
+    found = certify(net, x, y, threat)
+    assert found.certified.tolist() == [margin > 0 for margin in exact]
+    assert bool((found.margin[found.certified] <= torch.tensor(exact)[found.certified]).all())
+
+
+def test_nodes_that_run_out_leave_a_sample_open() -> None:
+    net = tiny(1)
+    x = images(20, (1, 2, 2)).double()
+    y = answers(net, x)
+    full = certify(net, x, y, Linf(0.1), branching=Branching(nodes=400))
+    few = certify(net, x, y, Linf(0.1), branching=Branching(nodes=1))
+    hard = [row for row, name in enumerate(full.settled_by) if name == "branching"]
+    left = [row for row in hard if not few.settled_by[row]]
+    assert left
+    assert {few.reasons[row] for row in left} == {"its bounds are too loose"}
+
+
+@pytest.mark.parametrize("name", ["tanh", "max pool", "ours"])
+def test_networks_that_bend_are_no_error(name: str) -> None:
+    net, x = build(name), images(4)
+    y = answers(net, x)
+    found = certify(net, x, y, Linf(0.05), branching=Branching(nodes=6, steps=2))
+    broken = answers(net, PGD(steps=10)(net, x, y, Linf(0.05))) != y
+    assert not bool((broken & found.certified).any())
+
+
+def test_the_same_call_gives_the_same_verdicts() -> None:
+    net, x = centred(build("relu")), images(6)
+    y = answers(net, x)
+    one, two = (certify(net, x, y, Linf(0.04), branching=Branching(nodes=8)) for _ in range(2))
+    assert torch.equal(one.margin, two.margin)
+    assert one.settled_by == two.settled_by

@@ -1,0 +1,184 @@
+"""Linear bounds against CROWN written with matrices, against brute force, and against samples."""
+
+import itertools
+
+import pytest
+import torch
+from scipy.optimize import linprog
+from torch import Tensor, nn
+
+from tempering.certification.alpha import AlphaCrown, first_choice, tuned
+from tempering.certification.crown import lower, sharpened, short
+from tempering.certification.interval import Bounds, propagate
+from tempering.certification.lowering import graph_of
+from tempering.certification.operation import Interval
+from tempering.certification.region import Region
+from tempering.certification.steps import Graph
+from tempering.core.random import Draws
+from tempering.core.threats import L1, L2, TOLERANCE, Linf, Threat
+from tests.certification.dense import Layers, margins
+from tests.certification.nets import NETS, build, images, points
+
+EPS = 0.04
+
+
+def perceptron(sizes: list[int], seed: int = 0) -> nn.Sequential:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        stages: list[nn.Module] = [nn.Flatten()]
+        for before, after in itertools.pairwise(sizes):
+            layer = nn.Linear(before, after)
+            layer.weight.data.mul_(2.0)
+            stages += [layer, nn.ReLU()]
+    return nn.Sequential(*stages[:-1]).double()
+
+
+def layers_of(net: nn.Sequential) -> Layers:
+    found = [one for one in net if isinstance(one, nn.Linear)]
+    return [(one.weight.detach(), one.bias.detach()) for one in found]
+
+
+def inner(n: int, size: int) -> Tensor:
+    """Images so far from the box that it cuts no ball."""
+    return Draws.of(5, n).uniform((1, 1, size), 0.3, 0.7).double()
+
+
+def every_margin(n: int, outputs: int) -> tuple[Tensor, Tensor]:
+    """Samples, and coefficients of output 0 less each other one."""
+    eye = torch.eye(outputs, dtype=torch.float64)
+    a = (eye[:1] - eye[1:]).repeat(n, 1)
+    return torch.arange(n).repeat_interleave(outputs - 1), a
+
+
+def radius(threat: Threat) -> float:
+    """What the ball measures with its tolerance."""
+    return threat.eps + TOLERANCE * max(1.0, threat.eps)
+
+
+@pytest.mark.parametrize("sizes", [[4, 7, 3], [5, 9, 8, 4], [6, 8, 8, 8, 3]], ids=str)
+def test_it_is_crown_as_written_with_matrices(sizes: list[int]) -> None:
+    net, x = perceptron(sizes), inner(4, sizes[0])
+    graph = graph_of(net, x)
+    region = Region.around(x, Linf(EPS))
+    # the paper bounds hidden neurons by lines alone; here the better of lines and intervals
+    bounds = _by_lines_alone(graph, region)
+    rows, a = every_margin(len(x), sizes[-1])
+    found, _ = lower(graph, bounds, region, len(graph.steps) - 1, rows, a)
+    layers = layers_of(net)
+    eye = torch.eye(sizes[-1], dtype=torch.float64)
+    expected = [margins(layers, eye[:1] - eye[1:], one.flatten(), radius(Linf(EPS))) for one in x]
+    assert torch.allclose(found, torch.cat(expected), atol=1e-9)
+    best, _ = lower(graph, sharpened(graph, region, propagate(graph, region)), region,
+                    len(graph.steps) - 1, rows, a)  # fmt: skip
+    assert bool((best >= torch.cat(expected) - 1e-9).all())
+
+
+def _by_lines_alone(graph: Graph, region: Region) -> Bounds:
+    def sharpen(number: int, bounds: Bounds) -> Interval:
+        known = bounds.intervals[number]
+        size = known.low[0].numel()
+        one = torch.eye(size, dtype=torch.float64).repeat(len(known.low), 1)
+        rows = torch.arange(len(known.low)).repeat_interleave(size)
+        low, _ = lower(graph, bounds, region, number, rows, one)
+        high, _ = lower(graph, bounds, region, number, rows, -one)
+        return Interval(low.reshape(known.low.shape), -high.reshape(known.low.shape))
+
+    return propagate(graph, region, None, sharpen)
+
+
+def least_by_patterns(net: nn.Sequential, x: Tensor, c: Tensor, eps: float) -> float:
+    """The exact least margin: one linear program for each pattern of ReLU signs."""
+    layers = layers_of(net)
+    hidden = [len(bias) for _, bias in layers[:-1]]
+    ends = [(float(one) - eps, float(one) + eps) for one in x]
+    best = float("inf")
+    for pattern in itertools.product((0.0, 1.0), repeat=sum(hidden)):
+        signs = torch.tensor(pattern, dtype=torch.float64).split(hidden)
+        w, b = layers[0]
+        rows, limits = [], []
+        for sign, (after, shift) in zip(signs, layers[1:], strict=True):
+            way = (1 - 2 * sign)[:, None]
+            rows.append(way * w)
+            limits.append(-way[:, 0] * b)
+            w, b = after @ (sign[:, None] * w), after @ (sign * b) + shift
+        answer = linprog((c @ w).numpy(), torch.cat(rows).numpy(), torch.cat(limits).numpy(),
+                         bounds=ends)  # fmt: skip
+        if answer.status == 0:
+            best = min(best, float(answer.fun + c @ b))
+    return best
+
+
+def test_no_bound_is_above_the_exact_minimum_and_each_is_at_least_the_one_before() -> None:
+    for seed in range(3):
+        net, x = perceptron([3, 4, 3, 2], seed), inner(2, 3)
+        c = torch.tensor([1.0, -1.0], dtype=torch.float64)
+        threat = Linf(0.25)
+        exact = torch.tensor(
+            [least_by_patterns(net, one.flatten(), c, radius(threat)) for one in x]
+        ).double()
+        graph, region = graph_of(net, x), Region.around(x, threat)
+        last, rows = len(graph.steps) - 1, torch.arange(len(x))
+        a = c.repeat(len(x), 1)
+        loose = propagate(graph, region)
+        tight = sharpened(graph, region, loose)
+        by_interval = short(graph, loose, region, last, rows, a)
+        mixed, _ = lower(graph, loose, region, last, rows, a)
+        crown, _ = lower(graph, tight, region, last, rows, a)
+        choice = first_choice(graph, tight, rows)
+        alpha, _ = tuned(graph, tight, region, rows, a, choice, AlphaCrown(), float("inf"))
+        for bound in (by_interval, mixed, crown, alpha):
+            assert bool((bound <= exact + 1e-9).all())
+        assert bool((alpha >= crown).all())
+        assert bool((crown >= mixed - 1e-9).all())
+        assert bool((exact - alpha <= exact - by_interval).all())
+
+
+@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("threat", [Linf(0.05), L2(0.3), L1(0.6)], ids=str)
+def test_every_hidden_value_of_a_float32_run_lies_between_its_bounds(
+    name: str, threat: Threat
+) -> None:
+    net, x = build(name), images(2)
+    graph, region = graph_of(net, x), Region.around(x, threat)
+    loose = propagate(graph, region)
+    tight = sharpened(graph, region, loose)
+    tried = points(threat, x, 20)
+    with torch.no_grad():
+        logits = torch.stack([net(point) for point in tried]).double()
+        rows, a = every_margin(len(x), 3)
+        last = len(graph.steps) - 1
+        bound, _ = lower(graph, tight, region, last, rows, a)
+        seen = torch.einsum("pno,no->pn", logits[:, rows], a)
+        assert bool((seen.amin(0) >= bound).all())
+        assert bool((seen.amin(0) >= short(graph, loose, region, last, rows, a)).all())
+    for bounds in (loose, tight):
+        out = bounds.intervals[-1]
+        assert bool((logits >= out.low).all())
+        assert bool((logits <= out.high).all())
+    for one, other in zip(tight.intervals, loose.intervals, strict=True):
+        assert bool((one.low >= other.low).all())
+        assert bool((one.high <= other.high).all())
+    _compare_hidden(net, graph, tight, tried)
+
+
+def _compare_hidden(net: nn.Module, graph: Graph, bounds: Bounds, tried: Tensor) -> None:
+    """Layers that are modules and run once, seen by hooks."""
+    names = [step.name for step in graph.steps]
+    checked = 0
+    for name, module in net.named_modules():
+        if names.count(name) != 1 or not name:
+            continue
+        seen: list[Tensor] = []
+        hook = module.register_forward_hook(
+            lambda _m, _i, out, seen=seen: seen.append(out.detach().clone())
+        )
+        with torch.no_grad():
+            for point in tried:
+                net(point)
+        hook.remove()
+        at = bounds.intervals[names.index(name)]
+        values = torch.stack(seen).double()
+        assert bool((values >= at.low).all()), name
+        assert bool((values <= at.high).all()), name
+        checked += 1
+    assert checked > 0 or not isinstance(net, nn.Sequential)

@@ -1,0 +1,59 @@
+"""Max-pooling between linear bounds, at points of its box and at corners."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tempering.certification.maximum import Largest, Windows
+from tempering.certification.operation import Interval
+from tempering.core.random import Draws
+
+WINDOWS = [
+    Windows((2, 2), (2, 2), (0, 0), (1, 1)),
+    Windows((3, 3), (1, 1), (1, 1), (1, 1)),
+    Windows((3, 2), (2, 3), (1, 0), (2, 1)),
+]
+
+
+def pooled(at: Windows, z: Tensor) -> Tensor:
+    return F.max_pool2d(z, at.kernel, at.stride, at.padding, at.dilation)
+
+
+def box(n: int) -> Interval:
+    draws = Draws.of(9, n)
+    low = draws.uniform((2, 6, 6), -1.0, 1.0).double()
+    width = draws.to("width").uniform((2, 6, 6)).double()
+    settled = draws.to("settled").uniform((2, 6, 6)) < 0.2
+    return Interval(low, low + torch.where(settled, torch.zeros_like(width), width))
+
+
+@pytest.mark.parametrize("at", WINDOWS, ids=str)
+def test_linear_bounds_hold_at_every_point(at: Windows) -> None:
+    given = box(6)
+    relaxed = Largest(at).relax(given)
+    like = pooled(at, given.low)
+    rows = torch.arange(len(like))
+    for number in range(60):
+        share = Draws.of(number, 6).uniform((2, 6, 6)).double()
+        if number % 2:
+            share = share.round()
+        z = given.low + share * (given.high - given.low)
+        a = Draws.of(number, 6).to("a").normal(like.shape[1:]).double()
+        pulled, constant = relaxed.pull(a, rows, None)
+        bound = (pulled * z).flatten(1).sum(1) + constant
+        assert bool((bound <= (a * pooled(at, z)).flatten(1).sum(1) + 1e-9).all())
+
+
+def test_a_window_with_one_possible_winner_is_exact() -> None:
+    given = box(1)
+    low, high = given.low.clone(), given.high.clone()
+    low[:, :, ::2, ::2], high[:, :, ::2, ::2] = 3.0, 4.0
+    pool = Largest(WINDOWS[0])
+    assert not bool(pool.unsettled(Interval(low, high)).any())
+    relaxed = pool.relax(Interval(low, high))
+    a = torch.randn(1, 2, 3, 3).double()
+    pulled, constant = relaxed.pull(a, torch.arange(1), None)
+    assert torch.equal(pulled[:, :, ::2, ::2], a)
+    assert float(pulled.abs().sum()) == float(a.abs().sum())
+    assert float(constant.abs().max()) == 0.0
