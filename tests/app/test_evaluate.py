@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import tempering as tp
-from tempering.app.evaluate import _Judgement, _on
+from tempering.app.judgement import Judgement, _on
 from tempering.core.errors import UsageError
 from tempering.core.records import Measurement, load_records
 from tests.app.running import temper
@@ -73,7 +73,7 @@ def test_a_users_own_model_is_judged_with_its_weights(model: nn.Module, tmp_path
     assert (found["rho"], found["stop_reason"]) == (None, None)
     run = tmp_path / "runs" / "mine"
     assert {entry.name for entry in run.iterdir()} == {
-        "records.jsonl", "summary.json", "report.html", "report.md", "gallery.npz",
+        "records.jsonl", "summary.json", "report.html", "report.md", "gallery.npz", "verdicts.npz",
     }  # fmt: skip
     page = (run / "report.html").read_text(encoding="utf-8")
     assert "file.py:build" in page
@@ -103,7 +103,7 @@ def test_attacks_that_do_not_know_the_norm_are_left_out_only_if_nobody_asked(
 ) -> None:
     data = tp.data.load("digits").test
     record = tp.evaluate(model, data, tp.L0(5), samples=10)
-    assert set(record.attacks) == {"sigma-zero-1000"}
+    assert set(record.by_attack) == {"sigma-zero-300"}
     with pytest.raises(UsageError, match="pgd does not attack in l0"):
         tp.evaluate(model, data, tp.L0(5), samples=10, attacks=[tp.attacks.PGD()])
 
@@ -136,7 +136,7 @@ def test_an_evaluation_that_does_not_end_leaves_nothing(
     def stopped(*_arguments: object) -> None:
         raise error
 
-    monkeypatch.setattr(_Judgement, "summary", stopped)
+    monkeypatch.setattr(Judgement, "assess", stopped)
     words = (*WORDS, "--threat", "linf:0.1")
     if code is None:
         with pytest.raises(error):

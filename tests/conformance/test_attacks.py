@@ -14,6 +14,7 @@ from tempering.attacks import (
     Attack,
     Cascade,
     Owned,
+    Refined,
     Restarts,
     Transfer,
     WorstOf,
@@ -66,6 +67,7 @@ COMBINED = [
     Cascade(quick(ATTACKS["bim"]), quick(ATTACKS["square"])),
     BPDA(quick(ATTACKS["pgd"])),
     EOT(quick(ATTACKS["pgd"]), 2),
+    Refined(quick(ATTACKS["pgd"]), queries=20, encores=2),
 ]
 ATTACKS_TRIED = [
     *map(quick, ATTACKS.values()),

@@ -7,7 +7,7 @@ import torch
 from tempering.attacks import FGSM, PGD, Generator, Restarts, WorstOf
 from tempering.core.engine import start_engine
 from tempering.core.threats import Linf
-from tempering.evaluation import Setting, Target, measure
+from tempering.evaluation import Setting, Target, measure, measure_shifts
 from tempering.evaluation.gradients import without_gradient
 from tests.evaluation.toys import Net, dataset
 
@@ -26,6 +26,7 @@ def main(out: str) -> None:
     learner = WorstOf(FGSM(), Generator(epochs=2))
     learned, learned_outcome = measure(setting, target, learner, Linf(0.05))
     zero = without_gradient(setting, target)
+    shifts = measure_shifts(setting, target, ["noise", "rotation"])
     if engine.leads:
         found = {
             "processes": engine.processes,
@@ -34,6 +35,8 @@ def main(out: str) -> None:
             "zero": zero,
             "learned_passes": learned.cost.forward + learned.cost.backward,
             "learned": learned_outcome.x_adv,
+            "shifts_forward": shifts.cost.forward,
+            "shifts": torch.tensor([one.correct.hits for one in shifts.shifted]),
             **{name: part for name, part in vars(outcome).items() if part is not None},
         }
         torch.save(found, out)

@@ -382,8 +382,19 @@ def test_two_processes_give_the_verdicts_of_one(tmp_path: Path) -> None:
     assert one["forward"] == two["forward"]
     assert one["backward"] == two["backward"]
     assert one["learned_passes"] == two["learned_passes"]
+    assert one["shifts_forward"] == two["shifts_forward"] == 41 * 11
+    assert len(set(one["shifts"].tolist())) > 1
     assert 0 < int(one["strict"].sum()) < len(one["strict"])
-    for name in ("strict", "detected", "predicted", "x_adv", "distance", "zero", "learned"):
+    for name in (
+        "strict",
+        "detected",
+        "predicted",
+        "x_adv",
+        "distance",
+        "zero",
+        "learned",
+        "shifts",
+    ):
         assert torch.equal(one[name], two[name]), name
 
 

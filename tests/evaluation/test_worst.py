@@ -24,6 +24,8 @@ def _outcome(strict: str, flagged: str, drop: list[float], stable: str, mark: in
         stable=torch.tensor(kept),
         drop=torch.tensor(drop),
         distance=torch.full((len(strict),), float(mark), dtype=torch.float64),
+        forwards=torch.full((len(strict),), mark),
+        backwards=torch.full((len(strict),), 10 * mark),
     )
 
 

@@ -2,46 +2,40 @@
 
 from __future__ import annotations
 
-import copy
-import time
-from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import torch
 from torch import nn
 
-from tempering.app.assessment import broken_at, eps_grid
+from tempering.app.demand import Demand
 from tempering.app.folder import RunFolder, new_folder, point_latest
 from tempering.app.gallery import adversarial_examples, write_gallery
 from tempering.app.invocation import command_line
-from tempering.app.provenance import model_name, provenance
-from tempering.app.recipe import CurveSettings, load_recipe
+from tempering.app.journal import Journal
+from tempering.app.judgement import Judgement
+from tempering.app.provenance import model_name
+from tempering.app.verdicts import write_images, write_verdicts
 from tempering.attacks.base import Attack
 from tempering.attacks.registry import parse_attack
 from tempering.core.engine import Engine, start_engine
-from tempering.core.errors import InterruptedRunError, ModelError, UsageError
+from tempering.core.errors import InterruptedRunError, ModelError, RunError, UsageError
 from tempering.core.files import write_text
-from tempering.core.records import AnyRecord, Summary
+from tempering.core.records import Assessment
 from tempering.core.threats import Threat, parse_threat
 from tempering.data.dataset import Dataset
 from tempering.data.loading import load
 from tempering.data.splits import Splits
-from tempering.evaluation.curve import sweep
-from tempering.evaluation.inspection import inspect
-from tempering.evaluation.recording import Trial
-from tempering.evaluation.setting import Setting
-from tempering.evaluation.standard import Evaluation, run_standard
-from tempering.evaluation.summary import summarize
-from tempering.evaluation.target import Target
 from tempering.models.foreign import load_foreign
 from tempering.models.manifest import Manifest, read_manifest
 from tempering.models.store import load as load_model
+from tempering.models.weights import weights_hash
 from tempering.report.run_page import render
-
-ELSEWHERE = ("sigma-zero", "patch")
-"""What judges a model in a threat that none of the default attacks knows."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +47,7 @@ class Evaluated:
         run: The folder that holds all evidence.
     """
 
-    record: Summary
+    record: Assessment
     run: Path
 
 
@@ -63,34 +57,56 @@ def evaluate(
     threat: Threat,
     *,
     attacks: Sequence[Attack] | None = None,
+    protocol: str = "fast",
+    access: str = "white",
+    surrogate: nn.Module | None = None,
     samples: int | None = None,
+    seconds: float | None = None,
     seed: int = 0,
     engine: Engine | None = None,
-) -> Summary:
-    """Judge a model under white-box attack.
+) -> Assessment:
+    """Judge a model: proofs first, then attack after attack on what is left.
 
     Args:
         model: From images in [0, 1], shape (n, c, h, w), to logits; it is left as it was.
         data: Test data, or splits whose test data is used.
         threat: What an attacker may change.
-        attacks: By default those of the recipe `default`.
+        attacks: Each on all samples, so that each has an accuracy of its own; by default a
+            protocol's cascade, whose attacks see only what those before them left.
+        protocol: `fast`, `autoattack` or `thorough`.
+        access: What attackers know: `white`, `gray` (a model of their own), `black` (answers
+            alone), or `all`, one after the other.
+        surrogate: The gray-box attacker's model.
         samples: Images; the first ones. By default 1,000, or all if there are fewer.
+        seconds: How long attacks may take; samples that are left then count as standing,
+            with a flag. By default as long as they need.
         seed: Of all random draws.
         engine: Where to compute; by default where Fabric finds best.
 
     Returns:
-        What was found out; `robust_accuracy` is an interval: at least what is certified
-        (0 here), at most what withstood everything that was tried.
+        What was found out; `robust_accuracy` is an interval: at least what is certified, at
+        most what withstood everything that was tried.
 
     Raises:
-        UsageError: If an attack does not know the threat's norm, or there are too few samples.
+        UsageError: If an attack does not know the threat's norm, there are too few samples,
+            or the time does not suffice to look at each of them once.
         ModelError: If the model is no classifier of the data.
 
     Example:
         `evaluate(model, tp.data.load("mnist").test, tp.Linf(0.3)).robust_accuracy.upper`
     """
-    job = _Judgement(model, data, threat, attacks, samples, seed, engine or start_engine("32-true"))
-    return job.summary("tempering.evaluate", type(model).__name__)
+    demand = Demand(
+        threat=threat,
+        attacks=attacks,
+        protocol=protocol,
+        access=access,
+        surrogate=surrogate,
+        samples=samples,
+        seconds=seconds,
+        seed=seed,
+    )
+    job = Judgement(model, data, demand, engine or start_engine("32-true"))
+    return job.assess("tempering.evaluate", type(model).__name__)
 
 
 def evaluate_address(
@@ -101,9 +117,15 @@ def evaluate_address(
     split: str | None = None,
     threat: str | None = None,
     attacks: Sequence[str] | None = None,
+    protocol: str = "fast",
+    access: str = "white",
+    surrogate: str | None = None,
     samples: int | None = None,
+    seconds: float | None = None,
     seed: int | None = None,
     name: str | None = None,
+    resume: Path | None = None,
+    out: Path | None = None,
 ) -> Evaluated:
     """Judge a model by its address, and write a run folder with a report.
 
@@ -113,47 +135,132 @@ def evaluate_address(
         data: Address of the data; by default what the model's manifest says, or mnist.
         split: By default the manifest's, or official.
         threat: Such as `linf:0.3`; by default the manifest's.
-        attacks: As `name:key=value,...`.
+        attacks: As `name:key=value,...`, each on all samples; by default a protocol.
+        protocol: `fast`, `autoattack` or `thorough`.
+        access: `white`, `gray`, `black` or `all`.
+        surrogate: The gray-box attacker's model, by its address.
         samples: Test images.
+        seconds: How long attacks may take.
         seed: Of all draws; the manifest's seed splits the data.
         name: Of the run.
+        resume: A run that was cut; what it has measured is not measured again.
+        out: A folder for verdicts and images of each sample.
 
     Raises:
         UsageError: If nothing says what the threat is, or a name is unknown.
         ModelError: If there is no such model, or it is no classifier of the data.
+        RunError: If the run to resume is of another model, data or demand.
     """
     model, manifest = open_model(address, weights)
     threat = threat or (manifest.threat if manifest else None)
     if threat is None:
         raise UsageError(f"nothing says what may be done to {address}: give --threat linf:0.3")
-    allowed = parse_threat(threat)
-    chosen = [parse_attack(spec) for spec in attacks] if attacks else None
+    demand = Demand(
+        threat=parse_threat(threat),
+        attacks=[parse_attack(spec) for spec in attacks] if attacks else None,
+        protocol=protocol,
+        access=access,
+        surrogate=open_model(surrogate, None)[0] if surrogate else None,
+        samples=samples,
+        seconds=seconds,
+        seed=seed or 0,
+    )
     source = data or (manifest.data if manifest else "mnist")
     same = manifest is not None and source == manifest.data
     how = split or (manifest.split if manifest and same else "official")
     splits = load(source, how, manifest.seed if manifest and same else seed or 0)
     engine = start_engine("32-true")
-    job = _Judgement(model, splits, allowed, chosen, samples, seed or 0, engine)
-    folder = ""
-    if engine.leads:
-        folder = str(new_folder(name, f"evaluate:{Path(address).stem}").path.resolve())
-    run = RunFolder(Path(engine.same(folder)))
+    job = Judgement(model, splits, demand, engine)
+    about = _about(model, splits, demand)
+    run = _folder(address, name, resume, about, engine)
+    key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+    job.keep = Journal(run, engine, key).trials
     try:
-        with run.all_or_nothing() if engine.leads else nullcontext():
-            summary = job.summary(command_line(), model_name(model, address))
+        with _kept(run) if engine.leads else nullcontext():
+            summary = job.assess(command_line(), model_name(model, address))
             if engine.leads:
-                _write(run, job, summary)
+                _write(run, job, summary, out)
     except KeyboardInterrupt:
-        raise InterruptedRunError("interrupted; nothing was kept: evaluate again") from None
+        told = "nothing was kept: evaluate again"
+        if run.path.exists():
+            told = f"what was measured is kept: go on with --resume {run.path}"
+        raise InterruptedRunError(f"interrupted; {told}") from None
     engine.wait()
     return Evaluated(summary, run.path)
 
 
-def _write(run: RunFolder, job: _Judgement, summary: Summary) -> None:
+@contextmanager
+def _kept(run: RunFolder) -> Iterator[None]:
+    """Keep a folder in which something was measured, whatever happens; take another away."""
+    try:
+        with run.locked():
+            yield
+    except BaseException:
+        if not any(run.settings.parent.glob("measured-*")):
+            shutil.rmtree(run.path, ignore_errors=True)
+        raise
+
+
+def _about(model: nn.Module, data: Splits, demand: Demand) -> dict[str, Any]:
+    """What decides all verdicts: a run of anything else is another run."""
+    return {
+        "weights": weights_hash(model),
+        "data_hash": data.test.content_hash,
+        "threat": str(demand.threat),
+        "attacks": [attack.config() for attack in demand.attacks or ()],
+        "protocol": demand.protocol,
+        "access": demand.access,
+        "surrogate": weights_hash(demand.surrogate) if demand.surrogate is not None else None,
+        "samples": demand.samples,
+        "seed": demand.seed,
+    }
+
+
+def _folder(
+    address: str, name: str | None, resume: Path | None, about: dict[str, Any], engine: Engine
+) -> RunFolder:
+    """A new run's folder, or the one to go on with."""
+    if resume is not None:
+        if name is not None:
+            raise UsageError(f"name {name!r} for a run that has one: leave --name out")
+        run = RunFolder(resume.resolve())
+        _check_same(run, about)
+        return run
+    folder = ""
+    if engine.leads:
+        fresh = new_folder(name, f"evaluate:{Path(address).stem}")
+        write_text(fresh.settings, json.dumps(about, indent=2) + "\n")
+        folder = str(fresh.path.resolve())
+    return RunFolder(Path(engine.same(folder)))
+
+
+def _check_same(run: RunFolder, about: dict[str, Any]) -> None:
+    """Refuse to go on with a run of something else."""
+    try:
+        before = json.loads(run.settings.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(
+            f"{run.path} is no evaluation to resume: {run.settings} cannot be read: "
+            "give a folder that `temper evaluate` has begun"
+        ) from error
+    for what, value in about.items():
+        if before.get(what) != value:
+            raise RunError(
+                f"{run.path} was begun with {what} {before.get(what)!r}, and this is {value!r}: "
+                "give the same model, data and options, or leave --resume out"
+            )
+
+
+def _write(run: RunFolder, job: Judgement, summary: Assessment, out: Path | None) -> None:
     run.write_records(job.records)
     write_gallery(run, adversarial_examples(job.evaluation, job.setting.data, None))
     write_text(run.summary, summary.model_dump_json(indent=2) + "\n")
+    write_verdicts(run.path, job)
+    if out is not None:
+        write_verdicts(out, job)
+        write_images(out, job)
     render(run.path)
+    shutil.rmtree(run.settings.parent, ignore_errors=True)
     point_latest(run)
 
 
@@ -177,76 +284,3 @@ def open_model(address: str, weights: Path | None) -> tuple[nn.Module, Manifest 
     read_manifest(path)
     loaded = load_model(path)
     return loaded.model, loaded.manifest
-
-
-class _Judgement:
-    """One evaluation: the model, the data, and what was found."""
-
-    def __init__(
-        self,
-        model: nn.Module,
-        data: Dataset | Splits,
-        threat: Threat,
-        attacks: Sequence[Attack] | None,
-        samples: int | None,
-        seed: int,
-        engine: Engine,
-    ) -> None:
-        self.recipe = load_recipe("default").model_copy(
-            update={"threat": str(threat), "seed": seed}
-        )
-        settings = self.recipe.evaluation
-        test = data.test if isinstance(data, Splits) else data
-        wanted = settings.samples if samples is None else samples
-        if samples is not None and not 1 <= samples <= len(test):
-            raise UsageError(
-                f"{samples} samples of {test.name}, which has {len(test)}: give 1 to {len(test)}"
-            )
-        self.attacks = attacks or _known(settings.attacks, threat) or _known(ELSEWHERE, threat)
-        for attack in self.attacks:
-            attack.require(threat)
-        self.data, self.threat, self.model, self.engine = data, threat, model, engine
-        self.curve = settings.curve
-        self.setting = Setting(test.first(min(wanted, len(test))), "test", engine, seed)
-        self.target = Target.of("given", _on(model, engine.device), self.setting.data)
-        self.records: list[AnyRecord] = []
-        self.evaluation: Evaluation
-
-    def summary(self, command: str, name: str) -> Summary:
-        """Measure everything."""
-        started = time.perf_counter()
-        self.records.append(
-            provenance(command, self.recipe, self.data, self.model, name, self.engine)
-        )
-        self.evaluation = run_standard(self.setting, self.target, self.threat, self.attacks)
-        self.records += self.evaluation.measurements
-        curve = [trial.measurement for trial in self._sweep(self.curve)]
-        self.records += curve
-        self.records += inspect(self.setting, self.evaluation, sweep=curve)
-        return summarize(self.records, seconds=time.perf_counter() - started)
-
-    def _sweep(self, settings: CurveSettings | None) -> list[Trial]:
-        if settings is None:
-            return []
-        setting = Setting(
-            self.setting.data.first(min(settings.samples, self.setting.n)),
-            "test",
-            self.engine,
-            self.setting.seed,
-        )
-        attacks = _known(settings.attacks, self.threat)
-        grid = eps_grid(self.threat, settings.shares)
-        known = broken_at(self.threat, self.evaluation, setting.n)
-        chosen = attacks or list(self.attacks)
-        return sweep(setting, self.target, self.threat, chosen, grid, known=known)
-
-
-def _on(model: nn.Module, device: torch.device) -> nn.Module:
-    """The model where it is to run; a copy if it lies elsewhere, since it is someone's own."""
-    if all(tensor.device == device for tensor in model.state_dict().values()):
-        return model
-    return copy.deepcopy(model).to(device)
-
-
-def _known(specs: Iterable[str], threat: Threat) -> list[Attack]:
-    return [attack for attack in map(parse_attack, specs) if attack.knows(threat)]

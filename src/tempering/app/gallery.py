@@ -80,7 +80,7 @@ def _attack_behind(evaluation: Evaluation, row: int) -> str:
     for trial in trials:
         if not bool(trial.outcome.strict[row]):
             return trial.measurement.attack
-    return trials[-1].measurement.attack
+    return trials[-1].measurement.attack if trials else "no attack"
 
 
 def _predicted(model: nn.Module, x: Tensor) -> NDArray[np.int64]:

@@ -33,6 +33,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "parse_attack": f"{_ROOM}.registry",
         "PatchAttack": f"{_ROOM}.patch",
         "PGD": f"{_ROOM}.pgd",
+        "Refined": f"{_ROOM}.refined",
         "Restarts": f"{_ROOM}.restarts",
         "RFGSM": f"{_ROOM}.rfgsm",
         "SigmaZero": f"{_ROOM}.sigma_zero",

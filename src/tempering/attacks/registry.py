@@ -26,6 +26,7 @@ from tempering.attacks.hopskipjump import HopSkipJump
 from tempering.attacks.mifgsm import MIFGSM
 from tempering.attacks.patch import PatchAttack
 from tempering.attacks.pgd import PGD
+from tempering.attacks.refined import Refined
 from tempering.attacks.restarts import Restarts
 from tempering.attacks.rfgsm import RFGSM
 from tempering.attacks.sigma_zero import SigmaZero
@@ -48,6 +49,9 @@ for _kind in (*_FIXED, *_NEAREST):
 for _other in (Square, HopSkipJump, Boundary, Transfer, PatchAttack, UniversalPatch, Generator):
     ATTACKS.register(_other.name)(_other)
 
+
+_EVERYWHERE = ("restarts", "refine")
+"""Parameters that are no attack's own."""
 
 _WORDS: dict[Any, str] = {
     bool: "true or false",
@@ -82,7 +86,8 @@ def parse_attack(text: str) -> Attack:
     """Read an attack as people write it: NAME or NAME:key=value,key=value.
 
     Args:
-        text: Such as `pgd:steps=40,restarts=2`; `restarts` works with every attack.
+        text: Such as `pgd:steps=40,restarts=2`; `restarts`
+            and `refine`, queries of a random search from where it ends, work with every attack.
 
     Returns:
         The attack.
@@ -106,11 +111,14 @@ def parse_attack(text: str) -> Attack:
         key, found, value = (part.strip() for part in pair.partition("="))
         if not found:
             raise UsageError(f"{pair!r} in attack {text!r} is not key=value: write steps=40")
-        if key != "restarts" and key not in fields:
-            raise UnknownNameError(f"parameter of {kind.name}", key, [*fields, "restarts"])
+        if key not in _EVERYWHERE and key not in fields:
+            raise UnknownNameError(f"parameter of {kind.name}", key, [*fields, *_EVERYWHERE])
         if key in settings:
             raise UsageError(f"{key} is given twice in attack {text!r}: give it once")
         settings[key] = _value(value, fields.get(key, int), f"{kind.name}: {key}")
     restarts = settings.pop("restarts", 1)
+    queries = settings.pop("refine", 0)
     attack = kind(**settings)
+    if queries:
+        attack = Refined(attack, queries)
     return attack if restarts == 1 else Restarts(attack, restarts)

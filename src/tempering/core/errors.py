@@ -10,6 +10,7 @@ TemperingError                 exit code 1: the job failed
 ├── ModelError                 a model that is not a classifier of this data
 │   └── NoGradientError        logits that do not depend on the images, as autograd sees it
 ├── AttackError                an attack broke its own contract
+├── CertificateError           an attack broke a sample that was proved robust
 └── RunError                   a run folder that cannot be written, read or resumed
     └── InterruptedRunError    stopped by Ctrl-C, after saving
 ```
@@ -67,6 +68,10 @@ class NoGradientError(ModelError):
 
 class AttackError(TemperingError):
     """An attack that broke its contract, for example by leaving the ball."""
+
+
+class CertificateError(TemperingError):
+    """A sample that was proved robust and is broken: a bug in the proof or in the judge."""
 
 
 class RunError(TemperingError):

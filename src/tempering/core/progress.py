@@ -39,3 +39,8 @@ def track(what: str, total: int) -> AbstractContextManager[Advance]:
         ...     advance(1, "half way")
     """
     return _REPORTER.get()(what, total)
+
+
+def silence() -> AbstractContextManager[None]:
+    """Within it, nothing is reported: for small jobs within a reported one."""
+    return reporting(_silent)

@@ -16,9 +16,10 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from tempering.core.errors import RunError
 from tempering.core.intervals import wilson
 
-Access = Literal["white", "gray-surrogate", "gray-before", "stale", "any"]
+Access = Literal["white", "gray-surrogate", "gray-before", "black", "stale", "any"]
 """What the attacker knew: the model; a surrogate with another seed; the model before
-hardening (attack made fresh for this evaluation, at full strength); samples made during
+hardening (attack made fresh for this evaluation, at full strength); scores or labels of the
+model alone, queries counted; samples made during
 training on the old model, which stop where they fool it; or any of these, per sample."""
 
 Subject = Literal["undefended", "hardened", "another-seed", "single-pass", "given"]
@@ -145,8 +146,10 @@ class Measurement(Record):
     """One attack on one model, judged per sample in float32.
 
     Attributes:
-        protocol: `standard` (the threat's eps), `paper` (eps that gives the paper's
-            accuracy on the undefended model), or `curve` (a sweep of eps).
+        protocol: `standard` (the threat's eps, every attack on all samples), `paper` (eps
+            that gives the paper's accuracy on the undefended model), `curve` (a sweep of
+            eps), or `cascade` (each attack only on what those before it left undecided, so
+            that `strict` counts what is left after it).
         attack: Its label, such as `pgd-40x2`; `clean` for no attack, `worst` for the worst
             case per sample over the attacks of this protocol, model and access.
         backward: `adaptive` through stages that hide their gradient, or `true`.
@@ -161,7 +164,7 @@ class Measurement(Record):
 
     kind: Literal["measurement"] = "measurement"
     subject: Subject
-    protocol: Literal["standard", "paper", "curve"]
+    protocol: Literal["standard", "paper", "curve", "cascade"]
     access: Access
     attack: str
     config: dict[str, Any] = {}
@@ -273,6 +276,47 @@ class Summary(Record):
     model: str
     seed: int
     seconds: float
+
+
+class Passes(Record):
+    """Passes of single samples through a model."""
+
+    forward: int = Field(ge=0)
+    backward: int = Field(ge=0)
+
+
+class StageResult(Record):
+    """One stage of a cascade: samples that stand after it, and what it took."""
+
+    survivors: int = Field(ge=0)
+    passes: Passes
+    seconds: float = Field(ge=0)
+
+
+class Assessment(Summary):
+    """What an evaluation found: what `temper evaluate --json` prints.
+
+    Attributes:
+        protocol: Which attacks, in which order.
+        access: What attackers knew.
+        clean_correct: Samples that are right without any attack, of `n`.
+        robust_correct: Those that nothing that was tried could change.
+        certified_correct: Those with a proof that nothing can.
+        interval: 95 % Wilson interval of `robust_correct` over `n`, fractions.
+        passes: Everything that was run, verdicts and checks among it.
+        by_attack: Stage -> what stood after it, in order.
+        schedule: What the order of the stages was learned from.
+    """
+
+    protocol: str
+    access: str
+    clean_correct: int = Field(ge=0)
+    robust_correct: int = Field(ge=0)
+    certified_correct: int = Field(ge=0)
+    interval: tuple[float, float]
+    passes: Passes
+    by_attack: dict[str, StageResult]
+    schedule: list[str] = []
 
 
 def dump_records(records: Iterable[Record]) -> str:

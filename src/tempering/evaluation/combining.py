@@ -15,8 +15,8 @@ def worst_of(outcomes: Sequence[Outcome]) -> Outcome:
     """Keep, for each sample, the run that is worst for the defender.
 
     The image, prediction and distance are those of the first run of the highest
-    severity. A sample is stable only if no run changed it, and the drop is the
-    largest one.
+    severity. A sample is stable only if no run changed it, the drop is the largest
+    one, and passes add up.
 
     Args:
         outcomes: At least one, all over the same samples.
@@ -43,4 +43,6 @@ def worst_of(outcomes: Sequence[Outcome]) -> Outcome:
         by_part(chosen, *outcomes),
         stable=torch.stack([outcome.stable for outcome in outcomes]).all(0),
         drop=torch.stack([outcome.drop for outcome in outcomes]).amax(0),
+        forwards=torch.stack([outcome.forwards for outcome in outcomes]).sum(0),
+        backwards=torch.stack([outcome.backwards for outcome in outcomes]).sum(0),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from tempering.core.errors import NoGradientError
 from tempering.core.goals import Mislead, log_odds
 from tempering.core.probe import probing
 from tempering.evaluation.setting import Setting
@@ -16,7 +17,8 @@ def without_gradient(setting: Setting, target: Target) -> Tensor:
 
     The loss is the log odds of a wrong class, which does not flatten where the softmax
     saturates; so a zero comes from the network itself: dead units, a hard clamp, a
-    rounding step.
+    rounding step. Where logits do not depend on the images at all, as autograd sees it,
+    it is zero too.
 
     Args:
         setting: Data and engine.
@@ -40,6 +42,10 @@ def without_gradient(setting: Setting, target: Target) -> Tensor:
             def loss(logits: Tensor, y: Tensor = y) -> Tensor:
                 return log_odds(logits, Mislead().protected(y, logits.shape[1]))
 
-            _, gradient = probe.gradient(data.x[ids].to(engine.device), loss, ids)
+            try:
+                _, gradient = probe.gradient(data.x[ids].to(engine.device), loss, ids)
+            except NoGradientError:
+                found.append(torch.ones(len(ids), dtype=torch.bool, device=engine.device))
+                continue
             found.append((gradient == 0).flatten(1).all(1))
     return engine.collect(torch.cat(found), setting.n)

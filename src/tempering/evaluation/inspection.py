@@ -7,7 +7,19 @@ from collections.abc import Sequence
 import torch
 
 from tempering.core.records import Flag, Measurement, MinimumNorm
-from tempering.evaluation import sanity
+from tempering.core.threats import Threat
+from tempering.evaluation.flags.distances import search_failed
+from tempering.evaluation.flags.growth import does_not_fall, rises_with_eps
+from tempering.evaluation.flags.hidden import gradient_gap, zero_gradients
+from tempering.evaluation.flags.sizes import too_few_samples
+from tempering.evaluation.flags.winners import (
+    black_beats_white,
+    gray_beats_white,
+    one_step_beats_many,
+    stale_beats_white,
+    transfer_beats_white,
+    true_beats_adaptive,
+)
 from tempering.evaluation.gradients import without_gradient
 from tempering.evaluation.minimum_norm import unbounded
 from tempering.evaluation.setting import Setting
@@ -42,27 +54,34 @@ def inspect(
     gray = evaluation.attacks("gray-surrogate") + evaluation.attacks("gray-before")
     worst = evaluation.get("worst", "any")
     flags = [
-        sanity.gray_beats_white(white + true, gray),
-        sanity.stale_beats_white(white + true, evaluation.attacks("stale")),
-        sanity.one_step_beats_many(white),
-        sanity.true_beats_adaptive(white, true),
-        sanity.zero_gradients(without_gradient(setting, evaluation.target), worst.outcome),
-        sanity.rises_with_eps([*evaluation.measurements, *others]),
-        sanity.does_not_fall(sweep, *_grey(setting, evaluation)),
-        sanity.too_few_samples(worst.measurement),
+        gray_beats_white(white + true, gray),
+        stale_beats_white(white + true, evaluation.attacks("stale")),
+        one_step_beats_many(white),
+        true_beats_adaptive(white, true),
+        black_beats_white(white + true),
+        transfer_beats_white(white + true),
+        zero_gradients(without_gradient(setting, evaluation.target), worst.outcome),
+        rises_with_eps([*evaluation.measurements, *others]),
+        does_not_fall(sweep, *_grey(setting, evaluation)),
+        too_few_samples(worst.measurement.attack, worst.measurement.strict),
     ]
     for trial in true:
         same = evaluation.find(trial.measurement.attack)
-        flags += [sanity.gradient_gap(same, trial)] if same else []
-    flags += [sanity.search_failed(one) for one in distances]
+        flags += [gradient_gap(same, trial)] if same else []
+    flags += [search_failed(one) for one in distances]
     return [flag for flag in flags if flag is not None]
+
+
+def reaches_grey(setting: Setting, threat: Threat) -> float:
+    """How far images are from plain grey at most, in the threat's norm."""
+    x = setting.data.x
+    ball = unbounded(threat.name, x.shape[1:])
+    return max(
+        float(ball.distance(part, torch.full_like(part, 0.5)).max()) for part in torch.split(x, 512)
+    )
 
 
 def _grey(setting: Setting, evaluation: Evaluation) -> tuple[float, float]:
     """How far images are from plain grey at most, and the share of the largest class."""
-    x, y = setting.data.x, setting.data.y
-    ball = unbounded(evaluation.threat.name, x.shape[1:])
-    far = max(
-        float(ball.distance(part, torch.full_like(part, 0.5)).max()) for part in torch.split(x, 512)
-    )
-    return far, float(y.bincount().max()) / len(y)
+    y = setting.data.y
+    return reaches_grey(setting, evaluation.threat), float(y.bincount().max()) / len(y)

@@ -103,7 +103,7 @@ def judge(
         batch_size: Images at a time.
 
     Returns:
-        One row a sample of the chunk.
+        One row a sample of the chunk; whoever calls counts the passes.
 
     Raises:
         ModelError: If the model does not answer with finite logits.
@@ -120,4 +120,6 @@ def judge(
         stable=seen.predicted == chunk.clean.predicted,
         drop=(chunk.clean.probability - seen.probability).clamp_min(0.0),
         distance=threat.distance(x_adv.double(), chunk.x.double()).cpu(),
+        forwards=torch.zeros(len(chunk), dtype=torch.int64),
+        backwards=torch.zeros(len(chunk), dtype=torch.int64),
     )

@@ -85,10 +85,10 @@ def measure(
         >>> measurement.strict.n
         8
     """
-    if access == "any" or (source is None) != (access == "white"):
+    if access == "any" or (source is None) != (access in ("white", "black")):
         raise UsageError(
             f"access {access!r} with{'out' if source is None else ''} a source model: "
-            "give none for white, and one for gray-surrogate, gray-before or stale"
+            "give none for white and black, and one for gray-surrogate, gray-before or stale"
         )
     rows = torch.arange(setting.n) if rows is None else rows
     for model in (target.model, source):

@@ -28,6 +28,8 @@ class Outcome:
         drop: How far the true class's probability fell, shape (n,), float32, 0 to 1;
             0 where it rose, since an attacker can leave an image as it is.
         distance: Norm of x_adv - x, recomputed, shape (n,), float64.
+        forwards: Forward passes that went into it, the verdict's among them, shape (n,), int64.
+        backwards: Backward passes, likewise.
     """
 
     x_adv: Tensor | None
@@ -38,6 +40,8 @@ class Outcome:
     stable: Tensor
     drop: Tensor
     distance: Tensor
+    forwards: Tensor
+    backwards: Tensor
 
     def __len__(self) -> int:
         return len(self.predicted)
@@ -84,7 +88,7 @@ def lost(outcome: Outcome, x: Tensor) -> Outcome:
         x: Their images, shape (n, c, h, w).
 
     Returns:
-        One row an image: neither right nor stable, at distance 0.
+        One row an image: neither right nor stable, at distance 0, without a pass.
     """
     no = torch.zeros(len(x), dtype=torch.bool)
     return Outcome(
@@ -96,4 +100,6 @@ def lost(outcome: Outcome, x: Tensor) -> Outcome:
         stable=no,
         drop=torch.zeros(len(x)),
         distance=torch.zeros(len(x), dtype=torch.float64),
+        forwards=torch.zeros(len(x), dtype=torch.int64),
+        backwards=torch.zeros(len(x), dtype=torch.int64),
     )

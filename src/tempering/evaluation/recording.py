@@ -13,7 +13,7 @@ from tempering.evaluation.outcome import Outcome
 from tempering.evaluation.setting import Setting
 from tempering.evaluation.target import Target
 
-Protocol = Literal["standard", "paper", "curve"]
+Protocol = Literal["standard", "paper", "curve", "cascade"]
 Backward = Literal["adaptive", "true"]
 
 

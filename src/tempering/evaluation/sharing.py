@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from tempering.core.passes import counted
 from tempering.core.progress import track
 from tempering.core.records import Cost
+from tempering.core.tally import Tally, tallied
 from tempering.evaluation.judging import Chunk, look
 from tempering.evaluation.outcome import Outcome, by_part, join, lost
 from tempering.evaluation.setting import Setting
@@ -52,8 +54,10 @@ def over_samples(
         for at in range(0, max(1, len(own)), size):
             ids = own[at : at + size]
             x, y = data.x[ids].to(engine.device), data.y[ids].to(engine.device)
-            clean = look(model, x, y, ids, setting.batch_size)
-            done.append(work(Chunk(ids, x, y, clean)))
+            with tallied() as counts:
+                clean = look(model, x, y, ids, setting.batch_size)
+                outcome = work(Chunk(ids, x, y, clean))
+            done.append(_with_passes(outcome, ids, counts))
             standing += int(done[-1].strict.sum())
             reached = min(len(rows), (at + len(ids)) * (1 if together else engine.processes))
             advance(reached, f"{standing} of {at + len(ids)} stand")
@@ -72,6 +76,15 @@ def over_samples(
         forward=int(forward.sum()), backward=int(backward.sum()), seconds=float(seconds.max())
     )
     return _spread(setting, rows, outcome), cost
+
+
+def _with_passes(outcome: Outcome, ids: Tensor, counts: Tally) -> Outcome:
+    """What each sample took, its clean prediction and the verdict among it."""
+    forwards, backwards = (
+        torch.tensor([count[number] for number in ids.tolist()], dtype=torch.int64)
+        for count in (counts.forward, counts.backward)
+    )
+    return replace(outcome, forwards=forwards, backwards=backwards)
 
 
 def _spread(setting: Setting, rows: Tensor, outcome: Outcome) -> Outcome:

@@ -18,7 +18,7 @@ from tempering.core.records import (
 
 R = TypeVar("R", bound=Record)
 
-Protocol = Literal["standard", "paper", "curve"]
+Protocol = Literal["standard", "paper", "curve", "cascade"]
 Backward = Literal["adaptive", "true"]
 
 FIRST, LAST = "clean", "worst"

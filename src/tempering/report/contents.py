@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tempering.report import choosing, curves
 from tempering.report.carlini import carlini
+from tempering.report.cascades import cascades
 from tempering.report.detection import detection
 from tempering.report.exhibits import gallery, samples
 from tempering.report.findings import findings
@@ -23,6 +24,7 @@ def report_of(run: Run) -> Report:
     sections = (
         overview(run),
         warnings(run),
+        cascades(run.records),
         _standard(run),
         detection(run.records),
         _naive(run),

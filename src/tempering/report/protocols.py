@@ -23,6 +23,7 @@ NOTES: dict[Access, str] = {
         "samples come from a surrogate trained with another seed"
     ),
     "gray-before": "Gray-box, old model: fresh samples at full strength from the undefended model.",
+    "black": "Black-box: the attacker sees the answers of the model alone.",
 }
 
 

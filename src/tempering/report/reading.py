@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from tempering.core.errors import RunError
-from tempering.core.records import AnyRecord, Summary, load_records
+from tempering.core.records import AnyRecord, Assessment, Summary, load_records
 from tempering.report.pictures import Pictures, load_pictures
 
 
@@ -49,7 +49,9 @@ def read_run(folder: Path) -> Run:
 
 def _load_summary(path: Path) -> Summary:
     try:
-        return Summary.model_validate_json(path.read_bytes())
+        text = path.read_bytes()
+        kind = Assessment if b'"by_attack"' in text else Summary
+        return kind.model_validate_json(text)
     except OSError as error:
         raise RunError(f"cannot read {path}: {error.strerror}: give a run folder") from error
     except ValidationError as error:

@@ -40,6 +40,7 @@ ACCESSES: dict[Access, str] = {
     "stale": "stale samples",
     "gray-surrogate": "gray-box, surrogate",
     "gray-before": "gray-box, old model",
+    "black": "black-box",
     "any": "anything tried",
 }
 """What the attacker knew."""

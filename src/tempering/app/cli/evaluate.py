@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from tempering.app.cli import options
 from tempering.app.cli.console import progress, say
+from tempering.app.cli.durations import parse_seconds
 
 
 def evaluate(
@@ -21,14 +23,36 @@ def evaluate(
     threat: options.ThreatText = None,
     attacks: Annotated[
         list[str] | None,
-        typer.Option("--attack", help="NAME or NAME:key=value,...; repeatable."),
+        typer.Option("--attack", help="NAME or NAME:key=value,..., on all samples; repeatable."),
+    ] = None,
+    protocol: Annotated[
+        str,
+        typer.Option("--protocol", help="What runs without --attack: fast, autoattack, thorough."),
+    ] = "fast",
+    access: Annotated[
+        str, typer.Option("--access", help="What attackers know: white, gray, black or all.")
+    ] = "white",
+    surrogate: Annotated[
+        str | None,
+        typer.Option("--surrogate", help="A gray-box attacker's own model: a run or a file."),
     ] = None,
     samples: options.Samples = None,
     seed: options.Seed = None,
+    limit: Annotated[
+        str | None,
+        typer.Option("--time", help="How long attacks may take, such as 90s, 10m or 1h."),
+    ] = None,
     name: options.Name = None,
+    resume: Annotated[
+        Path | None, typer.Option("--resume", help="Go on with an evaluation that was cut.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="A folder for each sample's verdict and image."),
+    ] = None,
     as_json: options.Json = False,
 ) -> None:
-    """Judge any model under attack, and write a report."""
+    """Judge any model: proofs, then attacks on what is left; write a report."""
     from tempering.app.evaluate import evaluate_address
 
     with progress():
@@ -39,9 +63,15 @@ def evaluate(
             split=split,
             threat=threat,
             attacks=attacks,
+            protocol=protocol,
+            access=access,
+            surrogate=surrogate,
             samples=samples,
+            seconds=None if limit is None else parse_seconds(limit),
             seed=seed,
             name=name,
+            resume=resume,
+            out=out,
         )
     if as_json:
         say(done.record.model_dump_json(indent=2))

@@ -1,0 +1,224 @@
+"""What an evaluation costs, and whether it finds as much: ours beside AutoAttack.
+
+`make peers`, then `.venv-peers/bin/python benchmarks/evaluation.py`. Each model is judged
+by our cascade (`fast`) and by `pyautoattack`'s standard version, the four attacks at their
+standard budgets one after the other, on the same first test images; passes are counted on
+both sides, ours with all that an evaluation does beside attacking. Models that cannot lie
+in this repository are named on the command line:
+`--also NAME=file.py:factory,weights.pt,linf:0.3`. Rows that are in
+`records/evaluation.jsonl` under the same settings are skipped; `records/evaluation.md` is
+made from the records alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+import tempering as tp
+from evaluation_table import render
+from journal import CACHE, RECORDS, Journal, Row, engine_hash, environment, say
+from measuring import verdicts
+from subjects import SMALL, mnist, mnist_model, right
+from tempering.attacks.base import Attack
+from tempering.core.files import write_text
+from tempering.core.threats import Linf, Threat, parse_threat
+from tempering.evaluation.protocols import attacks_of
+from tempering.models.foreign import load_foreign
+from tempering.models.weights import weights_hash
+
+STAGES = ("apgd-ce", "apgd-t", "fab-t", "square")
+"""AutoAttack's standard version, in its order."""
+STALE = ("engine", "weights")
+SINGLE_STEP = (
+    *SMALL,
+    "training.hardened.mixture.attacks=[rfgsm]",
+    "training.hardened.mixture.clean=0.0",
+    "training.hardened.mixture.noisy=0.0",
+    "training.hardened.mixture.adversarial=1.0",
+)
+"""The default recipe with one step an image: its gradients lie, as far as training made them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """A model under both evaluations.
+
+    Attributes:
+        name: As rows name it.
+        model: From images in [0, 1] to logits.
+        threat: What may change.
+        about: Where it comes from.
+    """
+
+    name: str
+    model: nn.Module
+    threat: Threat
+    about: str
+
+
+class Counted(nn.Module):
+    """A network that counts the images sent through it, and those whose gradient was wanted."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+        self.forwards = self.backwards = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The network's answer."""
+        self.forwards += len(x)
+        if torch.is_grad_enabled() and x.requires_grad:
+            self.backwards += len(x)
+        answer: Tensor = self.inner(x)
+        return answer
+
+
+def ours(judged: Judged, images: int, seed: int) -> Row:
+    """Our cascade, with proofs, survey and examinations."""
+    began = time.perf_counter()
+    found = tp.evaluate(judged.model, mnist().test, judged.threat, samples=images, seed=seed)
+    return {
+        "seconds": time.perf_counter() - began,
+        "forwards": found.passes.forward,
+        "backwards": found.passes.backward,
+        "standing": found.robust_correct,
+        "certified": found.certified_correct,
+        "stages": {name: one.survivors for name, one in found.by_attack.items()},
+        "flags": [flag.name for flag in found.flags],
+        "schedule": found.schedule,
+    }
+
+
+def theirs(judged: Judged, x: Tensor, y: Tensor, seed: int, batch_size: int) -> Row:
+    """AutoAttack, attack after attack on what stands, judged by us."""
+    from pyautoattack import AutoAttack
+
+    counted = Counted(judged.model)
+    stands = right(judged.model, x, y)
+    began = time.perf_counter()
+    stages: dict[str, int] = {}
+    for name in STAGES:
+        rows = stands.nonzero()[:, 0]
+        attack = AutoAttack(
+            counted,
+            eps=judged.threat.eps,
+            norm={"linf": "Linf", "l2": "L2"}[judged.threat.name],
+            version="custom",
+            attacks=[name],
+            seed=seed,
+        )
+        found = attack.run_standard_evaluation(x[rows], y[rows], batch_size=batch_size)
+        x_adv = found[0] if isinstance(found, tuple) else found
+        broken = verdicts(judged.model, x[rows], y[rows], x_adv, judged.threat)
+        stands[rows[broken]] = False
+        stages[name] = int(stands.sum())
+        say(f"{judged.name}: AutoAttack's {name} leaves {stages[name]}")
+    return {
+        "seconds": time.perf_counter() - began,
+        "forwards": counted.forwards,
+        "backwards": counted.backwards,
+        "standing": int(stands.sum()),
+        "stages": stages,
+    }
+
+
+def models(iterations: int, also: Sequence[str]) -> Iterator[Judged]:
+    """The models, each made when its turn comes."""
+    for name, kind, changes, eps in (
+        ("mnist-standard", "standard", SMALL, 0.1),
+        ("mnist-hardened", "hardened", SMALL, 0.3),
+        ("mnist-single-step", "hardened", SINGLE_STEP, 0.3),
+    ):
+        model, about = mnist_model(kind, iterations, changes)
+        yield Judged(name, model, Linf(eps), about["recipe"])
+    for spec in also:
+        name, _, rest = spec.partition("=")
+        factory, weights, threat = rest.split(",")
+        model = load_foreign(factory, Path(weights)).eval()
+        yield Judged(name, model, parse_threat(threat), f"{Path(weights).name}, not ours")
+
+
+def sources() -> list[Attack]:
+    """What rows depend on."""
+    return attacks_of("fast", Linf(0.1))
+
+
+def run(chosen: argparse.Namespace) -> None:
+    """Measure what is missing, and render after every model."""
+    torch.set_num_threads(chosen.threads)
+    journal = Journal(chosen.out / "evaluation.jsonl")
+    test = mnist().test.first(chosen.images)
+    for judged in models(chosen.iterations, chosen.also):
+        if chosen.only and judged.name not in chosen.only.split(","):
+            continue
+        for side in ("ours", "theirs"):
+            cell = {
+                "benchmark": "evaluation",
+                "network": judged.name,
+                "weights": weights_hash(judged.model),
+                "threat": str(judged.threat),
+                "side": side,
+                "n": chosen.images,
+                "seed": chosen.seed,
+                "batch_size": chosen.batch_size,
+                "threads": chosen.threads,
+                "engine": engine_hash(sources()) if side == "ours" else "pyautoattack",
+            }
+            if journal.holds(cell):
+                continue
+            say(f"{judged.name}: {side}")
+            if side == "ours":
+                row = ours(judged, chosen.images, chosen.seed)
+            else:
+                row = theirs(judged, test.x, test.y, chosen.seed, chosen.batch_size)
+            row["clean"] = int(right(judged.model, test.x, test.y).sum())
+            row |= {"about": judged.about, "environment": environment()}
+            journal.put(cell, [row], STALE)
+            write_text(chosen.out / "evaluation.md", render(journal.rows))
+
+
+def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
+    """What the command line says."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--only", help="models, with commas")
+    parser.add_argument(
+        "--also", action="append", default=[], help="NAME=file.py:factory,weights,threat"
+    )
+    parser.add_argument("--images", type=int, default=500, help="the first test images")
+    parser.add_argument("--seed", type=int, default=0, help="of the draws on both sides")
+    parser.add_argument("--threads", type=int, default=2, help="of torch (default 2)")
+    parser.add_argument("--batch-size", type=int, default=250, help="default 250")
+    parser.add_argument("--iterations", type=int, default=2000, help="training steps of a network")
+    parser.add_argument("--render", action="store_true", help="only render the records")
+    parser.add_argument("--out", type=Path, help="folder of records")
+    parser.add_argument(
+        "--quick", action="store_true", help="all in small, apart from the committed records"
+    )
+    chosen = parser.parse_args(given)
+    if chosen.quick:
+        chosen.images, chosen.iterations = min(chosen.images, 24), min(chosen.iterations, 40)
+    if chosen.out is None:
+        chosen.out = CACHE / "quick" if chosen.quick else RECORDS
+    return chosen
+
+
+def main() -> None:
+    """Measure what is missing, and render."""
+    chosen = arguments()
+    if chosen.render:
+        rows = Journal(chosen.out / "evaluation.jsonl").rows
+        write_text(chosen.out / "evaluation.md", render(rows))
+    else:
+        run(chosen)
+    print((chosen.out / "evaluation.md").read_text("utf-8"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""The table of evaluation.py, from its records alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+Row = dict[str, Any]
+
+INTRO = """\
+Both sides judge the same first test images of the same network, under the same threat; both start
+from what is right without attack, and one judge decides: an image within ball and box that the
+network, in float32, gets wrong. *Passes* are single images sent forward, and back to the image;
+ours include the survey, all examinations and the curve, theirs are counted by a wrapper around the
+network. Bounds are no passes: their time is in *seconds* alone. *Standing* is what withstood
+everything. Seeds, images and batches are the same; each side ran once, so times are those of one
+run.
+"""
+
+
+def render(rows: Sequence[Row]) -> str:
+    """One line a model and side, and how they compare."""
+    lines = ["# Evaluation: ours beside AutoAttack\n", INTRO, HEAD]
+    networks = list(dict.fromkeys(row["cell"]["network"] for row in rows))
+    notes = []
+    for network in networks:
+        sides = {row["cell"]["side"]: row for row in rows if row["cell"]["network"] == network}
+        lines += [_line(side, row) for side, row in sides.items()]
+        if len(sides) == 2:
+            lines.append(_compared(network, sides["ours"], sides["theirs"]))
+        notes.append(_note(next(iter(sides.values()))))
+    return "\n".join([*lines, "", *notes, ""])
+
+
+HEAD = """\
+| network | threat | images | side | right without attack | standing | passes: forward, backward | \
+seconds | what stood after each stage |
+| :--- | :--- | ---: | :--- | ---: | ---: | ---: | ---: | :--- |"""
+
+
+def _line(side: str, row: Row) -> str:
+    cell = row["cell"]
+    who = {"ours": "**tempering**, fast", "theirs": "pyautoattack, standard"}[side]
+    stages = ", ".join(f"{name} {count}" for name, count in row["stages"].items())
+    return (
+        f"| {cell['network']} | {cell['threat']} | {cell['n']} | {who} | {row['clean']} "
+        f"| {row['standing']} | {row['forwards']:,}, {row['backwards']:,} | {row['seconds']:.3g} "
+        f"| {stages} |"
+    )
+
+
+def _compared(network: str, ours: Row, theirs: Row) -> str:
+    passes = (theirs["forwards"] + theirs["backwards"]) / (ours["forwards"] + ours["backwards"])
+    seconds = theirs["seconds"] / ours["seconds"]
+    more = ours["standing"] - theirs["standing"]
+    found = "as many fall" if more == 0 else f"{abs(more)} {'fewer' if more > 0 else 'more'} fall"
+    return (
+        f"| {network} | | | *compared* | | {found} | 1/{passes:.1f} of the passes "
+        f"| 1/{seconds:.1f} of the time | |"
+    )
+
+
+def _note(row: Row) -> str:
+    cell, place = row["cell"], row["environment"]
+    return (
+        f"`{cell['network']}`: weights `{cell['weights']}`, {row['about']}; seed {cell['seed']}, "
+        f"batches of {cell['batch_size']}, {cell['threads']} threads, {place['processor']}, "
+        f"torch {place['torch']}.\n"
+    )

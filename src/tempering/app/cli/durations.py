@@ -1,0 +1,26 @@
+"""Durations as people write them."""
+
+from __future__ import annotations
+
+import re
+
+from tempering.core.errors import UsageError
+
+_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def parse_seconds(text: str) -> float:
+    """Seconds of a duration.
+
+    Raises:
+        UsageError: If it is none, or nothing.
+
+    Example:
+        >>> parse_seconds("90s"), parse_seconds("1.5m"), parse_seconds("2h")
+        (90.0, 90.0, 7200.0)
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip())
+    seconds = float(found[1]) * _UNITS[found[2]] if found else 0.0
+    if not seconds > 0:
+        raise UsageError(f"time {text!r}: give seconds, minutes or hours, such as 90s, 10m or 1h")
+    return seconds

@@ -1,0 +1,112 @@
+"""What an evaluation is asked to do, and the cascades that this takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from tempering.attacks.base import Attack
+from tempering.core.errors import UsageError
+from tempering.core.records import Access, Flag, Passes, StageResult
+from tempering.core.threats import Threat
+from tempering.evaluation.cascade import Cascaded, Stage
+from tempering.evaluation.protocols import attacks_of, queried, transferred
+from tempering.evaluation.recording import Trial
+
+ACCESSES = ("white", "gray", "black", "all")
+"""What attackers may be allowed to know."""
+GRAY: Access = "gray-surrogate"
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What an evaluation is asked to do.
+
+    Attributes:
+        threat: What may change.
+        attacks: Each on all samples; None for a protocol's cascade.
+        protocol: Which attacks a cascade has.
+        access: `white`, `gray`, `black` or `all`.
+        surrogate: A model that a gray-box attacker owns.
+        samples: Test images, the first ones; None for 1,000, or all if there are fewer.
+        seconds: How long it may take; None for no limit.
+        seed: Of all draws.
+    """
+
+    threat: Threat
+    attacks: Sequence[Attack] | None = None
+    protocol: str = "fast"
+    access: str = "white"
+    surrogate: nn.Module | None = None
+    samples: int | None = None
+    seconds: float | None = None
+    seed: int = 0
+
+
+def cascades_of(demand: Demand) -> dict[Access, list[Stage]]:
+    """The stages of each kind of attacker that is asked for.
+
+    Raises:
+        UsageError: If there is no such access, or a gray-box attacker has no model.
+    """
+    if demand.access not in ACCESSES:
+        raise UsageError(f"access {demand.access!r}: give one of {', '.join(ACCESSES)}")
+    white = attacks_of(demand.protocol, demand.threat)
+    wanted = ("white", "gray", "black") if demand.access == "all" else (demand.access,)
+    if "gray" in wanted and demand.surrogate is None:
+        raise UsageError(
+            f"access {demand.access!r} without a surrogate: give --surrogate RUN, a model that "
+            "the attacker owns, or --access white"
+        )
+    plans: dict[Access, list[Stage]] = {}
+    for kind in wanted:
+        if kind == "white":
+            plans["white"] = [Stage(attack) for attack in white]
+        elif kind == "gray":
+            plans[GRAY] = [Stage(attack, GRAY) for attack in transferred(demand.threat)]
+        else:
+            plans["black"] = [
+                Stage(attack, "black") for attack in queried(demand.protocol, demand.threat)
+            ]
+    return plans
+
+
+def out_of_time(found: Cascaded) -> Flag:
+    """Stages that the time did not suffice for."""
+    left = ", ".join(f"{name}: {count}" for name, count in found.unfinished.items())
+    return Flag(
+        name="out of time",
+        meaning="samples that stand have not met every attack of the protocol, so the accuracy "
+        "is too high",
+        remedy="give more time, or fewer samples",
+        evidence=f"samples that a stage left out: {left}",
+    )
+
+
+def stage_result(survivors: int, trial: Trial) -> StageResult:
+    """What stands after a stage, and what it took."""
+    cost = trial.measurement.cost
+    return StageResult(
+        survivors=survivors,
+        passes=Passes(forward=cost.forward, backward=cost.backward),
+        seconds=cost.seconds,
+    )
+
+
+def named(trial: Trial) -> str:
+    """A stage in the record: its attack, and what it knew unless that was everything."""
+    one = trial.measurement
+    known = {"white": "", GRAY: " (gray-box)"}.get(one.access, f" ({one.access}-box)")
+    return f"{one.attack}{known}"
+
+
+def unused(name: str, names: Iterable[str]) -> str:
+    """A name that is not among names: the second of the same name is numbered."""
+    taken = set(names)
+    number = 2
+    fresh = name
+    while fresh in taken:
+        fresh, number = f"{name} #{number}", number + 1
+    return fresh

@@ -1,0 +1,323 @@
+"""One evaluation of one model: what is measured, and what it all comes to."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+from tempering.app.assessment import eps_grid
+from tempering.app.demand import (
+    GRAY,
+    Demand,
+    cascades_of,
+    named,
+    out_of_time,
+    stage_result,
+    unused,
+)
+from tempering.app.provenance import provenance
+from tempering.app.recipe import CurveSettings, load_recipe
+from tempering.attacks.base import Attack
+from tempering.attacks.pgd import PGD
+from tempering.core.engine import Engine
+from tempering.core.errors import NoGradientError, UsageError
+from tempering.core.passes import Passes as Counter
+from tempering.core.passes import counted
+from tempering.core.progress import silence
+from tempering.core.records import (
+    AnyRecord,
+    Assessment,
+    Count,
+    Flag,
+    Passes,
+    StageResult,
+)
+from tempering.data.dataset import Dataset
+from tempering.data.splits import Splits
+from tempering.evaluation.cascade import Cascade, Cascaded, Keep, Stage, straight
+from tempering.evaluation.deadline import Deadline
+from tempering.evaluation.distance_curve import distance_curve
+from tempering.evaluation.flags.catalogue import masked
+from tempering.evaluation.flags.certificates import check_certificates
+from tempering.evaluation.flags.determinism import RANDOM
+from tempering.evaluation.flags.examining import examine
+from tempering.evaluation.inspection import inspect, reaches_grey
+from tempering.evaluation.measuring import measure
+from tempering.evaluation.protocols import (
+    SURVEYED,
+    around_masks,
+    attacks_of,
+    nearest,
+)
+from tempering.evaluation.proving import Proofs, prove
+from tempering.evaluation.recording import Trial
+from tempering.evaluation.setting import Setting
+from tempering.evaluation.standard import Evaluation, run_standard
+from tempering.evaluation.summary import summarize
+from tempering.evaluation.target import Target
+from tempering.evaluation.worst import worst_case
+
+CURVE = 100
+"""Samples of the curve at most."""
+EXAMINED = 32
+"""Samples on which model and gradients are examined."""
+DOUBTED = 48
+"""Proven samples that are attacked all the same."""
+
+
+class Judgement:
+    """One evaluation under way.
+
+    Attributes:
+        setting: The samples, where to compute, and the seed.
+        target: The model.
+        records: Everything that was measured so far.
+        evaluation: What the model went through, for pictures.
+        verdicts: What became of each sample under the cascades, by access; none where
+            attacks were given.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        data: Dataset | Splits,
+        demand: Demand,
+        engine: Engine,
+        keep: Keep = straight,
+    ) -> None:
+        """Check that all fits together.
+
+        Args:
+            model: From images in [0, 1] to logits.
+            data: Test data, or splits whose test data is used.
+            demand: What to do.
+            engine: Where to compute.
+            keep: Keeps what was measured, for a run that is cut.
+
+        Raises:
+            UsageError: If an attack does not know the threat's norm, there are too few
+                samples, or an access level lacks its surrogate.
+            ModelError: If the model is no classifier of the data.
+        """
+        self.recipe = load_recipe("default").model_copy(
+            update={"threat": str(demand.threat), "seed": demand.seed}
+        )
+        settings = self.recipe.evaluation
+        test = data.test if isinstance(data, Splits) else data
+        wanted = settings.samples if demand.samples is None else demand.samples
+        if demand.samples is not None and not 1 <= wanted <= len(test):
+            raise UsageError(
+                f"{wanted} samples of {test.name}, which has {len(test)}: give 1 to {len(test)}"
+            )
+        for attack in demand.attacks or ():
+            attack.require(demand.threat)
+        self.plan = {} if demand.attacks else cascades_of(demand)
+        self.demand, self.data, self.model, self.engine = demand, data, model, engine
+        self.keep, self.curve = keep, settings.curve
+        self.setting = Setting(test.first(min(wanted, len(test))), "test", engine, demand.seed)
+        self.target = Target.of("given", _on(model, engine.device), self.setting.data)
+        self.records: list[AnyRecord] = []
+        self.evaluation: Evaluation
+        self.verdicts: dict[str, Cascaded] = {}
+        self.proofs: Proofs | None = None
+        self.flags: list[Flag] = []
+
+    def assess(self, command: str, name: str) -> Assessment:
+        """Measure everything.
+
+        Args:
+            command: What was asked for, for the record.
+            name: What the record calls the model.
+
+        Raises:
+            UsageError: If the time does not suffice to look at every sample once.
+        """
+        started = time.perf_counter()
+        self.records.append(
+            provenance(command, self.recipe, self.data, self.model, name, self.engine)
+        )
+        with counted() as passes:
+            attacks = self.demand.attacks
+            self.flags = self._examine()
+            stages = self._each(attacks) if attacks else self._cascades()
+            self.records += self.evaluation.measurements
+            curve = [trial.measurement for trial in self._curve(self.curve)]
+            self.records += curve
+            self.records += self.flags + inspect(self.setting, self.evaluation, sweep=curve)
+        certified = self._certified()
+        summary = summarize(
+            self.records, seconds=time.perf_counter() - started, certified=certified
+        )
+        worst = self.evaluation.get("worst", "any").measurement.strict
+        return Assessment(
+            **summary.model_dump(),
+            protocol="given" if self.demand.attacks else self.demand.protocol,
+            access=self.demand.access,
+            clean_correct=self.evaluation.get("clean").measurement.strict.hits,
+            robust_correct=worst.hits,
+            certified_correct=certified.hits,
+            interval=worst.interval,
+            passes=self._of_all(passes),
+            by_attack=stages,
+            schedule=[
+                f"{place} of the first {SURVEYED}"
+                for found in self.verdicts.values()
+                for place in found.schedule
+            ],
+        )
+
+    def _each(self, attacks: Sequence[Attack]) -> dict[str, StageResult]:
+        """Given attacks, each on all samples, so that each has an accuracy of its own."""
+        self.evaluation = run_standard(self.setting, self.target, self.demand.threat, attacks)
+        stands = self.evaluation.get("clean").outcome.strict
+        stages: dict[str, StageResult] = {}
+        for trial in self.evaluation.attacks("white"):
+            stands = stands & trial.outcome.strict
+            stages[trial.measurement.attack] = stage_result(int(stands.sum()), trial)
+        return stages
+
+    def _cascades(self) -> dict[str, StageResult]:
+        """A cascade for each kind of access, and what stood after each of their stages."""
+        deadline = Deadline.never()
+        if self.demand.seconds is not None:
+            deadline = Deadline.after(self.demand.seconds)
+        (clean,) = self.keep("clean", lambda: [self._look(deadline)])
+        rows = clean.outcome.strict.nonzero()[:, 0]
+        proofs = self.proofs = prove(self.setting, self.target, self.demand.threat, rows)
+        self._doubt(proofs)
+        stages: dict[str, StageResult] = {}
+        trials = [clean]
+        for access, plan in self.plan.items():
+            sources = {} if self.demand.surrogate is None else {GRAY: self.demand.surrogate}
+            cascade = Cascade(
+                self.setting,
+                self.target,
+                self.demand.threat,
+                clean,
+                access=access,
+                certified=proofs.certified,
+                sources=sources,
+                keep=self.keep,
+                deadline=deadline,
+            )
+            learns = self.demand.protocol != "autoattack" and access == "white"
+            cascade.run(cascade.survey(plan, SURVEYED) if learns else plan)
+            if access == "white":
+                self._around_masks(cascade)
+            found = cascade.result()
+            self.verdicts[access] = found
+            for trial in found.stages:
+                name = unused(named(trial), stages)
+                stages[name] = stage_result(trial.measurement.strict.hits, trial)
+            trials += found.stages
+            self.records += [out_of_time(found)] if found.unfinished else []
+        self.evaluation = self._evaluation(trials)
+        return stages
+
+    def _doubt(self, proofs: Proofs) -> None:
+        """Attack some proven samples all the same: where that succeeds, something is wrong.
+
+        Raises:
+            CertificateError: Naming the samples.
+        """
+        rows = proofs.certified.nonzero()[:DOUBTED, 0]
+        attack = next(iter(attacks_of("fast", self.demand.threat)[1:]), None)
+        if not len(rows) or attack is None:
+            return
+        trial = measure(self.setting, self.target, attack, self.demand.threat, rows=rows)
+        broken = torch.zeros_like(proofs.certified)
+        broken[rows] = ~trial.outcome.strict[rows]
+        check_certificates(proofs.certified, broken, attack.label())
+
+    def _examine(self) -> list[Flag]:
+        """Examine model and gradients on a few samples, if there is time for all that."""
+        attack = PGD(steps=40, until_fooled=False)
+        if self.demand.seconds is not None or not attack.knows(self.demand.threat):
+            return []
+        return examine(self.setting, self.target, self.demand.threat, attack, samples=EXAMINED)
+
+    def _around_masks(self, cascade: Cascade) -> None:
+        """Where gradients mislead, attack through what hides them, and without them."""
+        standing = int(cascade.standing.sum())
+        if not (masked(self.flags) or cascade.helpless):
+            return
+        names = {flag.name for flag in self.flags}
+        stages = [
+            Stage(attack, hopeful=True)
+            for attack in around_masks(self.demand.threat, random=RANDOM.name in names)
+        ]
+        cascade.run(stages)
+        n = self.setting.n
+        self.records.append(
+            Flag(
+                name="masked gradients",
+                meaning="gradients mislead attacks on this model, so it was attacked through what "
+                "hides them, and without them, as well",
+                remedy="quote the lower figure; give stages that hide gradients an adaptive "
+                "backward, and treat defences that only hide gradients as none",
+                evidence=f"{Count(hits=standing, n=n)} stand under attacks that follow gradients, "
+                f"{Count(hits=int(cascade.standing.sum()), n=n)} under the others too",
+            )
+        )
+
+    def _look(self, deadline: Deadline) -> Trial:
+        """The target without attack, and whether there is time for that."""
+        first = torch.arange(min(self.setting.batch_size, self.setting.n))
+        began = time.perf_counter()
+        with silence():
+            measure(self.setting, self.target, None, self.demand.threat, rows=first)
+        needed = (time.perf_counter() - began) * self.setting.n / len(first)
+        if not self.engine.agree(needed < deadline.left):
+            raise UsageError(
+                f"{self.demand.seconds:g} seconds for {self.setting.n} samples, which take about "
+                f"{needed:.1f} s without any attack: give more time or fewer samples"
+            )
+        return measure(self.setting, self.target, None, self.demand.threat)
+
+    def _evaluation(self, trials: Sequence[Trial]) -> Evaluation:
+        """All that was tried, with the worst cases over white-box access and everything."""
+        setting, target, threat = self.setting, self.target, self.demand.threat
+        clean = trials[0]
+        white = [trial for trial in trials if trial.measurement.access == "white"]
+        unchanged = replace(clean.outcome, x_adv=setting.data.x)
+        tried = [clean._replace(outcome=unchanged), *trials[1:]]
+        worst = worst_case(setting, target, threat, [tried[0], *white[1:]])
+        anything = worst_case(setting, target, threat, tried, access="any")
+        return Evaluation(target, threat, (*trials, worst, anything))
+
+    def _of_all(self, own: Counter) -> Passes:
+        """Passes of all processes together."""
+        mine = torch.tensor([[own.forward, own.backward]])
+        forward, backward = self.engine.collect(mine, self.engine.processes).sum(0).tolist()
+        return Passes(forward=forward, backward=backward)
+
+    def _certified(self) -> Count:
+        """Samples with a proof."""
+        hits = 0 if self.proofs is None else int(self.proofs.certified.sum())
+        return Count(hits=hits, n=self.setting.n)
+
+    def _curve(self, settings: CurveSettings | None) -> list[Trial]:
+        """Accuracy against eps on the first samples, up to where every image can be grey."""
+        threat = self.demand.threat
+        attack = nearest(threat)
+        if settings is None or self.demand.seconds is not None or attack is None:
+            return []
+        setting = replace(self.setting, data=self.setting.data.first(min(CURVE, self.setting.n)))
+        grid = [*eps_grid(threat, settings.shares), reaches_grey(setting, threat)]
+        known = self.evaluation.get("worst", "any").outcome.at(torch.arange(setting.n))
+        try:
+            return distance_curve(setting, self.target, threat, attack, grid, known)
+        except NoGradientError:
+            return []
+
+
+def _on(model: nn.Module, device: torch.device) -> nn.Module:
+    """The model where it is to run; a copy if it lies elsewhere, since it is someone's own."""
+    if all(tensor.device == device for tensor in model.state_dict().values()):
+        return model
+    return copy.deepcopy(model).to(device)

@@ -1,0 +1,95 @@
+"""What became of each sample, as files that other tools read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tempering.app.journal import images_of
+from tempering.app.judgement import Judgement
+from tempering.core.errors import RunError
+from tempering.core.files import write_with
+from tempering.evaluation.standard import NO_ATTACKS
+
+VERDICTS, IMAGES = "verdicts.npz", "adversarial.npz"
+
+
+def write_verdicts(folder: Path, job: Judgement) -> None:
+    """Write `verdicts.npz`, one row a sample.
+
+    It holds `index` in the test data; `clean`, right without attack; `certified`; `robust`;
+    `broken_by`, the name of what broke it, empty if nothing did; `distance`, infinite where
+    nothing did; `queries`, its forward passes, and `backwards`.
+
+    Args:
+        folder: Made if it is not there.
+        job: An evaluation that is done.
+
+    Raises:
+        RunError: If the folder cannot be written.
+    """
+    clean, worst = job.evaluation.get("clean").outcome, job.evaluation.get("worst", "any").outcome
+    broken = clean.strict & ~worst.strict
+    proven = torch.zeros_like(broken) if job.proofs is None else job.proofs.certified
+    _save(
+        folder / VERDICTS,
+        index=np.arange(len(broken)),
+        clean=clean.strict.numpy(),
+        certified=proven.numpy(),
+        robust=worst.strict.numpy(),
+        broken_by=np.array(_names(job, broken)),
+        distance=worst.distance.masked_fill(~broken, torch.inf).numpy(),
+        queries=worst.forwards.numpy(),
+        backwards=worst.backwards.numpy(),
+    )
+
+
+def write_images(folder: Path, job: Judgement) -> None:
+    """Write `adversarial.npz`: `x`, `x_adv`, `y` and `index` of the samples that were broken.
+
+    Args:
+        folder: Made if it is not there.
+        job: An evaluation that is done.
+
+    Raises:
+        RunError: If the folder cannot be written.
+    """
+    clean, worst = job.evaluation.get("clean").outcome, job.evaluation.get("worst", "any").outcome
+    rows = (clean.strict & ~worst.strict).nonzero()[:, 0]
+    _save(
+        folder / IMAGES,
+        index=rows.numpy(),
+        x=job.setting.data.x[rows].numpy(),
+        x_adv=images_of(worst)[rows].numpy(),
+        y=job.setting.data.y[rows].numpy(),
+    )
+
+
+def _names(job: Judgement, broken: Tensor) -> list[str]:
+    """What broke each sample first; empty where nothing did."""
+    names = [""] * len(broken)
+    ran = [one for one in job.evaluation.trials if one.measurement.attack not in NO_ATTACKS]
+    for trial in reversed(ran):
+        hit = broken & ~trial.outcome.strict & (trial.outcome.predicted >= 0)
+        for row in hit.nonzero()[:, 0].tolist():
+            names[row] = trial.measurement.attack
+    return names
+
+
+def _save(path: Path, **arrays: NDArray[Any]) -> None:
+    def write(temporary: Path) -> None:
+        with temporary.open("wb") as file:
+            np.savez_compressed(file, allow_pickle=False, **arrays)
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(
+            f"cannot make {path.parent}: {error.strerror}: give a folder that can be written to"
+        ) from error
+    write_with(path, write)

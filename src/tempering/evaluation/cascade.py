@@ -1,0 +1,338 @@
+"""The cascade: attack after attack, each only on samples that are still undecided."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tempering.attacks.base import Attack
+from tempering.core.errors import AttackError, NoGradientError
+from tempering.core.progress import silence, track
+from tempering.core.records import Access, Cost
+from tempering.core.threats import Threat
+from tempering.evaluation.combining import worst_of
+from tempering.evaluation.deadline import Deadline, OutOfTimeError
+from tempering.evaluation.measuring import measure
+from tempering.evaluation.outcome import Outcome, join, lost
+from tempering.evaluation.recording import Backward, Trial, record
+from tempering.evaluation.schedule import Place, Tried, in_order
+from tempering.evaluation.setting import Setting
+from tempering.evaluation.target import Target
+
+Keep = Callable[[str, Callable[[], Sequence[Trial]]], list[Trial]]
+"""From a name and something to measure to what was measured, now or in a run before."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One attack of a cascade.
+
+    Attributes:
+        attack: What proposes.
+        access: What it knows.
+        backward: The gradient of adaptive stages that it sees.
+        hopeful: Whether it may find nothing to follow, and is then passed over.
+    """
+
+    attack: Attack
+    access: Access = "white"
+    backward: Backward = "adaptive"
+    hopeful: bool = False
+
+    def __str__(self) -> str:
+        known = "" if self.access == "white" else f" ({self.access})"
+        return f"{self.attack.label()}{known}{', true gradient' * (self.backward == 'true')}"
+
+
+@dataclass(frozen=True, eq=False)
+class Cascaded:
+    """What became of every sample.
+
+    Attributes:
+        clean: The target without attack.
+        stages: One trial a stage that was begun, in order; what a stage did not work on
+            counts as lost in it, so `strict` says what is left after it.
+        certified: Samples with a proof, shape (n,), bool.
+        worst: The worst case per sample, proofs included.
+        broken_by: What broke each sample; empty where nothing did.
+        schedule: What the survey found, in the order of the stages; empty without one.
+        surveyed: Each attack of the survey by itself, on the samples of the survey alone.
+        unfinished: Stages that the time did not suffice for -> samples they left out.
+        helpless: Stages that found no gradient to follow -> what they said.
+    """
+
+    clean: Trial
+    stages: tuple[Trial, ...]
+    certified: Tensor
+    worst: Trial
+    broken_by: tuple[str, ...]
+    schedule: tuple[Place, ...]
+    surveyed: tuple[Trial, ...]
+    unfinished: Mapping[str, int]
+    helpless: Mapping[str, str]
+
+
+def straight(_name: str, work: Callable[[], Sequence[Trial]]) -> list[Trial]:
+    """Keep nothing: measure now."""
+    return list(work())
+
+
+class Cascade:
+    """Samples on their way through attacks.
+
+    Attributes:
+        standing: Samples on which no attack has succeeded, those with a proof included,
+            shape (n,), bool. Of a model with an adversarial class: not unnoticed.
+    """
+
+    def __init__(
+        self,
+        setting: Setting,
+        target: Target,
+        threat: Threat,
+        clean: Trial,
+        *,
+        access: Access = "white",
+        certified: Tensor | None = None,
+        sources: Mapping[Access, nn.Module] | None = None,
+        keep: Keep = straight,
+        deadline: Deadline | None = None,
+    ) -> None:
+        """Begin.
+
+        Args:
+            setting: Data, engine and seed.
+            target: The model that judges.
+            threat: What may change.
+            clean: The target without attack.
+            access: What its attackers know, for the record.
+            certified: Samples with a proof, shape (n,), bool.
+            sources: The models of gray-box attackers.
+            keep: Keeps what was measured, one batch of one stage at a time.
+            deadline: When to stop; None for never.
+        """
+        self.setting, self.target, self.threat = setting, target, threat
+        self.clean, self.sources, self.keep = clean, dict(sources or {}), keep
+        self.access: Access = access
+        self.deadline = deadline or Deadline.never()
+        nothing = torch.zeros(setting.n, dtype=torch.bool)
+        self.certified = nothing if certified is None else certified
+        self.standing = _stands(clean.outcome)
+        self.trials: list[Trial] = []
+        self.unfinished: dict[str, int] = {}
+        self.helpless: dict[str, str] = {}
+        self.broken_by = [""] * setting.n
+        self.schedule: tuple[Place, ...] = ()
+        self.surveyed: tuple[Trial, ...] = ()
+        self._finished = torch.zeros(setting.n, dtype=torch.bool)
+
+    def undecided(self) -> Tensor:
+        """Samples neither broken, nor proven, nor through with everything, shape (m,), int64."""
+        return (self.standing & ~self.certified & ~self._finished).nonzero()[:, 0]
+
+    def survey(self, stages: Sequence[Stage], samples: int) -> list[Stage]:
+        """Try every stage on the first undecided samples, and learn an order for the others.
+
+        The samples of the survey have then met everything; no pass is made twice.
+
+        Args:
+            stages: At least one.
+            samples: On how many samples.
+
+        Returns:
+            The stages for the others, in their order; all of them if there was no time.
+        """
+        rows = self.undecided()[:samples]
+        if not len(rows) or len(stages) < 2:
+            return list(stages)
+        trials: list[Trial] = []
+        with track(f"survey of {len(rows)} samples", len(stages)) as advance:
+            for number, stage in enumerate(stages):
+                name = f"survey-{self.access}-{number:02d}"
+                try:
+                    trials += self.keep(name, partial(self._trials, stage, rows))
+                except (OutOfTimeError, NoGradientError):
+                    return list(stages)
+                advance(number + 1, "")
+        by_name = {str(stage): stage for stage in stages}
+        tried = [
+            Tried(name, ~_stands(trial.outcome), _passes(trial))
+            for name, trial in zip(by_name, trials, strict=True)
+        ]
+        self.schedule = tuple(in_order(tried))
+        order = [by_name[place.name] for place in self.schedule]
+        ranked = [trials[stages.index(stage)] for stage in order]
+        rest = [trial for trial in trials if not any(trial is one for one in ranked)]
+        self._take([*ranked, *rest], rows)
+        self.surveyed = tuple(trials)
+        self._finished[rows] = True
+        return order
+
+    def _take(self, trials: Sequence[Trial], rows: Tensor) -> None:
+        """Several attacks on the same samples, as one stage."""
+        outcome = worst_of([trial.outcome for trial in trials])
+        for trial in reversed(trials):
+            for row in rows[~_stands(trial.outcome)].tolist():
+                self.broken_by[row] = trial.measurement.attack
+        labels = [trial.measurement.attack for trial in trials]
+        config = {"name": "survey", "attacks": [trial.measurement.config for trial in trials]}
+        costs = [trial.measurement.cost for trial in trials]
+        joined = self._spread("survey", config | {"over": labels}, rows, outcome, costs)
+        self.standing = self.standing & _stands(joined.outcome)
+        self.trials.append(joined)
+
+    def run(self, stages: Sequence[Stage]) -> None:
+        """Go through some stages; those for which there is no time are noted."""
+        for stage in stages:
+            rows = self.undecided()
+            if not len(rows):
+                break
+            self._one(stage, rows)
+
+    def result(self) -> Cascaded:
+        """What became of every sample so far."""
+        return Cascaded(
+            clean=self.clean,
+            stages=tuple(self.trials),
+            certified=self.certified,
+            worst=self._worst(),
+            broken_by=tuple(self.broken_by),
+            schedule=self.schedule,
+            surveyed=self.surveyed,
+            unfinished=dict(self.unfinished),
+            helpless=dict(self.helpless),
+        )
+
+    def _one(self, stage: Stage, rows: Tensor) -> None:
+        """One stage, batch after batch, so that a run that was cut repeats one at most."""
+        number, size = len(self.trials), self.setting.batch_size
+        size = len(rows) if stage.attack.learns() else size
+        done: list[Trial] = []
+        worked, stand = 0, 0
+        with track(f"{number + 1}. {stage}", len(rows)) as advance:
+            for at in range(0, len(rows), size):
+                part = rows[at : at + size]
+                name = f"cascade-{self.access}-{number:02d}-{at // size:04d}"
+                try:
+                    done += self.keep(name, partial(self._trials, stage, part))
+                except OutOfTimeError:
+                    break
+                except (NoGradientError, AttackError) as error:
+                    if not (stage.hopeful or isinstance(error, NoGradientError)):
+                        raise
+                    self.helpless[str(stage)] = str(error)
+                    return
+                worked += len(part)
+                stand += int(_stands(done[-1].outcome).sum())
+                advance(worked, f"{stand} of {worked} stand")
+        if worked < len(rows):
+            self.unfinished[str(stage)] = len(rows) - worked
+        if not worked:
+            return
+        outcome = join([trial.outcome for trial in done])
+        costs = [trial.measurement.cost for trial in done]
+        label, config = stage.attack.label(), stage.attack.config()
+        trial = self._spread(label, config, rows[:worked], outcome, costs, stage)
+        broken = self.standing & ~_stands(trial.outcome)
+        for row in broken.nonzero()[:, 0].tolist():
+            self.broken_by[row] = label
+        self.standing = self.standing & ~broken
+        self.trials.append(trial)
+
+    def _trials(self, stage: Stage, rows: Tensor) -> list[Trial]:
+        return [self._measure(stage, rows)]
+
+    def _measure(self, stage: Stage, rows: Tensor) -> Trial:
+        """One stage on some samples; an outcome of these alone."""
+        source = self.sources.get(stage.access)
+        with self.deadline.enforced(self.target.model, self.setting.engine), silence():
+            trial = measure(
+                self.setting,
+                self.target,
+                stage.attack,
+                self.threat,
+                protocol="cascade",
+                access=stage.access,
+                source=source,
+                backward=stage.backward,
+                rows=rows,
+            )
+        return trial._replace(outcome=trial.outcome.at(rows))
+
+    def _spread(
+        self,
+        label: str,
+        config: Mapping[str, Any],
+        rows: Tensor,
+        outcome: Outcome,
+        costs: Sequence[Cost],
+        stage: Stage | None = None,
+    ) -> Trial:
+        """What was done on some samples as a trial over all; what was left out stands."""
+        untouched = self._untouched()
+        others = self.standing.clone()
+        others[rows] = False
+        left_out = others.nonzero()[:, 0]
+        everyone = lost(untouched, self.setting.data.x)
+        everyone = everyone.put(left_out, untouched.at(left_out)).put(rows, outcome)
+        return record(
+            self.setting,
+            self.target,
+            everyone,
+            attack=label,
+            config=config,
+            threat=self.threat,
+            protocol="cascade",
+            access=stage.access if stage else self.access,
+            backward=stage.backward if stage else "adaptive",
+            cost=total(costs),
+        )
+
+    def _worst(self) -> Trial:
+        over = [self.clean, *self.trials]
+        untouched = replace(
+            self._untouched(),
+            forwards=self.clean.outcome.forwards,
+            backwards=self.clean.outcome.backwards,
+        )
+        return record(
+            self.setting,
+            self.target,
+            worst_of([untouched, *(trial.outcome for trial in self.trials)]),
+            attack="worst",
+            config={"over": [trial.measurement.attack for trial in over]},
+            threat=self.threat,
+            protocol="cascade",
+            access=self.access,
+            cost=total([trial.measurement.cost for trial in over]),
+        )
+
+    def _untouched(self) -> Outcome:
+        """The target without attack, as an outcome of an attack that takes no pass."""
+        nothing = torch.zeros(self.setting.n, dtype=torch.int64)
+        return replace(
+            self.clean.outcome, x_adv=self.setting.data.x, forwards=nothing, backwards=nothing
+        )
+
+
+def total(costs: Sequence[Cost]) -> Cost:
+    """Costs added up."""
+    return Cost(
+        forward=sum(cost.forward for cost in costs),
+        backward=sum(cost.backward for cost in costs),
+        seconds=sum(cost.seconds for cost in costs),
+    )
+
+
+def _passes(trial: Trial) -> int:
+    return trial.measurement.cost.forward + trial.measurement.cost.backward
+
+
+def _stands(outcome: Outcome) -> Tensor:
+    """Samples on which the attacker has not had all that he wants, shape (n,), bool."""
+    return outcome.strict if outcome.detected is None else outcome.detected

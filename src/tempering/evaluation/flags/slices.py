@@ -1,0 +1,150 @@
+"""Some samples of an evaluation, on which extra work is done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from tempering.attacks.base import Attack
+from tempering.core.errors import UsageError
+from tempering.core.goals import Mislead, log_odds
+from tempering.core.probe import Loss, probing
+from tempering.core.random import Draws, derive, permutation
+from tempering.core.threats import Threat
+from tempering.evaluation.proposing import propose
+from tempering.evaluation.setting import Setting
+from tempering.evaluation.target import Target
+
+
+@dataclass(frozen=True, eq=False)
+class Slice:
+    """A model, a threat and a few samples: what every examination is given.
+
+    Attributes:
+        model: From images in [0, 1] to logits, as judged.
+        x: Images, shape (n, c, h, w), on the model's device.
+        y: Labels, shape (n,), int64, there too.
+        threat: What may change.
+        draws: One stream a sample; its index holds sample numbers, rising.
+        batch_size: Images at a time.
+
+    Raises:
+        UsageError: If there is no sample, or sample numbers do not rise.
+    """
+
+    model: nn.Module
+    x: Tensor
+    y: Tensor
+    threat: Threat
+    draws: Draws
+    batch_size: int = 256
+
+    def __post_init__(self) -> None:
+        index = self.draws.index
+        if len(index) != len(self.x) or bool((index.diff() <= 0).any()):
+            raise UsageError(
+                f"{len(index)} sample numbers for {len(self.x)} images: give one each, rising"
+            )
+
+    @classmethod
+    def of(cls, setting: Setting, target: Target, threat: Threat, samples: int) -> Slice:
+        """Samples chosen by the setting's seed.
+
+        Args:
+            setting: Data, engine and seed.
+            target: The model; moved to the engine's device.
+            threat: What may change.
+            samples: How many at most.
+
+        Raises:
+            UsageError: If that is below 1.
+        """
+        if samples < 1:
+            raise UsageError(f"examine {samples} samples: give at least 1")
+        ids = permutation(derive(setting.seed, "examine"), setting.n)[:samples].sort().values
+        device, data = setting.engine.device, setting.data
+        target.model.to(device)
+        draws = Draws(derive(setting.seed, "examination"), ids).on(device)
+        x, y = data.x[ids].to(device), data.y[ids].to(device)
+        return cls(target.model, x, y, threat, draws, setting.batch_size)
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @property
+    def numbers(self) -> Tensor:
+        """Sample numbers, shape (n,), int64."""
+        return self.draws.index
+
+    def at(self, rows: Tensor) -> Slice:
+        """Some rows: numbers that rise, or a mask."""
+        return replace(self, x=self.x[rows], y=self.y[rows], draws=self.draws[rows])
+
+    def under(self, threat: Threat) -> Slice:
+        """The same samples under another threat."""
+        return replace(self, threat=threat)
+
+    def right(self) -> Slice:
+        """The samples that the model gets right; a forward pass each."""
+        return self.at(~self.fooled(self.x))
+
+    def logits(self, x: Tensor) -> Tensor:
+        """The model's answers to one image a sample, shape (n, outputs); a forward pass each.
+
+        Raises:
+            ModelError: If they are not finite.
+        """
+        with probing(self.model) as probe, torch.autocast(x.device.type, enabled=False):
+            parts = [probe.logits(x[rows], self.numbers[rows]) for rows in self._batches()]
+        return torch.cat(parts)
+
+    def odds(self, x: Tensor) -> Tensor:
+        """Log odds of a wrong class, which attacks climb, shape (n,); a forward pass each."""
+        return self._odds(self.logits(x), slice(None))
+
+    def gradient(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits, log odds of a wrong class and their gradient; forward and backward each.
+
+        Raises:
+            NoGradientError: If logits do not depend on the images, as autograd sees it.
+        """
+        logits, slopes = [], []
+        with probing(self.model) as probe, torch.autocast(x.device.type, enabled=False):
+            for rows in self._batches():
+                here, slope = probe.gradient(x[rows], self._climb(rows), self.numbers[rows])
+                logits.append(here)
+                slopes.append(slope)
+        answers = torch.cat(logits)
+        return answers, self._odds(answers, slice(None)), torch.cat(slopes)
+
+    def fooled(self, x: Tensor) -> Tensor:
+        """Which samples are misclassified when shown x, shape (n,), bool; a forward pass each."""
+        return self.logits(x).argmax(1) != self.y
+
+    def attacked(self, attack: Attack, draws: Draws | None = None) -> Tensor:
+        """What an attack proposes, checked to lie in box and ball, shape of x."""
+        return propose(
+            self.model,
+            attack,
+            self.x,
+            self.y,
+            self.threat,
+            draws or self.draws,
+            Mislead(),
+            self.batch_size,
+        )
+
+    def nearby(self, label: str | int, threat: Threat | None = None) -> Tensor:
+        """A random point of each ball, shape of x."""
+        return (threat or self.threat).sample(self.x, self.draws.to("nearby", label))
+
+    def _batches(self) -> list[slice]:
+        return [slice(at, at + self.batch_size) for at in range(0, len(self), self.batch_size)]
+
+    def _climb(self, rows: slice) -> Loss:
+        return lambda logits: self._odds(logits, rows)
+
+    def _odds(self, logits: Tensor, rows: slice) -> Tensor:
+        return log_odds(logits, Mislead().protected(self.y[rows], logits.shape[1]))

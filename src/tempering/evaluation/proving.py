@@ -1,0 +1,80 @@
+"""Proofs before attacks: samples that no attack can change need none."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tempering.certification.certifying import certify
+from tempering.core.progress import silence, track
+from tempering.core.threats import Threat
+from tempering.evaluation.setting import Setting
+from tempering.evaluation.target import Target
+
+METHODS = ("interval", "crown-ibp")
+"""Cheap enough to be tried on every model."""
+_FIRST = 32
+"""Samples on which it shows whether proofs succeed at all."""
+
+
+@dataclass(frozen=True, eq=False)
+class Proofs:
+    """What was proven.
+
+    Attributes:
+        certified: Samples that keep their class whatever the threat allows, shape (n,), bool.
+        settled: Method -> samples that it settled.
+        seconds: Wall time.
+        unsupported: What of the model has no bounds; None if all has.
+    """
+
+    certified: Tensor
+    settled: dict[str, int]
+    seconds: float
+    unsupported: str | None
+
+
+def prove(setting: Setting, target: Target, threat: Threat, rows: Tensor) -> Proofs:
+    """Certify samples by the cheap methods; all of them only if that succeeds on a few.
+
+    Args:
+        setting: Data and engine.
+        target: The model.
+        threat: What may change.
+        rows: Samples that are right without attack, shape (m,), int64.
+
+    Returns:
+        What was proven, equal in every process.
+    """
+    settled_by = torch.zeros(setting.n, dtype=torch.int64)
+    began = time.perf_counter()
+    unsupported: str | None = None
+    with track("proofs", len(rows)) as advance, silence():
+        for part in (rows[:_FIRST], rows[_FIRST:]):
+            if not len(part):
+                break
+            own = part[setting.engine.share(len(part))]
+            device = setting.engine.device
+            found = certify(
+                target.model,
+                setting.data.x[own].to(device),
+                setting.data.y[own].to(device),
+                threat,
+                methods=METHODS,
+                batch_size=setting.batch_size,
+            )
+            method = torch.tensor(
+                [METHODS.index(name) + 1 if name in METHODS else 0 for name in found.settled_by],
+                dtype=torch.int64,
+            )
+            settled_by[part] = setting.engine.collect(method * found.certified.cpu(), len(part))
+            proven = int((settled_by > 0).sum())
+            advance(len(part), f"{proven} proven")
+            unsupported = found.unsupported
+            if not proven:
+                break
+    settled = {name: int((settled_by == 1 + at).sum()) for at, name in enumerate(METHODS)}
+    return Proofs(settled_by > 0, settled, time.perf_counter() - began, unsupported)

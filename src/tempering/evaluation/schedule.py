@@ -1,0 +1,82 @@
+"""In which order attacks run: learned on a few samples, by what each breaks for its passes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What one attack did on the first samples, all attacks on the same ones.
+
+    Attributes:
+        name: Of the attack.
+        broken: Samples that it broke, shape (m,), bool.
+        passes: What that took in all, forward and backward.
+    """
+
+    name: str
+    broken: Tensor
+    passes: int
+
+
+@dataclass(frozen=True)
+class Place:
+    """An attack's place in a schedule.
+
+    Attributes:
+        name: Of the attack.
+        broke: Samples that it broke and none before it did.
+        passes: Passes a sample.
+    """
+
+    name: str
+    broke: int
+    passes: float
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.broke} broken, {self.passes:.0f} passes a sample"
+
+
+def in_order(tried: Sequence[Tried]) -> list[Place]:
+    """Attacks by what they break for their passes, one after the other, of what is left.
+
+    An attack that breaks nothing more is left out, but for the one of the most passes:
+    it goes last and has the last word.
+
+    Args:
+        tried: What each attack did; at least one.
+
+    Returns:
+        The schedule.
+
+    Example:
+        >>> some = torch.tensor([True, True, False])
+        >>> both = [Tried("short", some, 30), Tried("long", ~some | some, 900)]
+        >>> [str(place) for place in in_order(both)]
+        ['short: 2 broken, 10 passes a sample', 'long: 1 broken, 300 passes a sample']
+    """
+    last = max(tried, key=lambda one: one.passes)
+    left = torch.ones_like(last.broken)
+    waiting = [one for one in tried if one is not last]
+    places: list[Place] = []
+
+    def gain(one: Tried) -> int:
+        return int((one.broken & left).sum())
+
+    while waiting:
+        best = max(waiting, key=lambda one: gain(one) / max(one.passes, 1))
+        if not gain(best):
+            break
+        places.append(_place(best, gain(best)))
+        left = left & ~best.broken
+        waiting.remove(best)
+    return [*places, _place(last, gain(last))]
+
+
+def _place(one: Tried, broke: int) -> Place:
+    return Place(one.name, broke, one.passes / max(len(one.broken), 1))

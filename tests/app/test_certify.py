@@ -1,0 +1,82 @@
+"""`temper certify`: proofs on a user's model, and who they are about."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import tempering as tp
+from tests.app.running import temper
+from tests.app.test_evaluate import MINE, trained
+
+WORDS = ("certify", "file.py:build", "--weights", "x.pth", "--data", "digits", "--samples", "40")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("mine")
+    (folder / "file.py").write_text(MINE, encoding="utf-8")
+    trained(folder)
+    return folder
+
+
+def test_counts_add_up_and_no_attack_beats_them(folder: Path) -> None:
+    done = temper(*WORDS, "--threat", "linf:0.03", "--json", folder=folder)
+    assert done.code == 0, done.err
+    found = done.json()
+    assert found["n"] == 40
+    assert found["certified_correct"] + found["refuted"] + found["undecided"] == 40
+    assert 0 < found["certified_correct"] <= found["clean_correct"]
+    assert next(iter(found["by_method"])) == "interval"
+    assert found["of"] == "model"
+    model = tp.models.load_foreign(f"{folder / 'file.py'}:build", folder / "x.pth")
+    record = tp.evaluate(model, tp.data.load("digits"), tp.Linf(0.03), samples=40)
+    assert found["certified_correct"] <= record.robust_correct
+
+
+def test_smoothing_is_about_the_vote(folder: Path) -> None:
+    words = (*WORDS, "--threat", "l2:0.1", "--smoothing", "0.1", "--votes", "200", "--json")
+    done = temper(*words, folder=folder)
+    assert done.code == 0, done.err
+    found = done.json()
+    assert found["of"] == "smoothed"
+    assert found["settings"]["sigma"] == 0.1
+    assert 0 < found["certified_correct"] <= found["clean_correct"] <= 40
+    refused = temper(*WORDS, "--threat", "linf:0.1", "--smoothing", "0.1", folder=folder)
+    assert refused.code == 2
+    assert "give an L2 threat" in refused.err
+
+
+def test_what_has_no_bounds_is_named(folder: Path) -> None:
+    text = MINE.replace("return self.head(", "return torch.sin(self.head(").replace(
+        "/ 0.5))", "/ 0.5)))"
+    )
+    (folder / "wavy.py").write_text(text, encoding="utf-8")
+    words = [word.replace("file.py", "wavy.py") for word in WORDS]
+    done = temper(*words, "--threat", "linf:0.03", folder=folder)
+    assert done.code == 0, done.err
+    assert "abstained: no bounds for" in done.out
+    assert "sin" in done.out
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (("--threat", "linf:0.1", "--method", "crwn"), "did you mean crown"),
+        ((), "give --threat linf:0.1"),
+        (("--threat", "linf:0.1", "--time", "0"), "such as 90s, 10m or 1h"),
+    ],
+)
+def test_wrong_calls_are_refused(folder: Path, more: tuple[str, ...], told: str) -> None:
+    done = temper(*WORDS, *more, folder=folder)
+    assert done.code == 2
+    assert told in done.err
+
+
+def test_the_model_is_left_as_it_was(folder: Path) -> None:
+    before = torch.load(folder / "x.pth", weights_only=True)
+    temper(*WORDS, "--threat", "linf:0.01", "--method", "interval", folder=folder)
+    after = torch.load(folder / "x.pth", weights_only=True)
+    assert all(torch.equal(before[name], after[name]) for name in before)

@@ -1,0 +1,71 @@
+"""Random search from where an attack ended."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tempering.attacks import PGD, Refined, Square, parse_attack
+from tempering.core.errors import ThreatError, UsageError
+from tempering.core.passes import counted
+from tempering.core.random import Draws
+from tempering.core.threats import L0, Linf
+
+N = 40
+X = Draws.of(1, N).uniform((1, 6, 6))
+
+
+class Terraced(nn.Module):
+    """Three outputs whose differences go up in steps, with a gradient that points down."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        height = x.flatten(1).sum(1)
+        lying = height.detach().mul(20).floor().div(20) - (height - height.detach())
+        zero = torch.zeros_like(lying)
+        return torch.stack([zero, lying - 18.5, zero - 50], 1)
+
+
+def test_it_finds_what_a_lying_gradient_does_not() -> None:
+    model, y = Terraced(), torch.zeros(N, dtype=torch.int64)
+    rows = model(X).argmax(1) == 0
+    x, y = X[rows], y[rows]
+    threat = Linf(0.05)
+    attack = PGD(steps=5)
+
+    def broken(x_adv: Tensor) -> int:
+        return int((model(x_adv).argmax(1) != y).sum())
+
+    alone = broken(attack(model, x, y, threat))
+    refined = broken(Refined(attack, queries=100)(model, x, y, threat))
+    cold = broken(Square(queries=100)(model, x, y, threat))
+    reachable = int((model((x + 0.05).clamp(0, 1)).argmax(1) != y).sum())
+    assert alone < cold <= reachable
+    assert alone < refined <= reachable
+
+
+def test_queries_are_capped_and_only_near_misses_go_on() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(36, 4))
+    y = model(X).argmax(1)
+    steps = PGD(steps=3, until_fooled=False)
+    with counted() as before:
+        steps(model, X, y, Linf(1e-6))
+    with counted() as passes:
+        Refined(steps, queries=10, encores=0)(model, X, y, Linf(1e-6))
+    assert passes.backward == before.backward
+    assert passes.forward == before.forward + 10 * N
+    with counted() as more:
+        Refined(steps, queries=10, encores=3)(model, X, y, Linf(1e-6))
+    assert passes.forward < more.forward < before.forward + 4 * 10 * N
+
+
+def test_it_is_written_as_a_parameter_of_any_attack() -> None:
+    assert parse_attack("pgd:steps=5,refine=50") == Refined(PGD(steps=5), 50)
+    assert parse_attack("pgd:steps=5,refine=50").label() == "pgd-5+refined-50"
+    with pytest.raises(UsageError, match="queries = -1"):
+        parse_attack("pgd:refine=-1")
+
+
+def test_a_norm_without_moves_is_refused() -> None:
+    with pytest.raises(ThreatError, match="refined does not attack in l0"):
+        Refined(parse_attack("sigma-zero"), 10).require(L0(3))

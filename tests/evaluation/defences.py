@@ -1,0 +1,161 @@
+"""Planted defences: each makes a weak model look strong, or an attack look weak, in one way."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from tempering.core.backward import wants_true_gradient
+
+
+class Defended(nn.Module):
+    """A network behind, or in front of, something."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+class Rounded(Defended):
+    """Five greys are left of each pixel: the gradient is zero everywhere."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(torch.round(x * 4) / 4)
+
+
+class Cut(Defended):
+    """Leaves autograd."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x.detach())
+
+
+class StraightThrough(Defended):
+    """Black or white, with the gradient of the identity in the place of its own."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x + ((x > 0.5).to(x.dtype) - x).detach())
+
+
+class Reversed(Defended):
+    """Answers as ever, and turns its gradient around."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net((2 * x).detach() - x)
+
+
+class Jitter(Defended):
+    """Noise on the image, new at every look."""
+
+    def __init__(self, net: nn.Module, size: float = 0.2) -> None:
+        super().__init__(net)
+        self.size = size
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x + self.size * torch.randn_like(x))
+
+
+class Remembers(Defended):
+    """Grows surer with every look."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__(net)
+        self.looks = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.looks += 1
+        return self.net(x) * (1 + 0.1 * self.looks)
+
+
+class Together(Defended):
+    """Takes the mean of the batch away from every image."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x - 0.2 * x.mean(0, keepdim=True))
+
+
+class Probabilities(Defended):
+    """Ends in a softmax."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x).softmax(1)
+
+
+class LogProbabilities(Defended):
+    """Ends in the logarithm of a softmax."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x).log_softmax(1)
+
+
+class Saturated(Defended):
+    """Ends in a softmax of four times its logits: next to nothing but 0 and 1 is left."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (4 * self.net(x)).softmax(1)
+
+
+class WantsBytes(Defended):
+    """Was made for pixels from 0 to 255."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x / 255)
+
+
+class WantsNormalised(Defended):
+    """Was made for pixels of mean 0 and deviation 1."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x * 0.3081 + 0.1307)
+
+
+class Ripple(Defended):
+    """Adds waves so short that the gradient points anywhere, and so high that it is steep."""
+
+    def __init__(self, net: nn.Module, height: float = 0.25, waves: float = 2000.0) -> None:
+        super().__init__(net)
+        self.height, self.waves = height, waves
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x + self.height * torch.sin(self.waves * x))
+
+
+class Astray(Defended):
+    """A stage whose adaptive backward points the wrong way, while its own does not."""
+
+    class Stage(nn.Module):
+        adaptive_backward = True
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x if wants_true_gradient() else (2 * x).detach() - x
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__(net)
+        self.stage = Astray.Stage()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(self.stage(x))
+
+
+class Picky(Defended):
+    """Takes no batch of fewer than 30 images."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if len(x) < 30:
+            raise RuntimeError(f"a batch of {len(x)}: at least 30 are needed")
+        return self.net(x)
+
+
+class Ring(nn.Module):
+    """One pixel; class 1 wins within a narrow band at some distance from 1/2, else class 0."""
+
+    def __init__(self, distance: float, width: float) -> None:
+        super().__init__()
+        self.distance, self.width = distance, width
+
+    def forward(self, x: Tensor) -> Tensor:
+        off = ((x.flatten(1) - 0.5).abs() - self.distance).abs()
+        return torch.cat([torch.zeros_like(off), 20 * (self.width - off)], 1)

@@ -1,0 +1,41 @@
+"""Measurements and trials of a test's own making."""
+
+from typing import Any
+
+import torch
+
+from tempering.core.records import Count, Measurement
+from tempering.evaluation import Outcome, Trial
+
+
+def measurement(hits: int, n: int, **changes: Any) -> Measurement:
+    parts: dict[str, Any] = {
+        "subject": "hardened",
+        "protocol": "standard",
+        "access": "white",
+        "attack": "pgd-40",
+        "config": {"name": "pgd", "steps": 40},
+        "threat": "linf:0.3",
+        "eps": 0.3,
+        "n": n,
+        "strict": Count(hits=hits, n=n),
+        "stable": Count(hits=hits, n=n),
+        "seed": 0,
+        "weights": "w",
+        "data_hash": "d",
+    }
+    return Measurement(**{**parts, **changes})
+
+
+def trial(strict: str, **changes: Any) -> Trial:
+    stands = torch.tensor([sign == "1" for sign in strict])
+    n = len(strict)
+    zero, none = torch.zeros(n), torch.zeros(n, dtype=torch.int64)
+    outcome = Outcome(
+        None, stands.long(), stands, None, None, stands, zero, zero.double(), none, none
+    )
+    return Trial(measurement(int(stands.sum()), n, **changes), outcome)
+
+
+ONE = {"attack": "fgsm", "config": {"name": "fgsm"}}
+GRAY = {"access": "gray-surrogate"}

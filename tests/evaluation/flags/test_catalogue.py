@@ -1,0 +1,72 @@
+"""Every kind of flag: one model that raises it, one that does not, and an entry in the docs."""
+
+import ast
+import re
+
+import pytest
+import torch
+
+from tempering.core.records import Flag
+from tempering.evaluation import masked
+from tempering.evaluation.flags import KINDS, Kind
+from tests.architecture.sources import FILES, ROOT, tree
+from tests.evaluation.flags.demonstrations import DEMONSTRATIONS, Demonstration
+
+each = pytest.mark.parametrize("demonstration", DEMONSTRATIONS, ids=lambda one: one.kind.name)
+
+
+@each
+def test_a_planted_fault_raises_the_flag(demonstration: Demonstration) -> None:
+    flag = demonstration.raised()
+    assert flag is not None
+    assert flag.name == demonstration.kind.name
+    assert flag.meaning == demonstration.kind.meaning
+    assert re.search(r"\d|as autograd sees it", flag.evidence)
+
+
+@each
+def test_a_model_without_the_fault_does_not(demonstration: Demonstration) -> None:
+    assert demonstration.passed() is None
+
+
+def kinds_in_the_source() -> set[str]:
+    """Names of all kinds that the package makes."""
+    found = set()
+    for path in FILES:
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Kind":
+                found.add(str(ast.literal_eval(node.args[0])))
+    return found
+
+
+def test_the_catalogue_holds_every_kind_once_and_each_is_demonstrated() -> None:
+    names = [kind.name for kind in KINDS]
+    assert len(set(names)) == len(names)
+    assert set(names) == kinds_in_the_source()
+    assert names == [one.kind.name for one in DEMONSTRATIONS]
+
+
+def test_the_page_of_flags_explains_every_kind_as_the_code_does() -> None:
+    page = (ROOT / "docs" / "flags.md").read_text("utf-8")
+    sections = dict(re.findall(r"^### (.+)\n((?:(?!^##).*\n?)*)", page, re.MULTILINE))
+    assert list(sections) == [kind.name for kind in KINDS]
+    for one in DEMONSTRATIONS:
+        text = sections[one.kind.name].lower()
+        for said in (one.kind.meaning, one.kind.remedy, one.guilty, one.innocent):
+            assert said.lower() in text, one.kind.name
+        assert ("masks gradients" in text) == one.kind.masks
+
+
+def test_flags_say_whether_gradients_are_masked() -> None:
+    quiet = [kind.raised("") for kind in KINDS if not kind.masks]
+    assert not masked([])
+    assert not masked(quiet)
+    assert not masked([Flag(name="leaks between splits", meaning="", remedy="", evidence="")])
+    for kind in KINDS:
+        assert masked([*quiet, kind.raised("")]) == kind.masks
+
+
+def test_a_kind_becomes_a_flag_with_plain_numbers() -> None:
+    kind = Kind("slow", "it takes long", "wait")
+    flag = kind.raised("3 of 9", torch.tensor([4, 7]), remedy="wait longer")
+    assert (flag.samples, flag.remedy, flag.meaning) == ([4, 7], "wait longer", "it takes long")
