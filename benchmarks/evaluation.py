@@ -38,7 +38,7 @@ STAGES = ("apgd-ce", "apgd-t", "fab-t", "square")
 STALE = ("engine", "weights")
 SINGLE_STEP = (
     *SMALL,
-    "training.hardened.mixture.attacks=[rfgsm]",
+    'training.hardened.mixture.attacks=["rfgsm"]',
     "training.hardened.mixture.clean=0.0",
     "training.hardened.mixture.noisy=0.0",
     "training.hardened.mixture.adversarial=1.0",

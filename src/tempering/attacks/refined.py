@@ -18,7 +18,7 @@ from tempering.core.threats import Threat
 
 _WIDEST = 5
 """Side of the first window, in pixels; it shrinks to one."""
-_NEAR = 0.4
+_NEAR = 0.15
 """How little loss short of success, whatever the logits' scale, is worth another search."""
 
 
@@ -45,7 +45,7 @@ class Refined(Wrapping):
     cost: ClassVar[str] = "the attack's, and up to queries x forward"
 
     queries: int = 300
-    encores: int = 6
+    encores: int = 8
     until_fooled: bool = True
 
     def __post_init__(self) -> None:

@@ -11,9 +11,9 @@ from tempering.attacks.base import Attack
 from tempering.attacks.bpda import BPDA
 from tempering.attacks.cw_linf import CWLinf
 from tempering.attacks.eot import EOT
+from tempering.attacks.fab import FAB
 from tempering.attacks.fab_t import FABT
 from tempering.attacks.fgsm import FGSM
-from tempering.attacks.fmn import FMN
 from tempering.attacks.hopskipjump import HopSkipJump
 from tempering.attacks.mifgsm import MIFGSM
 from tempering.attacks.patch import PatchAttack
@@ -115,5 +115,5 @@ def queried(protocol: str, threat: Threat) -> list[Attack]:
 
 def nearest(threat: Threat) -> Attack | None:
     """What looks for the nearest adversarial image of a norm; None for patches."""
-    made: list[Attack] = [FMN(steps=100), SigmaZero(steps=300)]
+    made: list[Attack] = [FAB(steps=50, rivals=3), SigmaZero(steps=300)]
     return next((attack for attack in made if attack.knows(threat)), None)
