@@ -11,6 +11,7 @@ from torch import Tensor
 from tempering.attacks.asking import Oracle, check_queries
 from tempering.attacks.base import Problem
 from tempering.attacks.losses import ratio
+from tempering.attacks.random_search import RandomSearch
 from tempering.attacks.square_moves import MOVES
 from tempering.attacks.wrapping import Wrapping
 from tempering.core.probe import Probe
@@ -62,13 +63,26 @@ class Refined(Wrapping):
 
     def propose(self, probe: Probe, problem: Problem) -> Tensor:
         """The point of the largest margin that was found, or the first that fooled."""
-        best = self.attack.propose(probe, problem)
         oracle = Oracle(probe, problem, (1 + self.encores) * self.queries)
-        search = _Search(self, oracle, problem, best)
+        ends = self.attack.propose(probe, problem)
+        search = RandomSearch(oracle, ends, self.until_fooled)
         for number in range(1 + self.encores):
-            rows = search.standing() if number == 0 else search.near(probe)
-            search.go_on(rows, number)
-        return best
+            rows = search.standing()
+            if number:
+                rows = _near(probe, problem, search.best, rows)
+            self._go_on(search, problem, rows, number)
+        return search.best
+
+    def _go_on(self, search: RandomSearch, problem: Problem, rows: Tensor, number: int) -> None:
+        """One search for some samples."""
+        moves = MOVES[problem.threat.name](problem.threat.eps)
+        for query in range(1, self.queries):
+            rows = search.standing(rows)
+            if not len(rows):
+                break
+            draws = problem.draws[rows].to("refine", number * self.queries + query)
+            side = round(_WIDEST ** (1 - query / self.queries))
+            search.ask(rows, moves.step(problem.x[rows], search.best[rows], draws, side))
 
     def effort(self) -> int:
         """The inner attack's, and the search's."""
@@ -83,43 +97,10 @@ class Refined(Wrapping):
         return f"{super().label()}-{self.queries}"
 
 
-class _Search:
-    """Points that are moved where that brings them nearer to success."""
-
-    def __init__(self, attack: Refined, oracle: Oracle, problem: Problem, best: Tensor) -> None:
-        self.attack, self.oracle, self.problem, self.best = attack, oracle, problem, best
-        self.moves = MOVES[problem.threat.name](problem.threat.eps)
-        self.gap, self.fooled = oracle.margins(best, torch.arange(len(best), device=best.device))
-
-    def standing(self) -> Tensor:
-        """Samples to work on, by number."""
-        on = ~self.fooled if self.attack.until_fooled else torch.ones_like(self.fooled)
-        return on.nonzero()[:, 0]
-
-    def near(self, probe: Probe) -> Tensor:
-        """Of these, the ones that are near success."""
-        rows = self.standing()
-        if not len(rows):
-            return rows
-        losses = []
-        for part in torch.split(rows, self.problem.batch_size):
-            logits = probe.logits(self.best[part], self.problem.draws.index[part])
-            losses.append(ratio(logits, self.problem.protected(logits, part)))
-        return rows[torch.cat(losses) > -_NEAR]
-
-    def go_on(self, rows: Tensor, number: int) -> None:
-        """One search."""
-        problem, queries = self.problem, self.attack.queries
-        for query in range(1, queries):
-            if self.attack.until_fooled:
-                rows = rows[~self.fooled[rows]]
-            if not len(rows):
-                break
-            draws = problem.draws[rows].to("refine", number * queries + query)
-            side = round(_WIDEST ** (1 - query / queries))
-            tried = self.moves.step(problem.x[rows], self.best[rows], draws, side)
-            here, won = self.oracle.margins(tried, rows)
-            better = (here > self.gap[rows]) | won & ~self.fooled[rows]
-            changed = rows[better]
-            self.best[changed], self.gap[changed] = tried[better], here[better]
-            self.fooled[rows] |= won
+def _near(probe: Probe, problem: Problem, points: Tensor, rows: Tensor) -> Tensor:
+    """Of some samples, those whose points are near success, by number."""
+    losses = [points.new_zeros(0)]
+    for part in torch.split(rows, problem.batch_size) if len(rows) else ():
+        logits = probe.logits(points[part], problem.draws.index[part])
+        losses.append(ratio(logits, problem.protected(logits, part)))
+    return rows[torch.cat(losses) > -_NEAR]

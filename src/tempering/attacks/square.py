@@ -11,6 +11,7 @@ from torch import Tensor
 
 from tempering.attacks.asking import Oracle, check_queries
 from tempering.attacks.base import Attack, Problem
+from tempering.attacks.random_search import RandomSearch
 from tempering.attacks.square_moves import MOVES, Moves
 from tempering.core.errors import UsageError
 from tempering.core.probe import Probe
@@ -55,20 +56,14 @@ class Square(Attack):
         """The image of the largest margin that was found, or the first that fooled."""
         oracle = Oracle(probe, problem, self.queries)
         moves = MOVES[problem.threat.name](problem.threat.eps)
-        everyone = torch.arange(len(problem.x), device=problem.x.device)
-        best = problem.x.clone()
-        gap, fooled = oracle.margins(best, everyone)
+        search = RandomSearch(oracle, problem.x.clone(), self.until_fooled)
         for query in range(1, self.queries):
-            rows = everyone if not self.until_fooled else everyone[~fooled]
+            rows = search.standing()
             if not len(rows):
                 break
-            tried = self._try(moves, problem, best, rows, query)
-            here, won = oracle.margins(tried, rows)
-            better = (here > gap[rows]) | won & ~fooled[rows] | torch.tensor(query == 1)
-            changed = rows[better]
-            best[changed], gap[changed] = tried[better], here[better]
-            fooled[rows] |= won
-        return best
+            tried = self._try(moves, problem, search.best, rows, query)
+            search.ask(rows, tried, always=query == 1)
+        return search.best
 
     def _try(
         self, moves: Moves, problem: Problem, best: Tensor, rows: Tensor, query: int
