@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from tempering.core.comparisons import Comparison, Judged
 from tempering.core.errors import RunError
 from tempering.core.records import (
     AnyRecord,
@@ -120,6 +121,17 @@ RECORDS: list[AnyRecord] = [
         interval=(0.1, 0.2),
         eps=8 / 255,
         verdict="holds",
+    ),
+    Comparison(
+        quantity="robust",
+        first=Judged(model="m", run=None, weights="w", tried="protocol fast", n=10),
+        second=Judged(model="o", run="other", weights="v", tried="protocol fast", n=20),
+        threat="linf:0.3",
+        both=5,
+        first_only=2,
+        second_only=1,
+        neither=2,
+        data_hash="d",
     ),
 ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tempering.report import choosing, curves
 from tempering.report.carlini import carlini
 from tempering.report.cascades import cascades
+from tempering.report.compared import compared
 from tempering.report.detection import detection
 from tempering.report.exhibits import gallery, samples
 from tempering.report.findings import findings
@@ -25,6 +26,7 @@ def report_of(run: Run) -> Report:
         overview(run),
         warnings(run),
         cascades(run.records),
+        *compared(run.records),
         _standard(run),
         detection(run.records),
         _naive(run),

@@ -42,6 +42,10 @@ def evaluate(
         str | None,
         typer.Option("--time", help="How long attacks may take, such as 90s, 10m or 1h."),
     ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option("--against", help="An evaluated run to compare with, sample by sample."),
+    ] = None,
     name: options.Name = None,
     resume: Annotated[
         Path | None, typer.Option("--resume", help="Go on with an evaluation that was cut.")
@@ -69,6 +73,7 @@ def evaluate(
             samples=samples,
             seconds=None if limit is None else parse_seconds(limit),
             seed=seed,
+            against=against,
             name=name,
             resume=resume,
             out=out,

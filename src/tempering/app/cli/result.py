@@ -7,8 +7,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from tempering.app.cli.comparison import comparison
 from tempering.app.cli.console import leads
-from tempering.core.records import Summary
+from tempering.core.records import Assessment, Summary
 
 
 def show(summary: Summary, run: Path | None) -> None:
@@ -43,6 +44,9 @@ def show(summary: Summary, run: Path | None) -> None:
         console.print(f"rho (eq. 6)      {summary.rho:.3f}")
     if summary.stop_reason is not None:
         console.print(f"stopped by       {summary.stop_reason}")
+    if isinstance(summary, Assessment) and summary.against is not None:
+        for line in comparison(summary.against):
+            console.print(line)
     for flag in summary.flags:
         console.print(f"flag             {flag.name}: {flag.evidence}")
     if run is not None:
