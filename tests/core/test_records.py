@@ -29,6 +29,7 @@ from tempering.core.records import (
     dump_records,
     load_records,
 )
+from tempering.core.shifts import Shift
 
 COUNT = Count(hits=9, n=10)
 
@@ -131,6 +132,18 @@ RECORDS: list[AnyRecord] = [
         first_only=2,
         second_only=1,
         neither=2,
+        data_hash="d",
+    ),
+    Shift(
+        subject="given",
+        corruption="noise",
+        severity=1,
+        amount=0.05,
+        unit="u",
+        clean=COUNT,
+        correct=COUNT,
+        seed=0,
+        weights="w",
         data_hash="d",
     ),
 ]

@@ -64,6 +64,7 @@ def evaluate(
     samples: int | None = None,
     seconds: float | None = None,
     seed: int = 0,
+    shifts: str | None = None,
     against: Path | None = None,
     engine: Engine | None = None,
 ) -> Assessment:
@@ -83,6 +84,8 @@ def evaluate(
         seconds: How long attacks may take; samples that are left then count as standing,
             with a flag. By default as long as they need.
         seed: Of all random draws.
+        shifts: `all` common corruptions, or names such as `noise,blur`; `shifts` of the
+            result then counts right answers under them, which is no adversarial robustness.
         against: The folder of an evaluated run; `against` of the result is then a paired
             comparison with that run's model, sample by sample.
         engine: Where to compute; by default where Fabric finds best.
@@ -93,8 +96,9 @@ def evaluate(
 
     Raises:
         UsageError: If an attack does not know the threat's norm, there are too few samples,
-            the time does not suffice to look at each of them once, or a run to compare with
-            was judged on something else.
+            the time does not suffice to look at each of them once, a corruption is unknown
+            or lacks its library, or a run to compare with was judged on something else.
+        DataError: If a corruption cannot be made of such images.
         ModelError: If the model is no classifier of the data.
         RunError: If a run to compare with is no finished evaluation.
 
@@ -112,7 +116,7 @@ def evaluate(
         seed=seed,
     )
     job = Judgement(model, data, demand, engine or start_engine("32-true"))
-    extras = Extras.of(job, against)
+    extras = Extras.of(job, shifts, against)
     return extras.add(job, job.assess("tempering.evaluate", type(model).__name__))
 
 
@@ -130,6 +134,7 @@ def evaluate_address(
     samples: int | None = None,
     seconds: float | None = None,
     seed: int | None = None,
+    shifts: str | None = None,
     against: Path | None = None,
     name: str | None = None,
     resume: Path | None = None,
@@ -150,14 +155,15 @@ def evaluate_address(
         samples: Test images.
         seconds: How long attacks may take.
         seed: Of all draws; the manifest's seed splits the data.
+        shifts: `all` common corruptions, or names such as `noise,blur`.
         against: The folder of an evaluated run, to compare with sample by sample.
         name: Of the run.
         resume: A run that was cut; what it has measured is not measured again.
         out: A folder for verdicts and images of each sample.
 
     Raises:
-        UsageError: If nothing says what the threat is, a name is unknown, or the run to
-            compare with was judged on something else.
+        UsageError: If nothing says what the threat is, a name is unknown, a corruption
+            lacks its library, or the run to compare with was judged on something else.
         ModelError: If there is no such model, or it is no classifier of the data.
         RunError: If the run to resume is of another model, data or demand, or the run to
             compare with is no finished evaluation.
@@ -182,15 +188,16 @@ def evaluate_address(
     splits = load(source, how, manifest.seed if manifest and same else seed or 0)
     engine = start_engine("32-true")
     job = Judgement(model, splits, demand, engine)
-    extras = Extras.of(job, against)
+    extras = Extras.of(job, shifts, against)
     about = _about(model, splits, demand)
     run = _folder(address, name, resume, about, engine)
     key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
-    job.keep = Journal(run, engine, key).trials
+    journal = Journal(run, engine, key)
+    job.keep = journal.trials
     try:
         with _kept(run) if engine.leads else nullcontext():
             found = job.assess(command_line(), model_name(model, address))
-            summary = extras.add(job, found, run.path.name)
+            summary = extras.add(job, found, run.path.name, journal.entries)
             if engine.leads:
                 _write(run, job, summary, out)
     except KeyboardInterrupt:

@@ -18,6 +18,7 @@ from tempering.core.errors import RunError
 from tempering.core.record import Cost as Cost
 from tempering.core.record import Count as Count
 from tempering.core.record import Record as Record
+from tempering.core.shifts import Shift, ShiftSummary
 
 Access = Literal["white", "gray-surrogate", "gray-before", "black", "stale", "any"]
 """What the attacker knew: the model; a surrogate with another seed; the model before
@@ -191,7 +192,16 @@ class Finding(Record):
 
 
 AnyRecord = Annotated[
-    Provenance | Epoch | Round | Stop | Measurement | MinimumNorm | Flag | Finding | Comparison,
+    Provenance
+    | Epoch
+    | Round
+    | Stop
+    | Measurement
+    | MinimumNorm
+    | Flag
+    | Finding
+    | Comparison
+    | Shift,
     Field(discriminator="kind"),
 ]
 _ADAPTER: TypeAdapter[AnyRecord] = TypeAdapter(AnyRecord)
@@ -263,6 +273,8 @@ class Assessment(Summary):
         passes: Everything that was run, verdicts and checks among it.
         by_attack: Stage -> what stood after it, in order.
         schedule: What the order of the stages was learned from.
+        shifts: Accuracy under common corruptions, where that was asked for; not part of
+            `passes` and `seconds`.
         against: Beside another run's model on the same samples, where that was asked for.
     """
 
@@ -275,6 +287,7 @@ class Assessment(Summary):
     passes: Passes
     by_attack: dict[str, StageResult]
     schedule: list[str] = Field(default_factory=list)
+    shifts: ShiftSummary | None = None
     against: Against | None = None
 
 

@@ -91,10 +91,11 @@ def _chance(p: float) -> str:
 def _table(identity: str, found: Sequence[Comparison]) -> Table:
     return Table(
         f"{identity}-table",
-        "Images by which of both models holds on them, and the difference in points",
+        "Images on which each of both models holds",
         named("Count", "Both", "This alone", "Other alone", "Neither", "Difference", "p"),
         tuple(_row(one) for one in found),
-        "The interval is Newcombe's for paired data, p is that of McNemar's exact two-sided test.",
+        "The difference is in points, with its 95 % interval (Newcombe, paired data); p "
+        "is that of McNemar's exact two-sided test.",
     )
 
 

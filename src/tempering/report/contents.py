@@ -15,6 +15,7 @@ from tempering.report.protocols import naive_table, paper_tables, standard_table
 from tempering.report.reading import Run
 from tempering.report.scores import scores
 from tempering.report.section import Block, Report, Section, drawn, tabled
+from tempering.report.shifted import shifted
 from tempering.report.svg import Chart
 from tempering.report.training_log import training_log
 
@@ -35,6 +36,7 @@ def report_of(run: Run) -> Report:
         findings(run.records),
         scores(run),
         gallery(run),
+        shifted(run.records),
         samples(run),
         training_log(run.records),
         origins(run.records),

@@ -42,6 +42,13 @@ def evaluate(
         str | None,
         typer.Option("--time", help="How long attacks may take, such as 90s, 10m or 1h."),
     ] = None,
+    shifts: Annotated[
+        str | None,
+        typer.Option(
+            "--shifts",
+            help="Common corruptions too, which are no attacks: all, or names: noise,blur.",
+        ),
+    ] = None,
     against: Annotated[
         Path | None,
         typer.Option("--against", help="An evaluated run to compare with, sample by sample."),
@@ -73,6 +80,7 @@ def evaluate(
             samples=samples,
             seconds=None if limit is None else parse_seconds(limit),
             seed=seed,
+            shifts=shifts,
             against=against,
             name=name,
             resume=resume,
