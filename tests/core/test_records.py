@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from tempering.core.comparisons import Comparison, Judged
 from tempering.core.errors import RunError
+from tempering.core.proofs import Proof
 from tempering.core.records import (
     AnyRecord,
     AttackSummary,
@@ -142,6 +143,17 @@ RECORDS: list[AnyRecord] = [
         unit="u",
         clean=COUNT,
         correct=COUNT,
+        seed=0,
+        weights="w",
+        data_hash="d",
+    ),
+    Proof(
+        subject="given",
+        protocol="cascade",
+        threat="linf:0.3",
+        eps=0.3,
+        certified=COUNT,
+        by_method={"interval": 9},
         seed=0,
         weights="w",
         data_hash="d",

@@ -21,7 +21,7 @@ from tempering.app.invocation import command_line
 from tempering.app.journal import Journal
 from tempering.app.judgement import Judgement
 from tempering.app.provenance import model_name
-from tempering.app.verdicts import write_images, write_verdicts
+from tempering.app.verdicts import broken_by, write_images, write_verdicts
 from tempering.attacks.base import Attack
 from tempering.attacks.registry import parse_attack
 from tempering.core.engine import Engine, start_engine
@@ -273,7 +273,8 @@ def _check_same(run: RunFolder, about: dict[str, Any]) -> None:
 
 def _write(run: RunFolder, job: Judgement, summary: Assessment, out: Path | None) -> None:
     run.write_records(job.records)
-    write_gallery(run, adversarial_examples(job.evaluation, job.setting.data, None))
+    names = broken_by(job) if job.verdicts else ()
+    write_gallery(run, adversarial_examples(job.evaluation, job.setting.data, None, names))
     write_text(run.summary, summary.model_dump_json(indent=2) + "\n")
     write_verdicts(run.path, job)
     if out is not None:

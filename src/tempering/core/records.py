@@ -15,6 +15,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from tempering.core.comparisons import Against, Comparison
 from tempering.core.errors import RunError
+from tempering.core.proofs import Proof
 from tempering.core.record import Cost as Cost
 from tempering.core.record import Count as Count
 from tempering.core.record import Record as Record
@@ -201,7 +202,8 @@ AnyRecord = Annotated[
     | Flag
     | Finding
     | Comparison
-    | Shift,
+    | Shift
+    | Proof,
     Field(discriminator="kind"),
 ]
 _ADAPTER: TypeAdapter[AnyRecord] = TypeAdapter(AnyRecord)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tempering.core.records import Assessment
 from tempering.report import choosing, curves
 from tempering.report.carlini import carlini
 from tempering.report.cascades import cascades
@@ -18,6 +19,7 @@ from tempering.report.section import Block, Report, Section, drawn, tabled
 from tempering.report.shifted import shifted
 from tempering.report.svg import Chart
 from tempering.report.training_log import training_log
+from tempering.report.two_sided import two_sided
 
 
 def report_of(run: Run) -> Report:
@@ -26,7 +28,8 @@ def report_of(run: Run) -> Report:
     sections = (
         overview(run),
         warnings(run),
-        cascades(run.records),
+        two_sided(run, threat_eps(run)),
+        cascades(run),
         *compared(run.records),
         _standard(run),
         detection(run.records),
@@ -52,8 +55,11 @@ def report_of(run: Run) -> Report:
 
 def _standard(run: Run) -> Section | None:
     records = run.records
+    shown = standard_table(records)
+    if shown is None and isinstance(run.summary, Assessment):
+        return None
     blocks: tuple[Block, ...] = (
-        *tabled([standard_table(records)]),
+        *tabled([shown]),
         *_figure(curves.bars(records), curves.sweep(records, threat_eps(run))),
         *tabled([curves.sweep_table(records)], folded=True),
     )
