@@ -12,6 +12,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "Patch": "tempering.core.patches",
         "TemperingError": "tempering.core.errors",
         "attacks": "tempering.attacks",
+        "compare_runs": "tempering.app.against",
         "data": "tempering.data",
         "evaluate": "tempering.app.evaluate",
         "harden": "tempering.app.harden",

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from tempering.core.comparisons import Comparison, Judged
 from tempering.core.errors import RunError
+from tempering.core.proofs import Proof
 from tempering.core.records import (
     AnyRecord,
     AttackSummary,
@@ -28,6 +30,7 @@ from tempering.core.records import (
     dump_records,
     load_records,
 )
+from tempering.core.shifts import Shift
 
 COUNT = Count(hits=9, n=10)
 
@@ -120,6 +123,40 @@ RECORDS: list[AnyRecord] = [
         interval=(0.1, 0.2),
         eps=8 / 255,
         verdict="holds",
+    ),
+    Comparison(
+        quantity="robust",
+        first=Judged(model="m", run=None, weights="w", tried="protocol fast", n=10),
+        second=Judged(model="o", run="other", weights="v", tried="protocol fast", n=20),
+        threat="linf:0.3",
+        both=5,
+        first_only=2,
+        second_only=1,
+        neither=2,
+        data_hash="d",
+    ),
+    Shift(
+        subject="given",
+        corruption="noise",
+        severity=1,
+        amount=0.05,
+        unit="u",
+        clean=COUNT,
+        correct=COUNT,
+        seed=0,
+        weights="w",
+        data_hash="d",
+    ),
+    Proof(
+        subject="given",
+        protocol="cascade",
+        threat="linf:0.3",
+        eps=0.3,
+        certified=COUNT,
+        by_method={"interval": 9},
+        seed=0,
+        weights="w",
+        data_hash="d",
     ),
 ]
 

@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from tempering.report.paper_page import reproduction
 from tempering.report.run_page import render
+from tests.report import evaluated_run as evaluated
 from tests.report import synthetic_run as made
 
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
@@ -52,6 +53,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pages")
     render(made.write(folder / "hardened", made.hardened(), arrays=made.pictures()))
     render(made.write(folder / "given", made.given()))
+    found = evaluated.assessment()
+    render(made.write(folder / "evaluated", evaluated.records(), found, made.pictures()))
     return folder
 
 
@@ -98,7 +101,7 @@ def visit(browser: Browser) -> Iterator[Visitor]:
         context.close()
 
 
-@pytest.fixture(params=["hardened", "given"])
+@pytest.fixture(params=["hardened", "given", "evaluated"])
 def path(request: pytest.FixtureRequest, folder: Path) -> Path:
     return folder / request.param / "report.html"
 

@@ -14,13 +14,14 @@ from typing import Any
 from torch import nn
 
 from tempering.app.demand import Demand
+from tempering.app.extras import Extras
 from tempering.app.folder import RunFolder, new_folder, point_latest
 from tempering.app.gallery import adversarial_examples, write_gallery
 from tempering.app.invocation import command_line
 from tempering.app.journal import Journal
 from tempering.app.judgement import Judgement
 from tempering.app.provenance import model_name
-from tempering.app.verdicts import write_images, write_verdicts
+from tempering.app.verdicts import broken_by, write_images, write_verdicts
 from tempering.attacks.base import Attack
 from tempering.attacks.registry import parse_attack
 from tempering.core.engine import Engine, start_engine
@@ -63,6 +64,8 @@ def evaluate(
     samples: int | None = None,
     seconds: float | None = None,
     seed: int = 0,
+    shifts: str | None = None,
+    against: Path | None = None,
     engine: Engine | None = None,
 ) -> Assessment:
     """Judge a model: proofs first, then attack after attack on what is left.
@@ -81,6 +84,10 @@ def evaluate(
         seconds: How long attacks may take; samples that are left then count as standing,
             with a flag. By default as long as they need.
         seed: Of all random draws.
+        shifts: `all` common corruptions, or names such as `noise,blur`; `shifts` of the
+            result then counts right answers under them, which is no adversarial robustness.
+        against: The folder of an evaluated run; `against` of the result is then a paired
+            comparison with that run's model, sample by sample.
         engine: Where to compute; by default where Fabric finds best.
 
     Returns:
@@ -89,8 +96,11 @@ def evaluate(
 
     Raises:
         UsageError: If an attack does not know the threat's norm, there are too few samples,
-            or the time does not suffice to look at each of them once.
+            the time does not suffice to look at each of them once, a corruption is unknown
+            or lacks its library, or a run to compare with was judged on something else.
+        DataError: If a corruption cannot be made of such images.
         ModelError: If the model is no classifier of the data.
+        RunError: If a run to compare with is no finished evaluation.
 
     Example:
         `evaluate(model, tp.data.load("mnist").test, tp.Linf(0.3)).robust_accuracy.upper`
@@ -106,7 +116,8 @@ def evaluate(
         seed=seed,
     )
     job = Judgement(model, data, demand, engine or start_engine("32-true"))
-    return job.assess("tempering.evaluate", type(model).__name__)
+    extras = Extras.of(job, shifts, against)
+    return extras.add(job, job.assess("tempering.evaluate", type(model).__name__))
 
 
 def evaluate_address(
@@ -123,6 +134,8 @@ def evaluate_address(
     samples: int | None = None,
     seconds: float | None = None,
     seed: int | None = None,
+    shifts: str | None = None,
+    against: Path | None = None,
     name: str | None = None,
     resume: Path | None = None,
     out: Path | None = None,
@@ -142,14 +155,18 @@ def evaluate_address(
         samples: Test images.
         seconds: How long attacks may take.
         seed: Of all draws; the manifest's seed splits the data.
+        shifts: `all` common corruptions, or names such as `noise,blur`.
+        against: The folder of an evaluated run, to compare with sample by sample.
         name: Of the run.
         resume: A run that was cut; what it has measured is not measured again.
         out: A folder for verdicts and images of each sample.
 
     Raises:
-        UsageError: If nothing says what the threat is, or a name is unknown.
+        UsageError: If nothing says what the threat is, a name is unknown, a corruption
+            lacks its library, or the run to compare with was judged on something else.
         ModelError: If there is no such model, or it is no classifier of the data.
-        RunError: If the run to resume is of another model, data or demand.
+        RunError: If the run to resume is of another model, data or demand, or the run to
+            compare with is no finished evaluation.
     """
     model, manifest = open_model(address, weights)
     threat = threat or (manifest.threat if manifest else None)
@@ -171,13 +188,16 @@ def evaluate_address(
     splits = load(source, how, manifest.seed if manifest and same else seed or 0)
     engine = start_engine("32-true")
     job = Judgement(model, splits, demand, engine)
+    extras = Extras.of(job, shifts, against)
     about = _about(model, splits, demand)
     run = _folder(address, name, resume, about, engine)
     key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
-    job.keep = Journal(run, engine, key).trials
+    journal = Journal(run, engine, key)
+    job.keep = journal.trials
     try:
         with _kept(run) if engine.leads else nullcontext():
-            summary = job.assess(command_line(), model_name(model, address))
+            found = job.assess(command_line(), model_name(model, address))
+            summary = extras.add(job, found, run.path.name, journal.entries)
             if engine.leads:
                 _write(run, job, summary, out)
     except KeyboardInterrupt:
@@ -253,7 +273,8 @@ def _check_same(run: RunFolder, about: dict[str, Any]) -> None:
 
 def _write(run: RunFolder, job: Judgement, summary: Assessment, out: Path | None) -> None:
     run.write_records(job.records)
-    write_gallery(run, adversarial_examples(job.evaluation, job.setting.data, None))
+    names = broken_by(job) if job.verdicts else ()
+    write_gallery(run, adversarial_examples(job.evaluation, job.setting.data, None, names))
     write_text(run.summary, summary.model_dump_json(indent=2) + "\n")
     write_verdicts(run.path, job)
     if out is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -23,21 +25,31 @@ Arrays = dict[str, NDArray[np.generic]]
 
 
 def adversarial_examples(
-    evaluation: Evaluation, data: Dataset, undefended: nn.Module | None
+    evaluation: Evaluation,
+    data: Dataset,
+    undefended: nn.Module | None,
+    broken_by: Sequence[str] = (),
 ) -> Arrays:
     """Worst white-box cases: half of them fool the model, as far as there are any.
+
+    Images that no attack has changed are not shown.
 
     Args:
         evaluation: Of the protected model.
         data: What it was judged on.
         undefended: The model before hardening, if there was one.
+        broken_by: What broke each sample, where the evaluation's own attacks do not say it.
     """
     clean, worst = evaluation.get("clean").outcome, evaluation.get("worst").outcome
     fooled = (clean.strict & ~worst.strict).nonzero()[:, 0]
-    stood = worst.strict.nonzero()[:, 0]
+    changed = (images_of(worst) != data.x).flatten(1).any(1)
+    stood = (worst.strict & changed).nonzero()[:, 0]
     broken = fooled[: max(EXAMPLES // 2, EXAMPLES - len(stood))]
     rows = torch.cat([broken, stood[: EXAMPLES - len(broken)]])
-    names = [_attack_behind(evaluation, int(row)) for row in rows]
+    names = [
+        (broken_by[row] if broken_by else "") or _attack_behind(evaluation, row)
+        for row in rows.tolist()
+    ]
     arrays: Arrays = {
         "x": data.x[rows].numpy(),
         "x_adv": images_of(worst)[rows].numpy(),

@@ -29,11 +29,13 @@ from tempering.core.errors import NoGradientError, UsageError
 from tempering.core.passes import Passes as Counter
 from tempering.core.passes import counted
 from tempering.core.progress import silence
+from tempering.core.proofs import Proof
 from tempering.core.records import (
     AnyRecord,
     Assessment,
     Count,
     Flag,
+    Measurement,
     Passes,
     StageResult,
 )
@@ -48,6 +50,7 @@ from tempering.evaluation.flags.determinism import RANDOM
 from tempering.evaluation.flags.examining import examine
 from tempering.evaluation.inspection import inspect, reaches_grey
 from tempering.evaluation.measuring import measure
+from tempering.evaluation.proof_curve import proof_curve, proof_record
 from tempering.evaluation.protocols import (
     SURVEYED,
     around_masks,
@@ -148,6 +151,7 @@ class Judgement:
             self.records += self.evaluation.measurements
             curve = [trial.measurement for trial in self._curve(self.curve)]
             self.records += curve
+            self.records += self._proven(curve)
             self.records += self.flags + inspect(self.setting, self.evaluation, sweep=curve)
         certified = self._certified()
         summary = summarize(
@@ -300,6 +304,14 @@ class Judgement:
         """Samples with a proof."""
         hits = 0 if self.proofs is None else int(self.proofs.certified.sum())
         return Count(hits=hits, n=self.setting.n)
+
+    def _proven(self, curve: Sequence[Measurement]) -> list[Proof]:
+        """What was proven at the threat's eps, and along the curve."""
+        if self.proofs is None:
+            return []
+        at = (self.setting, self.target, self.demand.threat, self.proofs)
+        right = self.evaluation.get("clean").outcome.strict
+        return [proof_record(*at), *proof_curve(*at, right, curve)]
 
     def _curve(self, settings: CurveSettings | None) -> list[Trial]:
         """Accuracy against eps on the first samples, up to where every image can be grey."""

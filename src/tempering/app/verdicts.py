@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from tempering.app.journal import images_of
 from tempering.app.judgement import Judgement
@@ -42,7 +41,7 @@ def write_verdicts(folder: Path, job: Judgement) -> None:
         clean=clean.strict.numpy(),
         certified=proven.numpy(),
         robust=worst.strict.numpy(),
-        broken_by=np.array(_names(job, broken)),
+        broken_by=np.array(broken_by(job)),
         distance=worst.distance.masked_fill(~broken, torch.inf).numpy(),
         queries=worst.forwards.numpy(),
         backwards=worst.backwards.numpy(),
@@ -70,14 +69,19 @@ def write_images(folder: Path, job: Judgement) -> None:
     )
 
 
-def _names(job: Judgement, broken: Tensor) -> list[str]:
+def broken_by(job: Judgement) -> list[str]:
     """What broke each sample first; empty where nothing did."""
+    clean, worst = job.evaluation.get("clean").outcome, job.evaluation.get("worst", "any").outcome
+    broken = clean.strict & ~worst.strict
     names = [""] * len(broken)
     ran = [one for one in job.evaluation.trials if one.measurement.attack not in NO_ATTACKS]
     for trial in reversed(ran):
         hit = broken & ~trial.outcome.strict & (trial.outcome.predicted >= 0)
         for row in hit.nonzero()[:, 0].tolist():
             names[row] = trial.measurement.attack
+    for found in reversed(job.verdicts.values()):
+        for row in broken.nonzero()[:, 0].tolist():
+            names[row] = found.broken_by[row] or names[row]
     return names
 
 

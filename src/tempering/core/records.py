@@ -11,10 +11,15 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import Field, TypeAdapter, ValidationError
 
+from tempering.core.comparisons import Against, Comparison
 from tempering.core.errors import RunError
-from tempering.core.intervals import wilson
+from tempering.core.proofs import Proof
+from tempering.core.record import Cost as Cost
+from tempering.core.record import Count as Count
+from tempering.core.record import Record as Record
+from tempering.core.shifts import Shift, ShiftSummary
 
 Access = Literal["white", "gray-surrogate", "gray-before", "black", "stale", "any"]
 """What the attacker knew: the model; a surrogate with another seed; the model before
@@ -24,52 +29,6 @@ training on the old model, which stop where they fool it; or any of these, per s
 
 Subject = Literal["undefended", "hardened", "another-seed", "single-pass", "given"]
 """Which model was measured."""
-
-
-class Record(BaseModel):
-    """The base of all records: frozen, and nothing unknown or not finite goes in."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Count(Record):
-    """Hits of n trials.
-
-    Example:
-        >>> Count(hits=9, n=10).fraction
-        0.9
-    """
-
-    hits: int = Field(ge=0)
-    n: int = Field(ge=0)
-
-    @model_validator(mode="after")
-    def _check(self) -> Count:
-        if self.hits > self.n:
-            raise ValueError(f"hits {self.hits} of n {self.n}: hits cannot exceed n")
-        return self
-
-    @property
-    def fraction(self) -> float:
-        """Hits over n; 0 of 0 is 0."""
-        return self.hits / self.n if self.n else 0.0
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """The 95 % Wilson interval, fractions."""
-        return wilson(self.hits, self.n)
-
-    def __str__(self) -> str:
-        low, high = self.interval
-        return f"{100 * self.fraction:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
-
-
-class Cost(Record):
-    """Passes of single samples, and wall time."""
-
-    forward: int = Field(default=0, ge=0)
-    backward: int = Field(default=0, ge=0)
-    seconds: float = Field(default=0.0, ge=0)
 
 
 class Provenance(Record):
@@ -167,7 +126,7 @@ class Measurement(Record):
     protocol: Literal["standard", "paper", "curve", "cascade"]
     access: Access
     attack: str
-    config: dict[str, Any] = {}
+    config: dict[str, Any] = Field(default_factory=dict)
     backward: Literal["adaptive", "true"] = "adaptive"
     threat: str
     eps: float
@@ -216,7 +175,7 @@ class Flag(Record):
     meaning: str
     remedy: str
     evidence: str
-    samples: list[int] = []
+    samples: list[int] = Field(default_factory=list)
 
 
 class Finding(Record):
@@ -234,7 +193,17 @@ class Finding(Record):
 
 
 AnyRecord = Annotated[
-    Provenance | Epoch | Round | Stop | Measurement | MinimumNorm | Flag | Finding,
+    Provenance
+    | Epoch
+    | Round
+    | Stop
+    | Measurement
+    | MinimumNorm
+    | Flag
+    | Finding
+    | Comparison
+    | Shift
+    | Proof,
     Field(discriminator="kind"),
 ]
 _ADAPTER: TypeAdapter[AnyRecord] = TypeAdapter(AnyRecord)
@@ -269,10 +238,10 @@ class Summary(Record):
     robust_with_detection: float | None = None
     forced_flags: float | None = None
     rho: float | None = None
-    stability: dict[str, float] = {}
+    stability: dict[str, float] = Field(default_factory=dict)
     stop_reason: str | None = None
     attacks: dict[str, AttackSummary]
-    flags: list[Flag] = []
+    flags: list[Flag] = Field(default_factory=list)
     model: str
     seed: int
     seconds: float
@@ -306,6 +275,9 @@ class Assessment(Summary):
         passes: Everything that was run, verdicts and checks among it.
         by_attack: Stage -> what stood after it, in order.
         schedule: What the order of the stages was learned from.
+        shifts: Accuracy under common corruptions, where that was asked for; not part of
+            `passes` and `seconds`.
+        against: Beside another run's model on the same samples, where that was asked for.
     """
 
     protocol: str
@@ -316,7 +288,9 @@ class Assessment(Summary):
     interval: tuple[float, float]
     passes: Passes
     by_attack: dict[str, StageResult]
-    schedule: list[str] = []
+    schedule: list[str] = Field(default_factory=list)
+    shifts: ShiftSummary | None = None
+    against: Against | None = None
 
 
 def dump_records(records: Iterable[Record]) -> str:

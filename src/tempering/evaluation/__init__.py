@@ -10,7 +10,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "Calibration": f"{_ROOM}.calibration",
         "Evaluation": f"{_ROOM}.standard",
         "Outcome": f"{_ROOM}.outcome",
-        "Paired": f"{_ROOM}.paired",
+        "Paired": "tempering.core.paired",
         "Setting": f"{_ROOM}.setting",
         "Shifts": f"{_ROOM}.shifts",
         "Spread": f"{_ROOM}.stability",

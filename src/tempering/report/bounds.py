@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
+from tempering.core.records import Assessment, Count
 from tempering.report import choosing
 from tempering.report.legend import Key, legend
 from tempering.report.reading import Run
@@ -13,6 +14,8 @@ from tempering.report.wording import percent
 WIDTH, LEFT, SCALE = 380.0, 8.0, 356.0
 HIGH = 18.0
 """Height of the bar."""
+APART = 4.5
+"""How far the intervals of both bounds are above and below the middle of the bar."""
 
 CLOSE = 0.45
 """Labels of values that are closer than this stand above each other."""
@@ -31,7 +34,13 @@ def bounds_chart(run: Run) -> Chart:
     parts = [head, _ground(y), _bar(0, bounds.upper, y, "fill-after faded stroke-after")]
     if bounds.lower > 0:
         parts.append(_bar(0, bounds.lower, y, "fill-after"))
-    parts.append(_interval(*bounds.interval, y))
+    found = run.summary
+    if isinstance(found, Assessment) and found.certified_correct:
+        lower = Count(hits=found.certified_correct, n=found.n)
+        parts.append(_interval(*lower.interval, y - APART))
+        parts.append(_interval(*bounds.interval, y + APART))
+    else:
+        parts.append(_interval(*bounds.interval, y))
     parts.append(_note(clean, f"clean {percent(clean)}", y - 6, y, "ink"))
     said = f"Proven {percent(bounds.lower)}, at most {percent(bounds.upper)}"
     said += f"; clean {percent(clean)}"
@@ -59,7 +68,7 @@ def _bar(low: float, high: float, y: float, look: str) -> Markup:
 
 def _interval(low: float, high: float, y: float) -> Markup:
     middle = y + HIGH / 2
-    ends = "".join(f"M{_x(at):.2f} {middle - 4:g}V{middle + 4:g}" for at in (low, high))
+    ends = "".join(f"M{_x(at):.2f} {middle - 3:g}V{middle + 3:g}" for at in (low, high))
     return element("path", d=f"M{_x(low):.2f} {middle:g}H{_x(high):.2f}{ends}", class_="whisker")
 
 

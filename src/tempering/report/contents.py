@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from tempering.core.records import Assessment
 from tempering.report import choosing, curves
 from tempering.report.carlini import carlini
 from tempering.report.cascades import cascades
+from tempering.report.compared import compared
 from tempering.report.detection import detection
 from tempering.report.exhibits import gallery, samples
 from tempering.report.findings import findings
@@ -14,8 +16,10 @@ from tempering.report.protocols import naive_table, paper_tables, standard_table
 from tempering.report.reading import Run
 from tempering.report.scores import scores
 from tempering.report.section import Block, Report, Section, drawn, tabled
+from tempering.report.shifted import shifted
 from tempering.report.svg import Chart
 from tempering.report.training_log import training_log
+from tempering.report.two_sided import two_sided
 
 
 def report_of(run: Run) -> Report:
@@ -24,7 +28,9 @@ def report_of(run: Run) -> Report:
     sections = (
         overview(run),
         warnings(run),
-        cascades(run.records),
+        two_sided(run, threat_eps(run)),
+        cascades(run),
+        *compared(run.records),
         _standard(run),
         detection(run.records),
         _naive(run),
@@ -33,6 +39,7 @@ def report_of(run: Run) -> Report:
         findings(run.records),
         scores(run),
         gallery(run),
+        shifted(run.records),
         samples(run),
         training_log(run.records),
         origins(run.records),
@@ -48,8 +55,11 @@ def report_of(run: Run) -> Report:
 
 def _standard(run: Run) -> Section | None:
     records = run.records
+    shown = standard_table(records)
+    if shown is None and isinstance(run.summary, Assessment):
+        return None
     blocks: tuple[Block, ...] = (
-        *tabled([standard_table(records)]),
+        *tabled([shown]),
         *_figure(curves.bars(records), curves.sweep(records, threat_eps(run))),
         *tabled([curves.sweep_table(records)], folded=True),
     )

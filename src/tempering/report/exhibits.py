@@ -20,7 +20,7 @@ MOST = 24
 def gallery(run: Run) -> Section | None:
     """Clean, adversarial, difference, and what the models said."""
     shown = run.pictures.gallery
-    if shown is None:
+    if shown is None or len(shown.x) == 0:
         return None
     count = min(len(shown.x), MOST)
     changes = [difference(shown.x[at], shown.x_adv[at]) for at in range(count)]

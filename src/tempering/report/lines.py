@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from markupsafe import Markup
 
-from tempering.report.legend import Key, legend
+from tempering.report.legend import LETTER, Key, legend
 from tempering.report.svg import Chart, element, join
 
 WIDTH, HEIGHT = 380.0, 200.0
@@ -125,7 +126,7 @@ def line_chart(
     frame = _Frame(across, up, top)
     parts = [head, _grid(frame)]
     if rule is not None and across.low <= rule[0] <= across.high:
-        parts.append(_rule(frame, *rule))
+        parts.append(_rule(frame, *rule, series))
     parts += [_band(frame, one) for one in series]
     parts += [_line(frame, one) for one in series]
     return Chart(title, description, WIDTH, top + HEIGHT + BOTTOM, join(*parts))
@@ -169,20 +170,36 @@ def _grid(frame: _Frame) -> Markup:
     return join(*parts)
 
 
-def _rule(frame: _Frame, value: float, label: str) -> Markup:
-    x, bottom = frame.x(value), frame.top + HEIGHT
+def _rule(frame: _Frame, value: float, label: str, series: Sequence[Series]) -> Markup:
+    """A mark across the chart, its label beside it where it is furthest from all lines."""
+    x = frame.x(value)
     near = frame.across.high - value < (frame.across.high - frame.across.low) / 3
+    side = -1 if near else 1
+    reach = [x + side * share * LETTER * len(label) for share in (0.0, 0.25, 0.5, 0.75, 1.0)]
+    lines = [frame.y(at) for one in series for place in reach for at in _at(frame, one, place)]
+    bottom = frame.top + HEIGHT
+    heights = [bottom - 8, *(frame.top + share * HEIGHT for share in (0.75, 0.5, 0.25)), frame.top]
+    y = max(heights, key=lambda at: min((abs(at - line) for line in lines), default=0.0))
     return join(
         element("line", x1=x, x2=x, y1=frame.top, y2=bottom, class_="rule"),
         element(
             "text",
             label,
-            x=x - 5 if near else x + 5,
-            y=bottom - 8,
+            x=x + 5 * side,
+            y=max(y, frame.top + 14),
             text_anchor="end" if near else "start",
             class_="quiet",
         ),
     )
+
+
+def _at(frame: _Frame, series: Series, x: float) -> list[float]:
+    """The value of a line at a place of the drawing; nothing beside its ends."""
+    for one, other in pairwise(series.points):
+        low, high = frame.x(one.x), frame.x(other.x)
+        if low <= x <= high and high > low:
+            return [one.y + (x - low) / (high - low) * (other.y - one.y)]
+    return []
 
 
 def _band(frame: _Frame, series: Series) -> Markup:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from tempering.core.records import Flag, Measurement, Stop
+from tempering.core.records import Assessment, Flag, Measurement, Stop
 from tempering.report import choosing
 from tempering.report.bounds import bounds_chart
 from tempering.report.reading import Run
 from tempering.report.section import Facts, Section, Warned, drawn
 from tempering.report.tables import Cell
+from tempering.report.two_sided import certified
 from tempering.report.wording import (
     bracket,
     counted,
@@ -63,8 +64,11 @@ def _how_far(run: Run) -> str:
         if bounds.lower > 0
         else "Nothing was certified, so the lower figure is 0: a stronger attack may yet find more."
     )
+    least = percent(bounds.lower)
+    if isinstance(run.summary, Assessment) and run.summary.certified_correct:
+        least = str(certified(run.summary))
     return (
-        f"Under this attacker it stays right on at least {percent(bounds.lower)} and at most "
+        f"Under this attacker it stays right on at least {least} and at most "
         f"{percent(bounds.upper)} of {n} {_split(run)} images; the upper figure, the worst case "
         f"per image over everything tried, has the 95 % interval {bracket(bounds.interval)}. "
         f"{proof}"
@@ -115,7 +119,7 @@ def _facts(run: Run) -> list[tuple[str, Cell]]:
     spread = f"{percent(bounds.lower)} to {percent(bounds.upper)}"
     eps = threat_eps(run)
     facts = [
-        ("Robust accuracy", Cell(spread, f"upper end {bracket(bounds.interval)}")),
+        ("Robust accuracy", Cell(spread, _ends(run))),
         (
             "Clean accuracy",
             Cell(percent(summary.clean_accuracy), bracket(summary.clean_interval)),
@@ -135,6 +139,14 @@ def _facts(run: Run) -> list[tuple[str, Cell]]:
         ("Wall time", Cell(duration(summary.seconds))),
     ]
     return [(name, cell) for name, cell in facts if cell is not None]
+
+
+def _ends(run: Run) -> str:
+    """The intervals of both bounds; of the upper one alone where nothing was proven."""
+    upper = f"upper end {bracket(run.summary.robust_accuracy.interval)}"
+    if isinstance(run.summary, Assessment) and run.summary.certified_correct:
+        return f"lower end {bracket(certified(run.summary).interval)}, {upper}"
+    return upper
 
 
 def _share(fraction: float | None, detail: str) -> Cell | None:

@@ -9,7 +9,17 @@ from types import FrameType
 
 import typer
 
-from tempering.app.cli import attack, certify, data, evaluate, harden, listing, report, reproduce
+from tempering.app.cli import (
+    attack,
+    certify,
+    compare,
+    data,
+    evaluate,
+    harden,
+    listing,
+    report,
+    reproduce,
+)
 from tempering.app.cli.console import complain
 from tempering.core.errors import InterruptedRunError, TemperingError
 
@@ -26,6 +36,7 @@ app.command("harden")(harden.harden)
 app.command("evaluate")(evaluate.evaluate)
 app.command("attack")(attack.attack)
 app.command("certify")(certify.certify)
+app.command("compare")(compare.compare)
 app.command("reproduce")(reproduce.reproduce)
 app.command("report")(report.report)
 app.command("list")(listing.list_)

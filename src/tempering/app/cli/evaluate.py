@@ -42,6 +42,17 @@ def evaluate(
         str | None,
         typer.Option("--time", help="How long attacks may take, such as 90s, 10m or 1h."),
     ] = None,
+    shifts: Annotated[
+        str | None,
+        typer.Option(
+            "--shifts",
+            help="Common corruptions too, which are no attacks: all, or names: noise,blur.",
+        ),
+    ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option("--against", help="An evaluated run to compare with, sample by sample."),
+    ] = None,
     name: options.Name = None,
     resume: Annotated[
         Path | None, typer.Option("--resume", help="Go on with an evaluation that was cut.")
@@ -69,6 +80,8 @@ def evaluate(
             samples=samples,
             seconds=None if limit is None else parse_seconds(limit),
             seed=seed,
+            shifts=shifts,
+            against=against,
             name=name,
             resume=resume,
             out=out,

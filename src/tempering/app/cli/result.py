@@ -7,8 +7,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from tempering.app.cli.comparison import comparison
 from tempering.app.cli.console import leads
-from tempering.core.records import Summary
+from tempering.app.cli.corruptions import corruptions
+from tempering.core.records import Assessment, Summary
 
 
 def show(summary: Summary, run: Path | None) -> None:
@@ -43,10 +45,19 @@ def show(summary: Summary, run: Path | None) -> None:
         console.print(f"rho (eq. 6)      {summary.rho:.3f}")
     if summary.stop_reason is not None:
         console.print(f"stopped by       {summary.stop_reason}")
+    if isinstance(summary, Assessment):
+        for line in _beside(summary):
+            console.print(line)
     for flag in summary.flags:
         console.print(f"flag             {flag.name}: {flag.evidence}")
     if run is not None:
         console.print(f"report           {_near(run / 'report.html')}")
+
+
+def _beside(found: Assessment) -> list[str]:
+    """What was asked for beside verdicts."""
+    lines = [] if found.shifts is None else corruptions(found.shifts)
+    return lines + ([] if found.against is None else comparison(found.against))
 
 
 def _percent(value: float | None) -> str:

@@ -1,0 +1,53 @@
+"""What all records are made of: the base, counts with their interval, costs."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from tempering.core.intervals import wilson
+
+
+class Record(BaseModel):
+    """The base of all records: frozen, and nothing unknown or not finite goes in."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Count(Record):
+    """Hits of n trials.
+
+    Example:
+        >>> Count(hits=9, n=10).fraction
+        0.9
+    """
+
+    hits: int = Field(ge=0)
+    n: int = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _check(self) -> Count:
+        if self.hits > self.n:
+            raise ValueError(f"hits {self.hits} of n {self.n}: hits cannot exceed n")
+        return self
+
+    @property
+    def fraction(self) -> float:
+        """Hits over n; 0 of 0 is 0."""
+        return self.hits / self.n if self.n else 0.0
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % Wilson interval, fractions."""
+        return wilson(self.hits, self.n)
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        return f"{100 * self.fraction:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+class Cost(Record):
+    """Passes of single samples, and wall time."""
+
+    forward: int = Field(default=0, ge=0)
+    backward: int = Field(default=0, ge=0)
+    seconds: float = Field(default=0.0, ge=0)

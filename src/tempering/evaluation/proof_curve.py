@@ -1,0 +1,107 @@
+"""What is proven against eps, below what no attack has broken."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from tempering.core.errors import CertificateError
+from tempering.core.progress import silence, track
+from tempering.core.proofs import Proof
+from tempering.core.records import Measurement
+from tempering.core.threats import Threat
+from tempering.evaluation.proving import Proofs, prove
+from tempering.evaluation.recording import count
+from tempering.evaluation.setting import Setting
+from tempering.evaluation.target import Target
+
+
+def proof_record(setting: Setting, target: Target, threat: Threat, proofs: Proofs) -> Proof:
+    """What was proven before the attacks.
+
+    Args:
+        setting: All samples.
+        target: The model.
+        threat: What may change.
+        proofs: What was found on them.
+    """
+    return _record(setting, target, threat, proofs, proofs.certified, "cascade")
+
+
+def proof_curve(
+    setting: Setting,
+    target: Target,
+    threat: Threat,
+    proofs: Proofs,
+    right: Tensor,
+    curve: Sequence[Measurement],
+) -> list[Proof]:
+    """Prove at each eps of a curve; a proof at one eps is one at every smaller eps.
+
+    Args:
+        setting: All samples; the curve is over the first of them.
+        target: The model.
+        threat: Its norm is used.
+        proofs: What was proven at the threat's own eps.
+        right: Samples that are right without attack, shape (n,), bool.
+        curve: What stood at each eps; none gives no proofs.
+
+    Returns:
+        One record an eps above 0, smallest first; none if the model has no bounds.
+
+    Raises:
+        CertificateError: If more samples are proven at an eps than stood there.
+    """
+    if not curve or proofs.unsupported is not None:
+        return []
+    n = curve[0].n
+    part = replace(setting, data=setting.data.first(n))
+    stood = {one.eps: one.strict.hits for one in curve if one.eps > 0}
+    sofar = torch.zeros(n, dtype=torch.bool)
+    records: list[Proof] = []
+    with track("proofs against eps", len(stood)) as advance:
+        for eps in sorted(stood, reverse=True):
+            allowed, found = threat.with_eps(eps), proofs
+            if eps <= threat.eps:
+                sofar = sofar | proofs.certified[:n]
+            if eps != threat.eps:
+                with silence():
+                    left = (right[:n] & ~sofar).nonzero()[:, 0]
+                    found = prove(part, target, allowed, left)
+                sofar = sofar | found.certified
+            proven = int(sofar.sum())
+            if proven > stood[eps]:
+                raise CertificateError(
+                    f"{proven} of {n} samples proven at {allowed}, and {stood[eps]} stood there: "
+                    "the certificate or the attack is wrong, since no attack can beat a proof"
+                )
+            records.append(_record(part, target, allowed, found, sofar, "curve"))
+            advance(len(records), f"{proven} proven at {eps:g}")
+    return records[::-1]
+
+
+def _record(
+    setting: Setting,
+    target: Target,
+    threat: Threat,
+    found: Proofs,
+    certified: Tensor,
+    protocol: Literal["cascade", "curve"],
+) -> Proof:
+    return Proof(
+        subject=target.subject,
+        protocol=protocol,
+        threat=str(threat),
+        eps=threat.eps,
+        certified=count(certified),
+        by_method=found.settled if protocol == "cascade" else {},
+        unsupported=found.unsupported,
+        seconds=found.seconds,
+        seed=setting.seed,
+        weights=target.weights,
+        data_hash=setting.data.content_hash,
+    )

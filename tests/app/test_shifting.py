@@ -1,0 +1,120 @@
+"""`--shifts`: counted beside an evaluation, refused before it, kept when it is cut."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import tempering as tp
+from tempering.app import extras as module
+from tempering.app.demand import Demand
+from tempering.app.extras import Extras
+from tempering.app.folder import RunFolder
+from tempering.app.journal import Journal
+from tempering.app.judgement import Judgement
+from tempering.app.shifting import parse_shifts
+from tempering.core.errors import DataError, UnknownNameError, UsageError
+from tempering.core.passes import counted
+from tempering.core.records import load_records
+from tempering.core.shifts import Shift
+from tempering.evaluation import CORRUPTIONS, Setting, Target, measure_shifts
+from tests.app.running import temper
+from tests.app.test_evaluate import MINE, trained
+from tests.evaluation.toys import ENGINE, cloud, dataset, linear
+
+WORDS = (
+    "evaluate", "file.py:build", "--weights", "x.pth", "--data", "digits", "--threat", "linf:0.1",
+    "--samples", "40", "--attack", "fgsm",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("shifts")
+    (folder / "file.py").write_text(MINE, encoding="utf-8")
+    trained(folder)
+    return folder
+
+
+def test_counts_are_those_of_the_measurement_and_change_no_verdict(folder: Path) -> None:
+    done = temper(*WORDS, "--shifts", "all", "--json", "--name", "with", folder=folder)
+    assert done.code == 0, done.err
+    found, block = done.json(), done.json()["shifts"]
+    data = tp.data.load("digits").test.first(40)
+    model = tp.models.load_foreign(f"{folder / 'file.py'}:build", folder / "x.pth")
+    setting = Setting(data, "test", ENGINE, 0)
+    expected = measure_shifts(setting, Target.of("given", model, data))
+    assert list(block["by_corruption"]) == list(CORRUPTIONS)
+    counts = [hits for row in block["by_corruption"].values() for hits in row["correct"]]
+    assert counts == [one.correct.hits for one in expected.shifted]
+    assert (block["n"], block["clean_correct"]) == (40, found["clean_correct"])
+    assert block["forward"] == 40 * 36
+    assert "no adversarial robustness" in block["meaning"]
+    run = folder / "runs" / "with"
+    records = [one for one in load_records(run / "records.jsonl") if isinstance(one, Shift)]
+    assert [one.correct.hits for one in records] == counts
+    page = (run / "report.md").read_text(encoding="utf-8")
+    assert "## Common corruptions (not adversarial)" in page
+    plain = temper(*WORDS, "--json", folder=folder).json()
+    assert plain["shifts"] is None
+    for name in ("clean_correct", "robust_correct", "passes", "interval"):
+        assert plain[name] == found[name]
+
+
+def test_the_terminal_says_what_it_is_not(folder: Path) -> None:
+    done = temper(*WORDS, "--shifts", "jpeg, noise", folder=folder)
+    assert done.code == 0, done.err
+    lines = done.out.splitlines()
+    head = next(at for at, line in enumerate(lines) if line.startswith("common corruptions"))
+    assert "(not adversarial)" in lines[head]
+    assert [line.split()[0] for line in lines[head + 1 : head + 3]] == ["noise", "jpeg"]
+    assert len(lines[head + 1].split()) == 6
+
+
+def test_what_cannot_be_done_is_said_before_anything_is_run(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "kornia.geometry", None)
+    with counted() as passes:
+        refused = temper(*WORDS, "--shifts", "all", "--name", "none", folder=folder)
+    assert refused.code == 2
+    assert "corruption 'rotation' needs the library kornia: pip install" in refused.err
+    assert not (folder / "runs" / "none").exists()
+    assert passes.forward <= 8, "only the check of its outputs asks it"
+    grey = cloud(4)
+    assert parse_shifts("jpeg,noise", grey) == ("noise", "jpeg")
+    for text in ("", " , "):
+        with pytest.raises(UsageError, match="give all, or names such as noise,blur"):
+            parse_shifts(text, grey)
+    with pytest.raises(UnknownNameError, match="did you mean noise"):
+        parse_shifts("nois", grey)
+    five = dataset(torch.rand(2, 5, 4, 4), torch.tensor([0, 1]))
+    with pytest.raises(DataError, match="jpeg of images with 5 channels"):
+        parse_shifts("noise,jpeg", five)
+
+
+def test_what_was_counted_before_a_cut_is_not_counted_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = cloud(30, wrong=3)
+    demand = Demand(tp.Linf(0.1), attacks=[tp.attacks.FGSM()])
+    job = Judgement(linear(), data, demand, ENGINE)
+    found = job.assess("test", "linear")
+    extras = Extras.of(job, "noise,jpeg")
+    journal = Journal(RunFolder(tmp_path), ENGINE, "key")
+    first = extras.add(job, found, note=journal.entries)
+    assert first.shifts is not None
+    kept = len(job.records)
+
+    def again(*_: object) -> list[Shift]:
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr(module, "measure", again)
+    second = extras.add(job, found, note=journal.entries)
+    assert second.shifts == first.shifts
+    assert job.records[kept:] == job.records[kept - 10 : kept]
+    with pytest.raises(AssertionError, match="measured again"):
+        extras.add(job, found, note=Journal(RunFolder(tmp_path), ENGINE, "other").entries)

@@ -1,0 +1,86 @@
+"""Proofs along a curve, on a linear model where each distance is known."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tempering.core.errors import CertificateError
+from tempering.core.proofs import Proof
+from tempering.core.records import Count, Measurement
+from tempering.core.threats import Linf
+from tempering.evaluation.proof_curve import proof_curve, proof_record
+from tempering.evaluation.proving import Proofs, prove
+from tempering.evaluation.recording import record
+from tests.evaluation.toys import cloud, linear, setting, signed_margin, target, weights
+
+DATA = cloud(60, wrong=5)
+MODEL = linear()
+GRID = (0.0, 0.02, 0.05, 0.1, 0.2)
+THREAT = Linf(0.05)
+
+
+def distances() -> torch.Tensor:
+    """How far each sample is from the border, in L-inf; negative for errors."""
+    w, _ = weights(MODEL)
+    return signed_margin(MODEL, DATA) / w.abs().sum()
+
+
+def curve(n: int) -> list[Measurement]:
+    """What stands at each eps: exactly what has the distance."""
+    from tempering.evaluation.measuring import measure
+
+    here, judged = setting(DATA.first(n)), target(MODEL, DATA)
+    clean = measure(here, judged, None, THREAT)
+    points = []
+    for eps in GRID:
+        one = record(
+            here, judged, clean.outcome, attack="exact", config={}, threat=THREAT.with_eps(eps),
+            protocol="curve", access="white",
+        ).measurement  # fmt: skip
+        stood = int((distances()[:n] > eps).sum())
+        points.append(one.model_copy(update={"strict": Count(hits=stood, n=n)}))
+    return points
+
+
+def found(n: int = 40) -> tuple[Proofs, list[Proof]]:
+    here, judged = setting(DATA), target(MODEL, DATA)
+    right = distances() > 0
+    proofs = prove(here, judged, THREAT, right.nonzero()[:, 0])
+    return proofs, proof_curve(here, judged, THREAT, proofs, right, curve(n))
+
+
+def test_each_count_is_that_of_the_distances() -> None:
+    proofs, records = found()
+    assert [one.eps for one in records] == [0.02, 0.05, 0.1, 0.2]
+    for one in records:
+        expected = int((distances()[:40] > one.eps + 1e-4).sum())
+        assert (one.certified.hits, one.certified.n) == (expected, 40), one.eps
+        assert one.protocol == "curve"
+    hits = [one.certified.hits for one in records]
+    assert hits == sorted(hits, reverse=True)
+    assert hits[0] > hits[-1]
+    before = proof_record(setting(DATA), target(MODEL, DATA), THREAT, proofs)
+    assert before.certified == Count(hits=int((distances() > 0.05).sum()), n=60)
+    assert sum(before.by_method.values()) == before.certified.hits
+    assert (before.protocol, before.threat) == ("cascade", "linf:0.05")
+
+
+def test_more_proofs_than_images_that_stood_is_an_error() -> None:
+    here, judged = setting(DATA), target(MODEL, DATA)
+    right = distances() > 0
+    proofs = prove(here, judged, THREAT, right.nonzero()[:, 0])
+    points = curve(40)
+    less = Count(hits=points[1].strict.hits - 1, n=40)
+    points[1] = points[1].model_copy(update={"strict": less})
+    with pytest.raises(CertificateError, match=r"samples proven at linf:0\.02, and \d+ stood"):
+        proof_curve(here, judged, THREAT, proofs, right, points)
+
+
+def test_no_curve_and_no_bounds_give_no_records() -> None:
+    here, judged = setting(DATA), target(MODEL, DATA)
+    right = distances() > 0
+    none = torch.zeros(60, dtype=torch.bool)
+    without = Proofs(none, {}, 0.0, "layer LSTM has no bounds")
+    assert proof_curve(here, judged, THREAT, without, right, curve(40)) == []
+    assert proof_curve(here, judged, THREAT, found()[0], right, []) == []

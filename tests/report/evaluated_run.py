@@ -1,0 +1,149 @@
+"""A made-up evaluation: both bounds, a cascade, a curve, corruptions, another model beside it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tempering.core.comparisons import Comparison, Judged
+from tempering.core.proofs import Proof
+from tempering.core.records import (
+    Assessment,
+    Count,
+    Measurement,
+    Passes,
+    Record,
+    StageResult,
+)
+from tempering.core.shifts import Shift
+from tests.report import synthetic_run as made
+
+N = made.N
+CLEAN, CERTIFIED, ROBUST = 991, 610, 702
+STAGES = {"survey": 970, "fgsm": 840, "cw-linf-10": 730, "apgd-t-50+refined-300": ROBUST}
+NOT_BROKEN = {0.0: 99, 0.1: 91, 0.2: 82, 0.3: 70, 0.45: 31, 0.5: 0}
+PROVEN = {0.1: 88, 0.2: 75, 0.3: 61, 0.45: 4, 0.5: 0}
+CORRUPTIONS = ("noise", "blur", "contrast", "brightness", "rotation", "translation", "jpeg")
+
+
+def proof(eps: float, hits: int, n: int = N, **more: Any) -> Proof:
+    """What was proven at one size of the threat."""
+    content: dict[str, Any] = {
+        "subject": "given",
+        "protocol": "cascade" if n == N else "curve",
+        "threat": f"linf:{eps:g}",
+        "eps": eps,
+        "certified": Count(hits=hits, n=n),
+        "seconds": 2.5,
+        "seed": 7,
+        "weights": "given-0a1b2c3d",
+        "data_hash": "00ff00ff00ff00ff",
+    }
+    return Proof(**(content | more))
+
+
+def stages(access: str = "white", **more: Any) -> list[Measurement]:
+    """What stood after each stage."""
+    return [
+        made.measurement("given", access, name, hits, "cascade", **more)
+        for name, hits in STAGES.items()
+    ]
+
+
+def curve() -> list[Measurement]:
+    """What stood at each eps, on fewer images."""
+    return [
+        made.measurement(
+            "given", "white", "fmn-100", hits, "curve", eps=eps, n=100,
+            strict=Count(hits=hits, n=100),
+        )
+        for eps, hits in NOT_BROKEN.items()
+    ]  # fmt: skip
+
+
+def proofs() -> list[Proof]:
+    """Before the attacks, and along the curve."""
+    methods = {"interval": 400, "crown-ibp": 210}
+    return [
+        proof(0.3, CERTIFIED, by_method=methods),
+        *(proof(eps, hits, 100) for eps, hits in PROVEN.items()),
+    ]
+
+
+def comparison(quantity: str, both: int, alone: int, other: int) -> Comparison:
+    """This model beside another one."""
+    side = {"tried": "protocol fast, access white", "n": N}
+    return Comparison(
+        quantity=quantity,  # type: ignore[arg-type]
+        first=Judged(model="mine", run="run", weights="aa", **side),  # type: ignore[arg-type]
+        second=Judged(model="theirs", run="other", weights="bb", **side),  # type: ignore[arg-type]
+        threat="linf:0.3",
+        both=both,
+        first_only=alone,
+        second_only=other,
+        neither=N - both - alone - other,
+        data_hash="00ff00ff00ff00ff",
+    )
+
+
+def shifts() -> list[Shift]:
+    """Common corruptions."""
+    return [
+        Shift(
+            subject="given",
+            corruption=name,
+            severity=severity,
+            amount=0.05 * severity,
+            unit="made-up unit",
+            clean=Count(hits=CLEAN, n=N),
+            correct=Count(hits=CLEAN - 30 * severity - 20 * at, n=N),
+            seed=7,
+            weights="given-0a1b2c3d",
+            data_hash="00ff00ff00ff00ff",
+        )
+        for at, name in enumerate(CORRUPTIONS)
+        for severity in range(1, 6)
+    ]
+
+
+def records() -> list[Record]:
+    """All records of a whole run of `temper evaluate`."""
+    return [
+        made.provenance(command="temper evaluate made-up.py:build --shifts all"),
+        made.measurement("given", "white", "clean", CLEAN),
+        *stages(),
+        made.measurement("given", "white", "worst", ROBUST),
+        made.measurement("given", "any", "worst", ROBUST),
+        *curve(),
+        *proofs(),
+        made.flag(),
+        *shifts(),
+        comparison("clean", 980, 11, 5),
+        comparison("robust", 640, 62, 18),
+        comparison("certified", 500, 110, 40),
+    ]
+
+
+def assessment(**more: Any) -> Assessment:
+    """What the made-up evaluation found."""
+    worst = Count(hits=ROBUST, n=N)
+    bounds = {"lower": CERTIFIED / N, "upper": ROBUST / N, "interval": worst.interval}
+    base = made.summary(
+        robust_accuracy=bounds, robust_with_detection=None, forced_flags=None, rho=None,
+        stop_reason=None, attacks={},
+    )  # fmt: skip
+    content: dict[str, Any] = {
+        **base.model_dump(),
+        "protocol": "fast",
+        "access": "white",
+        "clean_correct": CLEAN,
+        "robust_correct": ROBUST,
+        "certified_correct": CERTIFIED,
+        "interval": worst.interval,
+        "passes": Passes(forward=123_456, backward=65_432),
+        "by_attack": {
+            name: StageResult(survivors=hits, passes=Passes(forward=9, backward=8), seconds=0.5)
+            for name, hits in STAGES.items()
+        },
+        "schedule": ["fgsm: 29 broken, 4 passes a sample of the first 32"],
+    }
+    return Assessment(**(content | more))
