@@ -3,7 +3,19 @@
 import pytest
 import torch
 
-from tempering.attacks import BIM, CWL2, FGSM, PGD, Cascade, Square, WorstOf
+from tempering.attacks import (
+    BIM,
+    CWL2,
+    DDN,
+    FAB,
+    FGSM,
+    FMN,
+    PGD,
+    Cascade,
+    NearestOf,
+    Square,
+    WorstOf,
+)
 from tempering.core.errors import ThreatError, UsageError
 from tempering.core.goals import Reach
 from tempering.core.passes import counted
@@ -20,6 +32,20 @@ def test_the_worst_of_two_breaks_what_either_breaks() -> None:
     both = ~accurate(net, WorstOf(WEAK, Square(queries=60))(net, x, y, THREAT), y)
     assert torch.equal(both, alone[0] | alone[1])
     assert bool(both.any())
+
+
+def test_the_nearest_of_two_is_as_near_as_the_nearer_on_every_image() -> None:
+    net, (x, y) = trained(), known(24)
+    both = NearestOf(FMN(steps=8), FAB(steps=3))
+    assert both.seeks_nearest()
+    assert not NearestOf(DDN(steps=4), PGD()).seeks_nearest()
+    found = [one(net, x, y, Linf(1.0)) for one in both.attacks]
+    away = torch.stack([(one - x).abs().flatten(1).amax(1) for one in found])
+    fooled = torch.stack([~accurate(net, one, y) for one in found])
+    assert bool(fooled.all())
+    assert len(away.argmin(0).unique()) == 2, "each is the nearer one somewhere"
+    nearest = (both(net, x, y, Linf(1.0)) - x).abs().flatten(1).amax(1)
+    assert torch.equal(nearest, away.amin(0))
 
 
 def test_a_cascade_breaks_as_much_and_spares_what_has_fallen() -> None:

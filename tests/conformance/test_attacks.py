@@ -13,6 +13,7 @@ from tempering.attacks import (
     EOT,
     Attack,
     Cascade,
+    NearestOf,
     Owned,
     Refined,
     Restarts,
@@ -64,6 +65,7 @@ def quick(kind: type[Attack]) -> Attack:
 
 COMBINED = [
     WorstOf(quick(ATTACKS["fgsm"]), quick(ATTACKS["pgd"])),
+    NearestOf(quick(ATTACKS["fmn"]), quick(ATTACKS["fab"])),
     Cascade(quick(ATTACKS["bim"]), quick(ATTACKS["square"])),
     BPDA(quick(ATTACKS["pgd"])),
     EOT(quick(ATTACKS["pgd"]), 2),
@@ -96,7 +98,8 @@ CASES = [
 
 def same(x_adv: Tensor, other: Tensor, attack: Attack, threat: Threat) -> bool:
     """Equal to the bit where steps have one length; division by a sum leaves rounding."""
-    exact = threat.name in ("linf", "patch") and not isinstance(attack, APGD | NearestAttack)
+    rounds = APGD | NearestAttack | NearestOf
+    exact = threat.name in ("linf", "patch") and not isinstance(attack, rounds)
     return torch.allclose(x_adv, other, rtol=0, atol=0 if exact else 1e-9)
 
 

@@ -29,6 +29,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "HopSkipJump": f"{_ROOM}.hopskipjump",
         "JointDetection": f"{_ROOM}.joint",
         "MIFGSM": f"{_ROOM}.mifgsm",
+        "NearestOf": f"{_ROOM}.combinators",
         "Owned": f"{_ROOM}.owned",
         "parse_attack": f"{_ROOM}.registry",
         "PatchAttack": f"{_ROOM}.patch",

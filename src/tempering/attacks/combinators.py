@@ -1,4 +1,4 @@
-"""Several attacks as one: the worst of all, or one after the other on what still stands."""
+"""Several attacks as one: the worst or the nearest of all, or one after the other."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from tempering.attacks.base import Attack, Problem
+from tempering.attacks.nearest import Nearest
 from tempering.core.errors import UsageError
 from tempering.core.goals import margin, reached
 from tempering.core.probe import Probe
@@ -98,6 +99,39 @@ class WorstOf(Several):
             best[better], gap[better] = x_adv[better], here[better]
             fooled |= won
         return best
+
+
+@dataclass(frozen=True, init=False)
+class NearestOf(Several):
+    """Every attack on every sample; the nearest image that fools is kept, or the image itself.
+
+    What misleads one search for the nearest image need not mislead another: FMN follows
+    gradients where the linearised boundaries that FAB goes to are wrong, and FAB goes on
+    where gradients lead FMN nowhere.
+
+    Example:
+        >>> from tempering.attacks import FAB, FMN
+        >>> NearestOf(FMN(steps=50), FAB(steps=50)).label()
+        'nearest-of(fmn-50,fab-50)'
+    """
+
+    name: ClassVar[str] = "nearest-of"
+    source: ClassVar[str] = "Tempering, as in Croce and Hein, 2020"
+
+    def propose(self, probe: Probe, problem: Problem) -> Tensor:
+        """Run all; for each sample the success of the least distance."""
+        everyone = torch.arange(len(problem.x), device=problem.x.device)
+        nearest = Nearest.start(problem.x)
+        for number, attack in enumerate(self.attacks):
+            x_adv = attack.propose(probe, self._part(problem, everyone, number))
+            fooled = _answers(probe, problem, x_adv)[1]
+            away = problem.threat.distance(x_adv, problem.x).to(problem.x.dtype)
+            nearest.update(everyone, x_adv, away, fooled)
+        return nearest.x_adv
+
+    def seeks_nearest(self) -> bool:
+        """It does if all its attacks do."""
+        return all(one.seeks_nearest() for one in self.attacks)
 
 
 @dataclass(frozen=True, init=False)

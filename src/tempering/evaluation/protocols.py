@@ -9,11 +9,13 @@ from tempering.attacks.apgd_dlr import APGDDLR
 from tempering.attacks.apgd_t import APGDT
 from tempering.attacks.base import Attack
 from tempering.attacks.bpda import BPDA
+from tempering.attacks.combinators import NearestOf
 from tempering.attacks.cw_linf import CWLinf
 from tempering.attacks.eot import EOT
 from tempering.attacks.fab import FAB
 from tempering.attacks.fab_t import FABT
 from tempering.attacks.fgsm import FGSM
+from tempering.attacks.fmn import FMN
 from tempering.attacks.hopskipjump import HopSkipJump
 from tempering.attacks.mifgsm import MIFGSM
 from tempering.attacks.patch import PatchAttack
@@ -115,5 +117,6 @@ def queried(protocol: str, threat: Threat) -> list[Attack]:
 
 def nearest(threat: Threat) -> Attack | None:
     """What looks for the nearest adversarial image of a norm; None for patches."""
-    made: list[Attack] = [FAB(steps=50, rivals=3), SigmaZero(steps=300)]
+    both = NearestOf(FMN(steps=50), FAB(steps=50, rivals=3))
+    made: list[Attack] = [both, SigmaZero(steps=300)]
     return next((attack for attack in made if attack.knows(threat)), None)
