@@ -6,6 +6,7 @@ from torch import nn
 
 from tempering.attacks import PGD, Restarts
 from tempering.certification import METHODS, Branching, certify
+from tempering.core.random import Draws
 from tempering.core.threats import L2, Linf, Threat
 from tests.certification.nets import answers, build, centred, images
 from tests.certification.test_crown import least_by_patterns, perceptron, radius
@@ -13,7 +14,7 @@ from tests.certification.test_crown import least_by_patterns, perceptron, radius
 
 def tiny(seed: int) -> nn.Sequential:
     net = perceptron([4, 12, 10, 3], seed)
-    x = torch.rand(64, 1, 2, 2).double()
+    x = Draws.of(seed, 64).uniform((1, 2, 2)).double()
     with torch.no_grad():
         net[5].bias.sub_(net(x).mean(0))
     return net
@@ -51,6 +52,17 @@ def test_decisions_agree_with_all_patterns() -> None:
     found = certify(net, x, y, threat)
     assert found.certified.tolist() == [margin > 0 for margin in exact]
     assert bool((found.margin[found.certified] <= torch.tensor(exact)[found.certified]).all())
+
+
+def test_alone_it_keeps_what_its_first_bounds_certify() -> None:
+    net = tiny(1)
+    x = images(20, (1, 2, 2)).double()
+    y = answers(net, x)
+    by_crown = certify(net, x, y, Linf(0.05), methods=("crown",)).certified
+    found = certify(net, x, y, Linf(0.05), methods=("branching",))
+    assert 0 < int(by_crown.sum()) < 20
+    assert bool((found.certified >= by_crown).all())
+    assert set(found.settled_by) == {"branching"}
 
 
 def test_nodes_that_run_out_leave_a_sample_open() -> None:

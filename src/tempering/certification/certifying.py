@@ -248,7 +248,7 @@ class _Job:
             nodes = settings.nodes
             margins = case.open()
             margins = margins[case.rows[margins] == number]
-            for margin in torch.split(margins[case.best[margins].argsort()], 1):
+            for margin in margins[case.best[margins].argsort()][:, None]:
                 if nodes < 1 or not self._worth(case, margin):
                     break
                 bound, used, found = search.prove(case.coefficients(margin), nodes)
