@@ -107,20 +107,18 @@ def _attacks(rows: Sequence[Row]) -> str:
         cell = row["cell"]
         lines.append(
             f"| {cell['attack']} | {cell['threat']} | {row['attacked']} | {row['broken']} "
-            f"| {row['broken_wider']} |"
+            f"| {cell['wider']} | {row['broken_wider']} |"
         )
     broken, tried = sum(row["broken"] for row in rows), sum(row["attacked"] for row in rows)
-    wider = sorted({row["cell"]["wider"] for row in rows})
     text = ATTACKS.format(
         network=", ".join(sorted({row["cell"]["network"] for row in rows})),
-        wider=", ".join(f"{one:g}" for one in wider),
         broken=broken,
         tried=tried,
     )
     return _table(
         "Attacks against proofs",
         text,
-        "| attack | threat | proven samples | broken | broken with a wider threat |",
+        "| attack | threat | proven samples | broken | wider threat | broken under that |",
         lines,
     )
 
@@ -129,9 +127,9 @@ ATTACKS = """\
 Every attack of the registry, under every threat that it knows and that has proofs, on samples of
 `{network}` that interval bounds or CROWN-IBP certified. One broken sample would be a mistake in
 the proofs: **{broken} of {tried:,} were broken**. The last column is the same attack with the same
-budget on the same samples, under a threat {wider} times as wide, for which nothing was proven: it
-shows that the attack works. Threats in L0 and patches have no proofs here, and their attacks
-(`sigma-zero`, `patch`, `universal-patch`) none to beat.
+budget on the same samples, under a threat so wide that nothing is proven: it shows that the attack
+works. Threats in L0 and patches have no proofs here, and their attacks (`sigma-zero`, `patch`,
+`universal-patch`) none to beat.
 """
 
 
