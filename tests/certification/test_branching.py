@@ -1,11 +1,14 @@
 """Branch and bound decides small networks, and its counterexamples are real."""
 
+import time
+
 import pytest
 import torch
 from torch import nn
 
 from tempering.attacks import PGD, Restarts
 from tempering.certification import METHODS, Branching, certify
+from tempering.certification.branching import Search
 from tempering.core.random import Draws
 from tempering.core.threats import L2, Linf, Threat
 from tests.certification.nets import answers, build, centred, images
@@ -63,6 +66,26 @@ def test_alone_it_keeps_what_its_first_bounds_certify() -> None:
     assert 0 < int(by_crown.sum()) < 20
     assert bool((found.certified >= by_crown).all())
     assert set(found.settled_by) == {"branching"}
+
+
+def test_no_search_is_begun_when_time_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[int] = []
+
+    def slow(self: Search, a: torch.Tensor, nodes: int) -> tuple[float, int, None]:
+        begun.append(nodes)
+        time.sleep(0.3)
+        return -1.0, 1, None
+
+    monkeypatch.setattr(Search, "prove", slow)
+    net = tiny(1)
+    x = images(20, (1, 2, 2)).double()
+    y = answers(net, x)
+    found = certify(net, x, y, Linf(0.2), methods=("branching",), seconds=0.25)
+    assert len(begun) <= 1
+    assert "time is up" in found.reasons
+    begun.clear()
+    certify(net, x[:4], y[:4], Linf(0.2), methods=("branching",), branching=Branching(seconds=0.2))
+    assert 2 <= len(begun) <= 4  # one a sample at most
 
 
 def test_nodes_that_run_out_leave_a_sample_open() -> None:
