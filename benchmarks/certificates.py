@@ -279,7 +279,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--attacked", type=int, default=64, help="proven samples that are attacked")
     parser.add_argument("--nets", type=int, default=10, help="random networks of each kind")
     parser.add_argument("--draws", type=int, default=2000, help="noisy copies of an image")
-    parser.add_argument("--seconds", type=float, default=30.0, help="a method on a hardened net")
+    parser.add_argument("--seconds", type=float, default=20.0, help="a method on a hardened net")
     parser.add_argument("--seed", type=int, default=0, help="of attacks and noise")
     parser.add_argument("--threads", type=int, default=1, help="of torch (default 1)")
     parser.add_argument("--iterations", type=int, default=10**6, help="training steps at most")

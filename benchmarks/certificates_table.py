@@ -62,8 +62,8 @@ EVALUATION = """\
 `tp.evaluate` with its own protocol (`fast`). *Settled*: by a proof or by an error on the image
 itself, before any attack of the registry ran on it; of these verdicts no attack decides any. *At
 least* is what is proven, *at most* what withstood all attacks, *points between* the difference in
-percentage points. `hardened` was trained on attacks alone: hardly anything is proven of it, by any
-method that ends, whatever withstands attacks. A proof needs a network that was trained for it.
+percentage points. `hardened` was trained on attacks alone: whatever withstands them there, little is
+proven of it, if anything. For proofs, a network must be trained for them.
 """
 
 
