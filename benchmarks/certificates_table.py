@@ -10,8 +10,8 @@ from tempering.core.records import Count
 Row = dict[str, Any]
 
 INTRO = """\
-Networks are small and were trained here, on training data; settings were chosen on validation
-data; all figures below are of the first test images of official MNIST. Brackets are 95 % Wilson
+Networks are small and were trained here, on training data; settings were tried on validation data
+before; all figures below are of the first test images of official MNIST. Brackets are 95 % Wilson
 intervals. *Seconds* are of one run on a machine that others used meanwhile: they say what is dear
 and what is cheap, and nothing more.
 """
@@ -60,10 +60,10 @@ def _evaluation(rows: Sequence[Row]) -> str:
 
 EVALUATION = """\
 `tp.evaluate` with its own protocol (`fast`). *Settled*: by a proof or by an error on the image
-itself, before any attack of the registry ran on it; of these verdicts no attack decides any. *At
-least* is what is proven, *at most* what withstood all attacks, *points between* the difference in
-percentage points. `hardened` was trained on attacks alone: whatever withstands them there, little is
-proven of it, if anything. For proofs, a network must be trained for them.
+itself, before any attack of the registry ran; no attack decides any of these verdicts (48 proven
+samples are attacked all the same, to catch a wrong proof). *At least* is what is proven, *at most*
+what withstood all attacks, *points between* the difference in percentage points. `hardened` was trained on attacks alone: whatever withstands them there, hardly
+anything is proven. For proofs, a network must be trained for them.
 """
 
 
