@@ -62,8 +62,9 @@ EVALUATION = """\
 `tp.evaluate` with its own protocol (`fast`). *Settled*: by a proof or by an error on the image
 itself, before any attack of the registry ran; no attack decides any of these verdicts (48 proven
 samples are attacked all the same, to catch a wrong proof). *At least* is what is proven, *at most*
-what withstood all attacks, *points between* the difference in percentage points. `hardened` was trained on attacks alone: whatever withstands them there, hardly
-anything is proven. For proofs, a network must be trained for them.
+what withstood all attacks, *points between* the difference in percentage points. `hardened` was
+trained on attacks alone: whatever withstands them there, hardly anything is proven. For proofs, a
+network must be trained for them.
 """
 
 
