@@ -34,9 +34,18 @@ def engine_hash(attacks: Iterable[Attack]) -> str:
         >>> engine_hash([FGSM()]) == engine_hash([Square()])
         False
     """
+    return sources_hash(type(attack).__module__ for attack in attacks)
+
+
+def sources_hash(modules: Iterable[str]) -> str:
+    """A hash of some modules, and of all in this package that they import, directly or not.
+
+    Args:
+        modules: By their full names, such as `tempering.certification.certifying`.
+    """
     root = Path(tempering.__file__).parent
     seen: dict[str, bytes] = {}
-    waiting = [type(attack).__module__ for attack in attacks]
+    waiting = list(modules)
     while waiting:
         module = waiting.pop()
         path = root.parent / Path(*module.split("."))

@@ -1,11 +1,15 @@
 """Branch and bound decides small networks, and its counterexamples are real."""
 
+import time
+
 import pytest
 import torch
 from torch import nn
 
 from tempering.attacks import PGD, Restarts
 from tempering.certification import METHODS, Branching, certify
+from tempering.certification.branching import Search
+from tempering.core.random import Draws
 from tempering.core.threats import L2, Linf, Threat
 from tests.certification.nets import answers, build, centred, images
 from tests.certification.test_crown import least_by_patterns, perceptron, radius
@@ -13,7 +17,7 @@ from tests.certification.test_crown import least_by_patterns, perceptron, radius
 
 def tiny(seed: int) -> nn.Sequential:
     net = perceptron([4, 12, 10, 3], seed)
-    x = torch.rand(64, 1, 2, 2).double()
+    x = Draws.of(seed, 64).uniform((1, 2, 2)).double()
     with torch.no_grad():
         net[5].bias.sub_(net(x).mean(0))
     return net
@@ -51,6 +55,37 @@ def test_decisions_agree_with_all_patterns() -> None:
     found = certify(net, x, y, threat)
     assert found.certified.tolist() == [margin > 0 for margin in exact]
     assert bool((found.margin[found.certified] <= torch.tensor(exact)[found.certified]).all())
+
+
+def test_alone_it_keeps_what_its_first_bounds_certify() -> None:
+    net = tiny(1)
+    x = images(20, (1, 2, 2)).double()
+    y = answers(net, x)
+    by_crown = certify(net, x, y, Linf(0.05), methods=("crown",)).certified
+    found = certify(net, x, y, Linf(0.05), methods=("branching",))
+    assert 0 < int(by_crown.sum()) < 20
+    assert bool((found.certified >= by_crown).all())
+    assert set(found.settled_by) == {"branching"}
+
+
+def test_no_search_is_begun_when_time_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[int] = []
+
+    def slow(self: Search, a: torch.Tensor, nodes: int) -> tuple[float, int, None]:
+        begun.append(nodes)
+        time.sleep(0.3)
+        return -1.0, 1, None
+
+    monkeypatch.setattr(Search, "prove", slow)
+    net = tiny(1)
+    x = images(20, (1, 2, 2)).double()
+    y = answers(net, x)
+    found = certify(net, x, y, Linf(0.2), methods=("branching",), seconds=0.25)
+    assert len(begun) <= 1
+    assert "time is up" in found.reasons
+    begun.clear()
+    certify(net, x[:4], y[:4], Linf(0.2), methods=("branching",), branching=Branching(seconds=0.2))
+    assert 2 <= len(begun) <= 4  # one a sample at most
 
 
 def test_nodes_that_run_out_leave_a_sample_open() -> None:

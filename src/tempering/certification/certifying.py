@@ -232,6 +232,8 @@ class _Job:
         if case.bounds is None:
             return
         for number, row in enumerate(rows.tolist()):
+            if time.monotonic() > self.until:
+                break
             sample = torch.tensor([number], device=rows.device)
             limit = math.inf if settings.seconds is None else time.monotonic() + settings.seconds
             find = Falsifier(
@@ -248,8 +250,9 @@ class _Job:
             nodes = settings.nodes
             margins = case.open()
             margins = margins[case.rows[margins] == number]
-            for margin in torch.split(margins[case.best[margins].argsort()], 1):
-                if nodes < 1 or not self._worth(case, margin):
+            for margin in margins[case.best[margins].argsort()][:, None]:
+                late = time.monotonic() > search.until
+                if nodes < 1 or late or not self._worth(case, margin):
                     break
                 bound, used, found = search.prove(case.coefficients(margin), nodes)
                 nodes -= used
