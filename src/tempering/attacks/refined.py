@@ -19,8 +19,9 @@ from tempering.core.threats import Threat
 
 _WIDEST = 5
 """Side of the first window, in pixels; it shrinks to one."""
-_NEAR = 0.15
-"""How little loss short of success, whatever the logits' scale, is worth another search."""
+_NEAR, _NEARER = 0.13, 0.8
+"""How little loss short of success, whatever the logits' scale, is worth a second search, and the
+factor by which it has to be less before each search after that."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Refined(Wrapping):
     cost: ClassVar[str] = "the attack's, and up to queries x forward"
 
     queries: int = 300
-    encores: int = 8
+    encores: int = 6
     until_fooled: bool = True
 
     def __post_init__(self) -> None:
@@ -69,7 +70,7 @@ class Refined(Wrapping):
         for number in range(1 + self.encores):
             rows = search.standing()
             if number:
-                rows = _near(probe, problem, search.best, rows)
+                rows = _near(probe, problem, search.best, rows, _NEAR * _NEARER ** (number - 1))
             self._go_on(search, problem, rows, number)
         return search.best
 
@@ -97,10 +98,10 @@ class Refined(Wrapping):
         return f"{super().label()}-{self.queries}"
 
 
-def _near(probe: Probe, problem: Problem, points: Tensor, rows: Tensor) -> Tensor:
-    """Of some samples, those whose points are near success, by number."""
+def _near(probe: Probe, problem: Problem, points: Tensor, rows: Tensor, short: float) -> Tensor:
+    """Of some samples, those whose points are less than so much short of success, by number."""
     losses = [points.new_zeros(0)]
     for part in torch.split(rows, problem.batch_size) if len(rows) else ():
         logits = probe.logits(points[part], problem.draws.index[part])
         losses.append(ratio(logits, problem.protected(logits, part)))
-    return rows[torch.cat(losses) > -_NEAR]
+    return rows[torch.cat(losses) > -short]

@@ -64,7 +64,7 @@ def attacks_of(protocol: str, threat: Threat) -> list[Attack]:
 
 
 def _fast() -> list[Attack]:
-    return [FGSM(), CWLinf(steps=10), Refined(APGDT(steps=50), queries=300)]
+    return [FGSM(), CWLinf(steps=10), Refined(APGDT(steps=50, finalists=1), queries=300)]
 
 
 def _autoattack() -> list[Attack]:
