@@ -20,21 +20,18 @@ from tempering.app.gallery import adversarial_examples, write_gallery
 from tempering.app.invocation import command_line
 from tempering.app.journal import Journal
 from tempering.app.judgement import Judgement
+from tempering.app.opening import open_all, open_model
 from tempering.app.provenance import model_name
 from tempering.app.verdicts import broken_by, write_images, write_verdicts
 from tempering.attacks.base import Attack
 from tempering.attacks.registry import parse_attack
 from tempering.core.engine import Engine, start_engine
-from tempering.core.errors import InterruptedRunError, ModelError, RunError, UsageError
+from tempering.core.errors import InterruptedRunError, RunError, UsageError
 from tempering.core.files import write_text
 from tempering.core.records import Assessment
-from tempering.core.threats import Threat, parse_threat
+from tempering.core.threats import Threat
 from tempering.data.dataset import Dataset
-from tempering.data.loading import load
 from tempering.data.splits import Splits
-from tempering.models.foreign import load_foreign
-from tempering.models.manifest import Manifest, read_manifest
-from tempering.models.store import load as load_model
 from tempering.models.weights import weights_hash
 from tempering.report.run_page import render
 
@@ -168,24 +165,18 @@ def evaluate_address(
         RunError: If the run to resume is of another model, data or demand, or the run to
             compare with is no finished evaluation.
     """
-    model, manifest = open_model(address, weights)
-    threat = threat or (manifest.threat if manifest else None)
-    if threat is None:
-        raise UsageError(f"nothing says what may be done to {address}: give --threat linf:0.3")
+    opened = open_all(address, weights=weights, data=data, split=split, threat=threat, seed=seed)
+    model, splits = opened.model, opened.splits
     demand = Demand(
-        threat=parse_threat(threat),
+        threat=opened.threat,
         attacks=[parse_attack(spec) for spec in attacks] if attacks else None,
         protocol=protocol,
         access=access,
-        surrogate=open_model(surrogate, None)[0] if surrogate else None,
+        surrogate=open_model(surrogate)[0] if surrogate else None,
         samples=samples,
         seconds=seconds,
         seed=seed or 0,
     )
-    source = data or (manifest.data if manifest else "mnist")
-    same = manifest is not None and source == manifest.data
-    how = split or (manifest.split if manifest and same else "official")
-    splits = load(source, how, manifest.seed if manifest and same else seed or 0)
     engine = start_engine("32-true")
     job = Judgement(model, splits, demand, engine)
     extras = Extras.of(job, shifts, against)
@@ -283,25 +274,3 @@ def _write(run: RunFolder, job: Judgement, summary: Assessment, out: Path | None
     render(run.path)
     shutil.rmtree(run.settings.parent, ignore_errors=True)
     point_latest(run)
-
-
-def open_model(address: str, weights: Path | None) -> tuple[nn.Module, Manifest | None]:
-    """Load a model by its address; with `file.py:factory` weights may have a manifest.
-
-    Raises:
-        ModelError: If there is no such model, or files do not fit together.
-        UsageError: If weights are given for a model that has its own.
-    """
-    if ".py:" in address:
-        return load_foreign(address, weights), None
-    if weights is not None:
-        raise UsageError(f"weights {weights} for {address}, which has its own: leave --weights out")
-    path = Path(address)
-    if not path.exists():
-        raise ModelError(
-            f"no model at {address}: give a run folder, a .safetensors file with its manifest "
-            "beside it, or file.py:factory"
-        )
-    read_manifest(path)
-    loaded = load_model(path)
-    return loaded.model, loaded.manifest

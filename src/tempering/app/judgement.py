@@ -20,6 +20,7 @@ from tempering.app.demand import (
     stage_result,
     unused,
 )
+from tempering.app.opening import first_samples
 from tempering.app.provenance import provenance
 from tempering.app.recipe import CurveSettings, load_recipe
 from tempering.attacks.base import Attack
@@ -112,17 +113,13 @@ class Judgement:
         )
         settings = self.recipe.evaluation
         test = data.test if isinstance(data, Splits) else data
-        wanted = settings.samples if demand.samples is None else demand.samples
-        if demand.samples is not None and not 1 <= wanted <= len(test):
-            raise UsageError(
-                f"{wanted} samples of {test.name}, which has {len(test)}: give 1 to {len(test)}"
-            )
+        part = first_samples(test, demand.samples, settings.samples)
         for attack in demand.attacks or ():
             attack.require(demand.threat)
         self.plan = {} if demand.attacks else cascades_of(demand)
         self.demand, self.data, self.model, self.engine = demand, data, model, engine
         self.keep, self.curve = keep, settings.curve
-        self.setting = Setting(test.first(min(wanted, len(test))), "test", engine, demand.seed)
+        self.setting = Setting(part, "test", engine, demand.seed)
         self.target = Target.of("given", _on(model, engine.device), self.setting.data)
         self.records: list[AnyRecord] = []
         self.evaluation: Evaluation
