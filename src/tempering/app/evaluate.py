@@ -26,7 +26,7 @@ from tempering.app.verdicts import broken_by, write_images, write_verdicts
 from tempering.attacks.base import Attack
 from tempering.attacks.registry import parse_attack
 from tempering.core.engine import Engine, start_engine
-from tempering.core.errors import InterruptedRunError, RunError, UsageError
+from tempering.core.errors import InterruptedRunError, ModelError, RunError, UsageError
 from tempering.core.files import write_text
 from tempering.core.records import Assessment
 from tempering.core.threats import Threat
@@ -196,6 +196,12 @@ def evaluate_address(
         if run.path.exists():
             told = f"what was measured is kept: go on with --resume {run.path}"
         raise InterruptedRunError(f"interrupted; {told}") from None
+    except ModelError as error:
+        if not run.path.exists():
+            raise
+        raise ModelError(
+            f"{error}; what was measured is kept: go on with --resume {run.path}"
+        ) from error
     engine.wait()
     return Evaluated(summary, run.path)
 

@@ -26,7 +26,7 @@ from tempering.app.recipe import CurveSettings, load_recipe
 from tempering.attacks.base import Attack
 from tempering.attacks.pgd import PGD
 from tempering.core.engine import Engine
-from tempering.core.errors import NoGradientError, UsageError
+from tempering.core.errors import ModelError, NoGradientError, UsageError
 from tempering.core.passes import Passes as Counter
 from tempering.core.passes import counted
 from tempering.core.progress import silence
@@ -49,6 +49,8 @@ from tempering.evaluation.flags.catalogue import masked
 from tempering.evaluation.flags.certificates import check_certificates
 from tempering.evaluation.flags.determinism import RANDOM
 from tempering.evaluation.flags.examining import examine
+from tempering.evaluation.flags.outputs import probabilities
+from tempering.evaluation.flags.slices import Slice
 from tempering.evaluation.inspection import inspect, reaches_grey
 from tempering.evaluation.measuring import measure
 from tempering.evaluation.proof_curve import proof_curve, proof_record
@@ -120,12 +122,23 @@ class Judgement:
         self.demand, self.data, self.model, self.engine = demand, data, model, engine
         self.keep, self.curve = keep, settings.curve
         self.setting = Setting(part, "test", engine, demand.seed)
-        self.target = Target.of("given", _on(model, engine.device), self.setting.data)
+        self.target = Target.of_any("given", _on(model, engine.device), self.setting.data)
+        self.surrogate = self._checked(demand.surrogate)
         self.records: list[AnyRecord] = []
         self.evaluation: Evaluation
         self.verdicts: dict[str, Cascaded] = {}
         self.proofs: Proofs | None = None
         self.flags: list[Flag] = []
+
+    def _checked(self, surrogate: nn.Module | None) -> nn.Module | None:
+        """The gray-box attacker's model, if it is a classifier of the data."""
+        if surrogate is None:
+            return None
+        try:
+            own = _on(surrogate, self.engine.device)
+            return Target.of_any("given", own, self.setting.data).model
+        except ModelError as error:
+            raise ModelError(f"surrogate: {error}") from error
 
     def assess(self, command: str, name: str) -> Assessment:
         """Measure everything.
@@ -174,7 +187,9 @@ class Judgement:
 
     def _each(self, attacks: Sequence[Attack]) -> dict[str, StageResult]:
         """Given attacks, each on all samples, so that each has an accuracy of its own."""
-        self.evaluation = run_standard(self.setting, self.target, self.demand.threat, attacks)
+        self.evaluation = run_standard(
+            self.setting, self.target, self.demand.threat, attacks, keep=self.keep
+        )
         stands = self.evaluation.get("clean").outcome.strict
         stages: dict[str, StageResult] = {}
         for trial in self.evaluation.attacks("white"):
@@ -194,7 +209,7 @@ class Judgement:
         stages: dict[str, StageResult] = {}
         trials = [clean]
         for access, plan in self.plan.items():
-            sources = {} if self.demand.surrogate is None else {GRAY: self.demand.surrogate}
+            sources = {} if self.surrogate is None else {GRAY: self.surrogate}
             cascade = Cascade(
                 self.setting,
                 self.target,
@@ -238,9 +253,11 @@ class Judgement:
     def _examine(self) -> list[Flag]:
         """Examine model and gradients on a few samples, if there is time for all that."""
         attack = PGD(steps=40, until_fooled=False)
-        if self.demand.seconds is not None or not attack.knows(self.demand.threat):
-            return []
-        return examine(self.setting, self.target, self.demand.threat, attack, samples=EXAMINED)
+        threat = self.demand.threat
+        if self.demand.seconds is not None or not attack.knows(threat):
+            flag = probabilities(Slice.of(self.setting, self.target, threat, EXAMINED))
+            return [flag] if flag else []
+        return examine(self.setting, self.target, threat, attack, samples=EXAMINED)
 
     def _around_masks(self, cascade: Cascade) -> None:
         """Where gradients mislead, attack through what hides them, and without them."""
