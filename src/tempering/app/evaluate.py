@@ -76,7 +76,8 @@ def evaluate(
         protocol: `fast`, `autoattack` or `thorough`.
         access: What attackers know: `white`, `gray` (a model of their own), `black` (answers
             alone), or `all`, one after the other.
-        surrogate: The gray-box attacker's model.
+        surrogate: The gray-box attacker's model; by default one is trained on the training
+            data of splits.
         samples: Images; the first ones. By default 1,000, or all if there are fewer.
         seconds: How long attacks may take; samples that are left then count as standing,
             with a flag. By default as long as they need.
@@ -93,8 +94,9 @@ def evaluate(
 
     Raises:
         UsageError: If an attack does not know the threat's norm, there are too few samples,
-            the time does not suffice to look at each of them once, a corruption is unknown
-            or lacks its library, or a run to compare with was judged on something else.
+            a gray-box attacker has neither a model nor training data, the time does not suffice
+            to look at each sample once, a corruption is unknown or lacks its library, or a run
+            to compare with was judged on something else.
         DataError: If a corruption cannot be made of such images.
         ModelError: If the model is no classifier of the data.
         RunError: If a run to compare with is no finished evaluation.
@@ -148,7 +150,7 @@ def evaluate_address(
         attacks: As `name:key=value,...`, each on all samples; by default a protocol.
         protocol: `fast`, `autoattack` or `thorough`.
         access: `white`, `gray`, `black` or `all`.
-        surrogate: The gray-box attacker's model, by its address.
+        surrogate: The gray-box attacker's model, by its address; by default one is trained.
         samples: Test images.
         seconds: How long attacks may take.
         seed: Of all draws; the manifest's seed splits the data.
@@ -184,7 +186,7 @@ def evaluate_address(
     run = _folder(address, name, resume, about, engine)
     key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
     journal = Journal(run, engine, key)
-    job.keep = journal.trials
+    job.folder, job.keep = run, journal.trials
     try:
         with _kept(run) if engine.leads else nullcontext():
             found = job.assess(command_line(), model_name(model, address))

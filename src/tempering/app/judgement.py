@@ -20,9 +20,11 @@ from tempering.app.demand import (
     stage_result,
     unused,
 )
+from tempering.app.folder import RunFolder
 from tempering.app.opening import first_samples
 from tempering.app.provenance import provenance
 from tempering.app.recipe import CurveSettings, load_recipe
+from tempering.app.surrogate import Owned, train_surrogate
 from tempering.attacks.base import Attack
 from tempering.attacks.pgd import PGD
 from tempering.core.engine import Engine
@@ -86,6 +88,8 @@ class Judgement:
         evaluation: What the model went through, for pictures.
         verdicts: What became of each sample under the cascades, by access; none where
             attacks were given.
+        owned: The gray-box attacker's model, if one was trained.
+        folder: The run, where such a training is saved.
     """
 
     def __init__(
@@ -107,7 +111,7 @@ class Judgement:
 
         Raises:
             UsageError: If an attack does not know the threat's norm, there are too few
-                samples, or an access level lacks its surrogate.
+                samples, or a gray-box attacker has neither a model nor training data.
             ModelError: If the model is no classifier of the data.
         """
         self.recipe = load_recipe("default").model_copy(
@@ -119,11 +123,18 @@ class Judgement:
         for attack in demand.attacks or ():
             attack.require(demand.threat)
         self.plan = {} if demand.attacks else cascades_of(demand)
+        if GRAY in self.plan and demand.surrogate is None and not isinstance(data, Splits):
+            raise UsageError(
+                f"access {demand.access!r} with neither a surrogate nor training data: give "
+                "surrogate, a model that the attacker owns, or splits such as data.load('mnist')"
+            )
         self.demand, self.data, self.model, self.engine = demand, data, model, engine
         self.keep, self.curve = keep, settings.curve
         self.setting = Setting(part, "test", engine, demand.seed)
         self.target = Target.of_any("given", _on(model, engine.device), self.setting.data)
         self.surrogate = self._checked(demand.surrogate)
+        self.owned: Owned | None = None
+        self.folder: RunFolder | None = None
         self.records: list[AnyRecord] = []
         self.evaluation: Evaluation
         self.verdicts: dict[str, Cascaded] = {}
@@ -183,6 +194,7 @@ class Judgement:
                 for found in self.verdicts.values()
                 for place in found.schedule
             ],
+            surrogate=self.owned.record if self.owned else None,
         )
 
     def _each(self, attacks: Sequence[Attack]) -> dict[str, StageResult]:
@@ -209,6 +221,8 @@ class Judgement:
         stages: dict[str, StageResult] = {}
         trials = [clean]
         for access, plan in self.plan.items():
+            if access == GRAY and self.surrogate is None:
+                self.surrogate = self._trained()
             sources = {} if self.surrogate is None else {GRAY: self.surrogate}
             cascade = Cascade(
                 self.setting,
@@ -234,6 +248,16 @@ class Judgement:
             self.records += [out_of_time(found)] if found.unfinished else []
         self.evaluation = self._evaluation(trials)
         return stages
+
+    def _trained(self) -> nn.Module:
+        """A model that a gray-box attacker trains on training data, since none was given."""
+        if not isinstance(self.data, Splits):
+            raise UsageError("a surrogate without training data: give splits")
+        self.owned = train_surrogate(
+            self.recipe, self.data, self.engine, self.folder, self.demand.seconds
+        )
+        self.records.append(self.owned.record)
+        return self.owned.model
 
     def _doubt(self, proofs: Proofs) -> None:
         """Attack some proven samples all the same: where that succeeds, something is wrong.

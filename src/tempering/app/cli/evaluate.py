@@ -31,7 +31,9 @@ def evaluate(
     ] = "white",
     surrogate: Annotated[
         str | None,
-        typer.Option("--surrogate", help="A gray-box attacker's own model: a run or a file."),
+        typer.Option(
+            "--surrogate", help="A gray-box attacker's own model: a run or a file; trained if none."
+        ),
     ] = None,
     samples: options.Samples = None,
     seed: options.Seed = None,
