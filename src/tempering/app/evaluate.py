@@ -185,8 +185,8 @@ def evaluate_address(
     about = _about(model, splits, demand)
     run = _folder(address, name, resume, about, engine)
     key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
-    journal = Journal(run, engine, key)
-    job.folder, job.keep = run, journal.trials
+    journal = Journal(run, engine, key, saved=lambda: run.note_seconds(job.seconds))
+    job.folder, job.keeping, job.earlier = run, journal, run.seconds
     try:
         with _kept(run) if engine.leads else nullcontext():
             found = job.assess(command_line(), model_name(model, address))

@@ -21,6 +21,7 @@ from tempering.app.demand import (
     unused,
 )
 from tempering.app.folder import RunFolder
+from tempering.app.journal import Keeping, Unkept
 from tempering.app.opening import first_samples
 from tempering.app.provenance import provenance
 from tempering.app.recipe import CurveSettings, load_recipe
@@ -44,7 +45,7 @@ from tempering.core.records import (
 )
 from tempering.data.dataset import Dataset
 from tempering.data.splits import Splits
-from tempering.evaluation.cascade import Cascade, Cascaded, Keep, Stage, straight
+from tempering.evaluation.cascade import Cascade, Cascaded, Stage
 from tempering.evaluation.deadline import Deadline
 from tempering.evaluation.distance_curve import distance_curve
 from tempering.evaluation.flags.catalogue import masked
@@ -90,6 +91,8 @@ class Judgement:
             attacks were given.
         owned: The gray-box attacker's model, if one was trained.
         folder: The run, where such a training is saved.
+        keeping: Keeps what was measured, for a run that is cut.
+        earlier: Seconds that the run took before it was cut.
     """
 
     def __init__(
@@ -98,7 +101,6 @@ class Judgement:
         data: Dataset | Splits,
         demand: Demand,
         engine: Engine,
-        keep: Keep = straight,
     ) -> None:
         """Check that all fits together.
 
@@ -107,7 +109,6 @@ class Judgement:
             data: Test data, or splits whose test data is used.
             demand: What to do.
             engine: Where to compute.
-            keep: Keeps what was measured, for a run that is cut.
 
         Raises:
             UsageError: If an attack does not know the threat's norm, there are too few
@@ -129,7 +130,9 @@ class Judgement:
                 "surrogate, a model that the attacker owns, or splits such as data.load('mnist')"
             )
         self.demand, self.data, self.model, self.engine = demand, data, model, engine
-        self.keep, self.curve = keep, settings.curve
+        self.curve = settings.curve
+        self.keeping: Keeping = Unkept()
+        self.earlier, self.started = 0.0, time.perf_counter()
         self.setting = Setting(part, "test", engine, demand.seed)
         self.target = Target.of_any("given", _on(model, engine.device), self.setting.data)
         self.surrogate = self._checked(demand.surrogate)
@@ -151,6 +154,11 @@ class Judgement:
         except ModelError as error:
             raise ModelError(f"surrogate: {error}") from error
 
+    @property
+    def seconds(self) -> float:
+        """How long this has taken so far, before it was cut and since."""
+        return self.earlier + time.perf_counter() - self.started
+
     def assess(self, command: str, name: str) -> Assessment:
         """Measure everything.
 
@@ -161,7 +169,7 @@ class Judgement:
         Raises:
             UsageError: If the time does not suffice to look at every sample once.
         """
-        started = time.perf_counter()
+        self.started = time.perf_counter()
         self.records.append(
             provenance(command, self.recipe, self.data, self.model, name, self.engine)
         )
@@ -170,14 +178,13 @@ class Judgement:
             self.flags = self._examine()
             stages = self._each(attacks) if attacks else self._cascades()
             self.records += self.evaluation.measurements
-            curve = [trial.measurement for trial in self._curve(self.curve)]
+            trials = self.keeping.trials("curve", lambda: self._curve(self.curve))
+            curve = [trial.measurement for trial in trials]
             self.records += curve
             self.records += self._proven(curve)
             self.records += self.flags + inspect(self.setting, self.evaluation, sweep=curve)
         certified = self._certified()
-        summary = summarize(
-            self.records, seconds=time.perf_counter() - started, certified=certified
-        )
+        summary = summarize(self.records, seconds=self.seconds, certified=certified)
         worst = self.evaluation.get("worst", "any").measurement.strict
         return Assessment(
             **summary.model_dump(),
@@ -200,7 +207,7 @@ class Judgement:
     def _each(self, attacks: Sequence[Attack]) -> dict[str, StageResult]:
         """Given attacks, each on all samples, so that each has an accuracy of its own."""
         self.evaluation = run_standard(
-            self.setting, self.target, self.demand.threat, attacks, keep=self.keep
+            self.setting, self.target, self.demand.threat, attacks, keep=self.keeping.trials
         )
         stands = self.evaluation.get("clean").outcome.strict
         stages: dict[str, StageResult] = {}
@@ -214,9 +221,11 @@ class Judgement:
         deadline = Deadline.never()
         if self.demand.seconds is not None:
             deadline = Deadline.after(self.demand.seconds)
-        (clean,) = self.keep("clean", lambda: [self._look(deadline)])
+        (clean,) = self.keeping.trials("clean", lambda: [self._look(deadline)])
         rows = clean.outcome.strict.nonzero()[:, 0]
-        proofs = self.proofs = prove(self.setting, self.target, self.demand.threat, rows)
+        proofs = self.proofs = self.keeping.proofs(
+            "proofs", lambda: prove(self.setting, self.target, self.demand.threat, rows)
+        )
         self._doubt(proofs)
         stages: dict[str, StageResult] = {}
         trials = [clean]
@@ -232,7 +241,7 @@ class Judgement:
                 access=access,
                 certified=proofs.certified,
                 sources=sources,
-                keep=self.keep,
+                keep=self.keeping.trials,
                 deadline=deadline,
             )
             learns = self.demand.protocol != "autoattack" and access == "white"
@@ -269,7 +278,10 @@ class Judgement:
         attack = next(iter(attacks_of("fast", self.demand.threat)[1:]), None)
         if not len(rows) or attack is None:
             return
-        trial = measure(self.setting, self.target, attack, self.demand.threat, rows=rows)
+        threat = self.demand.threat
+        (trial,) = self.keeping.trials(
+            "doubt", lambda: [measure(self.setting, self.target, attack, threat, rows=rows)]
+        )
         broken = torch.zeros_like(proofs.certified)
         broken[rows] = ~trial.outcome.strict[rows]
         check_certificates(proofs.certified, broken, attack.label())
@@ -281,7 +293,10 @@ class Judgement:
         if self.demand.seconds is not None or not attack.knows(threat):
             flag = probabilities(Slice.of(self.setting, self.target, threat, EXAMINED))
             return [flag] if flag else []
-        return examine(self.setting, self.target, threat, attack, samples=EXAMINED)
+        return self.keeping.flags(
+            "examination",
+            lambda: examine(self.setting, self.target, threat, attack, samples=EXAMINED),
+        )
 
     def _around_masks(self, cascade: Cascade) -> None:
         """Where gradients mislead, attack through what hides them, and without them."""
@@ -334,8 +349,7 @@ class Judgement:
 
     def _of_all(self, own: Counter) -> Passes:
         """Passes of all processes together."""
-        mine = torch.tensor([[own.forward, own.backward]])
-        forward, backward = self.engine.collect(mine, self.engine.processes).sum(0).tolist()
+        forward, backward = self.engine.total(own.forward, own.backward)
         return Passes(forward=forward, backward=backward)
 
     def _certified(self) -> Count:

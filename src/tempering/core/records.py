@@ -294,7 +294,9 @@ class Assessment(Summary):
         robust_correct: Those that nothing that was tried could change.
         certified_correct: Those with a proof that nothing can.
         interval: 95 % Wilson interval of `robust_correct` over `n`, fractions.
-        passes: Everything that was run, verdicts and checks among it.
+        passes: Everything that was run, verdicts and checks among it. Of a run that was cut
+            and resumed, what all its sessions took, but for work that the cut undid; so they
+            are those of a run that was not cut.
         by_attack: Stage -> what stood after it, in order.
         schedule: What the order of the stages was learned from.
         surrogate: How a gray-box attacker's model was trained; None where it was given, or
