@@ -46,13 +46,20 @@ class Demand:
 
 
 def cascades_of(demand: Demand) -> dict[Access, list[Stage]]:
-    """The stages of each kind of attacker that is asked for.
+    """The stages of each kind of attacker that is asked for; none where attacks are given.
 
     Raises:
-        UsageError: If there is no such access.
+        UsageError: If there is no such access, or attacks are given for another than white.
     """
     if demand.access not in ACCESSES:
         raise UsageError(f"access {demand.access!r}: give one of {', '.join(ACCESSES)}")
+    if demand.attacks:
+        if demand.access != "white":
+            raise UsageError(
+                f"access {demand.access!r} with attacks of your own, which know the model: "
+                "leave the attacks out, or give --access white"
+            )
+        return {}
     white = attacks_of(demand.protocol, demand.threat)
     wanted = ("white", "gray", "black") if demand.access == "all" else (demand.access,)
     plans: dict[Access, list[Stage]] = {}

@@ -123,7 +123,7 @@ class Judgement:
         part = first_samples(test, demand.samples, settings.samples)
         for attack in demand.attacks or ():
             attack.require(demand.threat)
-        self.plan = {} if demand.attacks else cascades_of(demand)
+        self.plan = cascades_of(demand)
         if GRAY in self.plan and demand.surrogate is None and not isinstance(data, Splits):
             raise UsageError(
                 f"access {demand.access!r} with neither a surrogate nor training data: give "

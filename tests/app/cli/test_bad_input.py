@@ -239,10 +239,14 @@ EVALUATIONS = [
     (("--samples", "2000"), "2000 samples of digits/test, which has 3.*give 1 to 3"),
     (("--weights", "my.pth"), "which has its own: leave --weights out"),
     (("--name", "a b"), "name 'a b': give letters"),
+    (("--access", "grey"), "access 'grey': give one of white, gray, black, all"),
+    (("--attack", "fgsm", "--access", "black"), "access 'black' with attacks of your own.*leave"),
 ]
 
 
-@pytest.mark.parametrize(("words", "message"), EVALUATIONS, ids=[w[1] for w, _ in EVALUATIONS])
+@pytest.mark.parametrize(
+    ("words", "message"), EVALUATIONS, ids=[" ".join(w) for w, _ in EVALUATIONS]
+)
 def test_wrong_evaluations_start_nothing(
     hardened: Hardened, folder: Path, words: tuple[str, ...], message: str
 ) -> None:
