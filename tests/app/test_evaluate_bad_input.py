@@ -180,9 +180,14 @@ def test_probabilities_are_flagged_and_attacked_as_logits_are(
     assert "outputs are probabilities" not in {flag.name for flag in of_logits.flags}
     assert "lie in [0, 1] and sum to 1" in flags["outputs are probabilities"].evidence
     assert found.clean_correct == of_logits.clean_correct
+    assert of_logits.certified_correct > 0
     assert 0 < of_logits.robust_correct < of_logits.clean_correct
     assert abs(found.robust_correct - of_logits.robust_correct) <= 1
     assert tp.models.weights_hash(model) == weights
+    # proofs follow layers in a row
+    assert found.certified_correct == (
+        0 if isinstance(end[-1], Own) else of_logits.certified_correct
+    )
 
 
 def test_probabilities_are_flagged_where_examinations_are_left_out(net: nn.Module) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from tempering.core.errors import ModelError
 from tempering.core.probe import probing
-from tempering.models.logarithm import Logarithm, returning_logits
+from tempering.models.logarithm import Logarithm, Peeled, returning_logits
 
 X = torch.rand(5, 1, 4, 4, generator=torch.Generator().manual_seed(0))
 
@@ -39,8 +39,7 @@ def test_differences_and_their_gradients_are_those_of_the_logits(
     end: nn.Module, scale: float
 ) -> None:
     logits = net(scale)
-    model = returning_logits(nn.Sequential(logits, end), X)
-    assert isinstance(model, Logarithm)
+    model = Logarithm(nn.Sequential(logits, end))
     with probing(model) as probe, probing(logits) as plain:
         found, slope = probe.gradient(X, margin)
         expected, steep = plain.gradient(X, margin)
@@ -86,7 +85,7 @@ def test_no_two_probabilities_that_differ_become_equal() -> None:
 
 
 def test_the_model_is_shared_and_its_mode_and_flag_are_kept() -> None:
-    inner = nn.Sequential(net(), nn.Softmax(1)).train()
+    inner = nn.Sequential(net(), Share()).train()
     inner.adversarial_class = 3  # type: ignore[assignment]
     model = returning_logits(inner, X)
     assert isinstance(model, Logarithm)
@@ -94,6 +93,26 @@ def test_the_model_is_shared_and_its_mode_and_flag_are_kept() -> None:
     assert inner.training
     assert model.training
     assert model.adversarial_class == 3
+
+
+@pytest.mark.parametrize("dim", [1, -1])
+def test_a_softmax_after_layers_in_a_row_is_left_out(dim: int) -> None:
+    whole = nn.Sequential(net(), nn.Softmax(dim)).train()
+    whole.adversarial_class = 3  # type: ignore[assignment]
+    model = returning_logits(whole, X)
+    assert isinstance(model, Peeled)
+    assert model.model is whole
+    assert list(model) == [whole[0]]
+    assert torch.equal(model(X), whole[0](X))
+    assert model.training
+    assert model.adversarial_class == 3
+
+
+def test_a_softmax_with_something_around_it_is_not() -> None:
+    hooked = nn.Sequential(net(), nn.Softmax(1))
+    hooked[1].register_forward_hook(lambda _module, _given, out: out.roll(1, 1))
+    assert isinstance(returning_logits(hooked, X), Logarithm)
+    assert torch.equal(returning_logits(hooked, X)(X).argmax(1), hooked(X).argmax(1))
 
 
 def test_what_is_no_row_of_probabilities_is_named() -> None:

@@ -60,6 +60,23 @@ class Logarithm(nn.Module):
         return torch.log(shares.clamp_min(low) / largest)
 
 
+class Peeled(nn.Sequential):
+    """Layers in a row without the softmax at their end, which proofs can follow too.
+
+    Attributes:
+        model: The layers with the softmax; shared, not copied.
+        adversarial_class: The model's own, if it declares one.
+    """
+
+    model: nn.Sequential
+
+    def __init__(self, model: nn.Sequential) -> None:
+        super().__init__(*list(model)[:-1])
+        self.__dict__["model"] = model  # no layer of this one
+        self.adversarial_class: int | None = getattr(model, "adversarial_class", None)
+        self.training = model.training
+
+
 class _Softmaxes(TorchFunctionMode):
     """Within it, the last softmax over classes is remembered: what it made, and of what."""
 
@@ -89,7 +106,7 @@ class _Softmaxes(TorchFunctionMode):
 
 
 def returning_logits(model: nn.Module, x: Tensor) -> nn.Module:
-    """A model itself, or its `Logarithm` if it returns probabilities.
+    """A model itself; if it returns probabilities, without its softmax, or its `Logarithm`.
 
     Args:
         model: Any classifier; it is left as it was.
@@ -103,7 +120,23 @@ def returning_logits(model: nn.Module, x: Tensor) -> nn.Module:
     """
     with probing(model) as probe:
         found = are_probabilities(first_answer(probe, x))
-    return Logarithm(model) if found else model
+    if not found:
+        return model
+    if isinstance(model, nn.Sequential) and _ends_in_softmax(model):
+        return Peeled(model)
+    return Logarithm(model)
+
+
+def _ends_in_softmax(model: nn.Sequential) -> bool:
+    """Whether it is layers in a row, and nothing else, with a softmax over classes at the end."""
+    last = list(model)[-1]
+    softmax = type(last) is nn.Softmax and last.dim in (1, -1)
+    return softmax and type(model) is nn.Sequential and not (_hooked(model) or _hooked(last))
+
+
+def _hooked(module: nn.Module) -> bool:
+    """Whether something runs around its forward."""
+    return bool(module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module))
 
 
 def _described(outputs: object) -> str:
