@@ -13,7 +13,7 @@ import tempering as tp
 from tempering.app import judgement
 from tempering.app.folder import RunFolder
 from tempering.core.errors import UsageError
-from tempering.evaluation import cascade
+from tempering.evaluation import cascade, proof_curve
 from tests.app.running import ended, started, temper, wait_until
 from tests.app.test_evaluate import MINE, WORDS, trained
 
@@ -150,6 +150,7 @@ def test_examinations_proofs_and_curve_are_made_once(
         for name in ("examine", "prove", "distance_curve", "measure"):
             patched.setattr(judgement, name, again)
         patched.setattr(cascade, "measure", again)
+        patched.setattr(proof_curve, "prove", again)
         resumed = temper(*ALL, "--resume", run, folder=folder)
     assert resumed.code == 0, resumed.err
     assert untimed(resumed.json()) == untimed(fast)

@@ -19,6 +19,7 @@ from tempering.core.engine import Engine
 from tempering.core.errors import RunError
 from tempering.core.files import write_with
 from tempering.core.passes import counted, note
+from tempering.core.proofs import Proof
 from tempering.core.records import AnyRecord, Flag, Measurement
 from tempering.evaluation.outcome import Outcome
 from tempering.evaluation.proving import Proofs
@@ -59,6 +60,10 @@ class Keeping(Protocol):
         """What a stage proved."""
         ...
 
+    def counts(self, stage: str, prove: Callable[[], Sequence[Proof]]) -> list[Proof]:
+        """How many samples a stage proved, eps by eps."""
+        ...
+
 
 class Unkept:
     """Keeps nothing: measures now."""
@@ -74,6 +79,10 @@ class Unkept:
     def proofs(self, _stage: str, prove: Callable[[], Proofs]) -> Proofs:
         """What a stage proved."""
         return prove()
+
+    def counts(self, _stage: str, prove: Callable[[], Sequence[Proof]]) -> list[Proof]:
+        """How many samples a stage proved, eps by eps."""
+        return list(prove())
 
 
 def _silent() -> None:
@@ -118,6 +127,11 @@ class Journal:
     def proofs(self, stage: str, prove: Callable[[], Proofs]) -> Proofs:
         """What a stage proved, once."""
         return self._kept(stage, prove, _packed_proofs, _unpacked_proofs)
+
+    def counts(self, stage: str, prove: Callable[[], Sequence[Proof]]) -> list[Proof]:
+        """How many samples a stage proved, eps by eps, once."""
+        entries = self.entries(stage, lambda: [Entry(proof) for proof in prove()])
+        return [entry.record for entry in entries if isinstance(entry.record, Proof)]
 
     def _kept(
         self,

@@ -363,7 +363,8 @@ class Judgement:
             return []
         at = (self.setting, self.target, self.demand.threat, self.proofs)
         right = self.evaluation.get("clean").outcome.strict
-        return [proof_record(*at), *proof_curve(*at, right, curve)]
+        along = self.keeping.counts("proof-curve", lambda: proof_curve(*at, right, curve))
+        return [proof_record(*at), *along]
 
     def _curve(self, settings: CurveSettings | None) -> list[Trial]:
         """Accuracy against eps on the first samples, up to where every image can be grey."""
