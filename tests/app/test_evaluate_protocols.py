@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 import tempering as tp
+from tempering.app import judgement
+from tempering.app.folder import RunFolder
 from tempering.core.errors import UsageError
+from tempering.evaluation import cascade, proof_curve
 from tests.app.running import ended, started, temper, wait_until
 from tests.app.test_evaluate import MINE, WORDS, trained
 
-FEW = (*WORDS, "--threat", "linf:0.1", "--samples", "30", "--protocol", "thorough")
+FEW = (*WORDS, "--threat", "linf:0.1", "--samples", "20", "--protocol", "thorough")
 ALL = (*WORDS, "--threat", "linf:0.1", "--samples", "120")
 
 
@@ -89,22 +93,67 @@ def test_after_kill_nine_nothing_that_was_measured_is_measured_again(folder: Pat
     words = FEW
     run = folder / "runs" / "cut"
     with started(*words, "--name", "cut", folder=folder) as process:
-        wait_until(process, lambda: len(measured(run)) > 2)
+        wait_until(process, lambda: len(measured(run)) > 4)
         process.kill()
         process.wait()
     before = measured(run)
+    assert {f"measured-{name}.safetensors" for name in ("examination", "proofs")} <= set(before)
+    took = RunFolder(run).seconds
+    assert took > 0
     with started(*words, "--resume", run, folder=folder) as process:
         wait_until(process, lambda: len(measured(run)) > len(before))
         assert before.items() <= measured(run).items()
         again = ended(process)
     assert again.code == 0, again.err
     whole = temper(*words, "--name", "whole", folder=folder)
-    same = ("robust_correct", "clean_correct", "certified_correct", "schedule")
+    same = (
+        "robust_correct", "clean_correct", "certified_correct", "schedule", "flags", "passes",
+    )  # fmt: skip
     one, other = again.json(), whole.json()
     assert [one[name] for name in same] == [other[name] for name in same]
     for name, stage in other["by_attack"].items():
         assert one["by_attack"][name]["passes"] == stage["passes"]
         assert one["by_attack"][name]["survivors"] == stage["survivors"]
+    assert one["seconds"] > took
+    with (
+        np.load(run / "verdicts.npz", allow_pickle=False) as cut,
+        np.load(run.parent / "whole" / "verdicts.npz", allow_pickle=False) as uncut,
+    ):
+        for name in cut.files:
+            assert cut[name].tolist() == uncut[name].tolist(), name
+
+
+def untimed(found: dict[str, Any]) -> dict[str, Any]:
+    """A result without the time that it took."""
+    stages = {name: stage | {"seconds": 0} for name, stage in found["by_attack"].items()}
+    return found | {"seconds": 0, "by_attack": stages}
+
+
+def test_examinations_proofs_and_curve_are_made_once(
+    fast: dict[str, object], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = folder / "runs" / "late"
+
+    def stopped(*_arguments: object, **_named: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(judgement, "inspect", stopped)
+        done = temper(*ALL, "--name", "late", folder=folder)
+    assert done.code == 130
+    assert f"go on with --resume {run}" in done.err
+
+    def again(*_arguments: object, **_named: object) -> None:
+        raise AssertionError("done again")
+
+    with monkeypatch.context() as patched:
+        for name in ("examine", "prove", "distance_curve", "measure"):
+            patched.setattr(judgement, name, again)
+        patched.setattr(cascade, "measure", again)
+        patched.setattr(proof_curve, "prove", again)
+        resumed = temper(*ALL, "--resume", run, folder=folder)
+    assert resumed.code == 0, resumed.err
+    assert untimed(resumed.json()) == untimed(fast)
 
 
 def test_another_model_or_demand_is_not_gone_on_with(folder: Path) -> None:
@@ -141,12 +190,10 @@ def test_too_little_time_is_refused_and_little_time_is_kept(folder: Path) -> Non
 
 def test_all_kinds_of_access_in_one_record(folder: Path) -> None:
     words = (*ALL, "--access", "all")
-    refused = temper(*words, folder=folder)
-    assert refused.code == 2
-    assert "without a surrogate" in refused.err
     done = temper(*words, "--surrogate", "file.py:build", folder=folder)
     assert done.code == 0, done.err
     found = done.json()
+    assert found["surrogate"] is None
     names = list(found["by_attack"])
     assert any("gray-box" in name for name in names)
     assert any("black-box" in name for name in names)

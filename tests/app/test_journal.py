@@ -11,10 +11,12 @@ from tempering.app.folder import RunFolder
 from tempering.app.journal import Entry, Journal
 from tempering.core.engine import start_engine
 from tempering.core.errors import RunError
+from tempering.core.passes import counted
 from tempering.core.records import Flag
 from tempering.core.threats import Linf
 from tempering.data.dataset import Dataset
 from tempering.evaluation.measuring import measure
+from tempering.evaluation.proving import Proofs
 from tempering.evaluation.recording import Trial
 from tempering.evaluation.setting import Setting
 from tempering.evaluation.target import Target
@@ -52,6 +54,38 @@ def test_a_stage_is_measured_once_and_comes_back_whole(journal: Journal) -> None
         assert part is other is None or torch.equal(part, other), name
     journal.trials("another", measuring)
     assert measuring.calls == 2
+
+
+def test_what_is_read_counts_as_it_did_when_it_was_measured(journal: Journal) -> None:
+    with counted() as first:
+        journal.trials("clean", Counter())
+    with counted() as again:
+        journal.trials("clean", Counter())
+    assert first == again
+    assert first.forward >= 6 * 2  # a prediction and a verdict each
+
+
+def test_flags_and_proofs_come_back_as_they_were(journal: Journal) -> None:
+    flag = Flag(name="a", meaning="b", remedy="c", evidence="d", samples=[3])
+    assert journal.flags("flags", lambda: [flag]) == [flag]
+    assert journal.flags("flags", list) == [flag]
+    proofs = Proofs(torch.tensor([True, False, True]), {"interval": 2}, 1.5, "no bounds for x")
+    journal.proofs("proofs", lambda: proofs)
+    again = journal.proofs("proofs", lambda: pytest.fail("proven again"))
+    assert again.certified.tolist() == proofs.certified.tolist()
+    assert (again.settled, again.seconds, again.unsupported) == (
+        {"interval": 2},
+        1.5,
+        "no bounds for x",
+    )
+
+
+def test_each_stage_that_is_written_is_told(tmp_path: Path) -> None:
+    told: list[int] = []
+    journal = Journal(RunFolder(tmp_path), ENGINE, "key", saved=lambda: told.append(1))
+    for stage in ("one", "two", "one"):
+        journal.flags(stage, list)
+    assert len(told) == 2
 
 
 def test_something_else_is_measured_anew(journal: Journal) -> None:

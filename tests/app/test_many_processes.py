@@ -5,15 +5,22 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tempering.core.records import Count, Measurement, Provenance, load_records
 from tests.app.running import TINY, Done, run_under, temper
+from tests.app.test_evaluate import MINE, WORDS, trained
 
-LAUNCHER = [
-    sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
-    "-m", "tempering",
-]  # fmt: skip
+
+def launcher(processes: int) -> list[str]:
+    return [
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node",
+        str(processes), "-m", "tempering",
+    ]  # fmt: skip
+
+
+LAUNCHER = launcher(2)
 Verdicts = dict[tuple[str, str, str], tuple[Count, Count]]
 
 
@@ -69,6 +76,50 @@ def test_their_model_is_judged_alike_by_one_process_and_by_two(
     assert alone.json()["clean_accuracy"] == both.json()["clean_accuracy"]
     upper = [done.json()["robust_accuracy"]["upper"] for done in (alone, both)]
     assert upper[0] == pytest.approx(upper[1], abs=1 / 101)
+
+
+EXACT = MINE.replace("return Mine()", "return Mine().double()")
+"""In float64 rounding decides nothing, so verdicts are the same to the last one."""
+
+
+@pytest.fixture(scope="module")
+def cascades(tmp_path_factory: pytest.TempPathFactory) -> dict[int, dict[str, np.ndarray]]:
+    """What became of each sample in one, two and four processes."""
+    folder = tmp_path_factory.mktemp("cascades")
+    (folder / "file.py").write_text(MINE, encoding="utf-8")
+    trained(folder)
+    (folder / "file.py").write_text(EXACT, encoding="utf-8")
+    found: dict[int, dict[str, np.ndarray]] = {}
+    for processes in (1, 2, 4):
+        out = str(processes)
+        words = (*WORDS, "--threat", "linf:0.08", "--samples", "90", "--out", out, "--name", out)
+        if processes == 1:
+            done = temper(*words, folder=folder)
+        else:
+            done = run_under(launcher(processes), *words, folder=folder)
+        assert done.code == 0, done.err
+        with np.load(folder / out / "verdicts.npz", allow_pickle=False) as file:
+            found[processes] = dict(file) | {"found": np.array(done.json(), dtype=object)}
+    return found
+
+
+@pytest.mark.parametrize("processes", [2, 4])
+def test_a_cascade_gives_the_same_verdicts_in_any_number_of_processes(
+    cascades: dict[int, dict[str, np.ndarray]], processes: int
+) -> None:
+    alone, together = cascades[1], cascades[processes]
+    assert 5 < alone["certified"].sum() < alone["robust"].sum() < alone["clean"].sum() < 90
+    assert len(set(alone["broken_by"])) > 1
+    for name in ("index", "clean", "certified", "robust", "broken_by", "queries"):
+        assert together[name].tolist() == alone[name].tolist(), name
+    assert np.allclose(together["distance"], alone["distance"], atol=1e-6)
+    one, more = alone["found"].item(), together["found"].item()
+    assert one["schedule"]
+    for name in ("schedule", "flags", "interval"):
+        assert more[name] == one[name], name
+    assert {name: stage["survivors"] for name, stage in more["by_attack"].items()} == {
+        name: stage["survivors"] for name, stage in one["by_attack"].items()
+    }
 
 
 def test_a_wrong_call_of_two_processes_is_one_error(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tempering.core.errors import ModelError
 from tempering.core.layout import channels_last, contiguous_again
 from tempering.core.probe import probing
 
@@ -108,7 +109,10 @@ def test_a_backward_that_views_runs_as_it_was() -> None:
 
 
 def test_an_error_of_the_model_itself_comes_through() -> None:
-    with pytest.raises(RuntimeError, match="expected input"), probing(net()) as probe:
+    with (
+        pytest.raises(ModelError, match=r"on a batch of 6 .*expected input"),
+        probing(net()) as probe,
+    ):
         probe.logits(X[:, :2])
 
 

@@ -27,6 +27,7 @@ from tempering.core.records import (
     Round,
     Stop,
     Summary,
+    Surrogate,
     dump_records,
     load_records,
 )
@@ -157,6 +158,14 @@ RECORDS: list[AnyRecord] = [
         seed=0,
         weights="w",
         data_hash="d",
+    ),
+    Surrogate(
+        network="strided_cnn",
+        samples=55000,
+        steps=860,
+        seed=7,
+        validation=Count(hits=98, n=100),
+        weights="w",
     ),
 ]
 

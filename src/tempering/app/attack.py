@@ -11,20 +11,16 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-from tempering.app.evaluate import open_model
+from tempering.app.opening import open_all
 from tempering.attacks.registry import parse_attack
 from tempering.core.engine import start_engine
 from tempering.core.errors import DataError, UsageError
 from tempering.core.files import write_with
 from tempering.core.random import Draws, derive
-from tempering.core.threats import parse_threat
 from tempering.data.dataset import Dataset
-from tempering.data.loading import load
 from tempering.evaluation.setting import Setting
 from tempering.evaluation.showing import Shown, show
 from tempering.evaluation.target import Target
-
-DEFAULT_SAMPLES = 1000
 
 
 class AttackReport(BaseModel):
@@ -114,23 +110,14 @@ def attack_address(
     if out.suffix != ".npz":
         raise UsageError(f"{out} for the samples: give a file that ends in .npz")
     _check_writable(out.parent)
-    model, manifest = open_model(address, weights)
-    text = threat or (manifest.threat if manifest else None)
-    if text is None:
-        raise UsageError(f"nothing says what may be done to {address}: give --threat linf:0.3")
-    allowed = parse_threat(text)
+    opened = open_all(address, weights=weights, data=data, split=split, threat=threat, seed=seed)
+    allowed = opened.threat
     chosen.require(allowed)
-    source = data or (manifest.data if manifest else "mnist")
-    same = manifest is not None and source == manifest.data
-    how = split or (manifest.split if manifest and same else "official")
-    test = load(source, how, manifest.seed if manifest and same else seed or 0).test
-    if samples is not None and not 1 <= samples <= len(test):
-        raise UsageError(f"{samples} samples of {test.name}: give 1 to {len(test)}")
-    wanted = test.first(min(samples or DEFAULT_SAMPLES, len(test)))
+    wanted = opened.first(samples)
     aim = _aim(targets, wanted, seed or 0)
     part = wanted.subset(aim.index)
     setting = Setting(part, "test", start_engine("32-true"), seed or 0)
-    target = Target.of("given", model, part)
+    target = Target.of("given", opened.model, part)
     shown = show(setting, target, chosen, allowed, aim.targets, aim.index)
     _write(out, part, aim, shown)
     won = shown.distance[shown.success]

@@ -9,19 +9,16 @@ from pathlib import Path
 import torch
 from pydantic import BaseModel, ConfigDict
 
-from tempering.app.evaluate import open_model
+from tempering.app.opening import open_all
 from tempering.certification.certifying import METHODS, certify
 from tempering.certification.smoothing import Smoothing
 from tempering.core.engine import start_engine
 from tempering.core.errors import UsageError
 from tempering.core.intervals import wilson
 from tempering.core.random import Draws, derive
-from tempering.core.threats import Threat, parse_threat
-from tempering.data.loading import load
+from tempering.core.threats import Threat
 from tempering.evaluation.setting import Setting
 from tempering.evaluation.target import Target
-
-DEFAULT_SAMPLES = 1000
 
 
 class MethodReport(BaseModel):
@@ -121,20 +118,11 @@ def certify_address(
     Example:
         `certify_address("runs/latest", threat="linf:0.05").certified_correct`
     """
-    model, manifest = open_model(address, weights)
-    text = threat or (manifest.threat if manifest else None)
-    if text is None:
-        raise UsageError(f"nothing says what may be done to {address}: give --threat linf:0.1")
-    allowed = parse_threat(text)
-    source = data or (manifest.data if manifest else "mnist")
-    same = manifest is not None and source == manifest.data
-    how = split or (manifest.split if manifest and same else "official")
-    test = load(source, how, manifest.seed if manifest and same else seed or 0).test
-    if samples is not None and not 1 <= samples <= len(test):
-        raise UsageError(f"{samples} samples of {test.name}: give 1 to {len(test)}")
-    part = test.first(min(samples or DEFAULT_SAMPLES, len(test)))
+    opened = open_all(address, weights=weights, data=data, split=split, threat=threat, seed=seed)
+    allowed = opened.threat
+    part = opened.first(samples)
     setting = Setting(part, "test", start_engine("32-true"), seed or 0)
-    target = Target.of("given", model, part)
+    target = Target.of("given", opened.model, part)
     if smoothing is not None:
         return _smoothed(address, setting, target, allowed, smoothing)
     return _bounded(address, setting, target, allowed, methods, seconds)

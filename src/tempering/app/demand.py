@@ -29,7 +29,7 @@ class Demand:
         attacks: Each on all samples; None for a protocol's cascade.
         protocol: Which attacks a cascade has.
         access: `white`, `gray`, `black` or `all`.
-        surrogate: A model that a gray-box attacker owns.
+        surrogate: A model that a gray-box attacker owns; None to train one.
         samples: Test images, the first ones; None for 1,000, or all if there are fewer.
         seconds: How long it may take; None for no limit.
         seed: Of all draws.
@@ -46,20 +46,22 @@ class Demand:
 
 
 def cascades_of(demand: Demand) -> dict[Access, list[Stage]]:
-    """The stages of each kind of attacker that is asked for.
+    """The stages of each kind of attacker that is asked for; none where attacks are given.
 
     Raises:
-        UsageError: If there is no such access, or a gray-box attacker has no model.
+        UsageError: If there is no such access, or attacks are given for another than white.
     """
     if demand.access not in ACCESSES:
         raise UsageError(f"access {demand.access!r}: give one of {', '.join(ACCESSES)}")
+    if demand.attacks:
+        if demand.access != "white":
+            raise UsageError(
+                f"access {demand.access!r} with attacks of your own, which know the model: "
+                "leave the attacks out, or give --access white"
+            )
+        return {}
     white = attacks_of(demand.protocol, demand.threat)
     wanted = ("white", "gray", "black") if demand.access == "all" else (demand.access,)
-    if "gray" in wanted and demand.surrogate is None:
-        raise UsageError(
-            f"access {demand.access!r} without a surrogate: give --surrogate RUN, a model that "
-            "the attacker owns, or --access white"
-        )
     plans: dict[Access, list[Stage]] = {}
     for kind in wanted:
         if kind == "white":

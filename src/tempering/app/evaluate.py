@@ -20,6 +20,7 @@ from tempering.app.gallery import adversarial_examples, write_gallery
 from tempering.app.invocation import command_line
 from tempering.app.journal import Journal
 from tempering.app.judgement import Judgement
+from tempering.app.opening import open_all, open_model
 from tempering.app.provenance import model_name
 from tempering.app.verdicts import broken_by, write_images, write_verdicts
 from tempering.attacks.base import Attack
@@ -28,13 +29,9 @@ from tempering.core.engine import Engine, start_engine
 from tempering.core.errors import InterruptedRunError, ModelError, RunError, UsageError
 from tempering.core.files import write_text
 from tempering.core.records import Assessment
-from tempering.core.threats import Threat, parse_threat
+from tempering.core.threats import Threat
 from tempering.data.dataset import Dataset
-from tempering.data.loading import load
 from tempering.data.splits import Splits
-from tempering.models.foreign import load_foreign
-from tempering.models.manifest import Manifest, read_manifest
-from tempering.models.store import load as load_model
 from tempering.models.weights import weights_hash
 from tempering.report.run_page import render
 
@@ -79,7 +76,8 @@ def evaluate(
         protocol: `fast`, `autoattack` or `thorough`.
         access: What attackers know: `white`, `gray` (a model of their own), `black` (answers
             alone), or `all`, one after the other.
-        surrogate: The gray-box attacker's model.
+        surrogate: The gray-box attacker's model; by default one is trained on the training
+            data of splits.
         samples: Images; the first ones. By default 1,000, or all if there are fewer.
         seconds: How long attacks may take; samples that are left then count as standing,
             with a flag. By default as long as they need.
@@ -96,8 +94,9 @@ def evaluate(
 
     Raises:
         UsageError: If an attack does not know the threat's norm, there are too few samples,
-            the time does not suffice to look at each of them once, a corruption is unknown
-            or lacks its library, or a run to compare with was judged on something else.
+            a gray-box attacker has neither a model nor training data, the time does not suffice
+            to look at each sample once, a corruption is unknown or lacks its library, or a run
+            to compare with was judged on something else.
         DataError: If a corruption cannot be made of such images.
         ModelError: If the model is no classifier of the data.
         RunError: If a run to compare with is no finished evaluation.
@@ -151,7 +150,7 @@ def evaluate_address(
         attacks: As `name:key=value,...`, each on all samples; by default a protocol.
         protocol: `fast`, `autoattack` or `thorough`.
         access: `white`, `gray`, `black` or `all`.
-        surrogate: The gray-box attacker's model, by its address.
+        surrogate: The gray-box attacker's model, by its address; by default one is trained.
         samples: Test images.
         seconds: How long attacks may take.
         seed: Of all draws; the manifest's seed splits the data.
@@ -168,32 +167,26 @@ def evaluate_address(
         RunError: If the run to resume is of another model, data or demand, or the run to
             compare with is no finished evaluation.
     """
-    model, manifest = open_model(address, weights)
-    threat = threat or (manifest.threat if manifest else None)
-    if threat is None:
-        raise UsageError(f"nothing says what may be done to {address}: give --threat linf:0.3")
+    opened = open_all(address, weights=weights, data=data, split=split, threat=threat, seed=seed)
+    model, splits = opened.model, opened.splits
     demand = Demand(
-        threat=parse_threat(threat),
+        threat=opened.threat,
         attacks=[parse_attack(spec) for spec in attacks] if attacks else None,
         protocol=protocol,
         access=access,
-        surrogate=open_model(surrogate, None)[0] if surrogate else None,
+        surrogate=open_model(surrogate)[0] if surrogate else None,
         samples=samples,
         seconds=seconds,
         seed=seed or 0,
     )
-    source = data or (manifest.data if manifest else "mnist")
-    same = manifest is not None and source == manifest.data
-    how = split or (manifest.split if manifest and same else "official")
-    splits = load(source, how, manifest.seed if manifest and same else seed or 0)
     engine = start_engine("32-true")
     job = Judgement(model, splits, demand, engine)
     extras = Extras.of(job, shifts, against)
     about = _about(model, splits, demand)
     run = _folder(address, name, resume, about, engine)
     key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
-    journal = Journal(run, engine, key)
-    job.keep = journal.trials
+    journal = Journal(run, engine, key, saved=lambda: run.note_seconds(job.seconds))
+    job.folder, job.keeping, job.earlier = run, journal, run.seconds
     try:
         with _kept(run) if engine.leads else nullcontext():
             found = job.assess(command_line(), model_name(model, address))
@@ -205,6 +198,12 @@ def evaluate_address(
         if run.path.exists():
             told = f"what was measured is kept: go on with --resume {run.path}"
         raise InterruptedRunError(f"interrupted; {told}") from None
+    except ModelError as error:
+        if not run.path.exists():
+            raise
+        raise ModelError(
+            f"{error}; what was measured is kept: go on with --resume {run.path}"
+        ) from error
     engine.wait()
     return Evaluated(summary, run.path)
 
@@ -283,25 +282,3 @@ def _write(run: RunFolder, job: Judgement, summary: Assessment, out: Path | None
     render(run.path)
     shutil.rmtree(run.settings.parent, ignore_errors=True)
     point_latest(run)
-
-
-def open_model(address: str, weights: Path | None) -> tuple[nn.Module, Manifest | None]:
-    """Load a model by its address; with `file.py:factory` weights may have a manifest.
-
-    Raises:
-        ModelError: If there is no such model, or files do not fit together.
-        UsageError: If weights are given for a model that has its own.
-    """
-    if ".py:" in address:
-        return load_foreign(address, weights), None
-    if weights is not None:
-        raise UsageError(f"weights {weights} for {address}, which has its own: leave --weights out")
-    path = Path(address)
-    if not path.exists():
-        raise ModelError(
-            f"no model at {address}: give a run folder, a .safetensors file with its manifest "
-            "beside it, or file.py:factory"
-        )
-    read_manifest(path)
-    loaded = load_model(path)
-    return loaded.model, loaded.manifest

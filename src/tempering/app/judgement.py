@@ -20,12 +20,16 @@ from tempering.app.demand import (
     stage_result,
     unused,
 )
+from tempering.app.folder import RunFolder
+from tempering.app.journal import Keeping, Unkept
+from tempering.app.opening import first_samples
 from tempering.app.provenance import provenance
 from tempering.app.recipe import CurveSettings, load_recipe
+from tempering.app.surrogate import Owned, train_surrogate
 from tempering.attacks.base import Attack
 from tempering.attacks.pgd import PGD
 from tempering.core.engine import Engine
-from tempering.core.errors import NoGradientError, UsageError
+from tempering.core.errors import ModelError, NoGradientError, UsageError
 from tempering.core.passes import Passes as Counter
 from tempering.core.passes import counted
 from tempering.core.progress import silence
@@ -41,13 +45,15 @@ from tempering.core.records import (
 )
 from tempering.data.dataset import Dataset
 from tempering.data.splits import Splits
-from tempering.evaluation.cascade import Cascade, Cascaded, Keep, Stage, straight
+from tempering.evaluation.cascade import Cascade, Cascaded, Stage
 from tempering.evaluation.deadline import Deadline
 from tempering.evaluation.distance_curve import distance_curve
 from tempering.evaluation.flags.catalogue import masked
 from tempering.evaluation.flags.certificates import check_certificates
 from tempering.evaluation.flags.determinism import RANDOM
 from tempering.evaluation.flags.examining import examine
+from tempering.evaluation.flags.outputs import probabilities
+from tempering.evaluation.flags.slices import Slice
 from tempering.evaluation.inspection import inspect, reaches_grey
 from tempering.evaluation.measuring import measure
 from tempering.evaluation.proof_curve import proof_curve, proof_record
@@ -83,6 +89,10 @@ class Judgement:
         evaluation: What the model went through, for pictures.
         verdicts: What became of each sample under the cascades, by access; none where
             attacks were given.
+        owned: The gray-box attacker's model, if one was trained.
+        folder: The run, where such a training is saved.
+        keeping: Keeps what was measured, for a run that is cut.
+        earlier: Seconds that the run took before it was cut.
     """
 
     def __init__(
@@ -91,7 +101,6 @@ class Judgement:
         data: Dataset | Splits,
         demand: Demand,
         engine: Engine,
-        keep: Keep = straight,
     ) -> None:
         """Check that all fits together.
 
@@ -100,11 +109,10 @@ class Judgement:
             data: Test data, or splits whose test data is used.
             demand: What to do.
             engine: Where to compute.
-            keep: Keeps what was measured, for a run that is cut.
 
         Raises:
             UsageError: If an attack does not know the threat's norm, there are too few
-                samples, or an access level lacks its surrogate.
+                samples, or a gray-box attacker has neither a model nor training data.
             ModelError: If the model is no classifier of the data.
         """
         self.recipe = load_recipe("default").model_copy(
@@ -112,23 +120,44 @@ class Judgement:
         )
         settings = self.recipe.evaluation
         test = data.test if isinstance(data, Splits) else data
-        wanted = settings.samples if demand.samples is None else demand.samples
-        if demand.samples is not None and not 1 <= wanted <= len(test):
-            raise UsageError(
-                f"{wanted} samples of {test.name}, which has {len(test)}: give 1 to {len(test)}"
-            )
+        part = first_samples(test, demand.samples, settings.samples)
         for attack in demand.attacks or ():
             attack.require(demand.threat)
-        self.plan = {} if demand.attacks else cascades_of(demand)
+        self.plan = cascades_of(demand)
+        if GRAY in self.plan and demand.surrogate is None and not isinstance(data, Splits):
+            raise UsageError(
+                f"access {demand.access!r} with neither a surrogate nor training data: give "
+                "surrogate, a model that the attacker owns, or splits such as data.load('mnist')"
+            )
         self.demand, self.data, self.model, self.engine = demand, data, model, engine
-        self.keep, self.curve = keep, settings.curve
-        self.setting = Setting(test.first(min(wanted, len(test))), "test", engine, demand.seed)
-        self.target = Target.of("given", _on(model, engine.device), self.setting.data)
+        self.curve = settings.curve
+        self.keeping: Keeping = Unkept()
+        self.earlier, self.started = 0.0, time.perf_counter()
+        self.setting = Setting(part, "test", engine, demand.seed)
+        self.target = Target.of_any("given", _on(model, engine.device), self.setting.data)
+        self.surrogate = self._checked(demand.surrogate)
+        self.owned: Owned | None = None
+        self.folder: RunFolder | None = None
         self.records: list[AnyRecord] = []
         self.evaluation: Evaluation
         self.verdicts: dict[str, Cascaded] = {}
         self.proofs: Proofs | None = None
         self.flags: list[Flag] = []
+
+    def _checked(self, surrogate: nn.Module | None) -> nn.Module | None:
+        """The gray-box attacker's model, if it is a classifier of the data."""
+        if surrogate is None:
+            return None
+        try:
+            own = _on(surrogate, self.engine.device)
+            return Target.of_any("given", own, self.setting.data).model
+        except ModelError as error:
+            raise ModelError(f"surrogate: {error}") from error
+
+    @property
+    def seconds(self) -> float:
+        """How long this has taken so far, before it was cut and since."""
+        return self.earlier + time.perf_counter() - self.started
 
     def assess(self, command: str, name: str) -> Assessment:
         """Measure everything.
@@ -140,7 +169,7 @@ class Judgement:
         Raises:
             UsageError: If the time does not suffice to look at every sample once.
         """
-        started = time.perf_counter()
+        self.started = time.perf_counter()
         self.records.append(
             provenance(command, self.recipe, self.data, self.model, name, self.engine)
         )
@@ -149,14 +178,13 @@ class Judgement:
             self.flags = self._examine()
             stages = self._each(attacks) if attacks else self._cascades()
             self.records += self.evaluation.measurements
-            curve = [trial.measurement for trial in self._curve(self.curve)]
+            trials = self.keeping.trials("curve", lambda: self._curve(self.curve))
+            curve = [trial.measurement for trial in trials]
             self.records += curve
             self.records += self._proven(curve)
             self.records += self.flags + inspect(self.setting, self.evaluation, sweep=curve)
         certified = self._certified()
-        summary = summarize(
-            self.records, seconds=time.perf_counter() - started, certified=certified
-        )
+        summary = summarize(self.records, seconds=self.seconds, certified=certified)
         worst = self.evaluation.get("worst", "any").measurement.strict
         return Assessment(
             **summary.model_dump(),
@@ -173,11 +201,14 @@ class Judgement:
                 for found in self.verdicts.values()
                 for place in found.schedule
             ],
+            surrogate=self.owned.record if self.owned else None,
         )
 
     def _each(self, attacks: Sequence[Attack]) -> dict[str, StageResult]:
         """Given attacks, each on all samples, so that each has an accuracy of its own."""
-        self.evaluation = run_standard(self.setting, self.target, self.demand.threat, attacks)
+        self.evaluation = run_standard(
+            self.setting, self.target, self.demand.threat, attacks, keep=self.keeping.trials
+        )
         stands = self.evaluation.get("clean").outcome.strict
         stages: dict[str, StageResult] = {}
         for trial in self.evaluation.attacks("white"):
@@ -190,14 +221,18 @@ class Judgement:
         deadline = Deadline.never()
         if self.demand.seconds is not None:
             deadline = Deadline.after(self.demand.seconds)
-        (clean,) = self.keep("clean", lambda: [self._look(deadline)])
+        (clean,) = self.keeping.trials("clean", lambda: [self._look(deadline)])
         rows = clean.outcome.strict.nonzero()[:, 0]
-        proofs = self.proofs = prove(self.setting, self.target, self.demand.threat, rows)
+        proofs = self.proofs = self.keeping.proofs(
+            "proofs", lambda: prove(self.setting, self.target, self.demand.threat, rows)
+        )
         self._doubt(proofs)
         stages: dict[str, StageResult] = {}
         trials = [clean]
         for access, plan in self.plan.items():
-            sources = {} if self.demand.surrogate is None else {GRAY: self.demand.surrogate}
+            if access == GRAY and self.surrogate is None:
+                self.surrogate = self._trained()
+            sources = {} if self.surrogate is None else {GRAY: self.surrogate}
             cascade = Cascade(
                 self.setting,
                 self.target,
@@ -206,7 +241,7 @@ class Judgement:
                 access=access,
                 certified=proofs.certified,
                 sources=sources,
-                keep=self.keep,
+                keep=self.keeping.trials,
                 deadline=deadline,
             )
             learns = self.demand.protocol != "autoattack" and access == "white"
@@ -223,6 +258,16 @@ class Judgement:
         self.evaluation = self._evaluation(trials)
         return stages
 
+    def _trained(self) -> nn.Module:
+        """A model that a gray-box attacker trains on training data, since none was given."""
+        if not isinstance(self.data, Splits):
+            raise UsageError("a surrogate without training data: give splits")
+        self.owned = train_surrogate(
+            self.recipe, self.data, self.engine, self.folder, self.demand.seconds
+        )
+        self.records.append(self.owned.record)
+        return self.owned.model
+
     def _doubt(self, proofs: Proofs) -> None:
         """Attack some proven samples all the same: where that succeeds, something is wrong.
 
@@ -233,7 +278,10 @@ class Judgement:
         attack = next(iter(attacks_of("fast", self.demand.threat)[1:]), None)
         if not len(rows) or attack is None:
             return
-        trial = measure(self.setting, self.target, attack, self.demand.threat, rows=rows)
+        threat = self.demand.threat
+        (trial,) = self.keeping.trials(
+            "doubt", lambda: [measure(self.setting, self.target, attack, threat, rows=rows)]
+        )
         broken = torch.zeros_like(proofs.certified)
         broken[rows] = ~trial.outcome.strict[rows]
         check_certificates(proofs.certified, broken, attack.label())
@@ -241,9 +289,14 @@ class Judgement:
     def _examine(self) -> list[Flag]:
         """Examine model and gradients on a few samples, if there is time for all that."""
         attack = PGD(steps=40, until_fooled=False)
-        if self.demand.seconds is not None or not attack.knows(self.demand.threat):
-            return []
-        return examine(self.setting, self.target, self.demand.threat, attack, samples=EXAMINED)
+        threat = self.demand.threat
+        if self.demand.seconds is not None or not attack.knows(threat):
+            flag = probabilities(Slice.of(self.setting, self.target, threat, EXAMINED))
+            return [flag] if flag else []
+        return self.keeping.flags(
+            "examination",
+            lambda: examine(self.setting, self.target, threat, attack, samples=EXAMINED),
+        )
 
     def _around_masks(self, cascade: Cascade) -> None:
         """Where gradients mislead, attack through what hides them, and without them."""
@@ -296,8 +349,7 @@ class Judgement:
 
     def _of_all(self, own: Counter) -> Passes:
         """Passes of all processes together."""
-        mine = torch.tensor([[own.forward, own.backward]])
-        forward, backward = self.engine.collect(mine, self.engine.processes).sum(0).tolist()
+        forward, backward = self.engine.total(own.forward, own.backward)
         return Passes(forward=forward, backward=backward)
 
     def _certified(self) -> Count:
@@ -311,7 +363,8 @@ class Judgement:
             return []
         at = (self.setting, self.target, self.demand.threat, self.proofs)
         right = self.evaluation.get("clean").outcome.strict
-        return [proof_record(*at), *proof_curve(*at, right, curve)]
+        along = self.keeping.counts("proof-curve", lambda: proof_curve(*at, right, curve))
+        return [proof_record(*at), *along]
 
     def _curve(self, settings: CurveSettings | None) -> list[Trial]:
         """Accuracy against eps on the first samples, up to where every image can be grey."""

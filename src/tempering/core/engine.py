@@ -77,6 +77,11 @@ class Engine:
             raise TypeError(f"all_gather returned {type(gathered).__name__}")
         return gathered.transpose(0, 1).flatten(0, 1)[:n].cpu()
 
+    def total(self, *values: int) -> list[int]:
+        """Whole numbers of all processes added up, equal in every process."""
+        mine = torch.tensor([values], dtype=torch.int64)
+        return [int(value) for value in self.collect(mine, self.processes).sum(0)]
+
     def agree(self, value: bool) -> bool:
         """The lead process's answer, in every process."""
         return bool(self.fabric.broadcast(value))

@@ -8,6 +8,7 @@ TemperingError                 exit code 1: the job failed
 │   └── UnknownNameError       no attack, model or source of that name
 ├── DataError                  images, labels or files that cannot be trusted
 ├── ModelError                 a model that is not a classifier of this data
+│   ├── FailedModelError       a model that raised an error of its own
 │   └── NoGradientError        logits that do not depend on the images, as autograd sees it
 ├── AttackError                an attack broke its own contract
 ├── CertificateError           an attack broke a sample that was proved robust
@@ -60,6 +61,22 @@ class DataError(TemperingError):
 
 class ModelError(TemperingError):
     """A model that is not a classifier of this data."""
+
+
+class FailedModelError(ModelError):
+    """A model that raised an error of its own; the message says on how many images.
+
+    Attributes:
+        reason: The first line of what it raised.
+    """
+
+    def __init__(self, images: int, shape: tuple[int, ...], error: Exception) -> None:
+        self.reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        super().__init__(
+            f"the model fails on a batch of {images} images of shape {shape}: "
+            f"{type(error).__name__}: {self.reason}: "
+            "give a model that answers such images in batches of every size, from 1 on"
+        )
 
 
 class NoGradientError(ModelError):

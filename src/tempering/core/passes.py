@@ -42,6 +42,23 @@ def counted() -> Iterator[Passes]:
         _COUNTERS.reset(token)
 
 
+@contextmanager
+def uncounted() -> Iterator[None]:
+    """Count no pass made within, such as those of a training.
+
+    Example:
+        >>> with counted() as passes, uncounted():
+        ...     note(forward=8)
+        >>> passes.forward
+        0
+    """
+    token = _COUNTERS.set(())
+    try:
+        yield
+    finally:
+        _COUNTERS.reset(token)
+
+
 def note(forward: int = 0, backward: int = 0) -> None:
     """Add passes to every open counter."""
     for passes in _COUNTERS.get():

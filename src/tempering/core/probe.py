@@ -10,7 +10,12 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from tempering.core.errors import ModelError, NoGradientError
+from tempering.core.errors import (
+    FailedModelError,
+    ModelError,
+    NoGradientError,
+    TemperingError,
+)
 from tempering.core.layout import channels_last, contiguous_again
 from tempering.core.memory import keep_freed_memory
 from tempering.core.passes import note
@@ -41,7 +46,12 @@ class Probe:
     def _forward(self, x: Tensor, index: Tensor | None) -> Tensor:
         note(forward=len(x))
         tally("forward", index)
-        logits = self.model(x)
+        try:
+            logits = self.model(x)
+        except TemperingError:
+            raise
+        except Exception as error:
+            raise FailedModelError(len(x), tuple(x.shape[1:]), error) from error
         if not isinstance(logits, Tensor):
             raise ModelError(
                 f"the model returned {type(logits).__name__}, not a tensor: "
@@ -58,7 +68,7 @@ class Probe:
         """Compute; once more with contiguous filters if `view` refused channels last."""
         try:
             return compute()
-        except RuntimeError:
+        except (RuntimeError, FailedModelError):
             if not contiguous_again(self.model):
                 raise
             return compute()
@@ -71,7 +81,7 @@ class Probe:
             index: Sample numbers for error messages, shape (n,).
 
         Raises:
-            ModelError: If the model returns no finite (n, outputs) tensor.
+            ModelError: If the model fails, or returns no finite (n, outputs) tensor.
         """
         with torch.no_grad():
             logits = self._retried(lambda: _precise(self._forward(x.to(self.dtype), index)))
@@ -91,7 +101,7 @@ class Probe:
             Logits, shape (n, outputs), and gradients, shape and dtype of x.
 
         Raises:
-            ModelError: If the model returns no finite (n, outputs) tensor, or no finite
+            ModelError: If the model fails, or returns no finite (n, outputs) tensor, or no finite
                 gradient: an attack that follows a gradient of NaN, or none, sees nothing
                 and would call the model robust.
         """

@@ -167,6 +167,27 @@ class MinimumNorm(Record):
     data_hash: str
 
 
+class Surrogate(Record):
+    """A model that was trained for a gray-box attacker, since none was given.
+
+    Attributes:
+        network: Its name in the registry.
+        samples: Training images that it was shown, with their labels; no test image.
+        steps: Mini-batch steps of its training.
+        seed: Of its weights and its training.
+        validation: Validation images that it gets right.
+        weights: Hash of its parameters and buffers.
+    """
+
+    kind: Literal["surrogate"] = "surrogate"
+    network: str
+    samples: int = Field(ge=0)
+    steps: int = Field(ge=0)
+    seed: int
+    validation: Count
+    weights: str
+
+
 class Flag(Record):
     """Something that makes a number untrustworthy, with what it means and what to do."""
 
@@ -199,6 +220,7 @@ AnyRecord = Annotated[
     | Stop
     | Measurement
     | MinimumNorm
+    | Surrogate
     | Flag
     | Finding
     | Comparison
@@ -272,9 +294,13 @@ class Assessment(Summary):
         robust_correct: Those that nothing that was tried could change.
         certified_correct: Those with a proof that nothing can.
         interval: 95 % Wilson interval of `robust_correct` over `n`, fractions.
-        passes: Everything that was run, verdicts and checks among it.
+        passes: Everything that was run, verdicts and checks among it. Of a run that was cut
+            and resumed, what all its sessions took, but for work that the cut undid; so they
+            are those of a run that was not cut.
         by_attack: Stage -> what stood after it, in order.
         schedule: What the order of the stages was learned from.
+        surrogate: How a gray-box attacker's model was trained; None where it was given, or
+            none was needed.
         shifts: Accuracy under common corruptions, where that was asked for; not part of
             `passes` and `seconds`.
         against: Beside another run's model on the same samples, where that was asked for.
@@ -289,6 +315,7 @@ class Assessment(Summary):
     passes: Passes
     by_attack: dict[str, StageResult]
     schedule: list[str] = Field(default_factory=list)
+    surrogate: Surrogate | None = None
     shifts: ShiftSummary | None = None
     against: Against | None = None
 

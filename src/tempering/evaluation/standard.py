@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from torch import nn
 
@@ -12,6 +13,7 @@ from tempering.core.backward import adaptive_stages
 from tempering.core.errors import UsageError
 from tempering.core.records import Access, Measurement
 from tempering.core.threats import Threat
+from tempering.evaluation.cascade import Keep, straight
 from tempering.evaluation.forcing import NAME as AVAILABILITY
 from tempering.evaluation.forcing import availability
 from tempering.evaluation.measuring import measure
@@ -89,6 +91,7 @@ def run_standard(
     transferred: Sequence[Attack] | None = None,
     surrogate: nn.Module | None = None,
     before: nn.Module | None = None,
+    keep: Keep = straight,
 ) -> Evaluation:
     """Measure a model by the standard protocol.
 
@@ -106,6 +109,7 @@ def run_standard(
         surrogate: A model of another seed, for gray-box attacks.
         before: The model before hardening, for gray-box attacks made now and at full
             strength, and for stale samples, which stop where they fool it.
+        keep: Keeps what was measured, one attack at a time.
 
     Returns:
         All trials: clean, white-box attacks, true gradient, availability, gray-box
@@ -122,13 +126,16 @@ def run_standard(
     """
     if not attacks:
         raise UsageError("no attack to evaluate with: give at least one, such as pgd:steps=40")
-    trials = [measure(setting, target, None, threat)]
-    white = [measure(setting, target, attack, threat) for attack in _weakest_first(attacks)]
+    measured = partial(_kept, keep, setting, target, threat)
+    trials = measured("clean", None)
+    white: list[Trial] = []
+    for number, attack in enumerate(_weakest_first(attacks)):
+        white += measured(f"white-{number:02d}", attack)
     main = _main(attacks)
     if adaptive_stages(target.model):
-        white.append(measure(setting, target, main, threat, backward="true"))
+        white += measured("true-gradient", main, backward="true")
     if target.flag is not None:
-        white.append(availability(setting, target, threat, main))
+        white += keep("availability", lambda: [availability(setting, target, threat, main)])
     trials += white
     tried = [_without_images(trial) for trial in white]
     others: list[tuple[Access, nn.Module | None]] = [
@@ -139,13 +146,38 @@ def run_standard(
     for access, source in others:
         if source is None:
             continue
-        for attack in _weakest_first(attacks if transferred is None else transferred):
-            trial = measure(setting, target, attack, threat, access=access, source=source)
+        given = attacks if transferred is None else transferred
+        for number, attack in enumerate(_weakest_first(given)):
+            name = f"{access}-{number:02d}"
+            (trial,) = measured(name, attack, access=access, source=source)
             tried.append(_without_images(trial))
             trials.append(tried[-1])
     trials.append(worst_case(setting, target, threat, white))
     trials.append(worst_case(setting, target, threat, tried, access="any"))
     return Evaluation(target, threat, tuple(trials))
+
+
+def _kept(
+    keep: Keep,
+    setting: Setting,
+    target: Target,
+    threat: Threat,
+    name: str,
+    attack: Attack | None,
+    *,
+    access: Access = "white",
+    source: nn.Module | None = None,
+    backward: Backward = "adaptive",
+) -> list[Trial]:
+    """One trial, measured now or in a run before."""
+    return keep(
+        name,
+        lambda: [
+            measure(
+                setting, target, attack, threat, access=access, source=source, backward=backward
+            )
+        ],
+    )
 
 
 def _weakest_first(attacks: Sequence[Attack]) -> list[Attack]:

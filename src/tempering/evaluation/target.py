@@ -6,12 +6,13 @@ import copy
 from dataclasses import dataclass, replace
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tempering.core.records import Subject
 from tempering.data.dataset import Dataset
 from tempering.models.checks import check_classifier
 from tempering.models.classifier import flag_of
+from tempering.models.logarithm import returning_logits
 from tempering.models.weights import weights_hash
 
 _EXACT = (torch.float32, torch.float64)
@@ -63,15 +64,48 @@ class Target:
             2
         """
         weights = weights_hash(model)
-        parts = [*model.parameters(), *model.buffers()]
-        dtypes = {part.dtype for part in parts if part.is_floating_point()}
-        if not dtypes <= set(_EXACT):
-            model = copy.deepcopy(model).float()
-        device = parts[0].device if parts else torch.device("cpu")
-        images = data.x[:_FIRST].to(device)
-        outputs = check_classifier(model, images, len(data.classes))
+        model = _exact(model)
+        outputs = check_classifier(model, _images(model, data), len(data.classes))
         return cls(subject, model, outputs, flag_of(model, len(data.classes), outputs), weights)
+
+    @classmethod
+    def of_any(cls, subject: Subject, model: nn.Module, data: Dataset) -> Target:
+        """As `of`; a model that returns probabilities is judged by their logarithms.
+
+        The answer is the same, and attacks see what they would see of logits.
+
+        Args:
+            subject: Which model this is.
+            model: Any network; its mode, parameters and gradients stay as they are.
+            data: What it classifies, at least one sample.
+
+        Returns:
+            The target; its weights are those of the model as it was given.
+
+        Raises:
+            ModelError: If the model is no classifier of this data.
+        """
+        weights = weights_hash(model)
+        model = _exact(model)
+        model = returning_logits(model, _images(model, data))
+        return replace(cls.of(subject, model, data), weights=weights)
 
     def without_flag(self) -> Target:
         """The same model, judged as if its adversarial class were one wrong class more."""
         return replace(self, flag=None)
+
+
+def _exact(model: nn.Module) -> nn.Module:
+    """A model in float32 or float64: a copy, if it is in less."""
+    dtypes = {part.dtype for part in _tensors(model) if part.is_floating_point()}
+    return model if dtypes <= set(_EXACT) else copy.deepcopy(model).float()
+
+
+def _images(model: nn.Module, data: Dataset) -> Tensor:
+    """A few images, where the model lies."""
+    parts = _tensors(model)
+    return data.x[:_FIRST].to(parts[0].device if parts else torch.device("cpu"))
+
+
+def _tensors(model: nn.Module) -> list[Tensor]:
+    return [*model.parameters(), *model.buffers()]

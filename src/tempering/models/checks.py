@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from tempering.core.errors import ModelError, TemperingError
+from tempering.core.errors import FailedModelError, ModelError
 from tempering.core.probe import Probe, probing
 from tempering.models.classifier import flag_of
 
@@ -13,7 +13,7 @@ SUM_TOLERANCE = 1e-4
 
 
 def check_classifier(model: nn.Module, x: Tensor, classes: int) -> int:
-    """Run a small batch through a model, and refuse what is no classifier of it.
+    """Run a small batch and a single image through a model, and refuse what is no classifier of it.
 
     Args:
         model: Any network; its mode, parameters and gradients stay as they are.
@@ -25,9 +25,9 @@ def check_classifier(model: nn.Module, x: Tensor, classes: int) -> int:
         The number of outputs, at least `classes`.
 
     Raises:
-        ModelError: If the model fails on the images, returns no finite tensor of shape
-            (n, outputs), has fewer outputs than classes, has its adversarial class
-            among them, or returns probabilities.
+        ModelError: If the model fails on the images, or on one alone, returns no finite
+            tensor of shape (n, outputs), has fewer outputs than classes, has its
+            adversarial class among them, or returns probabilities.
 
     Example:
         >>> import torch
@@ -41,7 +41,8 @@ def check_classifier(model: nn.Module, x: Tensor, classes: int) -> int:
             "give at least one, shape (n, channels, height, width)"
         )
     with probing(model) as probe:
-        logits = _answer(probe, x)
+        logits = first_answer(probe, x)
+        probe.logits(x[:1])
     outputs = logits.shape[1]
     if outputs < classes:
         raise ModelError(
@@ -55,20 +56,33 @@ def check_classifier(model: nn.Module, x: Tensor, classes: int) -> int:
             f"{classes - 1}: give a model with at least {classes} classes besides it"
         )
     flag_of(model, classes, outputs)
-    sums = logits.sum(1)
-    if bool((logits >= 0).all()) and bool(((sums - 1).abs() <= SUM_TOLERANCE).all()):
+    if are_probabilities(logits):
         raise ModelError("the model returns probabilities: return logits (remove the softmax)")
     return outputs
 
 
-def _answer(probe: Probe, x: Tensor) -> Tensor:
+def are_probabilities(outputs: Tensor) -> bool:
+    """Whether no output is negative, and those of each image sum to 1.
+
+    Example:
+        >>> import torch
+        >>> are_probabilities(torch.eye(3)), are_probabilities(2 * torch.eye(3))
+        (True, False)
+    """
+    sums = outputs.sum(1)
+    return bool((outputs >= 0).all()) and bool(((sums - 1).abs() <= SUM_TOLERANCE).all())
+
+
+def first_answer(probe: Probe, x: Tensor) -> Tensor:
+    """What a model says of the first images that it is shown, shape (n, outputs).
+
+    Raises:
+        ModelError: If it fails on them, or does not answer with finite numbers.
+    """
     try:
         return probe.logits(x)
-    except TemperingError:
-        raise
-    except Exception as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    except FailedModelError as error:
         raise ModelError(
-            f"the model fails on images of shape {tuple(x.shape[1:])}: {reason}: "
+            f"the model fails on images of shape {tuple(x.shape[1:])}: {error.reason}: "
             "give a model for images of this shape"
         ) from error

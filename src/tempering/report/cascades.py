@@ -33,8 +33,21 @@ def cascades(run: Run) -> Section | None:
         for access in accesses
     ]
     blocks = tabled(tables)
-    prose = (PROSE, _whole(run), _learned(run))
+    prose = (PROSE, _whole(run), _learned(run), _owned(run))
     return Section("cascade", "Cascade", prose, blocks) if blocks else None
+
+
+def _owned(run: Run) -> str:
+    """How a gray-box attacker came by a model."""
+    found = run.summary
+    if not isinstance(found, Assessment) or found.surrogate is None:
+        return ""
+    model, right = found.surrogate, found.surrogate.validation
+    return (
+        f"The gray-box attacker's own model is a {model.network}, trained on "
+        f"{whole(model.samples)} training images in {whole(model.steps)} steps; of validation "
+        f"images it gets {percent(right.fraction)} right {bracket(right.interval)}."
+    )
 
 
 def _whole(run: Run) -> str:

@@ -118,7 +118,6 @@ def test_data_that_cannot_be_trusted(
 
 MODELS = [
     ("text", "text returned str, no network: return a torch.nn.Module"),
-    ("probabilities", r"returns probabilities: return logits \(remove the softmax\)"),
     ("few", "7 outputs but labels go up to 9: give a model with at least 10 outputs"),
     ("large", r"fails on images of shape \(1, 8, 8\): .*: give a model for images of this shape"),
     ("coloured", r"fails on images of shape \(1, 8, 8\): .*: give a model for images of this"),
@@ -137,6 +136,13 @@ def test_models_that_are_no_classifiers_of_the_data(
     if command == "harden":
         words = ("harden", "--recipe", TINY, "--model", address)
     refused(temper(*words, "--data", "digits", folder=folder), 1, message)
+    assert left(folder) == set()
+
+
+def test_probabilities_are_not_hardened(folder: Path) -> None:
+    words = ("harden", "--recipe", TINY, "--model", "my.py:probabilities", "--data", "digits")
+    message = r"returns probabilities: return logits \(remove the softmax\)"
+    refused(temper(*words, folder=folder), 1, message)
     assert left(folder) == set()
 
 
@@ -233,10 +239,14 @@ EVALUATIONS = [
     (("--samples", "2000"), "2000 samples of digits/test, which has 3.*give 1 to 3"),
     (("--weights", "my.pth"), "which has its own: leave --weights out"),
     (("--name", "a b"), "name 'a b': give letters"),
+    (("--access", "grey"), "access 'grey': give one of white, gray, black, all"),
+    (("--attack", "fgsm", "--access", "black"), "access 'black' with attacks of your own.*leave"),
 ]
 
 
-@pytest.mark.parametrize(("words", "message"), EVALUATIONS, ids=[w[1] for w, _ in EVALUATIONS])
+@pytest.mark.parametrize(
+    ("words", "message"), EVALUATIONS, ids=[" ".join(w) for w, _ in EVALUATIONS]
+)
 def test_wrong_evaluations_start_nothing(
     hardened: Hardened, folder: Path, words: tuple[str, ...], message: str
 ) -> None:

@@ -12,10 +12,7 @@ from tempering.app.cli.console import progress, say
 
 
 def attack(
-    model: Annotated[
-        str,
-        typer.Argument(help="A run folder, a .safetensors with its manifest, or file.py:factory."),
-    ],
+    model: options.Model,
     spec: Annotated[str, typer.Option("--attack", help="NAME or NAME:key=value,...")],
     out: Annotated[Path, typer.Option("--out", help="The .npz file to write.")],
     weights: options.Weights = None,

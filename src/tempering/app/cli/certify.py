@@ -12,10 +12,7 @@ from tempering.app.cli.durations import parse_seconds
 
 
 def certify(
-    model: Annotated[
-        str,
-        typer.Argument(help="A run folder, a .safetensors with its manifest, or file.py:factory."),
-    ],
+    model: options.Model,
     weights: options.Weights = None,
     data: options.Data = None,
     split: options.Split = None,

@@ -13,10 +13,7 @@ from tempering.app.cli.durations import parse_seconds
 
 
 def evaluate(
-    model: Annotated[
-        str,
-        typer.Argument(help="A run folder, a .safetensors with its manifest, or file.py:factory."),
-    ],
+    model: options.Model,
     weights: options.Weights = None,
     data: options.Data = None,
     split: options.Split = None,
@@ -34,7 +31,9 @@ def evaluate(
     ] = "white",
     surrogate: Annotated[
         str | None,
-        typer.Option("--surrogate", help="A gray-box attacker's own model: a run or a file."),
+        typer.Option(
+            "--surrogate", help="A gray-box attacker's own model: a run or a file; trained if none."
+        ),
     ] = None,
     samples: options.Samples = None,
     seed: options.Seed = None,

@@ -7,6 +7,10 @@ from typing import Annotated
 
 import typer
 
+Model = Annotated[
+    str,
+    typer.Argument(help="A run folder, a .safetensors with its manifest, or file.py:factory."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Data = Annotated[
     str | None,

@@ -10,7 +10,7 @@ from rich.table import Table
 from tempering.app.cli.comparison import comparison
 from tempering.app.cli.console import leads
 from tempering.app.cli.corruptions import corruptions
-from tempering.core.records import Assessment, Summary
+from tempering.core.records import Assessment, Summary, Surrogate
 
 
 def show(summary: Summary, run: Path | None) -> None:
@@ -55,9 +55,17 @@ def show(summary: Summary, run: Path | None) -> None:
 
 
 def _beside(found: Assessment) -> list[str]:
-    """What was asked for beside verdicts."""
-    lines = [] if found.shifts is None else corruptions(found.shifts)
+    """What was done or asked for beside verdicts."""
+    lines = [] if found.surrogate is None else [_owned(found.surrogate)]
+    lines += [] if found.shifts is None else corruptions(found.shifts)
     return lines + ([] if found.against is None else comparison(found.against))
+
+
+def _owned(model: Surrogate) -> str:
+    return (
+        f"surrogate        {model.network}, trained in {model.steps} steps on {model.samples} "
+        f"training images; validation accuracy {_percent(model.validation.fraction)}"
+    )
 
 
 def _percent(value: float | None) -> str:

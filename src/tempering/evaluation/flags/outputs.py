@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tempering.core.records import Flag
 from tempering.evaluation.flags.kind import Kind
 from tempering.evaluation.flags.slices import Slice
+from tempering.models.logarithm import Logarithm, Peeled
 
 EXACT = 1e-4
 """How far a sum of probabilities may be from 1, or the log of one from 0."""
@@ -20,12 +23,16 @@ PROBABILITIES = Kind(
 def probabilities(part: Slice) -> Flag | None:
     """Look whether every row sums to 1, or is the logarithm of one that does; a forward pass each.
 
+    Of a `Logarithm`, or a model without its softmax, the whole model is looked at.
+
     Args:
         part: The samples.
 
     Returns:
         `outputs are probabilities`, or None.
     """
+    if isinstance(part.model, Logarithm | Peeled):
+        part = replace(part, model=part.model.model)
     logits = part.logits(part.x).double()
     n, outputs = logits.shape
     sums = logits.sum(1)

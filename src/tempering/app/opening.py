@@ -1,0 +1,125 @@
+"""A model and its data by their addresses, with what the model's manifest says of both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from tempering.core.errors import ModelError, UsageError
+from tempering.core.threats import Threat, parse_threat
+from tempering.data.dataset import Dataset
+from tempering.data.loading import load
+from tempering.data.splits import Splits
+from tempering.models.foreign import load_foreign
+from tempering.models.manifest import Manifest, read_manifest
+from tempering.models.store import load as load_model
+
+DEFAULT_SAMPLES = 1000
+"""Test images that are used if nothing else is said, or all if there are fewer."""
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """A model, what may be done to it, and its data.
+
+    Attributes:
+        model: From images in [0, 1] to logits.
+        manifest: What was written down with it; None for a network from a Python file.
+        threat: What an attacker may change.
+        splits: Its data.
+    """
+
+    model: nn.Module
+    manifest: Manifest | None
+    threat: Threat
+    splits: Splits
+
+    def first(self, samples: int | None) -> Dataset:
+        """The first test images; by default 1,000, or all if there are fewer.
+
+        Raises:
+            UsageError: If there are fewer than were asked for.
+        """
+        return first_samples(self.splits.test, samples)
+
+
+def open_all(
+    address: str,
+    *,
+    weights: Path | None = None,
+    data: str | None = None,
+    split: str | None = None,
+    threat: str | None = None,
+    seed: int | None = None,
+) -> Opened:
+    """Load a model and its data; what is not said is as the model's manifest says.
+
+    Args:
+        address: A run folder, a `.safetensors` with its manifest, or `file.py:factory`.
+        weights: For `file.py:factory`.
+        data: Address of the data; by default the manifest's, or mnist.
+        split: By default the manifest's, if the data are its own too; or else official.
+        threat: Such as `linf:0.3`; by default the manifest's.
+        seed: Splits data that are not the manifest's own; 0 by default.
+
+    Returns:
+        All of them.
+
+    Raises:
+        UsageError: If nothing says what the threat is, or a name is unknown.
+        ModelError: If there is no such model.
+        DataError: If there are no such data.
+
+    Example:
+        `open_all("runs/latest").first(100)`
+    """
+    model, manifest = open_model(address, weights)
+    text = threat or (manifest.threat if manifest else None)
+    if text is None:
+        raise UsageError(f"nothing says what may be done to {address}: give --threat linf:0.3")
+    allowed = parse_threat(text)
+    source = data or (manifest.data if manifest else "mnist")
+    if manifest is not None and source == manifest.data:
+        splits = load(source, split or manifest.split, manifest.seed)
+    else:
+        splits = load(source, split or "official", seed or 0)
+    return Opened(model, manifest, allowed, splits)
+
+
+def open_model(address: str, weights: Path | None = None) -> tuple[nn.Module, Manifest | None]:
+    """Load a model by its address; with `file.py:factory` weights may have a manifest.
+
+    Raises:
+        ModelError: If there is no such model, or files do not fit together.
+        UsageError: If weights are given for a model that has its own.
+    """
+    if ".py:" in address:
+        return load_foreign(address, weights), None
+    if weights is not None:
+        raise UsageError(f"weights {weights} for {address}, which has its own: leave --weights out")
+    path = Path(address)
+    if not path.exists():
+        raise ModelError(
+            f"no model at {address}: give a run folder, a .safetensors file with its manifest "
+            "beside it, or file.py:factory"
+        )
+    read_manifest(path)
+    loaded = load_model(path)
+    return loaded.model, loaded.manifest
+
+
+def first_samples(data: Dataset, samples: int | None, default: int = DEFAULT_SAMPLES) -> Dataset:
+    """The first samples of some data; by default so many, or all if there are fewer.
+
+    Raises:
+        UsageError: If there are fewer than were asked for.
+    """
+    if samples is None:
+        return data.first(min(default, len(data)))
+    if not 1 <= samples <= len(data):
+        raise UsageError(
+            f"{samples} samples of {data.name}, which has {len(data)}: give 1 to {len(data)}"
+        )
+    return data.first(samples)
