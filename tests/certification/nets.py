@@ -126,6 +126,8 @@ def build(name: str, dtype: torch.dtype = torch.float32) -> nn.Module:
         torch.manual_seed(len(name))
         net = NETS[name]()
         for module in net.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                module.reset_parameters()  # stages are made at import, with whatever seed
             if isinstance(module, nn.BatchNorm2d):
                 nn.init.normal_(module.running_mean, std=0.2)
                 nn.init.uniform_(module.running_var, 0.2, 1.0)
