@@ -129,20 +129,36 @@ def theirs(judged: Judged, x: Tensor, y: Tensor, seed: int, batch_size: int) -> 
     }
 
 
-def models(iterations: int, also: Sequence[str]) -> Iterator[Judged]:
-    """The models, each made when its turn comes."""
-    for name, kind, changes, eps in (
-        ("mnist-standard", "standard", SMALL, 0.1),
-        ("mnist-hardened", "hardened", SMALL, 0.3),
-        ("mnist-single-step", "hardened", SINGLE_STEP, 0.3),
-    ):
-        model, about = mnist_model(kind, iterations, changes)
-        yield Judged(name, model, Linf(eps), about["recipe"])
+OWN = (
+    ("mnist-standard", "standard", SMALL, 0.1),
+    ("mnist-hardened", "hardened", SMALL, 0.3),
+    ("mnist-single-step", "hardened", SINGLE_STEP, 0.3),
+)
+"""Name, kind and recipe of the networks that this script trains, and eps in L-inf."""
+
+
+def models(iterations: int, also: Sequence[str], only: str | None = None) -> Iterator[Judged]:
+    """The models, each made when its turn comes.
+
+    Args:
+        iterations: Training steps of those that are trained here.
+        also: Others, as `NAME=file.py:factory,weights,threat`.
+        only: Names with commas; None for all.
+    """
+
+    def wanted(name: str) -> bool:
+        return only is None or name in only.split(",")
+
+    for name, kind, changes, eps in OWN:
+        if wanted(name):
+            model, about = mnist_model(kind, iterations, changes)
+            yield Judged(name, model, Linf(eps), about["recipe"])
     for spec in also:
         name, _, rest = spec.partition("=")
-        factory, weights, threat = rest.split(",")
-        model = load_foreign(factory, Path(weights)).eval()
-        yield Judged(name, model, parse_threat(threat), f"{Path(weights).name}, not ours")
+        if wanted(name):
+            factory, weights, threat = rest.split(",")
+            model = load_foreign(factory, Path(weights)).eval()
+            yield Judged(name, model, parse_threat(threat), f"{Path(weights).name}, not ours")
 
 
 def sources() -> list[Attack]:
@@ -155,9 +171,7 @@ def run(chosen: argparse.Namespace) -> None:
     torch.set_num_threads(chosen.threads)
     journal = Journal(chosen.out / "evaluation.jsonl")
     test = mnist().test.first(chosen.images)
-    for judged in models(chosen.iterations, chosen.also):
-        if chosen.only and judged.name not in chosen.only.split(","):
-            continue
+    for judged in models(chosen.iterations, chosen.also, chosen.only):
         for side in ("ours", "theirs"):
             cell = {
                 "benchmark": "evaluation",

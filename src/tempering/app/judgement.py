@@ -11,15 +11,8 @@ import torch
 from torch import nn
 
 from tempering.app.assessment import eps_grid
-from tempering.app.demand import (
-    GRAY,
-    Demand,
-    cascades_of,
-    named,
-    out_of_time,
-    stage_result,
-    unused,
-)
+from tempering.app.cascading import Cascading
+from tempering.app.demand import GRAY, Demand, cascades_of, stage_result
 from tempering.app.folder import RunFolder
 from tempering.app.journal import Keeping, Unkept
 from tempering.app.opening import first_samples
@@ -32,7 +25,6 @@ from tempering.core.engine import Engine
 from tempering.core.errors import ModelError, NoGradientError, UsageError
 from tempering.core.passes import Passes as Counter
 from tempering.core.passes import counted
-from tempering.core.progress import silence
 from tempering.core.proofs import Proof
 from tempering.core.records import (
     AnyRecord,
@@ -45,25 +37,18 @@ from tempering.core.records import (
 )
 from tempering.data.dataset import Dataset
 from tempering.data.splits import Splits
-from tempering.evaluation.cascade import Cascade, Cascaded, Stage
-from tempering.evaluation.deadline import Deadline
+from tempering.evaluation.cascade import Cascaded
 from tempering.evaluation.distance_curve import distance_curve
-from tempering.evaluation.flags.catalogue import masked
-from tempering.evaluation.flags.certificates import check_certificates
-from tempering.evaluation.flags.determinism import RANDOM
 from tempering.evaluation.flags.examining import examine
 from tempering.evaluation.flags.outputs import probabilities
 from tempering.evaluation.flags.slices import Slice
 from tempering.evaluation.inspection import inspect, reaches_grey
-from tempering.evaluation.measuring import measure
 from tempering.evaluation.proof_curve import proof_curve, proof_record
 from tempering.evaluation.protocols import (
     SURVEYED,
-    around_masks,
-    attacks_of,
     nearest,
 )
-from tempering.evaluation.proving import Proofs, prove
+from tempering.evaluation.proving import Proofs
 from tempering.evaluation.recording import Trial
 from tempering.evaluation.setting import Setting
 from tempering.evaluation.standard import Evaluation, run_standard
@@ -75,8 +60,6 @@ CURVE = 100
 """Samples of the curve at most."""
 EXAMINED = 32
 """Samples on which model and gradients are examined."""
-DOUBTED = 48
-"""Proven samples that are attacked all the same."""
 
 
 class Judgement:
@@ -218,45 +201,20 @@ class Judgement:
 
     def _cascades(self) -> dict[str, StageResult]:
         """A cascade for each kind of access, and what stood after each of their stages."""
-        deadline = Deadline.never()
-        if self.demand.seconds is not None:
-            deadline = Deadline.after(self.demand.seconds)
-        (clean,) = self.keeping.trials("clean", lambda: [self._look(deadline)])
-        rows = clean.outcome.strict.nonzero()[:, 0]
-        proofs = self.proofs = self.keeping.proofs(
-            "proofs", lambda: prove(self.setting, self.target, self.demand.threat, rows)
+        done = Cascading(
+            self.setting, self.target, self.demand, self.keeping, self.flags, self._gray
         )
-        self._doubt(proofs)
-        stages: dict[str, StageResult] = {}
-        trials = [clean]
-        for access, plan in self.plan.items():
-            if access == GRAY and self.surrogate is None:
-                self.surrogate = self._trained()
-            sources = {} if self.surrogate is None else {GRAY: self.surrogate}
-            cascade = Cascade(
-                self.setting,
-                self.target,
-                self.demand.threat,
-                clean,
-                access=access,
-                certified=proofs.certified,
-                sources=sources,
-                keep=self.keeping.trials,
-                deadline=deadline,
-            )
-            learns = self.demand.protocol != "autoattack" and access == "white"
-            cascade.run(cascade.survey(plan, SURVEYED) if learns else plan)
-            if access == "white":
-                self._around_masks(cascade)
-            found = cascade.result()
-            self.verdicts[access] = found
-            for trial in found.stages:
-                name = unused(named(trial), stages)
-                stages[name] = stage_result(trial.measurement.strict.hits, trial)
-            trials += found.stages
-            self.records += [out_of_time(found)] if found.unfinished else []
+        trials = done.run(self.plan)
+        self.verdicts, self.proofs = done.verdicts, done.proofs
+        self.records += done.records
         self.evaluation = self._evaluation(trials)
-        return stages
+        return done.stages
+
+    def _gray(self) -> nn.Module:
+        """The gray-box attacker's model; trained when it is first needed, unless it was given."""
+        if self.surrogate is None:
+            self.surrogate = self._trained()
+        return self.surrogate
 
     def _trained(self) -> nn.Module:
         """A model that a gray-box attacker trains on training data, since none was given."""
@@ -267,24 +225,6 @@ class Judgement:
         )
         self.records.append(self.owned.record)
         return self.owned.model
-
-    def _doubt(self, proofs: Proofs) -> None:
-        """Attack some proven samples all the same: where that succeeds, something is wrong.
-
-        Raises:
-            CertificateError: Naming the samples.
-        """
-        rows = proofs.certified.nonzero()[:DOUBTED, 0]
-        attack = next(iter(attacks_of("fast", self.demand.threat)[1:]), None)
-        if not len(rows) or attack is None:
-            return
-        threat = self.demand.threat
-        (trial,) = self.keeping.trials(
-            "doubt", lambda: [measure(self.setting, self.target, attack, threat, rows=rows)]
-        )
-        broken = torch.zeros_like(proofs.certified)
-        broken[rows] = ~trial.outcome.strict[rows]
-        check_certificates(proofs.certified, broken, attack.label())
 
     def _examine(self) -> list[Flag]:
         """Examine model and gradients on a few samples, if there is time for all that."""
@@ -297,44 +237,6 @@ class Judgement:
             "examination",
             lambda: examine(self.setting, self.target, threat, attack, samples=EXAMINED),
         )
-
-    def _around_masks(self, cascade: Cascade) -> None:
-        """Where gradients mislead, attack through what hides them, and without them."""
-        standing = int(cascade.standing.sum())
-        if not (masked(self.flags) or cascade.helpless):
-            return
-        names = {flag.name for flag in self.flags}
-        stages = [
-            Stage(attack, hopeful=True)
-            for attack in around_masks(self.demand.threat, random=RANDOM.name in names)
-        ]
-        cascade.run(stages)
-        n = self.setting.n
-        self.records.append(
-            Flag(
-                name="masked gradients",
-                meaning="gradients mislead attacks on this model, so it was attacked through what "
-                "hides them, and without them, as well",
-                remedy="quote the lower figure; give stages that hide gradients an adaptive "
-                "backward, and treat defences that only hide gradients as none",
-                evidence=f"{Count(hits=standing, n=n)} stand under attacks that follow gradients, "
-                f"{Count(hits=int(cascade.standing.sum()), n=n)} under the others too",
-            )
-        )
-
-    def _look(self, deadline: Deadline) -> Trial:
-        """The target without attack, and whether there is time for that."""
-        first = torch.arange(min(self.setting.batch_size, self.setting.n))
-        began = time.perf_counter()
-        with silence():
-            measure(self.setting, self.target, None, self.demand.threat, rows=first)
-        needed = (time.perf_counter() - began) * self.setting.n / len(first)
-        if not self.engine.agree(needed < deadline.left):
-            raise UsageError(
-                f"{self.demand.seconds:g} seconds for {self.setting.n} samples, which take about "
-                f"{needed:.1f} s without any attack: give more time or fewer samples"
-            )
-        return measure(self.setting, self.target, None, self.demand.threat)
 
     def _evaluation(self, trials: Sequence[Trial]) -> Evaluation:
         """All that was tried, with the worst cases over white-box access and everything."""

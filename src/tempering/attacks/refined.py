@@ -19,9 +19,12 @@ from tempering.core.threats import Threat
 
 _WIDEST = 5
 """Side of the first window, in pixels; it shrinks to one."""
+_FAR = 0.3
+"""How little loss short of success, whatever the logits' scale, a sample has to be after a quarter
+of the first search to be searched to the end."""
 _NEAR, _NEARER = 0.13, 0.8
-"""How little loss short of success, whatever the logits' scale, is worth a second search, and the
-factor by which it has to be less before each search after that."""
+"""How little loss short of success is worth a second search, and the factor by which it has to be
+less before each search after that."""
 
 
 @dataclass(frozen=True)
@@ -71,14 +74,18 @@ class Refined(Wrapping):
             rows = search.standing()
             if number:
                 rows = _near(probe, problem, search.best, rows, _NEAR * _NEARER ** (number - 1))
-            self._go_on(search, problem, rows, number)
+            self._go_on(search, probe, problem, rows, number)
         return search.best
 
-    def _go_on(self, search: RandomSearch, problem: Problem, rows: Tensor, number: int) -> None:
-        """One search for some samples."""
+    def _go_on(
+        self, search: RandomSearch, probe: Probe, problem: Problem, rows: Tensor, number: int
+    ) -> None:
+        """One search for some samples; the first goes on only where it comes near."""
         moves = MOVES[problem.threat.name](problem.threat.eps)
         for query in range(1, self.queries):
             rows = search.standing(rows)
+            if number == 0 and query == self.queries // 4:
+                rows = _near(probe, problem, search.best, rows, _FAR)
             if not len(rows):
                 break
             draws = problem.draws[rows].to("refine", number * self.queries + query)

@@ -64,7 +64,7 @@ def attacks_of(protocol: str, threat: Threat) -> list[Attack]:
 
 
 def _fast() -> list[Attack]:
-    return [FGSM(), CWLinf(steps=10), Refined(APGDT(steps=50, finalists=1), queries=300)]
+    return [FGSM(), CWLinf(steps=10), Refined(APGDT(steps=50), queries=300)]
 
 
 def _autoattack() -> list[Attack]:
@@ -117,6 +117,6 @@ def queried(protocol: str, threat: Threat) -> list[Attack]:
 
 def nearest(threat: Threat) -> Attack | None:
     """What looks for the nearest adversarial image of a norm; None for patches."""
-    both = NearestOf(FMN(steps=50), FAB(steps=50, rivals=3))
+    both = NearestOf(FMN(steps=30), FAB(steps=50, rivals=2))
     made: list[Attack] = [both, SigmaZero(steps=300)]
     return next((attack for attack in made if attack.knows(threat)), None)

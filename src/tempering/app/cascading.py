@@ -1,0 +1,174 @@
+"""The cascades of one evaluation: proofs, then attacks, for each kind of attacker."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import nn
+
+from tempering.app.demand import GRAY, Demand, named, out_of_time, stage_result, unused
+from tempering.app.journal import Keeping
+from tempering.core.errors import UsageError
+from tempering.core.progress import silence
+from tempering.core.records import Access, AnyRecord, Count, Flag, StageResult
+from tempering.evaluation.cascade import Cascade, Cascaded, Stage
+from tempering.evaluation.deadline import Deadline
+from tempering.evaluation.flags.catalogue import masked
+from tempering.evaluation.flags.certificates import check_certificates
+from tempering.evaluation.flags.determinism import RANDOM
+from tempering.evaluation.measuring import measure
+from tempering.evaluation.protocols import SURVEYED, around_masks, attacks_of
+from tempering.evaluation.proving import Proofs, prove
+from tempering.evaluation.recording import Trial
+from tempering.evaluation.setting import Setting
+from tempering.evaluation.target import Target
+
+DOUBTED = 48
+"""Proven samples that are attacked all the same."""
+
+
+class Cascading:
+    """Cascades under way.
+
+    Attributes:
+        verdicts: What became of each sample, by access.
+        proofs: What was proven; None before that was tried.
+        stages: Stage -> what stood after it, and what it took, in order.
+        records: Flags of the cascades themselves.
+    """
+
+    def __init__(
+        self,
+        setting: Setting,
+        target: Target,
+        demand: Demand,
+        keeping: Keeping,
+        flags: Sequence[Flag],
+        surrogate: Callable[[], nn.Module],
+    ) -> None:
+        """Begin.
+
+        Args:
+            setting: Data, engine and seed.
+            target: The model that judges.
+            demand: What is asked for.
+            keeping: Keeps what was measured, for a run that is cut.
+            flags: What examinations have raised.
+            surrogate: Gives the gray-box attacker's model; called if one is needed.
+        """
+        self.setting, self.target, self.demand, self.keeping = setting, target, demand, keeping
+        self.flags, self.surrogate = flags, surrogate
+        self.verdicts: dict[str, Cascaded] = {}
+        self.proofs: Proofs | None = None
+        self.stages: dict[str, StageResult] = {}
+        self.records: list[AnyRecord] = []
+
+    def run(self, plan: Mapping[Access, Sequence[Stage]]) -> list[Trial]:
+        """Look at the clean samples, prove what can be proven, and attack the rest.
+
+        Args:
+            plan: The stages of each kind of attacker.
+
+        Returns:
+            The target without attack, and every stage.
+
+        Raises:
+            UsageError: If the time does not suffice to look at every sample once.
+            CertificateError: If an attack broke a sample that has a proof.
+        """
+        deadline = Deadline.never()
+        if self.demand.seconds is not None:
+            deadline = Deadline.after(self.demand.seconds)
+        (clean,) = self.keeping.trials("clean", lambda: [self._look(deadline)])
+        rows = clean.outcome.strict.nonzero()[:, 0]
+        proofs = self.proofs = self.keeping.proofs(
+            "proofs", lambda: prove(self.setting, self.target, self.demand.threat, rows)
+        )
+        self._doubt(proofs)
+        trials = [clean]
+        for access, stages in plan.items():
+            sources = {GRAY: self.surrogate()} if access == GRAY else {}
+            cascade = Cascade(
+                self.setting,
+                self.target,
+                self.demand.threat,
+                clean,
+                access=access,
+                certified=proofs.certified,
+                sources=sources,
+                keep=self.keeping.trials,
+                deadline=deadline,
+            )
+            trials += self._through(cascade, stages)
+        return trials
+
+    def _through(self, cascade: Cascade, stages: Sequence[Stage]) -> Sequence[Trial]:
+        """One kind of attacker, to the end."""
+        learns = self.demand.protocol != "autoattack" and cascade.access == "white"
+        cascade.run(cascade.survey(stages, SURVEYED) if learns else stages)
+        if cascade.access == "white":
+            self._around_masks(cascade)
+        found = self.verdicts[cascade.access] = cascade.result()
+        for trial in found.stages:
+            name = unused(named(trial), self.stages)
+            self.stages[name] = stage_result(trial.measurement.strict.hits, trial)
+        self.records += [out_of_time(found)] if found.unfinished else []
+        return found.stages
+
+    def _look(self, deadline: Deadline) -> Trial:
+        """The target without attack, and whether there is time for that."""
+        first = torch.arange(min(self.setting.batch_size, self.setting.n))
+        began = time.perf_counter()
+        with silence():
+            measure(self.setting, self.target, None, self.demand.threat, rows=first)
+        needed = (time.perf_counter() - began) * self.setting.n / len(first)
+        if not self.setting.engine.agree(needed < deadline.left):
+            raise UsageError(
+                f"{self.demand.seconds:g} seconds for {self.setting.n} samples, which take about "
+                f"{needed:.1f} s without any attack: give more time or fewer samples"
+            )
+        return measure(self.setting, self.target, None, self.demand.threat)
+
+    def _doubt(self, proofs: Proofs) -> None:
+        """Attack some proven samples all the same: where that succeeds, something is wrong.
+
+        Raises:
+            CertificateError: Naming the samples.
+        """
+        rows = proofs.certified.nonzero()[:DOUBTED, 0]
+        attack = next(iter(attacks_of("fast", self.demand.threat)[1:]), None)
+        if not len(rows) or attack is None:
+            return
+        threat = self.demand.threat
+        (trial,) = self.keeping.trials(
+            "doubt", lambda: [measure(self.setting, self.target, attack, threat, rows=rows)]
+        )
+        broken = torch.zeros_like(proofs.certified)
+        broken[rows] = ~trial.outcome.strict[rows]
+        check_certificates(proofs.certified, broken, attack.label())
+
+    def _around_masks(self, cascade: Cascade) -> None:
+        """Where gradients mislead, attack through what hides them, and without them."""
+        standing = int(cascade.standing.sum())
+        if not (masked(self.flags) or cascade.helpless):
+            return
+        names = {flag.name for flag in self.flags}
+        stages = [
+            Stage(attack, hopeful=True)
+            for attack in around_masks(self.demand.threat, random=RANDOM.name in names)
+        ]
+        cascade.run(stages)
+        n = self.setting.n
+        self.records.append(
+            Flag(
+                name="masked gradients",
+                meaning="gradients mislead attacks on this model, so it was attacked through what "
+                "hides them, and without them, as well",
+                remedy="quote the lower figure; give stages that hide gradients an adaptive "
+                "backward, and treat defences that only hide gradients as none",
+                evidence=f"{Count(hits=standing, n=n)} stand under attacks that follow gradients, "
+                f"{Count(hits=int(cascade.standing.sum()), n=n)} under the others too",
+            )
+        )

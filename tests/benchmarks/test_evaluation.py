@@ -1,0 +1,120 @@
+"""Our evaluation beside AutoAttack's: what is counted, and what the table says."""
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tempering.core.threats import Linf, Threat
+from tests.attacks.trained import known, trained
+
+EPS = 0.1
+Row = dict[str, Any]
+
+
+def row(side: str, standing: int, forwards: int, backwards: int, seconds: float) -> Row:
+    cell = {"network": "one", "weights": "w", "threat": "linf:0.1", "side": side, "n": 100}
+    return {
+        "cell": {**cell, "seed": 0, "batch_size": 250, "threads": 2},
+        "clean": 98,
+        "standing": standing,
+        "forwards": forwards,
+        "backwards": backwards,
+        "seconds": seconds,
+        "stages": {"first": 60, "last": standing},
+        "about": "a recipe",
+        "environment": {"processor": "a processor", "torch": "2"},
+    }
+
+
+def test_the_table_says_what_fell_and_what_it_took() -> None:
+    from evaluation_table import render
+
+    theirs = row("theirs", 50, 80_000, 20_000, 90.0)
+    text = render([row("ours", 48, 4_000, 1_000, 10.0), theirs])
+    assert "2 more fall | 1/20.0 of the passes | 1/9.0 of the time" in text
+    assert "as many fall" in render([row("ours", 50, 4_000, 1_000, 10.0), theirs])
+    assert "1 fewer fall" in render([row("ours", 51, 4_000, 1_000, 10.0), theirs])
+    assert "first 60, last 50" in text
+    assert "compared" not in render([theirs])
+
+
+def test_images_are_counted_with_and_without_gradient() -> None:
+    from evaluation import Counted
+
+    net = Counted(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)))
+    x = torch.rand(5, 1, 2, 2)
+    net(x)
+    net(x[:3].requires_grad_()).sum().backward()
+    with torch.no_grad():
+        net(x[:2].requires_grad_())
+    assert (net.forwards, net.backwards) == (10, 3)
+
+
+class Fake:
+    """Stands for the other library: breaks what it is asked to, one image an attack."""
+
+    def __init__(self, model: nn.Module, attacks: list[str], **settings: Any) -> None:
+        self.model, self.name, self.settings = model, attacks[0], settings
+
+    def run_standard_evaluation(self, x: Tensor, y: Tensor, batch_size: int) -> Tensor:
+        moved = x.clone()
+        self.model(x)
+        if self.name == "apgd-t":
+            moved[0] = 1 - moved[0]  # far outside the ball: does not count
+        if self.name == "square":
+            step = torch.sign(gradient(trained(), x, y))
+            moved = (x + self.settings["eps"] * step).clamp(0, 1)
+        return moved
+
+
+def gradient(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    x = x.clone().requires_grad_()
+    nn.functional.cross_entropy(model(x), y).backward()
+    assert x.grad is not None
+    return x.grad
+
+
+def test_the_other_side_is_judged_by_us(monkeypatch: pytest.MonkeyPatch) -> None:
+    from evaluation import Judged, theirs
+
+    monkeypatch.setitem(sys.modules, "pyautoattack", SimpleNamespace(AutoAttack=Fake))
+    x, y = known(30)
+    found = theirs(Judged("one", trained(), Linf(EPS), ""), x, y, 0, 16)
+    stages = found["stages"]
+    assert stages["apgd-ce"] == stages["apgd-t"] == stages["fab-t"] == 30
+    assert found["standing"] == stages["square"] < 30
+    assert (found["forwards"], found["backwards"]) == (4 * 30, 0)
+
+
+def test_others_are_named_on_the_command_line_and_nothing_is_made_in_vain(tmp_path: Path) -> None:
+    from evaluation import arguments, models
+
+    file, weights = tmp_path / "my.py", tmp_path / "my.pt"
+    file.write_text(
+        "from torch import nn\n"
+        "def build():\n    return nn.Sequential(nn.Flatten(), nn.Linear(784, 10))\n"
+    )
+    net = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+    torch.save(net.state_dict(), weights)
+    threat: Threat = Linf(0.05)
+    chosen = arguments(["--also", f"mine={file}:build,{weights},{threat}", "--only", "mine"])
+    (found,) = models(chosen.iterations, chosen.also, chosen.only)
+    assert (found.name, found.threat, found.about) == ("mine", threat, "my.pt, not ours")
+    assert torch.equal(found.model.state_dict()["1.weight"], net.state_dict()["1.weight"])
+
+
+def test_our_side_counts_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    import evaluation
+    from tests.evaluation.toys import dataset
+
+    x, y = known(24)
+    splits = SimpleNamespace(test=dataset(x, y, 10))
+    monkeypatch.setattr(evaluation, "mnist", lambda: splits)
+    found = evaluation.ours(evaluation.Judged("one", trained(), Linf(EPS), ""), 24, 0)
+    assert found["standing"] == list(found["stages"].values())[-1] < 24
+    assert found["forwards"] > found["backwards"] > 24 * 50
