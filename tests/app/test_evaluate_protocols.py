@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import tempering as tp
-from tempering.app import judgement
+from tempering.app import cascading, judgement
 from tempering.app.folder import RunFolder
 from tempering.core.errors import UsageError
 from tempering.evaluation import cascade, proof_curve
@@ -147,8 +147,10 @@ def test_examinations_proofs_and_curve_are_made_once(
         raise AssertionError("done again")
 
     with monkeypatch.context() as patched:
-        for name in ("examine", "prove", "distance_curve", "measure"):
+        for name in ("examine", "distance_curve"):
             patched.setattr(judgement, name, again)
+        for name in ("prove", "measure"):
+            patched.setattr(cascading, name, again)
         patched.setattr(cascade, "measure", again)
         patched.setattr(proof_curve, "prove", again)
         resumed = temper(*ALL, "--resume", run, folder=folder)
