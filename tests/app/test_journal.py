@@ -69,10 +69,18 @@ def test_flags_and_proofs_come_back_as_they_were(journal: Journal) -> None:
     flag = Flag(name="a", meaning="b", remedy="c", evidence="d", samples=[3])
     assert journal.flags("flags", lambda: [flag]) == [flag]
     assert journal.flags("flags", list) == [flag]
-    proofs = Proofs(torch.tensor([True, False, True]), {"interval": 2}, 1.5, "no bounds for x")
+    proofs = Proofs(
+        torch.tensor([True, False, True]),
+        {"interval": 2},
+        1.5,
+        "no bounds for x",
+        refuted=torch.tensor([1]),
+        counterexamples=torch.rand(1, 1, 2, 2),
+    )
     journal.proofs("proofs", lambda: proofs)
     again = journal.proofs("proofs", lambda: pytest.fail("proven again"))
-    assert again.certified.tolist() == proofs.certified.tolist()
+    for name in ("certified", "refuted", "counterexamples"):
+        assert torch.equal(getattr(again, name), getattr(proofs, name)), name
     assert (again.settled, again.seconds, again.unsupported) == (
         {"interval": 2},
         1.5,

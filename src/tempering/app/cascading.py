@@ -14,6 +14,7 @@ from tempering.core.errors import UsageError
 from tempering.core.progress import silence
 from tempering.core.records import Access, AnyRecord, Count, Flag, StageResult
 from tempering.evaluation.cascade import Cascade, Cascaded, Stage
+from tempering.evaluation.closing import Refutation, close, closes
 from tempering.evaluation.deadline import Deadline
 from tempering.evaluation.flags.catalogue import masked
 from tempering.evaluation.flags.certificates import check_certificates
@@ -96,7 +97,7 @@ class Cascading:
                 self.demand.threat,
                 clean,
                 access=access,
-                certified=proofs.certified,
+                certified=self.proofs.certified,
                 sources=sources,
                 keep=self.keeping.trials,
                 deadline=deadline,
@@ -110,6 +111,7 @@ class Cascading:
         cascade.run(cascade.survey(stages, SURVEYED) if learns else stages)
         if cascade.access == "white":
             self._around_masks(cascade)
+            self._close(cascade)
         found = self.verdicts[cascade.access] = cascade.result()
         for trial in found.stages:
             name = unused(named(trial), self.stages)
@@ -130,6 +132,23 @@ class Cascading:
                 f"{needed:.1f} s without any attack: give more time or fewer samples"
             )
         return measure(self.setting, self.target, None, self.demand.threat)
+
+    def _close(self, cascade: Cascade) -> None:
+        """Prove or refute the rest, where most has a proof; not against the clock."""
+        proofs, standing = self.proofs, cascade.standing & ~cascade.certified
+        rows = standing.nonzero()[:, 0]
+        right = int(cascade.clean.outcome.strict.sum())
+        if proofs is None or self.demand.seconds is not None:
+            return
+        if not closes(proofs, right, len(rows)):
+            return
+        closed = self.proofs = self.keeping.proofs(
+            "dear-proofs",
+            lambda: close(self.setting, self.target, self.demand.threat, proofs, rows),
+        )
+        cascade.certified = closed.certified
+        if len(closed.refuted):
+            cascade.run([Stage(Refutation.of(closed))], closed.refuted)
 
     def _doubt(self, proofs: Proofs) -> None:
         """Attack some proven samples all the same: where that succeeds, something is wrong.

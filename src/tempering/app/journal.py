@@ -192,13 +192,18 @@ def _unpacked(content: Content) -> list[Entry]:
     ]
 
 
+_TENSORS = ("certified", "refuted", "counterexamples")
+
+
 def _packed_proofs(proofs: Proofs) -> Content:
     said = {field.name: getattr(proofs, field.name) for field in fields(proofs)}
-    return Content({"certified": said.pop("certified").contiguous()}, json.dumps(said))
+    return Content({name: said.pop(name).contiguous() for name in _TENSORS}, json.dumps(said))
 
 
 def _unpacked_proofs(content: Content) -> Proofs:
-    return Proofs(certified=content.tensors["certified"], **json.loads(content.said))
+    certified, refuted, counterexamples = (content.tensors[name] for name in _TENSORS)
+    said = json.loads(content.said)
+    return Proofs(certified, refuted=refuted, counterexamples=counterexamples, **said)
 
 
 def _outcome(number: int, tensors: dict[str, Tensor]) -> Outcome | None:

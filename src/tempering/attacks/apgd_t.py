@@ -39,6 +39,7 @@ class APGDT(APGD):
             for each; None for all of them and no trial, as the paper has it.
         encores: How many climbs more, each from another start to the best target, a sample
             gets at most if its best loss is just short of success; 0 in the paper.
+        encore_steps: Gradient steps of each of these; None for as many as `steps`.
     """
 
     name: ClassVar[str] = "apgd-t"
@@ -50,6 +51,7 @@ class APGDT(APGD):
     targets: int = 9
     finalists: int | None = 2
     encores: int = 2
+    encore_steps: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -57,6 +59,8 @@ class APGDT(APGD):
         check_finalists(self.name, self.finalists)
         if self.encores < 0:
             raise UsageError(f"apgd-t: encores = {self.encores}: give 0 or more")
+        if self.encore_steps is not None:
+            check_count(self.name, "encore_steps", self.encore_steps)
 
     def propose(self, probe: Probe, problem: Problem) -> Tensor:
         """Climbs to the best targets for samples that no target before has fooled."""
@@ -115,7 +119,8 @@ class _Climbs:
         near = ~self.fooled & (self.best > -_NEAR) & (self.best <= 0)
         if self.attack.encores and bool(near.any()):
             best = targets.gather(1, score.argmax(1, keepdim=True))
-            self.over(best.repeat(1, self.attack.encores), self.attack.steps, "encore", near)
+            steps = self.attack.encore_steps or self.attack.steps
+            self.over(best.repeat(1, self.attack.encores), steps, "encore", near)
 
     def _abreast(self, standing: Tensor) -> int:
         """How many targets a batch has room for; one at first, when most samples fall."""

@@ -34,6 +34,17 @@ class RandomSearch:
         rows = self._everyone if among is None else among
         return rows[~self.fooled[rows]] if self._until_fooled else rows
 
+    def nearer(self, rows: Tensor, before: Tensor, share: float) -> Tensor:
+        """Whether samples are fooled, or have made up some share of a gap, shape of rows, bool.
+
+        Args:
+            rows: Samples, shape (m,), int64.
+            before: Margins of all samples at an earlier time, shape (n,).
+            share: Of what was missing then, from 0 to 1.
+        """
+        made_up = self.gap[rows] - before[rows] >= share * before[rows].abs()
+        return made_up | self.fooled[rows]
+
     def ask(self, rows: Tensor, tried: Tensor, always: bool = False) -> None:
         """Ask about new points, and keep those that are better; a query each.
 

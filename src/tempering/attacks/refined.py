@@ -19,12 +19,12 @@ from tempering.core.threats import Threat
 
 _WIDEST = 5
 """Side of the first window, in pixels; it shrinks to one."""
-_FAR = 0.3
-"""How little loss short of success, whatever the logits' scale, a sample has to be after a quarter
-of the first search to be searched to the end."""
-_NEAR, _NEARER = 0.13, 0.8
-"""How little loss short of success is worth a second search, and the factor by which it has to be
-less before each search after that."""
+_FAR, _NEAR, _NEARER = 0.3, 0.13, 0.8
+"""How little loss short of success, whatever the logits' scale, is worth going on: after a quarter
+of the first search; there without progress, and for a second search; and the factor by which it has
+to be less before each search after that."""
+_PROGRESS = 0.02
+"""By what share a search has to have narrowed the gap to success to be worth going on."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ class Refined(Wrapping):
     Attributes:
         attack: Goes first.
         queries: Forward passes of a search for a sample, at most.
-        encores: How many searches more a sample gets at most, if what was found is near
-            success.
+        encores: How many searches more a sample gets at most, as long as they lead it nearer
+            to success, and it is near.
         until_fooled: Whether a sample leaves as soon as it is fooled.
     """
 
@@ -70,27 +70,35 @@ class Refined(Wrapping):
         oracle = Oracle(probe, problem, (1 + self.encores) * self.queries)
         ends = self.attack.propose(probe, problem)
         search = RandomSearch(oracle, ends, self.until_fooled)
+        rows = search.standing()
         for number in range(1 + self.encores):
-            rows = search.standing()
             if number:
-                rows = _near(probe, problem, search.best, rows, _NEAR * _NEARER ** (number - 1))
-            self._go_on(search, probe, problem, rows, number)
+                near = _NEAR * _NEARER ** (number - 1)
+                rows = search.standing(rows)
+                rows = rows[_short(probe, problem, search.best, rows) < near]
+            rows = self._go_on(search, probe, problem, rows, number)
         return search.best
 
     def _go_on(
         self, search: RandomSearch, probe: Probe, problem: Problem, rows: Tensor, number: int
-    ) -> None:
-        """One search for some samples; the first goes on only where it comes near."""
+    ) -> Tensor:
+        """One search for some samples; those that it has led nearer, by number."""
         moves = MOVES[problem.threat.name](problem.threat.eps)
+        before = search.gap.clone()
         for query in range(1, self.queries):
             rows = search.standing(rows)
             if number == 0 and query == self.queries // 4:
-                rows = _near(probe, problem, search.best, rows, _FAR)
+                short = _short(probe, problem, search.best, rows)
+                nearer = search.nearer(rows, before, _PROGRESS)
+                rows = rows[(short < _NEAR) | (short < _FAR) & nearer]
+            if query == self.queries // 2:
+                rows = rows[search.nearer(rows, before, _PROGRESS)]
             if not len(rows):
                 break
             draws = problem.draws[rows].to("refine", number * self.queries + query)
             side = round(_WIDEST ** (1 - query / self.queries))
             search.ask(rows, moves.step(problem.x[rows], search.best[rows], draws, side))
+        return rows
 
     def effort(self) -> int:
         """The inner attack's, and the search's."""
@@ -105,10 +113,10 @@ class Refined(Wrapping):
         return f"{super().label()}-{self.queries}"
 
 
-def _near(probe: Probe, problem: Problem, points: Tensor, rows: Tensor, short: float) -> Tensor:
-    """Of some samples, those whose points are less than so much short of success, by number."""
+def _short(probe: Probe, problem: Problem, points: Tensor, rows: Tensor) -> Tensor:
+    """How little loss points of some samples are short of success, whatever the logits' scale."""
     losses = [points.new_zeros(0)]
     for part in torch.split(rows, problem.batch_size) if len(rows) else ():
         logits = probe.logits(points[part], problem.draws.index[part])
         losses.append(ratio(logits, problem.protected(logits, part)))
-    return rows[torch.cat(losses) > -short]
+    return -torch.cat(losses)

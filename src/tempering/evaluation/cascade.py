@@ -186,10 +186,15 @@ class Cascade:
         self.standing = self.standing & _stands(joined.outcome)
         self.trials.append(joined)
 
-    def run(self, stages: Sequence[Stage]) -> None:
-        """Go through some stages; those for which there is no time are noted."""
+    def run(self, stages: Sequence[Stage], among: Tensor | None = None) -> None:
+        """Go through some stages; those for which there is no time are noted.
+
+        Args:
+            stages: In their order.
+            among: Samples, by number, shape (m,), int64; by default those undecided.
+        """
         for stage in stages:
-            rows = self.undecided()
+            rows = self.undecided() if among is None else among
             if not len(rows):
                 break
             self._one(stage, rows)

@@ -64,7 +64,8 @@ def attacks_of(protocol: str, threat: Threat) -> list[Attack]:
 
 
 def _fast() -> list[Attack]:
-    return [FGSM(), CWLinf(steps=10), Refined(APGDT(steps=50), queries=300)]
+    likeliest = APGDT(steps=50, encores=4, encore_steps=100)
+    return [FGSM(), CWLinf(steps=10), Refined(likeliest, queries=300)]
 
 
 def _autoattack() -> list[Attack]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -29,12 +29,16 @@ class Proofs:
         settled: Method -> samples that it settled.
         seconds: Wall time.
         unsupported: What of the model has no bounds; None if all has.
+        refuted: Samples for which a search for proofs met a counterexample, shape (k,), int64.
+        counterexamples: Of these, shape (k, c, h, w).
     """
 
     certified: Tensor
     settled: dict[str, int]
     seconds: float
     unsupported: str | None
+    refuted: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
+    counterexamples: Tensor = field(default_factory=lambda: torch.zeros(0, 1, 1, 1))
 
 
 def prove(setting: Setting, target: Target, threat: Threat, rows: Tensor) -> Proofs:

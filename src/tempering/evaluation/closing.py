@@ -1,0 +1,121 @@
+"""Closing the gap: dear proofs for the few samples that attacks have left undecided."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from tempering.attacks.base import Attack, Problem
+from tempering.certification.certifying import certify
+from tempering.core.probe import Probe
+from tempering.core.progress import silence, track
+from tempering.core.threats import Threat
+from tempering.evaluation.proving import Proofs
+from tempering.evaluation.setting import Setting
+from tempering.evaluation.target import Target
+
+METHODS = ("alpha-crown", "branching")
+"""Too dear for every sample."""
+MOST = 64
+"""Samples that these are tried on at most."""
+
+
+def closes(proofs: Proofs, right: int, left: int) -> bool:
+    """Whether dear proofs promise something: most samples have a cheap one, and few have none.
+
+    Args:
+        proofs: By the cheap methods.
+        right: Samples that are right without attack.
+        left: Samples that stand, without a proof.
+    """
+    return 0 < left <= MOST and 2 * int(proofs.certified.sum()) >= right
+
+
+def close(setting: Setting, target: Target, threat: Threat, proofs: Proofs, rows: Tensor) -> Proofs:
+    """Certify, or refute, what attacks have left standing.
+
+    Args:
+        setting: Data and engine.
+        target: The model.
+        threat: What may change.
+        proofs: By the cheap methods.
+        rows: Samples that stand without a proof, shape (m,), int64.
+
+    Returns:
+        The proofs with what was added, and the counterexamples that branching met; equal in
+        every process.
+    """
+    engine, began = setting.engine, time.perf_counter()
+    own = rows[engine.share(len(rows))]
+    with track("dear proofs", len(rows)) as advance, silence():
+        found = certify(
+            target.model,
+            setting.data.x[own].to(engine.device),
+            setting.data.y[own].to(engine.device),
+            threat,
+            methods=METHODS,
+            batch_size=setting.batch_size,
+        )
+        advance(len(rows), "")
+    images = setting.data.x[own].clone()
+    for at, image in found.counterexamples.items():
+        images[at] = image.cpu().to(images.dtype)
+    method = torch.tensor(
+        [METHODS.index(name) + 1 if name in METHODS else 0 for name in found.settled_by],
+        dtype=torch.int64,
+    )
+    settled = engine.collect(method * found.certified.cpu(), len(rows))
+    images = engine.collect(images, len(rows))
+    wrong = torch.zeros(len(own), dtype=torch.bool)
+    wrong[list(found.counterexamples)] = True
+    refuted = engine.collect(wrong, len(rows))
+    certified = proofs.certified.clone()
+    certified[rows[settled > 0]] = True
+    added = {name: int((settled == 1 + at).sum()) for at, name in enumerate(METHODS)}
+    return replace(
+        proofs,
+        certified=certified,
+        settled=proofs.settled | added,
+        seconds=proofs.seconds + time.perf_counter() - began,
+        refuted=rows[refuted],
+        counterexamples=images[refuted],
+    )
+
+
+@dataclass(frozen=True)
+class Refutation(Attack):
+    """Images that branch and bound met, as an attack: they are judged like all others.
+
+    Attributes:
+        numbers: Samples that it has an image for.
+        images: One each, shape (k, c, h, w).
+    """
+
+    name: ClassVar[str] = "branching"
+    norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
+    source: ClassVar[str] = "Bunel et al., 2020"
+    cost: ClassVar[str] = "none: bounds took forward and backward passes of their own"
+
+    numbers: tuple[int, ...]
+    images: Tensor = field(compare=False, repr=False)
+
+    @classmethod
+    def of(cls, proofs: Proofs) -> Refutation:
+        """What proofs have met."""
+        return cls(tuple(proofs.refuted.tolist()), proofs.counterexamples)
+
+    def propose(self, _probe: Probe, problem: Problem) -> Tensor:
+        """The image of each sample that has one; the sample itself otherwise."""
+        x_adv = problem.x.clone()
+        for row, number in enumerate(problem.draws.index.tolist()):
+            if number in self.numbers:
+                x_adv[row] = self.images[self.numbers.index(number)].to(x_adv)
+        return x_adv
+
+    def config(self) -> dict[str, Any]:
+        """How many images it has."""
+        return {"name": self.name, "images": len(self.numbers)}

@@ -1,0 +1,59 @@
+"""Dear proofs of what attacks have left."""
+
+import pytest
+import torch
+
+import tempering as tp
+from tempering.core.threats import Linf
+from tempering.evaluation.closing import MOST, Refutation, close, closes
+from tempering.evaluation.measuring import measure
+from tempering.evaluation.proving import Proofs, prove
+from tempering.evaluation.target import Target
+from tests.certification.nets import answers, build, images
+from tests.evaluation.toys import dataset, setting
+
+N = 48
+THREAT = Linf(0.035)
+
+
+def proofs(certified: int) -> Proofs:
+    return Proofs(torch.arange(100) < certified, {}, 0.0, None)
+
+
+def test_it_is_tried_where_most_has_a_proof_and_little_is_left() -> None:
+    assert closes(proofs(50), 100, 10)
+    assert not closes(proofs(49), 100, 10)
+    assert not closes(proofs(50), 100, 0)
+    assert not closes(proofs(90), 100, MOST + 1)
+
+
+def test_what_is_left_is_proven_or_refuted() -> None:
+    net, x = build("relu"), images(N)
+    data = dataset(x, answers(net, x), 3)
+    where, target = setting(data), Target.of("given", net, data)
+    cheap = prove(where, target, THREAT, torch.arange(N))
+    left = (~cheap.certified).nonzero()[:, 0]
+    found = close(where, target, THREAT, cheap, left)
+    proven = found.certified & ~cheap.certified
+    assert bool(proven.any())
+    assert len(found.refuted) > 0
+    assert bool((found.certified | ~cheap.certified).all())
+    assert not bool(found.certified[found.refuted].any())
+    assert sum(found.settled.values()) == int(found.certified.sum())
+    trial = measure(where, target, Refutation.of(found), THREAT)
+    broken = (~trial.outcome.strict).nonzero()[:, 0]
+    assert broken.tolist() == found.refuted.tolist()
+    assert bool((trial.outcome.distance[broken] <= THREAT.eps * (1 + 1e-5)).all())
+
+
+def test_an_evaluation_closes_the_gap(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, x = build("relu"), images(N)
+    data = dataset(x, answers(net, x), 3)
+    monkeypatch.setattr("tempering.app.cascading.closes", lambda *_: False)
+    open_end = tp.evaluate(net, data, THREAT, samples=N)
+    monkeypatch.setattr("tempering.app.cascading.closes", lambda *_: True)
+    closed = tp.evaluate(net, data, THREAT, samples=N)
+    assert closed.certified_correct > open_end.certified_correct
+    assert closed.certified_correct <= closed.robust_correct <= open_end.robust_correct
+    gap = closed.robust_correct - closed.certified_correct
+    assert gap < open_end.robust_correct - open_end.certified_correct
