@@ -15,15 +15,15 @@ import dataclasses
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from agreement_table import render
-from journal import CACHE, RECORDS, Journal, Row, clock, engine_hash, environment, say
+from journal import Journal, Row, clock, engine_hash, environment, say
 from measuring import PassCost, pass_costs, verdicts
+from options import listed, main, parsed, parser_of
 from peers import PEERS
 from subjects import CLASSES, SMALL, Subject, mnist, mnist_model, right
 from tempering.attacks import APGDCE, APGDDLR, APGDT, BIM, FABT, FGSM, Square
@@ -183,29 +183,14 @@ def bits(flags: Tensor) -> str:
 
 def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     """What the command line says."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = parser_of(__doc__, iterations=2000, batch_size=250)
     names = list(dict.fromkeys(pair.name for pair in PAIRS))
     parser.add_argument("--only", help=f"attacks, with commas: {', '.join(names)}")
-    parser.add_argument("--networks", default=",".join(KINDS), help="with commas")
+    parser.add_argument("--networks", help=f"with commas: {', '.join(KINDS)}")
     parser.add_argument("--images", type=int, default=1000, help="the first test images")
-    parser.add_argument("--threads", type=int, default=2, help="of torch (default 2)")
-    parser.add_argument("--batch-size", type=int, default=250, help="default 250")
-    parser.add_argument("--iterations", type=int, default=2000, help="training steps of a network")
-    parser.add_argument("--render", action="store_true", help="only render the records")
-    parser.add_argument("--out", type=Path, help="folder of records")
-    parser.add_argument(
-        "--quick", action="store_true", help="all in small, apart from the committed records"
-    )
-    chosen = parser.parse_args(given)
-    chosen.only = names if chosen.only is None else chosen.only.split(",")
-    chosen.networks = chosen.networks.split(",")
-    for wanted, known in ((chosen.only, names), (chosen.networks, KINDS)):
-        if unknown := [name for name in wanted if name not in known]:
-            parser.error(f"unknown: {', '.join(unknown)}: give some of {', '.join(known)}")
-    if chosen.quick:
-        chosen.images, chosen.iterations = min(chosen.images, 48), min(chosen.iterations, 40)
-    if chosen.out is None:
-        chosen.out = CACHE / "quick" if chosen.quick else RECORDS
+    chosen = parsed(parser, given, {"images": 48, "iterations": 40})
+    chosen.only = listed(parser, chosen.only, names)
+    chosen.networks = listed(parser, chosen.networks, KINDS)
     return chosen
 
 
@@ -286,16 +271,5 @@ def run(chosen: argparse.Namespace) -> None:
     write_text(chosen.out / "agreement.md", render(journal.rows))
 
 
-def main() -> None:
-    """Measure what is missing, and render."""
-    chosen = arguments()
-    if chosen.render:
-        rows = Journal(chosen.out / "agreement.jsonl").rows
-        write_text(chosen.out / "agreement.md", render(rows))
-    else:
-        run(chosen)
-    print((chosen.out / "agreement.md").read_text("utf-8"))
-
-
 if __name__ == "__main__":
-    main()
+    main("agreement", arguments(), run, render)

@@ -15,14 +15,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from attacks_table import render
 from cases import CASES, NETWORKS, RESNET, Case, shortened
-from journal import CACHE, RECORDS, Journal, Row, clock, engine_hash, environment, say
+from journal import Journal, Row, clock, engine_hash, environment, say
 from measuring import (
     Counting,
     Floor,
@@ -32,6 +31,7 @@ from measuring import (
     time_limit,
     timed,
 )
+from options import listed, main, parsed, parser_of
 from peers import PEERS
 from peers.peer import Peer
 from subjects import Subject, mnist_subject, resnet_subject
@@ -246,16 +246,13 @@ def rows(work: Work, subject: Subject, results: list[tuple[Contender, Runs]]) ->
 
 def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     """What the command line says."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = parser_of(__doc__, iterations=600, batch_size=256)
     names = [case.name for case in CASES]
     parser.add_argument("--only", help=f"cases, with commas: {', '.join(names)}")
-    parser.add_argument("--networks", default=",".join(NETWORKS), help="with commas")
+    parser.add_argument("--networks", help=f"with commas: {', '.join(NETWORKS)}")
     parser.add_argument("--images", type=int, help="images a cell at most")
     parser.add_argument("--repeats", type=int, default=3, help="interleaved runs (default 3)")
-    parser.add_argument("--threads", type=int, default=2, help="of torch (default 2)")
-    parser.add_argument("--batch-size", type=int, default=256, help="default 256")
     parser.add_argument("--cap", type=float, default=300.0, help="seconds a run at most")
-    parser.add_argument("--iterations", type=int, default=600, help="training steps of a network")
     parser.add_argument(
         "--model",
         choices=MODELS,
@@ -263,22 +260,9 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
         help="what everyone is given: the network as training leaves it (contiguous, with "
         "gradients of its weights on), or frozen and channels-last (default found)",
     )
-    parser.add_argument(
-        "--quick", action="store_true", help="all in small, apart from the committed records"
-    )
-    parser.add_argument("--render", action="store_true", help="only render the records")
-    parser.add_argument("--out", type=Path, help="folder of records")
-    chosen = parser.parse_args(given)
-    chosen.only = names if chosen.only is None else chosen.only.split(",")
-    chosen.networks = chosen.networks.split(",")
-    for wanted, known in ((chosen.only, names), (chosen.networks, NETWORKS)):
-        if unknown := [name for name in wanted if name not in known]:
-            parser.error(f"unknown: {', '.join(unknown)}: give some of {', '.join(known)}")
-    if chosen.quick:
-        chosen.repeats, chosen.cap = 1, 15.0
-        chosen.iterations = min(chosen.iterations, 40)
-    if chosen.out is None:
-        chosen.out = CACHE / "quick" if chosen.quick else RECORDS
+    chosen = parsed(parser, given, {"repeats": 1, "cap": 15.0, "iterations": 40})
+    chosen.only = listed(parser, chosen.only, names)
+    chosen.networks = listed(parser, chosen.networks, NETWORKS)
     return chosen
 
 
@@ -385,16 +369,5 @@ def _subject(network: str, planned: Sequence[Work], iterations: int) -> Subject:
     return mnist_subject(network.removeprefix("mnist-"), iterations, most)
 
 
-def main() -> None:
-    """Measure what is missing, and render."""
-    chosen = arguments()
-    if chosen.render:
-        rows = Journal(chosen.out / "attacks.jsonl").rows
-        write_text(chosen.out / "attacks.md", render(rows))
-    else:
-        run(chosen)
-    print((chosen.out / "attacks.md").read_text("utf-8"))
-
-
 if __name__ == "__main__":
-    main()
+    main("attacks", arguments(), run, render)

@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,8 +23,9 @@ import tempering as tp
 from certifiable import Certifiable, Noisy, trained
 from certificates_table import render
 from exactness import NETS, THREATS, TINY_THREAT, agreement, exact
-from journal import CACHE, RECORDS, Journal, Row, engine_hash, environment, say, sources_hash
+from journal import Journal, Row, engine_hash, environment, say, sources_hash
 from measuring import verdicts
+from options import listed, main, parsed, parser_of
 from subjects import SMALL, mnist, mnist_model, right
 from tempering.attacks import APGDT, ATTACKS, PGD, Refined, Restarts, Transfer
 from tempering.attacks.base import Attack
@@ -272,47 +272,21 @@ LABELS = ("section", "network", "threat", "method", "attack")
 
 def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     """What the command line says."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--only", default=",".join(SECTIONS), help="sections, with commas")
-    parser.add_argument("--networks", default=",".join(NETWORKS), help="of the first two sections")
+    parser = parser_of(__doc__, threads=1, iterations=10**6)
+    parser.add_argument("--only", help=f"sections, with commas: {', '.join(SECTIONS)}")
+    parser.add_argument("--networks", help=f"of the first two sections: {', '.join(NETWORKS)}")
     parser.add_argument("--images", type=int, default=1000, help="the first test images")
     parser.add_argument("--attacked", type=int, default=64, help="proven samples that are attacked")
     parser.add_argument("--nets", type=int, default=10, help="random networks of each kind")
     parser.add_argument("--draws", type=int, default=2000, help="noisy copies of an image")
     parser.add_argument("--seconds", type=float, default=20.0, help="a method on a hardened net")
     parser.add_argument("--seed", type=int, default=0, help="of attacks and noise")
-    parser.add_argument("--threads", type=int, default=1, help="of torch (default 1)")
-    parser.add_argument("--iterations", type=int, default=10**6, help="training steps at most")
-    parser.add_argument("--render", action="store_true", help="only render the records")
-    parser.add_argument("--out", type=Path, help="folder of records")
-    parser.add_argument(
-        "--quick", action="store_true", help="all in small, apart from the committed records"
-    )
-    chosen = parser.parse_args(given)
-    for name, known in (("only", SECTIONS), ("networks", NETWORKS)):
-        setattr(chosen, name, getattr(chosen, name).split(","))
-        unknown = sorted({*getattr(chosen, name)} - {*known})
-        if unknown:
-            parser.error(f"unknown: {', '.join(unknown)}; give some of {', '.join(known)}")
-    if chosen.quick:
-        small = {"images": 24, "attacked": 8, "nets": 1, "draws": 50, "seconds": 2.0}
-        for name, most in {**small, "iterations": 40}.items():
-            setattr(chosen, name, min(getattr(chosen, name), most))
-    if chosen.out is None:
-        chosen.out = CACHE / "quick" if chosen.quick else RECORDS
+    small = {"images": 24, "attacked": 8, "nets": 1, "draws": 50, "seconds": 2.0, "iterations": 40}
+    chosen = parsed(parser, given, small)
+    chosen.only = listed(parser, chosen.only, list(SECTIONS))
+    chosen.networks = listed(parser, chosen.networks, list(NETWORKS))
     return chosen
 
 
-def main() -> None:
-    """Measure what is missing, and render."""
-    chosen = arguments()
-    if chosen.render:
-        rows = Journal(chosen.out / "certificates.jsonl").rows
-        write_text(chosen.out / "certificates.md", render(rows))
-    else:
-        run(chosen)
-    print((chosen.out / "certificates.md").read_text("utf-8"))
-
-
 if __name__ == "__main__":
-    main()
+    main("certificates", arguments(), run, render)

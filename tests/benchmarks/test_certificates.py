@@ -92,7 +92,7 @@ def test_unknown_sections_are_refused(capsys: pytest.CaptureFixture[str]) -> Non
 
     with pytest.raises(SystemExit):
         certificates.arguments(["--only", "exact,matrix"])
-    assert "unknown: matrix; give some of" in capsys.readouterr().err
+    assert "unknown: matrix: give some of" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         certificates.arguments(["--networks", "lenet"])
     assert "unknown: lenet" in capsys.readouterr().err

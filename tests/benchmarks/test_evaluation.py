@@ -24,6 +24,7 @@ def row(side: str, standing: int, forwards: int, backwards: int, seconds: float)
         "standing": standing,
         "forwards": forwards,
         "backwards": backwards,
+        "attacking": (forwards + backwards) // 2,
         "seconds": seconds,
         "stages": {"first": 60, "last": standing},
         "about": "a recipe",
@@ -36,7 +37,7 @@ def test_the_table_says_what_fell_and_what_it_took() -> None:
 
     theirs = row("theirs", 50, 80_000, 20_000, 90.0)
     text = render([row("ours", 48, 4_000, 1_000, 10.0), theirs])
-    assert "2 more fall | 1/20.0 of the passes | 1/9.0 of the time" in text
+    assert "2 more fall | 1/20.0 of the passes; attacks alone 1/40.0 | 1/9.0 of the time" in text
     assert "as many fall" in render([row("ours", 50, 4_000, 1_000, 10.0), theirs])
     assert "1 fewer fall" in render([row("ours", 51, 4_000, 1_000, 10.0), theirs])
     assert "first 60, last 50" in text
@@ -118,3 +119,4 @@ def test_our_side_counts_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     found = evaluation.ours(evaluation.Judged("one", trained(), Linf(EPS), ""), 24, 0)
     assert found["standing"] == list(found["stages"].values())[-1] < 24
     assert found["forwards"] > found["backwards"] > 24 * 50
+    assert 24 < found["attacking"] < found["forwards"] + found["backwards"]

@@ -122,7 +122,7 @@ def test_time_that_runs_out_within_a_stage_ends_it_there() -> None:
     class Ticking(Deadline):
         @property
         def left(self) -> float:
-            return 40.0 - next(moments)
+            return 80.0 - next(moments)
 
     found = run(deadline=Ticking(at=1.0), stages=[Stage(BIM(steps=30, until_fooled=False))])
     (left,) = found.unfinished.values()

@@ -27,6 +27,9 @@ from tempering.evaluation.target import Target
 Keep = Callable[[str, Callable[[], Sequence[Trial]]], list[Trial]]
 """From a name and something to measure to what was measured, now or in a run before."""
 
+BATCHES = 2
+"""Of samples that a stage works on at a time, and keeps: what stands to the end fills fewer."""
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -113,7 +116,7 @@ class Cascade:
             access: What its attackers know, for the record.
             certified: Samples with a proof, shape (n,), bool.
             sources: The models of gray-box attackers.
-            keep: Keeps what was measured, one batch of one stage at a time.
+            keep: Keeps what was measured, `BATCHES` of one stage at a time.
             deadline: When to stop; None for never.
         """
         self.setting, self.target, self.threat = setting, target, threat
@@ -214,8 +217,8 @@ class Cascade:
         )
 
     def _one(self, stage: Stage, rows: Tensor) -> None:
-        """One stage, batch after batch, so that a run that was cut repeats one at most."""
-        number, size = len(self.trials), self.setting.batch_size
+        """One stage, part after part, so that a run that was cut repeats one at most."""
+        number, size = len(self.trials), BATCHES * self.setting.batch_size
         size = len(rows) if stage.attack.learns() else size
         done: list[Trial] = []
         worked, stand = 0, 0
