@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tempering.attacks import PGD, Refined, Square, parse_attack
+from tempering.attacks import PGD, Refined, Square, parse_attack, refined
 from tempering.attacks.losses import ratio
 from tempering.core.errors import ThreatError, UsageError
 from tempering.core.passes import counted
@@ -77,6 +77,24 @@ def test_progress_is_followed_to_the_end_of_every_search() -> None:
         standing[encores] = int((model(x_adv).argmax(1) == 0).sum()), passes.forward
     assert standing[6][0] < standing[0][0]
     assert standing[6][1] > standing[0][1]
+
+
+def test_asking_ahead_changes_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, y = Terraced(), torch.zeros(N, dtype=torch.int64)
+    x = X[model(X).argmax(1) == 0][:5].double()
+    y = y[:5]
+    found, forwards = [], []
+    for together in (1, 7, 32, 500):
+        monkeypatch.setattr(refined, "_TOGETHER", together)
+        monkeypatch.setattr(refined, "_NEAR", 9.0)
+        attack = Refined(PGD(steps=5), queries=60, encores=1)
+        with counted() as passes:
+            found.append(attack(model, x, y, Linf(0.02)))
+        forwards.append(passes.forward)
+    for other in found[1:]:
+        assert torch.equal(other, found[0])
+    assert forwards[0] < min(forwards[1:])  # what was void was asked anew
+    assert max(forwards) < 3 * forwards[0]
 
 
 def test_it_is_written_as_a_parameter_of_any_attack() -> None:

@@ -14,6 +14,7 @@ from tempering.attacks import (
     Attack,
     Cascade,
     NearestOf,
+    NearMisses,
     Owned,
     Refined,
     Restarts,
@@ -70,6 +71,7 @@ COMBINED = [
     BPDA(quick(ATTACKS["pgd"])),
     EOT(quick(ATTACKS["pgd"]), 2),
     Refined(quick(ATTACKS["pgd"]), queries=20, encores=2),
+    NearMisses(Refined(quick(ATTACKS["pgd"]), queries=20, encores=2), climbs=1, steps=5),
 ]
 ATTACKS_TRIED = [
     *map(quick, ATTACKS.values()),

@@ -30,6 +30,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "JointDetection": f"{_ROOM}.joint",
         "MIFGSM": f"{_ROOM}.mifgsm",
         "NearestOf": f"{_ROOM}.combinators",
+        "NearMisses": f"{_ROOM}.near_misses",
         "Owned": f"{_ROOM}.owned",
         "parse_attack": f"{_ROOM}.registry",
         "PatchAttack": f"{_ROOM}.patch",

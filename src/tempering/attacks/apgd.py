@@ -9,13 +9,15 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from tempering.attacks.adaptive_ascent import AdaptiveAscent, Climb, Loss
+from tempering.attacks.adaptive_ascent import AdaptiveAscent, Climb, Loss, StepRule
 from tempering.attacks.base import Attack, Problem
 from tempering.attacks.halving import Halving
 from tempering.attacks.sparsity import Sparsity
 from tempering.attacks.steps import check_count
 from tempering.core.probe import Probe
 
+_ONWARDS = 0.5
+"""First step, in eps, of climbs that go on from good points: 2 eps would lead away from them."""
 _L1_PHASES = ((3.0, 0.3), (2.0, 0.3), (1.0, 0.4))
 """In L1: how many times eps the ball is wide, and for what share of the steps."""
 
@@ -49,6 +51,7 @@ class APGD(Attack):
         loss: Loss,
         target: Tensor | None = None,
         steps: int | None = None,
+        points: Tensor | None = None,
     ) -> Climb:
         """Climb a loss for every sample of a problem.
 
@@ -58,14 +61,20 @@ class APGD(Attack):
             loss: From logits, protected outputs and targets to one number a sample.
             target: The output that each sample is driven to, shape (n,), int64, if any.
             steps: By default those of the attack.
+            points: Where to go on from, shape of the problem's x; None for anywhere.
         """
         steps = steps or self.steps
         if target is None:
             target = torch.zeros_like(problem.y)
-        if problem.threat.name != "l1":
-            ascent = AdaptiveAscent(steps, loss, Halving(), self.until_fooled)
-            return ascent.run(probe, problem, _anywhere(problem), target)
-        return self._narrowing(probe, problem, loss, target, steps)
+        rule: StepRule
+        if problem.threat.name == "l1" and points is None:
+            return self._narrowing(probe, problem, loss, target, steps)
+        if problem.threat.name == "l1":
+            rule = Sparsity(warm=True)
+        else:
+            rule = Halving() if points is None else Halving(_ONWARDS)
+        ascent = AdaptiveAscent(steps, loss, rule, self.until_fooled)
+        return ascent.run(probe, problem, _from(problem, points), target)
 
     def _narrowing(
         self, probe: Probe, problem: Problem, loss: Loss, target: Tensor, steps: int

@@ -18,9 +18,9 @@ from tempering.core.errors import UsageError
 from tempering.core.probe import Probe
 from tempering.core.random import Draws
 
-_NEAR, _NEARER = 0.05, 0.02
-"""How little loss short of success may be bad luck, and how little asks for twice as many encores
-again; no scale of the logits changes it, but with two outputs it is in logits."""
+_NEAR = 0.05
+"""How little loss short of success may be bad luck; no scale of the logits changes it, but
+with two outputs it is in logits."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,7 @@ class APGDT(APGD):
         finalists: How many of them get all steps, after a trial of a tenth of the steps
             for each; None for all of them and no trial, as the paper has it.
         encores: How many climbs more, each from another start to the best target, a sample
-            gets if its best loss is just short of success, and twice as many again if it is
-            nearer still after these; 0 in the paper.
-        encore_steps: Gradient steps of each of these; None for as many as `steps`.
+            gets at most if its best loss is just short of success; 0 in the paper.
     """
 
     name: ClassVar[str] = "apgd-t"
@@ -52,7 +50,6 @@ class APGDT(APGD):
     targets: int = 9
     finalists: int | None = 2
     encores: int = 2
-    encore_steps: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -60,8 +57,6 @@ class APGDT(APGD):
         check_finalists(self.name, self.finalists)
         if self.encores < 0:
             raise UsageError(f"apgd-t: encores = {self.encores}: give 0 or more")
-        if self.encore_steps is not None:
-            check_count(self.name, "encore_steps", self.encore_steps)
 
     def propose(self, probe: Probe, problem: Problem) -> Tensor:
         """Climbs to the best targets for samples that no target before has fooled."""
@@ -117,12 +112,10 @@ class _Climbs:
             targets: Those that were climbed to, shape (n, m).
             score: Losses reached, shape of targets.
         """
-        steps = self.attack.encore_steps or self.attack.steps
-        best = targets.gather(1, score.argmax(1, keepdim=True))
-        for short, count, purpose in ((_NEAR, 1, "encore"), (_NEARER, 2, "more encores")):
-            near = ~self.fooled & (self.best > -short) & (self.best <= 0)
-            if self.attack.encores and bool(near.any()):
-                self.over(best.repeat(1, count * self.attack.encores), steps, purpose, near)
+        near = ~self.fooled & (self.best > -_NEAR) & (self.best <= 0)
+        if self.attack.encores and bool(near.any()):
+            best = targets.gather(1, score.argmax(1, keepdim=True))
+            self.over(best.repeat(1, self.attack.encores), self.attack.steps, "encore", near)
 
     def _abreast(self, standing: Tensor) -> int:
         """How many targets a batch has room for; one at first, when most samples fall."""

@@ -43,11 +43,17 @@ def review_windows(steps: int) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class Halving:
-    """Steps of length 2 eps at first, halved at reviews (Croce and Hein, 2020, algorithm 1)."""
+    """Steps of length 2 eps at first, halved at reviews (Croce and Hein, 2020, algorithm 1).
+
+    Attributes:
+        first: How many times eps the first step is long; as wide as the ball in the paper.
+    """
+
+    first: float = 2.0
 
     def begin(self, trail: Trail, threat: Threat) -> None:
-        """Steps as wide as the ball."""
-        trail.step = torch.full_like(trail.step, 2 * threat.eps)
+        """The first step."""
+        trail.step = torch.full_like(trail.step, self.first * threat.eps)
 
     def review(self, trail: Trail, gradient: Tensor, threat: Threat, steps: int) -> Tensor:  # noqa: ARG002
         """Halve, and go back to the best point, where too few steps rose or nothing improved."""

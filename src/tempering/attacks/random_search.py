@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from tempering.attacks.asking import Oracle
+
+Move = Callable[[Tensor, Tensor], Tensor]
+"""From samples and the number of a query for each, both (m,), int64, to points (m, c, h, w)."""
 
 
 class RandomSearch:
@@ -59,3 +64,34 @@ class RandomSearch:
         self.best[changed] = tried if always else tried[better]
         self.gap[changed] = here if always else here[better]
         self.fooled[rows] |= won
+
+    def ask_ahead(self, rows: Tensor, queries: range, move: Move) -> None:
+        """Ask about several queries of each sample at once, as if it were one after the other.
+
+        Moves start from the best point, so the first one that is better makes those after it
+        void: they are made and asked anew. So it takes some queries more, and for few samples
+        far less time, since a small batch takes about as long as a smaller one.
+
+        Args:
+            rows: Samples, shape (m,), int64.
+            queries: Their numbers.
+            move: Moves the best points.
+        """
+        ahead = torch.arange(len(queries), device=rows.device)
+        number = queries.start + ahead
+        answered = torch.zeros_like(rows)
+        while bool((answered < len(queries)).any()):
+            sample, which = (ahead >= answered[:, None]).nonzero(as_tuple=True)
+            asked = rows[sample]
+            tried = move(asked, number[which])
+            here, won = self.oracle.margins(tried, asked)
+            better = (here > self.gap[asked]) | won & ~self.fooled[asked]
+            first = torch.full_like(rows, len(queries))
+            first.scatter_reduce_(0, sample[better], which[better], "amin")
+            taken = (which == first[sample]).nonzero()[:, 0]
+            changed = asked[taken]
+            self.best[changed], self.gap[changed] = tried[taken], here[taken]
+            self.fooled[changed] |= won[taken]
+            answered = first + 1
+            if self._until_fooled:
+                answered[self.fooled[rows]] = len(queries)

@@ -25,6 +25,8 @@ of the first search; there without progress, and for a second search; and the fa
 to be less before each search after that."""
 _PROGRESS = 0.02
 """By what share a search has to have narrowed the gap to success to be worth going on."""
+_TOGETHER = 32
+"""Queries that are asked together, where fewer samples than these are left."""
 
 
 @dataclass(frozen=True)
@@ -67,15 +69,18 @@ class Refined(Wrapping):
 
     def propose(self, probe: Probe, problem: Problem) -> Tensor:
         """The point of the largest margin that was found, or the first that fooled."""
+        return self.search(probe, problem, self.attack.propose(probe, problem))
+
+    def search(self, probe: Probe, problem: Problem, ends: Tensor) -> Tensor:
+        """Searches alone, from points where something ended, shape of the problem's x."""
         oracle = Oracle(probe, problem, (1 + self.encores) * self.queries)
-        ends = self.attack.propose(probe, problem)
         search = RandomSearch(oracle, ends, self.until_fooled)
         rows = search.standing()
         for number in range(1 + self.encores):
             if number:
                 near = _NEAR * _NEARER ** (number - 1)
                 rows = search.standing(rows)
-                rows = rows[_short(probe, problem, search.best, rows) < near]
+                rows = rows[short_of_success(probe, problem, search.best, rows) < near]
             rows = self._go_on(search, probe, problem, rows, number)
         return search.best
 
@@ -85,20 +90,41 @@ class Refined(Wrapping):
         """One search for some samples; those that it has led nearer, by number."""
         moves = MOVES[problem.threat.name](problem.threat.eps)
         before = search.gap.clone()
-        for query in range(1, self.queries):
+        query = 1
+        while query < self.queries:
             rows = search.standing(rows)
             if number == 0 and query == self.queries // 4:
-                short = _short(probe, problem, search.best, rows)
+                short = short_of_success(probe, problem, search.best, rows)
                 nearer = search.nearer(rows, before, _PROGRESS)
                 rows = rows[(short < _NEAR) | (short < _FAR) & nearer]
             if query == self.queries // 2:
                 rows = rows[search.nearer(rows, before, _PROGRESS)]
             if not len(rows):
                 break
-            draws = problem.draws[rows].to("refine", number * self.queries + query)
-            side = round(_WIDEST ** (1 - query / self.queries))
-            search.ask(rows, moves.step(problem.x[rows], search.best[rows], draws, side))
+            side = self._side(query)
+            together = 1 if probe.remembers else max(1, _TOGETHER // len(rows))
+            until = self._turn(query, query + together)
+
+            def move(asked: Tensor, queries: Tensor, side: int = side) -> Tensor:
+                draws = problem.draws[asked].each("refine", number * self.queries + queries)
+                return moves.step(problem.x[asked], search.best[asked], draws, side)
+
+            search.ask_ahead(rows, range(query, until), move)
+            query = until
         return rows
+
+    def _side(self, query: int) -> int:
+        """Side of the windows at a query."""
+        side: float = _WIDEST ** (1 - query / self.queries)
+        return round(side)
+
+    def _turn(self, query: int, at_most: int) -> int:
+        """Up to which query nothing changes but the draws."""
+        until = query + 1
+        looks = (self.queries // 4, self.queries // 2, self.queries)
+        while until < at_most and until not in looks and self._side(until) == self._side(query):
+            until += 1
+        return until
 
     def effort(self) -> int:
         """The inner attack's, and the search's."""
@@ -113,8 +139,18 @@ class Refined(Wrapping):
         return f"{super().label()}-{self.queries}"
 
 
-def _short(probe: Probe, problem: Problem, points: Tensor, rows: Tensor) -> Tensor:
-    """How little loss points of some samples are short of success, whatever the logits' scale."""
+def short_of_success(probe: Probe, problem: Problem, points: Tensor, rows: Tensor) -> Tensor:
+    """How little loss points are short of success, whatever the logits' scale.
+
+    Args:
+        probe: The model.
+        problem: Samples and goal.
+        points: One a sample, shape (n, c, h, w).
+        rows: Samples to look at, shape (m,), int64; a forward pass each.
+
+    Returns:
+        Shape (m,); below 0 where they succeed.
+    """
     losses = [points.new_zeros(0)]
     for part in torch.split(rows, problem.batch_size) if len(rows) else ():
         logits = probe.logits(points[part], problem.draws.index[part])

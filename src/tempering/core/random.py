@@ -107,6 +107,23 @@ class Draws:
             return replace(self, seed=derived[which])
         return replace(self, seed=derive(self.seed, *labels))
 
+    def each(self, label: str, numbers: Tensor) -> Draws:
+        """What `to(label, number)` gives, with a number of its own for every row.
+
+        Args:
+            label: What the streams are for.
+            numbers: Shape (n,), int64.
+
+        Example:
+            >>> draws = Draws.of(0, 3)
+            >>> each = draws.each("query", torch.tensor([7, 8, 7])).uniform((2,))
+            >>> bool((each[1] == draws.to("query", 8).uniform((2,))[1]).all())
+            True
+        """
+        known, which = torch.unique(numbers, return_inverse=True)
+        keys = known.new_tensor([derive(self.key, label, number) for number in known.tolist()])
+        return replace(self, seed=keys[which])
+
     def on(self, device: torch.device) -> Draws:
         """The same streams, drawn on another device."""
         seed = self.seed.to(device) if isinstance(self.seed, Tensor) else self.seed

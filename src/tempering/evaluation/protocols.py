@@ -18,6 +18,7 @@ from tempering.attacks.fgsm import FGSM
 from tempering.attacks.fmn import FMN
 from tempering.attacks.hopskipjump import HopSkipJump
 from tempering.attacks.mifgsm import MIFGSM
+from tempering.attacks.near_misses import NearMisses
 from tempering.attacks.patch import PatchAttack
 from tempering.attacks.pgd import PGD
 from tempering.attacks.refined import Refined
@@ -37,7 +38,8 @@ def attacks_of(protocol: str, threat: Threat) -> list[Attack]:
     """The white-box attacks of a protocol, as far as they know the threat's norm.
 
     `fast` breaks what it can with few passes: ten steps for what falls at once, then the
-    likeliest targets, and random search where gradients stop short. `autoattack` is the
+    likeliest targets, random search where gradients stop short, and more of everything for
+    near misses. `autoattack` is the
     standard four at their standard budgets (Croce and Hein, 2020), ours in place of
     theirs, without trials and encores, which the paper does not have. `thorough` is both
     with more steps and restarts.
@@ -52,7 +54,7 @@ def attacks_of(protocol: str, threat: Threat) -> list[Attack]:
     Example:
         >>> from tempering.core.threats import Linf
         >>> [attack.label() for attack in attacks_of("fast", Linf(0.3))]
-        ['fgsm', 'cw-linf-10', 'apgd-t-50+refined-300']
+        ['fgsm', 'cw-linf-10', 'apgd-t-50+refined-300+near-misses']
     """
     if protocol not in NAMES:
         raise UsageError(f"protocol {protocol!r}: give one of {', '.join(NAMES)}")
@@ -64,8 +66,8 @@ def attacks_of(protocol: str, threat: Threat) -> list[Attack]:
 
 
 def _fast() -> list[Attack]:
-    likeliest = APGDT(steps=50, encores=4, encore_steps=100)
-    return [FGSM(), CWLinf(steps=10), Refined(likeliest, queries=300)]
+    likeliest = APGDT(steps=50, encores=0)
+    return [FGSM(), CWLinf(steps=10), NearMisses(Refined(likeliest, queries=300))]
 
 
 def _autoattack() -> list[Attack]:
@@ -80,7 +82,7 @@ def _autoattack() -> list[Attack]:
 def _thorough() -> list[Attack]:
     return [
         CWLinf(steps=20),
-        Refined(APGDT(steps=100, finalists=3, encores=5), queries=1000),
+        NearMisses(Refined(APGDT(100, finalists=3, encores=0), queries=1000), climbs=5, steps=100),
         Restarts(APGDCE(steps=100), 5),
         Restarts(APGDDLR(steps=100), 5),
         APGDT(steps=200, targets=9, finalists=None),

@@ -1,0 +1,127 @@
+"""More of everything for samples that an attack nearly fooled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from tempering.attacks.apgd_dlr import APGDDLR
+from tempering.attacks.apgd_t import APGDT
+from tempering.attacks.base import Problem
+from tempering.attacks.losses import ratio
+from tempering.attacks.refined import Refined, short_of_success
+from tempering.attacks.square import Square
+from tempering.attacks.steps import check_count
+from tempering.attacks.wrapping import Wrapping
+from tempering.core.probe import Probe
+from tempering.core.threats import Threat
+
+_CLIMB, _STRIPES, _ONWARDS, _SEARCH = 0.1, 0.25, 0.25, 0.13
+"""How little loss short of success, whatever the logits' scale, is worth each kind of attempt."""
+_TARGETS = 3
+_QUERIES, _TRIAL = 100, 10
+"""Queries of a search from stripes, and steps that show whether it came near."""
+
+Attempt = Callable[[Problem, Tensor], Tensor]
+"""From samples and their best points so far to other points."""
+
+
+@dataclass(frozen=True)
+class NearMisses(Wrapping):
+    """An attack, and then more attempts at samples that it left short of success by little.
+
+    Attacks stop at a point that is good where they are, and which one that is depends on
+    the start. So near misses get climbs from elsewhere to their likeliest targets, a
+    search from stripes with a climb from where it ends (stripes reach what random points
+    and gradients do not), a climb onwards from the best point, and searches around it.
+
+    Attributes:
+        attack: Goes first.
+        climbs: How many climbs from elsewhere.
+        steps: Gradient steps of each climb.
+    """
+
+    name: ClassVar[str] = "near-misses"
+    norms: ClassVar[tuple[str, ...]] = Refined.norms
+    source: ClassVar[str] = "Tempering, after Croce and Hein, 2020, and Andriushchenko et al., 2020"
+    cost: ClassVar[str] = "the attack's, and for near misses up to (climbs + 2) x steps x 2 x 1.6"
+
+    attack: Refined
+    climbs: int = 3
+    steps: int = 50
+
+    def __post_init__(self) -> None:
+        check_count(self.name, "climbs", self.climbs)
+        check_count(self.name, "steps", self.steps)
+
+    def require(self, threat: Threat) -> None:
+        """Refuse a threat whose norm the attack does not know.
+
+        Raises:
+            ThreatError: Naming the norms that are known.
+        """
+        self.attack.require(threat)
+
+    def propose(self, probe: Probe, problem: Problem) -> Tensor:
+        """The attack's points, or those nearer to success that further attempts found."""
+        left = _Left(probe, problem, self.attack.propose(probe, problem))
+        anew = APGDT(self.steps, targets=_TARGETS, finalists=1, encores=0)
+        for _ in range(self.climbs):
+            left.improve(_CLIMB, lambda part, _: anew.propose(probe, part))
+        left.improve(_STRIPES, lambda part, _: self._from_stripes(probe, part))
+        left.improve(_ONWARDS, lambda part, best: _climb(probe, part, best, self.steps))
+        left.improve(_SEARCH, lambda part, best: self.attack.search(probe, part, best))
+        return left.points
+
+    def _from_stripes(self, probe: Probe, problem: Problem) -> Tensor:
+        """A search from stripes and a climb from its end, that goes on where it came near."""
+        found = _climb(probe, problem, Square(_QUERIES).propose(probe, problem), _TRIAL)
+        near = _Left(probe, problem, found)
+        near.improve(_CLIMB, lambda part, best: _climb(probe, part, best, self.steps))
+        return near.points
+
+    def effort(self) -> int:
+        """The inner attack's, and the climbs'."""
+        return self.attack.effort() + self.climbs * self.steps
+
+    def settings(self) -> dict[str, Any]:
+        """How much it tries."""
+        return {"climbs": self.climbs, "steps": self.steps}
+
+
+class _Left:
+    """Samples, and the points nearest to success that are known of them.
+
+    Attributes:
+        points: Shape (n, c, h, w).
+    """
+
+    def __init__(self, probe: Probe, problem: Problem, points: Tensor) -> None:
+        self._probe, self._problem, self.points = probe, problem, points.contiguous()
+        everyone = torch.arange(len(points), device=points.device)
+        self._short = short_of_success(probe, problem, self.points, everyone)
+        self._attempts = 0
+
+    def improve(self, near: float, attempt: Attempt) -> None:
+        """Attempt samples that are short of success by less than this, and keep what is nearer."""
+        self._attempts += 1
+        rows = ((self._short >= 0) & (self._short < near)).nonzero()[:, 0]
+        if not len(rows):
+            return
+        part = self._problem.part(rows)
+        part = replace(part, draws=part.draws.to("attempt", self._attempts))
+        found = attempt(part, self.points[rows])
+        everyone = torch.arange(len(rows), device=rows.device)
+        short = short_of_success(self._probe, part, found, everyone)
+        nearer = short < self._short[rows]
+        self.points[rows[nearer]], self._short[rows[nearer]] = found[nearer], short[nearer]
+
+
+def _climb(probe: Probe, problem: Problem, points: Tensor, steps: int) -> Tensor:
+    """Where climbs of the difference of logits ratio end that go on from points."""
+    climbing = APGDDLR(steps)
+    return climbing.climb(probe, problem, lambda z, keep, _: ratio(z, keep), points=points).points
