@@ -20,7 +20,7 @@ from tempering.attacks.wrapping import Wrapping
 from tempering.core.probe import Probe
 from tempering.core.threats import Threat
 
-_CLIMB, _STRIPES, _ONWARDS, _SEARCH = 0.1, 0.25, 0.25, 0.13
+_CLIMB, _STRIPES, _ONWARDS, _SEARCH = 0.1, 0.2, 0.15, 0.13
 """How little loss short of success, whatever the logits' scale, is worth each kind of attempt."""
 _TARGETS = 3
 _QUERIES, _TRIAL = 100, 10

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -102,7 +103,7 @@ class Refined(Wrapping):
             if not len(rows):
                 break
             side = self._side(query)
-            together = 1 if probe.remembers else max(1, _TOGETHER // len(rows))
+            together = 1 if probe.remembers else math.ceil(_TOGETHER / len(rows))
             until = self._turn(query, query + together)
 
             def move(asked: Tensor, queries: Tensor, side: int = side) -> Tensor:

@@ -53,15 +53,12 @@ class Corners(Moves):
 
     def step(self, x: Tensor, best: Tensor, draws: Draws, side: int) -> Tensor:
         """One window, each channel of one sign; the other way round if that changes nothing."""
-        height, width = x.shape[2:]
-        inside = Windows.drawn(draws.to("place"), (height, width), side).mask((height, width))
+        window = Windows.drawn(draws.to("place"), (x.shape[2], x.shape[3]), side)
         signs = _signs(draws.to("sign"), (x.shape[1], 1, 1), x)
-        moved, turned = (
-            torch.where(inside, (x + self.eps * way).clamp(0.0, 1.0), best)
-            for way in (signs, -signs)
-        )
-        changes = (moved != best).any(1, keepdim=True).any(2, keepdim=True).any(3, keepdim=True)
-        return torch.where(changes, moved, turned)
+        image, before = window.of(x), window.of(best)
+        moved, turned = ((image + self.eps * way).clamp(0.0, 1.0) for way in (signs, -signs))
+        changes = (moved != before).flatten(1).any(1)[:, None, None, None]
+        return window.put(best, torch.where(changes, moved, turned))
 
 
 class _Budget(Moves):

@@ -1,0 +1,91 @@
+"""More attempts for samples that an attack nearly fooled."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tempering.attacks import PGD, NearMisses, Refined
+from tempering.attacks.losses import ratio
+from tempering.core.errors import ThreatError, UsageError
+from tempering.core.passes import counted
+from tempering.core.random import Draws
+from tempering.core.threats import L0, L1, L2, Linf
+from tempering.models.seeded import seeded
+
+N = 60
+X = Draws.of(1, N).uniform((1, 6, 6))
+WEAK = Refined(PGD(steps=1), queries=2, encores=0)
+
+
+class Folded(nn.Module):
+    """A random network of a periodic activation: many hills, and most climbs end on a low one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        with seeded(4):
+            self.first, self.second = nn.Linear(36, 24), nn.Linear(24, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(torch.sin(4.0 * self.first(x.flatten(1))))
+
+
+@pytest.fixture(scope="module")
+def net() -> nn.Module:
+    return Folded().double()
+
+
+def broken(net: nn.Module, x_adv: Tensor, y: Tensor) -> int:
+    return int((net(x_adv).argmax(1) != y).sum())
+
+
+@pytest.mark.parametrize("threat", [Linf(0.03), L2(0.1), L1(0.4)])
+def test_it_breaks_what_the_attack_nearly_broke(net: nn.Module, threat: Linf | L2 | L1) -> None:
+    x = X.double()
+    y = net(x).argmax(1)
+    before = broken(net, WEAK(net, x, y, threat), y)
+    x_adv = NearMisses(WEAK, climbs=2, steps=20)(net, x, y, threat)
+    assert broken(net, x_adv, y) > before
+    assert bool(threat.contains(x_adv, x).all())
+
+
+def test_points_are_never_farther_from_success_than_before(net: nn.Module) -> None:
+    x = X.double()
+    y = net(x).argmax(1)
+    keep = nn.functional.one_hot(y, 5).bool()
+    before = ratio(net(WEAK(net, x, y, Linf(0.01))), keep)
+    after = ratio(net(NearMisses(WEAK, climbs=1, steps=5)(net, x, y, Linf(0.01))), keep)
+    assert bool((after >= before).all())
+    assert bool((after > before).any())
+
+
+def test_who_is_far_from_success_costs_a_look_and_nothing_more(net: nn.Module) -> None:
+    x = X.double()
+    y = net(x).argmax(1)
+    tiny = Linf(1e-9)
+    far = ratio(net(x), nn.functional.one_hot(y, 5).bool()) < -0.25
+    assert 0 < int(far.sum()) < N
+    with counted() as alone:
+        WEAK(net, x[far], y[far], tiny)
+    with counted() as passes:
+        NearMisses(WEAK)(net, x[far], y[far], tiny)
+    assert passes.backward == alone.backward
+    assert passes.forward == alone.forward + int(far.sum())
+    with counted() as more:
+        NearMisses(WEAK)(net, x, y, tiny)
+    assert more.backward > N
+
+
+def test_its_name_and_its_settings() -> None:
+    attack = NearMisses(WEAK, climbs=2, steps=20)
+    assert attack.label() == "pgd-1+refined-2+near-misses"
+    assert attack.config()["near-misses"] == {"climbs": 2, "steps": 20}
+    assert attack.effort() == WEAK.effort() + 40
+
+
+def test_what_makes_no_sense_is_refused() -> None:
+    with pytest.raises(UsageError, match="climbs = 0"):
+        NearMisses(WEAK, climbs=0)
+    with pytest.raises(ThreatError, match="l0"):
+        NearMisses(WEAK).require(L0(3))
