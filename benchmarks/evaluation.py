@@ -16,6 +16,7 @@ import argparse
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 
 import torch
@@ -29,6 +30,7 @@ from options import main, parsed, parser_of
 from subjects import SMALL, mnist, mnist_model, right
 from tempering.attacks.base import Attack
 from tempering.core.files import write_text
+from tempering.core.records import Assessment
 from tempering.core.threats import Linf, Threat, parse_threat
 from tempering.evaluation.protocols import attacks_of
 from tempering.models.foreign import load_foreign
@@ -37,6 +39,8 @@ from tempering.models.weights import weights_hash
 STAGES = ("apgd-ce", "apgd-t", "fab-t", "square")
 """AutoAttack's standard version, in its order."""
 STALE = ("engine", "weights")
+REPEATS = 3
+"""Runs of ours, of which the one of median time counts; theirs takes minutes, and runs once."""
 SINGLE_STEP = (
     *SMALL,
     'training.hardened.mixture.attacks=["rfgsm"]',
@@ -84,15 +88,20 @@ class Counted(nn.Module):
 def ours(judged: Judged, images: int, seed: int) -> Row:
     """Our cascade, with proofs, survey and examinations."""
     evaluate, test = tp.evaluate, mnist().test  # what has to be imported and read is no part of it
-    began = time.perf_counter()
-    found = evaluate(judged.model, test, judged.threat, samples=images, seed=seed)
+    runs: list[tuple[float, Assessment]] = []
+    for _ in range(REPEATS):
+        began = time.perf_counter()
+        found = evaluate(judged.model, test, judged.threat, samples=images, seed=seed)
+        runs.append((time.perf_counter() - began, found))
+    seconds, found = sorted(runs, key=itemgetter(0))[REPEATS // 2]
+    stages = found.by_attack.values()
     return {
-        "seconds": time.perf_counter() - began,
+        "seconds": seconds,
+        "seconds_each": [spent for spent, _ in runs],
         "forwards": found.passes.forward,
         "backwards": found.passes.backward,
-        "attacking": sum(
-            one.passes.forward + one.passes.backward for one in found.by_attack.values()
-        ),
+        "attacking": sum(one.passes.forward + one.passes.backward for one in stages),
+        "attacking_seconds": sum(one.seconds for one in stages),
         "standing": found.robust_correct,
         "certified": found.certified_correct,
         "stages": {name: one.survivors for name, one in found.by_attack.items()},

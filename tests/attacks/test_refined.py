@@ -6,11 +6,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tempering.attacks import PGD, Refined, Square, parse_attack, refined
+from tempering.attacks import PGD, Refined, Square, parse_attack
+from tempering.attacks.base import Problem
 from tempering.attacks.losses import ratio
 from tempering.core.errors import ThreatError, UsageError
+from tempering.core.goals import Mislead
 from tempering.core.passes import counted
+from tempering.core.probe import probing
 from tempering.core.random import Draws
+from tempering.core.tally import tallied
 from tempering.core.threats import L0, Linf
 from tempering.models.seeded import seeded
 
@@ -79,22 +83,34 @@ def test_progress_is_followed_to_the_end_of_every_search() -> None:
     assert standing[6][1] > standing[0][1]
 
 
-def test_asking_ahead_changes_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, y = Terraced(), torch.zeros(N, dtype=torch.int64)
-    x = X[model(X).argmax(1) == 0][:5].double()
-    y = y[:5]
+def test_asking_ahead_changes_no_result() -> None:
+    with seeded(3):
+        model = nn.Sequential(nn.Flatten(), nn.Linear(36, 9), nn.Tanh(), nn.Linear(9, 4)).double()
+    x = X[:5].double()
+    problem = Problem(x, model(x).argmax(1), Linf(0.02), Draws.of(0, 5), Mislead(), 64)
+    attack = Refined(PGD(), queries=60, encores=2)
     found, forwards = [], []
-    for together in (1, 7, 32, 500):
-        monkeypatch.setattr(refined, "_TOGETHER", together)
-        monkeypatch.setattr(refined, "_NEAR", 9.0)
-        attack = Refined(PGD(steps=5), queries=60, encores=1)
-        with counted() as passes:
-            found.append(attack(model, x, y, Linf(0.02)))
+    for ahead in (1, 7, 500):
+        with probing(model) as probe, counted() as passes:
+            found.append(attack.search(probe, problem, x.clone(), ahead))
         forwards.append(passes.forward)
+    assert not torch.equal(found[0], x)
     for other in found[1:]:
         assert torch.equal(other, found[0])
-    assert forwards[0] < min(forwards[1:])  # what was void was asked anew
-    assert max(forwards) < 3 * forwards[0]
+    assert forwards[0] < forwards[1] < 2 * forwards[0]  # what was void was asked anew
+
+
+def test_the_passes_of_a_sample_depend_on_no_other_sample() -> None:
+    model, y = Terraced(), torch.zeros(N, dtype=torch.int64)
+    rows = (model(X).argmax(1) == 0).nonzero()[:, 0][:9]
+    draws = Draws.of(0, N)
+    attack = Refined(PGD(steps=5), queries=60, encores=3)
+    with tallied() as together:
+        attack(model, X[rows], y[rows], Linf(0.02), draws[rows])
+    for row in rows:
+        with tallied() as alone:
+            attack(model, X[row][None], y[:1], Linf(0.02), draws[row[None]])
+        assert alone.forward[int(row)] == together.forward[int(row)] > 0
 
 
 def test_it_is_written_as_a_parameter_of_any_attack() -> None:

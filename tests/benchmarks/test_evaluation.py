@@ -25,7 +25,9 @@ def row(side: str, standing: int, forwards: int, backwards: int, seconds: float)
         "forwards": forwards,
         "backwards": backwards,
         "attacking": (forwards + backwards) // 2,
+        "attacking_seconds": seconds / 2,
         "seconds": seconds,
+        "seconds_each": [seconds - 1, seconds, seconds + 2] if side == "ours" else [],
         "stages": {"first": 60, "last": standing},
         "about": "a recipe",
         "environment": {"processor": "a processor", "torch": "2"},
@@ -38,6 +40,8 @@ def test_the_table_says_what_fell_and_what_it_took() -> None:
     theirs = row("theirs", 50, 80_000, 20_000, 90.0)
     text = render([row("ours", 48, 4_000, 1_000, 10.0), theirs])
     assert "2 more fall | 1/20.0 of the passes; attacks alone 1/40.0 | 1/9.0 of the time" in text
+    assert "1/9.0 of the time; attacks alone 1/18.0 |" in text
+    assert "10 (9 to 12)" in text
     assert "as many fall" in render([row("ours", 50, 4_000, 1_000, 10.0), theirs])
     assert "1 fewer fall" in render([row("ours", 51, 4_000, 1_000, 10.0), theirs])
     assert "first 60, last 50" in text
@@ -120,3 +124,6 @@ def test_our_side_counts_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found["standing"] == list(found["stages"].values())[-1] < 24
     assert found["forwards"] > found["backwards"] > 24 * 50
     assert 24 < found["attacking"] < found["forwards"] + found["backwards"]
+    assert len(found["seconds_each"]) == evaluation.REPEATS
+    assert sorted(found["seconds_each"])[evaluation.REPEATS // 2] == found["seconds"]
+    assert 0 < found["attacking_seconds"] < found["seconds"]

@@ -20,11 +20,13 @@ from tempering.attacks.wrapping import Wrapping
 from tempering.core.probe import Probe
 from tempering.core.threats import Threat
 
-_CLIMB, _STRIPES, _ONWARDS, _SEARCH = 0.1, 0.2, 0.15, 0.13
+_CLIMB, _STRIPES, _ONWARDS, _SEARCH = 0.1, 0.25, 0.15, 0.13
 """How little loss short of success, whatever the logits' scale, is worth each kind of attempt."""
 _TARGETS = 3
 _QUERIES, _TRIAL = 100, 10
 """Queries of a search from stripes, and steps that show whether it came near."""
+_AHEAD = 4
+"""Queries that are asked at once; few samples are near misses."""
 
 Attempt = Callable[[Problem, Tensor], Tensor]
 """From samples and their best points so far to other points."""
@@ -35,28 +37,30 @@ class NearMisses(Wrapping):
     """An attack, and then more attempts at samples that it left short of success by little.
 
     Attacks stop at a point that is good where they are, and which one that is depends on
-    the start. So near misses get climbs from elsewhere to their likeliest targets, a
-    search from stripes with a climb from where it ends (stripes reach what random points
+    the start. So near misses get climbs from elsewhere to their likeliest targets,
+    searches from stripes with a climb from where they end (stripes reach what random points
     and gradients do not), a climb onwards from the best point, and searches around it.
 
     Attributes:
         attack: Goes first.
         climbs: How many climbs from elsewhere.
+        stripes: How many searches from stripes.
         steps: Gradient steps of each climb.
     """
 
     name: ClassVar[str] = "near-misses"
     norms: ClassVar[tuple[str, ...]] = Refined.norms
     source: ClassVar[str] = "Tempering, after Croce and Hein, 2020, and Andriushchenko et al., 2020"
-    cost: ClassVar[str] = "the attack's, and for near misses up to (climbs + 2) x steps x 2 x 1.6"
+    cost: ClassVar[str] = "the attack's, and (1.6 climbs + stripes + 1) x steps for near misses"
 
     attack: Refined
     climbs: int = 3
+    stripes: int = 2
     steps: int = 50
 
     def __post_init__(self) -> None:
-        check_count(self.name, "climbs", self.climbs)
-        check_count(self.name, "steps", self.steps)
+        for name in ("climbs", "stripes", "steps"):
+            check_count(self.name, name, getattr(self, name))
 
     def require(self, threat: Threat) -> None:
         """Refuse a threat whose norm the attack does not know.
@@ -72,9 +76,10 @@ class NearMisses(Wrapping):
         anew = APGDT(self.steps, targets=_TARGETS, finalists=1, encores=0)
         for _ in range(self.climbs):
             left.improve(_CLIMB, lambda part, _: anew.propose(probe, part))
-        left.improve(_STRIPES, lambda part, _: self._from_stripes(probe, part))
+        for _ in range(self.stripes):
+            left.improve(_STRIPES, lambda part, _: self._from_stripes(probe, part))
         left.improve(_ONWARDS, lambda part, best: _climb(probe, part, best, self.steps))
-        left.improve(_SEARCH, lambda part, best: self.attack.search(probe, part, best))
+        left.improve(_SEARCH, lambda part, best: self.attack.search(probe, part, best, _AHEAD))
         return left.points
 
     def _from_stripes(self, probe: Probe, problem: Problem) -> Tensor:
@@ -86,11 +91,11 @@ class NearMisses(Wrapping):
 
     def effort(self) -> int:
         """The inner attack's, and the climbs'."""
-        return self.attack.effort() + self.climbs * self.steps
+        return self.attack.effort() + (self.climbs + self.stripes) * self.steps
 
     def settings(self) -> dict[str, Any]:
         """How much it tries."""
-        return {"climbs": self.climbs, "steps": self.steps}
+        return {"climbs": self.climbs, "stripes": self.stripes, "steps": self.steps}
 
 
 class _Left:

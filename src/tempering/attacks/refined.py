@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -26,8 +26,9 @@ of the first search; there without progress, and for a second search; and the fa
 to be less before each search after that."""
 _PROGRESS = 0.02
 """By what share a search has to have narrowed the gap to success to be worth going on."""
-_TOGETHER = 32
-"""Queries that are asked together, where fewer samples than these are left."""
+_AHEAD, _MOST_AHEAD = 4, 16
+"""How many queries more each search asks at once than the one before, and how many at most: fewer
+samples come to it. That depends on the search alone, so a sample's passes depend on no other."""
 
 
 @dataclass(frozen=True)
@@ -72,60 +73,23 @@ class Refined(Wrapping):
         """The point of the largest margin that was found, or the first that fooled."""
         return self.search(probe, problem, self.attack.propose(probe, problem))
 
-    def search(self, probe: Probe, problem: Problem, ends: Tensor) -> Tensor:
-        """Searches alone, from points where something ended, shape of the problem's x."""
-        oracle = Oracle(probe, problem, (1 + self.encores) * self.queries)
-        search = RandomSearch(oracle, ends, self.until_fooled)
-        rows = search.standing()
+    def search(self, probe: Probe, problem: Problem, ends: Tensor, ahead: int = 1) -> Tensor:
+        """Searches alone.
+
+        Args:
+            probe: The model.
+            problem: Samples, threat and goal.
+            ends: Where something ended, shape of the problem's x.
+            ahead: How many queries the first search asks at once.
+        """
+        around = _Around(self, probe, problem, ends)
+        rows = around.points.standing()
         for number in range(1 + self.encores):
             if number:
-                near = _NEAR * _NEARER ** (number - 1)
-                rows = search.standing(rows)
-                rows = rows[short_of_success(probe, problem, search.best, rows) < near]
-            rows = self._go_on(search, probe, problem, rows, number)
-        return search.best
-
-    def _go_on(
-        self, search: RandomSearch, probe: Probe, problem: Problem, rows: Tensor, number: int
-    ) -> Tensor:
-        """One search for some samples; those that it has led nearer, by number."""
-        moves = MOVES[problem.threat.name](problem.threat.eps)
-        before = search.gap.clone()
-        query = 1
-        while query < self.queries:
-            rows = search.standing(rows)
-            if number == 0 and query == self.queries // 4:
-                short = short_of_success(probe, problem, search.best, rows)
-                nearer = search.nearer(rows, before, _PROGRESS)
-                rows = rows[(short < _NEAR) | (short < _FAR) & nearer]
-            if query == self.queries // 2:
-                rows = rows[search.nearer(rows, before, _PROGRESS)]
-            if not len(rows):
-                break
-            side = self._side(query)
-            together = 1 if probe.remembers else math.ceil(_TOGETHER / len(rows))
-            until = self._turn(query, query + together)
-
-            def move(asked: Tensor, queries: Tensor, side: int = side) -> Tensor:
-                draws = problem.draws[asked].each("refine", number * self.queries + queries)
-                return moves.step(problem.x[asked], search.best[asked], draws, side)
-
-            search.ask_ahead(rows, range(query, until), move)
-            query = until
-        return rows
-
-    def _side(self, query: int) -> int:
-        """Side of the windows at a query."""
-        side: float = _WIDEST ** (1 - query / self.queries)
-        return round(side)
-
-    def _turn(self, query: int, at_most: int) -> int:
-        """Up to which query nothing changes but the draws."""
-        until = query + 1
-        looks = (self.queries // 4, self.queries // 2, self.queries)
-        while until < at_most and until not in looks and self._side(until) == self._side(query):
-            until += 1
-        return until
+                rows = around.points.standing(rows)
+                rows = rows[around.short(rows) < _NEAR * _NEARER ** (number - 1)]
+            rows = around.go_on(rows, number, min(ahead + number * _AHEAD, _MOST_AHEAD))
+        return around.points.best
 
     def effort(self) -> int:
         """The inner attack's, and the search's."""
@@ -138,6 +102,66 @@ class Refined(Wrapping):
     def label(self) -> str:
         """Such as `apgd-t-50+refined-300`."""
         return f"{super().label()}-{self.queries}"
+
+
+class _Around:
+    """Searches around points where something ended."""
+
+    def __init__(self, attack: Refined, probe: Probe, problem: Problem, ends: Tensor) -> None:
+        self.attack, self.probe, self.problem = attack, probe, problem
+        oracle = Oracle(probe, problem, (1 + attack.encores) * attack.queries)
+        self.points = RandomSearch(oracle, ends, attack.until_fooled)
+        self.moves = MOVES[problem.threat.name](problem.threat.eps)
+
+    def short(self, rows: Tensor) -> Tensor:
+        """How little loss the best points of some samples are short of success."""
+        return short_of_success(self.probe, self.problem, self.points.best, rows)
+
+    def go_on(self, rows: Tensor, number: int, ahead: int) -> Tensor:
+        """One search for some samples; those that it has led nearer, by number.
+
+        Args:
+            rows: Samples, shape (m,), int64.
+            number: Which search it is, from 0.
+            ahead: How many queries to ask at once.
+        """
+        before, query = self.points.gap.clone(), 1
+        while query < self.attack.queries:
+            rows = self._worth_it(self.points.standing(rows), before, number, query)
+            if not len(rows):
+                break
+            until = self._turn(query, query + (1 if self.probe.remembers else ahead))
+            move = partial(self._moved, number, self._side(query))
+            self.points.ask_ahead(rows, range(query, until), move)
+            query = until
+        return rows
+
+    def _worth_it(self, rows: Tensor, before: Tensor, number: int, query: int) -> Tensor:
+        """Samples that a search goes on with, by number."""
+        if number == 0 and query == self.attack.queries // 4:
+            short, nearer = self.short(rows), self.points.nearer(rows, before, _PROGRESS)
+            rows = rows[(short < _NEAR) | (short < _FAR) & nearer]
+        if query == self.attack.queries // 2:
+            rows = rows[self.points.nearer(rows, before, _PROGRESS)]
+        return rows
+
+    def _moved(self, number: int, side: int, rows: Tensor, queries: Tensor) -> Tensor:
+        """The best points of some samples, each with one window changed."""
+        draws = self.problem.draws[rows].each("refine", number * self.attack.queries + queries)
+        return self.moves.step(self.problem.x[rows], self.points.best[rows], draws, side)
+
+    def _side(self, query: int) -> int:
+        """Side of the windows at a query."""
+        side: float = _WIDEST ** (1 - query / self.attack.queries)
+        return round(side)
+
+    def _turn(self, query: int, at_most: int) -> int:
+        """Up to which query nothing changes but the draws."""
+        queries = self.attack.queries
+        looks, until = (queries // 4, queries // 2, queries), query + 1
+        while until < at_most and until not in looks and self._side(until) == self._side(query):
+            until += 1
+        return until
 
 
 def short_of_success(probe: Probe, problem: Problem, points: Tensor, rows: Tensor) -> Tensor:

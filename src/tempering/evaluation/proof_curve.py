@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from tempering.core.errors import CertificateError
@@ -40,7 +39,9 @@ def proof_curve(
     right: Tensor,
     curve: Sequence[Measurement],
 ) -> list[Proof]:
-    """Prove at each eps of a curve; a proof at one eps is one at every smaller eps.
+    """Prove at each eps of a curve, smallest first: what has no proof is not tried farther out.
+
+    A proof at the threat's own eps is one at every smaller eps.
 
     Args:
         setting: All samples; the curve is over the first of them.
@@ -61,18 +62,17 @@ def proof_curve(
     n = curve[0].n
     part = replace(setting, data=setting.data.first(n))
     stood = {one.eps: one.strict.hits for one in curve if one.eps > 0}
-    sofar = torch.zeros(n, dtype=torch.bool)
+    known, last = proofs.certified[:n], right[:n]
     records: list[Proof] = []
     with track("proofs against eps", len(stood)) as advance:
-        for eps in sorted(stood, reverse=True):
+        for eps in sorted(stood):
             allowed, found = threat.with_eps(eps), proofs
-            if eps <= threat.eps:
-                sofar = sofar | proofs.certified[:n]
+            sofar = known & (eps <= threat.eps)
             if eps != threat.eps:
                 with silence():
-                    left = (right[:n] & ~sofar).nonzero()[:, 0]
-                    found = prove(part, target, allowed, left)
+                    found = prove(part, target, allowed, (last & ~sofar).nonzero()[:, 0])
                 sofar = sofar | found.certified
+            last = sofar
             proven = int(sofar.sum())
             if proven > stood[eps]:
                 raise CertificateError(
@@ -81,7 +81,7 @@ def proof_curve(
                 )
             records.append(_record(part, target, allowed, found, sofar, "curve"))
             advance(len(records), f"{proven} proven at {eps:g}")
-    return records[::-1]
+    return records
 
 
 def _record(
