@@ -20,11 +20,14 @@ from tempering.attacks.wrapping import Wrapping
 from tempering.core.probe import Probe
 from tempering.core.threats import Threat
 
-_CLIMB, _STRIPES, _ONWARDS, _SEARCH = 0.1, 0.25, 0.15, 0.13
+_CLIMB, _STRIPES, _ONWARDS, _SEARCH = 0.1, 0.5, 0.15, 0.13
 """How little loss short of success, whatever the logits' scale, is worth each kind of attempt."""
 _TARGETS = 3
-_QUERIES, _TRIAL = 100, 10
-"""Queries of a search from stripes, and steps that show whether it came near."""
+_QUERIES, _LOOK, _HOPEFUL = 200, 100, 0.4
+"""Queries of a search from stripes, after how many of them it is looked at, and how near it has to
+have come by then to go on."""
+_ENDS, _TRIAL = 0.3, 10
+"""How near such a search has to end for a climb, and steps that show whether that leads on."""
 _AHEAD = 4
 """Queries that are asked at once; few samples are near misses."""
 
@@ -38,29 +41,27 @@ class NearMisses(Wrapping):
 
     Attacks stop at a point that is good where they are, and which one that is depends on
     the start. So near misses get climbs from elsewhere to their likeliest targets,
-    searches from stripes with a climb from where they end (stripes reach what random points
+    a search from stripes with a climb from where it ends (stripes reach what random points
     and gradients do not), a climb onwards from the best point, and searches around it.
 
     Attributes:
         attack: Goes first.
         climbs: How many climbs from elsewhere.
-        stripes: How many searches from stripes.
         steps: Gradient steps of each climb.
     """
 
     name: ClassVar[str] = "near-misses"
     norms: ClassVar[tuple[str, ...]] = Refined.norms
     source: ClassVar[str] = "Tempering, after Croce and Hein, 2020, and Andriushchenko et al., 2020"
-    cost: ClassVar[str] = "the attack's, and (1.6 climbs + stripes + 1) x steps for near misses"
+    cost: ClassVar[str] = "the attack's, and (1.6 climbs + 2) x steps for near misses"
 
     attack: Refined
     climbs: int = 3
-    stripes: int = 2
     steps: int = 50
 
     def __post_init__(self) -> None:
-        for name in ("climbs", "stripes", "steps"):
-            check_count(self.name, name, getattr(self, name))
+        check_count(self.name, "climbs", self.climbs)
+        check_count(self.name, "steps", self.steps)
 
     def require(self, threat: Threat) -> None:
         """Refuse a threat whose norm the attack does not know.
@@ -76,26 +77,31 @@ class NearMisses(Wrapping):
         anew = APGDT(self.steps, targets=_TARGETS, finalists=1, encores=0)
         for _ in range(self.climbs):
             left.improve(_CLIMB, lambda part, _: anew.propose(probe, part))
-        for _ in range(self.stripes):
-            left.improve(_STRIPES, lambda part, _: self._from_stripes(probe, part))
+        left.improve(_STRIPES, lambda part, _: self._from_stripes(probe, part))
         left.improve(_ONWARDS, lambda part, best: _climb(probe, part, best, self.steps))
         left.improve(_SEARCH, lambda part, best: self.attack.search(probe, part, best, _AHEAD))
         return left.points
 
     def _from_stripes(self, probe: Probe, problem: Problem) -> Tensor:
-        """A search from stripes and a climb from its end, that goes on where it came near."""
-        found = _climb(probe, problem, Square(_QUERIES).propose(probe, problem), _TRIAL)
-        near = _Left(probe, problem, found)
-        near.improve(_CLIMB, lambda part, best: _climb(probe, part, best, self.steps))
-        return near.points
+        """A search from stripes and a climb from its end, each as long as it comes near."""
+        square = Square(_QUERIES)
+        search = square.begin(probe, problem)
+        square.go_on(search, problem, range(1, _LOOK))
+        rows = search.standing()
+        rows = rows[short_of_success(probe, problem, search.best, rows) < _HOPEFUL]
+        square.go_on(search, problem, range(_LOOK, _QUERIES), rows)
+        left = _Left(probe, problem, search.best)
+        left.improve(_ENDS, lambda part, best: _climb(probe, part, best, _TRIAL))
+        left.improve(_CLIMB, lambda part, best: _climb(probe, part, best, self.steps))
+        return left.points
 
     def effort(self) -> int:
         """The inner attack's, and the climbs'."""
-        return self.attack.effort() + (self.climbs + self.stripes) * self.steps
+        return self.attack.effort() + self.climbs * self.steps
 
     def settings(self) -> dict[str, Any]:
         """How much it tries."""
-        return {"climbs": self.climbs, "stripes": self.stripes, "steps": self.steps}
+        return {"climbs": self.climbs, "steps": self.steps}
 
 
 class _Left:

@@ -54,16 +54,33 @@ class Square(Attack):
 
     def propose(self, probe: Probe, problem: Problem) -> Tensor:
         """The image of the largest margin that was found, or the first that fooled."""
-        oracle = Oracle(probe, problem, self.queries)
-        moves = MOVES[problem.threat.name](problem.threat.eps)
-        search = RandomSearch(oracle, problem.x.clone(), self.until_fooled)
-        for query in range(1, self.queries):
-            rows = search.standing()
-            if not len(rows):
-                break
-            tried = self._try(moves, problem, search.best, rows, query)
-            search.ask(rows, tried, always=query == 1)
+        search = self.begin(probe, problem)
+        self.go_on(search, problem, range(1, self.queries))
         return search.best
+
+    def begin(self, probe: Probe, problem: Problem) -> RandomSearch:
+        """A search at the images themselves: the first query."""
+        oracle = Oracle(probe, problem, self.queries)
+        return RandomSearch(oracle, problem.x.clone(), self.until_fooled)
+
+    def go_on(
+        self, search: RandomSearch, problem: Problem, queries: range, among: Tensor | None = None
+    ) -> None:
+        """Some queries of a search.
+
+        Args:
+            search: Is moved.
+            problem: Samples, threat and streams.
+            queries: Their numbers.
+            among: Samples, by number, shape (m,), int64; None for all.
+        """
+        moves = MOVES[problem.threat.name](problem.threat.eps)
+        for query in queries:
+            among = search.standing(among)
+            if not len(among):
+                break
+            tried = self._try(moves, problem, search.best, among, query)
+            search.ask(among, tried, always=query == 1)
 
     def _try(
         self, moves: Moves, problem: Problem, best: Tensor, rows: Tensor, query: int
