@@ -20,14 +20,18 @@ from tempering.attacks.wrapping import Wrapping
 from tempering.core.probe import Probe
 from tempering.core.threats import Threat
 
-_CLIMB, _STRIPES, _ONWARDS, _SEARCH = 0.1, 0.5, 0.15, 0.13
-"""How little loss short of success, whatever the logits' scale, is worth each kind of attempt."""
+_CLIMBS = (0.1, 0.05, 0.02)
+"""How little loss short of success, whatever the logits' scale, is worth climbs from elsewhere; the
+nearer, the more of them."""
+_STRIPES, _ONWARDS, _SEARCH = 0.4, 0.15, 0.13
+"""The same for a search from stripes, a climb onwards, and searches around the best point."""
 _TARGETS = 3
 _QUERIES, _LOOK, _HOPEFUL = 200, 100, 0.4
 """Queries of a search from stripes, after how many of them it is looked at, and how near it has to
 have come by then to go on."""
-_ENDS, _TRIAL = 0.3, 10
-"""How near such a search has to end for a climb, and steps that show whether that leads on."""
+_ENDS, _TRIAL, _GOOD = 0.3, 10, 0.1
+"""How near such a search has to end for a climb, after how many steps the climb is looked at, and
+how near it has to have come by then to go on."""
 _AHEAD = 4
 """Queries that are asked at once; few samples are near misses."""
 
@@ -46,14 +50,15 @@ class NearMisses(Wrapping):
 
     Attributes:
         attack: Goes first.
-        climbs: How many climbs from elsewhere.
+        climbs: How many climbs from elsewhere; as many again for samples that are nearer
+            still, twice.
         steps: Gradient steps of each climb.
     """
 
     name: ClassVar[str] = "near-misses"
     norms: ClassVar[tuple[str, ...]] = Refined.norms
     source: ClassVar[str] = "Tempering, after Croce and Hein, 2020, and Andriushchenko et al., 2020"
-    cost: ClassVar[str] = "the attack's, and (1.6 climbs + 2) x steps for near misses"
+    cost: ClassVar[str] = "the attack's, and (4.8 climbs + 2) x steps for near misses"
 
     attack: Refined
     climbs: int = 3
@@ -75,8 +80,9 @@ class NearMisses(Wrapping):
         """The attack's points, or those nearer to success that further attempts found."""
         left = _Left(probe, problem, self.attack.propose(probe, problem))
         anew = APGDT(self.steps, targets=_TARGETS, finalists=1, encores=0)
-        for _ in range(self.climbs):
-            left.improve(_CLIMB, lambda part, _: anew.propose(probe, part))
+        for near in _CLIMBS:
+            for _ in range(self.climbs):
+                left.improve(near, lambda part, _: anew.propose(probe, part))
         left.improve(_STRIPES, lambda part, _: self._from_stripes(probe, part))
         left.improve(_ONWARDS, lambda part, best: _climb(probe, part, best, self.steps))
         left.improve(_SEARCH, lambda part, best: self.attack.search(probe, part, best, _AHEAD))
@@ -92,7 +98,7 @@ class NearMisses(Wrapping):
         square.go_on(search, problem, range(_LOOK, _QUERIES), rows)
         left = _Left(probe, problem, search.best)
         left.improve(_ENDS, lambda part, best: _climb(probe, part, best, _TRIAL))
-        left.improve(_CLIMB, lambda part, best: _climb(probe, part, best, self.steps))
+        left.improve(_GOOD, lambda part, best: _climb(probe, part, best, self.steps))
         return left.points
 
     def effort(self) -> int:
