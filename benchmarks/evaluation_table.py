@@ -14,8 +14,8 @@ network, in float32, gets wrong. *Passes* are single images sent forward, and ba
 ours include the survey, all examinations and the curve, theirs are counted by a wrapper around the
 network. Bounds are no passes: their time is in *seconds* alone. *Standing* is what withstood
 everything. *Attacks alone* are the stages of the last column, the survey among them, which is all
-that theirs does. Seeds, images and batches are the same. Ours ran three times, and the run of
-median time counts, with the least and the most behind it; theirs ran once.
+that theirs does. Images and batches are the same. Theirs ran once, with the seed below; ours three
+times, with that seed and the two after it, and medians count, the least and the most behind them.
 """
 
 
@@ -45,7 +45,7 @@ def _line(side: str, row: Row) -> str:
     stages = ", ".join(f"{name} {count}" for name, count in row["stages"].items())
     return (
         f"| {cell['network']} | {cell['threat']} | {cell['n']} | {who} | {row['clean']} "
-        f"| {row['standing']} | {row['forwards']:,}, {row['backwards']:,} "
+        f"| {_standing(row)} | {row['forwards']:,}, {row['backwards']:,} "
         f"| {_seconds(row)} | {stages} |"
     )
 
@@ -63,6 +63,12 @@ def _compared(network: str, ours: Row, theirs: Row) -> str:
         f"attacks alone 1/{alone:.1f} | 1/{seconds:.1f} of the time; "
         f"attacks alone 1/{attacking:.1f} | |"
     )
+
+
+def _standing(row: Row) -> str:
+    each = row.get("standing_each", [])
+    spread = f" ({min(each)} to {max(each)})" if len(each) > 1 else ""
+    return f"{row['standing']}{spread}"
 
 
 def _seconds(row: Row) -> str:

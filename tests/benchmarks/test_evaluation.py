@@ -28,6 +28,7 @@ def row(side: str, standing: int, forwards: int, backwards: int, seconds: float)
         "attacking_seconds": seconds / 2,
         "seconds": seconds,
         "seconds_each": [seconds - 1, seconds, seconds + 2] if side == "ours" else [],
+        "standing_each": [standing + 1, standing - 2, standing] if side == "ours" else [],
         "stages": {"first": 60, "last": standing},
         "about": "a recipe",
         "environment": {"processor": "a processor", "torch": "2"},
@@ -42,6 +43,8 @@ def test_the_table_says_what_fell_and_what_it_took() -> None:
     assert "2 more fall | 1/20.0 of the passes; attacks alone 1/40.0 | 1/9.0 of the time" in text
     assert "1/9.0 of the time; attacks alone 1/18.0 |" in text
     assert "10 (9 to 12)" in text
+    assert "| 48 (46 to 49) |" in text
+    assert "| 50 |" in text
     assert "as many fall" in render([row("ours", 50, 4_000, 1_000, 10.0), theirs])
     assert "1 fewer fall" in render([row("ours", 51, 4_000, 1_000, 10.0), theirs])
     assert "first 60, last 50" in text
@@ -126,4 +129,5 @@ def test_our_side_counts_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 24 < found["attacking"] < found["forwards"] + found["backwards"]
     assert len(found["seconds_each"]) == evaluation.REPEATS
     assert sorted(found["seconds_each"])[evaluation.REPEATS // 2] == found["seconds"]
+    assert sorted(found["standing_each"])[evaluation.REPEATS // 2] == found["standing"]
     assert 0 < found["attacking_seconds"] < found["seconds"]

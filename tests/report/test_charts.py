@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 import pytest
 
 from tempering.core.records import Epoch
 from tempering.report import curves
 from tempering.report.bars import LEFT, SCALE, Bar, Group, bar_chart
-from tempering.report.legend import Key, legend
+from tempering.report.legend import LETTER, Key, legend
 from tempering.report.lines import Point, Series, axis, in_percent, line_chart
 from tempering.report.palette import PALETTE
 from tempering.report.svg import element, standalone
@@ -50,6 +51,34 @@ def test_points_lie_on_their_ticks() -> None:
     grid = re.findall(r'<line x1="46" x2="364" y1="([\d.]+)"', chart.body)
     assert spots == [("46", grid[0]), ("364", grid[-1])]
     assert chart.body.count('class="ring"') == 1
+
+
+@pytest.mark.parametrize("value", [0.05, 0.3, 0.48])
+def test_the_label_of_a_mark_lies_on_no_line_and_within_the_chart(value: float) -> None:
+    falling = [(0.0, 1.0), (0.225, 0.99), (0.3, 0.94), (0.375, 0.0), (0.5, 0.0)]
+    low = [(0.0, 1.0), (0.075, 0.06), (0.15, 0.0), (0.5, 0.0)]
+    lines = [
+        Series(name, tuple(Point(*spot) for spot in spots), "after")
+        for name, spots in (("falling", falling), ("low", low))
+    ]
+    label = "threat, 0.3"
+    across, up = axis(0.0, 0.5, "eps"), axis(0.0, 1.0, "y", in_percent)
+    chart = line_chart("t", "d", lines, across, up, (value, label))
+    found = re.search(
+        rf'<text x="([\d.]+)" y="([\d.]+)" text-anchor="(\w+)"[^>]*>{label}', chart.body
+    )
+    assert found
+    left, bottom = float(found[1]), float(found[2])
+    left -= LETTER * len(label) * (found[3] == "end")
+    right, top = left + LETTER * len(label), bottom - 10
+    assert left >= 0
+    assert right <= chart.width
+    for path in re.findall(r'<path d="M([^"Z]+)" class="line', chart.body):
+        spots = [tuple(map(float, spot.split())) for spot in path.split("L")]
+        for (x0, y0), (x1, y1) in pairwise(spots):
+            for share in range(201):
+                x, y = (a + share / 200 * (b - a) for a, b in ((x0, x1), (y0, y1)))
+                assert not (left <= x <= right and top <= y <= bottom)
 
 
 def test_a_sweep_starts_from_clean_accuracy_and_says_its_numbers() -> None:

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from tempering.attacks.apgd_dlr import APGDDLR
-from tempering.attacks.apgd_t import APGDT
 from tempering.attacks.base import Problem
+from tempering.attacks.elsewhere import to_each, to_the_best
 from tempering.attacks.losses import ratio
 from tempering.attacks.refined import Refined, short_of_success
 from tempering.attacks.square import Square
@@ -20,15 +20,19 @@ from tempering.attacks.wrapping import Wrapping
 from tempering.core.probe import Probe
 from tempering.core.threats import Threat
 
-_CLIMBS = (0.1, 0.05, 0.02)
-"""How little loss short of success, whatever the logits' scale, is worth climbs from elsewhere; the
-nearer, the more of them."""
-_STRIPES, _ONWARDS, _SEARCH = 0.4, 0.15, 0.13
-"""The same for a search from stripes, a climb onwards, and searches around the best point."""
-_TARGETS = 3
-_QUERIES, _LOOK, _HOPEFUL = 200, 100, 0.4
-"""Queries of a search from stripes, after how many of them it is looked at, and how near it has to
-have come by then to go on."""
+_ONWARDS, _SEARCH = 0.2, 0.05
+"""How little loss short of success, whatever the logits' scale, is worth a climb onwards, and
+searches around the best point."""
+_NEAR, _NEARER = 0.1, (0.05, 0.02)
+"""The same for climbs from elsewhere, and for more of them to the targets that trials find best."""
+_STRIPES, _AGAIN = 0.5, 0.05
+"""The same for a search from stripes, and for a climb onwards and searches once more at the end."""
+_ANYWHERE, _TARGETS = 2, 3
+"""How many climbs from elsewhere go to no target, and how many likeliest targets have climbs."""
+_QUERIES = 200
+"""Queries of a search from stripes."""
+_LOOKS = ((50, 0.6), (100, 0.4))
+"""After how many of them it is looked at, and how near it has to have come by then to go on."""
 _ENDS, _TRIAL, _GOOD = 0.3, 10, 0.1
 """How near such a search has to end for a climb, after how many steps the climb is looked at, and
 how near it has to have come by then to go on."""
@@ -44,21 +48,22 @@ class NearMisses(Wrapping):
     """An attack, and then more attempts at samples that it left short of success by little.
 
     Attacks stop at a point that is good where they are, and which one that is depends on
-    the start. So near misses get climbs from elsewhere to their likeliest targets,
-    a search from stripes with a climb from where it ends (stripes reach what random points
-    and gradients do not), a climb onwards from the best point, and searches around it.
+    the start. So near misses get a climb onwards from the best point and searches around
+    it, climbs from elsewhere, the more the nearer they are, a search from stripes with a
+    climb from where it ends (stripes reach what random points and gradients do not), and
+    at the end the first two once more.
 
     Attributes:
         attack: Goes first.
-        climbs: How many climbs from elsewhere; as many again for samples that are nearer
-            still, twice.
+        climbs: How many climbs from elsewhere the nearest get besides, and the very nearest
+            once more.
         steps: Gradient steps of each climb.
     """
 
     name: ClassVar[str] = "near-misses"
     norms: ClassVar[tuple[str, ...]] = Refined.norms
     source: ClassVar[str] = "Tempering, after Croce and Hein, 2020, and Andriushchenko et al., 2020"
-    cost: ClassVar[str] = "the attack's, and (4.8 climbs + 2) x steps for near misses"
+    cost: ClassVar[str] = "the attack's, and up to (2.6 climbs + 8.2) x steps for near misses"
 
     attack: Refined
     climbs: int = 3
@@ -79,23 +84,34 @@ class NearMisses(Wrapping):
     def propose(self, probe: Probe, problem: Problem) -> Tensor:
         """The attack's points, or those nearer to success that further attempts found."""
         left = _Left(probe, problem, self.attack.propose(probe, problem))
-        anew = APGDT(self.steps, targets=_TARGETS, finalists=1, encores=0)
-        for near in _CLIMBS:
-            for _ in range(self.climbs):
-                left.improve(near, lambda part, _: anew.propose(probe, part))
+        anywhere = APGDDLR(self.steps)
+        self._from_best(left, probe, _ONWARDS, _SEARCH)
+        for _ in range(_ANYWHERE):
+            left.improve(_NEAR, lambda part, _: anywhere.propose(probe, part))
+        left.improve(_NEAR, lambda part, _: to_each(probe, part, self.steps, _TARGETS))
+        for near in _NEARER:
+            left.improve(near, lambda part, _: self._elsewhere(probe, part))
         left.improve(_STRIPES, lambda part, _: self._from_stripes(probe, part))
-        left.improve(_ONWARDS, lambda part, best: _climb(probe, part, best, self.steps))
-        left.improve(_SEARCH, lambda part, best: self.attack.search(probe, part, best, _AHEAD))
+        self._from_best(left, probe, _AGAIN, _AGAIN)
         return left.points
+
+    def _from_best(self, left: _Left, probe: Probe, onwards: float, search: float) -> None:
+        left.improve(onwards, lambda part, best: _climb(probe, part, best, self.steps))
+        left.improve(search, lambda part, best: self.attack.search(probe, part, best, _AHEAD))
+
+    def _elsewhere(self, probe: Probe, problem: Problem) -> Tensor:
+        return to_the_best(probe, problem, self.steps, _TARGETS, self.climbs)
 
     def _from_stripes(self, probe: Probe, problem: Problem) -> Tensor:
         """A search from stripes and a climb from its end, each as long as it comes near."""
         square = Square(_QUERIES)
         search = square.begin(probe, problem)
-        square.go_on(search, problem, range(1, _LOOK))
-        rows = search.standing()
-        rows = rows[short_of_success(probe, problem, search.best, rows) < _HOPEFUL]
-        square.go_on(search, problem, range(_LOOK, _QUERIES), rows)
+        rows, query = search.standing(), 1
+        for look, hopeful in _LOOKS:
+            square.go_on(search, problem, range(query, look), rows)
+            rows, query = search.standing(rows), look
+            rows = rows[short_of_success(probe, problem, search.best, rows) < hopeful]
+        square.go_on(search, problem, range(query, _QUERIES), rows)
         left = _Left(probe, problem, search.best)
         left.improve(_ENDS, lambda part, best: _climb(probe, part, best, _TRIAL))
         left.improve(_GOOD, lambda part, best: _climb(probe, part, best, self.steps))

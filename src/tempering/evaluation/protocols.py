@@ -66,8 +66,8 @@ def attacks_of(protocol: str, threat: Threat) -> list[Attack]:
 
 
 def _fast() -> list[Attack]:
-    likeliest = APGDT(steps=50, targets=6, encores=0)
-    return [FGSM(), CWLinf(steps=10), NearMisses(Refined(likeliest, queries=200))]
+    likeliest = APGDT(steps=50, targets=6, finalists=1, encores=0)
+    return [FGSM(), CWLinf(steps=10), NearMisses(Refined(likeliest, queries=200, encores=2))]
 
 
 def _autoattack() -> list[Attack]:

@@ -14,6 +14,8 @@ from tempering.report.svg import Chart, element, join
 
 WIDTH, HEIGHT = 380.0, 200.0
 LEFT, RIGHT, BOTTOM = 46.0, 16.0, 42.0
+GAP = 5.0
+"""Between a mark and its label, and about half the height of a label."""
 MANY = 40
 """With more points than this a line has no dots."""
 
@@ -172,25 +174,40 @@ def _grid(frame: _Frame) -> Markup:
 
 def _rule(frame: _Frame, value: float, label: str, series: Sequence[Series]) -> Markup:
     """A mark across the chart, its label beside it where it is furthest from all lines."""
-    x = frame.x(value)
-    near = frame.across.high - value < (frame.across.high - frame.across.low) / 3
-    side = -1 if near else 1
-    reach = [x + side * share * LETTER * len(label) for share in (0.0, 0.25, 0.5, 0.75, 1.0)]
-    lines = [frame.y(at) for one in series for place in reach for at in _at(frame, one, place)]
-    bottom = frame.top + HEIGHT
+    x, bottom, long = frame.x(value), frame.top + HEIGHT, LETTER * len(label)
     heights = [bottom - 8, *(frame.top + share * HEIGHT for share in (0.75, 0.5, 0.25)), frame.top]
-    y = max(heights, key=lambda at: min((abs(at - line) for line in lines), default=0.0))
+    places = [
+        (side, max(height, frame.top + 14))
+        for side in (1, -1)
+        if LEFT <= x + side * (GAP + long) <= WIDTH - RIGHT
+        for height in heights
+    ]
+
+    def room(place: tuple[int, float]) -> float:
+        side, height = place
+        across = [x + side * (GAP + share / 8 * long) for share in range(9)]
+        return min((_gap(frame, one, across, height - GAP) for one in series), default=0.0)
+
+    side, height = max(places, key=room, default=(1, frame.top + 14))
     return join(
         element("line", x1=x, x2=x, y1=frame.top, y2=bottom, class_="rule"),
         element(
             "text",
             label,
-            x=x + 5 * side,
-            y=max(y, frame.top + 14),
-            text_anchor="end" if near else "start",
+            x=x + GAP * side,
+            y=height,
+            text_anchor="end" if side < 0 else "start",
             class_="quiet",
         ),
     )
+
+
+def _gap(frame: _Frame, series: Series, across: Sequence[float], height: float) -> float:
+    """How far a line passes above or below some places of the drawing; 0 where it crosses."""
+    ups = [frame.y(value) - height for place in across for value in _at(frame, series, place)]
+    if not ups:
+        return math.inf
+    return 0.0 if min(ups) <= 0 <= max(ups) else min(abs(up) for up in ups)
 
 
 def _at(frame: _Frame, series: Series, x: float) -> list[float]:
