@@ -72,6 +72,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "attack too weak",
         "unstable under re-run",
         "binarization test failed",
+        "binarization test takes a stronger attack",
     ),
     "One attack beside another": (
         "black-box beats white-box",

@@ -368,6 +368,16 @@ DEMONSTRATIONS: tuple[Demonstration, ...] = (
         on(trained(), lambda part: binarization.binarization_test(part, PGD(steps=20))),
     ),
     Demonstration(
+        binarization.BLUNT,
+        "a plain network under two steps of a thirteenth of the way each",
+        on(
+            trained(),
+            lambda part: binarization.binarization_test(part, PGD(steps=2, step_size=0.015)),
+        ),
+        "the same under 20 steps",
+        on(trained(), lambda part: binarization.binarization_test(part, PGD(steps=20))),
+    ),
+    Demonstration(
         winners.BLACK,
         "a gradient turned around, under PGD and Square",
         lambda: winners.black_beats_white(

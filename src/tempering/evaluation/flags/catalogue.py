@@ -54,6 +54,7 @@ KINDS: tuple[Kind, ...] = (
     doubling.WEAK,
     rerun.RERUN,
     binarization.FAILED,
+    binarization.BLUNT,
     winners.BLACK,
     winners.TRANSFER,
     winners.GRAY,
