@@ -7,9 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from tempering.attacks import PGD, NearMisses, Refined
+from tempering.attacks.base import Problem
 from tempering.attacks.losses import ratio
 from tempering.core.errors import ThreatError, UsageError
+from tempering.core.goals import Mislead
 from tempering.core.passes import counted
+from tempering.core.probe import Probe
 from tempering.core.random import Draws
 from tempering.core.threats import L0, L1, L2, Linf
 from tempering.models.seeded import seeded
@@ -29,6 +32,22 @@ class Folded(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.second(torch.sin(4.0 * self.first(x.flatten(1))))
+
+
+class OneAtATime(Probe):
+    """A model that may be shown a sample once at a time."""
+
+    remembers = True
+
+    def _forward(self, x: Tensor, index: Tensor | None) -> Tensor:
+        assert index is None or len(index.unique()) == len(index)
+        return super()._forward(x, index)
+
+
+class Hasty(OneAtATime):
+    """The same, and does not say so."""
+
+    remembers = False
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +94,24 @@ def test_who_is_far_from_success_costs_a_look_and_nothing_more(net: nn.Module) -
     with counted() as more:
         NearMisses(WEAK)(net, x, y, tiny)
     assert more.backward > N
+
+
+def problem(net: nn.Module, rows: slice) -> Problem:
+    x = X.double()[rows]
+    return Problem(x, net(x).argmax(1), Linf(0.01), Draws.of(3, N)[rows], Mislead(), 100)
+
+
+def test_a_sample_gets_the_same_alone_and_from_a_model_that_sees_it_once_at_a_time(
+    net: nn.Module,
+) -> None:
+    attack, everyone = NearMisses(WEAK, climbs=2, steps=10), problem(net, slice(None))
+    together = attack.propose(Probe(net), everyone)
+    alone = attack.propose(Probe(net), problem(net, slice(7, 19)))
+    patient = attack.propose(OneAtATime(net), everyone)
+    assert torch.allclose(together[7:19], alone)
+    assert torch.allclose(together, patient)
+    with pytest.raises(AssertionError):
+        attack.propose(Hasty(net), everyone)
 
 
 def test_its_name_and_its_settings() -> None:

@@ -102,6 +102,9 @@ def test_streams_side_by_side_are_those_of_each_part() -> None:
         assert torch.equal(
             drawn[2:6].bits(3), torch.cat([parts[0][2:].bits(3), parts[1][:2].bits(3)])
         )
+    more = Draws.side_by_side([both, once])
+    assert torch.equal(more.bits(3), torch.cat([part.bits(3) for part in (once, again, once)]))
+    assert Draws.side_by_side([once]).key == once.key
     assert isinstance(there := both.on(torch.device("meta")).seed, torch.Tensor)
     assert there.device.type == "meta"
     with pytest.raises(ValueError, match="no one key"):

@@ -133,26 +133,37 @@ def test_time_that_runs_out_within_a_stage_ends_it_there() -> None:
     assert bool(trial.outcome.strict[untouched].all())
 
 
-def test_the_survey_tries_everything_on_a_few_and_changes_no_verdict() -> None:
+def test_the_survey_tries_all_but_the_dearest_on_a_few_and_changes_no_verdict() -> None:
     found, plain = run(surveyed=20), run()
     assert torch.equal(found.worst.outcome.strict, plain.worst.outcome.strict)
-    first = found.stages[0]
-    assert first.measurement.attack == "survey"
+    first, last = found.stages[0], found.stages[-1]
     rows = found.clean.outcome.strict.nonzero()[:20, 0]
-    assert len(found.surveyed) == len(STAGES)
-    for trial, stage in zip(found.surveyed, STAGES, strict=True):
-        assert len(trial.outcome) == 20
-        assert trial.measurement.attack == stage.attack.label()
-    survey = found.surveyed
-    stands = torch.stack([trial.outcome.strict for trial in survey]).all(0)
-    assert torch.equal(first.outcome.strict[rows], stands)
-    for trial in found.stages[1:]:
+    assert first.measurement.attack == "survey"
+    assert first.measurement.config["over"] in (["square-4", "fgsm"], ["fgsm", "square-4"])
+    assert int((first.outcome.forwards > 0).sum()) == 20
+    for trial in found.stages[1:-1]:
         assert int(trial.outcome.forwards[rows].sum()) == 0
-    names = [place.name for place in found.schedule]
-    assert [trial.measurement.attack for trial in found.stages[1:]] == [
-        name.removesuffix(" (black)") for name in names
-    ]
-    assert sum(place.broke for place in found.schedule) == 20 - int(stands.sum())
+    stands = first.outcome.strict[rows]
+    assert 0 < int(stands.sum()) < 20
+    assert last.measurement.attack == "pgd-5"
+    assert bool((last.outcome.forwards[rows[stands]] > 0).all())
+    assert int(last.outcome.forwards[rows[~stands]].sum()) == 0
+    assert found.schedule[-1] == "pgd-5: goes last"
+    broke = [int(place.split(": ")[1].split(" broken")[0]) for place in found.schedule[:-1]]
+    assert sum(broke) == 20 - int(stands.sum())
+
+
+def test_what_the_survey_met_meets_attacks_that_are_added_later() -> None:
+    x = torch.rand(30, 1, 3, 3, generator=torch.Generator().manual_seed(3))
+    model = Net()
+    data = dataset(x, model(x).argmax(1), classes=4)
+    judged, where = target(model, data), setting(data)
+    cascade = Cascade(where, judged, THREAT, measure(where, judged, None, THREAT))
+    cascade.run(cascade.survey(STAGES, 30))
+    standing = cascade.undecided()
+    assert len(standing)
+    cascade.run([Stage(PGD(steps=7))])
+    assert bool((cascade.trials[-1].outcome.forwards[standing] > 0).all())
 
 
 def test_a_survey_that_was_cut_goes_on() -> None:

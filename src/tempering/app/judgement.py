@@ -44,10 +44,7 @@ from tempering.evaluation.flags.outputs import probabilities
 from tempering.evaluation.flags.slices import Slice
 from tempering.evaluation.inspection import inspect, reaches_grey
 from tempering.evaluation.proof_curve import proof_curve, proof_record
-from tempering.evaluation.protocols import (
-    SURVEYED,
-    nearest,
-)
+from tempering.evaluation.protocols import nearest
 from tempering.evaluation.proving import Proofs
 from tempering.evaluation.recording import Trial
 from tempering.evaluation.setting import Setting
@@ -179,11 +176,7 @@ class Judgement:
             interval=worst.interval,
             passes=self._of_all(passes),
             by_attack=stages,
-            schedule=[
-                f"{place} of the first {SURVEYED}"
-                for found in self.verdicts.values()
-                for place in found.schedule
-            ],
+            schedule=[place for found in self.verdicts.values() for place in found.schedule],
             surrogate=self.owned.record if self.owned else None,
         )
 

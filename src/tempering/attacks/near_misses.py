@@ -10,14 +10,15 @@ import torch
 from torch import Tensor
 
 from tempering.attacks.apgd_dlr import APGDDLR
+from tempering.attacks.apgd_t import APGDT
 from tempering.attacks.base import Problem
-from tempering.attacks.elsewhere import to_each, to_the_best
 from tempering.attacks.losses import ratio
 from tempering.attacks.refined import Refined, short_of_success
 from tempering.attacks.square import Square
 from tempering.attacks.steps import check_count
 from tempering.attacks.wrapping import Wrapping
 from tempering.core.probe import Probe
+from tempering.core.random import Draws
 from tempering.core.threats import Threat
 
 _ONWARDS, _SEARCH = 0.2, 0.05
@@ -29,9 +30,9 @@ _STRIPES, _AGAIN = 0.5, 0.05
 """The same for a search from stripes, and for a climb onwards and searches once more at the end."""
 _ANYWHERE, _TARGETS = 2, 3
 """How many climbs from elsewhere go to no target, and how many likeliest targets have climbs."""
-_QUERIES = 200
+_QUERIES = 600
 """Queries of a search from stripes."""
-_LOOKS = ((50, 0.6), (100, 0.4))
+_LOOKS = ((50, 0.6), (200, 0.35))
 """After how many of them it is looked at, and how near it has to have come by then to go on."""
 _ENDS, _TRIAL, _GOOD = 0.3, 10, 0.1
 """How near such a search has to end for a climb, after how many steps the climb is looked at, and
@@ -85,12 +86,13 @@ class NearMisses(Wrapping):
         """The attack's points, or those nearer to success that further attempts found."""
         left = _Left(probe, problem, self.attack.propose(probe, problem))
         anywhere = APGDDLR(self.steps)
+        each = APGDT(self.steps, targets=_TARGETS, finalists=None, encores=0)
+        likeliest = replace(each, finalists=1)
         self._from_best(left, probe, _ONWARDS, _SEARCH)
-        for _ in range(_ANYWHERE):
-            left.improve(_NEAR, lambda part, _: anywhere.propose(probe, part))
-        left.improve(_NEAR, lambda part, _: to_each(probe, part, self.steps, _TARGETS))
+        left.improve(_NEAR, lambda part, _: anywhere.propose(probe, part), _ANYWHERE)
+        left.improve(_NEAR, lambda part, _: each.propose(probe, part))
         for near in _NEARER:
-            left.improve(near, lambda part, _: self._elsewhere(probe, part))
+            left.improve(near, lambda part, _: likeliest.propose(probe, part), self.climbs)
         left.improve(_STRIPES, lambda part, _: self._from_stripes(probe, part))
         self._from_best(left, probe, _AGAIN, _AGAIN)
         return left.points
@@ -98,9 +100,6 @@ class NearMisses(Wrapping):
     def _from_best(self, left: _Left, probe: Probe, onwards: float, search: float) -> None:
         left.improve(onwards, lambda part, best: _climb(probe, part, best, self.steps))
         left.improve(search, lambda part, best: self.attack.search(probe, part, best, _AHEAD))
-
-    def _elsewhere(self, probe: Probe, problem: Problem) -> Tensor:
-        return to_the_best(probe, problem, self.steps, _TARGETS, self.climbs)
 
     def _from_stripes(self, probe: Probe, problem: Problem) -> Tensor:
         """A search from stripes and a climb from its end, each as long as it comes near."""
@@ -139,19 +138,32 @@ class _Left:
         self._short = short_of_success(probe, problem, self.points, everyone)
         self._attempts = 0
 
-    def improve(self, near: float, attempt: Attempt) -> None:
-        """Attempt samples that are short of success by less than this, and keep what is nearer."""
+    def improve(self, near: float, attempt: Attempt, times: int = 1) -> None:
+        """Attempt samples that are short of success by less than this; keep what is nearer.
+
+        Args:
+            near: How little loss short of success is worth it.
+            attempt: What is tried.
+            times: How often, each from another start, side by side to fill a batch.
+        """
         self._attempts += 1
         rows = ((self._short >= 0) & (self._short < near)).nonzero()[:, 0]
         if not len(rows):
             return
-        part = self._problem.part(rows)
-        part = replace(part, draws=part.draws.to("attempt", self._attempts))
-        found = attempt(part, self.points[rows])
-        everyone = torch.arange(len(rows), device=rows.device)
-        short = short_of_success(self._probe, part, found, everyone)
-        nearer = short < self._short[rows]
-        self.points[rows[nearer]], self._short[rows[nearer]] = found[nearer], short[nearer]
+        for turns in torch.split(torch.arange(times), 1 if self._probe.remembers else times):
+            self._attempt(rows, attempt, turns.tolist())
+
+    def _attempt(self, rows: Tensor, attempt: Attempt, turns: list[int]) -> None:
+        draws = [self._problem.draws[rows].to("attempt", self._attempts, turn) for turn in turns]
+        again = rows.repeat(len(turns))
+        part = replace(self._problem.part(again), draws=Draws.side_by_side(draws))
+        found = attempt(part, self.points[again])
+        everyone = torch.arange(len(again), device=rows.device)
+        short = short_of_success(self._probe, part, found, everyone).view(-1, len(rows))
+        least, turn = short.min(0)
+        nearer = least < self._short[rows]
+        nearest = turn * len(rows) + everyone[: len(rows)]
+        self.points[rows[nearer]], self._short[rows[nearer]] = found[nearest][nearer], least[nearer]
 
 
 def _climb(probe: Probe, problem: Problem, points: Tensor, steps: int) -> Tensor:

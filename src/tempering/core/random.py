@@ -77,7 +77,7 @@ class Draws:
 
     @classmethod
     def side_by_side(cls, parts: Sequence[Draws]) -> Draws:
-        """The rows of several, each with its own streams.
+        """The rows of several, each with its own streams; one alone is as it was.
 
         Example:
             >>> once, again = Draws.of(0, 2).to("once"), Draws.of(0, 2).to("again")
@@ -85,7 +85,9 @@ class Draws:
             >>> bool((both[2:] == again.uniform((3,))).all())
             True
         """
-        seeds = [torch.full_like(part.index, part.key) for part in parts]
+        if len(parts) == 1:
+            return parts[0]
+        seeds = [torch.zeros_like(part.index) + part.seed for part in parts]
         return cls(torch.cat(seeds), torch.cat([part.index for part in parts]))
 
     @property

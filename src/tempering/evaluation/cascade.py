@@ -20,7 +20,7 @@ from tempering.evaluation.deadline import Deadline, OutOfTimeError
 from tempering.evaluation.measuring import measure
 from tempering.evaluation.outcome import Outcome, join, lost
 from tempering.evaluation.recording import Backward, Trial, record
-from tempering.evaluation.schedule import Place, Tried, in_order
+from tempering.evaluation.schedule import Tried, in_order
 from tempering.evaluation.setting import Setting
 from tempering.evaluation.target import Target
 
@@ -64,7 +64,6 @@ class Cascaded:
         worst: The worst case per sample, proofs included.
         broken_by: What broke each sample; empty where nothing did.
         schedule: What the survey found, in the order of the stages; empty without one.
-        surveyed: Each attack of the survey by itself, on the samples of the survey alone.
         unfinished: Stages that the time did not suffice for -> samples they left out.
         helpless: Stages that found no gradient to follow -> what they said.
     """
@@ -74,8 +73,7 @@ class Cascaded:
     certified: Tensor
     worst: Trial
     broken_by: tuple[str, ...]
-    schedule: tuple[Place, ...]
-    surveyed: tuple[Trial, ...]
+    schedule: tuple[str, ...]
     unfinished: Mapping[str, int]
     helpless: Mapping[str, str]
 
@@ -130,51 +128,58 @@ class Cascade:
         self.unfinished: dict[str, int] = {}
         self.helpless: dict[str, str] = {}
         self.broken_by = [""] * setting.n
-        self.schedule: tuple[Place, ...] = ()
-        self.surveyed: tuple[Trial, ...] = ()
-        self._finished = torch.zeros(setting.n, dtype=torch.bool)
+        self.schedule: tuple[str, ...] = ()
+        self._surveyed = torch.zeros(setting.n, dtype=torch.bool)
+        self._met: set[str] = set()
 
-    def undecided(self) -> Tensor:
-        """Samples neither broken, nor proven, nor through with everything, shape (m,), int64."""
-        return (self.standing & ~self.certified & ~self._finished).nonzero()[:, 0]
+    def undecided(self, stage: Stage | None = None) -> Tensor:
+        """Samples neither broken nor proven, shape (m,), int64; those that a stage has not met."""
+        waiting = self.standing & ~self.certified
+        if str(stage) in self._met:
+            waiting = waiting & ~self._surveyed
+        return waiting.nonzero()[:, 0]
 
     def survey(self, stages: Sequence[Stage], samples: int) -> list[Stage]:
-        """Try every stage on the first undecided samples, and learn an order for the others.
+        """Try all stages but the dearest on the first undecided samples, and learn an order.
 
-        The samples of the survey have then met everything; no pass is made twice.
+        The dearest goes last whatever it would break there. No pass is made twice: what the
+        samples of the survey have met they do not meet again.
 
         Args:
             stages: At least one.
             samples: On how many samples.
 
         Returns:
-            The stages for the others, in their order; all of them if there was no time.
+            The stages in their order; all of them as they were if there was no time.
         """
+        last = max(stages, key=lambda stage: stage.attack.effort())
+        others = [stage for stage in stages if stage is not last]
         rows = self.undecided()[:samples]
-        if not len(rows) or len(stages) < 2:
+        if not len(rows) or not others:
             return list(stages)
         trials: list[Trial] = []
-        with track(f"survey of {len(rows)} samples", len(stages)) as advance:
-            for number, stage in enumerate(stages):
+        with track(f"survey of {len(rows)} samples", len(others)) as advance:
+            for number, stage in enumerate(others):
                 name = f"survey-{self.access}-{number:02d}"
                 try:
                     trials += self.keep(name, partial(self._trials, stage, rows))
                 except (OutOfTimeError, NoGradientError):
                     return list(stages)
                 advance(number + 1, "")
-        by_name = {str(stage): stage for stage in stages}
+        by_name = {str(stage): stage for stage in others}
         tried = [
             Tried(name, ~_stands(trial.outcome), _passes(trial))
             for name, trial in zip(by_name, trials, strict=True)
         ]
-        self.schedule = tuple(in_order(tried))
-        order = [by_name[place.name] for place in self.schedule]
-        ranked = [trials[stages.index(stage)] for stage in order]
+        places = in_order(tried)
+        learned = [f"{place} of the first {len(rows)}" for place in places]
+        self.schedule = (*learned, f"{last}: goes last")
+        order = [by_name[place.name] for place in places]
+        ranked = [trials[others.index(stage)] for stage in order]
         rest = [trial for trial in trials if not any(trial is one for one in ranked)]
         self._take([*ranked, *rest], rows)
-        self.surveyed = tuple(trials)
-        self._finished[rows] = True
-        return order
+        self._met, self._surveyed[rows] = set(by_name), True
+        return [*order, last]
 
     def _take(self, trials: Sequence[Trial], rows: Tensor) -> None:
         """Several attacks on the same samples, as one stage."""
@@ -197,10 +202,9 @@ class Cascade:
             among: Samples, by number, shape (m,), int64; by default those undecided.
         """
         for stage in stages:
-            rows = self.undecided() if among is None else among
-            if not len(rows):
-                break
-            self._one(stage, rows)
+            rows = self.undecided(stage) if among is None else among
+            if len(rows):
+                self._one(stage, rows)
 
     def result(self) -> Cascaded:
         """What became of every sample so far."""
@@ -211,7 +215,6 @@ class Cascade:
             worst=self._worst(),
             broken_by=tuple(self.broken_by),
             schedule=self.schedule,
-            surveyed=self.surveyed,
             unfinished=dict(self.unfinished),
             helpless=dict(self.helpless),
         )

@@ -45,11 +45,10 @@ class Place:
 def in_order(tried: Sequence[Tried]) -> list[Place]:
     """Attacks by what they break for their passes, one after the other, of what is left.
 
-    An attack that breaks nothing more is left out, but for the one of the most passes:
-    it goes last and has the last word.
+    An attack that breaks nothing more is left out.
 
     Args:
-        tried: What each attack did; at least one.
+        tried: What each attack did.
 
     Returns:
         The schedule.
@@ -60,10 +59,10 @@ def in_order(tried: Sequence[Tried]) -> list[Place]:
         >>> [str(place) for place in in_order(both)]
         ['short: 2 broken, 10 passes a sample', 'long: 1 broken, 300 passes a sample']
     """
-    last = max(tried, key=lambda one: one.passes)
-    left = torch.ones_like(last.broken)
-    waiting = [one for one in tried if one is not last]
-    places: list[Place] = []
+    waiting, places = list(tried), list[Place]()
+    if not waiting:
+        return places
+    left = torch.ones_like(waiting[0].broken)
 
     def gain(one: Tried) -> int:
         return int((one.broken & left).sum())
@@ -72,11 +71,7 @@ def in_order(tried: Sequence[Tried]) -> list[Place]:
         best = max(waiting, key=lambda one: gain(one) / max(one.passes, 1))
         if not gain(best):
             break
-        places.append(_place(best, gain(best)))
+        places.append(Place(best.name, gain(best), best.passes / max(len(best.broken), 1)))
         left = left & ~best.broken
         waiting.remove(best)
-    return [*places, _place(last, gain(last))]
-
-
-def _place(one: Tried, broke: int) -> Place:
-    return Place(one.name, broke, one.passes / max(len(one.broken), 1))
+    return places
