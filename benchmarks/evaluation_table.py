@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import itemgetter
+from statistics import median_low
 from typing import Any
 
 Row = dict[str, Any]
@@ -14,8 +16,9 @@ network, in float32, gets wrong. *Passes* are single images sent forward, and ba
 ours include the survey, all examinations and the curve, theirs are counted by a wrapper around the
 network. Bounds are no passes: their time is in *seconds* alone. *Standing* is what withstood
 everything. *Attacks alone* are the stages of the last column, the survey among them, which is all
-that theirs does. Images and batches are the same. Theirs ran once, with the seed below; ours three
-times, with that seed and the two after it, and medians count, the least and the most behind them.
+that theirs does. Images and batches are the same. Both sides ran with the seeds below, by turns;
+medians count, the least and the most behind them, and passes and stages are those of the run of
+which the median number stood.
 """
 
 
@@ -25,12 +28,20 @@ def render(rows: Sequence[Row]) -> str:
     networks = list(dict.fromkeys(row["cell"]["network"] for row in rows))
     notes = []
     for network in networks:
-        sides = {row["cell"]["side"]: row for row in rows if row["cell"]["network"] == network}
-        lines += [_line(side, row) for side, row in sides.items()]
+        own = [row for row in rows if row["cell"]["network"] == network]
+        sides: dict[str, list[Row]] = {row["cell"]["side"]: [] for row in own}
+        for row in own:
+            sides[row["cell"]["side"]].append(row)
+        lines += [_line(side, runs) for side, runs in sides.items()]
         if len(sides) == 2:
             lines.append(_compared(network, sides["ours"], sides["theirs"]))
-        notes.append(_note(next(iter(sides.values()))))
+        notes.append(_note(own))
     return "\n".join([*lines, "", *notes, ""])
+
+
+def typical(runs: Sequence[Row]) -> Row:
+    """The run of which the median number stood; of an even number the lower one."""
+    return sorted(runs, key=itemgetter("standing"))[(len(runs) - 1) // 2]
 
 
 HEAD = """\
@@ -39,25 +50,29 @@ seconds | what stood after each stage |
 | :--- | :--- | ---: | :--- | ---: | ---: | ---: | ---: | :--- |"""
 
 
-def _line(side: str, row: Row) -> str:
+def _line(side: str, runs: Sequence[Row]) -> str:
+    row = typical(runs)
     cell = row["cell"]
     who = {"ours": "**tempering**, fast", "theirs": "pyautoattack, standard"}[side]
     stages = ", ".join(f"{name} {count}" for name, count in row["stages"].items())
+    standing = f"{row['standing']}{_spread(runs, 'standing')}"
+    seconds = f"{_middle(runs, 'seconds'):.3g}{_spread(runs, 'seconds')}"
     return (
         f"| {cell['network']} | {cell['threat']} | {cell['n']} | {who} | {row['clean']} "
-        f"| {_standing(row)} | {row['forwards']:,}, {row['backwards']:,} "
-        f"| {_seconds(row)} | {stages} |"
+        f"| {standing} | {row['forwards']:,}, {row['backwards']:,} | {seconds} | {stages} |"
     )
 
 
-def _compared(network: str, ours: Row, theirs: Row) -> str:
-    needed = theirs["forwards"] + theirs["backwards"]
-    passes = needed / (ours["forwards"] + ours["backwards"])
-    seconds = theirs["seconds"] / ours["seconds"]
-    more = ours["standing"] - theirs["standing"]
+def _compared(network: str, ours: Sequence[Row], theirs: Sequence[Row]) -> str:
+    own, other = typical(ours), typical(theirs)
+    needed = other["forwards"] + other["backwards"]
+    passes = needed / (own["forwards"] + own["backwards"])
+    time = _middle(theirs, "seconds")
+    seconds = time / _middle(ours, "seconds")
+    more = own["standing"] - other["standing"]
     found = "as many fall" if more == 0 else f"{abs(more)} {'fewer' if more > 0 else 'more'} fall"
-    alone = needed / ours["attacking"]
-    attacking = theirs["seconds"] / ours["attacking_seconds"]
+    alone = needed / own["attacking"]
+    attacking = time / _middle(ours, "attacking_seconds")
     return (
         f"| {network} | | | *compared* | | {found} | 1/{passes:.1f} of the passes; "
         f"attacks alone 1/{alone:.1f} | 1/{seconds:.1f} of the time; "
@@ -65,22 +80,26 @@ def _compared(network: str, ours: Row, theirs: Row) -> str:
     )
 
 
-def _standing(row: Row) -> str:
-    each = row.get("standing_each", [])
-    spread = f" ({min(each)} to {max(each)})" if len(each) > 1 else ""
-    return f"{row['standing']}{spread}"
+def _middle(runs: Sequence[Row], name: str) -> float:
+    return float(median_low(run[name] for run in runs))
 
 
-def _seconds(row: Row) -> str:
-    each = row.get("seconds_each", [])
-    spread = f" ({min(each):.3g} to {max(each):.3g})" if len(each) > 1 else ""
-    return f"{row['seconds']:.3g}{spread}"
+def _spread(runs: Sequence[Row], name: str) -> str:
+    """Least and most, where there are several."""
+    each = [run[name] for run in runs]
+    low, high = (f"{value:.3g}" if value % 1 else f"{value:g}" for value in (min(each), max(each)))
+    return f" ({low} to {high})" if len(each) > 1 else ""
 
 
-def _note(row: Row) -> str:
-    cell, place = row["cell"], row["environment"]
+def _note(runs: Sequence[Row]) -> str:
+    cell, place = runs[0]["cell"], runs[0]["environment"]
+    seeds = {
+        side: sorted(run["cell"]["seed"] for run in runs if run["cell"]["side"] == side)
+        for side in ("ours", "theirs")
+    }
+    told = "; ".join(f"seeds of {side} {', '.join(map(str, own))}" for side, own in seeds.items())
     return (
-        f"`{cell['network']}`: weights `{cell['weights']}`, {row['about']}; seed {cell['seed']}, "
+        f"`{cell['network']}`: weights `{cell['weights']}`, {runs[0]['about']}; {told}; "
         f"batches of {cell['batch_size']}, {cell['threads']} threads, {place['processor']}, "
         f"torch {place['torch']}.\n"
     )

@@ -53,7 +53,8 @@ class Restarts(Attack):
         for time in range(self.times):
             draws = problem.draws.to("restart", time) if time else problem.draws
             part = replace(problem, draws=draws).part(standing)
-            x_adv = self._attack(time).propose(probe, part)
+            attack = from_elsewhere(self.attack) if time else self.attack
+            x_adv = attack.propose(probe, part)
             out[standing] = x_adv
             if time + 1 == self.times:
                 break
@@ -61,13 +62,6 @@ class Restarts(Attack):
             if not len(standing):
                 break
         return out
-
-    def _attack(self, time: int) -> Attack:
-        """From the second time on from a random start, where the attack knows one."""
-        if time and hasattr(self.attack, "random_start"):
-            changed: dict[str, Any] = {"random_start": True}
-            return replace(self.attack, **changed)
-        return self.attack
 
     def effort(self) -> int:
         """As often as it runs, the attack's."""
@@ -89,6 +83,14 @@ class Restarts(Attack):
     def label(self) -> str:
         """Such as `pgd-40x2`."""
         return f"{self.attack.label()}x{self.times}"
+
+
+def from_elsewhere(attack: Attack) -> Attack:
+    """The attack from a random start, where it knows one."""
+    if hasattr(attack, "random_start"):
+        changed: dict[str, Any] = {"random_start": True}
+        return replace(attack, **changed)
+    return attack
 
 
 def _fooled(probe: Probe, problem: Problem, x_adv: Tensor) -> Tensor:
