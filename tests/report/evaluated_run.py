@@ -19,7 +19,8 @@ from tests.report import synthetic_run as made
 
 N = made.N
 CLEAN, CERTIFIED, ROBUST = 991, 610, 702
-STAGES = {"survey": 970, "fgsm": 840, "cw-linf-10": 730, "apgd-t-50+refined-300": ROBUST}
+LAST = "apgd-t-50+refined-200+near-misses"
+STAGES = {"survey": 970, "fgsm": 840, "cw-linf-10": 730, LAST: ROBUST}
 NOT_BROKEN = {0.0: 99, 0.1: 91, 0.2: 82, 0.3: 70, 0.45: 31, 0.5: 0}
 PROVEN = {0.1: 88, 0.2: 75, 0.3: 61, 0.45: 4, 0.5: 0}
 CORRUPTIONS = ("noise", "blur", "contrast", "brightness", "rotation", "translation", "jpeg")
@@ -144,6 +145,9 @@ def assessment(**more: Any) -> Assessment:
             name: StageResult(survivors=hits, passes=Passes(forward=9, backward=8), seconds=0.5)
             for name, hits in STAGES.items()
         },
-        "schedule": ["fgsm: 29 broken, 4 passes a sample of the first 32"],
+        "schedule": [
+            "fgsm: 29 broken, 4 passes a sample of the first 32",
+            f"{LAST}: goes last",
+        ],
     }
     return Assessment(**(content | more))

@@ -89,7 +89,7 @@ def test_the_cascade_says_what_stood_broke_and_stayed_undecided(tmp_path: Path) 
     assert left == [991, 381, *(hits - 610 for hits in evaluated.STAGES.values())]
     words = " ".join(section.prose)
     assert "123,456 forward and 65,432 backward passes" in words
-    assert "fgsm: 29 broken, 4 passes a sample of the first 32" in words
+    assert "fgsm: 29 broken, 4 passes a sample of the first 32; apgd-t-50+" in words
 
 
 def test_the_summary_has_both_intervals_and_the_chart_both_whiskers(tmp_path: Path) -> None:

@@ -26,13 +26,13 @@ _ONWARDS, _SEARCH = 0.2, 0.05
 searches around the best point."""
 _NEAR, _NEARER = 0.1, (0.05, 0.02)
 """The same for climbs from elsewhere, and for more of them to the targets that trials find best."""
-_STRIPES, _AGAIN = 0.5, 0.05
+_STRIPES, _AGAIN = 0.6, 0.05
 """The same for a search from stripes, and for a climb onwards and searches once more at the end."""
 _ANYWHERE, _TARGETS = 2, 3
 """How many climbs from elsewhere go to no target, and how many likeliest targets have climbs."""
-_QUERIES = 600
+_QUERIES = 1200
 """Queries of a search from stripes."""
-_LOOKS = ((50, 0.6), (200, 0.35))
+_LOOKS = ((50, 0.6), (200, 0.35), (600, 0.2))
 """After how many of them it is looked at, and how near it has to have come by then to go on."""
 _ENDS, _TRIAL, _GOOD = 0.3, 10, 0.1
 """How near such a search has to end for a climb, after how many steps the climb is looked at, and
