@@ -120,6 +120,6 @@ def queried(protocol: str, threat: Threat) -> list[Attack]:
 
 def nearest(threat: Threat) -> Attack | None:
     """What looks for the nearest adversarial image of a norm; None for patches."""
-    both = NearestOf(FMN(steps=30), FAB(steps=50, rivals=2))
+    both = NearestOf(FMN(steps=20), FAB(steps=50, rivals=2))
     made: list[Attack] = [both, SigmaZero(steps=300)]
     return next((attack for attack in made if attack.knows(threat)), None)
