@@ -24,7 +24,7 @@ from tempering.core.threats import Threat
 _ONWARDS, _SEARCH = 0.2, 0.05
 """How little loss short of success, whatever the logits' scale, is worth a climb onwards, and
 searches around the best point."""
-_NEAR, _NEARER = 0.1, 0.05
+_NEAR, _NEARER = 0.1, (0.05, 0.02)
 """The same for climbs from elsewhere, and for more of them to the targets that trials find best."""
 _STRIPES, _AGAIN = 0.6, 0.05
 """The same for a search from stripes, and for a climb onwards and searches once more at the end."""
@@ -56,14 +56,15 @@ class NearMisses(Wrapping):
 
     Attributes:
         attack: Goes first.
-        climbs: How many climbs from elsewhere the nearest get besides.
+        climbs: How many climbs from elsewhere the nearest get besides, and the very nearest
+            once more.
         steps: Gradient steps of each climb.
     """
 
     name: ClassVar[str] = "near-misses"
     norms: ClassVar[tuple[str, ...]] = Refined.norms
     source: ClassVar[str] = "Tempering, after Croce and Hein, 2020, and Andriushchenko et al., 2020"
-    cost: ClassVar[str] = "the attack's, and up to (1.3 climbs + 8.2) x steps for near misses"
+    cost: ClassVar[str] = "the attack's, and up to (2.6 climbs + 8.2) x steps for near misses"
 
     attack: Refined
     climbs: int = 3
@@ -90,7 +91,8 @@ class NearMisses(Wrapping):
         self._from_best(left, probe, _ONWARDS, _SEARCH)
         left.improve(_NEAR, lambda part, _: anywhere.propose(probe, part), _ANYWHERE)
         left.improve(_NEAR, lambda part, _: each.propose(probe, part))
-        left.improve(_NEARER, lambda part, _: likeliest.propose(probe, part), self.climbs)
+        for near in _NEARER:
+            left.improve(near, lambda part, _: likeliest.propose(probe, part), self.climbs)
         left.improve(_STRIPES, lambda part, _: self._from_stripes(probe, part))
         self._from_best(left, probe, _AGAIN, _AGAIN)
         return left.points
