@@ -16,9 +16,9 @@ network, in float32, gets wrong. *Passes* are single images sent forward, and ba
 ours include the survey, all examinations and the curve, theirs are counted by a wrapper around the
 network. Bounds are no passes: their time is in *seconds* alone. *Standing* is what withstood
 everything. *Attacks alone* are the stages of the last column, the survey among them, which is all
-that theirs does. Images and batches are the same. Both sides ran with the seeds below, by turns;
-medians count, the least and the most behind them, and passes and stages are those of the run of
-which the median number stood.
+that theirs does. Images and batches are the same. Both sides ran with the seeds below, by turns
+where both were missing: each row of the records says when. Medians count, the least and the most
+behind them, and passes and stages are those of the run of which the median number stood.
 """
 
 
