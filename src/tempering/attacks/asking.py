@@ -17,6 +17,7 @@ class Oracle:
     Attributes:
         spent: Queries made for each sample of the problem, shape (n,), int64.
         outputs: How many outputs the last answer had; 0 before the first.
+        remembers: Whether the model may be shown a sample only once at a time.
     """
 
     def __init__(self, probe: Probe, problem: Problem, queries: int) -> None:
@@ -24,7 +25,7 @@ class Oracle:
         self._problem = problem
         self._cap = queries
         self._kept = 0
-        self.outputs = 0
+        self.outputs, self.remembers = 0, probe.remembers
         self._protected = torch.zeros(0, 0, dtype=torch.bool)
         self.spent = torch.zeros(len(problem.x), dtype=torch.int64, device=problem.x.device)
 

@@ -32,8 +32,9 @@ _ANYWHERE, _TARGETS = 2, 3
 """How many climbs from elsewhere go to no target, and how many likeliest targets have climbs."""
 _QUERIES = 1200
 """Queries of a search from stripes."""
-_LOOKS = ((50, 0.7), (100, 0.6), (200, 0.42), (400, 0.28), (600, 0.2))
-"""After how many of them it is looked at, and how near it has to have come by then to go on."""
+_LOOKS = ((50, 0.7, 1), (100, 0.6, 1), (200, 0.42, 4), (400, 0.28, 4), (600, 0.2, 8))
+"""After how many of them it is looked at, how near it has to have come by then to go on, and how
+many it then asks at once, since fewer samples are left."""
 _ENDS, _TRIAL, _GOOD = 0.3, 10, 0.1
 """How near such a search has to end for a climb, after how many steps the climb is looked at, and
 how near it has to have come by then to go on."""
@@ -105,12 +106,12 @@ class NearMisses(Wrapping):
         """A search from stripes and a climb from its end, each as long as it comes near."""
         square = Square(_QUERIES)
         search = square.begin(probe, problem)
-        rows, query = search.standing(), 1
-        for look, hopeful in _LOOKS:
-            square.go_on(search, problem, range(query, look), rows)
-            rows, query = search.standing(rows), look
+        rows, query, ahead = search.standing(), 1, 1
+        for look, hopeful, next_ahead in _LOOKS:
+            square.go_on(search, problem, range(query, look), rows, ahead)
+            rows, query, ahead = search.standing(rows), look, next_ahead
             rows = rows[short_of_success(probe, problem, search.best, rows) < hopeful]
-        square.go_on(search, problem, range(query, _QUERIES), rows)
+        square.go_on(search, problem, range(query, _QUERIES), rows, ahead)
         left = _Left(probe, problem, search.best)
         left.improve(_ENDS, lambda part, best: _climb(probe, part, best, _TRIAL))
         left.improve(_GOOD, lambda part, best: _climb(probe, part, best, self.steps))

@@ -70,13 +70,19 @@ class RandomSearch:
 
         Moves start from the best point, so the first one that is better makes those after it
         void: they are made and asked anew. So it takes some queries more, and for few samples
-        far less time, since a small batch takes about as long as a smaller one.
+        far less time, since a small batch takes about as long as a smaller one. A model that
+        may be shown a sample only once at a time is asked one after the other.
 
         Args:
             rows: Samples, shape (m,), int64.
             queries: Their numbers.
             move: Moves the best points.
         """
+        if self.oracle.remembers or len(queries) == 1:
+            for query in queries:
+                rows = self.standing(rows)
+                self.ask(rows, move(rows, torch.full_like(rows, query)))
+            return
         ahead = torch.arange(len(queries), device=rows.device)
         number = queries.start + ahead
         answered = torch.zeros_like(rows)

@@ -130,7 +130,7 @@ class _Around:
             rows = self._worth_it(self.points.standing(rows), before, number, query)
             if not len(rows):
                 break
-            until = self._turn(query, query + (1 if self.probe.remembers else ahead))
+            until = self._turn(query, query + ahead)
             move = partial(self._moved, number, self._side(query))
             self.points.ask_ahead(rows, range(query, until), move)
             query = until

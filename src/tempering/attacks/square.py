@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -64,7 +65,12 @@ class Square(Attack):
         return RandomSearch(oracle, problem.x.clone(), self.until_fooled)
 
     def go_on(
-        self, search: RandomSearch, problem: Problem, queries: range, among: Tensor | None = None
+        self,
+        search: RandomSearch,
+        problem: Problem,
+        queries: range,
+        among: Tensor | None = None,
+        ahead: int = 1,
     ) -> None:
         """Some queries of a search.
 
@@ -73,22 +79,29 @@ class Square(Attack):
             problem: Samples, threat and streams.
             queries: Their numbers.
             among: Samples, by number, shape (m,), int64; None for all.
+            ahead: How many to ask at once: for few samples, more queries in less time.
         """
-        moves = MOVES[problem.threat.name](problem.threat.eps)
-        for query in queries:
+        moves, query = MOVES[problem.threat.name](problem.threat.eps), queries.start
+        while query < queries.stop:
             among = search.standing(among)
             if not len(among):
                 break
-            tried = self._try(moves, problem, search.best, among, query)
-            search.ask(among, tried, always=query == 1)
+            until = self._turn(query, min(query + ahead, queries.stop), problem.x.shape)
+            if query == 1:
+                draws = problem.draws[among].to("query", query)
+                search.ask(among, moves.start(problem.x[among], draws), always=True)
+            else:
+                side = self._side(query - 2, problem.x.shape)
+                move = partial(_moved, moves, problem, search.best, side)
+                search.ask_ahead(among, range(query, until), move)
+            query = until
 
-    def _try(
-        self, moves: Moves, problem: Problem, best: Tensor, rows: Tensor, query: int
-    ) -> Tensor:
-        x, draws = problem.x[rows], problem.draws[rows].to("query", query)
-        if query == 1:
-            return moves.start(x, draws)
-        return moves.step(x, best[rows], draws, self._side(query - 2, x.shape))
+    def _turn(self, query: int, at_most: int, shape: torch.Size) -> int:
+        """Up to which query nothing changes but the draws; the first has moves of its own."""
+        until, side = query + 1, self._side(query - 2, shape)
+        while 1 < query and until < at_most and self._side(until - 2, shape) == side:
+            until += 1
+        return until
 
     def _side(self, step: int, shape: torch.Size) -> int:
         """Length of the window, from its share of the image's area at this step."""
@@ -99,3 +112,11 @@ class Square(Attack):
     def label(self) -> str:
         """The name with its queries, such as `square-5000`."""
         return f"{self.name}-{self.queries}"
+
+
+def _moved(
+    moves: Moves, problem: Problem, best: Tensor, side: int, rows: Tensor, queries: Tensor
+) -> Tensor:
+    """The best points of some samples, each with one window changed."""
+    draws = problem.draws[rows].each("query", queries)
+    return moves.step(problem.x[rows], best[rows], draws, side)

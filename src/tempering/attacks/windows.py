@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -46,7 +47,7 @@ class Windows:
 
     def of(self, x: Tensor) -> Tensor:
         """What is in the windows, shape (n, c, height, width)."""
-        return x[self._places(x)]
+        return x[self._places].movedim(3, 1)
 
     def put(self, x: Tensor, values: Tensor | float) -> Tensor:
         """A copy of images with other values in the windows.
@@ -56,13 +57,12 @@ class Windows:
             values: Shape (n, c, height, width), or one number.
         """
         out = x.clone()
-        out[self._places(x)] = values if isinstance(values, Tensor) else x.new_tensor(values)
+        out[self._places] = values.movedim(1, 3) if isinstance(values, Tensor) else values
         return out
 
-    def _places(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        device = x.device
-        sample = torch.arange(len(x), device=device)[:, None, None, None]
-        channel = torch.arange(x.shape[1], device=device)[None, :, None, None]
-        row = self.top[:, None] + torch.arange(self.height, device=device)
-        column = self.left[:, None] + torch.arange(self.width, device=device)
-        return sample, channel, row[:, None, :, None], column[:, None, None, :]
+    @cached_property
+    def _places(self) -> tuple[Tensor, slice, Tensor, Tensor]:
+        sample = torch.arange(len(self.top), device=self.top.device)[:, None, None]
+        row = self.top[:, None] + torch.arange(self.height, device=self.top.device)
+        column = self.left[:, None] + torch.arange(self.width, device=self.top.device)
+        return sample, slice(None), row[:, :, None], column[:, None, :]

@@ -47,9 +47,9 @@ def binarization_test(part: Slice, attack: Attack) -> Flag | None:
 
     Zimmermann et al., 2022 (see `planting`). Flagged where the 95 % interval of the success
     rate lies below 95 %; what the attack misses a stronger one then looks for, so that a weak
-    attack is not taken for a model that hides its gradients. As many random points as a
-    control say how hard the task is. What follows the last linear layer, such as a softmax,
-    is left out. Costs 130 forward passes a sample, and those of the attack.
+    attack is not taken for a model that hides its gradients, and as many random points as
+    the read-out has seen say how hard the task is. What follows the last linear layer, such
+    as a softmax, is left out. Costs 66 forward passes a sample, and those of the attack.
 
     Args:
         part: Samples; their threat's eps is above 0.
@@ -70,7 +70,6 @@ def binarization_test(part: Slice, attack: Attack) -> Flag | None:
     with probing(test.model) as plain:
         search = _Search(PlantedProbe(plain, own, test), test)
         won = search.by(attack, torch.arange(len(test), device=rows.device))
-        lucky = search.by_chance()
         rate = Count(hits=int(won.sum()), n=len(test))
         if rate.interval[1] >= PASSES:
             return None
@@ -78,6 +77,7 @@ def binarization_test(part: Slice, attack: Attack) -> Flag | None:
         missed = (~won).nonzero()[:, 0]
         if STRONGER.knows(part.threat):
             again[missed] = search.by(STRONGER, missed)
+        lucky = search.by_chance()
     features = LOGITS if plants.layer is None else f"what goes into its layer {plants.layer!r}"
     both = Count(hits=int((won | again).sum()), n=len(test))
     kind = FAILED if both.interval[1] < PASSES else BLUNT

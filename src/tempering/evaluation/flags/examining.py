@@ -52,7 +52,7 @@ def examine(
     """Look for whatever makes a model look more robust to an attack than it is.
 
     The model is examined on samples chosen by the setting's seed, and the attack on those of
-    them that the model gets right. A sample takes about 180 forward passes and 3 backward
+    them that the model gets right. A sample takes about 110 forward passes and 3 backward
     ones, and up to 8 runs of the attack, 3 of them only where it stands; all are counted.
     Every process does the same, and the lead process's flags hold. An examination that
     breaks off is named in a flag `not examined`, and so never ends an evaluation.

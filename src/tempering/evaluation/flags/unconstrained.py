@@ -25,8 +25,9 @@ def unconstrained_attack_failure(part: Slice, attack: Attack) -> Flag | None:
     """Run the attack with the whole box allowed; its passes, and a forward pass a sample.
 
     The sixth indicator of Pintor et al., 'Indicators of attack failure', 2022: raised by a
-    single sample. A success on the way counts. A step size that was set for the threat is
-    given up for the attack's own rule.
+    single sample. A success on the way counts, so a sample leaves with it where the attack
+    can let it go. A step size that was set for the threat is given up for the attack's own
+    rule.
 
     Args:
         part: Samples that the model gets right.
@@ -48,4 +49,5 @@ def unconstrained_attack_failure(part: Slice, attack: Attack) -> Flag | None:
 
 
 def _free(attack: Attack) -> dict[str, Any]:
-    return {"step_size": None} if getattr(attack, "step_size", None) is not None else {}
+    free = {"step_size": None, "until_fooled": True}
+    return {name: value for name, value in free.items() if getattr(attack, name, None) is not None}
