@@ -68,6 +68,24 @@ def test_only_near_misses_get_encores(net: nn.Module) -> None:
     assert passes.backward == 10 * N + 2 * 10 * int(near.sum())
 
 
+def test_climbs_that_come_no_nearer_are_given_up(net: nn.Module) -> None:
+    logits = net(X)
+    y, second = logits.topk(2, dim=1).indices.unbind(1)
+    short = -ratio_to(logits, nn.functional.one_hot(y, 5).bool(), second)
+    near = float(short.median()) / 1.999
+    steps = torch.full_like(short, 10)
+    for after, times in ((6, 1), (4, 2), (2, 3)):
+        steps[short >= times * near] = after
+    assert set(steps.tolist()) == {2.0, 4.0, 6.0, 10.0}
+    with counted() as passes:
+        x_adv = APGDT(steps=10, targets=1, encores=0, near=near)(net, X, y, Linf(1e-9))
+    assert passes.backward == int(steps.sum())
+    assert bool(Linf(1e-9).contains(x_adv, X).all())
+    with counted() as passes:
+        APGDT(steps=10, targets=3, finalists=1, encores=0, near=near)(net, X, y, Linf(1e-9))
+    assert passes.backward == 3 * N + int(steps.sum())  # trials are not given up
+
+
 def test_encores_break_what_one_start_does_not(net: nn.Module) -> None:
     y = net(X).argmax(1)
 

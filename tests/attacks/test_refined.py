@@ -50,14 +50,14 @@ def test_it_finds_what_a_lying_gradient_does_not() -> None:
     assert alone < refined <= reachable
 
 
-def test_queries_are_capped_and_only_who_comes_near_goes_on() -> None:
+def test_queries_are_capped_and_only_who_is_near_begins_and_goes_on() -> None:
     with seeded(5):
         model = nn.Sequential(nn.Flatten(), nn.Linear(36, 4))
     logits = model(X).detach()
     y = logits.argmax(1)
     short = -ratio(logits, nn.functional.one_hot(y, 4).bool())
-    near = int((short < 0.13).sum())
-    assert 0 < near < N
+    near, worth = int((short < 0.13).sum()), int((short < 0.4).sum())
+    assert 0 < near < worth < N
     steps = PGD(steps=3, until_fooled=False)
     tiny = Linf(1e-6)  # too small for progress
     with counted() as before:
@@ -65,8 +65,9 @@ def test_queries_are_capped_and_only_who_comes_near_goes_on() -> None:
     with counted() as passes:
         Refined(steps, queries=12, encores=4)(model, X, y, tiny)
     assert passes.backward == before.backward
-    # a quarter, a look at everyone, and those that are near to the half; then nobody
-    assert passes.forward == before.forward + 3 * N + N + 3 * near
+    # two looks at everyone; those not too far to a quarter, and a look at them; those that are
+    # near to the half; then nobody
+    assert passes.forward == before.forward + 2 * N + 2 * worth + worth + 3 * near
 
 
 def test_progress_is_followed_to_the_end_of_every_search() -> None:

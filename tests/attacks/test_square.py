@@ -1,14 +1,18 @@
 """Square: what it may ask, what it finds, and the projection that L1 needs."""
 
+import copy
 import math
 
 import pytest
 import torch
 
 from tempering.attacks import PGD, Square, square_moves
+from tempering.attacks.base import Problem
 from tempering.attacks.box import into_l1_and_box
 from tempering.core.errors import UsageError
+from tempering.core.goals import Mislead
 from tempering.core.passes import counted
+from tempering.core.probe import probing
 from tempering.core.random import Draws
 from tempering.core.tally import tallied
 from tempering.core.threats import L1, L2, Linf, Threat
@@ -98,6 +102,22 @@ def test_more_queries_go_on_from_where_fewer_ended_up() -> None:
     shares = [standing(net, Square(queries=n)(net, x, y, L2(1.5)), y) for n in (2, 50, 400)]
     assert shares == sorted(shares, reverse=True)
     assert shares[0] > shares[-1]
+
+
+def test_asking_ahead_changes_no_result() -> None:
+    net, (x, y) = copy.deepcopy(trained()).double(), known()
+    problem = Problem(x.double(), y, Linf(0.1), Draws.of(2, len(x)), Mislead(), 256)
+    attack, found, forwards = Square(queries=80), [], []
+    for ahead in (1, 5, 500):
+        with probing(net) as probe, counted() as passes:
+            search = attack.begin(probe, problem)
+            attack.go_on(search, problem, range(1, 80), ahead=ahead)
+        found.append(search.best)
+        forwards.append(passes.forward)
+    assert 0 < int(search.fooled.sum()) < len(x)
+    for other in found[1:]:
+        assert torch.equal(other, found[0])
+    assert forwards[0] < forwards[1] < forwards[2]  # what was void was asked anew
 
 
 def test_gradients_do_not_matter() -> None:

@@ -22,6 +22,10 @@ from tempering.core.threats import Threat
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 """From logits, protected outputs and targets to one number a sample."""
 
+_LOOKS = ((1, 3), (2, 2), (3, 1))
+"""After how many fifths of its steps a climb is looked at, and how many times `near` short of
+success it may then be."""
+
 
 @dataclass
 class Trail(Rows):
@@ -108,12 +112,16 @@ class AdaptiveAscent:
         loss: What is climbed.
         rule: How to step.
         until_fooled: Whether a sample leaves as soon as it is fooled.
+        near: How little short of success, a loss of 0, a climb has to be to go on: three times
+            that after a fifth of its steps, twice after two fifths, and that after three; None
+            to go on in any case.
     """
 
     steps: int
     loss: Loss
     rule: StepRule
     until_fooled: bool
+    near: float | None = None
 
     def run(
         self, probe: Probe, problem: Problem, start: Callable[[Tensor], Tensor], target: Tensor
@@ -195,10 +203,21 @@ class AdaptiveAscent:
         trail.done = trail.done + 1
         finished = trail.done >= self.steps
         left = finished | trail.fooled if self.until_fooled else finished
+        left = left | self._hopeless(trail)
         if not bool(left.any()):
             return None
         self._look_at_last(probe, problem, trail, finished)
         return left
+
+    def _hopeless(self, trail: Trail) -> Tensor:
+        """Climbs that are looked at now and have not come near, shape (n,), bool."""
+        far = torch.zeros_like(trail.fooled)
+        if self.near is None:
+            return far
+        for fifths, times in _LOOKS:
+            due = trail.done == fifths * self.steps // 5
+            far |= due & (trail.best_loss < -times * self.near)
+        return far
 
     def _remember(self, trail: Trail, value: Tensor, fooled: Tensor, gradient: Tensor) -> None:
         better = value > trail.best_loss

@@ -52,6 +52,7 @@ class APGD(Attack):
         target: Tensor | None = None,
         steps: int | None = None,
         points: Tensor | None = None,
+        near: float | None = None,
     ) -> Climb:
         """Climb a loss for every sample of a problem.
 
@@ -62,22 +63,30 @@ class APGD(Attack):
             target: The output that each sample is driven to, shape (n,), int64, if any.
             steps: By default those of the attack.
             points: Where to go on from, shape of the problem's x; None for anywhere.
+            near: How little loss short of success a climb has to be to go on, see
+                `AdaptiveAscent`; None to go on in any case.
         """
         steps = steps or self.steps
         if target is None:
             target = torch.zeros_like(problem.y)
         rule: StepRule
         if problem.threat.name == "l1" and points is None:
-            return self._narrowing(probe, problem, loss, target, steps)
+            return self._narrowing(probe, problem, loss, target, steps, near)
         if problem.threat.name == "l1":
             rule = Sparsity(warm=True)
         else:
             rule = Halving() if points is None else Halving(_ONWARDS)
-        ascent = AdaptiveAscent(steps, loss, rule, self.until_fooled)
+        ascent = AdaptiveAscent(steps, loss, rule, self.until_fooled, near)
         return ascent.run(probe, problem, _from(problem, points), target)
 
     def _narrowing(
-        self, probe: Probe, problem: Problem, loss: Loss, target: Tensor, steps: int
+        self,
+        probe: Probe,
+        problem: Problem,
+        loss: Loss,
+        target: Tensor,
+        steps: int,
+        near: float | None,
     ) -> Climb:
         left = steps
         points: Tensor | None = None
@@ -89,7 +98,8 @@ class APGD(Attack):
             wide = replace(problem, threat=problem.threat.with_eps(width * problem.threat.eps))
             ascent = AdaptiveAscent(part, loss, Sparsity(warm=points is not None), False)
             points = ascent.run(probe, wide, _from(wide, points), target).points
-        ascent = AdaptiveAscent(left, loss, Sparsity(warm=points is not None), self.until_fooled)
+        rule = Sparsity(warm=points is not None)
+        ascent = AdaptiveAscent(left, loss, rule, self.until_fooled, near)
         return ascent.run(probe, problem, _from(problem, points), target)
 
     def label(self) -> str:

@@ -39,6 +39,9 @@ class APGDT(APGD):
             for each; None for all of them and no trial, as the paper has it.
         encores: How many climbs more, each from another start to the best target, a sample
             gets at most if its best loss is just short of success; 0 in the paper.
+        near: How little loss short of success a climb has to be to go on, a share of the
+            logits' range: three times that after a fifth of its steps, twice after two fifths,
+            and that after three; None to go on in any case, as the paper has it.
     """
 
     name: ClassVar[str] = "apgd-t"
@@ -50,6 +53,7 @@ class APGDT(APGD):
     targets: int = 9
     finalists: int | None = 2
     encores: int = 2
+    near: float | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -63,9 +67,9 @@ class APGDT(APGD):
         run = _Climbs(self, probe, problem)
         targets = run.targets
         if self.finalists is not None and self.finalists < targets.shape[1]:
-            score = run.over(targets, trial_steps(self.steps), "trial")
+            score = run.over(targets, trial_steps(self.steps), "trial", near=None)
             targets = shortlist(targets, score, self.finalists)
-        run.again(targets, run.over(targets, self.steps, "target"))
+        run.again(targets, run.over(targets, self.steps, "target", near=self.near))
         return run.out
 
 
@@ -80,7 +84,13 @@ class _Climbs:
         self.fooled = fooled & attack.until_fooled
 
     def over(
-        self, targets: Tensor, steps: int, purpose: str, among: Tensor | None = None
+        self,
+        targets: Tensor,
+        steps: int,
+        purpose: str,
+        *,
+        near: float | None,
+        among: Tensor | None = None,
     ) -> Tensor:
         """A climb to each target, shape (n, m); the losses reached, shape of targets.
 
@@ -97,7 +107,7 @@ class _Climbs:
             if not len(standing):
                 break
             numbers = range(number, min(number + self._abreast(standing), targets.shape[1]))
-            climb = self._climb(standing, targets, numbers, steps, purpose)
+            climb = self._climb(standing, targets, numbers, steps, purpose, near)
             for place, one in enumerate(numbers):
                 rows = slice(place * len(standing), (place + 1) * len(standing))
                 score[standing, one] = climb.loss[rows]
@@ -115,7 +125,8 @@ class _Climbs:
         near = ~self.fooled & (self.best > -_NEAR) & (self.best <= 0)
         if self.attack.encores and bool(near.any()):
             best = targets.gather(1, score.argmax(1, keepdim=True))
-            self.over(best.repeat(1, self.attack.encores), self.attack.steps, "encore", near)
+            more = best.repeat(1, self.attack.encores)
+            self.over(more, self.attack.steps, "encore", near=self.attack.near, among=near)
 
     def _abreast(self, standing: Tensor) -> int:
         """How many targets a batch has room for; one at first, when most samples fall."""
@@ -124,14 +135,20 @@ class _Climbs:
         return max(1, self.problem.batch_size // len(standing))
 
     def _climb(
-        self, standing: Tensor, targets: Tensor, numbers: range, steps: int, purpose: str
+        self,
+        standing: Tensor,
+        targets: Tensor,
+        numbers: range,
+        steps: int,
+        purpose: str,
+        near: float | None,
     ) -> Climb:
         """Climbs to some targets, all samples to the first of them, then to the next."""
         draws = [self.problem.draws[standing].to(purpose, number) for number in numbers]
         part = self.problem.part(standing.repeat(len(numbers)))
         part = replace(part, draws=Draws.side_by_side(draws))
         target = targets[standing][:, numbers.start : numbers.stop].t().flatten()
-        return self.attack.climb(self.probe, part, ratio_to, target, steps)
+        return self.attack.climb(self.probe, part, ratio_to, target, steps, near=near)
 
     def _keep(self, standing: Tensor, climb: Climb) -> None:
         """The points of samples that are fooled now, or are better than before."""

@@ -38,6 +38,8 @@ many it then asks at once, since fewer samples are left."""
 _ENDS, _TRIAL, _GOOD = 0.3, 10, 0.1
 """How near such a search has to end for a climb, after how many steps the climb is looked at, and
 how near it has to have come by then to go on."""
+_CLIMBS, _CLIMBS_ON = 0.15, 0.1
+"""How near climbs from elsewhere have to come to go on, and climbs onwards."""
 _AHEAD = 4
 """Queries that are asked at once; few samples are near misses."""
 
@@ -86,11 +88,11 @@ class NearMisses(Wrapping):
     def propose(self, probe: Probe, problem: Problem) -> Tensor:
         """The attack's points, or those nearer to success that further attempts found."""
         left = _Left(probe, problem, self.attack.propose(probe, problem))
-        anywhere = APGDDLR(self.steps)
-        each = APGDT(self.steps, targets=_TARGETS, finalists=None, encores=0)
+        anywhere = _Climb(self.steps, near=_CLIMBS)
+        each = APGDT(self.steps, targets=_TARGETS, finalists=None, encores=0, near=_CLIMBS)
         likeliest = replace(each, finalists=1)
         self._from_best(left, probe, _ONWARDS, _SEARCH)
-        left.improve(_NEAR, lambda part, _: anywhere.propose(probe, part), _ANYWHERE)
+        left.improve(_NEAR, lambda part, _: anywhere(probe, part), _ANYWHERE)
         left.improve(_NEAR, lambda part, _: each.propose(probe, part))
         for near in _NEARER:
             left.improve(near, lambda part, _: likeliest.propose(probe, part), self.climbs)
@@ -99,7 +101,8 @@ class NearMisses(Wrapping):
         return left.points
 
     def _from_best(self, left: _Left, probe: Probe, onwards: float, search: float) -> None:
-        left.improve(onwards, lambda part, best: _climb(probe, part, best, self.steps))
+        climb = _Climb(self.steps, near=_CLIMBS_ON)
+        left.improve(onwards, lambda part, best: climb(probe, part, best))
         left.improve(search, lambda part, best: self.attack.search(probe, part, best, _AHEAD))
 
     def _from_stripes(self, probe: Probe, problem: Problem) -> Tensor:
@@ -113,8 +116,9 @@ class NearMisses(Wrapping):
             rows = rows[short_of_success(probe, problem, search.best, rows) < hopeful]
         square.go_on(search, problem, range(query, _QUERIES), rows, ahead)
         left = _Left(probe, problem, search.best)
-        left.improve(_ENDS, lambda part, best: _climb(probe, part, best, _TRIAL))
-        left.improve(_GOOD, lambda part, best: _climb(probe, part, best, self.steps))
+        trial, climb = _Climb(_TRIAL), _Climb(self.steps, near=_CLIMBS_ON)
+        left.improve(_ENDS, lambda part, best: trial(probe, part, best))
+        left.improve(_GOOD, lambda part, best: climb(probe, part, best))
         return left.points
 
     def effort(self) -> int:
@@ -167,7 +171,23 @@ class _Left:
         self.points[rows[nearer]], self._short[rows[nearer]] = found[nearest][nearer], least[nearer]
 
 
-def _climb(probe: Probe, problem: Problem, points: Tensor, steps: int) -> Tensor:
-    """Where climbs of the difference of logits ratio end that go on from points."""
-    climbing = APGDDLR(steps)
-    return climbing.climb(probe, problem, lambda z, keep, _: ratio(z, keep), points=points).points
+@dataclass(frozen=True)
+class _Climb:
+    """A climb of the difference of logits ratio.
+
+    Attributes:
+        steps: Gradient steps.
+        near: How near it has to come to go on; None to go on in any case.
+    """
+
+    steps: int
+    near: float | None = None
+
+    def __call__(self, probe: Probe, problem: Problem, points: Tensor | None = None) -> Tensor:
+        """Where climbs end that go on from points, or begin anywhere; shape of the problem's x."""
+        climbing = APGDDLR(self.steps)
+
+        def loss(logits: Tensor, keep: Tensor, _: Tensor) -> Tensor:
+            return ratio(logits, keep)
+
+        return climbing.climb(probe, problem, loss, points=points, near=self.near).points

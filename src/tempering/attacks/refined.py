@@ -20,10 +20,10 @@ from tempering.core.threats import Threat
 
 _WIDEST = 5
 """Side of the first window, in pixels; it shrinks to one."""
-_FAR, _NEAR, _NEARER = 0.3, 0.13, 0.8
-"""How little loss short of success, whatever the logits' scale, is worth going on: after a quarter
-of the first search; there without progress, and for a second search; and the factor by which it has
-to be less before each search after that."""
+_FARTHEST, _FAR, _NEAR, _NEARER = 0.4, 0.3, 0.13, 0.8
+"""How little loss short of success, whatever the logits' scale, is worth a search; going on after
+a quarter of it; there without progress, and a second search; and the factor by which it has to be
+less before each search after that."""
 _PROGRESS = 0.02
 """By what share a search has to have narrowed the gap to success to be worth going on."""
 _AHEAD, _MOST_AHEAD = 4, 16
@@ -138,6 +138,8 @@ class _Around:
 
     def _worth_it(self, rows: Tensor, before: Tensor, number: int, query: int) -> Tensor:
         """Samples that a search goes on with, by number."""
+        if number == 0 and query == 1:
+            rows = rows[self.short(rows) < _FARTHEST]
         if number == 0 and query == self.attack.queries // 4:
             short, nearer = self.short(rows), self.points.nearer(rows, before, _PROGRESS)
             rows = rows[(short < _NEAR) | (short < _FAR) & nearer]

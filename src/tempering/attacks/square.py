@@ -99,7 +99,7 @@ class Square(Attack):
     def _turn(self, query: int, at_most: int, shape: torch.Size) -> int:
         """Up to which query nothing changes but the draws; the first has moves of its own."""
         until, side = query + 1, self._side(query - 2, shape)
-        while 1 < query and until < at_most and self._side(until - 2, shape) == side:
+        while query > 1 and until < at_most and self._side(until - 2, shape) == side:
             until += 1
         return until
 

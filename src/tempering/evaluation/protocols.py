@@ -66,7 +66,7 @@ def attacks_of(protocol: str, threat: Threat) -> list[Attack]:
 
 
 def _fast() -> list[Attack]:
-    likeliest = APGDT(steps=50, targets=6, finalists=1, encores=0)
+    likeliest = APGDT(steps=50, targets=6, finalists=1, encores=0, near=0.4)
     return [FGSM(), CWLinf(steps=10), NearMisses(Refined(likeliest, queries=200, encores=2))]
 
 
