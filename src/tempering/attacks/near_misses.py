@@ -32,7 +32,7 @@ _ANYWHERE, _TARGETS = 2, 3
 """How many climbs from elsewhere go to no target, and how many likeliest targets have climbs."""
 _QUERIES = 1200
 """Queries of a search from stripes."""
-_LOOKS = ((50, 0.7, 1), (100, 0.6, 1), (200, 0.42, 4), (400, 0.28, 4), (600, 0.2, 8))
+_LOOKS = ((50, 0.8, 1), (100, 0.7, 1), (200, 0.42, 4), (400, 0.28, 4), (600, 0.2, 8))
 """After how many of them it is looked at, how near it has to have come by then to go on, and how
 many it then asks at once, since fewer samples are left."""
 _ENDS, _TRIAL, _GOOD = 0.3, 10, 0.1
