@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from tempering.attacks.apgd_ce import APGDCE
 from tempering.attacks.apgd_dlr import APGDDLR
 from tempering.attacks.apgd_t import APGDT
 from tempering.attacks.base import Problem
@@ -28,8 +29,8 @@ _NEAR, _NEARER = 0.1, (0.05, 0.02)
 """The same for climbs from elsewhere, and for more of them to the targets that trials find best."""
 _STRIPES, _AGAIN = 0.6, 0.05
 """The same for a search from stripes, and for a climb onwards and searches once more at the end."""
-_ANYWHERE, _TARGETS = 2, 3
-"""How many climbs from elsewhere go to no target, and how many likeliest targets have climbs."""
+_TARGETS = 3
+"""How many likeliest targets have climbs from elsewhere, after two that go to no target."""
 _QUERIES = 1200
 """Queries of a search from stripes."""
 _LOOKS = ((50, 0.8, 1), (100, 0.7, 1), (200, 0.42, 4), (400, 0.28, 4), (600, 0.2, 8))
@@ -88,11 +89,12 @@ class NearMisses(Wrapping):
     def propose(self, probe: Probe, problem: Problem) -> Tensor:
         """The attack's points, or those nearer to success that further attempts found."""
         left = _Left(probe, problem, self.attack.propose(probe, problem))
-        anywhere = _Climb(self.steps, near=_CLIMBS)
+        anywhere, by_entropy = _Climb(self.steps, near=_CLIMBS), APGDCE(self.steps)
         each = APGDT(self.steps, targets=_TARGETS, finalists=None, encores=0, near=_CLIMBS)
         likeliest = replace(each, finalists=1)
         self._from_best(left, probe, _ONWARDS, _SEARCH)
-        left.improve(_NEAR, lambda part, _: anywhere(probe, part), _ANYWHERE)
+        left.improve(_NEAR, lambda part, _: by_entropy.propose(probe, part))
+        left.improve(_NEAR, lambda part, _: anywhere(probe, part))
         left.improve(_NEAR, lambda part, _: each.propose(probe, part))
         for near in _NEARER:
             left.improve(near, lambda part, _: likeliest.propose(probe, part), self.climbs)
