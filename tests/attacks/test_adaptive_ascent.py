@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from tempering.attacks import APGDCE, APGDDLR, APGDT, BIM, EOT, Attack, Transfer
 from tempering.attacks.halving import review_windows
 from tempering.attacks.losses import ratio, ratio_to
+from tempering.core.errors import UsageError
 from tempering.core.goals import Evade, Mislead, Reach, log_odds
 from tempering.core.passes import Passes, counted
 from tempering.core.random import Draws
@@ -84,6 +85,8 @@ def test_climbs_that_come_no_nearer_are_given_up(net: nn.Module) -> None:
     with counted() as passes:
         APGDT(steps=10, targets=3, finalists=1, encores=0, near=near)(net, X, y, Linf(1e-9))
     assert passes.backward == 3 * N + int(steps.sum())  # trials are not given up
+    with pytest.raises(UsageError, match="near = 0"):
+        APGDT(near=0)
 
 
 def test_encores_break_what_one_start_does_not(net: nn.Module) -> None:

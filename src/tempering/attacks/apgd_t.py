@@ -61,6 +61,8 @@ class APGDT(APGD):
         check_finalists(self.name, self.finalists)
         if self.encores < 0:
             raise UsageError(f"apgd-t: encores = {self.encores}: give 0 or more")
+        if self.near is not None and not self.near > 0:
+            raise UsageError(f"apgd-t: near = {self.near}: give more than 0, or none")
 
     def propose(self, probe: Probe, problem: Problem) -> Tensor:
         """Climbs to the best targets for samples that no target before has fooled."""
