@@ -51,14 +51,17 @@ class Oracle:
         Returns:
             Margin, shape (m,), float, and success, shape (m,), bool.
         """
-        gaps, verdicts = [], []
-        for at in range(0, len(rows), self._problem.batch_size):
-            part = slice(at, at + self._problem.batch_size)
+        size = self._problem.batch_size
+        if 0 < len(rows) <= size:
+            logits, protected = self._answers(x, rows)
+            return margin(logits, protected), reached(logits, protected)
+        gaps = [x.new_zeros(0)]
+        verdicts = [torch.zeros(0, dtype=torch.bool, device=x.device)]
+        for at in range(0, len(rows), size):
+            part = slice(at, at + size)
             logits, protected = self._answers(x[part], rows[part])
             gaps.append(margin(logits, protected))
             verdicts.append(reached(logits, protected))
-        if not gaps:
-            return x.new_zeros(0), torch.zeros(0, dtype=torch.bool, device=x.device)
         return torch.cat(gaps), torch.cat(verdicts)
 
     def fooled(self, x: Tensor, rows: Tensor) -> Tensor:

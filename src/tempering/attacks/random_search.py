@@ -60,10 +60,13 @@ class RandomSearch:
         """
         here, won = self.oracle.margins(tried, rows)
         better = (here > self.gap[rows]) | won & ~self.fooled[rows]
-        changed = rows if always else rows[better]
-        self.best[changed] = tried if always else tried[better]
-        self.gap[changed] = here if always else here[better]
+        kept = (better | always).nonzero()[:, 0]
+        self._keep(rows[kept], tried.index_select(0, kept), here[kept])
         self.fooled[rows] |= won
+
+    def _keep(self, rows: Tensor, points: Tensor, gap: Tensor) -> None:
+        self.best.index_copy_(0, rows, points)
+        self.gap[rows] = gap
 
     def ask_ahead(self, rows: Tensor, queries: range, move: Move) -> None:
         """Ask about several queries of each sample at once, as if it were one after the other.
@@ -96,7 +99,7 @@ class RandomSearch:
             first.scatter_reduce_(0, sample[better], which[better], "amin")
             taken = (which == first[sample]).nonzero()[:, 0]
             changed = asked[taken]
-            self.best[changed], self.gap[changed] = tried[taken], here[taken]
+            self._keep(changed, tried.index_select(0, taken), here[taken])
             self.fooled[changed] |= won[taken]
             answered = first + 1
             if self._until_fooled:

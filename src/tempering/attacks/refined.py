@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -14,6 +13,7 @@ from tempering.attacks.base import Problem
 from tempering.attacks.losses import ratio
 from tempering.attacks.random_search import RandomSearch
 from tempering.attacks.square_moves import MOVES
+from tempering.attacks.square_search import SquareSearch
 from tempering.attacks.wrapping import Wrapping
 from tempering.core.probe import Probe
 from tempering.core.threats import Threat
@@ -111,7 +111,7 @@ class _Around:
         self.attack, self.probe, self.problem = attack, probe, problem
         oracle = Oracle(probe, problem, (1 + attack.encores) * attack.queries)
         self.points = RandomSearch(oracle, ends, attack.until_fooled)
-        self.moves = MOVES[problem.threat.name](problem.threat.eps)
+        self.windows = SquareSearch(self.points, problem, "refine")
 
     def short(self, rows: Tensor) -> Tensor:
         """How little loss the best points of some samples are short of success."""
@@ -125,15 +125,17 @@ class _Around:
             number: Which search it is, from 0.
             ahead: How many queries to ask at once.
         """
-        before, query = self.points.gap.clone(), 1
-        while query < self.attack.queries:
-            rows = self._worth_it(self.points.standing(rows), before, number, query)
+        before, first = self.points.gap.clone(), number * self.attack.queries
+        queries = range(1, self.attack.queries)
+        while queries:
+            rows = self.points.standing(rows)
+            rows = self._worth_it(rows, before, number, queries.start)
             if not len(rows):
                 break
-            until = self._turn(query, query + ahead)
-            move = partial(self._moved, number, self._side(query))
-            self.points.ask_ahead(rows, range(query, until), move)
-            query = until
+            alike = self._alike(queries)
+            of_all = range(first + alike.start, first + alike.stop)
+            rows = self.windows.go_on(rows, of_all, self._side(alike.start), ahead)
+            queries = queries[len(alike) :]
         return rows
 
     def _worth_it(self, rows: Tensor, before: Tensor, number: int, query: int) -> Tensor:
@@ -147,23 +149,18 @@ class _Around:
             rows = rows[self.points.nearer(rows, before, _PROGRESS)]
         return rows
 
-    def _moved(self, number: int, side: int, rows: Tensor, queries: Tensor) -> Tensor:
-        """The best points of some samples, each with one window changed."""
-        draws = self.problem.draws[rows].each("refine", number * self.attack.queries + queries)
-        return self.moves.step(self.problem.x[rows], self.points.best[rows], draws, side)
-
     def _side(self, query: int) -> int:
         """Side of the windows at a query."""
         side: float = _WIDEST ** (1 - query / self.attack.queries)
         return round(side)
 
-    def _turn(self, query: int, at_most: int) -> int:
-        """Up to which query nothing changes but the draws."""
-        queries = self.attack.queries
-        looks, until = (queries // 4, queries // 2, queries), query + 1
-        while until < at_most and until not in looks and self._side(until) == self._side(query):
+    def _alike(self, queries: range) -> range:
+        """The first queries: those until a look, or until windows shrink."""
+        looks, side = (self.attack.queries // 4, self.attack.queries // 2), self._side(queries[0])
+        until = queries.start + 1
+        while until in queries and until not in looks and self._side(until) == side:
             until += 1
-        return until
+        return range(queries.start, until)
 
 
 def short_of_success(probe: Probe, problem: Problem, points: Tensor, rows: Tensor) -> Tensor:

@@ -30,8 +30,8 @@ class Rows:
         return len(self.ids)
 
     def keep(self, rows: Tensor) -> Self:
-        """Only some rows."""
-        return type(self)(*(part[rows] for part in self._parts()))
+        """Only some rows, by number, int64."""
+        return type(self)(*(part.index_select(0, rows) for part in self._parts()))
 
     def join(self, other: Self) -> Self:
         """These rows and others."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import partial
 from typing import ClassVar
 
 import torch
@@ -13,7 +12,8 @@ from torch import Tensor
 from tempering.attacks.asking import Oracle, check_queries
 from tempering.attacks.base import Attack, Problem
 from tempering.attacks.random_search import RandomSearch
-from tempering.attacks.square_moves import MOVES, Moves
+from tempering.attacks.square_moves import MOVES
+from tempering.attacks.square_search import SquareSearch
 from tempering.core.errors import UsageError
 from tempering.core.probe import Probe
 
@@ -81,27 +81,25 @@ class Square(Attack):
             among: Samples, by number, shape (m,), int64; None for all.
             ahead: How many to ask at once: for few samples, more queries in less time.
         """
-        moves, query = MOVES[problem.threat.name](problem.threat.eps), queries.start
-        while query < queries.stop:
-            among = search.standing(among)
-            if not len(among):
-                break
-            until = self._turn(query, min(query + ahead, queries.stop), problem.x.shape)
-            if query == 1:
-                draws = problem.draws[among].to("query", query)
-                search.ask(among, moves.start(problem.x[among], draws), always=True)
-            else:
-                side = self._side(query - 2, problem.x.shape)
-                move = partial(_moved, moves, problem, search.best, side)
-                search.ask_ahead(among, range(query, until), move)
-            query = until
+        among = search.standing(among)
+        if queries.start == 1 and len(queries) and len(among):
+            stripes = MOVES[problem.threat.name](problem.threat.eps)
+            start = stripes.start(problem.x[among], problem.draws[among].to("query", 1))
+            search.ask(among, start, always=True)
+            queries = queries[1:]
+        windows = SquareSearch(search, problem, "query")
+        while queries and len(among):
+            alike = self._alike(queries, problem.x.shape)
+            side = self._side(alike.start - 2, problem.x.shape)
+            among = windows.go_on(among, alike, side, ahead)
+            queries = queries[len(alike) :]
 
-    def _turn(self, query: int, at_most: int, shape: torch.Size) -> int:
-        """Up to which query nothing changes but the draws; the first has moves of its own."""
-        until, side = query + 1, self._side(query - 2, shape)
-        while query > 1 and until < at_most and self._side(until - 2, shape) == side:
+    def _alike(self, queries: range, shape: torch.Size) -> range:
+        """The first queries: those until windows shrink."""
+        side, until = self._side(queries.start - 2, shape), queries.start + 1
+        while until in queries and self._side(until - 2, shape) == side:
             until += 1
-        return until
+        return range(queries.start, until)
 
     def _side(self, step: int, shape: torch.Size) -> int:
         """Length of the window, from its share of the image's area at this step."""
@@ -112,11 +110,3 @@ class Square(Attack):
     def label(self) -> str:
         """The name with its queries, such as `square-5000`."""
         return f"{self.name}-{self.queries}"
-
-
-def _moved(
-    moves: Moves, problem: Problem, best: Tensor, side: int, rows: Tensor, queries: Tensor
-) -> Tensor:
-    """The best points of some samples, each with one window changed."""
-    draws = problem.draws[rows].each("query", queries)
-    return moves.step(problem.x[rows], best[rows], draws, side)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -24,8 +24,46 @@ _OVERFILL = 6.0
 """Times its share of the budget that a new window gets in L1, before the projection."""
 
 
+@dataclass(frozen=True, eq=False)
+class Change:
+    """What is drawn of changes to images, one each.
+
+    Attributes:
+        window: What is changed.
+        signs: Up or down, 1 or -1, shape (n, c, 1, 1).
+    """
+
+    window: Windows
+    signs: Tensor
+
+    def __getitem__(self, which: Tensor) -> Change:
+        """Some of them, by number, int64."""
+        return replace(self, window=self.window[which], signs=self.signs.index_select(0, which))
+
+
+@dataclass(frozen=True, eq=False)
+class Exchange(Change):
+    """A change that is paid for by another window.
+
+    Attributes:
+        other: The window that is emptied.
+        lying: Whether hill and valley lie side by side, shape (n, 1, 1, 1), bool.
+    """
+
+    other: Windows
+    lying: Tensor
+
+    def __getitem__(self, which: Tensor) -> Exchange:
+        """Some of them, by number, int64."""
+        window, signs = self.window[which], self.signs.index_select(0, which)
+        return Exchange(window, signs, self.other[which], self.lying.index_select(0, which))
+
+
+Drawn = TypeVar("Drawn", bound=Change)
+
+
 @dataclass(frozen=True)
-class Moves(ABC):
+class Moves(ABC, Generic[Drawn]):
     """Changes within a ball of radius eps and the box."""
 
     eps: float
@@ -35,15 +73,24 @@ class Moves(ABC):
         """The first perturbed images, shape of x."""
 
     @abstractmethod
-    def step(self, x: Tensor, best: Tensor, draws: Draws, side: int) -> Tensor:
-        """Images that differ from the best so far by one window."""
+    def draw(self, draws: Draws, like: Tensor, side: int) -> Drawn:
+        """Changes of windows of one side, one a stream, for images such as these."""
+
+    @abstractmethod
+    def step(self, x: Tensor, best: Tensor, change: Drawn) -> Tensor:
+        """Images that differ from the best so far, which it may change in place, by one window."""
 
 
 def _signs(draws: Draws, shape: tuple[int, ...], like: Tensor) -> Tensor:
     return torch.where(draws.uniform(shape) < 0.5, -1.0, 1.0).to(like.dtype)
 
 
-class Corners(Moves):
+def _way(draws: Draws, like: Tensor) -> Tensor:
+    """A sign a channel, shape (n, c, 1, 1)."""
+    return _signs(draws.to("sign"), (like.shape[1], 1, 1), like)
+
+
+class Corners(Moves[Change]):
     """L-inf: every pixel of a window goes to one end, eps up or eps down by channel."""
 
     def start(self, x: Tensor, draws: Draws) -> Tensor:
@@ -51,17 +98,21 @@ class Corners(Moves):
         stripes = _signs(draws, (x.shape[1], 1, x.shape[3]), x)
         return (x + self.eps * stripes).clamp(0.0, 1.0)
 
-    def step(self, x: Tensor, best: Tensor, draws: Draws, side: int) -> Tensor:
-        """One window, each channel of one sign; the other way round if that changes nothing."""
-        window = Windows.drawn(draws.to("place"), (x.shape[2], x.shape[3]), side)
-        signs = _signs(draws.to("sign"), (x.shape[1], 1, 1), x)
+    def draw(self, draws: Draws, like: Tensor, side: int) -> Change:
+        """One window, each channel of one sign."""
+        window = Windows.drawn(draws.to("place"), (like.shape[2], like.shape[3]), side)
+        return Change(window, _way(draws, like))
+
+    def step(self, x: Tensor, best: Tensor, change: Change) -> Tensor:
+        """Each channel by its sign; the other way round if that changes nothing."""
+        window, shift = change.window, self.eps * change.signs
         image, before = window.of(x), window.of(best)
-        moved, turned = ((image + self.eps * way).clamp(0.0, 1.0) for way in (signs, -signs))
+        moved, turned = (image + shift).clamp(0.0, 1.0), (image - shift).clamp(0.0, 1.0)
         changes = (moved != before).flatten(1).any(1)[:, None, None, None]
         return window.put(best, torch.where(changes, moved, turned))
 
 
-class _Budget(Moves):
+class _Budget(Moves[Exchange]):
     """L2 and L1: one window gives what it has of the budget to another."""
 
     steepness: ClassVar[int]
@@ -88,27 +139,32 @@ class _Budget(Moves):
         )
         for number, (top, left) in enumerate(places):
             part = draws.to("tile", number)
-            signs = _signs(part.to("sign"), (x.shape[1], 1, 1), x)
-            delta[:, :, top : top + side, left : left + side] = signs * self._bumps(part, side, x)
+            bumps = _way(part, x) * self._bumps(_lying(part), side, x)
+            delta[:, :, top : top + side, left : left + side] = bumps
         return self.fit(x, delta)
 
-    def step(self, x: Tensor, best: Tensor, draws: Draws, side: int) -> Tensor:
-        """Empty one window; add a bump to another, which takes over the budget of both."""
-        shape = (x.shape[2], x.shape[3])
+    def draw(self, draws: Draws, like: Tensor, side: int) -> Exchange:
+        """A window to empty, and one to fill, of an odd side where that can be."""
+        shape = (like.shape[2], like.shape[3])
         side = max(3, side + (side + 1) % 2) if min(shape) >= 3 else 1
         side = min(side, min(shape) - (min(shape) + 1) % 2)
         one = Windows.drawn(draws.to("place"), shape, side)
         other = Windows.drawn(draws.to("other"), shape, side)
+        return Exchange(one, _way(draws, like), other, _lying(draws))
+
+    def step(self, x: Tensor, best: Tensor, change: Exchange) -> Tensor:
+        """Empty one window; add a bump to another, which takes over the budget of both."""
+        one, other, side = change.window, change.other, change.window.rows.shape[1]
         delta = best - x
-        both = delta * (one.mask(shape) | other.mask(shape))
+        both = delta * (one.mask() | other.mask())
         budget = self.available(delta, both)
         old = one.of(delta)
-        signs = _signs(draws.to("sign"), (x.shape[1], 1, 1), x)
-        new = signs * self._bumps(draws, side, x) + old / self.lengths(old).clamp_min(_TINY)
+        bump = change.signs * self._bumps(change.lying, side, x)
+        new = bump + old / self.lengths(old).clamp_min(_TINY)
         new = new / self.lengths(new).clamp_min(_TINY) * budget
         return self.fit(x, one.put(other.put(delta, 0.0), new))
 
-    def _bumps(self, draws: Draws, side: int, x: Tensor) -> Tensor:
+    def _bumps(self, lying: Tensor, side: int, x: Tensor) -> Tensor:
         """A hill beside a valley, one above the other or side by side, shape (n, 1, side, side)."""
         upper = side // 2
         hill, valley = self._hill(upper, side, x), self._hill(side - upper, side, x)
@@ -116,7 +172,6 @@ class _Budget(Moves):
             [hill / self.lengths(hill).clamp_min(_TINY), -valley / self.lengths(valley)]
         )
         pair = pair / self.lengths(pair)
-        lying = draws.to("turn").uniform((1, 1, 1)) < 0.5
         return torch.where(lying, pair.T, pair)
 
     def _hill(self, height: int, width: int, like: Tensor) -> Tensor:
@@ -129,6 +184,10 @@ class _Budget(Moves):
         for number in range(max(height, width) // 2 + 1):
             out += (ring <= number) / (number + 1) ** self.steepness
         return out
+
+
+def _lying(draws: Draws) -> Tensor:
+    return draws.to("turn").uniform((1, 1, 1)) < 0.5
 
 
 def _tiles(length: int, side: int) -> range:
@@ -193,5 +252,5 @@ class Taxicab(_Budget):
         return _OVERFILL * (both.abs().sum((2, 3), keepdim=True) + unused / delta.shape[1])
 
 
-MOVES: dict[str, type[Moves]] = {"linf": Corners, "l2": Euclidean, "l1": Taxicab}
+MOVES: dict[str, type[Moves[Any]]] = {"linf": Corners, "l2": Euclidean, "l1": Taxicab}
 """Norm -> how Square moves in it."""

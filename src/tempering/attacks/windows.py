@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -16,53 +16,60 @@ class Windows:
     """One window a sample, all of one size.
 
     Attributes:
-        top: First row, shape (n,), int64.
-        left: First column, shape (n,), int64.
-        height: Rows.
-        width: Columns.
+        rows: Which rows they cover, shape (n, height), int64.
+        columns: Which columns, shape (n, width), int64.
+        shape: Height and width of the images.
     """
 
-    top: Tensor
-    left: Tensor
-    height: int
-    width: int
+    rows: Tensor
+    columns: Tensor
+    shape: tuple[int, int]
 
     @classmethod
     def drawn(cls, draws: Draws, shape: tuple[int, int], side: int) -> Windows:
         """Windows of a side, or of the whole image where that is shorter, at random places."""
+        device = draws.index.device
         height, width = min(side, shape[0]), min(side, shape[1])
-        free = torch.tensor(
-            [shape[0] - height + 1, shape[1] - width + 1], device=draws.index.device
-        )
-        place = (draws.uniform((2,)) * free).long().minimum(free - 1)
-        return cls(place[:, 0], place[:, 1], height, width)
+        free = torch.tensor([shape[0] - height + 1, shape[1] - width + 1], device=device)
+        top, left = (draws.uniform((2,)) * free).long().minimum(free - 1)[:, :, None].unbind(1)
+        down, across = torch.arange(height, device=device), torch.arange(width, device=device)
+        return cls(top + down, left + across, shape)
 
-    def mask(self, shape: tuple[int, int]) -> Tensor:
+    def __getitem__(self, which: Tensor) -> Windows:
+        """Those of some samples, by number, int64."""
+        rows, columns = self.rows.index_select(0, which), self.columns.index_select(0, which)
+        return replace(self, rows=rows, columns=columns)
+
+    def mask(self) -> Tensor:
         """Where the windows are, shape (n, 1, h, w), bool."""
-        rows = torch.arange(shape[0], device=self.top.device)
-        columns = torch.arange(shape[1], device=self.top.device)
-        tall = (rows >= self.top[:, None]) & (rows < self.top[:, None] + self.height)
-        wide = (columns >= self.left[:, None]) & (columns < self.left[:, None] + self.width)
-        return (tall[:, :, None] & wide[:, None, :])[:, None]
+        nowhere = self.rows.new_zeros(len(self.rows), 1, *self.shape, dtype=torch.bool)
+        return self.put(nowhere, True)
 
     def of(self, x: Tensor) -> Tensor:
         """What is in the windows, shape (n, c, height, width)."""
-        return x[self._places].movedim(3, 1)
+        inside = x.flatten(2).gather(2, self._places.expand(-1, x.shape[1], -1))
+        return inside.view(*x.shape[:2], self.rows.shape[1], self.columns.shape[1])
 
     def put(self, x: Tensor, values: Tensor | float) -> Tensor:
-        """A copy of images with other values in the windows.
+        """Images with other values in the windows.
 
         Args:
-            x: Shape (n, c, h, w).
+            x: Shape (n, c, h, w); changed in place.
             values: Shape (n, c, height, width), or one number.
         """
-        out = x.clone()
-        out[self._places] = values.movedim(1, 3) if isinstance(values, Tensor) else values
+        out = x.contiguous()
+        flat, places = out.view(*x.shape[:2], -1), self._places.expand(-1, x.shape[1], -1)
+        if isinstance(values, Tensor):
+            flat.scatter_(2, places, values.flatten(2))
+        else:
+            flat.scatter_(2, places, values)
         return out
 
     @cached_property
-    def _places(self) -> tuple[Tensor, slice, Tensor, Tensor]:
-        sample = torch.arange(len(self.top), device=self.top.device)[:, None, None]
-        row = self.top[:, None] + torch.arange(self.height, device=self.top.device)
-        column = self.left[:, None] + torch.arange(self.width, device=self.top.device)
-        return sample, slice(None), row[:, :, None], column[:, None, :]
+    def _places(self) -> Tensor:
+        """Pixels, by number in a flat channel, shape (n, 1, height * width), int64.
+
+        To pick by those is several times as fast as by row and column.
+        """
+        places = (self.rows * self.shape[1])[:, :, None] + self.columns[:, None, :]
+        return places.flatten(1)[:, None]

@@ -104,27 +104,10 @@ class Draws:
     def to(self, *labels: str | int) -> Draws:
         """The streams of the same samples for another purpose."""
         if isinstance(self.seed, Tensor):
-            keys, which = torch.unique(self.seed, return_inverse=True)
+            keys, which = torch.unique_consecutive(self.seed, return_inverse=True)
             derived = keys.new_tensor([derive(key, *labels) for key in keys.tolist()])
             return replace(self, seed=derived[which])
         return replace(self, seed=derive(self.seed, *labels))
-
-    def each(self, label: str, numbers: Tensor) -> Draws:
-        """What `to(label, number)` gives, with a number of its own for every row.
-
-        Args:
-            label: What the streams are for.
-            numbers: Shape (n,), int64.
-
-        Example:
-            >>> draws = Draws.of(0, 3)
-            >>> each = draws.each("query", torch.tensor([7, 8, 7])).uniform((2,))
-            >>> bool((each[1] == draws.to("query", 8).uniform((2,))[1]).all())
-            True
-        """
-        known, which = torch.unique(numbers, return_inverse=True)
-        keys = known.new_tensor([derive(self.key, label, number) for number in known.tolist()])
-        return replace(self, seed=keys[which])
 
     def on(self, device: torch.device) -> Draws:
         """The same streams, drawn on another device."""
