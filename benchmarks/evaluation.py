@@ -24,7 +24,7 @@ from torch import Tensor, nn
 import tempering as tp
 from evaluation_table import render
 from journal import Journal, Row, environment, say, sources_hash
-from measuring import verdicts
+from measuring import pace, verdicts
 from options import main, parsed, parser_of
 from subjects import SMALL, mnist, mnist_model, right
 from tempering.core.files import write_text
@@ -34,6 +34,8 @@ from tempering.models.weights import weights_hash
 
 STAGES = ("apgd-ce", "apgd-t", "fab-t", "square")
 """AutoAttack's standard version, in its order."""
+WARM_UP = 24
+"""Images of an evaluation that is not timed: what has to be imported and read is no part of it."""
 STALE = ("engine", "weights")
 PARTS = ("cascade", "distance_curve", "flags.examining", "proof_curve", "protocols", "proving")
 """Of the evaluation: what our rows depend on."""
@@ -83,7 +85,8 @@ class Counted(nn.Module):
 
 def ours(judged: Judged, images: int, seed: int) -> Row:
     """Our cascade, with proofs, survey, examinations and curve."""
-    evaluate, test = tp.evaluate, mnist().test  # what has to be imported and read is no part of it
+    evaluate, test = tp.evaluate, mnist().test
+    evaluate(judged.model, test, judged.threat, samples=WARM_UP, seed=seed)
     began = time.perf_counter()
     found = evaluate(judged.model, test, judged.threat, samples=images, seed=seed)
     stages = found.by_attack.values()
@@ -195,11 +198,13 @@ def _once(chosen: argparse.Namespace, judged: Judged, side: str, seed: int) -> N
         return
     say(f"{judged.name}: {side}, seed {seed}")
     test = mnist().test.first(chosen.images)
+    paces = [pace(judged.model, test.x, chosen.batch_size)]
     if side == "ours":
         row = ours(judged, chosen.images, seed)
     else:
         row = theirs(judged, test.x, test.y, seed, chosen.batch_size)
-    row["clean"] = int(right(judged.model, test.x, test.y).sum())
+    paces.append(pace(judged.model, test.x, chosen.batch_size))
+    row |= {"pace": paces, "clean": int(right(judged.model, test.x, test.y).sum())}
     row |= {"about": judged.about, "environment": environment()}
     journal.put(cell, [row], STALE)
     write_text(chosen.out / "evaluation.md", render(journal.rows))

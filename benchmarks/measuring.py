@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from tempering.core.passes import Passes
 from tempering.core.threats import Threat
 from tempering.evaluation.judging import look
+
+T = TypeVar("T")
 
 JUDGED_AT_A_TIME = 256
 FLOOR_BATCHES = (32, 64, 128, 256, 512)
@@ -27,6 +29,8 @@ FLOOR_SECONDS = 0.3
 """How long a layout, batch size and number of threads is tried for."""
 
 
+PACE_RUNS = 15
+"""How often a gradient is taken for `pace`."""
 LONG_PASS = 1.0
 """Seconds of a gradient beyond which a larger batch must be cheaper a sample to go on."""
 
@@ -126,7 +130,7 @@ def time_limit(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def timed(run: Callable[[], Tensor]) -> tuple[Tensor, float]:
+def timed(run: Callable[[], T]) -> tuple[T, float]:
     """What a run gives, and its seconds; garbage of earlier runs is collected before."""
     gc.collect()
     began = time.perf_counter()
@@ -189,6 +193,20 @@ def pass_costs(
                 best = min(best, gradient / batch)
     torch.set_num_threads(before)
     return costs
+
+
+def pace(model: nn.Module, x: Tensor, batch: int) -> float:
+    """Seconds a sample of a gradient now, the median of several: how busy the machine is.
+
+    Args:
+        model: The network; a frozen copy of it is measured.
+        x: Images, shape (n, c, h, w).
+        batch: Samples at a time, at most n.
+    """
+    net, images = copy.deepcopy(model).eval().requires_grad_(False), x[:batch]
+    _gradient(net, images)
+    times = sorted(timed(partial(_gradient, net, images))[1] for _ in range(PACE_RUNS))
+    return times[PACE_RUNS // 2] / len(images)
 
 
 def _forward(net: nn.Module, x: Tensor) -> None:
