@@ -17,10 +17,10 @@ ours include the survey, all examinations and the curve, theirs are counted by a
 network. Bounds are no passes: their time is in *seconds* alone. *Standing* is what withstood
 everything. *Attacks alone* are the stages of the last column, the survey among them, which is all
 that theirs does. Images and batches are the same. Both sides ran with the seeds below, by turns
-where both were missing: each row of the records says when, and what a gradient of one image took
-just before and after, which the notes repeat: where it took longer on one side, that side's seconds
-are too many. Medians count, the least and the most
-behind them, and passes and stages are those of the run of which the median number stood.
+where both were missing: each row of the records says when, and what the gradient of an image took
+just before and just after. The notes repeat that: a side beside which it took longer had the slower
+machine. Medians count, the least and the most behind them, and passes and stages are those of the
+run of which the median number stood.
 """
 
 
@@ -96,12 +96,10 @@ def _spread(runs: Sequence[Row], name: str) -> str:
 def _pace(runs: Sequence[Row], side: str) -> str:
     """What a gradient took beside the runs of a side, where that was measured."""
     paces = [one for run in runs if run["cell"]["side"] == side for one in run.get("pace", ())]
-    return f" (a gradient took {_microseconds(paces)} us)" if paces else ""
-
-
-def _microseconds(paces: Sequence[float]) -> str:
-    low, high = (f"{1e6 * edge:.3g}" for edge in (min(paces), max(paces)))
-    return f"{1e6 * median_low(paces):.3g}, {low} to {high}"
+    if not paces:
+        return ""
+    middle, low, high = (f"{1e6 * one:.3g}" for one in (median_low(paces), min(paces), max(paces)))
+    return f" (a gradient took {middle} us, {low} to {high})"
 
 
 def _note(runs: Sequence[Row]) -> str:

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 import tempering as tp
+from tempering.app.against import tried
 from tempering.core.comparisons import Comparison
 from tempering.core.errors import RunError, UsageError
 from tempering.core.records import load_records
@@ -123,6 +124,22 @@ def test_other_attacks_are_named_and_no_proof_is_made_up(folder: Path) -> None:
     assert "(attacks fgsm, access white; protocol fast, access white)" in warning
     page = (folder / "runs" / "fgsm" / "report.md").read_text(encoding="utf-8")
     assert "compare attacks as well as models" in page
+
+
+def test_gray_box_attackers_with_other_models_are_told_apart(folder: Path) -> None:
+    model = tp.models.load_foreign(f"{folder / 'file.py'}:build", folder / "x.pth")
+    data, said = tp.data.load("digits").test, []
+    for seed in (0, 0, 1):
+        own = tp.models.build("strided_cnn", (1, 8, 8), 10, seed=seed, adversarial_class=False)
+        found = tp.evaluate(
+            model, data, tp.Linf(0.1), access="gray", surrogate=own, samples=6, seconds=60
+        )
+        assert found.surrogate is None  # it was given, not trained
+        said.append(tried(found))
+    assert said[0] == said[1] != said[2]
+    white = tp.evaluate(model, data, tp.Linf(0.1), samples=6, seconds=60)
+    assert white.surrogate_weights is None
+    assert "surrogate" not in tried(white)
 
 
 class Unasked(nn.Module):

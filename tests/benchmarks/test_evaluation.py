@@ -66,6 +66,20 @@ def test_of_several_seeds_the_median_counts_and_the_range_is_told() -> None:
     assert "seeds of ours 0, 1, 2; seeds of theirs 0, 1;" in text
 
 
+def test_how_busy_the_machine_was_is_told_where_it_was_measured() -> None:
+    from evaluation_table import render
+    from measuring import pace
+
+    ours = row("ours", 48, 4_000, 1_000, 10.0) | {"pace": [1e-4, 1.5e-4]}
+    again = row("ours", 48, 4_000, 1_000, 10.0, 1) | {"pace": [1.2e-4, 9e-5]}
+    text = render([ours, again, row("theirs", 50, 80_000, 20_000, 90.0)])
+    assert "seeds of ours 0, 1 (a gradient took 100 us, 90 to 150);" in text
+    assert "seeds of theirs 0;" in text
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 3))
+    assert 0 < pace(model, torch.rand(6, 1, 2, 2), 4) < 1
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
 def test_images_are_counted_with_and_without_gradient() -> None:
     from evaluation import Counted
 

@@ -50,7 +50,7 @@ def test_a_model_comes_back(folder: Path, name: str) -> None:
     assert loaded.model.adversarial_class == 3
     assert loaded.manifest.weights == weights_hash(original)
     assert (loaded.manifest.seed, loaded.manifest.classes) == (3, ["a", "b", "c"])
-    assert loaded.manifest.versions["torch"] == torch.__version__
+    assert torch.__version__.startswith(loaded.manifest.versions["torch"])
     assert sorted(file.name for file in folder.iterdir()) == ["manifest.json", "model.safetensors"]
 
 

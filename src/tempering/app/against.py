@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,9 @@ from torch import Tensor
 
 from tempering.app.judgement import Judgement
 from tempering.app.verdicts import VERDICTS
+from tempering.core.arrays import read_arrays
 from tempering.core.comparisons import Against, Comparison, Judged, Quantity, against_of
-from tempering.core.errors import RunError, UsageError
+from tempering.core.errors import DamagedArraysError, RunError, UsageError
 from tempering.core.records import (
     AnyRecord,
     Assessment,
@@ -231,6 +231,10 @@ def tried(found: Assessment) -> str:
     how = f"protocol {found.protocol}"
     if found.protocol == GIVEN:
         how = f"attacks {', '.join(found.by_attack)}"
+    if found.surrogate_weights is not None:
+        how += f", surrogate {found.surrogate_weights}"
+    if found.surrogate_weights is not None:
+        how += f", surrogate {found.surrogate_weights}"
     cut = any(flag.name == OUT_OF_TIME for flag in found.flags)
     return f"{how}, access {found.access}{', out of time' * cut}"
 
@@ -253,13 +257,12 @@ def _clean(records: Sequence[AnyRecord], where: object) -> Measurement:
 def _columns(path: Path) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Index, clean, robust and certified, one entry a sample."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            index = torch.from_numpy(file["index"].astype(np.int64))
-            clean, robust, certified = (
-                torch.from_numpy(file[name].astype(bool))
-                for name in ("clean", "robust", "certified")
-            )
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        file = read_arrays(path)
+        index = torch.from_numpy(file["index"].astype(np.int64))
+        clean, robust, certified = (
+            torch.from_numpy(file[name].astype(bool)) for name in ("clean", "robust", "certified")
+        )
+    except (DamagedArraysError, KeyError, ValueError) as error:
         raise RunError(
             f"{path} cannot be read: {error}: give a run that was not altered"
         ) from error

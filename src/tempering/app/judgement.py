@@ -52,6 +52,7 @@ from tempering.evaluation.standard import Evaluation, run_standard
 from tempering.evaluation.summary import summarize
 from tempering.evaluation.target import Target
 from tempering.evaluation.worst import worst_case
+from tempering.models.weights import weights_hash
 
 CURVE = 100
 """Samples of the curve at most."""
@@ -178,6 +179,7 @@ class Judgement:
             by_attack=stages,
             schedule=[place for found in self.verdicts.values() for place in found.schedule],
             surrogate=self.owned.record if self.owned else None,
+            surrogate_weights=self._surrogate_weights(),
         )
 
     def _each(self, attacks: Sequence[Attack]) -> dict[str, StageResult]:
@@ -203,6 +205,12 @@ class Judgement:
         self.evaluation = self._evaluation(trials)
         return done.stages
 
+    def _surrogate_weights(self) -> str | None:
+        """Of the gray-box attacker's model, where there was such an attacker."""
+        if GRAY not in self.plan or self.surrogate is None:
+            return None
+        return weights_hash(self.surrogate)
+
     def _gray(self) -> nn.Module:
         """The gray-box attacker's model; trained when it is first needed, unless it was given."""
         if self.surrogate is None:
@@ -221,9 +229,9 @@ class Judgement:
 
     def _examine(self) -> list[Flag]:
         """Examine model and gradients on a few samples, if there is time for all that."""
-        attack = PGD(steps=40, until_fooled=False)
-        threat = self.demand.threat
-        if self.demand.seconds is not None or not attack.knows(threat):
+        climb, threat = PGD(steps=40, until_fooled=False), self.demand.threat
+        attack = climb if climb.knows(threat) else None
+        if self.demand.seconds is not None:
             flag = probabilities(Slice.of(self.setting, self.target, threat, EXAMINED))
             return [flag] if flag else []
         return self.keeping.flags(

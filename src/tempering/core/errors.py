@@ -91,6 +91,10 @@ class CertificateError(TemperingError):
     """A sample that was proved robust and is broken: a bug in the proof or in the judge."""
 
 
+class DamagedArraysError(TemperingError):
+    """A file is no `.npz` of plain arrays, or is damaged; the message says what was found."""
+
+
 class RunError(TemperingError):
     """A run folder that cannot be written, read or resumed."""
 

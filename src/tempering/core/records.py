@@ -301,6 +301,8 @@ class Assessment(Summary):
         schedule: What the order of the stages was learned from.
         surrogate: How a gray-box attacker's model was trained; None where it was given, or
             none was needed.
+        surrogate_weights: Hash of that model's parameters and buffers, also where it was given;
+            None where no gray-box attacker was asked for.
         shifts: Accuracy under common corruptions, where that was asked for; not part of
             `passes` and `seconds`.
         against: Beside another run's model on the same samples, where that was asked for.
@@ -316,6 +318,7 @@ class Assessment(Summary):
     by_attack: dict[str, StageResult]
     schedule: list[str] = Field(default_factory=list)
     surrogate: Surrogate | None = None
+    surrogate_weights: str | None = None
     shifts: ShiftSummary | None = None
     against: Against | None = None
 

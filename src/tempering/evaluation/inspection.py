@@ -62,7 +62,7 @@ def inspect(
         transfer_beats_white(white + true),
         zero_gradients(without_gradient(setting, evaluation.target), worst.outcome),
         rises_with_eps([*evaluation.measurements, *others]),
-        does_not_fall(sweep, *_grey(setting, evaluation)),
+        does_not_fall(sweep, *_grey(setting, evaluation)) if sweep else None,
         too_few_samples(worst.measurement.attack, worst.measurement.strict),
     ]
     for trial in true:

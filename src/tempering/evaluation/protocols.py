@@ -98,7 +98,8 @@ def around_masks(threat: Threat, random: bool) -> list[Attack]:
         threat: What may change.
         random: Whether the model answers the same image in several ways.
     """
-    inner: Attack = PGD(steps=40) if random else APGDT(steps=50)
+    climb: Attack = PGD(steps=40) if random else APGDT(steps=50)
+    inner = climb if climb.knows(threat) else attacks_of("fast", threat)[0]
     through: Attack = EOT(BPDA(inner), 10) if random else BPDA(inner)
     return [attack for attack in (through, Square(queries=2000)) if attack.knows(threat)]
 

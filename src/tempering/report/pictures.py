@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import struct
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,28 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tempering.core.errors import RunError
+from tempering.core.arrays import read_arrays
+from tempering.core.errors import DamagedArraysError, RunError
 
 Floats = NDArray[np.float32]
 Arrays = Mapping[str, NDArray[np.generic]]
 
 PLUS, MINUS = (204, 82, 46), (58, 124, 196)
 """Colours of a pixel that grew and of one that fell."""
-
-_DAMAGE = (
-    OSError,
-    ValueError,
-    TypeError,
-    EOFError,
-    MemoryError,
-    SyntaxError,
-    NotImplementedError,
-    RuntimeError,
-    struct.error,
-    zipfile.BadZipFile,
-    zlib.error,
-)
-"""What reading a damaged file of arrays may raise."""
 
 
 @dataclass(frozen=True)
@@ -88,9 +71,8 @@ def load_pictures(path: Path) -> Pictures:
     if not path.exists():
         return Pictures()
     try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            arrays: Arrays = {name: file[name] for name in file.files}
-    except _DAMAGE as error:
+        arrays = read_arrays(path)
+    except DamagedArraysError as error:
         raise RunError(f"{path} is no file of arrays ({error}): run the evaluation again") from None
     samples = _images(path, arrays, "samples_x")
     return Pictures(

@@ -166,3 +166,10 @@ def test_what_grows_surer_with_every_look_is_not_one_model() -> None:
     flag = determinism.same_batch_twice(part)
     assert flag is not None
     assert "0 predictions changed" in flag.evidence
+
+
+def test_without_an_attack_model_and_gradients_are_examined_and_the_rest_is_named() -> None:
+    for model, wanted in ((trained(), set()), (defences.Rounded(trained()), {"unavailable"})):
+        flags = {one.name: one for one in examine(HERE, judged(model), L0(3), None, samples=8)}
+        assert "l0:3" in flags.pop("not examined").evidence
+        assert {name.split()[0] for name in flags} == wanted

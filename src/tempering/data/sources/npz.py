@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from tempering.core.errors import DataError
+from tempering.core.arrays import read_arrays
+from tempering.core.errors import DamagedArraysError, DataError
 from tempering.data.samples import Holdings, admit
-from tempering.data.sources.source import reason
-
-Arrays = dict[str, NDArray[Any]]
 
 
 def read_npz(argument: str) -> Holdings:
@@ -28,7 +20,12 @@ def read_npz(argument: str) -> Holdings:
     path = Path(argument).expanduser()
     if not path.is_file():
         raise DataError(f"no file {path}: give an .npz with arrays x and y")
-    arrays = _arrays(path)
+    try:
+        arrays = read_arrays(path)
+    except DamagedArraysError as error:
+        raise DataError(
+            f"cannot read {path}: {error}: give an .npz of plain arrays x and y"
+        ) from error
     tested = "x_test" in arrays or "y_test" in arrays
     for name in ("x", "y", "x_test", "y_test") if tested else ("x", "y"):
         if name not in arrays:
@@ -37,17 +34,3 @@ def read_npz(argument: str) -> Holdings:
     test = (arrays["x_test"], arrays["y_test"]) if tested else None
     classes = [str(name) for name in arrays["classes"].ravel()] if "classes" in arrays else None
     return admit(f"npz:{argument}", (arrays["x"], arrays["y"]), test, classes)
-
-
-def _arrays(path: Path) -> Arrays:
-    try:
-        with path.open("rb") as opened:
-            file = np.load(opened, allow_pickle=False)
-            if isinstance(file, np.ndarray):
-                raise DataError(f"{path} is one array: give an .npz with arrays x and y")
-            with file:
-                return {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(
-            f"cannot read {path}: {reason(error)}: give an .npz of plain arrays x and y"
-        ) from error

@@ -31,8 +31,9 @@ from tempering.evaluation.flags.kind import Kind
 
 ABSTAINED = Kind(
     "not examined",
-    "the model or the attack broke an examination off; what it would have shown is unknown",
-    "see to the error, and examine again",
+    "the model or the attack broke an examination off, or there is none for the threat; what it "
+    "would have shown is unknown",
+    "see to the error, and examine again; where the threat has no examination, look in L-inf too",
 )
 
 KINDS: tuple[Kind, ...] = (

@@ -44,7 +44,7 @@ def examine(
     setting: Setting,
     target: Target,
     threat: Threat,
-    attack: Attack,
+    attack: Attack | None,
     *,
     samples: int = SAMPLES,
     surrogate: nn.Module | None = None,
@@ -61,7 +61,9 @@ def examine(
         setting: Data, engine and seed.
         target: The model that judges.
         threat: What may change.
-        attack: The attack under suspicion; whole climbs (`until_fooled=False`) tell more.
+        attack: The attack under suspicion; whole climbs (`until_fooled=False`) tell more. None
+            where no attack that can be examined knows the threat: then the model is, and whether
+            it has gradients, and a flag says that the rest was not.
         samples: How many samples at most.
         surrogate: The model on which the attack's samples are made, if it is another one.
 
@@ -75,7 +77,8 @@ def examine(
     Example:
         `examine(setting, target, Linf(0.3), PGD(steps=20, until_fooled=False))`
     """
-    attack.require(threat)
+    if attack is not None:
+        attack.require(threat)
     part = Slice.of(setting, target, threat, samples)
     found = _Findings(f"{target.subject}: examining {len(part)} samples")
     devices = [part.x.device] if part.x.device.type == "cuda" else []
@@ -94,7 +97,7 @@ class _Findings:
         self._flags: list[Flag] = []
         self._broken: list[str] = []
 
-    def of(self, part: Slice, attack: Attack, surrogate: nn.Module | None) -> list[Flag]:
+    def of(self, part: Slice, attack: Attack | None, surrogate: nn.Module | None) -> list[Flag]:
         """All flags of a slice and an attack."""
         with track(self._title, _COUNT) as self._advance:
             self._done = 0
@@ -112,7 +115,7 @@ class _Findings:
         self._try("outputs", lambda: probabilities(part))
         self._try("units", lambda: wrong_units(part))
 
-    def _attack(self, part: Slice, attack: Attack, surrogate: nn.Module | None) -> None:
+    def _attack(self, part: Slice, attack: Attack | None, surrogate: nn.Module | None) -> None:
         try:
             part = part.right()
         except InterruptedRunError:
@@ -125,12 +128,15 @@ class _Findings:
         count = len(self._flags)
         self._try("gradients", lambda: unavailable_gradients(part))
         cut = any(not flag.samples for flag in self._flags[count:])
-        if not cut:
+        if attack is not None and not cut:
             self._try("vanishing gradients", lambda: vanishing_gradients(part))
-        if self.steady and not cut:
+        if attack is not None and not cut and self.steady:
             self._try("differences", lambda: lying_gradients(part))
         self._try("unstable predictions", lambda: unstable_predictions(part))
-        self._runs(part, attack, surrogate)
+        if attack is None:
+            self._broken.append(f"slopes and attacks: no examination of these knows {part.threat}")
+        else:
+            self._runs(part, attack, surrogate)
 
     def _runs(self, part: Slice, attack: Attack, surrogate: nn.Module | None) -> None:
         try:

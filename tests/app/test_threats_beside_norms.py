@@ -1,0 +1,37 @@
+"""Whole evaluations where few pixels change, or a patch: no climb that is examined knows these."""
+
+from __future__ import annotations
+
+import pytest
+
+import tempering as tp
+from tempering.core.threats import L0, Threat, parse_threat
+from tempering.evaluation.protocols import around_masks
+from tests.attacks.trained import known, trained
+from tests.evaluation.defences import Rounded
+from tests.evaluation.toys import dataset
+
+
+@pytest.mark.parametrize("threat", [L0(10), parse_threat("patch:0.05")], ids=str)
+def test_a_masked_model_is_attacked_through_what_hides_its_gradients(threat: Threat) -> None:
+    data = dataset(*known(24), classes=10)
+    plain, rounded = (tp.evaluate(net, data, threat) for net in (trained(), Rounded(trained())))
+    assert plain.robust_correct < 16
+    assert {flag.name for flag in plain.flags} == {"not examined", "too few samples"}
+    assert {"masked gradients", "unavailable gradients"} < {flag.name for flag in rounded.flags}
+    first, last = rounded.by_attack.values()
+    assert list(rounded.by_attack)[1].endswith("+bpda")
+    assert first.survivors == 24, "rounding leaves no gradient"
+    assert last.survivors == rounded.robust_correct
+    assert abs(rounded.robust_correct - plain.robust_correct) <= 2
+
+
+@pytest.mark.parametrize("threat", ["linf:0.1", "l2:1", "l1:10", "l0:3", "patch:0.05"])
+@pytest.mark.parametrize("random", [False, True])
+def test_every_threat_has_an_attack_around_masks(threat: str, random: bool) -> None:
+    allowed = parse_threat(threat)
+    attacks = around_masks(allowed, random)
+    assert attacks
+    assert all(attack.knows(allowed) for attack in attacks)
+    assert "bpda" in attacks[0].label()
+    assert ("eot" in attacks[0].label()) == random
