@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 import tempering as tp
+from tempering.core.errors import UsageError
 from tempering.core.threats import L0, Threat, parse_threat
 from tempering.evaluation.protocols import around_masks
 from tests.attacks.trained import known, trained
@@ -35,3 +36,15 @@ def test_every_threat_has_an_attack_around_masks(threat: str, random: bool) -> N
     assert all(attack.knows(allowed) for attack in attacks)
     assert "bpda" in attacks[0].label()
     assert ("eot" in attacks[0].label()) == random
+
+
+@pytest.mark.parametrize("threat", ["l0:3", "patch:0.05"])
+@pytest.mark.parametrize(
+    ("access", "missing"), [("gray", "gray"), ("black", "black"), ("all", "gray or black")]
+)
+def test_nothing_stands_whole_because_nothing_was_tried(
+    threat: str, access: str, missing: str
+) -> None:
+    data = dataset(*known(4), classes=10)
+    with pytest.raises(UsageError, match=f"no {missing}-box attack knows"):
+        tp.evaluate(trained(), data, parse_threat(threat), access=access, surrogate=trained(1))

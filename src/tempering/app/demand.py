@@ -49,7 +49,8 @@ def cascades_of(demand: Demand) -> dict[Access, list[Stage]]:
     """The stages of each kind of attacker that is asked for; none where attacks are given.
 
     Raises:
-        UsageError: If there is no such access, or attacks are given for another than white.
+        UsageError: If there is no such access, no attack of it that knows the threat (what
+            nothing was tried on would stand whole), or attacks are given for another than white.
     """
     if demand.access not in ACCESSES:
         raise UsageError(f"access {demand.access!r}: give one of {', '.join(ACCESSES)}")
@@ -72,6 +73,12 @@ def cascades_of(demand: Demand) -> dict[Access, list[Stage]]:
             plans["black"] = [
                 Stage(attack, "black") for attack in queried(demand.protocol, demand.threat)
             ]
+    without = [kind.partition("-")[0] for kind, stages in plans.items() if not stages]
+    if without:
+        raise UsageError(
+            f"access {demand.access!r}: no {' or '.join(without)}-box attack knows "
+            f"{demand.threat.name}: give --access white, or a threat in linf, l2 or l1"
+        )
     return plans
 
 
