@@ -12,6 +12,7 @@ TemperingError                 exit code 1: the job failed
 │   └── NoGradientError        logits that do not depend on the images, as autograd sees it
 ├── AttackError                an attack broke its own contract
 ├── CertificateError           an attack broke a sample that was proved robust
+├── DamagedArraysError         a file that is no .npz of plain arrays, or is damaged
 └── RunError                   a run folder that cannot be written, read or resumed
     └── InterruptedRunError    stopped by Ctrl-C, after saving
 ```
