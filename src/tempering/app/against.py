@@ -233,8 +233,6 @@ def tried(found: Assessment) -> str:
         how = f"attacks {', '.join(found.by_attack)}"
     if found.surrogate_weights is not None:
         how += f", surrogate {found.surrogate_weights}"
-    if found.surrogate_weights is not None:
-        how += f", surrogate {found.surrogate_weights}"
     cut = any(flag.name == OUT_OF_TIME for flag in found.flags)
     return f"{how}, access {found.access}{', out of time' * cut}"
 
