@@ -142,6 +142,13 @@ def test_gray_box_attackers_with_other_models_are_told_apart(folder: Path) -> No
     assert "surrogate" not in tried(white)
 
 
+def test_a_run_that_judged_a_model_is_none(folder: Path) -> None:
+    done = temper("evaluate", "runs/other", "--samples", "6", folder=folder)
+    assert done.code == 1
+    assert "other is a run of `temper evaluate`, which has none of its own" in done.err
+    assert not any(entry.name.startswith("run-") for entry in (folder / "runs").iterdir())
+
+
 class Unasked(nn.Module):
     """A model that counts how often it is asked."""
 

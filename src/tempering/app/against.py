@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tempering.app.folder import VERDICTS
 from tempering.app.judgement import Judgement
-from tempering.app.verdicts import VERDICTS
 from tempering.core.arrays import read_arrays
 from tempering.core.comparisons import Against, Comparison, Judged, Quantity, against_of
 from tempering.core.errors import DamagedArraysError, RunError, UsageError

@@ -20,6 +20,7 @@ from tempering.core.records import Record, dump_records
 
 RUNS = Path("runs")
 LATEST = "latest"
+VERDICTS = "verdicts.npz"
 SETTINGS = {"command", "recipe", "weights", "data_hash"}
 """What a run's settings hold at least."""
 

@@ -7,13 +7,14 @@ from pathlib import Path
 
 from torch import nn
 
+from tempering.app.folder import VERDICTS
 from tempering.core.errors import ModelError, UsageError
 from tempering.core.threats import Threat, parse_threat
 from tempering.data.dataset import Dataset
 from tempering.data.loading import load
 from tempering.data.splits import Splits
 from tempering.models.foreign import load_foreign
-from tempering.models.manifest import Manifest, read_manifest
+from tempering.models.manifest import MANIFEST_FILE, Manifest, read_manifest
 from tempering.models.store import load as load_model
 
 DEFAULT_SAMPLES = 1000
@@ -104,6 +105,11 @@ def open_model(address: str, weights: Path | None = None) -> tuple[nn.Module, Ma
         raise ModelError(
             f"no model at {address}: give a run folder, a .safetensors file with its manifest "
             "beside it, or file.py:factory"
+        )
+    if (path / VERDICTS).is_file() and not (path / MANIFEST_FILE).exists():
+        raise ModelError(
+            f"no model at {address}: {path.resolve().name} is a run of `temper evaluate`, which "
+            "has none of its own: give the run folder of the model that it judged"
         )
     read_manifest(path)
     loaded = load_model(path)

@@ -9,13 +9,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from tempering.app.folder import VERDICTS
 from tempering.app.journal import images_of
 from tempering.app.judgement import Judgement
 from tempering.core.errors import RunError
 from tempering.core.files import write_with
 from tempering.evaluation.standard import NO_ATTACKS
 
-VERDICTS, IMAGES = "verdicts.npz", "adversarial.npz"
+IMAGES = "adversarial.npz"
 
 
 def write_verdicts(folder: Path, job: Judgement) -> None:
