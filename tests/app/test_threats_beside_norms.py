@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 import tempering as tp
-from tempering.core.errors import UsageError
-from tempering.core.threats import L0, Threat, parse_threat
+from tempering.core.errors import NoGradientError, UsageError
+from tempering.core.threats import L0, Linf, Threat, parse_threat
 from tempering.evaluation.protocols import around_masks
 from tests.attacks.trained import known, trained
-from tests.evaluation.defences import Rounded
+from tests.evaluation.defences import Cut, Rounded
 from tests.evaluation.toys import dataset
 
 
@@ -25,6 +25,27 @@ def test_a_masked_model_is_attacked_through_what_hides_its_gradients(threat: Thr
     assert first.survivors == 24, "rounding leaves no gradient"
     assert last.survivors == rounded.robust_correct
     assert abs(rounded.robust_correct - plain.robust_correct) <= 2
+
+
+@pytest.mark.parametrize("threat", [L0(10), parse_threat("patch:0.05")], ids=str)
+def test_a_model_that_nothing_can_attack_there_is_not_called_robust(threat: Threat) -> None:
+    data = dataset(*known(4), classes=10)
+    with pytest.raises(
+        NoGradientError, match=f"no attack could be made on the model under {threat}"
+    ):
+        tp.evaluate(Cut(trained()), data, threat)
+
+
+@pytest.mark.parametrize("threat", [Linf(0.2), L0(10)], ids=str)
+def test_against_the_clock_too_masks_are_looked_behind(threat: Threat) -> None:
+    data = dataset(*known(24), classes=10)
+    unhurried, hurried = (
+        tp.evaluate(Rounded(trained()), data, threat, seconds=time) for time in (None, 100)
+    )
+    assert hurried.robust_correct == unhurried.robust_correct < 16
+    assert {"masked gradients", "unavailable gradients"} < {flag.name for flag in hurried.flags}
+    plain = tp.evaluate(trained(), data, threat, seconds=100)
+    assert {flag.name for flag in plain.flags} == {"too few samples"}
 
 
 @pytest.mark.parametrize("threat", ["linf:0.1", "l2:1", "l1:10", "l0:3", "patch:0.05"])

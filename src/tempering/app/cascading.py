@@ -10,7 +10,7 @@ from torch import nn
 
 from tempering.app.demand import GRAY, Demand, named, out_of_time, stage_result, unused
 from tempering.app.journal import Keeping
-from tempering.core.errors import UsageError
+from tempering.core.errors import NoGradientError, UsageError
 from tempering.core.progress import silence
 from tempering.core.records import Access, AnyRecord, Count, Flag, StageResult
 from tempering.evaluation.cascade import Cascade, Cascaded, Stage
@@ -111,6 +111,7 @@ class Cascading:
         cascade.run(cascade.survey(stages, SURVEYED) if learns else stages)
         if cascade.access == "white":
             self._around_masks(cascade)
+            self._require_attacks(cascade)
             self._close(cascade)
         found = self.verdicts[cascade.access] = cascade.result()
         for trial in found.stages:
@@ -167,6 +168,19 @@ class Cascading:
         broken = torch.zeros_like(proofs.certified)
         broken[rows] = ~trial.outcome.strict[rows]
         check_certificates(proofs.certified, broken, attack.label())
+
+    def _require_attacks(self, cascade: Cascade) -> None:
+        """Refuse to call samples robust on which no attack could be made.
+
+        Raises:
+            NoGradientError: If none found a gradient, and none that needs none knows the threat.
+        """
+        if cascade.helpless and not cascade.trials and len(cascade.undecided()):
+            raise NoGradientError(
+                f"no attack could be made on the model under {self.demand.threat}: "
+                f"{next(iter(cascade.helpless.values()))}; or give a threat in linf, l2 or l1, "
+                "where attacks without gradients exist"
+            )
 
     def _around_masks(self, cascade: Cascade) -> None:
         """Where gradients mislead, attack through what hides them, and without them."""

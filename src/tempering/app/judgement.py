@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -35,6 +37,7 @@ from tempering.core.records import (
     Passes,
     StageResult,
 )
+from tempering.core.threats import Threat
 from tempering.data.dataset import Dataset
 from tempering.data.splits import Splits
 from tempering.evaluation.cascade import Cascaded
@@ -42,6 +45,7 @@ from tempering.evaluation.distance_curve import distance_curve
 from tempering.evaluation.flags.examining import examine
 from tempering.evaluation.flags.outputs import probabilities
 from tempering.evaluation.flags.slices import Slice
+from tempering.evaluation.flags.unavailable import unavailable_gradients
 from tempering.evaluation.inspection import inspect, reaches_grey
 from tempering.evaluation.proof_curve import proof_curve, proof_record
 from tempering.evaluation.protocols import nearest
@@ -58,6 +62,8 @@ CURVE = 100
 """Samples of the curve at most."""
 EXAMINED = 32
 """Samples on which model and gradients are examined."""
+GLANCED = 8
+"""Samples whose gradients are looked at where time is short."""
 
 
 class Judgement:
@@ -232,12 +238,20 @@ class Judgement:
         climb, threat = PGD(steps=40, until_fooled=False), self.demand.threat
         attack = climb if climb.knows(threat) else None
         if self.demand.seconds is not None:
-            flag = probabilities(Slice.of(self.setting, self.target, threat, EXAMINED))
-            return [flag] if flag else []
+            return self._glance(threat)
         return self.keeping.flags(
             "examination",
             lambda: examine(self.setting, self.target, threat, attack, samples=EXAMINED),
         )
+
+    def _glance(self, threat: Threat) -> list[Flag]:
+        """What a few passes show, against the clock: probabilities, and gradients of zero."""
+        found = [probabilities(Slice.of(self.setting, self.target, threat, EXAMINED))]
+        with contextlib.suppress(ModelError):  # of its failures the first look at all samples tells
+            few = Slice.of(self.setting, self.target, threat, GLANCED).right()
+            found += [unavailable_gradients(few)] if len(few) else []
+        seen = [flag.model_dump(mode="json") for flag in found if flag is not None]
+        return [Flag.model_validate(one) for one in json.loads(self.engine.same(json.dumps(seen)))]
 
     def _evaluation(self, trials: Sequence[Trial]) -> Evaluation:
         """All that was tried, with the worst cases over white-box access and everything."""
