@@ -31,6 +31,8 @@ def counts(device: str) -> dict[str, Any]:
 def test_they_come_to_what_they_come_to_on_the_cpu() -> None:
     """But for what the rounding of two processors tips."""
     here, there = counts("cpu"), counts("cuda")
+    for noise in (here.pop("noise"), there.pop("noise")):  # every look is another, on any machine
+        assert "non-deterministic model" in noise["flags"]
     assert here.keys() == there.keys()
     for name, one in here.items():
         other = there[name]
@@ -38,7 +40,4 @@ def test_they_come_to_what_they_come_to_on_the_cpu() -> None:
         assert other["certified"] == one["certified"], name
         assert abs(other["robust"] - one["robust"]) <= 2, name
         assert 0.8 < other["passes"] / one["passes"] < 1.25, name
-        if name == "noise":  # every look at it is another, on any machine
-            assert "non-deterministic model" in set(one["flags"]) & set(other["flags"])
-        else:
-            assert other["flags"] == one["flags"], name
+        assert other["flags"] == one["flags"], name
