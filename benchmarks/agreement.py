@@ -31,7 +31,7 @@ from tempering.attacks.base import Attack
 from tempering.core.files import write_text
 from tempering.core.goals import margin
 from tempering.core.probe import probing
-from tempering.core.random import Draws
+from tempering.core.random import RandomStreams
 from tempering.core.threats import L2, Linf, Threat
 
 KINDS = ("standard", "hardened")
@@ -118,9 +118,9 @@ PAIRS: tuple[Pair, ...] = (
 
 def compare(pair: Pair, model: nn.Module, x: Tensor, y: Tensor, batch_size: int, seed: int) -> Row:
     """Both attacks on the same images, and what came of each of them."""
-    draws = Draws.of(seed, len(x))
+    streams = RandomStreams.of(seed, len(x))
     began = time.perf_counter()
-    ours = pair.attack(model, x, y, pair.threat, draws, batch_size=batch_size)
+    ours = pair.attack(model, x, y, pair.threat, streams, batch_size=batch_size)
     middle = time.perf_counter()
     settings = pair.settings(batch_size, seed)
     theirs = PEERS[pair.peer].attack(pair.kind, model, x, y, pair.threat, settings)

@@ -38,7 +38,7 @@ from subjects import Subject, mnist_subject, resnet_subject
 from tempering.attacks.base import Attack
 from tempering.core.files import write_text
 from tempering.core.passes import Passes, counted
-from tempering.core.random import Draws
+from tempering.core.random import RandomStreams
 from tempering.core.threats import Threat
 
 OURS = "tempering"
@@ -146,7 +146,7 @@ def contenders(work: Work, batch_size: int) -> list[Contender]:
 
 def _ours(attack: Attack, threat: Threat, batch_size: int) -> Propose:
     def run(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-        return attack(model, x, y, threat, Draws.of(SEED, len(x)), batch_size=batch_size)
+        return attack(model, x, y, threat, RandomStreams.of(SEED, len(x)), batch_size=batch_size)
 
     return run
 

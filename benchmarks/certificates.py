@@ -27,11 +27,11 @@ from journal import Journal, Row, engine_hash, environment, say, sources_hash
 from measuring import verdicts
 from options import listed, main, parsed, parser_of
 from subjects import SMALL, mnist, mnist_model, right
-from tempering.attacks import APGDT, ATTACKS, PGD, Refined, Restarts, Transfer
+from tempering.attacks import APGDT, ATTACKS, PGD, LocalSearch, Restarts, Transfer
 from tempering.attacks.base import Attack
 from tempering.certification import METHODS, Smoothing, certify
 from tempering.core.files import write_text
-from tempering.core.random import Draws
+from tempering.core.random import RandomStreams
 from tempering.core.threats import L1, L2, Linf, Threat
 from tempering.evaluation.protocols import attacks_of
 
@@ -141,7 +141,7 @@ def attackers(surrogate: nn.Module) -> list[Attack]:
             continue
         fields = {field.name for field in dataclasses.fields(kind)}
         made.append(kind(**{name: value for name, value in BUDGET.items() if name in fields}))
-    return [*made, Restarts(PGD(steps=50), 3), Refined(APGDT(steps=50), 300)]
+    return [*made, Restarts(PGD(steps=50), 3), LocalSearch(APGDT(steps=50), 300)]
 
 
 @cache
@@ -165,7 +165,7 @@ def attacked(
     x, y = test.x[rows], test.y[rows]
     broken = []
     for allowed in threats:
-        x_adv = attack(model, x, y, allowed, Draws(seed, rows))
+        x_adv = attack(model, x, y, allowed, RandomStreams(seed, rows))
         broken.append(int(verdicts(model, x, y, x_adv, allowed).sum()))
     return {
         "certified": len(certified),
@@ -180,7 +180,7 @@ def smoothed(model: nn.Module, smoothing: Smoothing, images: int, seed: int) -> 
     """What is proved of the vote under noise, at several radii, and the network without noise."""
     test = mnist().test.first(images)
     began = time.perf_counter()
-    found = smoothing(model, test.x, test.y, Draws(seed, torch.arange(images)))
+    found = smoothing(model, test.x, test.y, RandomStreams(seed, torch.arange(images)))
     return {
         "seconds": time.perf_counter() - began,
         "clean_without_noise": int(right(model, test.x, test.y).sum()),
@@ -225,9 +225,9 @@ def cells(chosen: argparse.Namespace) -> Iterator[Cell]:
         yield cell, partial(exact, chosen.nets, 4)
     if "smoothing" in chosen.only:
         model, about = trained(shortened(NOISE, chosen.iterations))
-        smoothing = Smoothing(NOISE.sigma, samples=chosen.draws)
+        smoothing = Smoothing(NOISE.sigma, samples=chosen.streams)
         cell = {"section": "smoothing", "network": f"noise-{NOISE.sigma:g}", "n": chosen.images}
-        cell |= {"smoothing": smoothing.label(), "draws": chosen.draws, **common}
+        cell |= {"smoothing": smoothing.label(), "draws": chosen.streams, **common}
         cell |= {"weights": about["weights"], "engine": sources_hash([SMOOTHED])}
         yield cell, partial(smoothed, model, smoothing, chosen.images, chosen.seed)
 

@@ -22,7 +22,7 @@ from tempering.core.files import write_text
 from tempering.core.passes import counted
 from tempering.core.records import Count
 from tempering.data.loading import load
-from tempering.evaluation.setting import Setting
+from tempering.evaluation.context import EvalContext
 from tempering.evaluation.standard import run_standard
 from tempering.evaluation.target import Target
 
@@ -72,10 +72,10 @@ def measure(name: str, overrides: tuple[str, ...]) -> dict[str, object]:
     with tempfile.TemporaryDirectory() as folder, counted() as passes:
         trainer = Trainer(recipe, data, engine, RunFolder(Path(folder)))
         trained = trainer.hardened(model, "hardened", recipe.seed, 0.0)
-    setting = Setting(data.validation, "validation", engine, recipe.seed)
+    context = EvalContext(data.validation, "validation", engine, recipe.seed)
     target = Target.of("hardened", trained.model, data.validation).without_flag()
     attacks = [parse_attack(spec) for spec in ATTACKS]
-    judged = run_standard(setting, target, recipe.threat_model, attacks)
+    judged = run_standard(context, target, recipe.threat_model, attacks)
     return {
         "variant": name,
         "overrides": list(overrides),

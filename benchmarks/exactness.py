@@ -18,7 +18,7 @@ from tempering.certification.crown import lower, sharpened
 from tempering.certification.interval import Bounds, propagate
 from tempering.certification.lowering import graph_of
 from tempering.certification.region import Region
-from tempering.core.random import Draws
+from tempering.core.random import RandomStreams
 from tempering.core.threats import L1, L2, TOLERANCE, Linf, Threat
 from tempering.models.seeded import seeded
 
@@ -120,7 +120,7 @@ def agreement(kind: str, threat: Threat, nets: int) -> Row:
 def _images(threat: Threat, seed: int) -> Tensor:
     """Images that L-inf balls stick out of the box at, or that other balls do not reach it from."""
     low, high = (-0.2, 1.2) if threat.name == "linf" else (0.3, 0.7)
-    return Draws.of(seed, IMAGES).uniform(SHAPE, low, high).clamp(0.0, 1.0).double()
+    return RandomStreams.of(seed, IMAGES).uniform(SHAPE, low, high).clamp(0.0, 1.0).double()
 
 
 def _ways() -> Tensor:
@@ -152,10 +152,10 @@ def _least_met(net: nn.Module, x: Tensor, threat: Threat, seed: int) -> Tensor:
     """The least margins on random images of the ball, corners among them."""
     least = torch.full((len(x), OUTPUTS - 1), torch.inf, dtype=torch.float64)
     for number in range(50):
-        draws = Draws.of(1000 * seed + number, len(x))
-        point = threat.sample(x, draws)
+        streams = RandomStreams.of(1000 * seed + number, len(x))
+        point = threat.sample(x, streams)
         if number % 2:
-            way = draws.to("way").normal(SHAPE).sign().double()
+            way = streams.derive("way").normal(SHAPE).sign().double()
             point = threat.project(x + threat.eps * way, x)
         with torch.no_grad():
             least = torch.minimum(least, net(point) @ _ways().T)
@@ -196,7 +196,7 @@ def exact(nets: int, images: int) -> Row:
     reached: list[Tensor] = []
     for seed in range(nets):
         net = tiny_net(seed)
-        x = Draws.of(seed, images).uniform((1, 1, TINY[0])).double()
+        x = RandomStreams.of(seed, images).uniform((1, 1, TINY[0])).double()
         with torch.no_grad():
             y = net(x).argmax(1)
         least_margins = [_least_margin(net, *one) for one in zip(x, y, strict=True)]

@@ -24,7 +24,7 @@ from tempering.attacks import APGDCE, MIFGSM, PGD
 from tempering.attacks.base import Attack
 from tempering.core.files import write_text
 from tempering.core.passes import Passes, counted
-from tempering.core.random import Draws
+from tempering.core.random import RandomStreams
 from tempering.core.threats import Linf
 
 ATTACKS: tuple[Attack, ...] = (
@@ -65,7 +65,7 @@ def compare(attack: Attack, model: nn.Module, x: Tensor, y: Tensor, batch: int, 
     """Passes, and the attack's time over that of the bare loops beside it, again and again."""
 
     def attacked() -> Tensor:
-        return attack(model, x, y, THREAT, Draws.of(0, len(x)), batch_size=batch)
+        return attack(model, x, y, THREAT, RandomStreams.of(0, len(x)), batch_size=batch)
 
     with counted() as passes:
         attacked()

@@ -15,10 +15,10 @@ from tempering.core.passes import counted
 from tempering.core.records import Flag
 from tempering.core.threats import Linf
 from tempering.data.dataset import Dataset
+from tempering.evaluation.context import EvalContext
 from tempering.evaluation.measuring import measure
 from tempering.evaluation.proving import Proofs
-from tempering.evaluation.recording import Trial
-from tempering.evaluation.setting import Setting
+from tempering.evaluation.recording import AttackResult
 from tempering.evaluation.target import Target
 
 ENGINE = start_engine("32-true")
@@ -30,12 +30,12 @@ class Counter:
     def __init__(self) -> None:
         self.calls = 0
 
-    def __call__(self) -> list[Trial]:
+    def __call__(self) -> list[AttackResult]:
         self.calls += 1
         data = Dataset(torch.rand(6, 1, 2, 2), torch.arange(6) % 2, ("a", "b"), "toy")
         net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
-        setting = Setting(data, "test", ENGINE, seed=0)
-        return [measure(setting, Target.of("given", net, data), None, Linf(0.1))]
+        context = EvalContext(data, "test", ENGINE, seed=0)
+        return [measure(context, Target.of("given", net, data), None, Linf(0.1))]
 
 
 @pytest.fixture
@@ -45,22 +45,22 @@ def journal(tmp_path: Path) -> Journal:
 
 def test_a_stage_is_measured_once_and_comes_back_whole(journal: Journal) -> None:
     measuring = Counter()
-    (first,) = journal.trials("clean", measuring)
-    (again,) = journal.trials("clean", measuring)
+    (first,) = journal.results("clean", measuring)
+    (again,) = journal.results("clean", measuring)
     assert measuring.calls == 1
     assert again.measurement == first.measurement
-    for name, part in vars(first.outcome).items():
-        other = getattr(again.outcome, name)
+    for name, part in vars(first.per_sample).items():
+        other = getattr(again.per_sample, name)
         assert part is other is None or torch.equal(part, other), name
-    journal.trials("another", measuring)
+    journal.results("another", measuring)
     assert measuring.calls == 2
 
 
 def test_what_is_read_counts_as_it_did_when_it_was_measured(journal: Journal) -> None:
     with counted() as first:
-        journal.trials("clean", Counter())
+        journal.results("clean", Counter())
     with counted() as again:
-        journal.trials("clean", Counter())
+        journal.results("clean", Counter())
     assert first == again
     assert first.forward >= 6 * 2  # a prediction and a verdict each
 
@@ -98,8 +98,8 @@ def test_each_stage_that_is_written_is_told(tmp_path: Path) -> None:
 
 def test_something_else_is_measured_anew(journal: Journal) -> None:
     measuring = Counter()
-    journal.trials("clean", measuring)
-    Journal(journal.folder, ENGINE, "other").trials("clean", measuring)
+    journal.results("clean", measuring)
+    Journal(journal.folder, ENGINE, "other").results("clean", measuring)
     assert measuring.calls == 2
 
 
@@ -113,17 +113,17 @@ def test_a_stage_without_samples_is_kept_too(journal: Journal) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"text", b"\x08\x00\x00\x00\x00\x00\x00\x00{}      "])
 def test_a_damaged_stage_is_named(journal: Journal, content: bytes) -> None:
-    journal.trials("clean", Counter())
+    journal.results("clean", Counter())
     path = journal.folder.checkpoint("measured-clean")
     path.write_bytes(content)
     with pytest.raises(RunError, match=r"measured-clean\.safetensors cannot be read: .*delete it"):
-        journal.trials("clean", Counter())
+        journal.results("clean", Counter())
 
 
 def test_a_measurement_that_fails_leaves_no_stage(journal: Journal) -> None:
-    def fails() -> list[Trial]:
+    def fails() -> list[AttackResult]:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        journal.trials("clean", fails)
+        journal.results("clean", fails)
     assert not journal.folder.checkpoint("measured-clean").exists()

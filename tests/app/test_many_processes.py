@@ -37,7 +37,7 @@ def hardened(folder: Path) -> Done:
 
 def verdicts(run: Path) -> Verdicts:
     return {
-        (one.attack, one.access, one.threat): (one.strict, one.stable)
+        (one.attack, one.access, one.threat): (one.robust, one.stable)
         for one in load_records(run / "records.jsonl")
         if isinstance(one, Measurement)
     }

@@ -105,7 +105,7 @@ def test_tables_four_and_five_follow_from_the_records(done: Done, folder: Path) 
     own = [one for one in findings(folder) if one.table in ("IV", "V")]
     assert overall_findings(rest) == own
     clean = {
-        one.subject: one.strict.fraction
+        one.subject: one.robust.fraction
         for one in records
         if isinstance(one, Measurement) and (one.attack, one.protocol) == ("clean", "standard")
     }

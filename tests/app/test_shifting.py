@@ -20,7 +20,7 @@ from tempering.core.errors import DataError, UnknownNameError, UsageError
 from tempering.core.passes import counted
 from tempering.core.records import load_records
 from tempering.core.shifts import Shift
-from tempering.evaluation import CORRUPTIONS, Setting, Target, measure_shifts
+from tempering.evaluation import CORRUPTIONS, EvalContext, Target, measure_shifts
 from tests.app.running import temper
 from tests.app.test_evaluate import MINE, trained
 from tests.evaluation.toys import ENGINE, cloud, dataset, linear
@@ -45,8 +45,8 @@ def test_counts_are_those_of_the_measurement_and_change_no_verdict(folder: Path)
     found, block = done.json(), done.json()["shifts"]
     data = tp.data.load("digits").test.first(40)
     model = tp.models.load_foreign(f"{folder / 'file.py'}:build", folder / "x.pth")
-    setting = Setting(data, "test", ENGINE, 0)
-    expected = measure_shifts(setting, Target.of("given", model, data))
+    context = EvalContext(data, "test", ENGINE, 0)
+    expected = measure_shifts(context, Target.of("given", model, data))
     assert list(block["by_corruption"]) == list(CORRUPTIONS)
     counts = [hits for row in block["by_corruption"].values() for hits in row["correct"]]
     assert counts == [one.correct.hits for one in expected.shifted]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from tempering.core.random import Draws
+from tempering.core.random import RandomStreams
 
 
 class Linear(nn.Module):
@@ -80,11 +80,11 @@ class Case:
 
 def linear_case(n: int, size: int, saturated: float, dtype: torch.dtype = torch.float64) -> Case:
     """Random images, of which a share of the pixels lies at exactly 0 and 1."""
-    draws = Draws.of(11, n)
-    weights = Draws.of(5, 1).normal((1, size, size)).to(dtype)[0] ** 3
-    x = draws.to("x").uniform((1, size, size), 0.35, 0.65).to(dtype)
-    extreme = draws.to("where").uniform((1, size, size)) < saturated
-    x = torch.where(extreme, draws.to("end").uniform((1, size, size)).round().to(dtype), x)
+    streams = RandomStreams.of(11, n)
+    weights = RandomStreams.of(5, 1).normal((1, size, size)).to(dtype)[0] ** 3
+    x = streams.derive("x").uniform((1, size, size), 0.35, 0.65).to(dtype)
+    extreme = streams.derive("where").uniform((1, size, size)) < saturated
+    x = torch.where(extreme, streams.derive("end").uniform((1, size, size)).round().to(dtype), x)
     scores = (x * weights).flatten(1).sum(1)
     model = Linear(weights, -float(scores.median() + 1e-3))
     scores = scores + model.bias.detach()

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from tempering.attacks import BPDA, EOT, PGD, Attack, DeepFool, JointDetection, Owned, Transfer
 from tempering.core.errors import AttackError, ModelError, NoGradientError, UsageError
-from tempering.core.goals import Reach
+from tempering.core.goals import Targeted
 from tempering.core.passes import counted
-from tempering.core.random import Draws
+from tempering.core.random import RandomStreams
 from tempering.core.threats import Linf
 from tests.attacks.trained import accurate, known, standing, trained
 
@@ -214,7 +214,7 @@ def test_bpda_knows_no_batch_where_samples_need_different_things() -> None:
     whole = BPDA(ATTACK)(model, x, y, Linf(0.3))
     assert bool((whole != x).flatten(1).any(1).all())
     for rows in (torch.tensor([3]), torch.arange(12).flip(0)):
-        part = BPDA(ATTACK)(model, x[rows], y[rows], Linf(0.3), Draws(0, rows))
+        part = BPDA(ATTACK)(model, x[rows], y[rows], Linf(0.3), RandomStreams(0, rows))
         assert torch.allclose(part, whole[rows], rtol=0, atol=1e-5)
 
 
@@ -294,7 +294,7 @@ def test_eot_alone_knows_no_batch() -> None:
     def both(attack: EOT, batch_size: int) -> tuple[Tensor, Tensor]:
         whole = attack(model, x, y, Linf(0.1))
         return whole[rows], attack(
-            model, x[rows], y[rows], Linf(0.1), Draws(0, rows), batch_size=batch_size
+            model, x[rows], y[rows], Linf(0.1), RandomStreams(0, rows), batch_size=batch_size
         )
 
     for attack in (PGD(steps=4), DeepFool(steps=3)):
@@ -363,7 +363,7 @@ def test_joint_detection_reaches_targets_too() -> None:
     net, (x, y) = trained(), known(20)
     threshold = float(Roughness()(x).quantile(0.95)) + 0.01
     joint = JointDetection(ATTACK, Roughness(), threshold, scale=30.0)
-    x_adv = joint(net, x, y, Linf(0.3), goal=Reach(3))
+    x_adv = joint(net, x, y, Linf(0.3), goal=Targeted(3))
     quiet = Roughness()(x_adv) <= threshold
     assert float(((net(x_adv).argmax(1) == 3) & quiet).double().mean()) >= 0.8
 

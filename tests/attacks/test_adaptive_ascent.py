@@ -8,14 +8,14 @@ from tempering.attacks import APGDCE, APGDDLR, APGDT, BIM, EOT, Attack, Transfer
 from tempering.attacks.halving import review_windows
 from tempering.attacks.losses import ratio, ratio_to
 from tempering.core.errors import UsageError
-from tempering.core.goals import Evade, Mislead, Reach, log_odds
+from tempering.core.goals import EvadeDetector, Targeted, Untargeted, log_odds
 from tempering.core.passes import Passes, counted
-from tempering.core.random import Draws
+from tempering.core.random import RandomStreams
 from tempering.core.threats import L1, L2, Linf, Threat
 from tests.attacks.linear import linear_case
 
 N = 60
-X = Draws.of(0, N).uniform((1, 4, 4)).double()
+X = RandomStreams.of(0, N).uniform((1, 4, 4)).double()
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,10 @@ def test_reviews_come_when_the_paper_says() -> None:
     [
         (APGDCE(steps=10), Passes(11, 10)),
         (APGDDLR(steps=1), Passes(2, 1)),
-        (APGDT(steps=10, targets=9, encores=0), Passes(1 + 11, 10)),  # two classes, one target
+        (
+            APGDT(steps=10, targets=9, extra_restarts=0),
+            Passes(1 + 11, 10),
+        ),  # two classes, one target
     ],
     ids=str,
 )
@@ -65,7 +68,7 @@ def test_only_near_misses_get_encores(net: nn.Module) -> None:
     near = ratio_to(logits, nn.functional.one_hot(y, 5).bool(), second) > -0.05
     assert 0 < int(near.sum()) < N
     with counted() as passes:
-        APGDT(steps=10, targets=1, encores=2)(net, X, y, Linf(1e-9))
+        APGDT(steps=10, targets=1, extra_restarts=2)(net, X, y, Linf(1e-9))
     assert passes.backward == 10 * N + 2 * 10 * int(near.sum())
 
 
@@ -79,11 +82,13 @@ def test_climbs_that_come_no_nearer_are_given_up(net: nn.Module) -> None:
         steps[short >= times * near] = after
     assert set(steps.tolist()) == {2.0, 4.0, 6.0, 10.0}
     with counted() as passes:
-        x_adv = APGDT(steps=10, targets=1, encores=0, near=near)(net, X, y, Linf(1e-9))
+        x_adv = APGDT(steps=10, targets=1, extra_restarts=0, near=near)(net, X, y, Linf(1e-9))
     assert passes.backward == int(steps.sum())
     assert bool(Linf(1e-9).contains(x_adv, X).all())
     with counted() as passes:
-        APGDT(steps=10, targets=3, finalists=1, encores=0, near=near)(net, X, y, Linf(1e-9))
+        APGDT(steps=10, targets=3, top_targets=1, extra_restarts=0, near=near)(
+            net, X, y, Linf(1e-9)
+        )
     assert passes.backward == 3 * N + int(steps.sum())  # trials are not given up
     with pytest.raises(UsageError, match="near = 0"):
         APGDT(near=0)
@@ -92,8 +97,8 @@ def test_climbs_that_come_no_nearer_are_given_up(net: nn.Module) -> None:
 def test_encores_break_what_one_start_does_not(net: nn.Module) -> None:
     y = net(X).argmax(1)
 
-    def broken(encores: int) -> Tensor:
-        attack = APGDT(steps=2, targets=1, encores=encores)
+    def broken(extra_restarts: int) -> Tensor:
+        attack = APGDT(steps=2, targets=1, extra_restarts=extra_restarts)
         return net(attack(net, X, y, Linf(0.04))).argmax(1) != y
 
     without, with_them = broken(0), broken(5)
@@ -122,7 +127,7 @@ def test_the_whole_climb_goes_higher_than_one_of_fixed_steps(
     net: nn.Module, threat: Threat
 ) -> None:
     y = net(X).argmax(1)
-    protected = Mislead().protected(y, 5)
+    protected = Untargeted().protected(y, 5)
 
     def heights(attack: Attack) -> Tensor:
         return log_odds(net(attack(net, X, y, threat)), protected)
@@ -137,9 +142,9 @@ def test_the_whole_climb_keeps_the_largest_loss_over_all_targets(net: nn.Module)
     """Also of samples that are wrong already: a surrogate may be."""
     y = net(X).argmax(1)
     y[::2] = (y[::2] + 1) % 5
-    whole = APGDT(steps=20, targets=4, until_fooled=False, finalists=None)(net, X, y, Linf(0.05))
+    whole = APGDT(steps=20, targets=4, until_fooled=False, top_targets=None)(net, X, y, Linf(0.05))
     assert bool((whole != X).flatten(1).any(1).all())
-    protected = Mislead().protected(y, 5)
+    protected = Untargeted().protected(y, 5)
 
     def best(x: Tensor) -> Tensor:
         logits = net(x)
@@ -152,15 +157,16 @@ def test_the_whole_climb_keeps_the_largest_loss_over_all_targets(net: nn.Module)
 
 @pytest.mark.parametrize("attack", [APGDT(steps=30), APGDDLR(steps=30)], ids=str)
 @pytest.mark.parametrize(
-    ("goal", "wanted"), [(Reach(2), {2}), (Evade(flag=3), {0, 1, 2, 4}), (Mislead(), set(range(5)))]
+    ("goal", "wanted"),
+    [(Targeted(2), {2}), (EvadeDetector(flag=3), {0, 1, 2, 4}), (Untargeted(), set(range(5)))],
 )
 def test_goals_are_met(
-    net: nn.Module, attack: Attack, goal: Reach | Evade | Mislead, wanted: set[int]
+    net: nn.Module, attack: Attack, goal: Targeted | EvadeDetector | Untargeted, wanted: set[int]
 ) -> None:
     y = net(X).argmax(1)
     answers = net(attack(net, X, y, Linf(0.6), goal=goal)).argmax(1)
     assert set(answers.tolist()) <= wanted
-    if not isinstance(goal, Reach):
+    if not isinstance(goal, Targeted):
         assert not (answers == y).any()
 
 
@@ -170,7 +176,7 @@ LABELS = torch.arange(30) % 6
 
 def test_the_ratio_loss_is_the_papers() -> None:
     """-(z_y - max z_i) / (z1 - z3); towards t: -(z_y - z_t) / (z1 - (z3 + z4) / 2)."""
-    keep = Mislead().protected(LABELS, 6)
+    keep = Untargeted().protected(LABELS, 6)
     target = (LABELS + 1) % 6
     for row, logits in enumerate(LOGITS):
         z, y, t = logits.tolist(), int(LABELS[row]), int(target[row])
@@ -185,7 +191,7 @@ def test_the_ratio_loss_is_the_papers() -> None:
 @pytest.mark.parametrize("classes", [2, 3, 4])
 def test_ratio_losses_do_not_change_with_scale_and_know_few_classes(classes: int) -> None:
     logits, y = LOGITS[:, :classes], LABELS % classes
-    keep, target = Mislead().protected(y, classes), (y + 1) % classes
+    keep, target = Untargeted().protected(y, classes), (y + 1) % classes
     for loss in (ratio(logits, keep), ratio_to(logits, keep, target)):
         assert bool(loss.isfinite().all())
     if classes > 2:
@@ -193,10 +199,10 @@ def test_ratio_losses_do_not_change_with_scale_and_know_few_classes(classes: int
         assert torch.allclose(ratio_to(logits, keep, target), ratio_to(9 * logits, keep, target))
 
 
-@pytest.mark.parametrize("finalists", [None, 2])
-def test_targets_side_by_side_end_as_one_by_one(net: nn.Module, finalists: int | None) -> None:
+@pytest.mark.parametrize("top_targets", [None, 2])
+def test_targets_side_by_side_end_as_one_by_one(net: nn.Module, top_targets: int | None) -> None:
     """A batch with room for every target, and one that has none."""
-    y, attack = net(X).argmax(1), APGDT(steps=10, finalists=finalists)
+    y, attack = net(X).argmax(1), APGDT(steps=10, top_targets=top_targets)
     for threat in (Linf(0.03), L2(0.12), L1(0.3)):
         one, many = (attack(net, X, y, threat, batch_size=size) for size in (1, 9 * N))
         assert torch.allclose(one, many, rtol=0, atol=1e-9)

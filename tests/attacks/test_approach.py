@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from tempering.attacks.approach import approach, clear
 from tempering.attacks.asking import Oracle
 from tempering.attacks.base import Problem
-from tempering.core.goals import Mislead
+from tempering.core.goals import Untargeted
 from tempering.core.probe import Probe
-from tempering.core.random import Draws
+from tempering.core.random import RandomStreams
 from tempering.core.threats import L2, Linf, Threat
 
 PRECISION = 0.01
@@ -30,7 +30,7 @@ def asked(threat: Threat, queries: int) -> tuple[Oracle, Problem, Tensor]:
     """Black pixels beside their borders, and starts that are white there."""
     x = torch.stack([torch.zeros(4), BORDERS], 1)[:, None, None]
     labels = torch.zeros(4, dtype=torch.int64)
-    problem = Problem(x, labels, threat, Draws.of(0, 4), Mislead(), 4)
+    problem = Problem(x, labels, threat, RandomStreams.of(0, 4), Untargeted(), 4)
     start = x.clone()
     start[..., 0] = 1.0
     return Oracle(Probe(Bright()), problem, queries), problem, start

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from tempering.attacks import BIM, FGSM, PGD, Attack, CWLinf, Restarts
 from tempering.attacks.ascent import anywhere
 from tempering.core.backward import true_gradient
-from tempering.core.goals import Evade, Goal, Reach
+from tempering.core.goals import EvadeDetector, Goal, Targeted
 from tempering.core.passes import Passes, counted
-from tempering.core.random import Draws
+from tempering.core.random import RandomStreams
 from tempering.core.threats import L2, Linf, Threat
 from tempering.models import Squeeze, strided_cnn
 from tests.attacks.linear import Case, linear_case
@@ -89,17 +89,17 @@ def test_where_nothing_falls_every_step_is_paid(
 
 
 def test_starts_in_l2_lie_at_every_distance_and_in_linf_anywhere_in_the_cube() -> None:
-    x, draws = torch.full((400, 1, 8, 8), 0.5), Draws.of(0, 400)
-    far = L2(0.4).distance(anywhere(L2(0.4), x, draws), x) / 0.4
+    x, streams = torch.full((400, 1, 8, 8), 0.5), RandomStreams.of(0, 400)
+    far = L2(0.4).distance(anywhere(L2(0.4), x, streams), x) / 0.4
     even = torch.linspace(0, 1, 400)
     assert float((far.sort().values - even).abs().max()) < 0.08
-    assert torch.equal(anywhere(Linf(0.1), x, draws), Linf(0.1).sample(x, draws))
+    assert torch.equal(anywhere(Linf(0.1), x, streams), Linf(0.1).sample(x, streams))
 
 
 def test_bfloat16_models_leave_images_in_float32() -> None:
     torch.manual_seed(0)
     model = strided_cnn((1, 8, 8), 3, width=2, hidden=8)
-    x, y = Draws.of(0, 6).uniform((1, 8, 8)), torch.arange(6) % 3
+    x, y = RandomStreams.of(0, 6).uniform((1, 8, 8)), torch.arange(6) % 3
     threat = Linf(0.1)
     attack = PGD(steps=4, until_fooled=False)
     x_adv = attack(model.to(torch.bfloat16), x, y, threat)
@@ -124,16 +124,20 @@ class Logits(nn.Module):
 @pytest.mark.parametrize("attack", [PGD(steps=20), CWLinf(steps=20), BIM(steps=20)], ids=str)
 @pytest.mark.parametrize(
     ("goal", "wanted"),
-    [(Reach(target=2), {2}), (Evade(flag=3), {0, 1, 2}), (Evade(flag=0), {1, 2, 3})],
+    [
+        (Targeted(target=2), {2}),
+        (EvadeDetector(flag=3), {0, 1, 2}),
+        (EvadeDetector(flag=0), {1, 2, 3}),
+    ],
 )
 def test_attacks_climb_to_their_goal(attack: Attack, goal: Goal, wanted: set[int]) -> None:
     model = Logits()
-    x = Draws.of(1, 20).uniform((1, 4, 4))
+    x = RandomStreams.of(1, 20).uniform((1, 4, 4))
     y = model(x).argmax(1)
     x_adv = attack(model, x, y, Linf(0.9), goal=goal)
     answers = model(x_adv).argmax(1)
     assert set(answers.tolist()) <= wanted
-    if isinstance(goal, Evade):
+    if isinstance(goal, EvadeDetector):
         assert not (answers == y).any()
 
 
@@ -141,7 +145,7 @@ def test_gradients_pass_straight_through_a_squeeze() -> None:
     """Where all pixels saturate, the true gradient sees nothing and the honest one everything."""
     torch.manual_seed(0)
     model = nn.Sequential(Squeeze(0.3, 0.7), Logits())
-    x = Draws.of(2, 30).uniform((1, 4, 4)).round()
+    x = RandomStreams.of(2, 30).uniform((1, 4, 4)).round()
     y = model(x).argmax(1)
     attack, threat = BIM(steps=20), Linf(0.6)
     with true_gradient():

@@ -23,7 +23,7 @@ from tempering.core.errors import (
     UnknownNameError,
     UsageError,
 )
-from tempering.core.goals import Evade, Reach, ReachLabel
+from tempering.core.goals import EvadeDetector, Targeted, TargetedLabels
 from tempering.core.patches import Patch
 from tempering.core.threats import L1, L2, Linf, Threat, parse_threat
 
@@ -100,9 +100,9 @@ def test_eps_beyond_the_box_in_l1_and_l2_allows_every_image(attack: Attack, thre
 
 
 @each
-@pytest.mark.parametrize("goal", [Reach(3), Evade(7)], ids=str)
+@pytest.mark.parametrize("goal", [Targeted(3), EvadeDetector(7)], ids=str)
 def test_a_target_out_of_range_is_named(
-    attack: Attack, threat: Threat, goal: Reach | Evade
+    attack: Attack, threat: Threat, goal: Targeted | EvadeDetector
 ) -> None:
     with pytest.raises(UsageError, match="of a model of 3 outputs: give 0 to 2"):
         attack(NET, X, Y, threat, goal=goal)
@@ -110,13 +110,13 @@ def test_a_target_out_of_range_is_named(
 
 def test_targets_out_of_range_in_the_place_of_labels_are_named() -> None:
     with pytest.raises(DataError, match="for a model of 3 outputs"):
-        PGD(steps=2)(NET, X, Y + 5, Linf(0.1), goal=ReachLabel())
+        PGD(steps=2)(NET, X, Y + 5, Linf(0.1), goal=TargetedLabels())
 
 
 def test_a_target_that_is_already_answered_leaves_the_image() -> None:
     answers = NET(X).argmax(1)
     for attack, threat in ATTACKS[1:5]:
-        x_adv = attack(NET, X, answers, threat, goal=ReachLabel())
+        x_adv = attack(NET, X, answers, threat, goal=TargetedLabels())
         assert torch.equal(x_adv, X)
 
 

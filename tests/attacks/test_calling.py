@@ -9,7 +9,7 @@ from torch import nn
 from tempering.attacks import FGSM, PGD
 from tempering.attacks.steps import default_step
 from tempering.core.errors import AttackError, DataError, TemperingError
-from tempering.core.random import Draws
+from tempering.core.random import RandomStreams
 from tempering.core.threats import L2, Linf
 
 NET = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
@@ -31,7 +31,7 @@ Y = torch.tensor([0, 1, 2])
         ({"y": Y.float()}, DataError, r"labels of type torch\.float32: give int64"),
         ({"y": Y + 1}, DataError, "labels from 1 to 3 for a model of 3 outputs: .*0 to 2"),
         ({"y": Y - 1}, DataError, "labels from -1 to 1 for a model of 3 outputs"),
-        ({"random": Draws.of(0, 2)}, AttackError, "2 random streams for 3 images"),
+        ({"random": RandomStreams.of(0, 2)}, AttackError, "2 random streams for 3 images"),
     ],
 )
 def test_what_does_not_fit_is_named(
@@ -50,9 +50,9 @@ def test_default_steps_reach_through_the_ball_and_no_step_leaps_it(steps: int, s
 
 
 def test_streams_default_to_seed_0() -> None:
-    made = PGD(steps=2)(NET, X, Y, Linf(0.1), random=Draws.of(0, 3))
+    made = PGD(steps=2)(NET, X, Y, Linf(0.1), random=RandomStreams.of(0, 3))
     assert torch.equal(PGD(steps=2)(NET, X, Y, Linf(0.1)), made)
-    assert not torch.equal(PGD(steps=2)(NET, X, Y, Linf(0.1), random=Draws.of(1, 3)), made)
+    assert not torch.equal(PGD(steps=2)(NET, X, Y, Linf(0.1), random=RandomStreams.of(1, 3)), made)
 
 
 def test_what_comes_back_holds_no_graph() -> None:

@@ -17,7 +17,7 @@ from tempering.attacks import (
     WorstOf,
 )
 from tempering.core.errors import ThreatError, UsageError
-from tempering.core.goals import Reach
+from tempering.core.goals import Targeted
 from tempering.core.passes import counted
 from tempering.core.threats import L0, L2, Linf
 from tests.attacks.trained import accurate, known, trained
@@ -37,8 +37,8 @@ def test_the_worst_of_two_breaks_what_either_breaks() -> None:
 def test_the_nearest_of_two_is_as_near_as_the_nearer_on_every_image() -> None:
     net, (x, y) = trained(), known(24)
     both = NearestOf(FMN(steps=8), FAB(steps=3))
-    assert both.seeks_nearest()
-    assert not NearestOf(DDN(steps=4), PGD()).seeks_nearest()
+    assert both.minimum_norm()
+    assert not NearestOf(DDN(steps=4), PGD()).minimum_norm()
     found = [one(net, x, y, Linf(1.0)) for one in both.attacks]
     away = torch.stack([(one - x).abs().flatten(1).amax(1) for one in found])
     fooled = torch.stack([~accurate(net, one, y) for one in found])
@@ -63,7 +63,7 @@ def test_a_cascade_breaks_as_much_and_spares_what_has_fallen() -> None:
 def test_they_reach_targets() -> None:
     net, (x, y) = trained(), known(20)
     for attack in (WorstOf(WEAK, STRONG), Cascade(WEAK, STRONG)):
-        x_adv = attack(net, x, y, Linf(0.3), goal=Reach(3))
+        x_adv = attack(net, x, y, Linf(0.3), goal=Targeted(3))
         assert bool((net(x_adv).argmax(1) == 3).all())
 
 

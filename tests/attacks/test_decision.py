@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tempering.attacks import CWL2, Attack, Boundary, HopSkipJump, Stock, parse_attack
+from tempering.attacks import CWL2, Attack, Boundary, HopSkipJump, StartImages, parse_attack
 from tempering.attacks.base import Problem
 from tempering.core.errors import UsageError
-from tempering.core.goals import Goal, Mislead, ReachLabel
-from tempering.core.random import Draws
+from tempering.core.goals import Goal, TargetedLabels, Untargeted
+from tempering.core.random import RandomStreams
 from tempering.core.tally import tallied
 from tempering.core.threats import L2, Linf
 from tempering.data.dataset import Dataset
@@ -106,16 +106,16 @@ def test_hopskipjump_breaks_digits_in_linf() -> None:
 ANYWHERE = L2(28.0)
 
 
-def stock() -> Stock:
+def stock() -> StartImages:
     """The attacker's own: training digits, which no test digit is among."""
     x, y = digits()
-    return Stock.of(Dataset.of(x[:100], y[:100]))
+    return StartImages.of(Dataset.of(x[:100], y[:100]))
 
 
 def started(attack: Attack, goal: Goal, threat: L2 = ANYWHERE) -> tuple[Tensor, Tensor]:
     """Which of 20 digits end as their target, and for which no start was found."""
     net, (x, y) = trained(), known(20)
-    wanted = y if goal == Mislead() else (y + 1) % 10
+    wanted = y if goal == Untargeted() else (y + 1) % 10
     with tallied() as counts:
         x_adv = attack(net, x, wanted, threat, goal=goal)
     hit = ~goal.protected(wanted, 10).gather(1, net(x_adv).argmax(1, keepdim=True))[:, 0]
@@ -128,7 +128,7 @@ def started(attack: Attack, goal: Goal, threat: L2 = ANYWHERE) -> tuple[Tensor, 
 def test_every_target_is_reached_from_images_that_the_attacker_brings_along(
     attack: Attack,
 ) -> None:
-    hit, no_start = started(replace(attack, starts=stock()), ReachLabel())
+    hit, no_start = started(replace(attack, starts=stock()), TargetedLabels())
     assert bool(hit.all())
     assert not bool(no_start.any())
 
@@ -136,13 +136,13 @@ def test_every_target_is_reached_from_images_that_the_attacker_brings_along(
 @each
 def test_a_target_that_is_not_reached_is_marked_where_no_start_was_found(attack: Attack) -> None:
     one_try = replace(attack, tries=1)
-    hit, no_start = started(one_try, ReachLabel())
+    hit, no_start = started(one_try, TargetedLabels())
     assert bool(no_start.any())
     assert torch.equal(no_start, ~hit)  # within any distance what was started ends as wanted
-    hit, no_start = started(attack, ReachLabel())
+    hit, no_start = started(attack, TargetedLabels())
     assert float(hit.double().mean()) > 0.4
     assert torch.equal(no_start, ~hit)
-    assert not bool(started(attack, Mislead())[1].any())
+    assert not bool(started(attack, Untargeted())[1].any())
 
 
 @each
@@ -158,10 +158,12 @@ def test_own_images_start_nearer_than_noise(attack: Attack) -> None:
 def test_own_images_belong_to_the_attack_and_not_to_the_batch(attack: Attack) -> None:
     net, (x, y) = trained(), known(6)
     attack = replace(attack, queries=60, starts=stock())
-    whole = attack(net, x, (y + 1) % 10, ANYWHERE, goal=ReachLabel())
+    whole = attack(net, x, (y + 1) % 10, ANYWHERE, goal=TargetedLabels())
     assert bool((whole != x).any())
     for rows in (torch.tensor([4]), torch.tensor([5, 1])):
-        part = attack(net, x[rows], (y[rows] + 1) % 10, ANYWHERE, Draws(0, rows), ReachLabel())
+        part = attack(
+            net, x[rows], (y[rows] + 1) % 10, ANYWHERE, RandomStreams(0, rows), TargetedLabels()
+        )
         assert torch.allclose(part, whole[rows], rtol=0, atol=1e-6)
 
 
@@ -172,23 +174,25 @@ def test_own_images_go_into_the_record_by_address_and_are_checked() -> None:
     assert (config["queries"], config["starts"]) == (40, own.address)
     assert attack == HopSkipJump(queries=40, starts=stock())
     assert attack != HopSkipJump(queries=40)
-    assert parse_attack("boundary:starts=mnist,tries=3") == Boundary(tries=3, starts=Stock("mnist"))
+    assert parse_attack("boundary:starts=mnist,tries=3") == Boundary(
+        tries=3, starts=StartImages("mnist")
+    )
     assert parse_attack("boundary:starts=none") == Boundary()
     x, y = known(2)
     wide = Dataset.of(torch.ones(1, 28, 27), torch.tensor([3]))
     with pytest.raises(UsageError, match=r"of shape \(1, 28, 27\) for images of \(1, 28, 28\)"):
-        HopSkipJump(starts=Stock.of(wide))(trained(), x, y, ANYWHERE)
+        HopSkipJump(starts=StartImages.of(wide))(trained(), x, y, ANYWHERE)
     with pytest.raises(UsageError, match="starts data:0: give the dataset itself"):
-        HopSkipJump(starts=Stock("data:0"))(trained(), x, y, ANYWHERE)
+        HopSkipJump(starts=StartImages("data:0"))(trained(), x, y, ANYWHERE)
 
 
 def test_of_own_images_the_nearest_of_a_wanted_class_come_first() -> None:
     x = torch.full((2, 1, 1, 1), 0.5)
-    own = Stock.of(Dataset.of(torch.tensor([0.1, 0.9, 0.4, 0.6, 0.7])[:, None, None], LABELS))
-    problem = Problem(x, torch.tensor([0, 2]), L2(1.0), Draws.of(0, 2), ReachLabel(), 1)
+    own = StartImages.of(Dataset.of(torch.tensor([0.1, 0.9, 0.4, 0.6, 0.7])[:, None, None], LABELS))
+    problem = Problem(x, torch.tensor([0, 2]), L2(1.0), RandomStreams.of(0, 2), TargetedLabels(), 1)
     everyone = torch.arange(2)
     assert own.nearest(problem, everyone, 3, 9).tolist() == [[3, 1, -1, -1, -1], [4, 0, -1, -1, -1]]
-    problem = replace(problem, y=torch.tensor([0, 1]), goal=Mislead())
+    problem = replace(problem, y=torch.tensor([0, 1]), goal=Untargeted())
     assert own.nearest(problem, everyone, 2, 2).tolist() == [[2, -1], [3, 1]]
 
 

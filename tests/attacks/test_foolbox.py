@@ -9,7 +9,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 from tempering.attacks import BIM, CWL2, FGSM, PGD, CWLinf, Restarts
-from tempering.core.random import Draws
+from tempering.core.random import RandomStreams
 from tempering.core.threats import L2, Linf, Threat
 
 with warnings.catch_warnings():
@@ -120,7 +120,9 @@ def test_streams_change_draws_and_hardly_the_rate(
     net, x, y = digits
     x, y = x[:300], y[:300]
     rates = [
-        accuracy(net, PGD(steps=10)(net, x, y, Linf(0.08), random=Draws.of(seed, len(x))), y)
+        accuracy(
+            net, PGD(steps=10)(net, x, y, Linf(0.08), random=RandomStreams.of(seed, len(x))), y
+        )
         for seed in range(3)
     ]
     assert max(rates) - min(rates) < 0.03

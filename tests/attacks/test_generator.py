@@ -7,7 +7,7 @@ from tempering.attacks import Generator
 from tempering.core.errors import ThreatError, UsageError
 from tempering.core.passes import counted
 from tempering.core.patches import Patch
-from tempering.core.random import Draws
+from tempering.core.random import RandomStreams
 from tempering.core.threats import L1, L2, Linf, Threat
 from tests.attacks.trained import digits, known, standing, trained
 
@@ -20,19 +20,19 @@ def test_it_fools_on_images_that_it_never_saw_and_asks_nothing_then(threat: Thre
         x_adv = made(net, x, y, threat)
     assert (passes.forward, passes.backward) == (0, 0)
     assert bool(threat.contains(x_adv, x).all())
-    noise = standing(net, threat.sample(x, Draws.of(0, len(x))), y)
+    noise = standing(net, threat.sample(x, RandomStreams.of(0, len(x))), y)
     assert noise > 0.9
     assert standing(net, x_adv, y) < 0.75
 
 
 def test_a_trained_one_depends_on_no_other_sample_and_training_on_no_order() -> None:
     net, (x, y) = trained(), known(8)
-    threat, draws = Linf(0.1), Draws.of(0, 8)
-    made = Generator(epochs=2).fit(net, x, y, threat, draws)
-    whole = made(net, x, y, threat, draws)
+    threat, streams = Linf(0.1), RandomStreams.of(0, 8)
+    made = Generator(epochs=2).fit(net, x, y, threat, streams)
+    whole = made(net, x, y, threat, streams)
     back = torch.arange(8).flip(0)
-    assert Generator(epochs=2).fit(net, x[back], y[back], threat, draws[back]) == made
-    one = made(net, x[3:4], y[3:4], threat, draws[3:4])
+    assert Generator(epochs=2).fit(net, x[back], y[back], threat, streams[back]) == made
+    one = made(net, x[3:4], y[3:4], threat, streams[3:4])
     assert torch.allclose(one, whole[3:4], rtol=0, atol=1e-6)
 
 

@@ -5,12 +5,12 @@ import torch
 from torch import Tensor
 
 from tempering.attacks.hyperplanes import shortest_way
-from tempering.core.random import Draws
+from tempering.core.random import RandomStreams
 from tempering.core.threats import NORMS, Threat
 
 N = 60
-X = Draws.of(0, N).uniform((2, 3, 4)).double().round(decimals=1)
-NORMAL = Draws.of(1, N).normal((2, 3, 4)).double() ** 3
+X = RandomStreams.of(0, N).uniform((2, 3, 4)).double().round(decimals=1)
+NORMAL = RandomStreams.of(1, N).normal((2, 3, 4)).double() ** 3
 THREATS = [NORMS[norm](1.0) for norm in ("linf", "l2", "l1")]
 
 
@@ -41,7 +41,7 @@ def test_no_other_way_is_shorter(threat: Threat) -> None:
     way = shortest_way(threat, X, NORMAL, need)
     length = threat.distance(way, torch.zeros_like(way))
     for seed in range(200):
-        noise = 0.02 * Draws.of(seed, N).normal(X.shape[1:]).double()
+        noise = 0.02 * RandomStreams.of(seed, N).normal(X.shape[1:]).double()
         other = (X + way + noise).clamp(0.0, 1.0) - X
         # bring its gain back with the shortest way from there
         other = other + shortest_way(threat, X + other, NORMAL, need - gain(other))

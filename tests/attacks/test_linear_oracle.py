@@ -26,7 +26,7 @@ from tempering.attacks import (
     Restarts,
     SigmaZero,
 )
-from tempering.core.goals import Reach, ReachLabel
+from tempering.core.goals import Targeted, TargetedLabels
 from tempering.core.passes import counted
 from tempering.core.threats import L1, L2, NORMS, Linf
 from tests.attacks.linear import Case, linear_case
@@ -223,12 +223,12 @@ def test_targets_are_reached_as_nearly(attack: Attack, norm: str, limit: float) 
     """To one class for all, and to a class for each sample: here those that are fooled by it."""
     case = linear_case(n=40, size=6, saturated=0.5)
     needed, threat = case.needed(norm), NORMS[norm](WIDE[norm])
-    to_first = attack(case.model, case.x, case.y, threat, goal=Reach(0))
+    to_first = attack(case.model, case.x, case.y, threat, goal=Targeted(0))
     there = case.y == 0
     assert torch.equal(to_first[there], case.x[there])
     ratio = (threat.distance(to_first, case.x) / needed)[~there]
     assert float(ratio.max()) <= limit + 1e-6
-    own = attack(case.model, case.x, 1 - case.y, threat, goal=ReachLabel())
+    own = attack(case.model, case.x, 1 - case.y, threat, goal=TargetedLabels())
     assert bool(case.broken(own).all())
     assert float((threat.distance(own, case.x) / needed).max()) <= limit + 1e-6
 

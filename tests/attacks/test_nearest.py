@@ -19,14 +19,14 @@ from tempering.attacks import (
 from tempering.attacks.momentum import MomentumProbe
 from tempering.attacks.nearest import Nearest, NearestAttack
 from tempering.core.errors import UsageError
-from tempering.core.goals import Evade
+from tempering.core.goals import EvadeDetector
 from tempering.core.passes import Passes, counted
 from tempering.core.probe import Loss
-from tempering.core.random import Draws
+from tempering.core.random import RandomStreams
 from tempering.core.threats import L0, L2, NORMS, Linf
 
 N = 40
-X = Draws.of(0, N).uniform((1, 4, 4)).double()
+X = RandomStreams.of(0, N).uniform((1, 4, 4)).double()
 WIDE = {"linf": 1.0, "l2": 4.0, "l1": 16.0, "l0": 16.0}
 
 
@@ -91,8 +91,8 @@ def test_one_pixel_is_found_where_one_is_enough(net: nn.Module) -> None:
         (DDN(steps=7), Passes(8, 7)),
         (FMN(steps=7), Passes(8, 7)),
         (FAB(steps=7, rivals=3, until_fooled=True), Passes(8, 21)),
-        (FABT(steps=7, targets=3, finalists=None), Passes(1 + 3 * 8, 21)),
-        (FABT(steps=20, targets=3, finalists=1), Passes(1 + 3 * 3 + 21, 3 * 2 + 20)),
+        (FABT(steps=7, targets=3, top_targets=None), Passes(1 + 3 * 8, 21)),
+        (FABT(steps=20, targets=3, top_targets=1), Passes(1 + 3 * 3 + 21, 3 * 2 + 20)),
     ],
     ids=str,
 )
@@ -130,7 +130,7 @@ def test_steps_that_stop_short_end_nearer_from_saturated_images(
 def test_a_flagging_output_is_no_success(net: nn.Module, attack: Attack) -> None:
     norm = attack.norms[0]
     y = net(X).argmax(1)
-    x_adv = attack(net, X, y, NORMS[norm](WIDE[norm]), goal=Evade(flag=3))
+    x_adv = attack(net, X, y, NORMS[norm](WIDE[norm]), goal=EvadeDetector(flag=3))
     answers = net(x_adv).argmax(1)
     changed = (x_adv != X).flatten(1).any(1)
     assert int(changed.sum()) > N // 2

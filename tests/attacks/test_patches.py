@@ -5,9 +5,9 @@ import torch
 
 from tempering.attacks import PatchAttack, UniversalPatch
 from tempering.core.errors import ThreatError, UsageError
-from tempering.core.goals import Reach
+from tempering.core.goals import Targeted
 from tempering.core.patches import Patch
-from tempering.core.random import Draws
+from tempering.core.random import RandomStreams
 from tempering.core.threats import Linf
 from tests.attacks.trained import digits, known, standing, trained
 
@@ -16,7 +16,7 @@ SMALL = Patch(0.06)
 
 def test_a_patch_of_its_own_breaks_every_digit_where_noise_breaks_few() -> None:
     net, (x, y) = trained(), known()
-    assert standing(net, SMALL.sample(x, Draws.of(0, len(x))), y) > 0.8
+    assert standing(net, SMALL.sample(x, RandomStreams.of(0, len(x))), y) > 0.8
     x_adv = PatchAttack()(net, x, y, SMALL)
     assert bool(SMALL.contains(x_adv, x).all())
     assert standing(net, x_adv, y) < 0.1
@@ -33,7 +33,7 @@ def test_a_patch_stays_where_it_is_bound() -> None:
 
 def test_patches_reach_targets() -> None:
     net, (x, y) = trained(), known(20)
-    x_adv = PatchAttack()(net, x, y, Patch(0.1), goal=Reach(3))
+    x_adv = PatchAttack()(net, x, y, Patch(0.1), goal=Targeted(3))
     assert float((net(x_adv).argmax(1) == 3).double().mean()) > 0.7
 
 
@@ -43,7 +43,7 @@ def test_one_patch_learned_on_others_works_on_digits_that_it_never_saw() -> None
     fixed = UniversalPatch(epochs=20).fit(net, others[:300], labels[:300], threat)
     x_adv = fixed(net, x, y, threat)
     assert bool(threat.contains(x_adv, x).all())
-    noise = standing(net, threat.sample(x, Draws.of(0, len(x))), y)
+    noise = standing(net, threat.sample(x, RandomStreams.of(0, len(x))), y)
     assert standing(net, x_adv, y) < noise - 0.2
     changed = (x_adv != x).any(1)
     assert len({tuple(one.nonzero()[0].tolist()) for one in changed}) > 5  # places differ
@@ -52,10 +52,10 @@ def test_one_patch_learned_on_others_works_on_digits_that_it_never_saw() -> None
 def test_a_fixed_patch_depends_on_no_other_sample() -> None:
     net, (x, y) = trained(), known(8)
     fixed = UniversalPatch(epochs=2).fit(net, x, y, SMALL)
-    draws = Draws.of(0, 8)
-    whole = fixed(net, x, y, SMALL, draws)
+    streams = RandomStreams.of(0, 8)
+    whole = fixed(net, x, y, SMALL, streams)
     rows = torch.tensor([5, 1])
-    assert torch.equal(fixed(net, x[rows], y[rows], SMALL, draws[rows]), whole[rows])
+    assert torch.equal(fixed(net, x[rows], y[rows], SMALL, streams[rows]), whole[rows])
     with pytest.raises(ThreatError, match=r"made for patch:0\.06 under patch:0\.01"):
         fixed(net, x, y, Patch(0.01))
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from tempering.attacks import BIM, FAB, PGD, RFGSM, Attack, Restarts
 from tempering.core.errors import ThreatError, UsageError
 from tempering.core.passes import counted
-from tempering.core.random import Draws
+from tempering.core.random import RandomStreams
 from tempering.core.threats import L1, Linf
 
 N = 200
@@ -24,7 +24,7 @@ def net() -> nn.Module:
     return model.double().requires_grad_(False)
 
 
-X = Draws.of(0, N).uniform((1, 4, 4)).double()
+X = RandomStreams.of(0, N).uniform((1, 4, 4)).double()
 
 
 def broken(net: nn.Module, x_adv: Tensor) -> Tensor:

@@ -10,10 +10,10 @@ from tempering.attacks import PGD, Square, square_moves
 from tempering.attacks.base import Problem
 from tempering.attacks.box import into_l1_and_box
 from tempering.core.errors import UsageError
-from tempering.core.goals import Mislead
+from tempering.core.goals import Untargeted
 from tempering.core.passes import counted
 from tempering.core.probe import probing
-from tempering.core.random import Draws
+from tempering.core.random import RandomStreams
 from tempering.core.tally import tallied
 from tempering.core.threats import L1, L2, Linf, Threat
 from tests.attacks.trained import accurate, digits, known, standing, trained
@@ -26,7 +26,7 @@ implementation (pyautoattack 0.2, mean of five seeds: 0.068, 0.444, 0.688), and 
 @pytest.mark.parametrize(("threat", "most"), LIMITS, ids=str)
 def test_it_is_no_weaker_than_an_independent_implementation(threat: Threat, most: float) -> None:
     net, (x, y) = trained(), known()
-    noise = threat.sample(x, Draws.of(9, len(x)))
+    noise = threat.sample(x, RandomStreams.of(9, len(x)))
     assert standing(net, noise, y) > 0.9
     x_adv = Square(queries=300)(net, x, y, threat)
     assert bool(threat.contains(x_adv, x).all())
@@ -106,7 +106,7 @@ def test_more_queries_go_on_from_where_fewer_ended_up() -> None:
 
 def test_asking_ahead_changes_no_result() -> None:
     net, (x, y) = copy.deepcopy(trained()).double(), known()
-    problem = Problem(x.double(), y, Linf(0.1), Draws.of(2, len(x)), Mislead(), 256)
+    problem = Problem(x.double(), y, Linf(0.1), RandomStreams.of(2, len(x)), Untargeted(), 256)
     attack, found, forwards = Square(queries=80), [], []
     for ahead in (1, 5, 500):
         with probing(net) as probe, counted() as passes:
@@ -135,16 +135,16 @@ def test_gradients_do_not_matter() -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_the_projection_onto_ball_and_box_is_the_nearest_point(seed: int) -> None:
-    draws = Draws.of(seed, 8)
-    x = draws.uniform((1, 3, 4)).double()
-    delta = draws.to("delta").normal((1, 3, 4)).double()
+    streams = RandomStreams.of(seed, 8)
+    x = streams.uniform((1, 3, 4)).double()
+    delta = streams.derive("delta").normal((1, 3, 4)).double()
     found = into_l1_and_box(x, delta, 2.0)
     assert bool(((found - x).abs().sum((1, 2, 3)) <= 2.0 + 1e-12).all())
     assert 0 <= float(found.min()) <= float(found.max()) <= 1
     target = x + delta
     best = (found - target).square().sum((1, 2, 3))
     for time in range(200):  # no feasible point is nearer (variational inequality)
-        other = L1(2.0).sample(x, draws.to("other", time))
+        other = L1(2.0).sample(x, streams.derive("other", time))
         assert bool((((target - found) * (other - found)).sum((1, 2, 3)) <= 1e-9).all())
     cut = (x + L1(2.0).shrink(delta)).clamp(0, 1)
     assert bool((best <= (cut - target).square().sum((1, 2, 3)) + 1e-12).all())

@@ -9,7 +9,7 @@ from torch import nn
 from tempering.attacks import BIM, PGD, Owned, Restarts, Transfer, parse_attack
 from tempering.core.errors import ModelError, UsageError
 from tempering.core.passes import counted
-from tempering.core.random import Draws
+from tempering.core.random import RandomStreams
 from tempering.core.threats import Linf
 from tempering.models import Classifier, Manifest, build, save
 from tests.attacks.trained import known, standing, trained
@@ -64,10 +64,10 @@ def test_variants_differ_still_cross_over_and_depend_on_no_batch(change: dict[st
     twin = trained(1).double()
     try:
         precise = Transfer(BIM(steps=5), twin, **change)
-        wide, draws = x[:9].double(), Draws.of(0, 9)
-        whole = precise(net, wide, y[:9], THREAT, draws)
+        wide, streams = x[:9].double(), RandomStreams.of(0, 9)
+        whole = precise(net, wide, y[:9], THREAT, streams)
         rows = torch.tensor([7, 2, 4])
-        part = precise(net, wide[rows], y[rows], THREAT, draws[rows], batch_size=2)
+        part = precise(net, wide[rows], y[rows], THREAT, streams[rows], batch_size=2)
         assert torch.allclose(part, whole[rows], rtol=0, atol=1e-10)
     finally:
         twin.float()
@@ -76,7 +76,7 @@ def test_variants_differ_still_cross_over_and_depend_on_no_batch(change: dict[st
 def test_momentum_is_the_sum_of_scaled_gradients() -> None:
     """On a linear model all gradients are alike, so momentum changes no sign."""
     net = nn.Sequential(nn.Flatten(), nn.Linear(4, 2)).double()
-    x, y = Draws.of(0, 5).uniform((1, 2, 2)).double(), torch.zeros(5).long()
+    x, y = RandomStreams.of(0, 5).uniform((1, 2, 2)).double(), torch.zeros(5).long()
     plain = Transfer(BIM(steps=4), net)(Forbidden(), x, y, THREAT)
     assert torch.equal(Transfer(BIM(steps=4), net, momentum=1.0)(Forbidden(), x, y, THREAT), plain)
 

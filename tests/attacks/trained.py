@@ -5,7 +5,7 @@ from functools import cache
 import torch
 from torch import Tensor, nn
 
-from tempering.core.random import Draws
+from tempering.core.random import RandomStreams
 from tempering.data.loading import load
 
 
@@ -34,7 +34,7 @@ def trained(seed: int = 0) -> nn.Sequential:
     net, (x, y) = fresh(seed), digits()
     adam = torch.optim.Adam(net.parameters(), 3e-3)
     for step in range(150):
-        rows = Draws.of(seed, 64).to(step).uniform((1,))[:, 0].mul(len(x)).long()
+        rows = RandomStreams.of(seed, 64).derive(step).uniform((1,))[:, 0].mul(len(x)).long()
         adam.zero_grad()
         nn.functional.cross_entropy(net(x[rows]), y[rows]).backward()
         adam.step()

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tempering.core.random import Draws
+from tempering.core.random import RandomStreams
 from tempering.core.threats import Threat
 from tempering.models import Normalize, Squeeze
 
@@ -151,8 +151,8 @@ def centred(net: nn.Module) -> nn.Module:
 
 def images(n: int, shape: tuple[int, int, int] = SHAPE) -> Tensor:
     """Images of which some pixels are exactly 0 or 1."""
-    draws = Draws.of(3, n)
-    return (draws.uniform(shape) * 1.4 - 0.2).clamp(0.0, 1.0)
+    streams = RandomStreams.of(3, n)
+    return (streams.uniform(shape) * 1.4 - 0.2).clamp(0.0, 1.0)
 
 
 def answers(net: nn.Module, x: Tensor) -> Tensor:
@@ -164,10 +164,10 @@ def points(threat: Threat, x: Tensor, count: int) -> Tensor:
     """Points of the threat around each image, corners among them, shape (count, n, c, h, w)."""
     found = []
     for number in range(count):
-        draws = Draws.of(number, len(x))
-        point = threat.sample(x, draws.to("inside"))
+        streams = RandomStreams.of(number, len(x))
+        point = threat.sample(x, streams.derive("inside"))
         if number % 2:
-            way = draws.to("way").normal(x.shape[1:]).sign().to(x.dtype)
+            way = streams.derive("way").normal(x.shape[1:]).sign().to(x.dtype)
             point = threat.project(x + threat.eps * way, x)
         found.append(point)
     return torch.stack(found)

@@ -9,7 +9,7 @@ from torch import nn
 from tempering.attacks import PGD, Restarts
 from tempering.certification import METHODS, Branching, certify
 from tempering.certification.branching import Search
-from tempering.core.random import Draws
+from tempering.core.random import RandomStreams
 from tempering.core.threats import L2, Linf, Threat
 from tests.certification.nets import answers, build, centred, images
 from tests.certification.test_crown import least_by_patterns, perceptron, radius
@@ -17,7 +17,7 @@ from tests.certification.test_crown import least_by_patterns, perceptron, radius
 
 def tiny(seed: int) -> nn.Sequential:
     net = perceptron([4, 12, 10, 3], seed)
-    x = Draws.of(seed, 64).uniform((1, 2, 2)).double()
+    x = RandomStreams.of(seed, 64).uniform((1, 2, 2)).double()
     with torch.no_grad():
         net[5].bias.sub_(net(x).mean(0))
     return net

@@ -14,10 +14,10 @@ from tempering.certification.interval import propagate
 from tempering.certification.lowering import graph_of
 from tempering.certification.region import Region
 from tempering.core.errors import DataError, ModelError, UnknownNameError, UsageError
-from tempering.core.goals import Evade, Reach
+from tempering.core.goals import EvadeDetector, Targeted
 from tempering.core.patches import Patch
 from tempering.core.progress import reporting
-from tempering.core.random import Draws
+from tempering.core.random import RandomStreams
 from tempering.core.threats import L0, L1, L2, TOLERANCE, Linf, Threat
 from tests.attacks.linear import Linear, linear_case
 from tests.certification.nets import NETS, answers, build, images, points
@@ -125,7 +125,7 @@ def cancelling(gap: float) -> nn.Sequential:
 
 def test_what_float32_cannot_tell_is_not_certified() -> None:
     x = torch.full((1, 1, 8, 8), 0.5)
-    moved = torch.cat([x + 4e-6 * Draws.of(k, 1).normal((1, 8, 8)) for k in range(400)])
+    moved = torch.cat([x + 4e-6 * RandomStreams.of(k, 1).normal((1, 8, 8)) for k in range(400)])
     moved = moved.clamp(0.5 - TOLERANCE / 2, 0.5 + TOLERANCE / 2)
     claimed, wrong = 0, 0
     for gap in (1e-2, 1.0, 1e2, 1e3, 1e4, 1e5, 1e6):
@@ -194,10 +194,10 @@ def test_a_flag_that_wins_protects_too() -> None:
     net[1].bias.data = torch.tensor([0.1, 0.0, 0.0])
     y = torch.tensor([0, 1])
     assert not bool(certify(net, x, y, Linf(0.2)).certified.any())
-    assert certify(net, x, y, Linf(0.2), goal=Evade(2)).certified.tolist() == [True, True]
+    assert certify(net, x, y, Linf(0.2), goal=EvadeDetector(2)).certified.tolist() == [True, True]
     # every output but the target may win
-    assert certify(net, x, y, Linf(0.2), goal=Reach(0)).certified.tolist() == [True, True]
-    assert not bool(certify(net, x, y, Linf(0.2), goal=Reach(2)).certified.any())
+    assert certify(net, x, y, Linf(0.2), goal=Targeted(0)).certified.tolist() == [True, True]
+    assert not bool(certify(net, x, y, Linf(0.2), goal=Targeted(2)).certified.any())
 
 
 @pytest.mark.parametrize("threat", [L0(3), Patch(0.1)], ids=str)

@@ -14,7 +14,7 @@ from tempering.certification.lowering import graph_of
 from tempering.certification.operation import Interval
 from tempering.certification.region import Region
 from tempering.certification.steps import Graph
-from tempering.core.random import Draws
+from tempering.core.random import RandomStreams
 from tempering.core.threats import L1, L2, TOLERANCE, Linf, Threat
 from tests.certification.dense import Layers, margins
 from tests.certification.nets import NETS, build, images, points
@@ -40,7 +40,7 @@ def layers_of(net: nn.Sequential) -> Layers:
 
 def inner(n: int, size: int) -> Tensor:
     """Images so far from the box that it cuts no ball."""
-    return Draws.of(5, n).uniform((1, 1, size), 0.3, 0.7).double()
+    return RandomStreams.of(5, n).uniform((1, 1, size), 0.3, 0.7).double()
 
 
 def every_margin(n: int, outputs: int) -> tuple[Tensor, Tensor]:

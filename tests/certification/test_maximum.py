@@ -7,7 +7,7 @@ from torch import Tensor
 
 from tempering.certification.maximum import Largest, Windows
 from tempering.certification.operation import Interval
-from tempering.core.random import Draws
+from tempering.core.random import RandomStreams
 
 WINDOWS = [
     Windows((2, 2), (2, 2), (0, 0), (1, 1)),
@@ -21,10 +21,10 @@ def pooled(at: Windows, z: Tensor) -> Tensor:
 
 
 def box(n: int) -> Interval:
-    draws = Draws.of(9, n)
-    low = draws.uniform((2, 6, 6), -1.0, 1.0).double()
-    width = draws.to("width").uniform((2, 6, 6)).double()
-    settled = draws.to("settled").uniform((2, 6, 6)) < 0.2
+    streams = RandomStreams.of(9, n)
+    low = streams.uniform((2, 6, 6), -1.0, 1.0).double()
+    width = streams.derive("width").uniform((2, 6, 6)).double()
+    settled = streams.derive("settled").uniform((2, 6, 6)) < 0.2
     return Interval(low, low + torch.where(settled, torch.zeros_like(width), width))
 
 
@@ -35,11 +35,11 @@ def test_linear_bounds_hold_at_every_point(at: Windows) -> None:
     like = pooled(at, given.low)
     rows = torch.arange(len(like))
     for number in range(60):
-        share = Draws.of(number, 6).uniform((2, 6, 6)).double()
+        share = RandomStreams.of(number, 6).uniform((2, 6, 6)).double()
         if number % 2:
             share = share.round()
         z = given.low + share * (given.high - given.low)
-        a = Draws.of(number, 6).to("a").normal(like.shape[1:]).double()
+        a = RandomStreams.of(number, 6).derive("a").normal(like.shape[1:]).double()
         pulled, constant = relaxed.pull(a, rows, None)
         bound = (pulled * z).flatten(1).sum(1) + constant
         assert bool((bound <= (a * pooled(at, z)).flatten(1).sum(1) + 1e-9).all())

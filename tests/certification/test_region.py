@@ -6,16 +6,16 @@ from scipy.optimize import linprog
 from torch import Tensor
 
 from tempering.certification.region import Region
-from tempering.core.random import Draws
+from tempering.core.random import RandomStreams
 from tempering.core.threats import L1, L2, TOLERANCE, Linf, Threat
 
 THREATS = [Linf(0.1), Linf(0.7), L2(0.05), L2(0.5), L2(3.0), L1(0.03), L1(0.8), L1(9.0)]
 
 
-def setting(n: int = 40) -> tuple[Tensor, Tensor]:
-    draws = Draws.of(1, n)
-    x = (draws.uniform((1, 3, 4)) * 1.6 - 0.3).clamp(0, 1).double()
-    a = draws.to("a").normal((1, 3, 4)).double() ** 3
+def context(n: int = 40) -> tuple[Tensor, Tensor]:
+    streams = RandomStreams.of(1, n)
+    x = (streams.uniform((1, 3, 4)) * 1.6 - 0.3).clamp(0, 1).double()
+    a = streams.derive("a").normal((1, 3, 4)).double() ** 3
     a[::7, :, 0] = 0.0
     return x, a
 
@@ -59,7 +59,7 @@ def exact(threat: Threat, x: Tensor, a: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("threat", THREATS, ids=str)
 def test_the_least_value_is_exact(threat: Threat) -> None:
-    x, a = setting()
+    x, a = context()
     bound, true = least(threat, x, a), exact(threat, x, a)
     assert bool((bound <= true + 1e-9).all())
     assert torch.allclose(bound, true, atol=1e-6)
@@ -67,7 +67,7 @@ def test_the_least_value_is_exact(threat: Threat) -> None:
 
 @pytest.mark.parametrize("threat", THREATS, ids=str)
 def test_the_point_of_the_least_value_has_it(threat: Threat) -> None:
-    x, a = setting()
+    x, a = context()
     region = Region.around(x, threat)
     point = region.where_least(a, torch.arange(len(x)))
     assert bool(threat.contains(threat.project(point, x), x).all())
@@ -77,7 +77,7 @@ def test_the_point_of_the_least_value_has_it(threat: Threat) -> None:
 
 @pytest.mark.parametrize("threat", THREATS, ids=str)
 def test_the_region_holds_all_that_the_threat_accepts(threat: Threat) -> None:
-    x, a = setting()
+    x, a = context()
     slack = TOLERANCE * max(1.0, threat.eps)
     wide = threat.with_eps(threat.eps + 0.99 * slack) if threat.eps < 1 else threat
     point = wide.project(x - 0.99 * slack - a.sign(), x) - 0.0
@@ -88,7 +88,7 @@ def test_the_region_holds_all_that_the_threat_accepts(threat: Threat) -> None:
 
 def test_a_gradient_reaches_the_coefficients() -> None:
     for threat in (Linf(0.1), L2(0.5), L1(0.8)):
-        x, a = setting(5)
+        x, a = context(5)
         a = a + 1e-3 * a.sign().where(a != 0, torch.ones_like(a))  # no kinks at 0
         region = Region.around(x, threat)
         rows = torch.arange(5)

@@ -18,7 +18,7 @@ from tempering.certification.binomial import lower_bound, tie_chance
 from tempering.core.errors import DataError, ModelError, UsageError
 from tempering.core.passes import counted
 from tempering.core.progress import Advance, reporting
-from tempering.core.random import Draws
+from tempering.core.random import RandomStreams
 
 SIGMA = 0.25
 WEIGHTS = torch.tensor([3.0, -2.0, 0.5, 1.0, 0.0, -4.0, 2.0, 1.0, -1.0]).reshape(1, 3, 3)
@@ -193,17 +193,17 @@ def test_ties_are_tested_exactly() -> None:
 def test_draws_depend_on_the_sample_alone() -> None:
     x, y = at_distance(SPREAD)
     smoothing = Smoothing(SIGMA, selection=7, samples=53)
-    draws = Draws.of(3, 10)
-    whole = smoothing(Linear(), x, y, draws, batch_size=1000)
+    streams = RandomStreams.of(3, 10)
+    whole = smoothing(Linear(), x, y, streams, batch_size=1000)
     rows = torch.tensor([7, 2, 9, 0])
     for batch_size in (1, 13, 60):
-        part = smoothing(Linear(), x[rows], y[rows], draws[rows], batch_size)
+        part = smoothing(Linear(), x[rows], y[rows], streams[rows], batch_size)
         assert part.hits.equal(whole.hits[rows])
         assert part.selected.equal(whole.selected[rows])
         assert part.radius.equal(whole.radius[rows])
-    votes = smoothing.predict(Linear(), x, draws)
-    assert smoothing.predict(Linear(), x[rows], draws[rows], 11).equal(votes[rows])
-    other = smoothing(Linear(), x, y, Draws.of(4, 10))
+    votes = smoothing.predict(Linear(), x, streams)
+    assert smoothing.predict(Linear(), x[rows], streams[rows], 11).equal(votes[rows])
+    other = smoothing(Linear(), x, y, RandomStreams.of(4, 10))
     assert not other.hits.equal(whole.hits)
 
 
@@ -333,11 +333,11 @@ def test_bad_input_is_refused() -> None:
     with pytest.raises(ModelError, match="2 outputs but labels go up to 5"):
         smoothing(Linear(), x, torch.tensor([0, 5]))
     with pytest.raises(UsageError, match="3 random streams for 2 images"):
-        smoothing(Linear(), x, y, Draws.of(0, 3))
+        smoothing(Linear(), x, y, RandomStreams.of(0, 3))
     with pytest.raises(UsageError, match="batch_size 0: give at least 1"):
         smoothing(Linear(), x, y, batch_size=0)
     with pytest.raises(ModelError, match="sample 7 are not finite"):
-        smoothing(Broken(), x, y, Draws(0, torch.tensor([7, 8])))
+        smoothing(Broken(), x, y, RandomStreams(0, torch.tensor([7, 8])))
 
 
 class Broken(Always):

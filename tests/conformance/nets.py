@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from tempering.core.random import Draws
+from tempering.core.random import RandomStreams
 
 
 def busy_net(shape: tuple[int, int, int], classes: int) -> nn.Sequential:
@@ -52,9 +52,9 @@ class Twins(nn.Module):
 
 def images(n: int, shape: tuple[int, int, int]) -> Tensor:
     """Images of which a third of the pixels is exactly 0 or 1."""
-    draws = Draws.of(21, n)
-    x = draws.uniform(shape).double()
-    end = draws.to("end").uniform(shape)
+    streams = RandomStreams.of(21, n)
+    x = streams.uniform(shape).double()
+    end = streams.derive("end").uniform(shape)
     return torch.where(end < 1 / 3, (x > 0.5).double(), x)
 
 

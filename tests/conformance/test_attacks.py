@@ -13,10 +13,10 @@ from tempering.attacks import (
     EOT,
     Attack,
     Cascade,
+    HardSampleRetry,
+    LocalSearch,
     NearestOf,
-    NearMisses,
     Owned,
-    Refined,
     Restarts,
     Transfer,
     WorstOf,
@@ -26,7 +26,7 @@ from tempering.attacks.nearest import NearestAttack
 from tempering.core.errors import ModelError, ThreatError
 from tempering.core.passes import counted
 from tempering.core.patches import Patch
-from tempering.core.random import Draws
+from tempering.core.random import RandomStreams
 from tempering.core.tally import tallied
 from tempering.core.threats import NORMS, Threat
 from tests.conformance.nets import SHAPES, Poisoned, Twins, busy_net, images, predictions
@@ -70,8 +70,10 @@ COMBINED = [
     Cascade(quick(ATTACKS["bim"]), quick(ATTACKS["square"])),
     BPDA(quick(ATTACKS["pgd"])),
     EOT(quick(ATTACKS["pgd"]), 2),
-    Refined(quick(ATTACKS["pgd"]), queries=20, encores=2),
-    NearMisses(Refined(quick(ATTACKS["pgd"]), queries=20, encores=2), climbs=1, steps=5),
+    LocalSearch(quick(ATTACKS["pgd"]), queries=20, extra_restarts=2),
+    HardSampleRetry(
+        LocalSearch(quick(ATTACKS["pgd"]), queries=20, extra_restarts=2), climbs=1, steps=5
+    ),
 ]
 ATTACKS_TRIED = [
     *map(quick, ATTACKS.values()),
@@ -162,10 +164,10 @@ def test_the_same_seed_gives_the_same_images(
     attack: Attack, threat: Threat, net: nn.Module, x: Tensor, y: Tensor
 ) -> None:
     torch.manual_seed(1)
-    first = attack(net, x, y, threat, random=Draws.of(3, N))
+    first = attack(net, x, y, threat, random=RandomStreams.of(3, N))
     torch.manual_seed(2)
     state = torch.get_rng_state()
-    assert torch.equal(attack(net, x, y, threat, random=Draws.of(3, N)), first)
+    assert torch.equal(attack(net, x, y, threat, random=RandomStreams.of(3, N)), first)
     assert torch.equal(torch.get_rng_state(), state)
 
 
@@ -184,11 +186,11 @@ def test_any_batch_size_gives_the_same_images(
 def test_any_order_and_any_shard_gives_the_same_images(
     attack: Attack, threat: Threat, net: nn.Module, x: Tensor, y: Tensor
 ) -> None:
-    draws = Draws.of(0, N)
-    whole = attack(net, x, y, threat, random=draws)
+    streams = RandomStreams.of(0, N)
+    whole = attack(net, x, y, threat, random=streams)
     shards = [torch.arange(N)[1::2], torch.tensor([4])]
-    for rows in (torch.arange(N).flip(0), *([] if attack.learns() else shards)):
-        part = attack(net, x[rows], y[rows], threat, random=draws[rows])
+    for rows in (torch.arange(N).flip(0), *([] if attack.batch_dependent() else shards)):
+        part = attack(net, x[rows], y[rows], threat, random=streams[rows])
         assert same(part, whole[rows], attack, threat)
 
 
@@ -220,7 +222,7 @@ def test_passes_of_samples_add_up_to_all_passes(
 ) -> None:
     numbers = torch.arange(N) + 100
     with counted() as passes, tallied() as counts:
-        attack(net, x, y, threat, random=Draws(0, numbers), batch_size=4)
+        attack(net, x, y, threat, random=RandomStreams(0, numbers), batch_size=4)
     assert sum(counts.forward.values()) == passes.forward
     assert sum(counts.backward.values()) == passes.backward
     assert set(counts.forward) == set(numbers.tolist())
@@ -293,13 +295,13 @@ def test_logits_that_are_not_finite_are_named_by_sample(
 ) -> None:
     x = x * 0.4
     x[6] = 1.0
-    draws = Draws(0, torch.arange(N) + 100)
+    streams = RandomStreams(0, torch.arange(N) + 100)
     near = threat if threat.name == "patch" else threat.with_eps(0.01)
     poisoned = Poisoned(net, value)
     if attack.access == "none":  # what is not asked cannot fail; what the attacker owns can
         attack, poisoned = Transfer(attack.attack, poisoned), net
     with pytest.raises(ModelError, match="logits for sample 106 are not finite"):
-        attack(poisoned, x, y, near, random=draws, batch_size=4)
+        attack(poisoned, x, y, near, random=streams, batch_size=4)
     assert net.training  # put back, although it failed
 
 

@@ -5,7 +5,7 @@ import torch
 
 from tempering.core.errors import ThreatError
 from tempering.core.patches import Patch
-from tempering.core.random import Draws
+from tempering.core.random import RandomStreams
 from tempering.core.threats import parse_threat
 
 
@@ -46,15 +46,15 @@ def test_a_bound_patch_contains_only_what_is_in_its_place() -> None:
 
 
 def test_samples_and_projections_are_contained_and_projections_stay() -> None:
-    threat, x = Patch(0.2), Draws.of(0, 6).uniform((2, 7, 5))
-    for other in (threat.sample(x, Draws.of(1, 6)), threat.project(1 - x, x)):
+    threat, x = Patch(0.2), RandomStreams.of(0, 6).uniform((2, 7, 5))
+    for other in (threat.sample(x, RandomStreams.of(1, 6)), threat.project(1 - x, x)):
         assert bool(threat.contains(other, x).all())
         assert bool((other != x).any())
         assert torch.equal(threat.project(other, x), other)
 
 
 def test_the_projection_is_the_nearest_of_all_squares() -> None:
-    threat, delta = Patch(0.2), Draws.of(3, 5).normal((2, 6, 6))
+    threat, delta = Patch(0.2), RandomStreams.of(3, 5).normal((2, 6, 6))
     kept = threat.shrink(delta)
     top, left = torch.tensor(threat.places(6, 6)).unbind(1)
     masks = threat.windows(top, left, 6, 6)
@@ -65,7 +65,7 @@ def test_the_projection_is_the_nearest_of_all_squares() -> None:
 
 def test_every_place_is_drawn() -> None:
     threat = Patch(0.25)
-    masks = threat.random((400, 1, 4, 4), Draws.of(0, 400))
+    masks = threat.random((400, 1, 4, 4), RandomStreams.of(0, 400))
     assert len({tuple(one.flatten().tolist()) for one in masks}) == len(threat.places(4, 4)) == 9
 
 

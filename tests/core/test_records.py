@@ -93,7 +93,7 @@ RECORDS: list[AnyRecord] = [
         threat="linf:0.3",
         eps=0.3,
         n=10,
-        strict=COUNT,
+        robust=COUNT,
         stable=COUNT,
         drop=0.25,
         cost=Cost(forward=400, backward=400, seconds=0.5),

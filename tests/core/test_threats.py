@@ -7,7 +7,7 @@ import torch
 from scipy import stats
 
 from tempering.core.errors import ThreatError
-from tempering.core.random import Draws
+from tempering.core.random import RandomStreams
 from tempering.core.threats import L0, L1, L2, NORMS, Linf, Threat, parse_threat
 
 THREATS = (Linf(0.2), L2(0.7), L1(1.5))
@@ -20,7 +20,7 @@ def dual_norm(threat: Threat, values: torch.Tensor) -> torch.Tensor:
 
 
 def noise(n: int, scale: float, seed: int = 0) -> torch.Tensor:
-    return scale * Draws.of(seed, n).normal((1, 3, 4)).double()
+    return scale * RandomStreams.of(seed, n).normal((1, 3, 4)).double()
 
 
 @pytest.mark.parametrize("threat", THREATS, ids=str)
@@ -57,7 +57,7 @@ def test_shrink_onto_the_l1_ball_with_ties_and_zeros() -> None:
 @pytest.mark.parametrize("threat", THREATS, ids=str)
 def test_what_lies_inside_stays_as_it_is(threat: Threat) -> None:
     x = torch.full((20, 1, 3, 4), 0.5)
-    x_adv = x + 0.005 * Draws.of(1, 20).uniform((1, 3, 4), -1.0, 1.0)
+    x_adv = x + 0.005 * RandomStreams.of(1, 20).uniform((1, 3, 4), -1.0, 1.0)
     assert torch.allclose(threat.project(x_adv, x), x_adv, atol=1e-7)
 
 
@@ -65,8 +65,8 @@ def test_what_lies_inside_stays_as_it_is(threat: Threat) -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_projection_ends_in_ball_and_box(kind: type[Threat], dtype: torch.dtype) -> None:
     threat = kind(0.4)
-    x = Draws.of(2, 100).uniform((3, 5, 5)).to(dtype).round(decimals=1)
-    x_adv = threat.project(x + 3 * Draws.of(3, 100).normal((3, 5, 5)).to(dtype), x)
+    x = RandomStreams.of(2, 100).uniform((3, 5, 5)).to(dtype).round(decimals=1)
+    x_adv = threat.project(x + 3 * RandomStreams.of(3, 100).normal((3, 5, 5)).to(dtype), x)
     assert x_adv.dtype == dtype
     assert bool(threat.contains(x_adv, x).all())
     assert 0 <= float(x_adv.min()) <= float(x_adv.max()) <= 1
@@ -74,9 +74,9 @@ def test_projection_ends_in_ball_and_box(kind: type[Threat], dtype: torch.dtype)
 
 @pytest.mark.parametrize("threat", [kind(0.0) for kind in NORMS.values()], ids=str)
 def test_radius_zero_allows_nothing(threat: Threat) -> None:
-    x = Draws.of(0, 6).uniform((1, 3, 4))
+    x = RandomStreams.of(0, 6).uniform((1, 3, 4))
     assert torch.equal(threat.project(x + 0.3, x), x)
-    assert torch.equal(threat.sample(x, Draws.of(0, 6)), x)
+    assert torch.equal(threat.sample(x, RandomStreams.of(0, 6)), x)
 
 
 @pytest.mark.parametrize("threat", THREATS, ids=str)
@@ -114,7 +114,7 @@ def test_contains_refuses_what_leaves_the_box_or_is_not_finite() -> None:
 def test_samples_are_uniform_in_the_ball(threat: Threat) -> None:
     n, size = 4000, 4
     x = torch.full((n, 1, 2, 2), 0.5)
-    x_adv = threat.sample(x, Draws.of(7, n))
+    x_adv = threat.sample(x, RandomStreams.of(7, n))
     assert bool(threat.contains(x_adv, x).all())
     # in any norm, the d-th power of the distance over eps is uniform in [0, 1]
     share = (threat.distance(x_adv, x) / threat.eps) ** size
@@ -128,8 +128,8 @@ def test_samples_are_uniform_in_the_ball(threat: Threat) -> None:
 
 @pytest.mark.parametrize("threat", [Linf(0.5), L2(3.0), L1(40.0), L0(9)], ids=str)
 def test_samples_stay_in_ball_and_box(threat: Threat) -> None:
-    x = Draws.of(4, 50).uniform((3, 4, 4)).round()
-    x_adv = threat.sample(x, Draws.of(5, 50))
+    x = RandomStreams.of(4, 50).uniform((3, 4, 4)).round()
+    x_adv = threat.sample(x, RandomStreams.of(5, 50))
     assert bool(threat.contains(x_adv, x).all())
     assert not torch.equal(x_adv[0], x_adv[1])
 
@@ -138,7 +138,7 @@ def test_samples_stay_in_ball_and_box(threat: Threat) -> None:
 def test_no_images_are_no_trouble(kind: type[Threat]) -> None:
     x = torch.zeros(0, 1, 2, 2)
     threat = kind(0.5)
-    assert threat.sample(x, Draws.of(0, 0)).shape == x.shape
+    assert threat.sample(x, RandomStreams.of(0, 0)).shape == x.shape
     assert threat.project(x, x).shape == x.shape
     assert threat.contains(x, x).shape == (0,)
 
@@ -205,7 +205,7 @@ def test_threats_are_values() -> None:
 
 @pytest.mark.parametrize("threat", [*THREATS, L0(3)], ids=str)
 def test_each_row_may_have_a_radius_of_its_own(threat: Threat) -> None:
-    x = Draws.of(2, 30).uniform((1, 3, 4)).double()
+    x = RandomStreams.of(2, 30).uniform((1, 3, 4)).double()
     x_adv = x + noise(30, 1.0)
     radius = torch.linspace(0.0, 1.0 if threat.name == "linf" else 4.0, 30).double()
     together, shrunk = threat.project(x_adv, x, radius), threat.shrink(x_adv - x, radius)
@@ -219,7 +219,7 @@ def test_each_row_may_have_a_radius_of_its_own(threat: Threat) -> None:
 def test_the_l1_projection_is_the_nearest_point_of_ball_and_box(scale: float) -> None:
     """p is nearest iff no point q of the set has <u - p, q - p> > 0; the best q is greedy."""
     threat = L1(1.5)
-    x = Draws.of(2, 200).uniform((1, 3, 4)).double().round(decimals=1)
+    x = RandomStreams.of(2, 200).uniform((1, 3, 4)).double().round(decimals=1)
     x_adv = x + noise(200, scale)
     near = threat.project(x_adv, x)
     assert bool((threat.distance(near, x) <= 1.5 + 1e-12).all())
@@ -249,6 +249,6 @@ def test_l0_counts_pixels_and_keeps_the_largest_changes() -> None:
 
 def test_l0_samples_change_as_many_pixels_as_they_may_anywhere() -> None:
     x = torch.full((3000, 1, 2, 3), 0.5)
-    changed = L0(2).sample(x, Draws.of(0, 3000)) != x
+    changed = L0(2).sample(x, RandomStreams.of(0, 3000)) != x
     assert set(changed.flatten(1).sum(1).tolist()) == {2}
     assert torch.allclose(changed.float().mean(0), torch.tensor(1 / 3), atol=0.04)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tempering.data import Dataset, Splits, load
-from tempering.data.samples import Holdings
+from tempering.data.samples import RawSplits
 from tempering.data.sources.mnist import read_mnist
 
 
@@ -14,7 +14,7 @@ def mnist() -> Splits:
 
 
 @pytest.fixture(scope="session")
-def published() -> Holdings:
+def published() -> RawSplits:
     """MNIST in the order and bytes of its files."""
     return read_mnist()
 

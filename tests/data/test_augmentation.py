@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from tempering.core.errors import UsageError
-from tempering.core.random import Draws
+from tempering.core.random import RandomStreams
 from tempering.data import Augmentation, Splits, gaussian_noise
 
 EVERYTHING = Augmentation(
@@ -29,25 +29,25 @@ def images(n: int = 29, channels: int = 3) -> Tensor:
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_sample_does_not_depend_on_its_batch(channels: int) -> None:
-    x, draws = images(channels=channels), Draws.of(seed=3, n=29)
-    whole = EVERYTHING(x, draws)
-    alone = torch.cat([EVERYTHING(x[i : i + 1], draws[i : i + 1]) for i in range(29)])
+    x, streams = images(channels=channels), RandomStreams.of(seed=3, n=29)
+    whole = EVERYTHING(x, streams)
+    alone = torch.cat([EVERYTHING(x[i : i + 1], streams[i : i + 1]) for i in range(29)])
     order = torch.randperm(29, generator=torch.Generator().manual_seed(0))
     assert torch.equal(alone, whole)
-    assert torch.equal(EVERYTHING(x[order], draws[order]), whole[order])
-    assert torch.equal(EVERYTHING(x[4:21], draws[4:21]), whole[4:21])
+    assert torch.equal(EVERYTHING(x[order], streams[order]), whole[order])
+    assert torch.equal(EVERYTHING(x[4:21], streams[4:21]), whole[4:21])
 
 
 def test_samples_differ_from_one_another() -> None:
     x = images(1).expand(20, -1, -1, -1)
-    out = EVERYTHING(x, Draws.of(seed=0, n=20))
+    out = EVERYTHING(x, RandomStreams.of(seed=0, n=20))
     assert len({image.numpy().tobytes() for image in out}) == 20
 
 
 def test_images_stay_images(mnist: Splits) -> None:
     for x in (images(), mnist.test.x[:29]):
         before = x.clone()
-        out = EVERYTHING(x, Draws.of(seed=1, n=29))
+        out = EVERYTHING(x, RandomStreams.of(seed=1, n=29))
         assert out.shape == x.shape
         assert out.dtype == x.dtype
         assert 0.0 <= float(out.min()) <= float(out.max()) <= 1.0
@@ -65,21 +65,21 @@ def test_images_stay_images(mnist: Splits) -> None:
 )
 def test_what_changes_nothing_costs_nothing(augmentation: Augmentation, channels: int) -> None:
     x = images(channels=channels)
-    assert augmentation(x, Draws.of(seed=0, n=29)) is x
+    assert augmentation(x, RandomStreams.of(seed=0, n=29)) is x
     assert augmentation.bind(channels) is None
     assert EVERYTHING.bind(channels) is EVERYTHING
 
 
 def test_an_empty_batch_stays_empty() -> None:
-    assert len(EVERYTHING(images(0), Draws.of(seed=0, n=0))) == 0
+    assert len(EVERYTHING(images(0), RandomStreams.of(seed=0, n=0))) == 0
 
 
 def test_flips_are_left_to_colour_images_unless_asked_for() -> None:
     grey, colour = images(channels=1), images()
-    draws = Draws.of(seed=0, n=29)
-    assert Augmentation()(grey, draws) is grey
+    streams = RandomStreams.of(seed=0, n=29)
+    assert Augmentation()(grey, streams) is grey
     for x, augment in ((colour, Augmentation()), (grey, Augmentation(flip=True))):
-        out = augment(x, draws)
+        out = augment(x, streams)
         same = (out == x).flatten(1).all(1)
         mirrored = (out == x.flip(3)).flatten(1).all(1)
         assert bool((same ^ mirrored).all())
@@ -87,9 +87,9 @@ def test_flips_are_left_to_colour_images_unless_asked_for() -> None:
 
 
 def test_rotation_agrees_with_kornia() -> None:
-    x, draws = images(), Draws.of(seed=2, n=29)
-    degrees = draws.to("rotation").uniform((1, 1), -30, 30)[:, 0, 0]
-    out = Augmentation(rotation=30, flip=False)(x, draws)
+    x, streams = images(), RandomStreams.of(seed=2, n=29)
+    degrees = streams.derive("rotation").uniform((1, 1), -30, 30)[:, 0, 0]
+    out = Augmentation(rotation=30, flip=False)(x, streams)
     assert float(degrees.abs().max()) > 20
     torch.testing.assert_close(out, rotate(x, -degrees), atol=1e-4, rtol=0)
 
@@ -97,7 +97,7 @@ def test_rotation_agrees_with_kornia() -> None:
 def test_shift_moves_whole_images_by_at_most_its_share() -> None:
     x = torch.zeros(200, 1, 21, 21)
     x[:, :, 10, 10] = 1.0
-    out = Augmentation(shift=0.2)(x, Draws.of(seed=0, n=200))
+    out = Augmentation(shift=0.2)(x, RandomStreams.of(seed=0, n=200))
     places = torch.arange(21.0) - 10
     mass = out.sum((1, 2, 3))
     torch.testing.assert_close(mass, torch.ones(200), atol=1e-4, rtol=0)
@@ -110,7 +110,7 @@ def test_shift_moves_whole_images_by_at_most_its_share() -> None:
 def test_scaling_changes_size_by_at_most_its_share() -> None:
     x = torch.zeros(100, 1, 41, 41)
     x[:, :, 10:31, 10:31] = 1.0
-    area = Augmentation(scaling=0.2)(x, Draws.of(seed=0, n=100)).sum((1, 2, 3)) / 21**2
+    area = Augmentation(scaling=0.2)(x, RandomStreams.of(seed=0, n=100)).sum((1, 2, 3)) / 21**2
     side = area.sqrt()
     assert 0.79 < float(side.min()) < 0.85
     assert 1.15 < float(side.max()) < 1.21
@@ -118,15 +118,15 @@ def test_scaling_changes_size_by_at_most_its_share() -> None:
 
 def test_what_comes_in_from_outside() -> None:
     x = torch.ones(50, 1, 9, 9)
-    draws = Draws.of(seed=0, n=50)
-    assert float(Augmentation(shift=0.3)(x, draws).min()) < 0.01
+    streams = RandomStreams.of(seed=0, n=50)
+    assert float(Augmentation(shift=0.3)(x, streams).min()) < 0.01
     for fill in ("border", "reflection"):
-        out = Augmentation(shift=0.3, fill=fill)(x, draws)
+        out = Augmentation(shift=0.3, fill=fill)(x, streams)
         torch.testing.assert_close(out, x)
 
 
 def test_colour_operations_leave_their_fixed_points() -> None:
-    draws = Draws.of(seed=0, n=10)
+    streams = RandomStreams.of(seed=0, n=10)
     grey = torch.rand(10, 1, 4, 4).expand(10, 3, 4, 4)
     half = torch.full((10, 3, 4, 4), 0.5)
     black = torch.zeros(10, 3, 4, 4)
@@ -136,15 +136,15 @@ def test_colour_operations_leave_their_fixed_points() -> None:
         ({"brightness": 0.9}, black),
     ):
         augment = Augmentation(flip=False, **settings)
-        torch.testing.assert_close(augment(fixed, draws), fixed)
-        changed = augment(torch.rand(10, 3, 4, 4) * 0.2 + 0.2, draws)
+        torch.testing.assert_close(augment(fixed, streams), fixed)
+        changed = augment(torch.rand(10, 3, 4, 4) * 0.2 + 0.2, streams)
         assert len(changed.flatten(1).unique(dim=0)) == 10
 
 
 def test_switching_one_operation_on_leaves_the_draws_of_others() -> None:
-    x, draws = images(), Draws.of(seed=0, n=29)
-    flipped = Augmentation()(x, draws)
-    bright = Augmentation(brightness=0.2)(x, draws)
+    x, streams = images(), RandomStreams.of(seed=0, n=29)
+    flipped = Augmentation()(x, streams)
+    bright = Augmentation(brightness=0.2)(x, streams)
     back = bright / bright.flatten(1).mean(1)[:, None, None, None]
     expected = flipped / flipped.flatten(1).mean(1)[:, None, None, None]
     correlation = torch.nn.functional.cosine_similarity(back.flatten(1), expected.flatten(1))
@@ -153,24 +153,24 @@ def test_switching_one_operation_on_leaves_the_draws_of_others() -> None:
 
 def test_noise_has_the_stated_deviation_and_stays_in_the_box() -> None:
     x = torch.full((50, 1, 28, 28), 0.5)
-    out = gaussian_noise(x, 0.1, Draws.of(seed=0, n=50))
+    out = gaussian_noise(x, 0.1, RandomStreams.of(seed=0, n=50))
     assert float(out.mean()) == pytest.approx(0.5, abs=0.003)
     assert float(out.std()) == pytest.approx(0.1, abs=0.003)
-    cut = gaussian_noise(x, 5.0, Draws.of(seed=0, n=50))
+    cut = gaussian_noise(x, 5.0, RandomStreams.of(seed=0, n=50))
     assert (float(cut.min()), float(cut.max())) == (0.0, 1.0)
 
 
 def test_noise_does_not_depend_on_the_batch() -> None:
-    x, draws = images(), Draws.of(seed=9, n=29)
-    whole = gaussian_noise(x, 0.3, draws)
-    assert torch.equal(gaussian_noise(x[7:9], 0.3, draws[7:9]), whole[7:9])
-    assert gaussian_noise(x, 0.0, draws) is x
+    x, streams = images(), RandomStreams.of(seed=9, n=29)
+    whole = gaussian_noise(x, 0.3, streams)
+    assert torch.equal(gaussian_noise(x[7:9], 0.3, streams[7:9]), whole[7:9])
+    assert gaussian_noise(x, 0.0, streams) is x
 
 
 @pytest.mark.parametrize("sigma", [-0.1, float("nan"), float("inf")])
 def test_impossible_noise_is_refused(sigma: float) -> None:
     with pytest.raises(UsageError, match="sigma"):
-        gaussian_noise(images(), sigma, Draws.of(seed=0, n=29))
+        gaussian_noise(images(), sigma, RandomStreams.of(seed=0, n=29))
 
 
 @pytest.mark.parametrize(

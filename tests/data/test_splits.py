@@ -6,7 +6,7 @@ from torch import Tensor
 
 from tempering.core.errors import DataError, UnknownNameError, UsageError
 from tempering.data import Dataset, Splits, load
-from tempering.data.samples import Holdings, Samples
+from tempering.data.samples import RawSplits, Samples
 from tempering.data.splits import make_splits
 
 
@@ -18,7 +18,7 @@ def keys(*parts: Dataset) -> list[bytes]:
     return [image.numpy().tobytes() for part in parts for image in part.x]
 
 
-def test_official_mnist_is_the_published_one(mnist: Splits, published: Holdings) -> None:
+def test_official_mnist_is_the_published_one(mnist: Splits, published: RawSplits) -> None:
     assert [len(part) for part in mnist.parts.values()] == [55_000, 5_000, 10_000]
     assert published.test is not None
     assert torch.equal(mnist.test.x[:100], published.test.x[:100].float() / 255)
@@ -26,7 +26,7 @@ def test_official_mnist_is_the_published_one(mnist: Splits, published: Holdings)
     assert mnist.test.y[:5].tolist() == [7, 2, 1, 0, 4]
 
 
-def test_validation_is_carved_from_training_data_alone(mnist: Splits, published: Holdings) -> None:
+def test_validation_is_carved_from_training_data_alone(mnist: Splits, published: RawSplits) -> None:
     sums = (mnist.train.x.double().sum() + mnist.validation.x.double().sum()) * 255
     assert float(sums) == pytest.approx(float(published.train.x.sum()), rel=1e-6)
     counts = torch.bincount(mnist.train.y) + torch.bincount(mnist.validation.y)
@@ -34,7 +34,7 @@ def test_validation_is_carved_from_training_data_alone(mnist: Splits, published:
     assert not set(keys(mnist.validation)) & set(keys(mnist.test))
 
 
-def test_validation_is_stratified(mnist: Splits, published: Holdings) -> None:
+def test_validation_is_stratified(mnist: Splits, published: RawSplits) -> None:
     away = torch.bincount(mnist.validation.y) - 5_000 * shares(published.train.y)
     assert float(away.abs().max()) < 1
 
@@ -82,7 +82,7 @@ def test_an_official_test_does_not_depend_on_the_seed(mnist: Splits) -> None:
 def test_a_test_that_is_sorted_by_class_is_mixed() -> None:
     x, y = torch.rand(200, 1, 2, 2), torch.arange(200) // 100
     train = Samples(x, y)
-    splits = make_splits(Holdings(("a", "b"), train, train), "sorted", "official", seed=0)
+    splits = make_splits(RawSplits(("a", "b"), train, train), "sorted", "official", seed=0)
     assert 5 < int(splits.test.y[:30].sum()) < 25
     assert sorted(splits.test.y.tolist()) == y.tolist()
 

@@ -7,7 +7,7 @@ import torch
 from tempering.attacks import FGSM, PGD, Generator, Restarts, WorstOf
 from tempering.core.engine import start_engine
 from tempering.core.threats import Linf
-from tempering.evaluation import Setting, Target, measure, measure_shifts
+from tempering.evaluation import EvalContext, Target, measure, measure_shifts
 from tempering.evaluation.gradients import without_gradient
 from tests.evaluation.toys import Net, dataset
 
@@ -20,13 +20,13 @@ def main(out: str) -> None:
     model.adversarial_class = 4
     y = model(x.double()).argmax(1) % 4
     data = dataset(x, y, classes=4)
-    setting = Setting(data, "test", engine, seed=0, batch_size=8)
+    context = EvalContext(data, "test", engine, seed=0, batch_size=8)
     target = Target.of("given", model, data)
-    measurement, outcome = measure(setting, target, Restarts(PGD(steps=4), 2), Linf(0.05))
+    measurement, per_sample = measure(context, target, Restarts(PGD(steps=4), 2), Linf(0.05))
     learner = WorstOf(FGSM(), Generator(epochs=2))
-    learned, learned_outcome = measure(setting, target, learner, Linf(0.05))
-    zero = without_gradient(setting, target)
-    shifts = measure_shifts(setting, target, ["noise", "rotation"])
+    learned, learned_outcome = measure(context, target, learner, Linf(0.05))
+    zero = without_gradient(context, target)
+    shifts = measure_shifts(context, target, ["noise", "rotation"])
     if engine.leads:
         found = {
             "processes": engine.processes,
@@ -37,7 +37,7 @@ def main(out: str) -> None:
             "learned": learned_outcome.x_adv,
             "shifts_forward": shifts.cost.forward,
             "shifts": torch.tensor([one.correct.hits for one in shifts.shifted]),
-            **{name: part for name, part in vars(outcome).items() if part is not None},
+            **{name: part for name, part in vars(per_sample).items() if part is not None},
         }
         torch.save(found, out)
 

@@ -12,9 +12,9 @@ from tests.evaluation.toys import (
     Centroids,
     Scripted,
     cloud,
+    context,
     dataset,
     linear,
-    setting,
     signed_margin,
     target,
     weights,
@@ -28,22 +28,22 @@ DATA = cloud(200, wrong=10)
 @pytest.mark.parametrize("attack", [FGSM(), PGD(steps=10)])
 def test_the_eps_gives_the_accuracy(attack: FGSM | PGD, wanted: float) -> None:
     model = linear()
-    found = calibrate(setting(DATA), target(model, DATA, "undefended"), attack, wanted)
+    found = calibrate(context(DATA), target(model, DATA, "undefended"), attack, wanted)
     assert found.eps is not None
     assert found.reason == ""
     exact = float((worst_margin(model, DATA, found.eps) > 0).double().mean())
     assert found.accuracy == pytest.approx(exact)
     assert abs(exact - wanted) <= 0.0051, "one sample of 200 is 0.005"
-    record = found.trial.measurement
+    record = found.result.measurement
     assert (record.protocol, record.eps, record.subject) == ("paper", found.eps, "undefended")
 
 
 def test_what_was_calibrated_can_be_measured_again() -> None:
     judged = target(linear(), DATA)
-    found = calibrate(setting(DATA), judged, FGSM(), 0.4)
+    found = calibrate(context(DATA), judged, FGSM(), 0.4)
     assert found.eps is not None
-    again = measure(setting(DATA), judged, FGSM(), Linf(found.eps), protocol="paper").measurement
-    assert again.strict == found.trial.measurement.strict
+    again = measure(context(DATA), judged, FGSM(), Linf(found.eps), protocol="paper").measurement
+    assert again.robust == found.result.measurement.robust
 
 
 def test_gray_box_calibration_uses_the_surrogate() -> None:
@@ -51,24 +51,24 @@ def test_gray_box_calibration_uses_the_surrogate() -> None:
     with torch.no_grad():
         surrogate[1].weight[:, :3] = 0.0  # its attacks leave three pixels alone
     judged = target(model, DATA)
-    white = calibrate(setting(DATA), judged, FGSM(), 0.4)
-    gray = calibrate(setting(DATA), judged, FGSM(), 0.4, access="gray-surrogate", source=surrogate)
+    white = calibrate(context(DATA), judged, FGSM(), 0.4)
+    gray = calibrate(context(DATA), judged, FGSM(), 0.4, access="gray-surrogate", source=surrogate)
     assert white.eps is not None
     assert gray.eps is not None
     assert gray.eps > white.eps
-    assert gray.trial.measurement.access == "gray-surrogate"
+    assert gray.result.measurement.access == "gray-surrogate"
 
 
 def test_no_eps_is_a_value() -> None:
     judged = target(linear(), DATA)
-    found = calibrate(setting(DATA), judged, Scripted(), 0.287)
+    found = calibrate(context(DATA), judged, Scripted(), 0.287)
     assert found.eps is None
     assert found.accuracy == pytest.approx(0.95)
     assert found.reason == "not reached up to eps 1"
 
 
 def test_accuracy_that_is_too_low_already_is_said() -> None:
-    found = calibrate(setting(DATA), target(linear(), DATA), FGSM(), 0.97)
+    found = calibrate(context(DATA), target(linear(), DATA), FGSM(), 0.97)
     assert (found.eps, found.accuracy) == (None, 0.95)
     assert found.reason == "accuracy without attack is not above it"
 
@@ -76,7 +76,7 @@ def test_accuracy_that_is_too_low_already_is_said() -> None:
 def test_a_jump_over_the_accuracy_is_said() -> None:
     """All samples fall at the same eps, so none leaves half of them."""
     data = dataset(torch.full((50, 1, 1, 1), 0.2), torch.zeros(50).long())
-    found = calibrate(setting(data), target(Centroids(0.2, 0.8, flag=False), data), FGSM(), 0.5)
+    found = calibrate(context(data), target(Centroids(0.2, 0.8, flag=False), data), FGSM(), 0.5)
     assert found.eps is None
     assert "jumps past it near eps 0.3" in found.reason
     assert found.accuracy in (0.0, 1.0)
@@ -86,22 +86,22 @@ def test_one_run_of_a_minimum_norm_attack_answers_for_all_eps() -> None:
     data = cloud(100, wrong=5, low=0.3, high=0.7)
     model = linear()
     attack = CWL2(searches=6, iterations=150)
-    found = calibrate(setting(data), target(model, data), attack, 0.3)
+    found = calibrate(context(data), target(model, data), attack, 0.3)
     assert found.eps is not None
     assert found.accuracy == pytest.approx(0.3)
     w, _ = weights(model)
     exact = (signed_margin(model, data).clamp_min(0) / w.norm()).sort().values
     assert found.eps == pytest.approx(float(exact[69]), rel=0.05)
     threat = unbounded("l2", data.x.shape[1:]).with_eps(found.eps)
-    again = measure(setting(data), target(model, data), attack, threat).measurement
-    assert again.strict == found.trial.measurement.strict
-    assert found.trial.measurement.threat == str(threat)
+    again = measure(context(data), target(model, data), attack, threat).measurement
+    assert again.robust == found.result.measurement.robust
+    assert found.result.measurement.threat == str(threat)
 
 
 def test_a_minimum_norm_attack_that_finds_too_little_has_no_eps() -> None:
     data = cloud(40, wrong=4, low=0.3, high=0.7)
     weak = CWL2(searches=1, iterations=1)
-    found = calibrate(setting(data), target(linear(), data), weak, 0.2)
+    found = calibrate(context(data), target(linear(), data), weak, 0.2)
     assert found.eps is None
     assert found.reason == "not reached: the attack found too few"
     assert found.accuracy == pytest.approx(0.9)
@@ -110,4 +110,4 @@ def test_a_minimum_norm_attack_that_finds_too_little_has_no_eps() -> None:
 @pytest.mark.parametrize("wanted", [0.0, 1.0, 28.7, float("nan")])
 def test_what_is_no_accuracy_is_refused(wanted: float) -> None:
     with pytest.raises(UsageError, match=r"give a fraction, such as 0\.287"):
-        calibrate(setting(DATA), target(linear(), DATA), FGSM(), wanted)
+        calibrate(context(DATA), target(linear(), DATA), FGSM(), wanted)

@@ -10,7 +10,7 @@ from tempering.evaluation.measuring import measure
 from tempering.evaluation.proving import Proofs, prove
 from tempering.evaluation.target import Target
 from tests.certification.nets import answers, build, images
-from tests.evaluation.toys import dataset, setting
+from tests.evaluation.toys import context, dataset
 
 N = 48
 THREAT = Linf(0.035)
@@ -30,7 +30,7 @@ def test_it_is_tried_where_most_has_a_proof_and_little_is_left() -> None:
 def test_what_is_left_is_proven_or_refuted() -> None:
     net, x = build("relu"), images(N)
     data = dataset(x, answers(net, x), 3)
-    where, target = setting(data), Target.of("given", net, data)
+    where, target = context(data), Target.of("given", net, data)
     cheap = prove(where, target, THREAT, torch.arange(N))
     left = (~cheap.certified).nonzero()[:, 0]
     found = close(where, target, THREAT, cheap, left)
@@ -40,10 +40,10 @@ def test_what_is_left_is_proven_or_refuted() -> None:
     assert bool((found.certified | ~cheap.certified).all())
     assert not bool(found.certified[found.refuted].any())
     assert sum(found.settled.values()) == int(found.certified.sum())
-    trial = measure(where, target, Refutation.of(found), THREAT)
-    broken = (~trial.outcome.strict).nonzero()[:, 0]
+    result = measure(where, target, Refutation.of(found), THREAT)
+    broken = (~result.per_sample.robust).nonzero()[:, 0]
     assert broken.tolist() == found.refuted.tolist()
-    assert bool((trial.outcome.distance[broken] <= THREAT.eps * (1 + 1e-5)).all())
+    assert bool((result.per_sample.distance[broken] <= THREAT.eps * (1 + 1e-5)).all())
 
 
 def test_an_evaluation_closes_the_gap(monkeypatch: pytest.MonkeyPatch) -> None:

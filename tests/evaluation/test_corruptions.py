@@ -12,7 +12,7 @@ from scipy import stats
 from torch import Tensor
 
 from tempering.core.errors import DataError, UnknownNameError, UsageError
-from tempering.core.random import Draws
+from tempering.core.random import RandomStreams
 from tempering.evaluation import CORRUPTIONS
 from tempering.evaluation.corruptions import SEVERITIES
 
@@ -21,14 +21,16 @@ EVERY = list(CORRUPTIONS)
 
 def images(n: int = 7, channels: int = 3, height: int = 32, width: int = 28) -> Tensor:
     """Smooth random images: waves of a few pixels, from about 0.2 to 0.8."""
-    draws = Draws.of(5, n)
-    rows = torch.arange(height)[:, None] * draws.to("rows").uniform((channels, 1, 1), 0.2, 0.9)
-    columns = torch.arange(width) * draws.to("columns").uniform((channels, 1, 1), 0.2, 0.9)
+    streams = RandomStreams.of(5, n)
+    rows = torch.arange(height)[:, None] * streams.derive("rows").uniform(
+        (channels, 1, 1), 0.2, 0.9
+    )
+    columns = torch.arange(width) * streams.derive("columns").uniform((channels, 1, 1), 0.2, 0.9)
     return 0.5 + 0.3 * torch.sin(rows + columns)
 
 
-def streams(n: int, seed: int = 0) -> Draws:
-    return Draws.of(seed, n)
+def streams(n: int, seed: int = 0) -> RandomStreams:
+    return RandomStreams.of(seed, n)
 
 
 def test_these_are_the_corruptions() -> None:
@@ -74,14 +76,14 @@ def test_black_and_white_images_stay_within_bounds(name: str, ends: float) -> No
 @pytest.mark.parametrize("name", EVERY)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_a_sample_is_corrupted_the_same_in_any_batch(name: str, dtype: torch.dtype) -> None:
-    x, draws, change = images(29).to(dtype), streams(29), CORRUPTIONS[name]
-    whole = change(x, 3, draws)
+    x, whole_streams, change = images(29).to(dtype), streams(29), CORRUPTIONS[name]
+    whole = change(x, 3, whole_streams)
     assert whole.dtype == dtype
-    assert change(x, 3, draws).equal(whole), "the same twice"
+    assert change(x, 3, whole_streams).equal(whole), "the same twice"
     rows = torch.tensor([17, 2, 28, 0, 9])
     close = {"rtol": 0.0, "atol": 1e-6}
-    torch.testing.assert_close(change(x[rows], 3, draws[rows]), whole[rows], **close)
-    alone = torch.cat([change(x[i : i + 1], 3, draws[i : i + 1]) for i in range(29)])
+    torch.testing.assert_close(change(x[rows], 3, whole_streams[rows]), whole[rows], **close)
+    alone = torch.cat([change(x[i : i + 1], 3, whole_streams[i : i + 1]) for i in range(29)])
     torch.testing.assert_close(alone, whole, **close)
 
 

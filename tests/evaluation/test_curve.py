@@ -9,7 +9,7 @@ from tempering.attacks import FGSM, PGD
 from tempering.core.errors import UsageError
 from tempering.core.threats import L2, Linf
 from tempering.evaluation import measure, sweep
-from tests.evaluation.toys import THREAT, Net, Scripted, cloud, dataset, linear, setting, target
+from tests.evaluation.toys import THREAT, Net, Scripted, cloud, context, dataset, linear, target
 from tests.evaluation.toys import worst_margin as least
 
 GRID = [0.0, 0.02, 0.05, 0.1, 0.3]
@@ -17,13 +17,13 @@ GRID = [0.0, 0.02, 0.05, 0.1, 0.3]
 
 def test_a_curve_is_exact_on_a_linear_model() -> None:
     data, model = cloud(), linear()
-    points = sweep(setting(data), target(model, data), THREAT, [FGSM()], GRID[::-1])
+    points = sweep(context(data), target(model, data), THREAT, [FGSM()], GRID[::-1])
     assert [point.measurement.eps for point in points] == GRID
     for point in points:
-        assert torch.equal(point.outcome.strict, least(model, data, point.measurement.eps) > 0)
+        assert torch.equal(point.per_sample.robust, least(model, data, point.measurement.eps) > 0)
         assert (point.measurement.protocol, point.measurement.attack) == ("curve", "fgsm")
         assert point.measurement.n == 60
-    assert points[0].measurement.strict.hits == 56
+    assert points[0].measurement.robust.hits == 56
 
 
 def _net() -> tuple[torch.Tensor, torch.Tensor]:
@@ -35,39 +35,39 @@ def _net() -> tuple[torch.Tensor, torch.Tensor]:
 def test_a_broken_sample_stays_broken_and_costs_nothing_more() -> None:
     data = dataset(*_net(), classes=4)
     attacks = [FGSM(), PGD(steps=5)]
-    points = sweep(setting(data), target(Net(), data), THREAT, attacks, GRID)
+    points = sweep(context(data), target(Net(), data), THREAT, attacks, GRID)
     for small, large in pairwise(points):
-        assert not (large.outcome.strict & ~small.outcome.strict).any()
-        assert not (large.outcome.stable & ~small.outcome.stable).any()
-        attacked = small.measurement.strict.hits
+        assert not (large.per_sample.robust & ~small.per_sample.robust).any()
+        assert not (large.per_sample.stable & ~small.per_sample.stable).any()
+        attacked = small.measurement.robust.hits
         assert large.measurement.cost.backward <= attacked * (1 + 5)
-    assert points[-1].measurement.strict.hits < points[1].measurement.strict.hits < 40
+    assert points[-1].measurement.robust.hits < points[1].measurement.robust.hits < 40
     assert {point.measurement.attack for point in points} == {"worst"}
     assert points[0].measurement.config == {"over": ["fgsm", "pgd-5"]}
 
 
 def test_what_is_known_is_kept() -> None:
     data = cloud()
-    here, judged = setting(data), target(linear(), data)
-    known = measure(here, judged, FGSM(), Linf(0.05)).outcome
+    here, judged = context(data), target(linear(), data)
+    known = measure(here, judged, FGSM(), Linf(0.05)).per_sample
     points = sweep(here, judged, THREAT, [Scripted()], GRID, known={0.05: known})
-    assert [point.measurement.strict.hits for point in points] == [
+    assert [point.measurement.robust.hits for point in points] == [
         56,
         56,
-        *[int(known.strict.sum())] * 3,
+        *[int(known.robust.sum())] * 3,
     ]
 
 
 def test_other_norms_have_curves() -> None:
     data = cloud()
-    points = sweep(setting(data), target(linear(), data), L2(1.0), [PGD(steps=5)], [0.1, 0.4])
+    points = sweep(context(data), target(linear(), data), L2(1.0), [PGD(steps=5)], [0.1, 0.4])
     assert [point.measurement.threat for point in points] == ["l2:0.1", "l2:0.4"]
-    assert points[1].measurement.strict.hits < points[0].measurement.strict.hits
+    assert points[1].measurement.robust.hits < points[0].measurement.robust.hits
 
 
 def test_a_curve_of_nothing_is_refused() -> None:
     data = cloud()
-    here, judged = setting(data), target(linear(), data)
+    here, judged = context(data), target(linear(), data)
     with pytest.raises(UsageError, match="a curve of 0 attacks over 1 eps"):
         sweep(here, judged, THREAT, [], [0.1])
     with pytest.raises(UsageError, match="a curve of 1 attacks over 0 eps"):

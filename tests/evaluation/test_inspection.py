@@ -5,7 +5,7 @@ import torch
 from tempering.attacks import FGSM, PGD
 from tempering.core.threats import Linf
 from tempering.evaluation import inspect, run_standard, sweep
-from tests.evaluation.toys import THREAT, Net, dataset, setting, target
+from tests.evaluation.toys import THREAT, Net, context, dataset, target
 
 
 def test_an_honest_evaluation_raises_nothing() -> None:
@@ -13,10 +13,10 @@ def test_an_honest_evaluation_raises_nothing() -> None:
     model = Net()
     with torch.no_grad():
         data = dataset(x, model(x).argmax(1), classes=4)
-    here, judged = setting(data, batch_size=128), target(model, data)
+    here, judged = context(data, batch_size=128), target(model, data)
     attacks = [FGSM(), PGD(steps=20)]
     found = run_standard(here, judged, Linf(0.01), attacks, surrogate=Net(1), before=Net(2))
-    assert found.get("worst").measurement.strict.hits < 390
+    assert found.get("worst").measurement.robust.hits < 390
     points = sweep(here, judged, THREAT, attacks, [0.0, 0.05, 0.6])
     curve = [point.measurement for point in points]
     assert inspect(here, found, sweep=curve, others=curve) == []

@@ -31,7 +31,7 @@ from tempering.core.probe import Probe
 from tempering.core.progress import Advance, reporting
 from tempering.core.threats import L1, Linf
 from tempering.data.dataset import Dataset
-from tempering.evaluation import Setting, Target, measure
+from tempering.evaluation import EvalContext, Target, measure
 from tests.evaluation.toys import (
     ENGINE,
     THREAT,
@@ -39,9 +39,9 @@ from tests.evaluation.toys import (
     Net,
     Scripted,
     cloud,
+    context,
     dataset,
     linear,
-    setting,
     signed_margin,
     target,
     worst_margin,
@@ -52,30 +52,30 @@ from tests.evaluation.toys import (
 @pytest.mark.parametrize("attack", [FGSM(), PGD(steps=20), BIM(steps=20), CWLinf(steps=20)])
 def test_robust_accuracy_of_a_linear_model_is_exact(attack: Attack, eps: float) -> None:
     data, model = cloud(), linear()
-    measurement, outcome = measure(setting(data), target(model, data), attack, Linf(eps))
+    measurement, per_sample = measure(context(data), target(model, data), attack, Linf(eps))
     least = worst_margin(model, data, eps)
     assert float(least.abs().min()) > 1e-4, "no sample may lie on the boundary"
     assert 0 < int((least > 0).sum()) < len(data)
-    assert torch.equal(outcome.strict, least > 0)
-    assert measurement.strict.hits == int((least > 0).sum())
+    assert torch.equal(per_sample.robust, least > 0)
+    assert measurement.robust.hits == int((least > 0).sum())
     assert (measurement.n, measurement.eps, measurement.threat) == (60, eps, f"linf:{eps:g}")
 
 
 def test_clean_accuracy_is_measured_without_an_attack() -> None:
     data, model = cloud(wrong=7), linear()
-    measurement, outcome = measure(setting(data), target(model, data), None, THREAT)
-    assert measurement.strict.hits == 53
+    measurement, per_sample = measure(context(data), target(model, data), None, THREAT)
+    assert measurement.robust.hits == 53
     assert (measurement.attack, measurement.eps, measurement.config) == ("clean", 0.0, {})
     assert measurement.stable.hits == 60
     assert measurement.drop == 0
-    assert outcome.x_adv is None
+    assert per_sample.x_adv is None
     assert (measurement.detected, measurement.flagged) == (None, None)
 
 
 def test_the_record_says_what_made_it() -> None:
     data, model = cloud(), linear()
     attack = Restarts(PGD(steps=3), 2)
-    measurement, _ = measure(setting(data, seed=5), target(model, data), attack, THREAT)
+    measurement, _ = measure(context(data, seed=5), target(model, data), attack, THREAT)
     assert measurement.attack == "pgd-3x2"
     assert measurement.config["name"] == "pgd"
     assert measurement.config["restarts"] == 2
@@ -100,57 +100,57 @@ def test_a_proposal_that_breaks_the_rules_is_refused(how: str, says: str) -> Non
     x[0, 0, 0, 0] = 0.0
     data = dataset(x, cloud().y)
     with pytest.raises(AttackError, match=says):
-        measure(setting(data, batch_size=4), target(linear(), data), Scripted(how), THREAT)
+        measure(context(data, batch_size=4), target(linear(), data), Scripted(how), THREAT)
 
 
 def test_an_attack_cannot_move_the_image_it_is_judged_against() -> None:
     data = cloud()
     before = data.x.clone()
     with pytest.raises(AttackError, match=r"left linf:0\.1"):
-        measure(setting(data), target(linear(), data), Scripted("writes into its input"), THREAT)
+        measure(context(data), target(linear(), data), Scripted("writes into its input"), THREAT)
     assert torch.equal(data.x, before)
 
 
 def test_success_is_not_believed() -> None:
     data = cloud()
-    measurement, outcome = measure(setting(data), target(linear(), data), Scripted(), THREAT)
+    measurement, per_sample = measure(context(data), target(linear(), data), Scripted(), THREAT)
     assert measurement.config["success"] == 1.0
-    assert measurement.strict.hits == 56
-    assert float(outcome.distance.max()) == 0
+    assert measurement.robust.hits == 56
+    assert float(per_sample.distance.max()) == 0
 
 
 def test_an_attack_does_not_repair_errors_but_may_change_them() -> None:
     data, model = cloud(wrong=4), linear()
-    _, outcome = measure(setting(data), target(model, data), FGSM(), Linf(1.0))
-    assert outcome.predicted[:4].eq(data.y[:4]).all(), "every error can be turned around"
-    assert not outcome.strict.any()
-    assert not outcome.stable.any()
-    assert float(outcome.drop[:4].max()) == 0, "an attacker need not help"
+    _, per_sample = measure(context(data), target(model, data), FGSM(), Linf(1.0))
+    assert per_sample.predicted[:4].eq(data.y[:4]).all(), "every error can be turned around"
+    assert not per_sample.robust.any()
+    assert not per_sample.stable.any()
+    assert float(per_sample.drop[:4].max()) == 0, "an attacker need not help"
 
 
 def test_stable_and_drop_on_a_linear_model() -> None:
     data, model = cloud(), linear()
-    measurement, outcome = measure(setting(data), target(model, data), FGSM(), THREAT)
+    measurement, per_sample = measure(context(data), target(model, data), FGSM(), THREAT)
     margin, least = signed_margin(model, data), worst_margin(model, data, THREAT.eps)
     fall = margin.sigmoid() - least.sigmoid()
     right = margin > 0
-    assert torch.allclose(outcome.drop[right].double(), fall[right], atol=1e-5)
-    assert torch.equal(outcome.stable[right], least[right] > 0)
-    assert measurement.drop == pytest.approx(float(outcome.drop.mean()))
+    assert torch.allclose(per_sample.drop[right].double(), fall[right], atol=1e-5)
+    assert torch.equal(per_sample.stable[right], least[right] > 0)
+    assert measurement.drop == pytest.approx(float(per_sample.drop.mean()))
 
 
 @pytest.mark.parametrize("attack", [FGSM(), Restarts(PGD(steps=7), 2), CWLinf(steps=9)])
 def test_batches_change_no_verdict_in_float64(attack: Attack) -> None:
     data = _four_classes()
     runs = [
-        measure(setting(data, size), target(Net().double(), data), attack, THREAT)
+        measure(context(data, size), target(Net().double(), data), attack, THREAT)
         for size in (1, 7, 64)
     ]
-    assert 0 < runs[0].measurement.strict.hits < 40
+    assert 0 < runs[0].measurement.robust.hits < 40
     for run in runs[1:]:
-        assert torch.equal(run.outcome.strict, runs[0].outcome.strict)
-        assert torch.equal(run.outcome.predicted, runs[0].outcome.predicted)
-        assert run.measurement.strict == runs[0].measurement.strict
+        assert torch.equal(run.per_sample.robust, runs[0].per_sample.robust)
+        assert torch.equal(run.per_sample.predicted, runs[0].per_sample.predicted)
+        assert run.measurement.robust == runs[0].measurement.robust
 
 
 def _four_classes() -> Dataset:
@@ -165,9 +165,9 @@ def test_seeds_decide_draws() -> None:
     attack = PGD(steps=1, until_fooled=False)
 
     def images(seed: int) -> torch.Tensor:
-        _, outcome = measure(setting(data, seed=seed), target(Net(), data), attack, THREAT)
-        assert outcome.x_adv is not None
-        return outcome.x_adv
+        _, per_sample = measure(context(data, seed=seed), target(Net(), data), attack, THREAT)
+        assert per_sample.x_adv is not None
+        return per_sample.x_adv
 
     assert torch.equal(images(0), images(0))
     assert not torch.equal(images(0), images(1))
@@ -176,7 +176,7 @@ def test_seeds_decide_draws() -> None:
 def test_restarts_never_leave_more_standing() -> None:
     data = _four_classes()
     once, twice = (
-        measure(setting(data), target(Net(), data), attack, Linf(0.05)).outcome.strict
+        measure(context(data), target(Net(), data), attack, Linf(0.05)).per_sample.robust
         for attack in (PGD(steps=2), Restarts(PGD(steps=2), 4))
     )
     assert not (twice & ~once).any()
@@ -185,28 +185,28 @@ def test_restarts_never_leave_more_standing() -> None:
 def test_rows_left_out_count_as_lost() -> None:
     data, model = cloud(), linear()
     rows = torch.tensor([5, 20, 41])
-    measurement, outcome = measure(
-        setting(data), target(model, data), Scripted(), THREAT, rows=rows
+    measurement, per_sample = measure(
+        context(data), target(model, data), Scripted(), THREAT, rows=rows
     )
-    assert (measurement.strict.hits, measurement.strict.n) == (3, 60)
-    assert outcome.strict.nonzero()[:, 0].tolist() == [5, 20, 41]
-    assert outcome.predicted[0] == -1
-    assert not outcome.stable[0]
+    assert (measurement.robust.hits, measurement.robust.n) == (3, 60)
+    assert per_sample.robust.nonzero()[:, 0].tolist() == [5, 20, 41]
+    assert per_sample.predicted[0] == -1
+    assert not per_sample.stable[0]
 
 
 def test_no_rows_are_no_work() -> None:
     data, model = cloud(), linear()
-    measurement, outcome = measure(
-        setting(data), target(model, data), FGSM(), THREAT, rows=torch.empty(0).long()
+    measurement, per_sample = measure(
+        context(data), target(model, data), FGSM(), THREAT, rows=torch.empty(0).long()
     )
-    assert measurement.strict.hits == 0
-    assert len(outcome) == measurement.n == 60
+    assert measurement.robust.hits == 0
+    assert len(per_sample) == measurement.n == 60
     assert measurement.cost.forward == 0
 
 
 def test_passes_are_counted() -> None:
     data, model = cloud(), linear()
-    cost = measure(setting(data), target(model, data), FGSM(), THREAT).measurement.cost
+    cost = measure(context(data), target(model, data), FGSM(), THREAT).measurement.cost
     assert cost.backward == 60
     assert cost.forward == 60 * 3, "without attack, for its gradient, and for the verdict"
     assert cost.seconds > 0
@@ -222,7 +222,7 @@ def test_progress_counts_samples() -> None:
 
     data = cloud()
     with reporting(reporter):
-        measure(setting(data, batch_size=10), target(linear(), data), FGSM(), Linf(1.0))
+        measure(context(data, batch_size=10), target(linear(), data), FGSM(), Linf(1.0))
     assert opened == [("given: fgsm, white", 60)]
     assert heard == [(20, "0 of 20 stand"), (40, "0 of 40 stand"), (60, "0 of 60 stand")]
 
@@ -230,7 +230,7 @@ def test_progress_counts_samples() -> None:
 def test_a_model_is_left_as_it_was_found() -> None:
     data, model = cloud(), nn.Sequential(*linear(), nn.Dropout(0.9)).train()
     state = copy.deepcopy(model.state_dict())
-    measure(setting(data), target(model, data), PGD(steps=2), THREAT)
+    measure(context(data), target(model, data), PGD(steps=2), THREAT)
     assert all(module.training for module in model.modules())
     assert all(parameter.requires_grad for parameter in model.parameters())
     assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
@@ -244,9 +244,9 @@ def test_half_precision_in_buffers_alone_is_judged_in_float32() -> None:
         model[1].register_buffer(name, parameter.detach())
     half = target(model.to(torch.bfloat16), data)
     assert {part.dtype for part in half.model.buffers()} == {torch.float32}
-    _, outcome = measure(setting(data), half, None, THREAT)
+    _, per_sample = measure(context(data), half, None, THREAT)
     rounded = copy.deepcopy(plain).to(torch.bfloat16).float()
-    assert torch.equal(outcome.predicted, rounded(data.x).argmax(1))
+    assert torch.equal(per_sample.predicted, rounded(data.x).argmax(1))
 
 
 def test_half_precision_is_judged_in_float32() -> None:
@@ -255,30 +255,30 @@ def test_half_precision_is_judged_in_float32() -> None:
     assert next(judged.model.parameters()).dtype == torch.float32
     assert next(model.parameters()).dtype == torch.bfloat16
     exact = model.float()
-    _, outcome = measure(setting(data), judged, FGSM(), THREAT)
-    assert torch.equal(outcome.strict, worst_margin(exact, data, THREAT.eps) > 0)
+    _, per_sample = measure(context(data), judged, FGSM(), THREAT)
+    assert torch.equal(per_sample.robust, worst_margin(exact, data, THREAT.eps) > 0)
 
 
 def test_verdicts_leave_an_autocast_outside() -> None:
     data, model = cloud(), linear()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        _, outcome = measure(setting(data), target(model, data), Scripted(), THREAT)
-    assert torch.equal(outcome.strict, signed_margin(model, data) > 0)
+        _, per_sample = measure(context(data), target(model, data), Scripted(), THREAT)
+    assert torch.equal(per_sample.robust, signed_margin(model, data) > 0)
 
 
 def test_gray_box_attacks_see_only_the_source() -> None:
     data, model, other = cloud(), linear(), linear(seed=9)
-    measurement, outcome = measure(
-        setting(data), target(model, data), FGSM(), THREAT, access="gray-surrogate", source=other
+    measurement, per_sample = measure(
+        context(data), target(model, data), FGSM(), THREAT, access="gray-surrogate", source=other
     )
     direction = torch.where(data.y == 1, -1.0, 1.0)[:, None]
     w = (other[1].weight[1] - other[1].weight[0]).detach()
     x_adv = (data.x.flatten(1) + THREAT.eps * direction * w.sign()).clamp(0, 1)
-    assert outcome.x_adv is not None
-    assert torch.allclose(outcome.x_adv.flatten(1), x_adv, atol=1e-6)
+    assert per_sample.x_adv is not None
+    assert torch.allclose(per_sample.x_adv.flatten(1), x_adv, atol=1e-6)
     with torch.no_grad():
         right = model(x_adv.reshape(data.x.shape)).argmax(1) == data.y
-    assert torch.equal(outcome.strict, right & (signed_margin(model, data) > 0))
+    assert torch.equal(per_sample.robust, right & (signed_margin(model, data) > 0))
     assert measurement.access == "gray-surrogate"
 
 
@@ -287,9 +287,9 @@ def test_gray_box_attacks_climb_on_and_stale_ones_stop_where_they_fool() -> None
     attack = BIM(steps=10, step_size=0.02)
     runs = {
         access: measure(
-            setting(data), target(linear(seed=9), data), attack, Linf(0.2), access=access,
+            context(data), target(linear(seed=9), data), attack, Linf(0.2), access=access,
             source=model,
-        ).outcome
+        ).per_sample
         for access in ("gray-before", "stale")
     }  # fmt: skip
     easy = signed_margin(model, data) < 0.02 * 0.5
@@ -300,7 +300,7 @@ def test_gray_box_attacks_climb_on_and_stale_ones_stop_where_they_fool() -> None
 
 def test_each_restart_of_a_gray_box_attack_is_tried_on_the_target() -> None:
     data, source = _four_classes(), Net(seed=1)
-    here = setting(data)
+    here = context(data)
     single, wide = PGD(steps=1, step_size=0.01, until_fooled=False), Linf(0.4)
     judged = target(Net(), data)
     both = measure(
@@ -310,16 +310,16 @@ def test_each_restart_of_a_gray_box_attack_is_tried_on_the_target() -> None:
         wide,
         access="gray-surrogate",
         source=source,
-    ).outcome
+    ).per_sample
     ids = torch.arange(40)
-    draws = here.draws(single, ids)
+    streams = here.streams(single, ids)
     alone = []
-    for streams in (draws, draws.to("restart", 1)):
-        x_adv = single(source, data.x, data.y, wide, streams)
+    for own in (streams, streams.derive("restart", 1)):
+        x_adv = single(source, data.x, data.y, wide, own)
         with torch.no_grad():
             alone.append(Net()(x_adv).argmax(1) == data.y)
     assert not torch.equal(alone[0], alone[1]), "restarts must differ for this to tell anything"
-    assert torch.equal(both.strict, alone[0] & alone[1])
+    assert torch.equal(both.robust, alone[0] & alone[1])
 
 
 @pytest.mark.parametrize(
@@ -329,7 +329,7 @@ def test_access_and_source_must_fit(access: str, with_source: bool) -> None:
     data, model = cloud(), linear()
     with pytest.raises(UsageError, match=f"access '{access}' with"):
         measure(
-            setting(data), target(model, data), FGSM(), THREAT,
+            context(data), target(model, data), FGSM(), THREAT,
             access=access, source=model if with_source else None,  # type: ignore[arg-type]
         )  # fmt: skip
 
@@ -337,15 +337,15 @@ def test_access_and_source_must_fit(access: str, with_source: bool) -> None:
 def test_a_norm_that_the_attack_does_not_know_is_refused() -> None:
     data = cloud()
     with pytest.raises(ThreatError, match="rfgsm does not attack in l1"):
-        measure(setting(data), target(linear(), data), RFGSM(), L1(1.0))
+        measure(context(data), target(linear(), data), RFGSM(), L1(1.0))
 
 
 def test_what_cannot_be_evaluated_is_refused() -> None:
     data = cloud()
     with pytest.raises(DataError, match="no samples in toy/test"):
-        setting(dataset(data.x[:0], data.y[:0]))
+        context(dataset(data.x[:0], data.y[:0]))
     with pytest.raises(UsageError, match="batch_size 0: give at least 1"):
-        Setting(data, "test", ENGINE, 0, batch_size=0)
+        EvalContext(data, "test", ENGINE, 0, batch_size=0)
     with pytest.raises(ModelError, match="2 outputs but labels go up to 2"):
         Target.of("given", linear(), dataset(data.x, data.y, classes=3))
 
@@ -384,9 +384,9 @@ def test_two_processes_give_the_verdicts_of_one(tmp_path: Path) -> None:
     assert one["learned_passes"] == two["learned_passes"]
     assert one["shifts_forward"] == two["shifts_forward"] == 41 * 11
     assert len(set(one["shifts"].tolist())) > 1
-    assert 0 < int(one["strict"].sum()) < len(one["strict"])
+    assert 0 < int(one["robust"].sum()) < len(one["robust"])
     for name in (
-        "strict",
+        "robust",
         "detected",
         "predicted",
         "x_adv",
@@ -401,7 +401,7 @@ def test_two_processes_give_the_verdicts_of_one(tmp_path: Path) -> None:
 class Learner(FGSM):
     """Counts how many samples it is given at a time."""
 
-    def learns(self) -> bool:
+    def batch_dependent(self) -> bool:
         return True
 
     def propose(self, probe: Probe, problem: Problem) -> torch.Tensor:
@@ -414,19 +414,19 @@ SIZES: list[int] = []
 
 def test_an_attack_that_learns_is_given_all_samples_at_once() -> None:
     data, model = cloud(), linear()
-    few = setting(data, batch_size=7)
+    few = context(data, batch_size=7)
     SIZES.clear()
-    _, outcome = measure(few, target(model, data), Learner(), THREAT)
+    _, per_sample = measure(few, target(model, data), Learner(), THREAT)
     assert SIZES == [60]
     _, alike = measure(few, target(model, data), FGSM(), THREAT)
-    assert torch.equal(outcome.strict, alike.strict)
+    assert torch.equal(per_sample.robust, alike.robust)
     rows = torch.arange(0, 60, 2)
     _, part = measure(few, target(model, data), Learner(), THREAT, rows=rows)
     assert SIZES == [60, 30]
-    assert torch.equal(part.strict[rows], alike.strict[rows])
-    assert not part.strict[1::2].any()
+    assert torch.equal(part.robust[rows], alike.robust[rows])
+    assert not part.robust[1::2].any()
     _, none = measure(few, target(model, data), Generator(epochs=1), THREAT, rows=rows[:0])
-    assert not none.strict.any()
+    assert not none.robust.any()
 
 
 def test_attacks_made_of_one_that_learns_do_so_too() -> None:
@@ -437,6 +437,6 @@ def test_attacks_made_of_one_that_learns_do_so_too() -> None:
         Transfer(learner, linear()),
         BPDA(learner),
     ):
-        assert attack.learns()
-    assert not Restarts(PGD(), 2).learns()
-    assert not WorstOf(FGSM(), PGD()).learns()
+        assert attack.batch_dependent()
+    assert not Restarts(PGD(), 2).batch_dependent()
+    assert not WorstOf(FGSM(), PGD()).batch_dependent()

@@ -15,8 +15,8 @@ from tempering.evaluation.minimum_norm import unbounded
 from tests.evaluation.toys import (
     Scripted,
     cloud,
+    context,
     linear,
-    setting,
     signed_margin,
     target,
     weights,
@@ -28,7 +28,7 @@ DATA = cloud(31, wrong=4, low=0.3, high=0.7)
 def test_distances_are_those_of_the_linear_model() -> None:
     model = linear()
     attack = CWL2(searches=7, iterations=300)
-    found = distances(setting(DATA), target(model, DATA), attack)
+    found = distances(context(DATA), target(model, DATA), attack)
     w, _ = weights(model)
     exact = signed_margin(model, DATA).clamp_min(0) / w.norm()
     assert (found.away[:4] == 0).all(), "errors are at distance 0"
@@ -39,7 +39,7 @@ def test_distances_are_those_of_the_linear_model() -> None:
 def test_the_record_counts_and_takes_the_median() -> None:
     model = linear()
     attack = CWL2(searches=6, iterations=200)
-    here, judged = setting(DATA), target(model, DATA, "hardened")
+    here, judged = context(DATA), target(model, DATA, "hardened")
     away = distances(here, judged, attack).away
     bound = float(away.sort().values[20])
     record = measure_minimum_norm(here, judged, attack, [bound, 100.0])
@@ -52,7 +52,7 @@ def test_the_record_counts_and_takes_the_median() -> None:
 
 
 def test_what_fools_nothing_was_not_found() -> None:
-    record = measure_minimum_norm(setting(DATA), target(linear(), DATA), Scripted(), [1.0])
+    record = measure_minimum_norm(context(DATA), target(linear(), DATA), Scripted(), [1.0])
     assert record.found.hits == 4
     assert record.median is None
     assert record.within["1"].hits == 27
@@ -69,7 +69,7 @@ class Overshoot(Scripted):
 
 
 def test_distance_is_what_was_changed_not_what_was_needed() -> None:
-    found = distances(setting(DATA), target(linear(), DATA), Overshoot())
+    found = distances(context(DATA), target(linear(), DATA), Overshoot())
     assert found.away.isfinite().all()
     assert float(found.away[4:].min()) > 1.0
 
@@ -79,7 +79,7 @@ def test_distance_is_what_was_changed_not_what_was_needed() -> None:
 )
 def test_attacks_that_stop_at_any_success_are_refused(attack: Attack) -> None:
     with pytest.raises(UsageError, match=f"{attack.label()} stops at an image that fools"):
-        measure_minimum_norm(setting(DATA), target(linear(), DATA), attack, [1.0], norm="linf")
+        measure_minimum_norm(context(DATA), target(linear(), DATA), attack, [1.0], norm="linf")
 
 
 def test_distances_in_linf_are_those_of_the_linear_model() -> None:
@@ -88,7 +88,7 @@ def test_distances_in_linf_are_those_of_the_linear_model() -> None:
     exact = signed_margin(model, DATA).clamp_min(0) / w.abs().sum()
     for attack in (FMN(steps=100), FABT(steps=20, until_fooled=False)):
         record = measure_minimum_norm(
-            setting(DATA), target(model, DATA), attack, [0.01], norm="linf"
+            context(DATA), target(model, DATA), attack, [0.01], norm="linf"
         )
         assert record.norm == "linf"
         assert record.median == pytest.approx(float(exact.median()), rel=0.05)
@@ -96,7 +96,7 @@ def test_distances_in_linf_are_those_of_the_linear_model() -> None:
 
 def test_only_right_samples_are_attacked() -> None:
     attack = CWL2(searches=1, iterations=1)
-    cost = measure_minimum_norm(setting(DATA), target(linear(), DATA), attack, []).cost
+    cost = measure_minimum_norm(context(DATA), target(linear(), DATA), attack, []).cost
     assert cost.backward == 27
 
 

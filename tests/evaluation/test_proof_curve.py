@@ -12,7 +12,7 @@ from tempering.core.threats import Linf
 from tempering.evaluation.proof_curve import proof_curve, proof_record
 from tempering.evaluation.proving import Proofs, prove
 from tempering.evaluation.recording import record
-from tests.evaluation.toys import cloud, linear, setting, signed_margin, target, weights
+from tests.evaluation.toys import cloud, context, linear, signed_margin, target, weights
 
 DATA = cloud(60, wrong=5)
 MODEL = linear()
@@ -30,21 +30,21 @@ def curve(n: int) -> list[Measurement]:
     """What stands at each eps: exactly what has the distance."""
     from tempering.evaluation.measuring import measure
 
-    here, judged = setting(DATA.first(n)), target(MODEL, DATA)
+    here, judged = context(DATA.first(n)), target(MODEL, DATA)
     clean = measure(here, judged, None, THREAT)
     points = []
     for eps in GRID:
         one = record(
-            here, judged, clean.outcome, attack="exact", config={}, threat=THREAT.with_eps(eps),
+            here, judged, clean.per_sample, attack="exact", config={}, threat=THREAT.with_eps(eps),
             protocol="curve", access="white",
         ).measurement  # fmt: skip
         stood = int((distances()[:n] > eps).sum())
-        points.append(one.model_copy(update={"strict": Count(hits=stood, n=n)}))
+        points.append(one.model_copy(update={"robust": Count(hits=stood, n=n)}))
     return points
 
 
 def found(n: int = 40) -> tuple[Proofs, list[Proof]]:
-    here, judged = setting(DATA), target(MODEL, DATA)
+    here, judged = context(DATA), target(MODEL, DATA)
     right = distances() > 0
     proofs = prove(here, judged, THREAT, right.nonzero()[:, 0])
     return proofs, proof_curve(here, judged, THREAT, proofs, right, curve(n))
@@ -60,25 +60,25 @@ def test_each_count_is_that_of_the_distances() -> None:
     hits = [one.certified.hits for one in records]
     assert hits == sorted(hits, reverse=True)
     assert hits[0] > hits[-1]
-    before = proof_record(setting(DATA), target(MODEL, DATA), THREAT, proofs)
+    before = proof_record(context(DATA), target(MODEL, DATA), THREAT, proofs)
     assert before.certified == Count(hits=int((distances() > 0.05).sum()), n=60)
     assert sum(before.by_method.values()) == before.certified.hits
     assert (before.protocol, before.threat) == ("cascade", "linf:0.05")
 
 
 def test_more_proofs_than_images_that_stood_is_an_error() -> None:
-    here, judged = setting(DATA), target(MODEL, DATA)
+    here, judged = context(DATA), target(MODEL, DATA)
     right = distances() > 0
     proofs = prove(here, judged, THREAT, right.nonzero()[:, 0])
     points = curve(40)
-    less = Count(hits=points[1].strict.hits - 1, n=40)
-    points[1] = points[1].model_copy(update={"strict": less})
+    less = Count(hits=points[1].robust.hits - 1, n=40)
+    points[1] = points[1].model_copy(update={"robust": less})
     with pytest.raises(CertificateError, match=r"samples proven at linf:0\.02, and \d+ stood"):
         proof_curve(here, judged, THREAT, proofs, right, points)
 
 
 def test_no_curve_and_no_bounds_give_no_records() -> None:
-    here, judged = setting(DATA), target(MODEL, DATA)
+    here, judged = context(DATA), target(MODEL, DATA)
     right = distances() > 0
     none = torch.zeros(60, dtype=torch.bool)
     without = Proofs(none, {}, 0.0, "layer LSTM has no bounds")

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from tempering.core.errors import ModelError, UnknownNameError, UsageError
 from tempering.core.passes import counted
 from tempering.core.progress import Advance, reporting
-from tempering.core.random import Draws, derive
+from tempering.core.random import RandomStreams, derive
 from tempering.evaluation import CORRUPTIONS, measure_shifts
-from tests.evaluation.toys import cloud, dataset, linear, setting, target
+from tests.evaluation.toys import cloud, context, dataset, linear, target
 
 DATA = cloud(60, wrong=5)
 
@@ -36,7 +36,7 @@ def test_counts_are_those_of_the_closed_form() -> None:
     """Grey images, one a level: brightness moves each of them over the border when it should."""
     levels = torch.linspace(0.02, 0.5, 25)
     data = dataset(levels[:, None, None, None].expand(25, 1, 9, 9).clone(), torch.zeros(25).long())
-    found = measure_shifts(setting(data), target(Bright(0.5), data), ["brightness", "contrast"])
+    found = measure_shifts(context(data), target(Bright(0.5), data), ["brightness", "contrast"])
     assert (found.clean.hits, found.clean.n) == (25, 25)
     for one in found.shifted:
         added = one.amount if one.corruption == "brightness" else 0.0
@@ -47,16 +47,16 @@ def test_counts_are_those_of_the_closed_form() -> None:
 
 def test_counts_are_those_of_running_the_model_by_hand() -> None:
     model = linear()
-    found = measure_shifts(setting(DATA, seed=3), target(model, DATA), severities=[2, 5])
+    found = measure_shifts(context(DATA, seed=3), target(model, DATA), severities=[2, 5])
     assert found.clean.hits == 55
-    draws = Draws(derive(3, "evaluation", "shifts"), torch.arange(60))
+    streams = RandomStreams(derive(3, "evaluation", "shifts"), torch.arange(60))
     assert [(one.corruption, one.severity) for one in found.shifted] == [
         (name, severity) for name in CORRUPTIONS for severity in (2, 5)
     ]
     for one in found.shifted:
         kind = CORRUPTIONS[one.corruption]
         with torch.no_grad():
-            predicted = model(kind(DATA.x, one.severity, draws)).argmax(1)
+            predicted = model(kind(DATA.x, one.severity, streams)).argmax(1)
         assert one.correct.hits == int((predicted == DATA.y).sum())
         assert (one.amount, one.unit) == (kind.amount(one.severity), kind.unit)
     assert len({one.correct.hits for one in found.shifted}) > 3
@@ -64,9 +64,9 @@ def test_counts_are_those_of_running_the_model_by_hand() -> None:
 
 def test_batches_change_nothing_and_seeds_do() -> None:
     judged = target(linear(), DATA)
-    whole = measure_shifts(setting(DATA, batch_size=100), judged).shifted
-    assert measure_shifts(setting(DATA, batch_size=7), judged).shifted == whole
-    assert measure_shifts(setting(DATA, seed=1), judged).shifted != whole
+    whole = measure_shifts(context(DATA, batch_size=100), judged).shifted
+    assert measure_shifts(context(DATA, batch_size=7), judged).shifted == whole
+    assert measure_shifts(context(DATA, seed=1), judged).shifted != whole
 
 
 def test_passes_and_progress_are_counted() -> None:
@@ -78,14 +78,14 @@ def test_passes_and_progress_are_counted() -> None:
 
     judged = target(linear(), DATA)
     with counted() as passes, reporting(reporter):
-        found = measure_shifts(setting(DATA, batch_size=40), judged, ["noise", "jpeg"])
+        found = measure_shifts(context(DATA, batch_size=40), judged, ["noise", "jpeg"])
     assert passes.forward == found.cost.forward == 60 * (1 + 2 * 5)
     assert found.cost.backward == 0
     assert said == [("given: common corruptions", 60, done) for done in (40, 60)]
 
 
 def test_bad_calls_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    here, judged = setting(DATA), target(linear(), DATA)
+    here, judged = context(DATA), target(linear(), DATA)
     with pytest.raises(UnknownNameError, match="unknown corruption 'fog'"):
         measure_shifts(here, judged, ["fog"])
     with pytest.raises(UsageError, match="noise: severity 0: give one of 1 to 5"):
@@ -105,4 +105,4 @@ def test_a_model_that_fails_under_noise_is_named() -> None:
 
     data = dataset(torch.full((4, 1, 3, 3), 0.7), torch.zeros(4).long())
     with pytest.raises(ModelError, match="not finite"):
-        measure_shifts(setting(data), target(Refusing(), data), ["brightness"])
+        measure_shifts(context(data), target(Refusing(), data), ["brightness"])

@@ -7,7 +7,7 @@ from tempering.attacks import BIM, EOT, FGSM, PGD, CWLinf, Restarts, Square
 from tempering.core.errors import UsageError
 from tempering.core.threats import Linf
 from tempering.evaluation import Evaluation, run_standard
-from tests.evaluation.toys import THREAT, Net, cloud, dataset, linear, setting, squeezed, target
+from tests.evaluation.toys import THREAT, Net, cloud, context, dataset, linear, squeezed, target
 
 ATTACKS = [Restarts(PGD(steps=5), 2), BIM(steps=5), FGSM(), CWLinf(steps=5)]
 
@@ -22,7 +22,7 @@ def found() -> Evaluation:
     data = dataset(x, y, classes=4)
     judged = target(model, data, "hardened")
     return run_standard(
-        setting(data), judged, Linf(0.04), ATTACKS, surrogate=Net(1, 5), before=Net(2, 5)
+        context(data), judged, Linf(0.04), ATTACKS, surrogate=Net(1, 5), before=Net(2, 5)
     )
 
 
@@ -44,23 +44,25 @@ def test_everything_is_measured_weakest_first(found: Evaluation) -> None:
 
 
 def test_worst_cases_are_below_their_parts(found: Evaluation) -> None:
-    white, everything = found.get("worst").outcome, found.get("worst", "any").outcome
-    assert 0 < int(white.strict.sum()) < 40
-    for trial in [*found.attacks("white"), found.get("availability")]:
-        assert not (white.strict & ~trial.outcome.strict).any()
-        assert not (white.detected & ~trial.outcome.detected).any()  # type: ignore[operator]
-    for trial in found.trials:
-        assert not (everything.strict & ~trial.outcome.strict).any()
-    for trial in (found.get("worst"), found.get("worst", "any")):
-        counts = trial.measurement
+    white, everything = found.get("worst").per_sample, found.get("worst", "any").per_sample
+    assert 0 < int(white.robust.sum()) < 40
+    for result in [*found.attacks("white"), found.get("availability")]:
+        assert not (white.robust & ~result.per_sample.robust).any()
+        assert not (white.detected & ~result.per_sample.detected).any()  # type: ignore[operator]
+    for result in found.results:
+        assert not (everything.robust & ~result.per_sample.robust).any()
+    for result in (found.get("worst"), found.get("worst", "any")):
+        counts = result.measurement
         assert counts.detected is not None
-        assert counts.strict.hits <= counts.detected.hits <= found.get("clean").measurement.n
+        assert counts.robust.hits <= counts.detected.hits <= found.get("clean").measurement.n
 
 
 def test_images_are_kept_for_white_box_attacks_only(found: Evaluation) -> None:
-    for trial in found.trials:
-        kept = trial.outcome.x_adv is not None
-        assert kept == (trial.measurement.access == "white" and trial.measurement.attack != "clean")
+    for result in found.results:
+        kept = result.per_sample.x_adv is not None
+        assert kept == (
+            result.measurement.access == "white" and result.measurement.attack != "clean"
+        )
 
 
 def test_a_missing_trial_is_named(found: Evaluation) -> None:
@@ -71,7 +73,7 @@ def test_a_missing_trial_is_named(found: Evaluation) -> None:
 
 def test_a_plain_model_has_no_true_gradient_run_and_no_flag() -> None:
     data = cloud()
-    found = run_standard(setting(data), target(linear(), data), THREAT, [FGSM()])
+    found = run_standard(context(data), target(linear(), data), THREAT, [FGSM()])
     assert [one.attack for one in found.measurements] == ["clean", "fgsm", "worst", "worst"]
     assert found.attacks("white", "true") == []
 
@@ -80,31 +82,31 @@ def test_a_hidden_gradient_is_measured_both_ways() -> None:
     data = cloud()
     data = dataset(data.x.round() * 0.8 + 0.1, data.y)  # clearly dark or light: flat
     judged = target(squeezed(), data)
-    found = run_standard(setting(data), judged, Linf(0.35), [BIM(steps=5)])
+    found = run_standard(context(data), judged, Linf(0.35), [BIM(steps=5)])
     (true,), (adaptive,) = found.attacks("white", "true"), found.attacks("white")
-    clean = found.get("clean").measurement.strict.hits
+    clean = found.get("clean").measurement.robust.hits
     assert clean > 20
-    assert true.measurement.strict.hits == clean, "the true gradient is zero everywhere"
-    assert adaptive.measurement.strict.hits < clean / 2
-    assert found.get("worst").measurement.strict == adaptive.measurement.strict
+    assert true.measurement.robust.hits == clean, "the true gradient is zero everywhere"
+    assert adaptive.measurement.robust.hits < clean / 2
+    assert found.get("worst").measurement.robust == adaptive.measurement.robust
 
 
 def test_no_attack_is_refused() -> None:
     data = cloud()
     with pytest.raises(UsageError, match="no attack to evaluate with"):
-        run_standard(setting(data), target(linear(), data), THREAT, [])
+        run_standard(context(data), target(linear(), data), THREAT, [])
 
 
 def test_attacks_that_count_queries_come_after_those_of_fewer_looks() -> None:
     data = cloud()
     attacks = [Square(queries=30), BIM(steps=5), EOT(BIM(steps=5), 8), FGSM()]
-    found = run_standard(setting(data), target(linear(), data), THREAT, attacks)
-    names = [trial.measurement.attack for trial in found.attacks("white")]
+    found = run_standard(context(data), target(linear(), data), THREAT, attacks)
+    names = [result.measurement.attack for result in found.attacks("white")]
     assert names == ["fgsm", "bim-5", "square-30", "bim-5+eot8"]
 
 
 def test_the_true_gradient_is_tried_by_an_attack_that_follows_it() -> None:
     data = cloud()
     attacks = [FGSM(), Square(queries=30), Restarts(Square(queries=20), 2)]
-    found = run_standard(setting(data), target(squeezed(), data), THREAT, attacks)
+    found = run_standard(context(data), target(squeezed(), data), THREAT, attacks)
     assert [one.measurement.attack for one in found.attacks("white", "true")] == ["fgsm"]

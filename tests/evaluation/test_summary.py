@@ -24,7 +24,7 @@ def _measured(attack: str, hits: int, **changes: Any) -> Measurement:
         "threat": "linf:0.3",
         "eps": 0.3,
         "n": 200,
-        "strict": Count(hits=hits, n=200),
+        "robust": Count(hits=hits, n=200),
         "stable": Count(hits=hits + 1, n=200),
         "drop": 0.25,
         "seed": 0,

@@ -14,7 +14,7 @@ from tempering.core.probe import Probe
 from tempering.core.records import Subject
 from tempering.core.threats import Linf
 from tempering.data.dataset import Dataset
-from tempering.evaluation import Setting, Target
+from tempering.evaluation import EvalContext, Target
 from tempering.models.squeeze import Squeeze
 
 ENGINE = start_engine("32-true")
@@ -25,8 +25,8 @@ def dataset(x: Tensor, y: Tensor, classes: int = 2) -> Dataset:
     return Dataset(x, y, tuple(map(str, range(classes))), "toy/test")
 
 
-def setting(data: Dataset, batch_size: int = 16, seed: int = 0) -> Setting:
-    return Setting(data, "test", ENGINE, seed, batch_size)
+def context(data: Dataset, batch_size: int = 16, seed: int = 0) -> EvalContext:
+    return EvalContext(data, "test", ENGINE, seed, batch_size)
 
 
 def target(model: nn.Module, data: Dataset, subject: Subject = "given") -> Target:
@@ -126,7 +126,7 @@ class Scripted(Attack):
 
     how: str = "nothing"
 
-    def seeks_nearest(self) -> bool:
+    def minimum_norm(self) -> bool:
         return True
 
     def propose(self, probe: Probe, problem: Problem) -> Tensor:
@@ -135,12 +135,12 @@ class Scripted(Attack):
             case "nothing":
                 return x
             case "leaves the ball":
-                bad = problem.draws.index == 13
+                bad = problem.streams.index == 13
                 return torch.where(bad[:, None, None, None], (x + 0.5) % 1, x)
             case "leaves the box":
                 return x.clamp_min(1e-3) - 2e-2
             case "is not finite":
-                bad = problem.draws.index == 13
+                bad = problem.streams.index == 13
                 return x.masked_fill(bad[:, None, None, None], torch.nan)
             case "loses rows":
                 return x[1:]

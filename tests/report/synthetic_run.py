@@ -76,7 +76,7 @@ def measurement(
         "threat": "linf:0.3",
         "eps": eps,
         "n": N,
-        "strict": Count(hits=hits, n=N),
+        "robust": Count(hits=hits, n=N),
         "stable": Count(hits=min(hits + 2, N), n=N),
         "drop": round(1 - hits / N, 3),
         "cost": Cost() if attack in ("clean", "worst") else Cost(
@@ -91,7 +91,7 @@ def measurement(
 
 def with_flag(one: Measurement) -> Measurement:
     """The same, on a model with an adversarial class."""
-    hits = one.strict.hits
+    hits = one.robust.hits
     return one.model_copy(
         update={
             "detected": Count(hits=min(hits + 14, N), n=N),

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tempering.core.engine import Engine
-from tempering.core.random import Draws
+from tempering.core.random import RandomStreams
 from tempering.core.threats import Linf, Threat
 from tempering.training import batches as room
 from tempering.training.batches import Batch, BatchMaker
@@ -221,8 +221,8 @@ def test_a_batch_larger_than_the_data_is_all_of_it() -> None:
 
 
 def test_augmentation_comes_first_and_draws_by_sample(marks: list[str]) -> None:
-    def brighten(x: Tensor, draws: Draws) -> Tensor:
-        return x + 0.1 * draws.uniform((1, 1, 1))
+    def brighten(x: Tensor, streams: RandomStreams) -> Tensor:
+        return x + 0.1 * streams.uniform((1, 1, 1))
 
     batches = maker(mixture=mixture(attacks=marks), augment=brighten)
     plain = maker(mixture=mixture(attacks=marks))

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from tempering.core.errors import InterruptedRunError, RunError, TemperingError
-from tempering.core.random import Draws
+from tempering.core.random import RandomStreams
 from tempering.core.records import Count, Epoch, Round
 from tempering.core.threats import Linf
 from tempering.training.loop import Job, Validation, train
@@ -311,7 +311,7 @@ def test_ctrl_c_while_a_round_is_judged_judges_it_again(tmp_path: Path, at: int)
 def test_ctrl_c_while_a_batch_is_made_loses_only_that_batch(tmp_path: Path) -> None:
     calls = []
 
-    def augment(x: Tensor, draws: Draws) -> Tensor:
+    def augment(x: Tensor, streams: RandomStreams) -> Tensor:
         calls.append(1)
         if len(calls) == 8:
             os.kill(os.getpid(), signal.SIGINT)
@@ -356,7 +356,7 @@ def test_checkpoints_are_as_far_apart_as_asked(tmp_path: Path) -> None:
         path = folder / "hardened.safetensors"
         seen: list[bool] = []
 
-        def augment(x: Tensor, draws: Draws) -> Tensor:
+        def augment(x: Tensor, streams: RandomStreams) -> Tensor:
             seen.append(path.exists())
             return x
 

@@ -182,8 +182,8 @@ def verdicts_of(job: Judgement, found: Assessment, run: str | None) -> Verdicts:
         data=made.data,
         data_hash=made.data_hash,
         samples_hash=clean.measurement.data_hash,
-        clean=clean.outcome.strict,
-        robust=worst.outcome.strict,
+        clean=clean.per_sample.robust,
+        robust=worst.per_sample.robust,
         certified=None if job.proofs is None else job.proofs.certified,
     )
 

@@ -15,11 +15,11 @@ from tempering.core.errors import UsageError
 from tempering.core.records import AnyRecord, Measurement, MinimumNorm
 from tempering.core.threats import Threat
 from tempering.data.dataset import Dataset
+from tempering.evaluation.context import EvalContext
 from tempering.evaluation.curve import sweep
 from tempering.evaluation.inspection import inspect
 from tempering.evaluation.minimum_norm import measure_minimum_norm
-from tempering.evaluation.outcome import Outcome
-from tempering.evaluation.setting import Setting
+from tempering.evaluation.per_sample import PerSampleResult
 from tempering.evaluation.standard import Evaluation, run_standard
 from tempering.evaluation.target import Target
 
@@ -42,7 +42,7 @@ class Assessor:
     seed: int
     journal: Journal
 
-    def setting(self, samples: int) -> Setting:
+    def context(self, samples: int) -> EvalContext:
         """The first samples of the test data.
 
         Raises:
@@ -53,7 +53,7 @@ class Assessor:
                 f"{samples} test samples asked of {self.test.name}, which has {len(self.test)}: "
                 f"give at most {len(self.test)}"
             )
-        return Setting(self.test.first(samples), "test", self.journal.engine, self.seed)
+        return EvalContext(self.test.first(samples), "test", self.journal.engine, self.seed)
 
     def standard(
         self,
@@ -62,20 +62,20 @@ class Assessor:
         before: nn.Module | None = None,
     ) -> Evaluation:
         """The standard protocol on one model."""
-        trials = self.journal.trials(
+        results = self.journal.results(
             f"standard-{target.subject}",
             lambda: (
                 run_standard(
-                    self.setting(self.settings.samples),
+                    self.context(self.settings.samples),
                     target,
                     self.threat,
                     [parse_attack(spec) for spec in self.settings.attacks],
                     surrogate=surrogate,
                     before=before,
-                ).trials
+                ).results
             ),
         )
-        return Evaluation(target, self.threat, tuple(trials))
+        return Evaluation(target, self.threat, tuple(results))
 
     def curve(self, evaluation: Evaluation) -> list[Measurement]:
         """Accuracy against eps; what the standard protocol broke stays broken."""
@@ -83,10 +83,10 @@ class Assessor:
         settings = self.settings.curve
         if settings is None:
             return []
-        trials = self.journal.trials(
+        results = self.journal.results(
             f"curve-{target.subject}",
             lambda: sweep(
-                self.setting(min(settings.samples, self.settings.samples)),
+                self.context(min(settings.samples, self.settings.samples)),
                 target,
                 self.threat,
                 [parse_attack(spec) for spec in settings.attacks],
@@ -94,7 +94,7 @@ class Assessor:
                 known=broken_at(self.threat, evaluation, settings.samples),
             ),
         )
-        return [trial.measurement for trial in trials]
+        return [result.measurement for result in results]
 
     def distances(self, target: Target) -> list[MinimumNorm]:
         """How far images must be changed."""
@@ -106,7 +106,7 @@ class Assessor:
             lambda: [
                 Entry(
                     measure_minimum_norm(
-                        self.setting(min(settings.samples, len(self.test))),
+                        self.context(min(settings.samples, len(self.test))),
                         target,
                         parse_attack(settings.attack),
                         settings.bounds,
@@ -130,7 +130,7 @@ class Assessor:
             lambda: [
                 Entry(flag)
                 for flag in inspect(
-                    self.setting(self.settings.samples),
+                    self.context(self.settings.samples),
                     evaluation,
                     sweep=curve,
                     distances=distances,
@@ -140,9 +140,9 @@ class Assessor:
         return [entry.record for entry in entries]
 
 
-def broken_at(threat: Threat, evaluation: Evaluation, samples: int) -> dict[float, Outcome]:
+def broken_at(threat: Threat, evaluation: Evaluation, samples: int) -> dict[float, PerSampleResult]:
     """What the standard protocol found on the first samples, by eps."""
-    worst = evaluation.get("worst", "any").outcome
+    worst = evaluation.get("worst", "any").per_sample
     return {threat.eps: worst.at(torch.arange(min(samples, len(worst))))}
 
 

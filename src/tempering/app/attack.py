@@ -16,9 +16,9 @@ from tempering.attacks.registry import parse_attack
 from tempering.core.engine import start_engine
 from tempering.core.errors import DataError, UsageError
 from tempering.core.files import write_with
-from tempering.core.random import Draws, derive
+from tempering.core.random import RandomStreams, derive
 from tempering.data.dataset import Dataset
-from tempering.evaluation.setting import Setting
+from tempering.evaluation.context import EvalContext
 from tempering.evaluation.showing import Shown, show
 from tempering.evaluation.target import Target
 
@@ -116,9 +116,9 @@ def attack_address(
     wanted = opened.first(samples)
     aim = _aim(targets, wanted, seed or 0)
     part = wanted.subset(aim.index)
-    setting = Setting(part, "test", start_engine("32-true"), seed or 0)
+    context = EvalContext(part, "test", start_engine("32-true"), seed or 0)
     target = Target.of("given", opened.model, part)
-    shown = show(setting, target, chosen, allowed, aim.targets, aim.index)
+    shown = show(context, target, chosen, allowed, aim.targets, aim.index)
     _write(out, part, aim, shown)
     won = shown.distance[shown.success]
     return AttackReport(
@@ -173,8 +173,8 @@ def _aim(targets: str | None, data: Dataset, seed: int) -> _Aim:
     if targets == "next":
         return _Aim(everyone, (y + 1) % classes)
     if targets == "random":
-        draws = Draws(derive(seed, "targets"), everyone)
-        return _Aim(everyone, (y + 1 + draws.choice(classes - 1)) % classes)
+        streams = RandomStreams(derive(seed, "targets"), everyone)
+        return _Aim(everyone, (y + 1 + streams.choice(classes - 1)) % classes)
     names = [one.strip() for one in targets.split(",")]
     numbers = torch.tensor([_class_number(one, data.classes) for one in names])
     if len(numbers) > 1 or len(data) == 1:

@@ -15,6 +15,7 @@ from tempering.core.progress import silence
 from tempering.core.records import Access, AnyRecord, Count, Flag, StageResult
 from tempering.evaluation.cascade import Cascade, Cascaded, Stage
 from tempering.evaluation.closing import Refutation, close, closes
+from tempering.evaluation.context import EvalContext
 from tempering.evaluation.deadline import Deadline
 from tempering.evaluation.flags.catalogue import masked
 from tempering.evaluation.flags.certificates import check_certificates
@@ -22,8 +23,7 @@ from tempering.evaluation.flags.determinism import RANDOM
 from tempering.evaluation.measuring import measure
 from tempering.evaluation.protocols import SURVEYED, around_masks, attacks_of
 from tempering.evaluation.proving import Proofs, prove
-from tempering.evaluation.recording import Trial
-from tempering.evaluation.setting import Setting
+from tempering.evaluation.recording import AttackResult
 from tempering.evaluation.target import Target
 
 DOUBTED = 48
@@ -42,7 +42,7 @@ class Cascading:
 
     def __init__(
         self,
-        setting: Setting,
+        context: EvalContext,
         target: Target,
         demand: Demand,
         keeping: Keeping,
@@ -52,21 +52,21 @@ class Cascading:
         """Begin.
 
         Args:
-            setting: Data, engine and seed.
+            context: Data, engine and seed.
             target: The model that judges.
             demand: What is asked for.
             keeping: Keeps what was measured, for a run that is cut.
             flags: What examinations have raised.
             surrogate: Gives the gray-box attacker's model; called if one is needed.
         """
-        self.setting, self.target, self.demand, self.keeping = setting, target, demand, keeping
+        self.context, self.target, self.demand, self.keeping = context, target, demand, keeping
         self.flags, self.surrogate = flags, surrogate
         self.verdicts: dict[str, Cascaded] = {}
         self.proofs: Proofs | None = None
         self.stages: dict[str, StageResult] = {}
         self.records: list[AnyRecord] = []
 
-    def run(self, plan: Mapping[Access, Sequence[Stage]]) -> list[Trial]:
+    def run(self, plan: Mapping[Access, Sequence[Stage]]) -> list[AttackResult]:
         """Look at the clean samples, prove what can be proven, and attack the rest.
 
         Args:
@@ -82,70 +82,70 @@ class Cascading:
         deadline = Deadline.never()
         if self.demand.seconds is not None:
             deadline = Deadline.after(self.demand.seconds)
-        (clean,) = self.keeping.trials("clean", lambda: [self._look(deadline)])
-        rows = clean.outcome.strict.nonzero()[:, 0]
+        (clean,) = self.keeping.results("clean", lambda: [self._look(deadline)])
+        rows = clean.per_sample.robust.nonzero()[:, 0]
         proofs = self.proofs = self.keeping.proofs(
-            "proofs", lambda: prove(self.setting, self.target, self.demand.threat, rows)
+            "proofs", lambda: prove(self.context, self.target, self.demand.threat, rows)
         )
         self._doubt(proofs)
-        trials = [clean]
+        results = [clean]
         for access, stages in plan.items():
             sources = {GRAY: self.surrogate()} if access == GRAY else {}
             cascade = Cascade(
-                self.setting,
+                self.context,
                 self.target,
                 self.demand.threat,
                 clean,
                 access=access,
                 certified=self.proofs.certified,
                 sources=sources,
-                keep=self.keeping.trials,
+                keep=self.keeping.results,
                 deadline=deadline,
             )
-            trials += self._through(cascade, stages)
-        return trials
+            results += self._through(cascade, stages)
+        return results
 
-    def _through(self, cascade: Cascade, stages: Sequence[Stage]) -> Sequence[Trial]:
+    def _through(self, cascade: Cascade, stages: Sequence[Stage]) -> Sequence[AttackResult]:
         """One kind of attacker, to the end."""
-        learns = self.demand.protocol != "autoattack" and cascade.access == "white"
-        cascade.run(cascade.survey(stages, SURVEYED) if learns else stages)
+        batch_dependent = self.demand.protocol != "autoattack" and cascade.access == "white"
+        cascade.run(cascade.survey(stages, SURVEYED) if batch_dependent else stages)
         if cascade.access == "white":
             self._around_masks(cascade)
             self._require_attacks(cascade)
             self._close(cascade)
         found = self.verdicts[cascade.access] = cascade.result()
-        for trial in found.stages:
-            name = unused(named(trial), self.stages)
-            self.stages[name] = stage_result(trial.measurement.strict.hits, trial)
+        for result in found.stages:
+            name = unused(named(result), self.stages)
+            self.stages[name] = stage_result(result.measurement.robust.hits, result)
         self.records += [out_of_time(found)] if found.unfinished else []
         return found.stages
 
-    def _look(self, deadline: Deadline) -> Trial:
+    def _look(self, deadline: Deadline) -> AttackResult:
         """The target without attack, and whether there is time for that."""
-        first = torch.arange(min(self.setting.batch_size, self.setting.n))
+        first = torch.arange(min(self.context.batch_size, self.context.n))
         began = time.perf_counter()
         with silence():
-            measure(self.setting, self.target, None, self.demand.threat, rows=first)
-        needed = (time.perf_counter() - began) * self.setting.n / len(first)
-        if not self.setting.engine.agree(needed < deadline.left):
+            measure(self.context, self.target, None, self.demand.threat, rows=first)
+        needed = (time.perf_counter() - began) * self.context.n / len(first)
+        if not self.context.engine.agree(needed < deadline.left):
             raise UsageError(
-                f"{self.demand.seconds:g} seconds for {self.setting.n} samples, which take about "
+                f"{self.demand.seconds:g} seconds for {self.context.n} samples, which take about "
                 f"{needed:.1f} s without any attack: give more time or fewer samples"
             )
-        return measure(self.setting, self.target, None, self.demand.threat)
+        return measure(self.context, self.target, None, self.demand.threat)
 
     def _close(self, cascade: Cascade) -> None:
         """Prove or refute the rest, where most has a proof; not against the clock."""
         proofs, standing = self.proofs, cascade.standing & ~cascade.certified
         rows = standing.nonzero()[:, 0]
-        right = int(cascade.clean.outcome.strict.sum())
+        right = int(cascade.clean.per_sample.robust.sum())
         if proofs is None or self.demand.seconds is not None:
             return
         if not closes(proofs, right, len(rows)):
             return
         closed = self.proofs = self.keeping.proofs(
             "dear-proofs",
-            lambda: close(self.setting, self.target, self.demand.threat, proofs, rows),
+            lambda: close(self.context, self.target, self.demand.threat, proofs, rows),
         )
         cascade.certified = closed.certified
         if len(closed.refuted):
@@ -162,11 +162,11 @@ class Cascading:
         if not len(rows) or attack is None:
             return
         threat = self.demand.threat
-        (trial,) = self.keeping.trials(
-            "doubt", lambda: [measure(self.setting, self.target, attack, threat, rows=rows)]
+        (result,) = self.keeping.results(
+            "doubt", lambda: [measure(self.context, self.target, attack, threat, rows=rows)]
         )
         broken = torch.zeros_like(proofs.certified)
-        broken[rows] = ~trial.outcome.strict[rows]
+        broken[rows] = ~result.per_sample.robust[rows]
         check_certificates(proofs.certified, broken, attack.label())
 
     def _require_attacks(self, cascade: Cascade) -> None:
@@ -175,7 +175,7 @@ class Cascading:
         Raises:
             NoGradientError: If none found a gradient, and none that needs none knows the threat.
         """
-        if cascade.helpless and not cascade.trials and len(cascade.undecided()):
+        if cascade.helpless and not cascade.results and len(cascade.undecided()):
             raise NoGradientError(
                 f"no attack could be made on the model under {self.demand.threat}: "
                 f"{next(iter(cascade.helpless.values()))}; or give a threat in linf, l2 or l1, "
@@ -193,7 +193,7 @@ class Cascading:
             for attack in around_masks(self.demand.threat, random=RANDOM.name in names)
         ]
         cascade.run(stages)
-        n = self.setting.n
+        n = self.context.n
         self.records.append(
             Flag(
                 name="masked gradients",

@@ -15,9 +15,9 @@ from tempering.certification.smoothing import Smoothing
 from tempering.core.engine import start_engine
 from tempering.core.errors import UsageError
 from tempering.core.intervals import wilson
-from tempering.core.random import Draws, derive
+from tempering.core.random import RandomStreams, derive
 from tempering.core.threats import Threat
-from tempering.evaluation.setting import Setting
+from tempering.evaluation.context import EvalContext
 from tempering.evaluation.target import Target
 
 
@@ -121,23 +121,23 @@ def certify_address(
     opened = open_all(address, weights=weights, data=data, split=split, threat=threat, seed=seed)
     allowed = opened.threat
     part = opened.first(samples)
-    setting = Setting(part, "test", start_engine("32-true"), seed or 0)
+    context = EvalContext(part, "test", start_engine("32-true"), seed or 0)
     target = Target.of("given", opened.model, part)
     if smoothing is not None:
-        return _smoothed(address, setting, target, allowed, smoothing)
-    return _bounded(address, setting, target, allowed, methods, seconds)
+        return _smoothed(address, context, target, allowed, smoothing)
+    return _bounded(address, context, target, allowed, methods, seconds)
 
 
 def _bounded(
     address: str,
-    setting: Setting,
+    context: EvalContext,
     target: Target,
     threat: Threat,
     methods: Sequence[str] | None,
     seconds: float | None,
 ) -> CertificateReport:
     began = time.perf_counter()
-    data, device = setting.data, setting.engine.device
+    data, device = context.data, context.engine.device
     target.model.to(device)
     found = certify(
         target.model,
@@ -154,12 +154,12 @@ def _bounded(
         data=data.name,
         threat=str(threat),
         of="model",
-        n=setting.n,
-        clean_correct=setting.n - wrong,
+        n=context.n,
+        clean_correct=context.n - wrong,
         certified_correct=certified,
         refuted=len(found.counterexamples),
-        undecided=setting.n - certified - len(found.counterexamples),
-        interval=wilson(certified, setting.n),
+        undecided=context.n - certified - len(found.counterexamples),
+        interval=wilson(certified, context.n),
         by_method={
             one.method: MethodReport(
                 samples=one.samples,
@@ -170,25 +170,25 @@ def _bounded(
             for one in found.spent
         },
         unsupported=found.unsupported,
-        seed=setting.seed,
+        seed=context.seed,
         seconds=time.perf_counter() - began,
     )
 
 
 def _smoothed(
-    address: str, setting: Setting, target: Target, threat: Threat, smoothing: Smoothing
+    address: str, context: EvalContext, target: Target, threat: Threat, smoothing: Smoothing
 ) -> CertificateReport:
     if threat.name != smoothing.norm:
         raise UsageError(f"smoothing proves nothing in {threat}: give an L2 threat, such as l2:0.5")
     began = time.perf_counter()
-    data, device = setting.data, setting.engine.device
+    data, device = context.data, context.engine.device
     target.model.to(device)
     found = smoothing(
         target.model,
         data.x.to(device),
         data.y.to(device),
-        Draws(derive(setting.seed, "smoothing"), torch.arange(setting.n)),
-        setting.batch_size,
+        RandomStreams(derive(context.seed, "smoothing"), torch.arange(context.n)),
+        context.batch_size,
     )
     proven = found.count(threat.eps).hits
     right = int((found.predicted == data.y).sum())
@@ -200,18 +200,18 @@ def _smoothed(
         data=data.name,
         threat=str(threat),
         of="smoothed",
-        n=setting.n,
+        n=context.n,
         clean_correct=right,
         certified_correct=proven,
         refuted=wrong,
-        undecided=setting.n - proven - wrong,
-        interval=wilson(proven, setting.n),
+        undecided=context.n - proven - wrong,
+        interval=wilson(proven, context.n),
         by_method={
             smoothing.name: MethodReport(
-                samples=setting.n, certified=proven, refuted=wrong, seconds=seconds
+                samples=context.n, certified=proven, refuted=wrong, seconds=seconds
             )
         },
         settings=smoothing.config(),
-        seed=setting.seed,
+        seed=context.seed,
         seconds=seconds,
     )

@@ -13,7 +13,7 @@ from tempering.core.records import Access, Flag, Passes, StageResult
 from tempering.core.threats import Threat
 from tempering.evaluation.cascade import Cascaded, Stage
 from tempering.evaluation.protocols import attacks_of, queried, transferred
-from tempering.evaluation.recording import Trial
+from tempering.evaluation.recording import AttackResult
 
 ACCESSES = ("white", "gray", "black", "all")
 """What attackers may be allowed to know."""
@@ -94,9 +94,9 @@ def out_of_time(found: Cascaded) -> Flag:
     )
 
 
-def stage_result(survivors: int, trial: Trial) -> StageResult:
+def stage_result(survivors: int, result: AttackResult) -> StageResult:
     """What stands after a stage, and what it took."""
-    cost = trial.measurement.cost
+    cost = result.measurement.cost
     return StageResult(
         survivors=survivors,
         passes=Passes(forward=cost.forward, backward=cost.backward),
@@ -104,9 +104,9 @@ def stage_result(survivors: int, trial: Trial) -> StageResult:
     )
 
 
-def named(trial: Trial) -> str:
+def named(result: AttackResult) -> str:
     """A stage in the record: its attack, and what it knew unless that was everything."""
-    one = trial.measurement
+    one = result.measurement
     known = {"white": "", GRAY: " (gray-box)"}.get(one.access, f" ({one.access}-box)")
     return f"{one.attack}{known}"
 

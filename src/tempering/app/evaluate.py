@@ -273,7 +273,7 @@ def _check_same(run: RunFolder, about: dict[str, Any]) -> None:
 def _write(run: RunFolder, job: Judgement, summary: Assessment, out: Path | None) -> None:
     run.write_records(job.records)
     names = broken_by(job) if job.verdicts else ()
-    write_gallery(run, adversarial_examples(job.evaluation, job.setting.data, None, names))
+    write_gallery(run, adversarial_examples(job.evaluation, job.context.data, None, names))
     write_text(run.summary, summary.model_dump_json(indent=2) + "\n")
     write_verdicts(run.path, job)
     if out is not None:

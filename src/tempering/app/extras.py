@@ -50,7 +50,7 @@ class Extras:
                 unknown or lacks its library.
             DataError: If a corruption cannot be made of such images.
         """
-        names = () if shifts is None else parse_shifts(shifts, job.setting.data)
+        names = () if shifts is None else parse_shifts(shifts, job.context.data)
         other = None if against is None else read_verdicts(against)
         if other is not None:
             require_same(other, job.data, str(job.demand.threat))
@@ -83,6 +83,6 @@ class Extras:
     def _shifted(self, job: Judgement, note: Note) -> list[Shift]:
         entries = note(
             f"shifts-{'-'.join(self.shifts)}",
-            lambda: [Entry(one) for one in measure(job.setting, job.target, self.shifts)],
+            lambda: [Entry(one) for one in measure(job.context, job.target, self.shifts)],
         )
         return [entry.record for entry in entries if isinstance(entry.record, Shift)]

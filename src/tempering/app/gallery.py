@@ -13,7 +13,7 @@ from tempering.app.folder import RunFolder
 from tempering.app.journal import images_of
 from tempering.core.files import write_with
 from tempering.core.probe import probing
-from tempering.core.random import Draws, derive, permutation
+from tempering.core.random import RandomStreams, derive, permutation
 from tempering.data.augmentation import Augmentation, gaussian_noise
 from tempering.data.dataset import Dataset
 from tempering.evaluation.standard import Evaluation
@@ -40,10 +40,10 @@ def adversarial_examples(
         undefended: The model before hardening, if there was one.
         broken_by: What broke each sample, where the evaluation's own attacks do not say it.
     """
-    clean, worst = evaluation.get("clean").outcome, evaluation.get("worst").outcome
-    fooled = (clean.strict & ~worst.strict).nonzero()[:, 0]
+    clean, worst = evaluation.get("clean").per_sample, evaluation.get("worst").per_sample
+    fooled = (clean.robust & ~worst.robust).nonzero()[:, 0]
     changed = (images_of(worst) != data.x).flatten(1).any(1)
-    stood = (worst.strict & changed).nonzero()[:, 0]
+    stood = (worst.robust & changed).nonzero()[:, 0]
     broken = fooled[: max(EXAMPLES // 2, EXAMPLES - len(stood))]
     rows = torch.cat([broken, stood[: EXAMPLES - len(broken)]])
     names = [
@@ -67,8 +67,8 @@ def data_samples(data: Dataset, augmentation: Augmentation, sigma: float, seed: 
     """Images of the data, and the same after augmentation and noise (eq. 2)."""
     ids = permutation(derive(seed, "gallery"), len(data))[:SHEET]
     some = data.subset(ids)
-    draws = Draws(derive(seed, "gallery"), ids)
-    augmented = gaussian_noise(augmentation(some.x, draws), sigma, draws.to("noise"))
+    streams = RandomStreams(derive(seed, "gallery"), ids)
+    augmented = gaussian_noise(augmentation(some.x, streams), sigma, streams.derive("noise"))
     return {
         "samples_x": some.x.numpy(),
         "samples_y": some.y.numpy(),
@@ -88,11 +88,11 @@ def write_gallery(folder: RunFolder, arrays: Arrays) -> None:
 
 def _attack_behind(evaluation: Evaluation, row: int) -> str:
     """The first white-box attack that fooled a sample; the strongest where none did."""
-    trials = evaluation.attacks("white")
-    for trial in trials:
-        if not bool(trial.outcome.strict[row]):
-            return trial.measurement.attack
-    return trials[-1].measurement.attack if trials else "no attack"
+    results = evaluation.attacks("white")
+    for result in results:
+        if not bool(result.per_sample.robust[row]):
+            return result.measurement.attack
+    return results[-1].measurement.attack if results else "no attack"
 
 
 def _predicted(model: nn.Module, x: Tensor) -> NDArray[np.int64]:

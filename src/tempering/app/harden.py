@@ -285,7 +285,7 @@ class Hardening:
         self.records += [*distances, *assessor.distances(before.target)]
         self.records += assessor.flags(after, curve, distances)
         self._write_records()
-        self._write_gallery(after, assessor.setting(self.recipe.evaluation.samples).n, undefended)
+        self._write_gallery(after, assessor.context(self.recipe.evaluation.samples).n, undefended)
 
     def _extend(
         self,

@@ -21,21 +21,21 @@ from tempering.core.files import write_with
 from tempering.core.passes import counted, note
 from tempering.core.proofs import Proof
 from tempering.core.records import AnyRecord, Flag, Measurement
-from tempering.evaluation.outcome import Outcome
+from tempering.evaluation.per_sample import PerSampleResult
 from tempering.evaluation.proving import Proofs
-from tempering.evaluation.recording import Trial
+from tempering.evaluation.recording import AttackResult
 
 T = TypeVar("T")
 
 _RECORDS: TypeAdapter[list[AnyRecord]] = TypeAdapter(list[AnyRecord])
-_PARTS = tuple(field.name for field in fields(Outcome))
+_PARTS = tuple(field.name for field in fields(PerSampleResult))
 
 
 class Entry(NamedTuple):
     """A record, and what became of each sample where that matters later."""
 
     record: AnyRecord
-    outcome: Outcome | None = None
+    per_sample: PerSampleResult | None = None
 
 
 class Content(NamedTuple):
@@ -48,7 +48,9 @@ class Content(NamedTuple):
 class Keeping(Protocol):
     """Keeps what was measured, stage by stage, or measures it now."""
 
-    def trials(self, stage: str, measure: Callable[[], Sequence[Trial]]) -> list[Trial]:
+    def results(
+        self, stage: str, measure: Callable[[], Sequence[AttackResult]]
+    ) -> list[AttackResult]:
         """The trials of a stage."""
         ...
 
@@ -68,7 +70,9 @@ class Keeping(Protocol):
 class Unkept:
     """Keeps nothing: measures now."""
 
-    def trials(self, _stage: str, measure: Callable[[], Sequence[Trial]]) -> list[Trial]:
+    def results(
+        self, _stage: str, measure: Callable[[], Sequence[AttackResult]]
+    ) -> list[AttackResult]:
         """The trials of a stage."""
         return list(measure())
 
@@ -112,10 +116,12 @@ class Journal:
         """The entries of a stage: those that were saved, or else measured now and saved."""
         return self._kept(stage, lambda: list(measure()), _packed, _unpacked)
 
-    def trials(self, stage: str, measure: Callable[[], Sequence[Trial]]) -> list[Trial]:
+    def results(
+        self, stage: str, measure: Callable[[], Sequence[AttackResult]]
+    ) -> list[AttackResult]:
         """The trials of a stage, measured once."""
         entries = self.entries(
-            stage, lambda: [Entry(trial.measurement, trial.outcome) for trial in measure()]
+            stage, lambda: [Entry(result.measurement, result.per_sample) for result in measure()]
         )
         return [_trial(entry) for entry in entries]
 
@@ -177,8 +183,8 @@ class Journal:
 def _packed(entries: Sequence[Entry]) -> Content:
     tensors: dict[str, Tensor] = {}
     for number, entry in enumerate(entries):
-        for part in _PARTS if entry.outcome else ():
-            value = getattr(entry.outcome, part)
+        for part in _PARTS if entry.per_sample else ():
+            value = getattr(entry.per_sample, part)
             if value is not None:
                 tensors[f"{number}/{part}"] = value.contiguous().clone()
     records = _RECORDS.dump_python([entry.record for entry in entries], mode="json")
@@ -206,24 +212,26 @@ def _unpacked_proofs(content: Content) -> Proofs:
     return Proofs(certified, refuted=refuted, counterexamples=counterexamples, **said)
 
 
-def _outcome(number: int, tensors: dict[str, Tensor]) -> Outcome | None:
+def _outcome(number: int, tensors: dict[str, Tensor]) -> PerSampleResult | None:
     if f"{number}/predicted" not in tensors:
         return None
-    return Outcome(**{part: tensors.get(f"{number}/{part}") for part in _PARTS})  # type: ignore[arg-type]
+    return PerSampleResult(**{part: tensors.get(f"{number}/{part}") for part in _PARTS})  # type: ignore[arg-type]
 
 
-def _trial(entry: Entry) -> Trial:
-    if not isinstance(entry.record, Measurement) or not isinstance(entry.outcome, Outcome):
+def _trial(entry: Entry) -> AttackResult:
+    if not isinstance(entry.record, Measurement) or not isinstance(
+        entry.per_sample, PerSampleResult
+    ):
         raise RunError(f"the journal holds no trial where one was saved: {entry.record.kind}")
-    return Trial(entry.record, entry.outcome)
+    return AttackResult(entry.record, entry.per_sample)
 
 
-def images_of(outcome: Outcome) -> Tensor:
+def images_of(per_sample: PerSampleResult) -> Tensor:
     """The images that a model was shown.
 
     Raises:
         RunError: If they were not kept.
     """
-    if outcome.x_adv is None:
+    if per_sample.x_adv is None:
         raise RunError("these images were not kept")
-    return outcome.x_adv.to(torch.float32)
+    return per_sample.x_adv.to(torch.float32)

@@ -41,6 +41,7 @@ from tempering.core.threats import Threat
 from tempering.data.dataset import Dataset
 from tempering.data.splits import Splits
 from tempering.evaluation.cascade import Cascaded
+from tempering.evaluation.context import EvalContext
 from tempering.evaluation.distance_curve import distance_curve
 from tempering.evaluation.flags.examining import examine
 from tempering.evaluation.flags.outputs import probabilities
@@ -50,8 +51,7 @@ from tempering.evaluation.inspection import inspect, reaches_grey
 from tempering.evaluation.proof_curve import proof_curve, proof_record
 from tempering.evaluation.protocols import nearest
 from tempering.evaluation.proving import Proofs
-from tempering.evaluation.recording import Trial
-from tempering.evaluation.setting import Setting
+from tempering.evaluation.recording import AttackResult
 from tempering.evaluation.standard import Evaluation, run_standard
 from tempering.evaluation.summary import summarize
 from tempering.evaluation.target import Target
@@ -70,7 +70,7 @@ class Judgement:
     """One evaluation under way.
 
     Attributes:
-        setting: The samples, where to compute, and the seed.
+        context: The samples, where to compute, and the seed.
         target: The model.
         records: Everything that was measured so far.
         evaluation: What the model went through, for pictures.
@@ -120,8 +120,8 @@ class Judgement:
         self.curve = settings.curve
         self.keeping: Keeping = Unkept()
         self.earlier, self.started = 0.0, time.perf_counter()
-        self.setting = Setting(part, "test", engine, demand.seed)
-        self.target = Target.of_any("given", _on(model, engine.device), self.setting.data)
+        self.context = EvalContext(part, "test", engine, demand.seed)
+        self.target = Target.of_any("given", _on(model, engine.device), self.context.data)
         self.surrogate = self._checked(demand.surrogate)
         self.owned: Owned | None = None
         self.folder: RunFolder | None = None
@@ -137,7 +137,7 @@ class Judgement:
             return None
         try:
             own = _on(surrogate, self.engine.device)
-            return Target.of_any("given", own, self.setting.data).model
+            return Target.of_any("given", own, self.context.data).model
         except ModelError as error:
             raise ModelError(f"surrogate: {error}") from error
 
@@ -165,19 +165,19 @@ class Judgement:
             self.flags = self._examine()
             stages = self._each(attacks) if attacks else self._cascades()
             self.records += self.evaluation.measurements
-            trials = self.keeping.trials("curve", lambda: self._curve(self.curve))
-            curve = [trial.measurement for trial in trials]
+            results = self.keeping.results("curve", lambda: self._curve(self.curve))
+            curve = [result.measurement for result in results]
             self.records += curve
             self.records += self._proven(curve)
-            self.records += self.flags + inspect(self.setting, self.evaluation, sweep=curve)
+            self.records += self.flags + inspect(self.context, self.evaluation, sweep=curve)
         certified = self._certified()
         summary = summarize(self.records, seconds=self.seconds, certified=certified)
-        worst = self.evaluation.get("worst", "any").measurement.strict
+        worst = self.evaluation.get("worst", "any").measurement.robust
         return Assessment(
             **summary.model_dump(),
             protocol="given" if self.demand.attacks else self.demand.protocol,
             access=self.demand.access,
-            clean_correct=self.evaluation.get("clean").measurement.strict.hits,
+            clean_correct=self.evaluation.get("clean").measurement.robust.hits,
             robust_correct=worst.hits,
             certified_correct=certified.hits,
             interval=worst.interval,
@@ -191,24 +191,24 @@ class Judgement:
     def _each(self, attacks: Sequence[Attack]) -> dict[str, StageResult]:
         """Given attacks, each on all samples, so that each has an accuracy of its own."""
         self.evaluation = run_standard(
-            self.setting, self.target, self.demand.threat, attacks, keep=self.keeping.trials
+            self.context, self.target, self.demand.threat, attacks, keep=self.keeping.results
         )
-        stands = self.evaluation.get("clean").outcome.strict
+        stands = self.evaluation.get("clean").per_sample.robust
         stages: dict[str, StageResult] = {}
-        for trial in self.evaluation.attacks("white"):
-            stands = stands & trial.outcome.strict
-            stages[trial.measurement.attack] = stage_result(int(stands.sum()), trial)
+        for result in self.evaluation.attacks("white"):
+            stands = stands & result.per_sample.robust
+            stages[result.measurement.attack] = stage_result(int(stands.sum()), result)
         return stages
 
     def _cascades(self) -> dict[str, StageResult]:
         """A cascade for each kind of access, and what stood after each of their stages."""
         done = Cascading(
-            self.setting, self.target, self.demand, self.keeping, self.flags, self._gray
+            self.context, self.target, self.demand, self.keeping, self.flags, self._gray
         )
-        trials = done.run(self.plan)
+        results = done.run(self.plan)
         self.verdicts, self.proofs = done.verdicts, done.proofs
         self.records += done.records
-        self.evaluation = self._evaluation(trials)
+        self.evaluation = self._evaluation(results)
         return done.stages
 
     def _surrogate_weights(self) -> str | None:
@@ -241,28 +241,28 @@ class Judgement:
             return self._glance(threat)
         return self.keeping.flags(
             "examination",
-            lambda: examine(self.setting, self.target, threat, attack, samples=EXAMINED),
+            lambda: examine(self.context, self.target, threat, attack, samples=EXAMINED),
         )
 
     def _glance(self, threat: Threat) -> list[Flag]:
         """What a few passes show, against the clock: probabilities, and gradients of zero."""
-        found = [probabilities(Slice.of(self.setting, self.target, threat, EXAMINED))]
+        found = [probabilities(Slice.of(self.context, self.target, threat, EXAMINED))]
         with contextlib.suppress(ModelError):  # of its failures the first look at all samples tells
-            few = Slice.of(self.setting, self.target, threat, GLANCED).right()
+            few = Slice.of(self.context, self.target, threat, GLANCED).right()
             found += [unavailable_gradients(few)] if len(few) else []
         seen = [flag.model_dump(mode="json") for flag in found if flag is not None]
         return [Flag.model_validate(one) for one in json.loads(self.engine.same(json.dumps(seen)))]
 
-    def _evaluation(self, trials: Sequence[Trial]) -> Evaluation:
+    def _evaluation(self, results: Sequence[AttackResult]) -> Evaluation:
         """All that was tried, with the worst cases over white-box access and everything."""
-        setting, target, threat = self.setting, self.target, self.demand.threat
-        clean = trials[0]
-        white = [trial for trial in trials if trial.measurement.access == "white"]
-        unchanged = replace(clean.outcome, x_adv=setting.data.x)
-        tried = [clean._replace(outcome=unchanged), *trials[1:]]
-        worst = worst_case(setting, target, threat, [tried[0], *white[1:]])
-        anything = worst_case(setting, target, threat, tried, access="any")
-        return Evaluation(target, threat, (*trials, worst, anything))
+        context, target, threat = self.context, self.target, self.demand.threat
+        clean = results[0]
+        white = [result for result in results if result.measurement.access == "white"]
+        unchanged = replace(clean.per_sample, x_adv=context.data.x)
+        tried = [clean._replace(per_sample=unchanged), *results[1:]]
+        worst = worst_case(context, target, threat, [tried[0], *white[1:]])
+        anything = worst_case(context, target, threat, tried, access="any")
+        return Evaluation(target, threat, (*results, worst, anything))
 
     def _of_all(self, own: Counter) -> Passes:
         """Passes of all processes together."""
@@ -272,28 +272,28 @@ class Judgement:
     def _certified(self) -> Count:
         """Samples with a proof."""
         hits = 0 if self.proofs is None else int(self.proofs.certified.sum())
-        return Count(hits=hits, n=self.setting.n)
+        return Count(hits=hits, n=self.context.n)
 
     def _proven(self, curve: Sequence[Measurement]) -> list[Proof]:
         """What was proven at the threat's eps, and along the curve."""
         if self.proofs is None:
             return []
-        at = (self.setting, self.target, self.demand.threat, self.proofs)
-        right = self.evaluation.get("clean").outcome.strict
+        at = (self.context, self.target, self.demand.threat, self.proofs)
+        right = self.evaluation.get("clean").per_sample.robust
         along = self.keeping.counts("proof-curve", lambda: proof_curve(*at, right, curve))
         return [proof_record(*at), *along]
 
-    def _curve(self, settings: CurveSettings | None) -> list[Trial]:
+    def _curve(self, settings: CurveSettings | None) -> list[AttackResult]:
         """Accuracy against eps on the first samples, up to where every image can be grey."""
         threat = self.demand.threat
         attack = nearest(threat)
         if settings is None or self.demand.seconds is not None or attack is None:
             return []
-        setting = replace(self.setting, data=self.setting.data.first(min(CURVE, self.setting.n)))
-        grid = [*eps_grid(threat, settings.shares), reaches_grey(setting, threat)]
-        known = self.evaluation.get("worst", "any").outcome.at(torch.arange(setting.n))
+        context = replace(self.context, data=self.context.data.first(min(CURVE, self.context.n)))
+        grid = [*eps_grid(threat, settings.shares), reaches_grey(context, threat)]
+        known = self.evaluation.get("worst", "any").per_sample.at(torch.arange(context.n))
         try:
-            return distance_curve(setting, self.target, threat, attack, grid, known)
+            return distance_curve(context, self.target, threat, attack, grid, known)
         except NoGradientError:
             return []
 

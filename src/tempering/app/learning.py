@@ -15,13 +15,13 @@ from tempering.app.recipe import Recipe
 from tempering.attacks.registry import parse_attack
 from tempering.core.engine import Engine
 from tempering.core.progress import track
-from tempering.core.random import Draws, derive
+from tempering.core.random import RandomStreams, derive
 from tempering.core.records import Epoch, Round, Stop
 from tempering.core.threats import Threat
 from tempering.data.dataset import Dataset
 from tempering.data.splits import Splits
+from tempering.evaluation.context import EvalContext
 from tempering.evaluation.measuring import measure
-from tempering.evaluation.setting import Setting
 from tempering.evaluation.target import Target
 from tempering.models.checks import check_classifier
 from tempering.models.classifier import flag_of
@@ -107,22 +107,22 @@ class Trainer:
     def validate(self) -> Validate:
         """The judge of rounds: each attack gets what the ones before it left standing."""
         judge = self.recipe.training.judge
-        setting = Setting(
+        context = EvalContext(
             self.data.validation.first(judge.samples), "validation", self.engine, self.recipe.seed
         )
         attacks = [parse_attack(spec) for spec in judge.attacks]
 
         def validate(model: nn.Module) -> Validation:
-            target = Target.of("hardened", model, setting.data).without_flag()
-            clean = measure(setting, target, None, self.threat)
+            target = Target.of("hardened", model, context.data).without_flag()
+            clean = measure(context, target, None, self.threat)
             standing, by_attack = clean, {}
             for attack in attacks:
-                rows = standing.outcome.strict.nonzero()[:, 0]
-                standing = measure(setting, target, attack, self.threat, rows=rows)
-                by_attack[attack.label()] = standing.measurement.strict
+                rows = standing.per_sample.robust.nonzero()[:, 0]
+                standing = measure(context, target, attack, self.threat, rows=rows)
+                by_attack[attack.label()] = standing.measurement.robust
             return Validation(
-                clean=clean.measurement.strict,
-                worst=standing.measurement.strict,
+                clean=clean.measurement.robust,
+                worst=standing.measurement.robust,
                 by_attack=by_attack,
             )
 
@@ -193,10 +193,10 @@ class Trainer:
             for start in range(0, len(data), CHUNK):
                 ids = torch.arange(start, min(start + CHUNK, len(data)))
                 x, y = data.x[ids].to(self.engine.device), data.y[ids].to(self.engine.device)
-                draws = Draws(derive(seed, "copies"), ids)
+                streams = RandomStreams(derive(seed, "copies"), ids)
                 for number, attack in enumerate(attacks):
                     rows = slice(number, None, len(attacks))
-                    own = draws[rows].to(number)
+                    own = streams[rows].derive(number)
                     x[rows] = attack(undefended, x[rows].clone(), y[rows], self.threat, own)
                 parts.append(x.cpu())
                 advance(int(ids[-1]) + 1, "")

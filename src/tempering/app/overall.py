@@ -83,7 +83,7 @@ def _strict(measured: Sequence[Measurement], subject: Subject, attack: str) -> C
     for one in measured:
         wanted = (subject, attack, "standard", "white", "adaptive")
         if (one.subject, one.attack, one.protocol, one.access, one.backward) == wanted:
-            return one.strict
+            return one.robust
     return None
 
 

@@ -16,9 +16,9 @@ from tempering.attacks.registry import parse_attack
 from tempering.core.records import Access, AnyRecord, Finding, Measurement
 from tempering.core.threats import Linf, Threat
 from tempering.evaluation.calibration import Calibration, calibrate
+from tempering.evaluation.context import EvalContext
 from tempering.evaluation.measuring import measure
 from tempering.evaluation.minimum_norm import unbounded
-from tempering.evaluation.setting import Setting
 from tempering.evaluation.target import Target
 from tempering.report.paper_figures import REPORTED
 
@@ -80,8 +80,8 @@ class PaperProtocol:
         weak: nn.Module | None,
         surrogate: nn.Module | None,
     ) -> list[AnyRecord]:
-        setting = self.assessor.setting(min(self.settings.samples, len(self.assessor.test)))
-        row = _Row(access, name, parse_attack(spec), setting)
+        context = self.assessor.context(min(self.settings.samples, len(self.assessor.test)))
+        row = _Row(access, name, parse_attack(spec), context)
         entries = self.assessor.journal.entries(
             f"paper-{access}-{_FAMILY[name]}",
             lambda: [Entry(one) for one in row.measure(undefended, hardened, weak, surrogate)],
@@ -96,7 +96,7 @@ class _Row:
     access: Access
     name: str
     attack: Attack
-    setting: Setting
+    context: EvalContext
 
     def measure(
         self,
@@ -107,25 +107,25 @@ class _Row:
     ) -> Sequence[AnyRecord]:
         wanted = REPORTED["undefended", self.access][_FAMILY[self.name]]
         found = calibrate(
-            self.setting, undefended, self.attack, wanted, access=self.access, source=weak
+            self.context, undefended, self.attack, wanted, access=self.access, source=weak
         )
-        before = self._finding("before", wanted, found.trial.measurement, _said(found))
+        before = self._finding("before", wanted, found.result.measurement, _said(found))
         if found.eps is None:
-            return [found.trial.measurement, before]
+            return [found.result.measurement, before]
         after = self._after(hardened, self._threat(found.eps), surrogate)
         claimed = REPORTED["hardened", self.access][_FAMILY[self.name]]
         verdict = self._verdict(hardened, after, claimed, surrogate)
         finding = self._finding("after", claimed, after, verdict)
-        return [found.trial.measurement, after, before, finding]
+        return [found.result.measurement, after, before, finding]
 
     def _threat(self, eps: float) -> Threat:
         if isinstance(self.attack, CWL2):
-            return unbounded("l2", self.setting.data.x.shape[1:]).with_eps(eps)
+            return unbounded("l2", self.context.data.x.shape[1:]).with_eps(eps)
         return Linf(eps)
 
     def _after(self, target: Target, threat: Threat, source: nn.Module | None) -> Measurement:
         return measure(
-            self.setting,
+            self.context,
             target.without_flag(),
             self.attack,
             threat,
@@ -138,14 +138,14 @@ class _Row:
         self, target: Target, after: Measurement, claimed: float, source: nn.Module | None
     ) -> str:
         """Whether our interval reaches the paper's 'after'; if not, at which eps it would."""
-        if after.strict.interval[1] >= claimed:
+        if after.robust.interval[1] >= claimed:
             return f"holds only at eps {after.eps:.3g} ({after.threat.partition(':')[0]})"
         reach = calibrate(
-            self.setting, target, self.attack, claimed, access=self.access, source=source
+            self.context, target, self.attack, claimed, access=self.access, source=source
         )
         if not reach.eps:
-            clean = measure(self.setting, target.without_flag(), None, Linf(0.0)).measurement
-            return f"does not hold at eps {after.eps:.3g}; without an attack: {clean.strict}"
+            clean = measure(self.context, target.without_flag(), None, Linf(0.0)).measurement
+            return f"does not hold at eps {after.eps:.3g}; without an attack: {clean.robust}"
         return f"does not hold at eps {after.eps:.3g}: holds only up to eps {reach.eps:.3g}"
 
     def _finding(self, column: str, paper: float, measured: Measurement, verdict: str) -> Finding:
@@ -154,8 +154,8 @@ class _Row:
             row=self.name,
             column=column,
             paper=paper,
-            ours=measured.strict.fraction,
-            interval=measured.strict.interval,
+            ours=measured.robust.fraction,
+            interval=measured.robust.interval,
             eps=measured.eps,
             verdict=verdict,
         )
@@ -164,5 +164,5 @@ class _Row:
 def _said(found: Calibration) -> str:
     if found.eps is None:
         return f"does not hold at any eps: {found.reason}"
-    norm = found.trial.measurement.threat.partition(":")[0]
+    norm = found.result.measurement.threat.partition(":")[0]
     return f"holds only at eps {found.eps:.3g} ({norm}), chosen so"

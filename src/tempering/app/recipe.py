@@ -300,7 +300,7 @@ def _check_names(recipe: Recipe) -> None:
     if (nearest := evaluation.minimum_norm) is not None:
         attack = parse_attack(nearest.attack)
         attack.require(parse_threat(f"{nearest.norm}:1"))
-        if not attack.seeks_nearest():
+        if not attack.minimum_norm():
             raise RecipeError(
                 f"recipe: evaluation.minimum_norm.attack = {nearest.attack!r} looks for no "
                 "smallest change: give cw-l2, ddn, deepfool, fab or fmn"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tempering.core.errors import UsageError
-from tempering.core.random import Draws
+from tempering.core.random import RandomStreams
 from tempering.core.shifts import Shift
 from tempering.data.dataset import Dataset
+from tempering.evaluation.context import EvalContext
 from tempering.evaluation.corruptions import CORRUPTIONS
-from tempering.evaluation.setting import Setting
 from tempering.evaluation.shifts import measure_shifts
 from tempering.evaluation.target import Target
 
@@ -37,23 +37,23 @@ def parse_shifts(text: str, data: Dataset) -> tuple[str, ...]:
     kinds = [CORRUPTIONS[name] for name in (CORRUPTIONS if asked == [ALL] else asked)]
     for kind in kinds:
         kind.require()
-        kind(data.x[:1], 1, Draws.of(0, 1))
+        kind(data.x[:1], 1, RandomStreams.of(0, 1))
     wanted = {kind.name for kind in kinds}
     return tuple(name for name in CORRUPTIONS if name in wanted)
 
 
-def measure(setting: Setting, target: Target, names: Sequence[str]) -> list[Shift]:
+def measure(context: EvalContext, target: Target, names: Sequence[str]) -> list[Shift]:
     """Count right answers under corruptions at all severities.
 
     Args:
-        setting: Data, engine and seed.
+        context: Data, engine and seed.
         target: The model.
         names: Corruptions.
 
     Raises:
         ModelError: If the model does not answer with finite logits.
     """
-    found = measure_shifts(setting, target, names)
+    found = measure_shifts(context, target, names)
     shifts = [
         Shift(
             subject=target.subject,
@@ -63,9 +63,9 @@ def measure(setting: Setting, target: Target, names: Sequence[str]) -> list[Shif
             unit=one.unit,
             clean=found.clean,
             correct=one.correct,
-            seed=setting.seed,
+            seed=context.seed,
             weights=target.weights,
-            data_hash=setting.data.content_hash,
+            data_hash=context.data.content_hash,
         )
         for one in found.shifted
     ]

@@ -33,15 +33,18 @@ def write_verdicts(folder: Path, job: Judgement) -> None:
     Raises:
         RunError: If the folder cannot be written.
     """
-    clean, worst = job.evaluation.get("clean").outcome, job.evaluation.get("worst", "any").outcome
-    broken = clean.strict & ~worst.strict
+    clean, worst = (
+        job.evaluation.get("clean").per_sample,
+        job.evaluation.get("worst", "any").per_sample,
+    )
+    broken = clean.robust & ~worst.robust
     proven = torch.zeros_like(broken) if job.proofs is None else job.proofs.certified
     _save(
         folder / VERDICTS,
         index=np.arange(len(broken)),
-        clean=clean.strict.numpy(),
+        clean=clean.robust.numpy(),
         certified=proven.numpy(),
-        robust=worst.strict.numpy(),
+        robust=worst.robust.numpy(),
         broken_by=np.array(broken_by(job)),
         distance=worst.distance.masked_fill(~broken, torch.inf).numpy(),
         queries=worst.forwards.numpy(),
@@ -59,27 +62,33 @@ def write_images(folder: Path, job: Judgement) -> None:
     Raises:
         RunError: If the folder cannot be written.
     """
-    clean, worst = job.evaluation.get("clean").outcome, job.evaluation.get("worst", "any").outcome
-    rows = (clean.strict & ~worst.strict).nonzero()[:, 0]
+    clean, worst = (
+        job.evaluation.get("clean").per_sample,
+        job.evaluation.get("worst", "any").per_sample,
+    )
+    rows = (clean.robust & ~worst.robust).nonzero()[:, 0]
     _save(
         folder / IMAGES,
         index=rows.numpy(),
-        x=job.setting.data.x[rows].numpy(),
+        x=job.context.data.x[rows].numpy(),
         x_adv=images_of(worst)[rows].numpy(),
-        y=job.setting.data.y[rows].numpy(),
+        y=job.context.data.y[rows].numpy(),
     )
 
 
 def broken_by(job: Judgement) -> list[str]:
     """What broke each sample first; empty where nothing did."""
-    clean, worst = job.evaluation.get("clean").outcome, job.evaluation.get("worst", "any").outcome
-    broken = clean.strict & ~worst.strict
+    clean, worst = (
+        job.evaluation.get("clean").per_sample,
+        job.evaluation.get("worst", "any").per_sample,
+    )
+    broken = clean.robust & ~worst.robust
     names = [""] * len(broken)
-    ran = [one for one in job.evaluation.trials if one.measurement.attack not in NO_ATTACKS]
-    for trial in reversed(ran):
-        hit = broken & ~trial.outcome.strict & (trial.outcome.predicted >= 0)
+    ran = [one for one in job.evaluation.results if one.measurement.attack not in NO_ATTACKS]
+    for result in reversed(ran):
+        hit = broken & ~result.per_sample.robust & (result.per_sample.predicted >= 0)
         for row in hit.nonzero()[:, 0].tolist():
-            names[row] = trial.measurement.attack
+            names[row] = result.measurement.attack
     for found in reversed(job.verdicts.values()):
         for row in broken.nonzero()[:, 0].tolist():
             names[row] = found.broken_by[row] or names[row]

@@ -13,8 +13,8 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from tempering.attacks.active_set import ActiveSet, run_active_set
 from tempering.attacks.base import Problem
-from tempering.attacks.rows import Rows, work_off
 from tempering.core.goals import reached
 from tempering.core.probe import Probe
 from tempering.core.threats import Threat
@@ -28,7 +28,7 @@ success it may then be."""
 
 
 @dataclass
-class Trail(Rows):
+class Trail(ActiveSet):
     """The state of climbs.
 
     Attributes:
@@ -143,7 +143,7 @@ class AdaptiveAscent:
             fooled[trail.ids] = trail.fooled
             losses[trail.ids] = trail.best_loss
 
-        work_off(
+        run_active_set(
             problem,
             torch.arange(len(out), device=out.device),
             lambda ids: self._enter(problem, ids, start(ids), target[ids]),
@@ -161,7 +161,7 @@ class AdaptiveAscent:
             ids=ids,
             x=x,
             y=problem.y[ids],
-            index=problem.draws.index[ids],
+            index=problem.streams.index[ids],
             target=target,
             x_adv=start,
             previous=start,

@@ -109,7 +109,7 @@ class APGD(Attack):
 
 def _anywhere(problem: Problem) -> Callable[[Tensor], Tensor]:
     def start(ids: Tensor) -> Tensor:
-        return problem.threat.sample(problem.x[ids], problem.draws[ids])
+        return problem.threat.sample(problem.x[ids], problem.streams[ids])
 
     return start
 

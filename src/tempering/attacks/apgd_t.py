@@ -13,10 +13,10 @@ from tempering.attacks.apgd import APGD
 from tempering.attacks.base import Problem
 from tempering.attacks.losses import ratio_to
 from tempering.attacks.steps import check_count
-from tempering.attacks.targets import check_finalists, shortlist, survey, trial_steps
+from tempering.attacks.targets import check_top_targets, shortlist, survey, trial_steps
 from tempering.core.errors import UsageError
 from tempering.core.probe import Probe
-from tempering.core.random import Draws
+from tempering.core.random import RandomStreams
 
 _NEAR = 0.05
 """How little loss short of success may be bad luck; no scale of the logits changes it, but
@@ -35,9 +35,9 @@ class APGDT(APGD):
         until_fooled: Whether a sample leaves as soon as it is fooled; otherwise every climb
             is made, and the point of largest loss returned.
         targets: How many of the likeliest outputs are tried.
-        finalists: How many of them get all steps, after a trial of a tenth of the steps
+        top_targets: How many of them get all steps, after a trial of a tenth of the steps
             for each; None for all of them and no trial, as the paper has it.
-        encores: How many climbs more, each from another start to the best target, a sample
+        extra_restarts: How many climbs more, each from another start to the best target, a sample
             gets at most if its best loss is just short of success; 0 in the paper.
         near: How little loss short of success a climb has to be to go on, a share of the
             logits' range: three times that after a fifth of its steps, twice after two fifths,
@@ -47,20 +47,21 @@ class APGDT(APGD):
     name: ClassVar[str] = "apgd-t"
     source: ClassVar[str] = "Croce and Hein, 2020"
     cost: ClassVar[str] = (
-        "(targets / 10 + finalists + encores) x steps x (forward + backward), and a forward a climb"
+        "(targets / 10 + top_targets + extra_restarts) x steps x (forward + backward), "
+        "and a forward a climb"
     )
 
     targets: int = 9
-    finalists: int | None = 2
-    encores: int = 2
+    top_targets: int | None = 2
+    extra_restarts: int = 2
     near: float | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_count(self.name, "targets", self.targets)
-        check_finalists(self.name, self.finalists)
-        if self.encores < 0:
-            raise UsageError(f"apgd-t: encores = {self.encores}: give 0 or more")
+        check_top_targets(self.name, self.top_targets)
+        if self.extra_restarts < 0:
+            raise UsageError(f"apgd-t: extra_restarts = {self.extra_restarts}: give 0 or more")
         if self.near is not None and not self.near > 0:
             raise UsageError(f"apgd-t: near = {self.near}: give more than 0, or none")
 
@@ -68,9 +69,9 @@ class APGDT(APGD):
         """Climbs to the best targets for samples that no target before has fooled."""
         run = _Climbs(self, probe, problem)
         targets = run.targets
-        if self.finalists is not None and self.finalists < targets.shape[1]:
+        if self.top_targets is not None and self.top_targets < targets.shape[1]:
             score = run.over(targets, trial_steps(self.steps), "trial", near=None)
-            targets = shortlist(targets, score, self.finalists)
+            targets = shortlist(targets, score, self.top_targets)
         run.again(targets, run.over(targets, self.steps, "target", near=self.near))
         return run.out
 
@@ -125,14 +126,14 @@ class _Climbs:
             score: Losses reached, shape of targets.
         """
         near = ~self.fooled & (self.best > -_NEAR) & (self.best <= 0)
-        if self.attack.encores and bool(near.any()):
+        if self.attack.extra_restarts and bool(near.any()):
             best = targets.gather(1, score.argmax(1, keepdim=True))
-            more = best.repeat(1, self.attack.encores)
-            self.over(more, self.attack.steps, "encore", near=self.attack.near, among=near)
+            more = best.repeat(1, self.attack.extra_restarts)
+            self.over(more, self.attack.steps, "extra-restart", near=self.attack.near, among=near)
 
     def _abreast(self, standing: Tensor) -> int:
         """How many targets a batch has room for; one at first, when most samples fall."""
-        if self.probe.remembers or bool(self.best[standing].isneginf().any()):
+        if self.probe.stateful or bool(self.best[standing].isneginf().any()):
             return 1
         return max(1, self.problem.batch_size // len(standing))
 
@@ -146,9 +147,9 @@ class _Climbs:
         near: float | None,
     ) -> Climb:
         """Climbs to some targets, all samples to the first of them, then to the next."""
-        draws = [self.problem.draws[standing].to(purpose, number) for number in numbers]
+        streams = [self.problem.streams[standing].derive(purpose, number) for number in numbers]
         part = self.problem.part(standing.repeat(len(numbers)))
-        part = replace(part, draws=Draws.side_by_side(draws))
+        part = replace(part, streams=RandomStreams.side_by_side(streams))
         target = targets[standing][:, numbers.start : numbers.stop].t().flatten()
         return self.attack.climb(self.probe, part, ratio_to, target, steps, near=near)
 

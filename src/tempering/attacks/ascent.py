@@ -12,33 +12,33 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from tempering.attacks.active_set import ActiveSet, run_active_set
 from tempering.attacks.base import Attack, Problem
 from tempering.attacks.losses import LOSSES
-from tempering.attacks.rows import Rows, work_off
 from tempering.attacks.steps import check_steps, default_step, steepest
 from tempering.core.goals import reached
 from tempering.core.probe import Probe
-from tempering.core.random import Draws
+from tempering.core.random import RandomStreams
 from tempering.core.threats import Threat
 
-Start = Callable[[Threat, Tensor, Draws], Tensor]
+Start = Callable[[Threat, Tensor, RandomStreams], Tensor]
 """From a threat, images and their streams to the points where climbs begin."""
 
 
-def anywhere(threat: Threat, x: Tensor, draws: Draws) -> Tensor:
+def anywhere(threat: Threat, x: Tensor, streams: RandomStreams) -> Tensor:
     """A random point of the ball, in L2 and L1 at a distance drawn evenly from 0 to eps.
 
     Of a ball of many dimensions nearly all volume lies at its surface: a point drawn evenly
     from it has spent the whole budget on noise, which steps must first undo.
     """
-    point = threat.sample(x, draws)
+    point = threat.sample(x, streams)
     if threat.name not in ("l2", "l1"):
         return point
-    share = draws.to("start distance").uniform((1, 1, 1)).to(x.dtype)
+    share = streams.derive("start distance").uniform((1, 1, 1)).to(x.dtype)
     return torch.lerp(x, point, share.to(x.device))
 
 
-def at_the_image(threat: Threat, x: Tensor, draws: Draws) -> Tensor:  # noqa: ARG001
+def at_the_image(threat: Threat, x: Tensor, streams: RandomStreams) -> Tensor:  # noqa: ARG001
     """The image itself."""
     return x.clone()
 
@@ -74,7 +74,7 @@ class Ascent:
         def leave(rows: _Climbers) -> None:
             out[rows.ids] = rows.x_adv
 
-        work_off(
+        run_active_set(
             problem,
             torch.arange(len(out), device=out.device),
             lambda ids: self._enter(problem, ids),
@@ -84,11 +84,11 @@ class Ascent:
         return out
 
     def _enter(self, problem: Problem, ids: Tensor) -> _Climbers:
-        x, draws = problem.x[ids], problem.draws[ids]
+        x, streams = problem.x[ids], problem.streams[ids]
         done = torch.zeros(len(ids), dtype=torch.int64, device=x.device)
         gathered = torch.zeros_like(x) if self.decay else x.new_empty(len(ids), 0)
-        start = self.start(problem.threat, x, draws)
-        return _Climbers(ids, x, start, problem.y[ids], draws.index, done, gathered)
+        start = self.start(problem.threat, x, streams)
+        return _Climbers(ids, x, start, problem.y[ids], streams.index, done, gathered)
 
     def _advance(self, probe: Probe, problem: Problem, rows: _Climbers) -> Tensor | None:
         protected: list[Tensor] = []
@@ -120,7 +120,7 @@ def _unit(gradient: Tensor) -> Tensor:
 
 
 @dataclass
-class _Climbers(Rows):
+class _Climbers(ActiveSet):
     x: Tensor
     x_adv: Tensor
     y: Tensor

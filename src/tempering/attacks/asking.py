@@ -17,7 +17,7 @@ class Oracle:
     Attributes:
         spent: Queries made for each sample of the problem, shape (n,), int64.
         outputs: How many outputs the last answer had; 0 before the first.
-        remembers: Whether the model may be shown a sample only once at a time.
+        stateful: Whether the model may be shown a sample only once at a time.
     """
 
     def __init__(self, probe: Probe, problem: Problem, queries: int) -> None:
@@ -25,7 +25,7 @@ class Oracle:
         self._problem = problem
         self._cap = queries
         self._kept = 0
-        self.outputs, self.remembers = 0, probe.remembers
+        self.outputs, self.stateful = 0, probe.stateful
         self._protected = torch.zeros(0, 0, dtype=torch.bool)
         self.spent = torch.zeros(len(problem.x), dtype=torch.int64, device=problem.x.device)
 
@@ -78,7 +78,7 @@ class Oracle:
     def _answers(self, x: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         problem = self._problem
         self.spent.index_add_(0, rows, torch.ones_like(rows))
-        logits = self._probe.logits(x, problem.draws.index[rows])
+        logits = self._probe.logits(x, problem.streams.index[rows])
         if logits.shape[1] != self.outputs:
             self.outputs = logits.shape[1]
             self._protected = problem.goal.protected(problem.y, self.outputs)

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from tempering.core.errors import AttackError, DataError, ThreatError
-from tempering.core.goals import Goal, Mislead
+from tempering.core.goals import Goal, Untargeted
 from tempering.core.probe import Probe, probing
-from tempering.core.random import Draws
+from tempering.core.random import RandomStreams
 from tempering.core.threats import TOLERANCE, Threat
 
 BATCH_SIZE = 256
@@ -31,7 +31,7 @@ class Problem:
         x: Images in [0, 1], shape (n, c, h, w).
         y: Labels, shape (n,), int64.
         threat: What may change.
-        draws: One random stream a sample.
+        streams: One random stream a sample.
         goal: What counts as success.
         batch_size: Samples to work on at a time.
     """
@@ -39,7 +39,7 @@ class Problem:
     x: Tensor
     y: Tensor
     threat: Threat
-    draws: Draws
+    streams: RandomStreams
     goal: Goal
     batch_size: int
 
@@ -50,7 +50,7 @@ class Problem:
 
     def part(self, rows: Tensor) -> Problem:
         """The same problem for some rows."""
-        return replace(self, x=self.x[rows], y=self.y[rows], draws=self.draws[rows])
+        return replace(self, x=self.x[rows], y=self.y[rows], streams=self.streams[rows])
 
     def protected(self, logits: Tensor, rows: Tensor | None = None) -> Tensor:
         """Outputs that the defender wants to win, for all rows or some, shape of their logits."""
@@ -82,7 +82,7 @@ class Attack(ABC):
         x: Tensor,
         y: Tensor,
         threat: Threat,
-        random: Draws | None = None,
+        random: RandomStreams | None = None,
         goal: Goal | None = None,
         batch_size: int = BATCH_SIZE,
     ) -> Tensor:
@@ -139,8 +139,8 @@ class Attack(ABC):
             x=x.detach(),
             y=y,
             threat=threat,
-            draws=(random or Draws.of(0, len(x))).on(x.device),
-            goal=goal or Mislead(),
+            streams=(random or RandomStreams.of(0, len(x))).on(x.device),
+            goal=goal or Untargeted(),
             batch_size=max(1, batch_size),
         )
         with probing(model) as probe:
@@ -182,17 +182,17 @@ class Attack(ABC):
         """
         return math.prod(getattr(self, name, 1) for name in COUNTS)
 
-    def seeks_nearest(self) -> bool:
+    def minimum_norm(self) -> bool:
         """Whether it looks for the smallest change that fools, and not for any within the threat.
 
         Example:
             >>> from tempering.attacks import CWL2, CWLinf
-            >>> CWL2().seeks_nearest(), CWLinf().seeks_nearest()
+            >>> CWL2().minimum_norm(), CWLinf().minimum_norm()
             (True, False)
         """
         return False
 
-    def learns(self) -> bool:
+    def batch_dependent(self) -> bool:
         """Whether what it proposes for a sample depends on the other samples too."""
         return False
 

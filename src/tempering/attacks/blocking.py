@@ -53,7 +53,7 @@ def _gradient(probe: Probe, problem: Problem, rows: Tensor) -> Tensor:
     def loss(logits: Tensor) -> Tensor:
         return log_odds(logits, problem.goal.protected(problem.y[rows], logits.shape[1]))
 
-    return probe.gradient(problem.x[rows], loss, problem.draws.index[rows])[1]
+    return probe.gradient(problem.x[rows], loss, problem.streams.index[rows])[1]
 
 
 def blocking(probe: Probe, problem: Problem, rows: Tensor) -> list[list[str]]:

@@ -8,12 +8,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from tempering.attacks.active_set import ActiveSet
 from tempering.attacks.ahead import ahead
 from tempering.attacks.approach import approach
 from tempering.attacks.asking import Oracle
 from tempering.attacks.base import Problem
 from tempering.attacks.decision import DecisionAttack
-from tempering.attacks.rows import Rows
 from tempering.core.errors import UsageError
 
 _START_PRECISION = 1e-3
@@ -79,7 +79,7 @@ class Boundary(DecisionAttack):
 
 
 @dataclass
-class _Walkers(Rows):
+class _Walkers(ActiveSet):
     """Samples under way: where they are, their step lengths, and how often steps succeeded lately.
 
     Images have shape (n, c, h, w), noise for some steps ahead (n, steps, c * h * w),
@@ -114,8 +114,8 @@ class _Walkers(Rows):
 
     def draw(self, problem: Problem, steps: range) -> None:
         """Noise for the steps to come."""
-        draws = ahead(problem.draws[self.ids], steps, "step")
-        noise = draws.normal((self.x[0].numel(),)).to(self.x.dtype)
+        streams = ahead(problem.streams[self.ids], steps, "step")
+        noise = streams.normal((self.x[0].numel(),)).to(self.x.dtype)
         self.noise = noise.reshape(len(steps), len(self), -1).transpose(0, 1)
 
     def heed_sideways(self, won: Tensor, asked: Tensor) -> None:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from tempering.attacks.active_set import ActiveSet, run_active_set
 from tempering.attacks.base import Problem
 from tempering.attacks.boundaries import Boundaries, only, rivals
 from tempering.attacks.hyperplanes import shortest_way
 from tempering.attacks.nearest import Nearest, succeeds
-from tempering.attacks.rows import Rows, work_off
 from tempering.core.probe import Probe
 from tempering.core.threats import Threat
 
@@ -67,7 +67,7 @@ class BoundaryWalk:
 
         def enter(rows: Tensor) -> _Walkers:
             x, done = problem.x[rows], torch.zeros_like(rows)
-            index = problem.draws.index[rows]
+            index = problem.streams.index[rows]
             begin = x.clone() if start is None else start(rows)
             return _Walkers(rows, x, begin, problem.y[rows], index, goals[rows], done)
 
@@ -75,7 +75,7 @@ class BoundaryWalk:
             choose = rivals(self.rivals) if target is None else only(rows.target)
             return self._advance(probe, problem, rows, nearest, choose)
 
-        work_off(problem, ids, enter, advance, lambda _: None)
+        run_active_set(problem, ids, enter, advance, lambda _: None)
 
     def _advance(
         self,
@@ -106,7 +106,7 @@ class BoundaryWalk:
 
 
 @dataclass
-class _Walkers(Rows):
+class _Walkers(ActiveSet):
     x: Tensor
     x_adv: Tensor
     y: Tensor

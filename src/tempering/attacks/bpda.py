@@ -155,4 +155,4 @@ def _advice(probe: Probe, problem: Problem) -> str:
 
 
 def _at(problem: Problem, rows: Tensor) -> Problem:
-    return replace(problem, x=problem.x[rows], y=problem.y[rows], draws=problem.draws[rows])
+    return replace(problem, x=problem.x[rows], y=problem.y[rows], streams=problem.streams[rows])

@@ -51,9 +51,9 @@ class Several(Attack, ABC):
         """That of all attacks together."""
         return sum(one.effort() for one in self.attacks)
 
-    def learns(self) -> bool:
+    def batch_dependent(self) -> bool:
         """Whether one of the attacks does."""
-        return any(one.learns() for one in self.attacks)
+        return any(one.batch_dependent() for one in self.attacks)
 
     def config(self) -> dict[str, Any]:
         """The configurations of all attacks, in order."""
@@ -68,10 +68,10 @@ class Several(Attack, ABC):
         first = [one.config()["name"] for one in self.attacks].index(
             self.attacks[number].config()["name"]
         )
-        draws = problem.draws[rows]
+        streams = problem.streams[rows]
         if first != number:
-            draws = draws.to("attack", number)
-        return replace(problem, x=problem.x[rows], y=problem.y[rows], draws=draws)
+            streams = streams.derive("attack", number)
+        return replace(problem, x=problem.x[rows], y=problem.y[rows], streams=streams)
 
 
 @dataclass(frozen=True, init=False)
@@ -129,9 +129,9 @@ class NearestOf(Several):
             nearest.update(everyone, x_adv, away, fooled)
         return nearest.x_adv
 
-    def seeks_nearest(self) -> bool:
+    def minimum_norm(self) -> bool:
         """It does if all its attacks do."""
-        return all(one.seeks_nearest() for one in self.attacks)
+        return all(one.minimum_norm() for one in self.attacks)
 
 
 @dataclass(frozen=True, init=False)
@@ -167,7 +167,7 @@ def _answers(probe: Probe, problem: Problem, x_adv: Tensor) -> tuple[Tensor, Ten
     """Margins in the attacker's favour and success, both shape (n,)."""
     gaps, verdicts = [], []
     for rows in problem.batches():
-        logits = probe.logits(x_adv[rows], problem.draws.index[rows])
+        logits = probe.logits(x_adv[rows], problem.streams.index[rows])
         protected = problem.goal.protected(problem.y[rows], logits.shape[1])
         gaps.append(margin(logits, protected))
         verdicts.append(reached(logits, protected))

@@ -9,10 +9,10 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
+from tempering.attacks.active_set import run_active_set
 from tempering.attacks.base import Problem
 from tempering.attacks.descent import Descent
 from tempering.attacks.nearest import Nearest, NearestAttack
-from tempering.attacks.rows import work_off
 from tempering.core.errors import UsageError
 from tempering.core.goals import margin
 from tempering.core.probe import Probe
@@ -94,7 +94,7 @@ class CWL2(NearestAttack):
             return left if bool(left.any()) else None
 
         everyone = torch.arange(len(problem.x), device=problem.x.device)
-        work_off(problem, everyone, enter, advance, lambda _: None)
+        run_active_set(problem, everyone, enter, advance, lambda _: None)
         return nearest.x_adv
 
     def _step(self, probe: Probe, problem: Problem, rows: _Searchers, nearest: Nearest) -> Tensor:
@@ -160,7 +160,7 @@ class CWL2(NearestAttack):
             lacks.append(lack.detach())
             return lack  # without const, which half of the precision could not hold
 
-        logits, gradient = probe.gradient(rows.x_adv, loss, problem.draws.index[rows.ids])
+        logits, gradient = probe.gradient(rows.x_adv, loss, problem.streams.index[rows.ids])
         const = rows.const.to(gradient.dtype)
         return logits, gradient * const[:, None, None, None], const * lacks[0].to(const.dtype)
 

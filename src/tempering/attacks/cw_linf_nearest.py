@@ -8,10 +8,10 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
+from tempering.attacks.active_set import run_active_set
 from tempering.attacks.base import Problem
 from tempering.attacks.descent import Descent
 from tempering.attacks.nearest import Nearest, NearestAttack
-from tempering.attacks.rows import work_off
 from tempering.attacks.steps import check_count, check_positive
 from tempering.core.goals import margin
 from tempering.core.probe import Probe
@@ -67,7 +67,7 @@ class CWLinfNearest(NearestAttack):
     def search(self, probe: Probe, problem: Problem) -> Tensor:
         """All searches; each sample goes on to its next one by itself."""
         nearest = Nearest.start(problem.x)
-        work_off(
+        run_active_set(
             problem,
             torch.arange(len(problem.x), device=problem.x.device),
             lambda ids: _Searchers.start(ids, problem.x[ids], self),
@@ -87,7 +87,7 @@ class CWLinfNearest(NearestAttack):
             seen.append(gap.detach())
             return gap
 
-        _, gradient = probe.gradient(rows.x_adv, loss, problem.draws.index[rows.ids])
+        _, gradient = probe.gradient(rows.x_adv, loss, problem.streams.index[rows.ids])
         gap = seen[0].to(rows.x.dtype)
         steepest = gradient.flatten(1).abs().amax(1)
         rows.slope = rows.slope.maximum(steepest)

@@ -64,7 +64,7 @@ class DDN(BatchedNearestAttack):
                 seen.append(gap.detach())
                 return log_odds(logits, seen[0]) if 0 < step < self.steps // 2 else gap
 
-            logits, gradient = probe.gradient(x_adv, loss, problem.draws.index)
+            logits, gradient = probe.gradient(x_adv, loss, problem.streams.index)
             fooled = reached(logits, seen[0])
             away = threat.distance(x_adv, x)
             nearest.update(rows, x_adv, away, fooled)

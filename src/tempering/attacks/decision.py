@@ -12,7 +12,7 @@ from torch import Tensor
 from tempering.attacks.asking import Oracle, check_queries
 from tempering.attacks.base import Attack, Problem
 from tempering.attacks.starting import TRIES, check_tries, find_start
-from tempering.attacks.stock import Stock
+from tempering.attacks.stock import StartImages
 from tempering.core.probe import Probe
 
 
@@ -40,7 +40,7 @@ class DecisionAttack(Attack):
     queries: int = 10_000
     until_fooled: bool = True
     tries: int = TRIES
-    starts: Stock | None = None
+    starts: StartImages | None = None
 
     def __post_init__(self) -> None:
         check_queries(self.name, self.queries)
@@ -74,7 +74,7 @@ class DecisionAttack(Attack):
             return rows
         return rows[problem.threat.distance(x_adv[rows], problem.x[rows]) > problem.threat.eps]
 
-    def seeks_nearest(self) -> bool:
+    def minimum_norm(self) -> bool:
         """It does, unless it leaves a sample that is fooled within the threat."""
         return not self.until_fooled
 

@@ -9,11 +9,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from tempering.attacks.active_set import ActiveSet, run_active_set
 from tempering.attacks.base import Problem
 from tempering.attacks.boundaries import Boundaries, rivals
 from tempering.attacks.hyperplanes import shortest_way
 from tempering.attacks.nearest import NearestAttack
-from tempering.attacks.rows import Rows, work_off
 from tempering.attacks.steps import check_count
 from tempering.core.errors import UsageError
 from tempering.core.probe import Probe
@@ -62,7 +62,7 @@ class DeepFool(NearestAttack):
         def leave(rows: _Walkers) -> None:
             out[rows.ids] = torch.where(rows.fooled[:, None, None, None], rows.x_adv, rows.x)
 
-        work_off(
+        run_active_set(
             problem,
             torch.arange(len(out), device=out.device),
             lambda ids: self._enter(problem, ids),
@@ -75,7 +75,7 @@ class DeepFool(NearestAttack):
         x = problem.x[ids]
         done = torch.zeros(len(ids), dtype=torch.int64, device=x.device)
         fooled = torch.zeros(len(ids), dtype=torch.bool, device=x.device)
-        return _Walkers(ids, x, x, x, problem.y[ids], problem.draws.index[ids], done, fooled)
+        return _Walkers(ids, x, x, x, problem.y[ids], problem.streams.index[ids], done, fooled)
 
     def _advance(self, probe: Probe, problem: Problem, rows: _Walkers) -> Tensor | None:
         def protect(logits: Tensor) -> Tensor:
@@ -111,7 +111,7 @@ class DeepFool(NearestAttack):
 
 
 @dataclass
-class _Walkers(Rows):
+class _Walkers(ActiveSet):
     x: Tensor
     base: Tensor
     x_adv: Tensor

@@ -13,12 +13,12 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from tempering.attacks.active_set import ActiveSet
 from tempering.attacks.adam import Adam
-from tempering.attacks.rows import Rows
 
 
 @dataclass
-class Descent(Rows):
+class Descent(ActiveSet):
     """Samples, each in a search of its own.
 
     Attributes:

@@ -25,14 +25,14 @@ class MeanProbe(Probe):
     look. The draws of a look depend on the seed and on how many looks came before.
 
     Attributes:
-        draws: How many.
+        streams: How many.
     """
 
-    def __init__(self, inner: Probe, draws: int, seed: int) -> None:
+    def __init__(self, inner: Probe, streams: int, seed: int) -> None:
         super().__init__(inner.model)
         self._inner = inner
-        self.remembers = inner.remembers
-        self.draws = draws
+        self.stateful = inner.stateful
+        self.streams = streams
         self._seed = seed
         self._looks = 0
 
@@ -53,7 +53,7 @@ class MeanProbe(Probe):
 
     def _drawn(self, device: torch.device) -> Iterator[int]:
         self._looks += 1
-        for draw in range(self.draws):
+        for draw in range(self.streams):
             with _seeded(derive(self._seed, "look", self._looks, draw), device):
                 yield draw
 
@@ -64,7 +64,7 @@ class AloneProbe(Probe):
     The draws depend on the seed, the sample's number and how often it was looked at.
     """
 
-    remembers = True
+    stateful = True
 
     def __init__(self, inner: Probe, seed: int) -> None:
         super().__init__(inner.model)
@@ -114,7 +114,7 @@ class EOT(Wrapping):
 
     Attributes:
         attack: What runs.
-        n: Draws for each gradient and each answer, at least 1.
+        n: RandomStreams for each gradient and each answer, at least 1.
         alone: Whether each sample passes the model by itself.
 
     Raises:
@@ -141,7 +141,7 @@ class EOT(Wrapping):
 
     def propose(self, probe: Probe, problem: Problem) -> Tensor:
         """What the attack proposes for the mean of the model."""
-        seed = problem.draws.to("eot").key
+        seed = problem.streams.derive("eot").key
         if self.alone:
             if type(probe) is not Probe:
                 raise UsageError(

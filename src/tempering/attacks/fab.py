@@ -54,7 +54,7 @@ class FAB(NearestAttack):
 
         def start(ids: Tensor) -> Tensor:
             x = problem.x[ids]
-            return half.sample(x, problem.draws[ids]) if self.random_start else x.clone()
+            return half.sample(x, problem.streams[ids]) if self.random_start else x.clone()
 
         nearest = Nearest.start(problem.x)
         everyone = torch.arange(len(problem.x), device=problem.x.device)

@@ -13,7 +13,7 @@ from tempering.attacks.boundary_walk import BoundaryWalk
 from tempering.attacks.fab import BISECTIONS
 from tempering.attacks.nearest import Nearest, NearestAttack, tighten
 from tempering.attacks.steps import check_count
-from tempering.attacks.targets import check_finalists, shortlist, survey, trial_steps
+from tempering.attacks.targets import check_top_targets, shortlist, survey, trial_steps
 from tempering.core.probe import Probe
 
 
@@ -27,7 +27,7 @@ class FABT(NearestAttack):
     Attributes:
         steps: Linearisations a sample and target.
         targets: How many of the likeliest outputs are tried.
-        finalists: How many of them get all steps, after a trial of a tenth of the steps
+        top_targets: How many of them get all steps, after a trial of a tenth of the steps
             for each; None for all of them and no trial, as the paper has it.
         until_fooled: Whether a sample leaves once it is fooled within eps; otherwise all
             targets and steps go into the nearest point.
@@ -37,27 +37,27 @@ class FABT(NearestAttack):
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
     source: ClassVar[str] = "Croce and Hein, 2020"
     cost: ClassVar[str] = (
-        "(targets / 10 + finalists) x steps x (forward + backward), and a forward a walk"
+        "(targets / 10 + top_targets) x steps x (forward + backward), and a forward a walk"
     )
 
     steps: int = 100
     targets: int = 9
-    finalists: int | None = 3
+    top_targets: int | None = 3
     until_fooled: bool = True
 
     def __post_init__(self) -> None:
         check_count(self.name, "steps", self.steps)
         check_count(self.name, "targets", self.targets)
-        check_finalists(self.name, self.finalists)
+        check_top_targets(self.name, self.top_targets)
 
     def search(self, probe: Probe, problem: Problem) -> Tensor:
         """Walk to the best targets with samples that stand; bisect if the nearest is wanted."""
         nearest = Nearest.start(problem.x)
         fooled, targets = survey(probe, problem, self.targets)
         nearest.distance.masked_fill_(fooled, 0.0)
-        if self.finalists is not None and self.finalists < targets.shape[1]:
+        if self.top_targets is not None and self.top_targets < targets.shape[1]:
             score = self._trial(probe, problem, targets, nearest)
-            targets = shortlist(targets, score, self.finalists)
+            targets = shortlist(targets, score, self.top_targets)
         walk = BoundaryWalk(self.steps, 1, self.until_fooled)
         for target in targets.unbind(1):
             walk.run(probe, problem, self._standing(problem, nearest), nearest, target=target)

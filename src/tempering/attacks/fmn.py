@@ -64,7 +64,7 @@ class FMN(BatchedNearestAttack):
                 seen.append(gap.detach())
                 return gap
 
-            logits, gradient = probe.gradient(x_adv, loss, problem.draws.index)
+            logits, gradient = probe.gradient(x_adv, loss, problem.streams.index)
             fooled = reached(logits, seen[0])
             away = threat.distance(x_adv, x)
             nearest.update(rows, x_adv, away, fooled)

@@ -14,7 +14,7 @@ from tempering.attacks.learning import Teacher, as_problem, fixed, in_order
 from tempering.attacks.steps import check_count, check_positive
 from tempering.core.goals import Goal
 from tempering.core.probe import Probe, probing
-from tempering.core.random import Draws, permutation
+from tempering.core.random import RandomStreams, permutation
 from tempering.core.threats import Threat
 from tempering.models.weights import weights_hash
 
@@ -48,7 +48,7 @@ class Network(nn.Module):
         changes: Tensor = nn.functional.softsign(self.out(fine))
         return changes
 
-    def draw(self, draws: Draws) -> Network:
+    def draw(self, streams: RandomStreams) -> Network:
         """Fresh weights (He et al., 2015) from one stream."""
         with torch.no_grad():
             for name, parameter in self.named_parameters():
@@ -56,7 +56,7 @@ class Network(nn.Module):
                     parameter.zero_()
                 else:
                     spread = math.sqrt(2.0 / parameter[0].numel())
-                    noise = draws.to(name).normal(parameter.shape)[0]
+                    noise = streams.derive(name).normal(parameter.shape)[0]
                     parameter.copy_(spread * noise)
         return self
 
@@ -96,7 +96,7 @@ class Generator(Attack):
             check_count(self.name, name, getattr(self, name))
         check_positive(self.name, "learning_rate", self.learning_rate)
 
-    def learns(self) -> bool:
+    def batch_dependent(self) -> bool:
         """It does."""
         return True
 
@@ -110,7 +110,7 @@ class Generator(Attack):
         x: Tensor,
         y: Tensor,
         threat: Threat,
-        random: Draws | None = None,
+        random: RandomStreams | None = None,
         goal: Goal | None = None,
     ) -> TrainedGenerator:
         """Train on images; arguments as for calling an attack.
@@ -136,15 +136,15 @@ class Generator(Attack):
 
     def _train(self, probe: Probe, problem: Problem) -> TrainedGenerator:
         problem = in_order(problem)
-        x, y, index = problem.x, problem.y, problem.draws.index
+        x, y, index = problem.x, problem.y, problem.streams.index
         dtype = x.dtype if x.dtype == torch.float64 else torch.float32
         with torch.random.fork_rng(devices=[]), torch.enable_grad():
             network = Network(x.shape[1], self.width).to(x.device, dtype)
-            network.draw(fixed(problem.draws.to("weights")))
+            network.draw(fixed(problem.streams.derive("weights")))
             weights = list(network.parameters())
             adam = torch.optim.Adam(weights, lr=self.learning_rate)
             for epoch in range(self.epochs):
-                order = permutation(problem.draws.to("epoch", epoch).key, len(x)).to(x.device)
+                order = permutation(problem.streams.derive("epoch", epoch).key, len(x)).to(x.device)
                 for at in range(0, len(order), self.batch):
                     rows = order[at : at + self.batch]
                     x_adv = _shaped(network, x[rows], problem.threat)

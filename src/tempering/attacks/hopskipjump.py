@@ -15,7 +15,7 @@ from tempering.attacks.asking import Oracle
 from tempering.attacks.base import Problem
 from tempering.attacks.decision import DecisionAttack
 from tempering.core.errors import UsageError
-from tempering.core.random import Draws
+from tempering.core.random import RandomStreams
 
 _HALVINGS = 25
 """Times that a step is cut in half before a sample waits for its next estimate."""
@@ -117,7 +117,7 @@ class _Walk:
         reach = reach.clamp_min(1e-6) if time > 1 else torch.full_like(away, 0.1)
         total, plain = torch.zeros_like(at), torch.zeros_like(at)
         votes = torch.zeros_like(away)
-        draws = self.problem.draws[rows].to("estimate", time)
+        streams = self.problem.streams[rows].derive("estimate", time)
         block = max(1, self.problem.batch_size // len(rows))
         most = int(counts.max())
         for first in range(0, most, block):
@@ -125,7 +125,7 @@ class _Walk:
             own = torch.arange(len(rows), device=rows.device).repeat(len(numbers))
             number = torch.arange(first, first + len(numbers), device=rows.device)
             asked = (number.repeat_interleave(len(rows)) < counts[own]).nonzero()[:, 0]
-            noise, own = self._noise(ahead(draws, numbers), at)[asked], own[asked]
+            noise, own = self._noise(ahead(streams, numbers), at)[asked], own[asked]
             length = reach[own][:, None, None, None]
             points = (at[own] + length * noise).clamp(0.0, 1.0)
             noise = (points - at[own]) / length
@@ -141,9 +141,9 @@ class _Walk:
             return estimate.sign()
         return self.problem.threat.ascent(estimate)
 
-    def _noise(self, draws: Draws, like: Tensor) -> Tensor:
+    def _noise(self, streams: RandomStreams, like: Tensor) -> Tensor:
         shape = like.shape[1:]
-        noise = draws.normal(shape) if self.straight else draws.uniform(shape, -1.0, 1.0)
+        noise = streams.normal(shape) if self.straight else streams.uniform(shape, -1.0, 1.0)
         length = noise.flatten(1).square().sum(1).sqrt().clamp_min(1e-12)
         return (noise / length[:, None, None, None]).to(like.dtype)
 

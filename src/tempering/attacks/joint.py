@@ -14,7 +14,7 @@ from tempering.attacks.base import Attack, Problem
 from tempering.attacks.owned import Owned
 from tempering.attacks.wrapping import Wrapping
 from tempering.core.errors import ModelError, UsageError
-from tempering.core.goals import Unnoticed
+from tempering.core.goals import Undetected
 from tempering.core.probe import Probe, probing
 
 
@@ -62,7 +62,7 @@ class JointDetection(Wrapping):
     Carlini and Wagner, 'Adversarial examples are not easily detected: bypassing ten
     detection methods', 2017. The attack runs on both as one classifier with an output
     more; its goal is widened by that output. A model with an adversarial class of its
-    own needs no wrapper: its attacker's goal is `core.goals.Evade`.
+    own needs no wrapper: its attacker's goal is `core.goals.EvadeDetector`.
 
     Attributes:
         attack: What runs, such as PGD; within, BPDA or EOT for detectors that need it.
@@ -103,7 +103,7 @@ class JointDetection(Wrapping):
         detector = self.detector.network().to(problem.x.device)
         both = Guarded(probe.model, detector, self.threshold, self.scale)
         with probing(both) as seen:
-            return self.attack.propose(seen, replace(problem, goal=Unnoticed(problem.goal)))
+            return self.attack.propose(seen, replace(problem, goal=Undetected(problem.goal)))
 
     def settings(self) -> dict[str, Any]:
         """The detector's address and threshold."""

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from tempering.attacks.base import Attack, Problem
 from tempering.core.errors import UsageError
-from tempering.core.goals import Goal, Mislead, log_odds
+from tempering.core.goals import Goal, Untargeted, log_odds
 from tempering.core.probe import Probe
-from tempering.core.random import Draws
+from tempering.core.random import RandomStreams
 from tempering.core.threats import Threat
 
 _ENOUGH = 3.0
@@ -44,8 +44,8 @@ class Teacher:
 
 def in_order(problem: Problem) -> Problem:
     """The same problem with its samples sorted by number, so that order teaches nothing."""
-    order = problem.draws.index.argsort(stable=True)
-    return replace(problem, x=problem.x[order], y=problem.y[order], draws=problem.draws[order])
+    order = problem.streams.index.argsort(stable=True)
+    return replace(problem, x=problem.x[order], y=problem.y[order], streams=problem.streams[order])
 
 
 def as_problem(
@@ -53,7 +53,7 @@ def as_problem(
     x: Tensor,
     y: Tensor,
     threat: Threat,
-    random: Draws | None,
+    random: RandomStreams | None,
     goal: Goal | None,
     batch_size: int,
 ) -> Problem:
@@ -66,10 +66,12 @@ def as_problem(
     attack.require(threat)
     if len(x) == 0:
         raise UsageError(f"{attack.name}: no images to learn from: give at least one")
-    draws = (random or Draws.of(0, len(x))).on(x.device)
-    return Problem(x.detach(), y, threat, draws, goal or Mislead(), max(1, batch_size))
+    streams = (random or RandomStreams.of(0, len(x))).on(x.device)
+    return Problem(x.detach(), y, threat, streams, goal or Untargeted(), max(1, batch_size))
 
 
-def fixed(draws: Draws) -> Draws:
+def fixed(streams: RandomStreams) -> RandomStreams:
     """One stream that depends on the seed alone, for what is drawn once for all samples."""
-    return Draws(draws.key, torch.zeros(1, dtype=torch.int64, device=draws.index.device))
+    return RandomStreams(
+        streams.key, torch.zeros(1, dtype=torch.int64, device=streams.index.device)
+    )

@@ -18,7 +18,7 @@ class MomentumProbe(Probe):
         decay: What a gradient is worth one step later.
     """
 
-    remembers = True
+    stateful = True
 
     def __init__(self, inner: Probe, decay: float) -> None:
         super().__init__(inner.model)

@@ -60,7 +60,7 @@ class NearestAttack(Attack):
         near = problem.threat.distance(found, problem.x) <= problem.threat.eps
         return torch.where(near[:, None, None, None], found, problem.x)
 
-    def seeks_nearest(self) -> bool:
+    def minimum_norm(self) -> bool:
         """It does, unless it leaves a sample that is fooled within the threat."""
         return not getattr(self, "until_fooled", False)
 
@@ -92,7 +92,7 @@ def succeeds(probe: Probe, problem: Problem, x_adv: Tensor, rows: Tensor) -> Ten
         x_adv: Points, shape (m, c, h, w).
         rows: Samples to which they belong, shape (m,), int64.
     """
-    logits = probe.logits(x_adv, problem.draws.index[rows])
+    logits = probe.logits(x_adv, problem.streams.index[rows])
     return reached(logits, problem.protected(logits, rows))
 
 

@@ -60,8 +60,8 @@ class PatchAttack(Attack):
                     mask = threat.best(gradient.abs() * gain)
                     gradient = gradient * ~mask
                 else:
-                    draws = problem.draws[standing].to("place", place)
-                    mask = threat.random(problem.x[standing].shape, draws)
+                    streams = problem.streams[standing].derive("place", place)
+                    mask = threat.random(problem.x[standing].shape, streams)
                 x_adv, fooled = self._place(probe, problem, standing, mask)
                 out[standing] = x_adv
                 standing, gradient = standing[~fooled], gradient[~fooled]
@@ -85,7 +85,7 @@ class PatchAttack(Attack):
             x_adv[here] = torch.where(won[:, None, None, None], x_adv[here], moved)
         here = (~fooled).nonzero()[:, 0]
         if len(here):
-            logits = probe.logits(x_adv[here], problem.draws.index[rows[here]])
+            logits = probe.logits(x_adv[here], problem.streams.index[rows[here]])
             fooled[here] = _reached(problem, rows[here], logits)
         return x_adv, fooled
 
@@ -110,7 +110,7 @@ def _climb(probe: Probe, problem: Problem, rows: Tensor, x: Tensor) -> tuple[Ten
     def loss(logits: Tensor) -> Tensor:
         return log_odds(logits, problem.goal.protected(problem.y[rows], logits.shape[1]))
 
-    return probe.gradient(x, loss, problem.draws.index[rows])
+    return probe.gradient(x, loss, problem.streams.index[rows])
 
 
 def _reached(problem: Problem, rows: Tensor, logits: Tensor) -> Tensor:

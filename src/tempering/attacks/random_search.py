@@ -81,7 +81,7 @@ class RandomSearch:
             queries: Their numbers.
             move: Moves the best points.
         """
-        if self.oracle.remembers or len(queries) == 1:
+        if self.oracle.stateful or len(queries) == 1:
             for query in queries:
                 rows = self.standing(rows)
                 self.ask(rows, move(rows, torch.full_like(rows, query)))

@@ -23,15 +23,15 @@ from tempering.attacks.fgsm import FGSM
 from tempering.attacks.fmn import FMN
 from tempering.attacks.generator import Generator
 from tempering.attacks.hopskipjump import HopSkipJump
+from tempering.attacks.local_search import LocalSearch
 from tempering.attacks.mifgsm import MIFGSM
 from tempering.attacks.patch import PatchAttack
 from tempering.attacks.pgd import PGD
-from tempering.attacks.refined import Refined
 from tempering.attacks.restarts import Restarts
 from tempering.attacks.rfgsm import RFGSM
 from tempering.attacks.sigma_zero import SigmaZero
 from tempering.attacks.square import Square
-from tempering.attacks.stock import Stock
+from tempering.attacks.stock import StartImages
 from tempering.attacks.transfer import Transfer, read_transfer
 from tempering.attacks.universal_patch import UniversalPatch
 from tempering.core.errors import UnknownNameError, UsageError
@@ -50,7 +50,7 @@ for _other in (Square, HopSkipJump, Boundary, Transfer, PatchAttack, UniversalPa
     ATTACKS.register(_other.name)(_other)
 
 
-_EVERYWHERE = ("restarts", "refine")
+_EVERYWHERE = ("restarts", "local_search")
 """Parameters that are no attack's own."""
 
 _WORDS: dict[Any, str] = {
@@ -68,8 +68,8 @@ def _value(text: str, wanted: Any, where: str) -> Any:
         return text == "true"
     if type(None) in options and text == "none":
         return None
-    if Stock in options:
-        return Stock(text)
+    if StartImages in options:
+        return StartImages(text)
     for kind in (int, float):
         if kind in options:
             try:
@@ -86,8 +86,8 @@ def parse_attack(text: str) -> Attack:
     """Read an attack as people write it: NAME or NAME:key=value,key=value.
 
     Args:
-        text: Such as `pgd:steps=40,restarts=2`; `restarts`
-            and `refine`, queries of a random search from where it ends, work with every attack.
+        text: Such as `pgd:steps=40,restarts=2`; `restarts` and `local_search`, queries of a
+            random search from where it ends, work with every attack.
 
     Returns:
         The attack.
@@ -117,8 +117,8 @@ def parse_attack(text: str) -> Attack:
             raise UsageError(f"{key} is given twice in attack {text!r}: give it once")
         settings[key] = _value(value, fields.get(key, int), f"{kind.name}: {key}")
     restarts = settings.pop("restarts", 1)
-    queries = settings.pop("refine", 0)
+    queries = settings.pop("local_search", 0)
     attack = kind(**settings)
     if queries:
-        attack = Refined(attack, queries)
+        attack = LocalSearch(attack, queries)
     return attack if restarts == 1 else Restarts(attack, restarts)

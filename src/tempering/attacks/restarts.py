@@ -51,8 +51,8 @@ class Restarts(Attack):
         out = problem.x.clone()
         standing = torch.arange(len(out), device=out.device)
         for time in range(self.times):
-            draws = problem.draws.to("restart", time) if time else problem.draws
-            part = replace(problem, draws=draws).part(standing)
+            streams = problem.streams.derive("restart", time) if time else problem.streams
+            part = replace(problem, streams=streams).part(standing)
             attack = from_elsewhere(self.attack) if time else self.attack
             x_adv = attack.propose(probe, part)
             out[standing] = x_adv
@@ -67,13 +67,13 @@ class Restarts(Attack):
         """As often as it runs, the attack's."""
         return self.times * self.attack.effort()
 
-    def learns(self) -> bool:
+    def batch_dependent(self) -> bool:
         """Whether the inner attack does."""
-        return self.attack.learns()
+        return self.attack.batch_dependent()
 
-    def seeks_nearest(self) -> bool:
+    def minimum_norm(self) -> bool:
         """Whether the inner attack does."""
-        return self.attack.seeks_nearest()
+        return self.attack.minimum_norm()
 
     def config(self) -> dict[str, Any]:
         """The inner attack's hyperparameters, and how often."""
@@ -96,6 +96,6 @@ def from_elsewhere(attack: Attack) -> Attack:
 def _fooled(probe: Probe, problem: Problem, x_adv: Tensor) -> Tensor:
     verdicts = []
     for rows in problem.batches():
-        logits = probe.logits(x_adv[rows], problem.draws.index[rows])
+        logits = probe.logits(x_adv[rows], problem.streams.index[rows])
         verdicts.append(reached(logits, problem.protected(logits, rows)))
     return torch.cat(verdicts)

@@ -11,7 +11,7 @@ from tempering.attacks.ascent import Ascent
 from tempering.attacks.base import Attack, Problem
 from tempering.attacks.steps import check_share
 from tempering.core.probe import Probe
-from tempering.core.random import Draws
+from tempering.core.random import RandomStreams
 from tempering.core.threats import Threat
 
 
@@ -45,6 +45,6 @@ class RFGSM(Attack):
             until_fooled=False,
         ).run(probe, problem)
 
-    def _corner(self, threat: Threat, x: Tensor, draws: Draws) -> Tensor:
-        sign = draws.on(x.device).uniform(x.shape[1:], -1.0, 1.0).sign().to(x.dtype)
+    def _corner(self, threat: Threat, x: Tensor, streams: RandomStreams) -> Tensor:
+        sign = streams.on(x.device).uniform(x.shape[1:], -1.0, 1.0).sign().to(x.dtype)
         return (x + self.share * threat.eps * sign).clamp(0.0, 1.0)

@@ -68,7 +68,7 @@ class SigmaZero(BatchedNearestAttack):
                 seen.append(problem.protected(logits))
                 return (-margin(logits, seen[0])).clamp_min(0.0)
 
-            logits, gradient = probe.gradient(x_adv, lack, problem.draws.index)
+            logits, gradient = probe.gradient(x_adv, lack, problem.streams.index)
             fooled = reached(logits, seen[0])
             nearest.update(rows, x_adv, threat.distance(x_adv, x), fooled)
             slope = self._slope(gradient, x_adv - x)
@@ -102,7 +102,7 @@ def _prune(probe: Probe, problem: Problem, nearest: Nearest) -> None:
     rows = (nearest.distance.isfinite() & (nearest.distance > 1)).nonzero()[:, 0]
     if not len(rows):
         return
-    x, index = problem.x[rows], problem.draws.index[rows]
+    x, index = problem.x[rows], problem.streams.index[rows]
 
     def gap(logits: Tensor) -> Tensor:
         return margin(logits, problem.protected(logits, rows))

@@ -84,7 +84,7 @@ class Square(Attack):
         among = search.standing(among)
         if queries.start == 1 and len(queries) and len(among):
             stripes = MOVES[problem.threat.name](problem.threat.eps)
-            start = stripes.start(problem.x[among], problem.draws[among].to("query", 1))
+            start = stripes.start(problem.x[among], problem.streams[among].derive("query", 1))
             search.ask(among, start, always=True)
             queries = queries[1:]
         windows = SquareSearch(search, problem, "query")

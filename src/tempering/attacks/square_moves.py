@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tempering.attacks.box import into_l1_and_box
 from tempering.attacks.windows import Windows
-from tempering.core.random import Draws
+from tempering.core.random import RandomStreams
 
 _TINY = 1e-12
 _TILES = 5
@@ -69,11 +69,11 @@ class Moves(ABC, Generic[Drawn]):
     eps: float
 
     @abstractmethod
-    def start(self, x: Tensor, draws: Draws) -> Tensor:
+    def start(self, x: Tensor, streams: RandomStreams) -> Tensor:
         """The first perturbed images, shape of x."""
 
     @abstractmethod
-    def draw(self, draws: Draws, like: Tensor, side: int) -> Drawn:
+    def draw(self, streams: RandomStreams, like: Tensor, side: int) -> Drawn:
         """Changes of windows of one side, one a stream, for images such as these."""
 
     @abstractmethod
@@ -81,27 +81,27 @@ class Moves(ABC, Generic[Drawn]):
         """Images that differ from the best so far, which it may change in place, by one window."""
 
 
-def _signs(draws: Draws, shape: tuple[int, ...], like: Tensor) -> Tensor:
-    return torch.where(draws.uniform(shape) < 0.5, -1.0, 1.0).to(like.dtype)
+def _signs(streams: RandomStreams, shape: tuple[int, ...], like: Tensor) -> Tensor:
+    return torch.where(streams.uniform(shape) < 0.5, -1.0, 1.0).to(like.dtype)
 
 
-def _way(draws: Draws, like: Tensor) -> Tensor:
+def _way(streams: RandomStreams, like: Tensor) -> Tensor:
     """A sign a channel, shape (n, c, 1, 1)."""
-    return _signs(draws.to("sign"), (like.shape[1], 1, 1), like)
+    return _signs(streams.derive("sign"), (like.shape[1], 1, 1), like)
 
 
 class Corners(Moves[Change]):
     """L-inf: every pixel of a window goes to one end, eps up or eps down by channel."""
 
-    def start(self, x: Tensor, draws: Draws) -> Tensor:
+    def start(self, x: Tensor, streams: RandomStreams) -> Tensor:
         """Vertical stripes."""
-        stripes = _signs(draws, (x.shape[1], 1, x.shape[3]), x)
+        stripes = _signs(streams, (x.shape[1], 1, x.shape[3]), x)
         return (x + self.eps * stripes).clamp(0.0, 1.0)
 
-    def draw(self, draws: Draws, like: Tensor, side: int) -> Change:
+    def draw(self, streams: RandomStreams, like: Tensor, side: int) -> Change:
         """One window, each channel of one sign."""
-        window = Windows.drawn(draws.to("place"), (like.shape[2], like.shape[3]), side)
-        return Change(window, _way(draws, like))
+        window = Windows.drawn(streams.derive("place"), (like.shape[2], like.shape[3]), side)
+        return Change(window, _way(streams, like))
 
     def step(self, x: Tensor, best: Tensor, change: Change) -> Tensor:
         """Each channel by its sign; the other way round if that changes nothing."""
@@ -130,7 +130,7 @@ class _Budget(Moves[Exchange]):
     def available(self, delta: Tensor, both: Tensor) -> Tensor:
         """Budget of one window, by channel: what two have, and a share of what is unused."""
 
-    def start(self, x: Tensor, draws: Draws) -> Tensor:
+    def start(self, x: Tensor, streams: RandomStreams) -> Tensor:
         """Tiles of bumps, each of one sign by channel."""
         side = max(1, min(x.shape[2:]) // _TILES)
         delta = torch.zeros_like(x)
@@ -138,19 +138,19 @@ class _Budget(Moves[Exchange]):
             (top, left) for top in _tiles(x.shape[2], side) for left in _tiles(x.shape[3], side)
         )
         for number, (top, left) in enumerate(places):
-            part = draws.to("tile", number)
+            part = streams.derive("tile", number)
             bumps = _way(part, x) * self._bumps(_lying(part), side, x)
             delta[:, :, top : top + side, left : left + side] = bumps
         return self.fit(x, delta)
 
-    def draw(self, draws: Draws, like: Tensor, side: int) -> Exchange:
+    def draw(self, streams: RandomStreams, like: Tensor, side: int) -> Exchange:
         """A window to empty, and one to fill, of an odd side where that can be."""
         shape = (like.shape[2], like.shape[3])
         side = max(3, side + (side + 1) % 2) if min(shape) >= 3 else 1
         side = min(side, min(shape) - (min(shape) + 1) % 2)
-        one = Windows.drawn(draws.to("place"), shape, side)
-        other = Windows.drawn(draws.to("other"), shape, side)
-        return Exchange(one, _way(draws, like), other, _lying(draws))
+        one = Windows.drawn(streams.derive("place"), shape, side)
+        other = Windows.drawn(streams.derive("other"), shape, side)
+        return Exchange(one, _way(streams, like), other, _lying(streams))
 
     def step(self, x: Tensor, best: Tensor, change: Exchange) -> Tensor:
         """Empty one window; add a bump to another, which takes over the budget of both."""
@@ -186,8 +186,8 @@ class _Budget(Moves[Exchange]):
         return out
 
 
-def _lying(draws: Draws) -> Tensor:
-    return draws.to("turn").uniform((1, 1, 1)) < 0.5
+def _lying(streams: RandomStreams) -> Tensor:
+    return streams.derive("turn").uniform((1, 1, 1)) < 0.5
 
 
 def _tiles(length: int, side: int) -> range:

@@ -52,8 +52,8 @@ class SquareSearch:
     def _drawn_at_once(self, rows: Tensor, queries: range, side: int, ahead: int) -> None:
         threat, x, many = self.problem.threat, self.problem.x, len(rows)
         moves = MOVES[threat.name](threat.eps)
-        draws = streams_ahead(self.problem.draws[rows], queries, self.purpose)
-        changes = moves.draw(draws, x, side)
+        streams = streams_ahead(self.problem.streams[rows], queries, self.purpose)
+        changes = moves.draw(streams, x, side)
         place = torch.zeros(len(x), dtype=torch.int64, device=x.device)
         place[rows] = torch.arange(many, device=x.device)
 

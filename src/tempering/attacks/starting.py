@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 from tempering.attacks.asking import Oracle
 from tempering.attacks.base import Problem
-from tempering.attacks.stock import Stock
+from tempering.attacks.stock import StartImages
 from tempering.core.errors import UsageError
-from tempering.core.random import Draws
+from tempering.core.random import RandomStreams
 from tempering.core.tally import tally
 
 TRIES = 200
@@ -18,7 +18,7 @@ _GRIDS = (1, 2, 4, 7, 14, 28)
 
 
 def find_start(
-    oracle: Oracle, problem: Problem, rows: Tensor, tries: int, starts: Stock | None
+    oracle: Oracle, problem: Problem, rows: Tensor, tries: int, starts: StartImages | None
 ) -> tuple[Tensor, Tensor]:
     """Try the attacker's own images, the negative, and noise of many grains, until one fools.
 
@@ -58,9 +58,9 @@ def find_start(
         seeking = oracle.may(rows[~found[rows]])
         if not len(seeking):
             break
-        draws = problem.draws[seeking].to("start", time)
-        attempt(seeking, _candidate(problem.x[seeking], draws, time))
-    tally("no_start", problem.draws.index[rows[~found[rows]]])
+        streams = problem.streams[seeking].derive("start", time)
+        attempt(seeking, _candidate(problem.x[seeking], streams, time))
+    tally("no_start", problem.streams.index[rows[~found[rows]]])
     return out, rows[found[rows]]
 
 
@@ -74,18 +74,18 @@ def check_tries(name: str, tries: int) -> None:
         raise UsageError(f"{name}: tries = {tries}: give a whole number of at least 1")
 
 
-def _candidate(x: Tensor, draws: Draws, time: int) -> Tensor:
+def _candidate(x: Tensor, streams: RandomStreams, time: int) -> Tensor:
     """The negative; then noise, by turns alone and mixed with the image."""
     if time == 0:
         return 1.0 - x
-    noise = _noise(x, draws, (time - 1) // 2)
+    noise = _noise(x, streams, (time - 1) // 2)
     if time % 2:
         return noise
-    share = draws.to("share").uniform((1, 1, 1)).to(x.dtype)
+    share = streams.derive("share").uniform((1, 1, 1)).to(x.dtype)
     return x + share * (noise - x)
 
 
-def _noise(x: Tensor, draws: Draws, turn: int) -> Tensor:
+def _noise(x: Tensor, streams: RandomStreams, turn: int) -> Tensor:
     """Grey blocks, black and white blocks, or black and white blots, coarse and fine.
 
     The share of white is drawn too: digits on black have little of it.
@@ -93,12 +93,12 @@ def _noise(x: Tensor, draws: Draws, turn: int) -> Tensor:
     channels, height, width = x.shape[1:]
     grid = _GRIDS[turn % len(_GRIDS)]
     kind = turn // len(_GRIDS) % 3
-    coarse = draws.uniform((channels, min(grid, height), min(grid, width)))
+    coarse = streams.uniform((channels, min(grid, height), min(grid, width)))
     blots = kind == 2
     mode = "bilinear" if blots else "nearest"
     noise = nn.functional.interpolate(coarse, (height, width), mode=mode)
     if kind:
-        white = draws.to("white").uniform((1,))
+        white = streams.derive("white").uniform((1,))
         values = noise.flatten(1).sort(dim=1, descending=True).values
         level = values.gather(1, (white * values.shape[1]).long())
         noise = (noise > level[:, :, None, None]).to(noise.dtype)

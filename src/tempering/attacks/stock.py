@@ -17,7 +17,7 @@ _AT_HAND = "data:"
 
 
 @dataclass(frozen=True)
-class Stock:
+class StartImages:
     """Labelled images by where they come from, which compare, print and go into records.
 
     They belong to the attack, as its other settings do: give images that an attacker may
@@ -31,7 +31,7 @@ class Stock:
 
     Example:
         >>> one = Dataset.of(torch.ones(1, 8, 8), torch.tensor([3]))
-        >>> Stock.of(one) == Stock.of(one), Stock.of("mnist").address
+        >>> StartImages.of(one) == StartImages.of(one), StartImages.of("mnist").address
         (True, 'mnist')
     """
 
@@ -39,7 +39,7 @@ class Stock:
     data: Dataset | None = field(default=None, compare=False, repr=False)
 
     @classmethod
-    def of(cls, given: Dataset | str) -> Stock:
+    def of(cls, given: Dataset | str) -> StartImages:
         """From a dataset, or from the address of one."""
         if isinstance(given, Dataset):
             return cls(f"{_AT_HAND}{given.content_hash}", given)

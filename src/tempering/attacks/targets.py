@@ -1,4 +1,4 @@
-"""The outputs that a sample may be driven to, likeliest first; a trial of all picks finalists.
+"""The outputs that a sample may be driven to, likeliest first; a trial of all picks top_targets.
 
 A targeted attack spends most of its passes on targets that are out of reach. A tenth of
 the steps towards each of them shows which are worth the rest.
@@ -59,7 +59,7 @@ def survey(probe: Probe, problem: Problem, most: int) -> tuple[Tensor, Tensor]:
     """
     looks, keeps = [], []
     for rows in problem.batches():
-        looks.append(probe.logits(problem.x[rows], problem.draws.index[rows]))
+        looks.append(probe.logits(problem.x[rows], problem.streams.index[rows]))
         keeps.append(problem.protected(looks[-1], rows))
     logits, protected = torch.cat(looks), torch.cat(keeps)
     return reached(logits, protected), likeliest(logits, protected, most)
@@ -75,11 +75,11 @@ def trial_steps(steps: int) -> int:
     return max(steps // 10, 1)
 
 
-def check_finalists(name: str, finalists: int | None) -> None:
-    """Refuse numbers of finalists that make no attack.
+def check_top_targets(name: str, top_targets: int | None) -> None:
+    """Refuse numbers of top_targets that make no attack.
 
     Raises:
         UsageError: Naming attack, field and value.
     """
-    if finalists is not None:
-        check_count(name, "finalists", finalists)
+    if top_targets is not None:
+        check_count(name, "top_targets", top_targets)

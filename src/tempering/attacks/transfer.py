@@ -117,7 +117,7 @@ class Transfer(Attack):
         with probing(network) as own:
             seen: Probe = own
             if self.diversity:
-                seen = VariedProbe(network, self.diversity, problem.draws)
+                seen = VariedProbe(network, self.diversity, problem.streams)
             if self.momentum:
                 seen = MomentumProbe(seen, self.momentum)
             return at_full_strength(self.attack).propose(seen, problem)
@@ -126,9 +126,9 @@ class Transfer(Attack):
         """The attack's, on the surrogates."""
         return self.attack.effort()
 
-    def learns(self) -> bool:
+    def batch_dependent(self) -> bool:
         """Whether the inner attack does."""
-        return self.attack.learns()
+        return self.attack.batch_dependent()
 
     def config(self) -> dict[str, Any]:
         """The attack's configuration, and where the surrogates come from."""

@@ -17,7 +17,7 @@ from tempering.core.goals import Goal
 from tempering.core.hashing import tensor_hash
 from tempering.core.patches import Patch
 from tempering.core.probe import Probe, probing
-from tempering.core.random import Draws
+from tempering.core.random import RandomStreams
 from tempering.core.threats import Threat
 
 
@@ -47,7 +47,7 @@ class UniversalPatch(Attack):
     def __post_init__(self) -> None:
         check_steps(self.name, self.epochs, self.step_size)
 
-    def learns(self) -> bool:
+    def batch_dependent(self) -> bool:
         """It does."""
         return True
 
@@ -61,7 +61,7 @@ class UniversalPatch(Attack):
         x: Tensor,
         y: Tensor,
         threat: Patch,
-        random: Draws | None = None,
+        random: RandomStreams | None = None,
         goal: Goal | None = None,
         batch_size: int = BATCH_SIZE,
     ) -> FixedPatch:
@@ -101,11 +101,11 @@ class UniversalPatch(Attack):
         for epoch in range(self.epochs):
             total = torch.zeros_like(patch)
             for rows in problem.batches():
-                draws = problem.draws[rows].to("epoch", epoch)
-                mask = threat.random(problem.x[rows].shape, draws)
+                streams = problem.streams[rows].derive("epoch", epoch)
+                mask = threat.random(problem.x[rows].shape, streams)
                 x_adv = _put(problem.x[rows], patch, mask)
                 teacher = Teacher(problem.goal, problem.y[rows], probe)
-                gradient = teacher.gradient(x_adv, problem.draws.index[rows])
+                gradient = teacher.gradient(x_adv, problem.streams.index[rows])
                 inside = gradient.movedim(1, -1)[mask[:, 0]]
                 inside = inside.reshape(len(rows), *patch.shape[1:], patch.shape[0])
                 total += inside.sum(0).movedim(-1, 0)
@@ -149,7 +149,7 @@ class FixedPatch(Attack):
         if threat.at is None:
             threat = self.threat
         threat = replace(threat, eps=self.threat.eps)
-        mask = threat.random(problem.x.shape, problem.draws)
+        mask = threat.random(problem.x.shape, problem.streams)
         return _put(problem.x, self.patch.to(problem.x), mask)
 
     def config(self) -> dict[str, Any]:

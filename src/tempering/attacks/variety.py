@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from tempering.core.probe import Loss, Probe
-from tempering.core.random import Draws
+from tempering.core.random import RandomStreams
 
 _SMALLEST = 0.9
 """Least size of a shrunk image, as a share of its own."""
@@ -24,12 +24,12 @@ class VariedProbe(Probe):
         probability: Of a change.
     """
 
-    remembers = True
+    stateful = True
 
-    def __init__(self, model: nn.Module, probability: float, draws: Draws) -> None:
+    def __init__(self, model: nn.Module, probability: float, streams: RandomStreams) -> None:
         super().__init__(model)
         self.probability = probability
-        self._seed = draws.to("variety").key
+        self._seed = streams.derive("variety").key
         self._times: Counter[int] = Counter()
 
     def gradient(self, x: Tensor, loss: Loss, index: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -39,11 +39,11 @@ class VariedProbe(Probe):
         numbers = index.tolist()
         times = torch.tensor([self._times[number] for number in numbers], device=x.device)
         self._times.update(numbers)
-        draws = Draws(self._seed, index.to(x.device))
+        streams = RandomStreams(self._seed, index.to(x.device))
         grid = torch.empty(len(x), *x.shape[2:], 2, dtype=x.dtype, device=x.device)
         for time in sorted(set(times.tolist())):
             rows = (times == time).nonzero()[:, 0]
-            grid[rows] = self._grid(draws[rows].to("time", time), x[rows])
+            grid[rows] = self._grid(streams[rows].derive("time", time), x[rows])
         inner = self.model
         self.model = _Resampled(inner, grid)
         try:
@@ -51,11 +51,11 @@ class VariedProbe(Probe):
         finally:
             self.model = inner
 
-    def _grid(self, draws: Draws, x: Tensor) -> Tensor:
+    def _grid(self, streams: RandomStreams, x: Tensor) -> Tensor:
         """Where each pixel of the changed image looks in the given one, -1 to 1."""
-        changed = draws.to("whether").uniform((1,)) < self.probability
-        size = draws.to("size").uniform((1,), _SMALLEST, 1.0)
-        place = draws.to("place").uniform((2,), -1.0, 1.0) * (1.0 - size)
+        changed = streams.derive("whether").uniform((1,)) < self.probability
+        size = streams.derive("size").uniform((1,), _SMALLEST, 1.0)
+        place = streams.derive("place").uniform((2,), -1.0, 1.0) * (1.0 - size)
         size = torch.where(changed, size, torch.ones_like(size)).to(x.dtype)
         place = torch.where(changed, place, torch.zeros_like(place)).to(x.dtype)
         theta = torch.zeros(len(x), 2, 3, dtype=x.dtype, device=x.device)

@@ -8,7 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from tempering.core.random import Draws
+from tempering.core.random import RandomStreams
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,12 +26,12 @@ class Windows:
     shape: tuple[int, int]
 
     @classmethod
-    def drawn(cls, draws: Draws, shape: tuple[int, int], side: int) -> Windows:
+    def drawn(cls, streams: RandomStreams, shape: tuple[int, int], side: int) -> Windows:
         """Windows of a side, or of the whole image where that is shorter, at random places."""
-        device = draws.index.device
+        device = streams.index.device
         height, width = min(side, shape[0]), min(side, shape[1])
         free = torch.tensor([shape[0] - height + 1, shape[1] - width + 1], device=device)
-        top, left = (draws.uniform((2,)) * free).long().minimum(free - 1)[:, :, None].unbind(1)
+        top, left = (streams.uniform((2,)) * free).long().minimum(free - 1)[:, :, None].unbind(1)
         down, across = torch.arange(height, device=device), torch.arange(width, device=device)
         return cls(top + down, left + across, shape)
 

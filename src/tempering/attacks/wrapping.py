@@ -34,13 +34,13 @@ class Wrapping(Attack, ABC):
         """The inner attack's."""
         return self.attack.effort()
 
-    def learns(self) -> bool:
+    def batch_dependent(self) -> bool:
         """Whether the inner attack does."""
-        return self.attack.learns()
+        return self.attack.batch_dependent()
 
-    def seeks_nearest(self) -> bool:
+    def minimum_norm(self) -> bool:
         """Whether the inner attack does."""
-        return self.attack.seeks_nearest()
+        return self.attack.minimum_norm()
 
     def config(self) -> dict[str, Any]:
         """The inner attack's hyperparameters, and what this one adds under its own name."""

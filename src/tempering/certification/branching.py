@@ -192,11 +192,11 @@ class Search:
         left = (best <= 0).nonzero()[:, 0]
         found = self.find(region.where_least(image, rows)[left]) if len(left) else None
         splits = self._splits(bounds, tuning.seen, kept, rows)
-        outcome = []
+        per_sample = []
         for row in range(count):
             own = kept.mapped(lambda one, row=row: one[row : row + 1])  # type: ignore[misc]
-            outcome.append(_Domain(domains[row].signs, own, splits[row]))
-        return best.tolist(), outcome, found
+            per_sample.append(_Domain(domains[row].signs, own, splits[row]))
+        return best.tolist(), per_sample, found
 
     def _begin(
         self,

@@ -23,7 +23,7 @@ from tempering.certification.steps import Graph
 from tempering.certification.tracing import Unsupported
 from tempering.certification.verdicts import Certificates, Spent
 from tempering.core.errors import DataError, UnknownNameError, UsageError
-from tempering.core.goals import Goal, Mislead, reached
+from tempering.core.goals import Goal, Untargeted, reached
 from tempering.core.probe import Probe, probing
 from tempering.core.progress import Advance, track
 from tempering.core.threats import TOLERANCE, Threat
@@ -106,7 +106,7 @@ def certify(
         raise UsageError(f"seconds {seconds}: give more than 0, or None for no limit")
     until = math.inf if seconds is None else time.monotonic() + seconds
     with probing(model) as probe:
-        job = _Job.begin(probe, x.detach(), y, threat, goal or Mislead(), until)
+        job = _Job.begin(probe, x.detach(), y, threat, goal or Untargeted(), until)
         try:
             if len(x):
                 job.run(

@@ -14,7 +14,7 @@ from tempering.certification.binomial import lower_bound, tie_chance
 from tempering.core.errors import DataError, ModelError, UsageError
 from tempering.core.probe import probing
 from tempering.core.progress import track
-from tempering.core.random import Draws
+from tempering.core.random import RandomStreams
 from tempering.core.records import Count
 from tempering.core.threats import TOLERANCE
 
@@ -98,8 +98,8 @@ class Smoothing:
 
     Attributes:
         sigma: Standard deviation of the noise, in units of [0, 1], above 0.
-        selection: Draws that select the class, at least 1.
-        samples: Draws that bound its probability.
+        selection: RandomStreams that select the class, at least 1.
+        samples: RandomStreams that bound its probability.
         alpha: Chance that the certificate of one sample is false, above 0 and below 1.
 
     Raises:
@@ -145,7 +145,7 @@ class Smoothing:
         model: nn.Module,
         x: Tensor,
         y: Tensor,
-        random: Draws | None = None,
+        random: RandomStreams | None = None,
         batch_size: int = BATCH_SIZE,
     ) -> SmoothedCertificate:
         """Certify each image; `selection + samples` forward passes each.
@@ -186,7 +186,7 @@ class Smoothing:
         self,
         model: nn.Module,
         x: Tensor,
-        random: Draws | None = None,
+        random: RandomStreams | None = None,
         batch_size: int = BATCH_SIZE,
     ) -> Tensor:
         """Classify with the smoothed classifier, or abstain; `samples` forward passes each.
@@ -234,7 +234,7 @@ class Smoothing:
         self,
         model: nn.Module,
         x: Tensor,
-        random: Draws | None,
+        random: RandomStreams | None,
         purpose: str,
         rounds: tuple[int, ...],
         batch_size: int,
@@ -246,8 +246,8 @@ class Smoothing:
         the number of draws; a copy's noise depends on its sample and its number alone.
         """
         _check_images(x, random, batch_size)
-        draws = (random or Draws.of(0, len(x))).on(x.device).to(self.name, purpose)
-        streams = draws.bits(1)[:, 0]
+        streams = (random or RandomStreams.of(0, len(x))).on(x.device).derive(self.name, purpose)
+        keys = streams.bits(1)[:, 0]
         copies = sum(rounds)
         round_of = torch.arange(len(rounds), device=x.device).repeat_interleave(
             torch.tensor(rounds, device=x.device)
@@ -262,9 +262,9 @@ class Smoothing:
             for at in range(0, total, batch_size):
                 queue = torch.arange(at, min(at + batch_size, total), device=x.device)
                 sample, copy = queue // copies, queue % copies
-                noise = Draws(streams[sample], copy).normal(x.shape[1:])
+                noise = RandomStreams(keys[sample], copy).normal(x.shape[1:])
                 noisy = x[sample] + (self.sigma * noise).to(x.dtype)
-                logits = probe.logits(noisy, draws.index[sample])
+                logits = probe.logits(noisy, streams.index[sample])
                 if logits.shape[1] < classes:
                     raise ModelError(
                         f"the model has {logits.shape[1]} outputs but labels go up to "
@@ -282,7 +282,7 @@ class Smoothing:
         return torch.zeros((0, len(rounds), 1), dtype=torch.int64) if votes is None else votes.cpu()
 
 
-def _check_images(x: Tensor, random: Draws | None, batch_size: int) -> None:
+def _check_images(x: Tensor, random: RandomStreams | None, batch_size: int) -> None:
     if batch_size < 1:
         raise UsageError(f"batch_size {batch_size}: give at least 1")
     if x.ndim != 4 or x.dtype not in (torch.float32, torch.float64):

@@ -42,7 +42,7 @@ class Goal(Protocol):
 
 
 @dataclass(frozen=True)
-class Mislead:
+class Untargeted:
     """Any output but the true class: the strict goal, comparable with other work."""
 
     def protected(self, y: Tensor, outputs: int) -> Tensor:
@@ -51,7 +51,7 @@ class Mislead:
 
 
 @dataclass(frozen=True)
-class Evade:
+class EvadeDetector:
     """A wrong class without being flagged: the adaptive attacker of a detecting model.
 
     Attributes:
@@ -68,7 +68,7 @@ class Evade:
 
 
 @dataclass(frozen=True)
-class Reach:
+class Targeted:
     """One given output: targeted attacks, and forcing clean inputs into the flag.
 
     Attributes:
@@ -92,7 +92,7 @@ class Reach:
 
 
 @dataclass(frozen=True)
-class ReachLabel:
+class TargetedLabels:
     """The label that is given: targeted attacks where each sample has its own target.
 
     Call an attack with the targets in place of the labels.
@@ -104,7 +104,7 @@ class ReachLabel:
 
 
 @dataclass(frozen=True)
-class Unnoticed:
+class Undetected:
     """Another goal, without being flagged by one output more, the last.
 
     Attributes:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from tempering.core.errors import ThreatError
-from tempering.core.random import Draws
+from tempering.core.random import RandomStreams
 from tempering.core.threats import Threat
 
 
@@ -138,23 +138,23 @@ class Patch(Threat):
         """The sign of the gradient, in the square where it is largest."""
         return gradient.sign() * self.best(gradient.abs())
 
-    def sample(self, x: Tensor, draws: Draws) -> Tensor:
+    def sample(self, x: Tensor, streams: RandomStreams) -> Tensor:
         """Uniform noise in a random square."""
-        draws = draws.on(x.device)
-        return torch.where(self.random(x.shape, draws), self._noise(x, draws), x)
+        streams = streams.on(x.device)
+        return torch.where(self.random(x.shape, streams), self._noise(x, streams), x)
 
-    def random(self, shape: Sequence[int], draws: Draws) -> Tensor:
+    def random(self, shape: Sequence[int], streams: RandomStreams) -> Tensor:
         """A random square for each image, as masks, shape (n, 1, h, w), bool."""
         height, width = shape[2:]
-        places = torch.tensor(self.places(height, width), device=draws.index.device)
+        places = torch.tensor(self.places(height, width), device=streams.index.device)
         if not len(places):
-            none = torch.zeros(1, dtype=torch.bool, device=draws.index.device)
-            return none.expand(len(draws), 1, height, width)
-        chosen = places[draws.to("place").choice(len(places))]
+            none = torch.zeros(1, dtype=torch.bool, device=streams.index.device)
+            return none.expand(len(streams), 1, height, width)
+        chosen = places[streams.derive("place").choice(len(places))]
         return self.windows(chosen[:, 0], chosen[:, 1], height, width)
 
-    def _noise(self, x: Tensor, draws: Draws) -> Tensor:
-        return draws.to("noise").uniform(x.shape[1:]).to(x.dtype)
+    def _noise(self, x: Tensor, streams: RandomStreams) -> Tensor:
+        return streams.derive("noise").uniform(x.shape[1:]).to(x.dtype)
 
 
 def _extent(used: Tensor) -> Tensor:

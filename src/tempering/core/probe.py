@@ -31,11 +31,11 @@ class Probe:
 
     Attributes:
         model: The network; its parameters take no gradient.
-        remembers: Whether an answer depends on what the same sample was shown before, so that
+        stateful: Whether an answer depends on what the same sample was shown before, so that
             a sample may not be shown twice at a time.
     """
 
-    remembers: bool = False
+    stateful: bool = False
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model

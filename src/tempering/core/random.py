@@ -53,7 +53,7 @@ def _mix(z: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class Draws:
+class RandomStreams:
     """The random streams of some samples.
 
     Attributes:
@@ -62,8 +62,8 @@ class Draws:
         index: Sample indices, shape (n,), int64: which stream each row uses.
 
     Example:
-        >>> draws = Draws.of(seed=0, n=4)
-        >>> bool((draws.uniform((3,))[2] == draws[2:3].uniform((3,))[0]).all())
+        >>> streams = RandomStreams.of(seed=0, n=4)
+        >>> bool((streams.uniform((3,))[2] == streams[2:3].uniform((3,))[0]).all())
         True
     """
 
@@ -71,17 +71,18 @@ class Draws:
     index: Tensor
 
     @classmethod
-    def of(cls, seed: int, n: int) -> Draws:
+    def of(cls, seed: int, n: int) -> RandomStreams:
         """Streams for samples 0 to n - 1."""
         return cls(seed, torch.arange(n))
 
     @classmethod
-    def side_by_side(cls, parts: Sequence[Draws]) -> Draws:
+    def side_by_side(cls, parts: Sequence[RandomStreams]) -> RandomStreams:
         """The rows of several, each with its own streams; one alone is as it was.
 
         Example:
-            >>> once, again = Draws.of(0, 2).to("once"), Draws.of(0, 2).to("again")
-            >>> both = Draws.side_by_side([once, again]).uniform((3,))
+            >>> streams = RandomStreams.of(0, 2)
+            >>> once, again = streams.derive("once"), streams.derive("again")
+            >>> both = RandomStreams.side_by_side([once, again]).uniform((3,))
             >>> bool((both[2:] == again.uniform((3,))).all())
             True
         """
@@ -101,7 +102,7 @@ class Draws:
             raise ValueError("streams that lie side by side have no one key")
         return self.seed
 
-    def to(self, *labels: str | int) -> Draws:
+    def derive(self, *labels: str | int) -> RandomStreams:
         """The streams of the same samples for another purpose."""
         if isinstance(self.seed, Tensor):
             keys, which = torch.unique_consecutive(self.seed, return_inverse=True)
@@ -109,12 +110,12 @@ class Draws:
             return replace(self, seed=derived[which])
         return replace(self, seed=derive(self.seed, *labels))
 
-    def on(self, device: torch.device) -> Draws:
+    def on(self, device: torch.device) -> RandomStreams:
         """The same streams, drawn on another device."""
         seed = self.seed.to(device) if isinstance(self.seed, Tensor) else self.seed
         return replace(self, seed=seed, index=self.index.to(device))
 
-    def __getitem__(self, rows: Tensor | slice) -> Draws:
+    def __getitem__(self, rows: Tensor | slice) -> RandomStreams:
         seed = self.seed[rows] if isinstance(self.seed, Tensor) else self.seed
         return replace(self, seed=seed, index=self.index[rows])
 
@@ -148,4 +149,4 @@ class Draws:
 
 def permutation(seed: int, n: int) -> Tensor:
     """A random order of 0 to n - 1, shape (n,), int64, equal for equal seeds."""
-    return Draws.of(seed, n).bits(1)[:, 0].argsort(stable=True)
+    return RandomStreams.of(seed, n).bits(1)[:, 0].argsort(stable=True)

@@ -108,11 +108,11 @@ class Measurement(Record):
         protocol: `standard` (the threat's eps, every attack on all samples), `paper` (eps
             that gives the paper's accuracy on the undefended model), `curve` (a sweep of
             eps), or `cascade` (each attack only on what those before it left undecided, so
-            that `strict` counts what is left after it).
+            that `robust` counts what is left after it).
         attack: Its label, such as `pgd-40x2`; `clean` for no attack, `worst` for the worst
             case per sample over the attacks of this protocol, model and access.
         backward: `adaptive` through stages that hide their gradient, or `true`.
-        strict: Samples that stay on the true class: the number that compares.
+        robust: Samples that stay on the true class: the number that compares.
         detected: Samples on the true class or flagged, under an attacker who evades
             both; None where the model has no adversarial class.
         flagged: Samples that ended in the adversarial class; None likewise. For the
@@ -132,7 +132,7 @@ class Measurement(Record):
     eps: float
     split: Literal["validation", "test"] = "test"
     n: int
-    strict: Count
+    robust: Count
     detected: Count | None = None
     flagged: Count | None = None
     stable: Count

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from tempering.core.errors import ThreatError
-from tempering.core.random import Draws
+from tempering.core.random import RandomStreams
 
 TOLERANCE = 1e-5
 """Rounding that `contains` forgives, as a share of max(1, eps)."""
@@ -99,7 +99,7 @@ class Threat(ABC):
         """The direction of unit norm that climbs fastest along a gradient."""
 
     @abstractmethod
-    def sample(self, x: Tensor, draws: Draws) -> Tensor:
+    def sample(self, x: Tensor, streams: RandomStreams) -> Tensor:
         """A random point of the ball around each x, brought into the box."""
 
 
@@ -140,9 +140,9 @@ class Linf(Threat):
         """The sign of the gradient."""
         return gradient.sign()
 
-    def sample(self, x: Tensor, draws: Draws) -> Tensor:
+    def sample(self, x: Tensor, streams: RandomStreams) -> Tensor:
         """Uniform in the cube."""
-        noise = draws.on(x.device).uniform(x.shape[1:], -self.eps, self.eps)
+        noise = streams.on(x.device).uniform(x.shape[1:], -self.eps, self.eps)
         return (x + noise.to(x.dtype)).clamp(0.0, 1.0)
 
 
@@ -177,12 +177,12 @@ class L2(Threat):
         length = _length(scaled)
         return scaled / _rows(length.where(length > 0, torch.ones_like(length)), gradient)
 
-    def sample(self, x: Tensor, draws: Draws) -> Tensor:
+    def sample(self, x: Tensor, streams: RandomStreams) -> Tensor:
         """Uniform in the ball (Muller, 1959)."""
-        draws = draws.on(x.device)
-        direction = draws.to("direction").normal(x.shape[1:]).flatten(1)
+        streams = streams.on(x.device)
+        direction = streams.derive("direction").normal(x.shape[1:]).flatten(1)
         direction = direction / _length(direction)[:, None]
-        radius = draws.to("radius").uniform((1,)) ** (1.0 / direction.shape[1])
+        radius = streams.derive("radius").uniform((1,)) ** (1.0 / direction.shape[1])
         return (x + (self.eps * radius * direction).reshape(x.shape).to(x.dtype)).clamp(0.0, 1.0)
 
 
@@ -219,12 +219,12 @@ class L1(Threat):
         """All of the step on the steepest pixel."""
         return _steepest(gradient)
 
-    def sample(self, x: Tensor, draws: Draws) -> Tensor:
+    def sample(self, x: Tensor, streams: RandomStreams) -> Tensor:
         """Uniform in the ball: exponential shares with one left over (Barthe et al., 2005)."""
-        draws = draws.on(x.device)
+        streams = streams.on(x.device)
         size = x[0].numel() if len(x) else 1
-        share = -torch.log1p(-draws.to("share").uniform((size + 1,)))
-        sign = draws.to("sign").uniform((size,), -1.0, 1.0).sign()
+        share = -torch.log1p(-streams.derive("share").uniform((size + 1,)))
+        sign = streams.derive("sign").uniform((size,), -1.0, 1.0).sign()
         step = sign * share[:, :size] / share.sum(1, keepdim=True)
         return (x + (self.eps * step).reshape(x.shape).to(x.dtype)).clamp(0.0, 1.0)
 
@@ -291,11 +291,11 @@ class L0(Threat):
         """The sign of the steepest pixel."""
         return _steepest(gradient)
 
-    def sample(self, x: Tensor, draws: Draws) -> Tensor:
+    def sample(self, x: Tensor, streams: RandomStreams) -> Tensor:
         """As many pixels as eps allows, anywhere, each uniform in [0, 1]."""
-        draws = draws.on(x.device)
-        colours = draws.to("colour").uniform(x.shape[1:]).to(x.dtype)
-        order = draws.to("where").uniform(x.shape[1:]).flatten(1).argsort(dim=1, stable=True)
+        streams = streams.on(x.device)
+        colours = streams.derive("colour").uniform(x.shape[1:]).to(x.dtype)
+        order = streams.derive("where").uniform(x.shape[1:]).flatten(1).argsort(dim=1, stable=True)
         rank = order.argsort(dim=1).reshape(x.shape)
         return torch.where(rank + 1 <= self.eps, colours, x)
 

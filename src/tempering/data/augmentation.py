@@ -11,19 +11,19 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from tempering.core.errors import UsageError
-from tempering.core.random import Draws
+from tempering.core.random import RandomStreams
 
 LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in grey (ITU-R BT.601)."""
 
 
-def gaussian_noise(x: Tensor, sigma: float, draws: Draws) -> Tensor:
+def gaussian_noise(x: Tensor, sigma: float, streams: RandomStreams) -> Tensor:
     """Add noise to each pixel: x' = x + N(0, sigma^2), eq. 2 of the paper, cut to [0, 1].
 
     Args:
         x: Images in [0, 1], shape (n, c, h, w).
         sigma: Standard deviation, in units of [0, 1]; 0 adds nothing.
-        draws: The samples' random streams.
+        streams: The samples' random streams.
 
     Returns:
         Images in [0, 1], shape and dtype of x.
@@ -35,7 +35,7 @@ def gaussian_noise(x: Tensor, sigma: float, draws: Draws) -> Tensor:
         raise UsageError(f"sigma {sigma}: give a finite number of at least 0, such as 0.1")
     if sigma == 0:
         return x
-    noise = draws.on(x.device).normal(x.shape[1:])
+    noise = streams.on(x.device).normal(x.shape[1:])
     return (x + (sigma * noise).to(x.dtype)).clamp(0.0, 1.0)
 
 
@@ -59,7 +59,7 @@ class Augmentation(BaseModel):
 
     Example:
         >>> augment = Augmentation(rotation=10, shift=0.1)
-        >>> augment(torch.rand(4, 1, 28, 28), Draws.of(seed=0, n=4)).shape
+        >>> augment(torch.rand(4, 1, 28, 28), RandomStreams.of(seed=0, n=4)).shape
         torch.Size([4, 1, 28, 28])
     """
 
@@ -96,12 +96,12 @@ class Augmentation(BaseModel):
         """This augmentation, or None where it would not change images of so many channels."""
         return self if self.changes(channels) else None
 
-    def __call__(self, x: Tensor, draws: Draws) -> Tensor:
+    def __call__(self, x: Tensor, streams: RandomStreams) -> Tensor:
         """Augment images.
 
         Args:
             x: Images in [0, 1], shape (n, c, h, w).
-            draws: The samples' random streams.
+            streams: The samples' random streams.
 
         Returns:
             Images in [0, 1], shape and dtype of x; x itself where nothing is to do.
@@ -109,26 +109,26 @@ class Augmentation(BaseModel):
         channels = x.shape[1]
         if len(x) == 0 or not self.changes(channels):
             return x
-        draws = draws.on(x.device)
+        streams = streams.on(x.device)
         if self.flips(channels):
-            mirrored = draws.to("flip").uniform((1, 1, 1)) < 0.5
+            mirrored = streams.derive("flip").uniform((1, 1, 1)) < 0.5
             x = torch.where(mirrored, x.flip(3), x)
         if self.moves:
-            x = self._move(x, draws)
+            x = self._move(x, streams)
         if self.recolours(channels):
-            x = self._recolour(x, draws)
-        return gaussian_noise(x, self.noise, draws.to("noise"))
+            x = self._recolour(x, streams)
+        return gaussian_noise(x, self.noise, streams.derive("noise"))
 
-    def _move(self, x: Tensor, draws: Draws) -> Tensor:
+    def _move(self, x: Tensor, streams: RandomStreams) -> Tensor:
         """Turn, scale and shift in one bilinear resampling.
 
         The grid is written out by hand: a batched matrix product may round differently
         for another batch size.
         """
         height, width = x.shape[2:]
-        angle = draws.to("rotation").uniform((1, 1), -self.rotation, self.rotation).deg2rad()
-        size = draws.to("scaling").uniform((1, 1), 1 - self.scaling, 1 + self.scaling)
-        shift = draws.to("shift").uniform((2, 1, 1), -self.shift, self.shift)
+        angle = streams.derive("rotation").uniform((1, 1), -self.rotation, self.rotation).deg2rad()
+        size = streams.derive("scaling").uniform((1, 1), 1 - self.scaling, 1 + self.scaling)
+        shift = streams.derive("shift").uniform((2, 1, 1), -self.shift, self.shift)
         rows = _pixels(height, x)[:, None] - height * shift[:, 0]
         columns = _pixels(width, x)[None, :] - width * shift[:, 1]
         cosine, sine = angle.cos() / size, angle.sin() / size
@@ -138,9 +138,9 @@ class Augmentation(BaseModel):
         moved = F.grid_sample(x.float(), grid, "bilinear", self.fill, align_corners=False)
         return moved.clamp(0.0, 1.0).to(x.dtype)
 
-    def _recolour(self, x: Tensor, draws: Draws) -> Tensor:
+    def _recolour(self, x: Tensor, streams: RandomStreams) -> Tensor:
         def factor(name: str, most: float) -> Tensor:
-            return draws.to(name).uniform((1, 1, 1), 1 - most, 1 + most).to(x.dtype)
+            return streams.derive(name).uniform((1, 1, 1), 1 - most, 1 + most).to(x.dtype)
 
         if self.brightness > 0:
             x = (x * factor("brightness", self.brightness)).clamp(0.0, 1.0)

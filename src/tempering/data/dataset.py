@@ -12,7 +12,7 @@ from torch import Tensor
 from tempering.core.errors import DataError
 from tempering.core.hashing import tensor_hash
 from tempering.data.checks import Array
-from tempering.data.samples import Samples, admit
+from tempering.data.samples import Samples, validate_arrays
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -72,7 +72,7 @@ class Dataset:
             >>> Dataset.of(torch.rand(4, 8, 8), torch.tensor([0, 1, 1, 0])).shape
             (1, 8, 8)
         """
-        held = admit(name, (x, y), classes=classes)
+        held = validate_arrays(name, (x, y), classes=classes)
         return cls(held.train.images(), held.train.y, held.classes, name)
 
     @property

@@ -36,7 +36,7 @@ class Samples:
 
 
 @dataclass(frozen=True, eq=False)
-class Holdings:
+class RawSplits:
     """What a source holds.
 
     Attributes:
@@ -60,12 +60,12 @@ class Holdings:
         return Samples(torch.cat([train.images(), test.images()]), torch.cat([train.y, test.y]))
 
 
-def admit(
+def validate_arrays(
     where: str,
     train: tuple[object, object],
     test: tuple[object, object] | None = None,
     classes: Sequence[str] | None = None,
-) -> Holdings:
+) -> RawSplits:
     """The gate for all data from outside: check it, and hold it.
 
     Args:
@@ -92,4 +92,4 @@ def admit(
                 f"{name}: images of shape {tuple(part.x.shape[1:])}: give them the shape of "
                 f"the training images, {tuple(samples[0].x.shape[1:])}"
             )
-    return Holdings(names, samples[0], samples[1] if test is not None else None)
+    return RawSplits(names, samples[0], samples[1] if test is not None else None)

@@ -12,7 +12,7 @@ from tempering.core.errors import DataError, UnknownNameError, UsageError
 from tempering.core.hashing import tensor_hash
 from tempering.core.random import derive, permutation
 from tempering.data.dataset import Dataset
-from tempering.data.samples import Holdings, Samples
+from tempering.data.samples import RawSplits, Samples
 from tempering.data.stratify import stratified
 
 SPLITS = {
@@ -95,7 +95,7 @@ class Splits:
                 f"{test.name} has images {test.shape} and {test.num_classes} classes: give it "
                 f"those of {train.name}, {train.shape} and {train.num_classes}"
             )
-        held = Holdings(train.classes, train.samples, None if test is None else test.samples)
+        held = RawSplits(train.classes, train.samples, None if test is None else test.samples)
         return make_splits(held, address, "official", seed, validation_share)
 
     @property
@@ -139,7 +139,7 @@ class Splits:
 
 
 def make_splits(
-    held: Holdings, address: str, split: str, seed: int, validation_share: float | None = None
+    held: RawSplits, address: str, split: str, seed: int, validation_share: float | None = None
 ) -> Splits:
     """Split what a source holds.
 

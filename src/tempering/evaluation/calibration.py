@@ -11,10 +11,10 @@ from tempering.attacks.cw_l2 import CWL2
 from tempering.core.errors import UsageError
 from tempering.core.records import Access
 from tempering.core.threats import Threat
+from tempering.evaluation.context import EvalContext
 from tempering.evaluation.measuring import measure
 from tempering.evaluation.minimum_norm import distances, unbounded
-from tempering.evaluation.recording import Trial, record
-from tempering.evaluation.setting import Setting
+from tempering.evaluation.recording import AttackResult, record
 from tempering.evaluation.target import Target
 
 DOUBLINGS = 7
@@ -34,23 +34,23 @@ class Calibration:
     Attributes:
         wanted: Accuracy to reach, a fraction.
         eps: Where it is reached; None if nowhere.
-        trial: What was measured there, or the nearest that was found.
+        result: What was measured there, or the nearest that was found.
         reason: Why there is no eps; empty if there is one.
     """
 
     wanted: float
     eps: float | None
-    trial: Trial
+    result: AttackResult
     reason: str = ""
 
     @property
     def accuracy(self) -> float:
         """Strict accuracy at eps, or the nearest one found, a fraction."""
-        return self.trial.measurement.strict.fraction
+        return self.result.measurement.robust.fraction
 
 
 def calibrate(
-    setting: Setting,
+    context: EvalContext,
     target: Target,
     attack: Attack,
     wanted: float,
@@ -66,7 +66,7 @@ def calibrate(
     model is one wrong class more.
 
     Args:
-        setting: Data, engine and seed.
+        context: Data, engine and seed.
         target: The undefended model.
         attack: The attack.
         wanted: Strict accuracy to reach, a fraction in (0, 1).
@@ -81,22 +81,22 @@ def calibrate(
         UsageError: If the wanted accuracy is no fraction.
 
     Example:
-        `calibrate(setting, undefended, FGSM(), 0.287).eps`
+        `calibrate(context, undefended, FGSM(), 0.287).eps`
     """
     if not 0 < wanted < 1:
         raise UsageError(f"accuracy {wanted!r} to calibrate to: give a fraction, such as 0.287")
     target = target.without_flag()
     if isinstance(attack, CWL2):
-        return _from_distances(setting, target, attack, wanted, access, source)
+        return _from_distances(context, target, attack, wanted, access, source)
 
-    def at(threat: Threat, runs: Attack | None = attack) -> Trial:
+    def at(threat: Threat, runs: Attack | None = attack) -> AttackResult:
         if runs is None:
-            return measure(setting, target, None, threat, protocol="paper")
+            return measure(context, target, None, threat, protocol="paper")
         return measure(
-            setting, target, runs, threat, protocol="paper", access=access, source=source
+            context, target, runs, threat, protocol="paper", access=access, source=source
         )
 
-    limit = unbounded(norm, setting.data.x.shape[1:])
+    limit = unbounded(norm, context.data.x.shape[1:])
     search = _Search(wanted, [at(limit, None)])
     if search.low_enough:
         return search.failed("accuracy without attack is not above it")
@@ -114,7 +114,7 @@ def calibrate(
         middle = (low + high) / 2
         search.tried.append(at(limit.with_eps(middle)))
         low, high = (low, middle) if search.low_enough else (middle, high)
-    if search.gap(search.nearest) > max(NEAR, 1 / setting.n):
+    if search.gap(search.nearest) > max(NEAR, 1 / context.n):
         return search.failed(f"accuracy jumps past it near eps {high:.4g}")
     return Calibration(wanted, search.nearest.measurement.eps, search.nearest)
 
@@ -124,45 +124,45 @@ class _Search:
     """What was tried so far."""
 
     wanted: float
-    tried: list[Trial]
+    tried: list[AttackResult]
 
     @property
     def low_enough(self) -> bool:
-        return self.tried[-1].measurement.strict.fraction <= self.wanted
+        return self.tried[-1].measurement.robust.fraction <= self.wanted
 
     @property
-    def nearest(self) -> Trial:
+    def nearest(self) -> AttackResult:
         return min(self.tried, key=self.gap)
 
-    def gap(self, trial: Trial) -> float:
-        return abs(trial.measurement.strict.fraction - self.wanted)
+    def gap(self, result: AttackResult) -> float:
+        return abs(result.measurement.robust.fraction - self.wanted)
 
     def failed(self, reason: str) -> Calibration:
         return Calibration(self.wanted, None, self.nearest, reason)
 
 
 def _from_distances(
-    setting: Setting,
+    context: EvalContext,
     target: Target,
     attack: Attack,
     wanted: float,
     access: Access,
     source: nn.Module | None,
 ) -> Calibration:
-    found = distances(setting, target, attack, "l2", access=access, source=source)
-    clean = found.clean.measurement.strict
-    broken = setting.n - round(wanted * setting.n)
+    found = distances(context, target, attack, "l2", access=access, source=source)
+    clean = found.clean.measurement.robust
+    broken = context.n - round(wanted * context.n)
     least = float(found.away.sort().values[max(0, broken - 1)])
     reason, eps = "", least * (1 + 1e-6)
     if clean.fraction <= wanted:
         reason, eps = "accuracy without attack is not above it", 0.0
     elif least == float("inf"):
         reason, eps = "not reached: the attack found too few", found.attacked.measurement.eps
-    threat = unbounded("l2", setting.data.x.shape[1:]).with_eps(eps)
-    trial = record(
-        setting,
+    threat = unbounded("l2", context.data.x.shape[1:]).with_eps(eps)
+    result = record(
+        context,
         target,
-        found.outcome(eps),
+        found.per_sample(eps),
         attack=attack.label(),
         config=attack.config(),
         threat=threat,
@@ -170,4 +170,4 @@ def _from_distances(
         access=access,
         cost=found.attacked.measurement.cost,
     )
-    return Calibration(wanted, None if reason else eps, trial, reason)
+    return Calibration(wanted, None if reason else eps, result, reason)

@@ -16,15 +16,15 @@ from tempering.core.progress import silence, track
 from tempering.core.records import Access, Cost
 from tempering.core.threats import Threat
 from tempering.evaluation.combining import worst_of
+from tempering.evaluation.context import EvalContext
 from tempering.evaluation.deadline import Deadline, OutOfTimeError
 from tempering.evaluation.measuring import measure
-from tempering.evaluation.outcome import Outcome, join, lost
-from tempering.evaluation.recording import Backward, Trial, record
+from tempering.evaluation.per_sample import PerSampleResult, join, lost
+from tempering.evaluation.recording import AttackResult, Backward, record
 from tempering.evaluation.schedule import Tried, in_order
-from tempering.evaluation.setting import Setting
 from tempering.evaluation.target import Target
 
-Keep = Callable[[str, Callable[[], Sequence[Trial]]], list[Trial]]
+Keep = Callable[[str, Callable[[], Sequence[AttackResult]]], list[AttackResult]]
 """From a name and something to measure to what was measured, now or in a run before."""
 
 BATCHES = 2
@@ -59,7 +59,7 @@ class Cascaded:
     Attributes:
         clean: The target without attack.
         stages: One trial a stage that was begun, in order; what a stage did not work on
-            counts as lost in it, so `strict` says what is left after it.
+            counts as lost in it, so `robust` says what is left after it.
         certified: Samples with a proof, shape (n,), bool.
         worst: The worst case per sample, proofs included.
         broken_by: What broke each sample; empty where nothing did.
@@ -68,17 +68,17 @@ class Cascaded:
         helpless: Stages that found no gradient to follow -> what they said.
     """
 
-    clean: Trial
-    stages: tuple[Trial, ...]
+    clean: AttackResult
+    stages: tuple[AttackResult, ...]
     certified: Tensor
-    worst: Trial
+    worst: AttackResult
     broken_by: tuple[str, ...]
     schedule: tuple[str, ...]
     unfinished: Mapping[str, int]
     helpless: Mapping[str, str]
 
 
-def straight(_name: str, work: Callable[[], Sequence[Trial]]) -> list[Trial]:
+def straight(_name: str, work: Callable[[], Sequence[AttackResult]]) -> list[AttackResult]:
     """Keep nothing: measure now."""
     return list(work())
 
@@ -93,10 +93,10 @@ class Cascade:
 
     def __init__(
         self,
-        setting: Setting,
+        context: EvalContext,
         target: Target,
         threat: Threat,
-        clean: Trial,
+        clean: AttackResult,
         *,
         access: Access = "white",
         certified: Tensor | None = None,
@@ -107,7 +107,7 @@ class Cascade:
         """Begin.
 
         Args:
-            setting: Data, engine and seed.
+            context: Data, engine and seed.
             target: The model that judges.
             threat: What may change.
             clean: The target without attack.
@@ -117,19 +117,19 @@ class Cascade:
             keep: Keeps what was measured, `BATCHES` of one stage at a time.
             deadline: When to stop; None for never.
         """
-        self.setting, self.target, self.threat = setting, target, threat
+        self.context, self.target, self.threat = context, target, threat
         self.clean, self.sources, self.keep = clean, dict(sources or {}), keep
         self.access: Access = access
         self.deadline = deadline or Deadline.never()
-        nothing = torch.zeros(setting.n, dtype=torch.bool)
+        nothing = torch.zeros(context.n, dtype=torch.bool)
         self.certified = nothing if certified is None else certified
-        self.standing = _stands(clean.outcome)
-        self.trials: list[Trial] = []
+        self.standing = _stands(clean.per_sample)
+        self.results: list[AttackResult] = []
         self.unfinished: dict[str, int] = {}
         self.helpless: dict[str, str] = {}
-        self.broken_by = [""] * setting.n
+        self.broken_by = [""] * context.n
         self.schedule: tuple[str, ...] = ()
-        self._surveyed = torch.zeros(setting.n, dtype=torch.bool)
+        self._surveyed = torch.zeros(context.n, dtype=torch.bool)
         self._met: set[str] = set()
 
     def undecided(self, stage: Stage | None = None) -> Tensor:
@@ -157,42 +157,42 @@ class Cascade:
         rows = self.undecided()[:samples]
         if not len(rows) or not others:
             return list(stages)
-        trials: list[Trial] = []
+        results: list[AttackResult] = []
         with track(f"survey of {len(rows)} samples", len(others)) as advance:
             for number, stage in enumerate(others):
                 name = f"survey-{self.access}-{number:02d}"
                 try:
-                    trials += self.keep(name, partial(self._trials, stage, rows))
+                    results += self.keep(name, partial(self._trials, stage, rows))
                 except (OutOfTimeError, NoGradientError):
                     return list(stages)
                 advance(number + 1, "")
         by_name = {str(stage): stage for stage in others}
         tried = [
-            Tried(name, ~_stands(trial.outcome), _passes(trial))
-            for name, trial in zip(by_name, trials, strict=True)
+            Tried(name, ~_stands(result.per_sample), _passes(result))
+            for name, result in zip(by_name, results, strict=True)
         ]
         places = in_order(tried)
         learned = [f"{place} of the first {len(rows)}" for place in places]
         self.schedule = (*learned, f"{last}: goes last")
         order = [by_name[place.name] for place in places]
-        ranked = [trials[others.index(stage)] for stage in order]
-        rest = [trial for trial in trials if not any(trial is one for one in ranked)]
+        ranked = [results[others.index(stage)] for stage in order]
+        rest = [result for result in results if not any(result is one for one in ranked)]
         self._take([*ranked, *rest], rows)
         self._met, self._surveyed[rows] = set(by_name), True
         return [*order, last]
 
-    def _take(self, trials: Sequence[Trial], rows: Tensor) -> None:
+    def _take(self, results: Sequence[AttackResult], rows: Tensor) -> None:
         """Several attacks on the same samples, as one stage."""
-        outcome = worst_of([trial.outcome for trial in trials])
-        for trial in reversed(trials):
-            for row in rows[~_stands(trial.outcome)].tolist():
-                self.broken_by[row] = trial.measurement.attack
-        labels = [trial.measurement.attack for trial in trials]
-        config = {"name": "survey", "attacks": [trial.measurement.config for trial in trials]}
-        costs = [trial.measurement.cost for trial in trials]
-        joined = self._spread("survey", config | {"over": labels}, rows, outcome, costs)
-        self.standing = self.standing & _stands(joined.outcome)
-        self.trials.append(joined)
+        per_sample = worst_of([result.per_sample for result in results])
+        for result in reversed(results):
+            for row in rows[~_stands(result.per_sample)].tolist():
+                self.broken_by[row] = result.measurement.attack
+        labels = [result.measurement.attack for result in results]
+        config = {"name": "survey", "attacks": [result.measurement.config for result in results]}
+        costs = [result.measurement.cost for result in results]
+        joined = self._spread("survey", config | {"over": labels}, rows, per_sample, costs)
+        self.standing = self.standing & _stands(joined.per_sample)
+        self.results.append(joined)
 
     def run(self, stages: Sequence[Stage], among: Tensor | None = None) -> None:
         """Go through some stages; those for which there is no time are noted.
@@ -210,7 +210,7 @@ class Cascade:
         """What became of every sample so far."""
         return Cascaded(
             clean=self.clean,
-            stages=tuple(self.trials),
+            stages=tuple(self.results),
             certified=self.certified,
             worst=self._worst(),
             broken_by=tuple(self.broken_by),
@@ -221,9 +221,9 @@ class Cascade:
 
     def _one(self, stage: Stage, rows: Tensor) -> None:
         """One stage, part after part, so that a run that was cut repeats one at most."""
-        number, size = len(self.trials), BATCHES * self.setting.batch_size
-        size = len(rows) if stage.attack.learns() else size
-        done: list[Trial] = []
+        number, size = len(self.results), BATCHES * self.context.batch_size
+        size = len(rows) if stage.attack.batch_dependent() else size
+        done: list[AttackResult] = []
         worked, stand = 0, 0
         with track(f"{number + 1}. {stage}", len(rows)) as advance:
             for at in range(0, len(rows), size):
@@ -239,31 +239,31 @@ class Cascade:
                     self.helpless[str(stage)] = str(error)
                     return
                 worked += len(part)
-                stand += int(_stands(done[-1].outcome).sum())
+                stand += int(_stands(done[-1].per_sample).sum())
                 advance(worked, f"{stand} of {worked} stand")
         if worked < len(rows):
             self.unfinished[str(stage)] = len(rows) - worked
         if not worked:
             return
-        outcome = join([trial.outcome for trial in done])
-        costs = [trial.measurement.cost for trial in done]
+        per_sample = join([result.per_sample for result in done])
+        costs = [result.measurement.cost for result in done]
         label, config = stage.attack.label(), stage.attack.config()
-        trial = self._spread(label, config, rows[:worked], outcome, costs, stage)
-        broken = self.standing & ~_stands(trial.outcome)
+        result = self._spread(label, config, rows[:worked], per_sample, costs, stage)
+        broken = self.standing & ~_stands(result.per_sample)
         for row in broken.nonzero()[:, 0].tolist():
             self.broken_by[row] = label
         self.standing = self.standing & ~broken
-        self.trials.append(trial)
+        self.results.append(result)
 
-    def _trials(self, stage: Stage, rows: Tensor) -> list[Trial]:
+    def _trials(self, stage: Stage, rows: Tensor) -> list[AttackResult]:
         return [self._measure(stage, rows)]
 
-    def _measure(self, stage: Stage, rows: Tensor) -> Trial:
+    def _measure(self, stage: Stage, rows: Tensor) -> AttackResult:
         """One stage on some samples; an outcome of these alone."""
         source = self.sources.get(stage.access)
-        with self.deadline.enforced(self.target.model, self.setting.engine), silence():
-            trial = measure(
-                self.setting,
+        with self.deadline.enforced(self.target.model, self.context.engine), silence():
+            result = measure(
+                self.context,
                 self.target,
                 stage.attack,
                 self.threat,
@@ -273,26 +273,26 @@ class Cascade:
                 backward=stage.backward,
                 rows=rows,
             )
-        return trial._replace(outcome=trial.outcome.at(rows))
+        return result._replace(per_sample=result.per_sample.at(rows))
 
     def _spread(
         self,
         label: str,
         config: Mapping[str, Any],
         rows: Tensor,
-        outcome: Outcome,
+        per_sample: PerSampleResult,
         costs: Sequence[Cost],
         stage: Stage | None = None,
-    ) -> Trial:
+    ) -> AttackResult:
         """What was done on some samples as a trial over all; what was left out stands."""
         untouched = self._untouched()
         others = self.standing.clone()
         others[rows] = False
         left_out = others.nonzero()[:, 0]
-        everyone = lost(untouched, self.setting.data.x)
-        everyone = everyone.put(left_out, untouched.at(left_out)).put(rows, outcome)
+        everyone = lost(untouched, self.context.data.x)
+        everyone = everyone.put(left_out, untouched.at(left_out)).put(rows, per_sample)
         return record(
-            self.setting,
+            self.context,
             self.target,
             everyone,
             attack=label,
@@ -304,30 +304,30 @@ class Cascade:
             cost=total(costs),
         )
 
-    def _worst(self) -> Trial:
-        over = [self.clean, *self.trials]
+    def _worst(self) -> AttackResult:
+        over = [self.clean, *self.results]
         untouched = replace(
             self._untouched(),
-            forwards=self.clean.outcome.forwards,
-            backwards=self.clean.outcome.backwards,
+            forwards=self.clean.per_sample.forwards,
+            backwards=self.clean.per_sample.backwards,
         )
         return record(
-            self.setting,
+            self.context,
             self.target,
-            worst_of([untouched, *(trial.outcome for trial in self.trials)]),
+            worst_of([untouched, *(result.per_sample for result in self.results)]),
             attack="worst",
-            config={"over": [trial.measurement.attack for trial in over]},
+            config={"over": [result.measurement.attack for result in over]},
             threat=self.threat,
             protocol="cascade",
             access=self.access,
-            cost=total([trial.measurement.cost for trial in over]),
+            cost=total([result.measurement.cost for result in over]),
         )
 
-    def _untouched(self) -> Outcome:
+    def _untouched(self) -> PerSampleResult:
         """The target without attack, as an outcome of an attack that takes no pass."""
-        nothing = torch.zeros(self.setting.n, dtype=torch.int64)
+        nothing = torch.zeros(self.context.n, dtype=torch.int64)
         return replace(
-            self.clean.outcome, x_adv=self.setting.data.x, forwards=nothing, backwards=nothing
+            self.clean.per_sample, x_adv=self.context.data.x, forwards=nothing, backwards=nothing
         )
 
 
@@ -340,10 +340,10 @@ def total(costs: Sequence[Cost]) -> Cost:
     )
 
 
-def _passes(trial: Trial) -> int:
-    return trial.measurement.cost.forward + trial.measurement.cost.backward
+def _passes(result: AttackResult) -> int:
+    return result.measurement.cost.forward + result.measurement.cost.backward
 
 
-def _stands(outcome: Outcome) -> Tensor:
+def _stands(per_sample: PerSampleResult) -> Tensor:
     """Samples on which the attacker has not had all that he wants, shape (n,), bool."""
-    return outcome.strict if outcome.detected is None else outcome.detected
+    return per_sample.robust if per_sample.detected is None else per_sample.detected

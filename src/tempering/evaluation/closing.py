@@ -14,8 +14,8 @@ from tempering.certification.certifying import certify
 from tempering.core.probe import Probe
 from tempering.core.progress import silence, track
 from tempering.core.threats import Threat
+from tempering.evaluation.context import EvalContext
 from tempering.evaluation.proving import Proofs
-from tempering.evaluation.setting import Setting
 from tempering.evaluation.target import Target
 
 METHODS = ("alpha-crown", "branching")
@@ -35,11 +35,13 @@ def closes(proofs: Proofs, right: int, left: int) -> bool:
     return 0 < left <= MOST and 2 * int(proofs.certified.sum()) >= right
 
 
-def close(setting: Setting, target: Target, threat: Threat, proofs: Proofs, rows: Tensor) -> Proofs:
+def close(
+    context: EvalContext, target: Target, threat: Threat, proofs: Proofs, rows: Tensor
+) -> Proofs:
     """Certify, or refute, what attacks have left standing.
 
     Args:
-        setting: Data and engine.
+        context: Data and engine.
         target: The model.
         threat: What may change.
         proofs: By the cheap methods.
@@ -49,19 +51,19 @@ def close(setting: Setting, target: Target, threat: Threat, proofs: Proofs, rows
         The proofs with what was added, and the counterexamples that branching met; equal in
         every process.
     """
-    engine, began = setting.engine, time.perf_counter()
+    engine, began = context.engine, time.perf_counter()
     own = rows[engine.share(len(rows))]
     with track("dear proofs", len(rows)) as advance, silence():
         found = certify(
             target.model,
-            setting.data.x[own].to(engine.device),
-            setting.data.y[own].to(engine.device),
+            context.data.x[own].to(engine.device),
+            context.data.y[own].to(engine.device),
             threat,
             methods=METHODS,
-            batch_size=setting.batch_size,
+            batch_size=context.batch_size,
         )
         advance(len(rows), "")
-    images = setting.data.x[own].clone()
+    images = context.data.x[own].clone()
     for at, image in found.counterexamples.items():
         images[at] = image.cpu().to(images.dtype)
     method = torch.tensor(
@@ -111,7 +113,7 @@ class Refutation(Attack):
     def propose(self, _probe: Probe, problem: Problem) -> Tensor:
         """The image of each sample that has one; the sample itself otherwise."""
         x_adv = problem.x.clone()
-        for row, number in enumerate(problem.draws.index.tolist()):
+        for row, number in enumerate(problem.streams.index.tolist()):
             if number in self.numbers:
                 x_adv[row] = self.images[self.numbers.index(number)].to(x_adv)
         return x_adv

@@ -8,10 +8,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from tempering.evaluation.outcome import Outcome, by_part
+from tempering.evaluation.per_sample import PerSampleResult, by_part
 
 
-def worst_of(outcomes: Sequence[Outcome]) -> Outcome:
+def worst_of(per_samples: Sequence[PerSampleResult]) -> PerSampleResult:
     """Keep, for each sample, the run that is worst for the defender.
 
     The image, prediction and distance are those of the first run of the highest
@@ -19,7 +19,7 @@ def worst_of(outcomes: Sequence[Outcome]) -> Outcome:
     one, and passes add up.
 
     Args:
-        outcomes: At least one, all over the same samples.
+        per_samples: At least one, all over the same samples.
 
     Returns:
         Their worst case; a part that one of them lacks is None.
@@ -27,10 +27,12 @@ def worst_of(outcomes: Sequence[Outcome]) -> Outcome:
     Raises:
         ValueError: If there is no outcome.
     """
-    if not outcomes:
+    if not per_samples:
         raise ValueError("the worst of no outcomes: give at least one")
-    highest = torch.stack([outcome.severity for outcome in outcomes]).max(0).values
-    run = torch.stack([outcome.severity == highest for outcome in outcomes]).long().argmax(0)
+    highest = torch.stack([per_sample.severity for per_sample in per_samples]).max(0).values
+    run = (
+        torch.stack([per_sample.severity == highest for per_sample in per_samples]).long().argmax(0)
+    )
 
     def chosen(values: list[Tensor]) -> Tensor:
         kept = values[0].clone()
@@ -40,9 +42,9 @@ def worst_of(outcomes: Sequence[Outcome]) -> Outcome:
         return kept
 
     return replace(
-        by_part(chosen, *outcomes),
-        stable=torch.stack([outcome.stable for outcome in outcomes]).all(0),
-        drop=torch.stack([outcome.drop for outcome in outcomes]).amax(0),
-        forwards=torch.stack([outcome.forwards for outcome in outcomes]).sum(0),
-        backwards=torch.stack([outcome.backwards for outcome in outcomes]).sum(0),
+        by_part(chosen, *per_samples),
+        stable=torch.stack([per_sample.stable for per_sample in per_samples]).all(0),
+        drop=torch.stack([per_sample.drop for per_sample in per_samples]).amax(0),
+        forwards=torch.stack([per_sample.forwards for per_sample in per_samples]).sum(0),
+        backwards=torch.stack([per_sample.backwards for per_sample in per_samples]).sum(0),
     )

@@ -25,7 +25,7 @@ from PIL import Image
 from torch import Tensor
 
 from tempering.core.errors import DataError, UsageError
-from tempering.core.random import Draws
+from tempering.core.random import RandomStreams
 from tempering.core.registry import Registry
 from tempering.data.augmentation import gaussian_noise
 
@@ -48,7 +48,7 @@ class Corruption:
     name: str
     unit: str
     amounts: tuple[float, float, float, float, float]
-    change: Callable[[Tensor, float, Draws], Tensor]
+    change: Callable[[Tensor, float, RandomStreams], Tensor]
     library: str | None = None
 
     def require(self) -> None:
@@ -77,13 +77,13 @@ class Corruption:
             raise UsageError(f"{self.name}: severity {severity}: give one of 1 to 5")
         return self.amounts[severity - 1]
 
-    def __call__(self, x: Tensor, severity: int, draws: Draws) -> Tensor:
+    def __call__(self, x: Tensor, severity: int, streams: RandomStreams) -> Tensor:
         """Corrupt images; a sample's draws depend on no batch and grow with severity alone.
 
         Args:
             x: Images in [0, 1], shape (n, c, h, w), float32 or float64.
             severity: 1 to 5.
-            draws: One stream a sample.
+            streams: One stream a sample.
 
         Returns:
             Images in [0, 1], shape, dtype and device of x.
@@ -95,16 +95,16 @@ class Corruption:
 
         Example:
             >>> x = torch.full((2, 1, 4, 4), 0.5)
-            >>> round(float(CORRUPTIONS["brightness"](x, 5, Draws.of(0, 2)).mean()), 2)
+            >>> round(float(CORRUPTIONS["brightness"](x, 5, RandomStreams.of(0, 2)).mean()), 2)
             0.9
         """
         amount = self.amount(severity)
         self.require()
-        if len(draws) != len(x):
-            raise UsageError(f"{len(draws)} random streams for {len(x)} images: give one each")
+        if len(streams) != len(x):
+            raise UsageError(f"{len(streams)} random streams for {len(x)} images: give one each")
         if len(x) == 0:
             return x.clone()
-        streams = draws.on(x.device).to("corruption", self.name)
+        streams = streams.on(x.device).derive("corruption", self.name)
         return self.change(x, amount, streams).clamp(0.0, 1.0).to(x.dtype)
 
 
@@ -116,38 +116,38 @@ def _kornia(part: str) -> Any:
     return importlib.import_module(f"kornia.{part}")
 
 
-def _blur(x: Tensor, amount: float, _draws: Draws) -> Tensor:
+def _blur(x: Tensor, amount: float, _draws: RandomStreams) -> Tensor:
     sigma = amount * min(x.shape[2:])
     size = 2 * math.ceil(3 * sigma) + 1
     blurred: Tensor = _kornia("filters").gaussian_blur2d(x, size, (sigma, sigma), "replicate")
     return blurred
 
 
-def _contrast(x: Tensor, amount: float, _draws: Draws) -> Tensor:
+def _contrast(x: Tensor, amount: float, _draws: RandomStreams) -> Tensor:
     flat: Tensor = _kornia("enhance").adjust_contrast_with_mean_subtraction(x, amount)
     return flat
 
 
-def _brightness(x: Tensor, amount: float, _draws: Draws) -> Tensor:
+def _brightness(x: Tensor, amount: float, _draws: RandomStreams) -> Tensor:
     bright: Tensor = _kornia("enhance").adjust_brightness(x, amount)
     return bright
 
 
-def _rotation(x: Tensor, amount: float, draws: Draws) -> Tensor:
-    side = draws.choice(2).to(x.dtype) * 2 - 1
+def _rotation(x: Tensor, amount: float, streams: RandomStreams) -> Tensor:
+    side = streams.choice(2).to(x.dtype) * 2 - 1
     turned: Tensor = _kornia("geometry").rotate(x, amount * side, padding_mode="border")
     return turned
 
 
-def _translation(x: Tensor, amount: float, draws: Draws) -> Tensor:
-    angle = draws.uniform((1,), 0.0, 2 * math.pi).to(x.dtype)
+def _translation(x: Tensor, amount: float, streams: RandomStreams) -> Tensor:
+    angle = streams.uniform((1,), 0.0, 2 * math.pi).to(x.dtype)
     height, width = x.shape[2:]
     shift = amount * torch.cat([width * angle.cos(), height * angle.sin()], 1)
     moved: Tensor = _kornia("geometry").translate(x, shift, padding_mode="border")
     return moved
 
 
-def _jpeg(x: Tensor, amount: float, _draws: Draws) -> Tensor:
+def _jpeg(x: Tensor, amount: float, _draws: RandomStreams) -> Tensor:
     """Through a real file in memory: kornia's codec is a differentiable stand-in for one."""
     if x.shape[1] not in (1, 3):
         raise DataError(f"jpeg of images with {x.shape[1]} channels: give 1 or 3")

@@ -10,22 +10,22 @@ from tempering.core.errors import UsageError
 from tempering.core.records import Cost
 from tempering.core.threats import Threat
 from tempering.evaluation.combining import worst_of
+from tempering.evaluation.context import EvalContext
 from tempering.evaluation.measuring import measure
-from tempering.evaluation.outcome import Outcome
-from tempering.evaluation.recording import Trial, record
-from tempering.evaluation.setting import Setting
+from tempering.evaluation.per_sample import PerSampleResult
+from tempering.evaluation.recording import AttackResult, record
 from tempering.evaluation.target import Target
 
 
 def sweep(
-    setting: Setting,
+    context: EvalContext,
     target: Target,
     threat: Threat,
     attacks: Sequence[Attack],
     grid: Sequence[float],
     *,
-    known: Mapping[float, Outcome] | None = None,
-) -> list[Trial]:
+    known: Mapping[float, PerSampleResult] | None = None,
+) -> list[AttackResult]:
     """Measure worst-case accuracy at every eps of a grid, with few passes.
 
     A sample that is broken at one eps is broken at every larger one, so only samples
@@ -33,7 +33,7 @@ def sweep(
     curve is therefore never above one at a smaller eps.
 
     Args:
-        setting: Data, engine and seed.
+        context: Data, engine and seed.
         target: The model that judges; a flag is one wrong class more.
         threat: Its norm is used.
         attacks: At least one; each only gets what the ones before it left standing.
@@ -50,7 +50,7 @@ def sweep(
         UsageError: If there is no attack or no eps.
 
     Example:
-        `sweep(setting, target, Linf(0.3), [PGD()], [0.0, 0.1, 0.2, 0.3, 0.4])`
+        `sweep(context, target, Linf(0.3), [PGD()], [0.0, 0.1, 0.2, 0.3, 0.4])`
     """
     if not attacks or not len(grid):
         raise UsageError(
@@ -59,8 +59,8 @@ def sweep(
     label = attacks[0].label() if len(attacks) == 1 else "worst"
     config = {"over": [attack.label() for attack in attacks]} if len(attacks) > 1 else None
     target = target.without_flag()
-    clean = measure(setting, target, None, threat, protocol="curve").outcome
-    sofar = replace(clean, stable=clean.strict)
+    clean = measure(context, target, None, threat, protocol="curve").per_sample
+    sofar = replace(clean, stable=clean.robust)
     waiting = sorted((known or {}).items(), key=lambda pair: pair[0])
     points = []
     for eps in sorted(set(grid)):
@@ -68,15 +68,15 @@ def sweep(
             sofar = worst_of([sofar, replace(waiting.pop(0)[1], x_adv=None)])
         allowed, costs = threat.with_eps(eps), []
         for attack in attacks if eps > 0 else ():
-            standing = sofar.strict.nonzero()[:, 0]
+            standing = sofar.robust.nonzero()[:, 0]
             if not len(standing):
                 break
-            trial = measure(setting, target, attack, allowed, protocol="curve", rows=standing)
-            new = replace(trial.outcome, x_adv=None).at(standing)
+            result = measure(context, target, attack, allowed, protocol="curve", rows=standing)
+            new = replace(result.per_sample, x_adv=None).at(standing)
             sofar = sofar.put(standing, worst_of([sofar.at(standing), new]))
-            costs.append(trial.measurement.cost)
+            costs.append(result.measurement.cost)
         point = record(
-            setting,
+            context,
             target,
             sofar,
             attack=label,

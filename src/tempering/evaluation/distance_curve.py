@@ -9,25 +9,25 @@ from tempering.attacks.base import Attack
 from tempering.core.records import Cost
 from tempering.core.threats import Threat
 from tempering.evaluation.combining import worst_of
+from tempering.evaluation.context import EvalContext
 from tempering.evaluation.minimum_norm import distances
-from tempering.evaluation.outcome import Outcome
-from tempering.evaluation.recording import Trial, record
-from tempering.evaluation.setting import Setting
+from tempering.evaluation.per_sample import PerSampleResult
+from tempering.evaluation.recording import AttackResult, record
 from tempering.evaluation.target import Target
 
 
 def distance_curve(
-    setting: Setting,
+    context: EvalContext,
     target: Target,
     threat: Threat,
     attack: Attack,
     grid: Sequence[float],
-    known: Outcome,
-) -> list[Trial]:
+    known: PerSampleResult,
+) -> list[AttackResult]:
     """Find each sample's nearest adversarial once, and count what stands at each eps.
 
     Args:
-        setting: Data, engine and seed.
+        context: Data, engine and seed.
         target: The model that judges; a flag is one wrong class more.
         threat: Its norm is used; from its eps on, what is known counts too.
         attack: Looks for the nearest image.
@@ -42,7 +42,7 @@ def distance_curve(
         UsageError: If the attack does not look for the nearest image.
         AttackError: If a proposal breaks the rules.
     """
-    found = distances(setting, target, attack, threat.name)
+    found = distances(context, target, attack, threat.name)
     clean, attacked = (part.measurement.cost for part in (found.clean, found.attacked))
     cost = Cost(
         forward=clean.forward + attacked.forward,
@@ -50,14 +50,14 @@ def distance_curve(
         seconds=clean.seconds + attacked.seconds,
     )
     plain = replace(known, x_adv=None, detected=None, flagged=None)
-    points: list[Trial] = []
+    points: list[AttackResult] = []
     for eps in sorted(set(grid)):
-        here = replace(found.outcome(eps), x_adv=None)
+        here = replace(found.per_sample(eps), x_adv=None)
         if eps >= threat.eps:
             here = worst_of([here, plain])
         points.append(
             record(
-                setting,
+                context,
                 target.without_flag(),
                 here,
                 attack=attack.label(),

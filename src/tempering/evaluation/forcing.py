@@ -8,13 +8,13 @@ import torch
 
 from tempering.attacks.base import Attack
 from tempering.core.errors import UsageError
-from tempering.core.goals import Reach
+from tempering.core.goals import Targeted
 from tempering.core.threats import Threat
+from tempering.evaluation.context import EvalContext
 from tempering.evaluation.judging import Chunk, judge
-from tempering.evaluation.outcome import Outcome
+from tempering.evaluation.per_sample import PerSampleResult
 from tempering.evaluation.proposing import propose
-from tempering.evaluation.recording import Protocol, Trial, record
-from tempering.evaluation.setting import Setting
+from tempering.evaluation.recording import AttackResult, Protocol, record
 from tempering.evaluation.sharing import over_samples
 from tempering.evaluation.target import Target
 
@@ -23,20 +23,20 @@ NAME = "availability"
 
 
 def availability(
-    setting: Setting,
+    context: EvalContext,
     target: Target,
     threat: Threat,
     attack: Attack,
     *,
     protocol: Protocol = "standard",
-) -> Trial:
+) -> AttackResult:
     """Try to have each rightly classified input flagged as adversarial.
 
     A detector that refuses whatever an attacker wants it to refuse is an attack of its
     own: on availability.
 
     Args:
-        setting: Data, engine and seed.
+        context: Data, engine and seed.
         target: A model with an adversarial class.
         threat: What may change.
         attack: The algorithm; its goal is the flag.
@@ -51,7 +51,7 @@ def availability(
         AttackError: If a proposal breaks the rules.
 
     Example:
-        `availability(setting, target, Linf(0.3), PGD(steps=40)).measurement.flagged`
+        `availability(context, target, Linf(0.3), PGD(steps=40)).measurement.flagged`
     """
     flag = target.flag
     if flag is None:
@@ -59,10 +59,10 @@ def availability(
             f"the {target.subject} model has no adversarial class to force inputs into: "
             "give one with an output after its classes and the attribute adversarial_class"
         )
-    target.model.to(setting.engine.device)
-    label, size = attack.label(), setting.batch_size
+    target.model.to(context.engine.device)
+    label, size = attack.label(), context.batch_size
 
-    def forced(chunk: Chunk) -> Outcome:
+    def forced(chunk: Chunk) -> PerSampleResult:
         rows = chunk.right.nonzero()[:, 0]
         part = chunk.at(rows)
         x_adv = propose(
@@ -71,26 +71,26 @@ def availability(
             part.x,
             part.y,
             threat,
-            setting.draws(attack, part.ids).to(NAME),
-            Reach(flag),
+            context.streams(attack, part.ids).derive(NAME),
+            Targeted(flag),
             size,
         )
-        outcome = judge(target.model, flag, chunk, chunk.x, threat, size)
-        outcome = outcome.put(rows, judge(target.model, flag, part, x_adv, threat, size))
-        return replace(outcome, flagged=chunk.right & (outcome.predicted == flag))
+        per_sample = judge(target.model, flag, chunk, chunk.x, threat, size)
+        per_sample = per_sample.put(rows, judge(target.model, flag, part, x_adv, threat, size))
+        return replace(per_sample, flagged=chunk.right & (per_sample.predicted == flag))
 
-    outcome, cost = over_samples(
-        setting,
+    per_sample, cost = over_samples(
+        context,
         target.model,
         f"{target.subject}: {NAME}, {label}",
-        torch.arange(setting.n),
+        torch.arange(context.n),
         forced,
-        together=attack.learns(),
+        together=attack.batch_dependent(),
     )
     return record(
-        setting,
+        context,
         target,
-        outcome,
+        per_sample,
         attack=NAME,
         config=attack.config(),
         threat=threat,

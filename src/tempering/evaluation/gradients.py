@@ -6,13 +6,13 @@ import torch
 from torch import Tensor
 
 from tempering.core.errors import NoGradientError
-from tempering.core.goals import Mislead, log_odds
+from tempering.core.goals import Untargeted, log_odds
 from tempering.core.probe import probing
-from tempering.evaluation.setting import Setting
+from tempering.evaluation.context import EvalContext
 from tempering.evaluation.target import Target
 
 
-def without_gradient(setting: Setting, target: Target) -> Tensor:
+def without_gradient(context: EvalContext, target: Target) -> Tensor:
     """Samples on which the gradient that attacks climb is zero in every pixel.
 
     The loss is the log odds of a wrong class, which does not flatten where the softmax
@@ -21,26 +21,26 @@ def without_gradient(setting: Setting, target: Target) -> Tensor:
     it is zero too.
 
     Args:
-        setting: Data and engine.
+        context: Data and engine.
         target: The model, with the adaptive backward of its stages.
 
     Returns:
         Which samples, shape (n,), bool, on the CPU, equal in every process.
 
     Example:
-        `without_gradient(setting, target).float().mean()`
+        `without_gradient(context, target).float().mean()`
     """
-    engine, data = setting.engine, setting.data
-    own = engine.share(setting.n)
+    engine, data = context.engine, context.data
+    own = engine.share(context.n)
     target.model.to(engine.device)
     found = [torch.empty(0, dtype=torch.bool, device=engine.device)]
     with probing(target.model) as probe:
-        for at in range(0, len(own), setting.batch_size):
-            ids = own[at : at + setting.batch_size]
+        for at in range(0, len(own), context.batch_size):
+            ids = own[at : at + context.batch_size]
             y = data.y[ids].to(engine.device)
 
             def loss(logits: Tensor, y: Tensor = y) -> Tensor:
-                return log_odds(logits, Mislead().protected(y, logits.shape[1]))
+                return log_odds(logits, Untargeted().protected(y, logits.shape[1]))
 
             try:
                 _, gradient = probe.gradient(data.x[ids].to(engine.device), loss, ids)
@@ -48,4 +48,4 @@ def without_gradient(setting: Setting, target: Target) -> Tensor:
                 found.append(torch.ones(len(ids), dtype=torch.bool, device=engine.device))
                 continue
             found.append((gradient == 0).flatten(1).all(1))
-    return engine.collect(torch.cat(found), setting.n)
+    return engine.collect(torch.cat(found), context.n)

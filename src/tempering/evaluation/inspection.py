@@ -8,6 +8,7 @@ import torch
 
 from tempering.core.records import Flag, Measurement, MinimumNorm
 from tempering.core.threats import Threat
+from tempering.evaluation.context import EvalContext
 from tempering.evaluation.flags.distances import search_failed
 from tempering.evaluation.flags.growth import does_not_fall, rises_with_eps
 from tempering.evaluation.flags.hidden import gradient_gap, zero_gradients
@@ -22,12 +23,11 @@ from tempering.evaluation.flags.winners import (
 )
 from tempering.evaluation.gradients import without_gradient
 from tempering.evaluation.minimum_norm import unbounded
-from tempering.evaluation.setting import Setting
 from tempering.evaluation.standard import Evaluation
 
 
 def inspect(
-    setting: Setting,
+    context: EvalContext,
     evaluation: Evaluation,
     *,
     sweep: Sequence[Measurement] = (),
@@ -37,7 +37,7 @@ def inspect(
     """Look for everything that makes the numbers of an evaluation untrustworthy.
 
     Args:
-        setting: Data and engine.
+        context: Data and engine.
         evaluation: What the model went through.
         sweep: Its curve.
         others: Measurements of the same or other models at other eps.
@@ -47,7 +47,7 @@ def inspect(
         The flags that are raised; none is good news.
 
     Example:
-        `inspect(setting, run_standard(setting, target, threat, attacks))`
+        `inspect(setting, run_standard(context, target, threat, attacks))`
     """
     white = evaluation.attacks("white")
     true = evaluation.attacks("white", "true")
@@ -60,28 +60,28 @@ def inspect(
         true_beats_adaptive(white, true),
         black_beats_white(white + true),
         transfer_beats_white(white + true),
-        zero_gradients(without_gradient(setting, evaluation.target), worst.outcome),
+        zero_gradients(without_gradient(context, evaluation.target), worst.per_sample),
         rises_with_eps([*evaluation.measurements, *others]),
-        does_not_fall(sweep, *_grey(setting, evaluation)) if sweep else None,
-        too_few_samples(worst.measurement.attack, worst.measurement.strict),
+        does_not_fall(sweep, *_grey(context, evaluation)) if sweep else None,
+        too_few_samples(worst.measurement.attack, worst.measurement.robust),
     ]
-    for trial in true:
-        same = evaluation.find(trial.measurement.attack)
-        flags += [gradient_gap(same, trial)] if same else []
+    for result in true:
+        same = evaluation.find(result.measurement.attack)
+        flags += [gradient_gap(same, result)] if same else []
     flags += [search_failed(one) for one in distances]
     return [flag for flag in flags if flag is not None]
 
 
-def reaches_grey(setting: Setting, threat: Threat) -> float:
+def reaches_grey(context: EvalContext, threat: Threat) -> float:
     """How far images are from plain grey at most, in the threat's norm."""
-    x = setting.data.x
+    x = context.data.x
     ball = unbounded(threat.name, x.shape[1:])
     return max(
         float(ball.distance(part, torch.full_like(part, 0.5)).max()) for part in torch.split(x, 512)
     )
 
 
-def _grey(setting: Setting, evaluation: Evaluation) -> tuple[float, float]:
+def _grey(context: EvalContext, evaluation: Evaluation) -> tuple[float, float]:
     """How far images are from plain grey at most, and the share of the largest class."""
-    y = setting.data.y
-    return reaches_grey(setting, evaluation.threat), float(y.bincount().max()) / len(y)
+    y = context.data.y
+    return reaches_grey(context, evaluation.threat), float(y.bincount().max()) / len(y)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from tempering.core.probe import probing
 from tempering.core.threats import Threat
-from tempering.evaluation.outcome import Outcome
+from tempering.evaluation.per_sample import PerSampleResult
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +91,7 @@ def judge(
     x_adv: Tensor,
     threat: Threat,
     batch_size: int,
-) -> Outcome:
+) -> PerSampleResult:
     """Decide what became of each sample of a chunk.
 
     Args:
@@ -109,13 +109,13 @@ def judge(
         ModelError: If the model does not answer with finite logits.
     """
     seen = look(model, x_adv, chunk.y, chunk.ids, batch_size)
-    strict = chunk.right & (seen.predicted == chunk.y.cpu())
+    robust = chunk.right & (seen.predicted == chunk.y.cpu())
     flagged = None if flag is None else seen.predicted == flag
-    return Outcome(
+    return PerSampleResult(
         x_adv=x_adv.cpu(),
         predicted=seen.predicted,
-        strict=strict,
-        detected=None if flagged is None else strict | (chunk.right & flagged),
+        robust=robust,
+        detected=None if flagged is None else robust | (chunk.right & flagged),
         flagged=flagged,
         stable=seen.predicted == chunk.clean.predicted,
         drop=(chunk.clean.probability - seen.probability).clamp_min(0.0),

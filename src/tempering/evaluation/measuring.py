@@ -11,22 +11,22 @@ from torch import Tensor, nn
 from tempering.attacks.base import Attack
 from tempering.core.backward import true_gradient
 from tempering.core.errors import UsageError
-from tempering.core.goals import Evade, Goal, Mislead
+from tempering.core.goals import EvadeDetector, Goal, Untargeted
 from tempering.core.records import Access
 from tempering.core.threats import Threat
 from tempering.evaluation.combining import worst_of
+from tempering.evaluation.context import EvalContext
 from tempering.evaluation.judging import Chunk, judge, look
-from tempering.evaluation.outcome import Outcome
+from tempering.evaluation.per_sample import PerSampleResult
 from tempering.evaluation.proposing import propose
-from tempering.evaluation.recording import Backward, Protocol, Trial, record
-from tempering.evaluation.setting import Setting
+from tempering.evaluation.recording import AttackResult, Backward, Protocol, record
 from tempering.evaluation.sharing import over_samples
 from tempering.evaluation.target import Target
 from tempering.evaluation.transfer import Attempt, attempts
 
 
 def measure(
-    setting: Setting,
+    context: EvalContext,
     target: Target,
     attack: Attack | None,
     threat: Threat,
@@ -36,7 +36,7 @@ def measure(
     source: nn.Module | None = None,
     backward: Backward = "adaptive",
     rows: Tensor | None = None,
-) -> Trial:
+) -> AttackResult:
     """Attack a model, judge every sample here, and count.
 
     Whatever the attack is, the target is run again on what it proposes, and what
@@ -50,7 +50,7 @@ def measure(
     flags their first sample. Samples made long ago (`stale`) are not adapted.
 
     Args:
-        setting: Data, engine and seed.
+        context: Data, engine and seed.
         target: The model that judges; it is moved to the engine's device.
         attack: Proposes; None for no attack.
         threat: What may change.
@@ -80,9 +80,9 @@ def measure(
         >>> from tempering.data.dataset import Dataset
         >>> data = Dataset(torch.rand(8, 1, 2, 2), torch.zeros(8).long(), ("a", "b"), "toy")
         >>> net = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
-        >>> setting = Setting(data, "test", start_engine("32-true"), seed=0)
-        >>> measurement, _ = measure(setting, Target.of("given", net, data), FGSM(), Linf(0.1))
-        >>> measurement.strict.n
+        >>> context = EvalContext(data, "test", start_engine("32-true"), seed=0)
+        >>> measurement, _ = measure(context, Target.of("given", net, data), FGSM(), Linf(0.1))
+        >>> measurement.robust.n
         8
     """
     if access == "any" or (source is None) != (access in ("white", "black")):
@@ -90,23 +90,23 @@ def measure(
             f"access {access!r} with{'out' if source is None else ''} a source model: "
             "give none for white and black, and one for gray-surrogate, gray-before or stale"
         )
-    rows = torch.arange(setting.n) if rows is None else rows
+    rows = torch.arange(context.n) if rows is None else rows
     for model in (target.model, source):
         if model is not None:
-            model.to(setting.engine.device)
-    attacker = _Attacker(setting, target, threat, source, access, backward)
-    outcome, cost = over_samples(
-        setting,
+            model.to(context.engine.device)
+    attacker = _Attacker(context, target, threat, source, access, backward)
+    per_sample, cost = over_samples(
+        context,
         target.model,
         f"{target.subject}: {attack.label() if attack else 'clean'}, {access}",
         rows,
         attacker.untouched if attack is None else lambda chunk: attacker.run(attack, chunk),
-        together=attack is not None and attack.learns(),
+        together=attack is not None and attack.batch_dependent(),
     )
     return record(
-        setting,
+        context,
         target,
-        outcome,
+        per_sample,
         attack=attack.label() if attack else "clean",
         config=attack.config() if attack else {},
         threat=threat if attack else threat.with_eps(0.0),
@@ -122,51 +122,53 @@ class _Attacker:
 
     def __init__(
         self,
-        setting: Setting,
+        context: EvalContext,
         target: Target,
         threat: Threat,
         source: nn.Module | None,
         access: Access,
         backward: Backward,
     ) -> None:
-        self.setting, self.target, self.threat = setting, target, threat
+        self.context, self.target, self.threat = context, target, threat
         self.source, self.access, self.backward = source, access, backward
 
-    def untouched(self, chunk: Chunk) -> Outcome:
+    def untouched(self, chunk: Chunk) -> PerSampleResult:
         """No attack: what became of each sample by itself."""
         return replace(self._judge(chunk, chunk.x), x_adv=None)
 
-    def run(self, attack: Attack, chunk: Chunk) -> Outcome:
+    def run(self, attack: Attack, chunk: Chunk) -> PerSampleResult:
         """One attack on a chunk, every attempt of it, and its evasion of the flag."""
         transferred = self.access.startswith("gray")
         tries = attempts(attack) if transferred else [Attempt(attack)]
         return worst_of([self._attempt(attempt, chunk) for attempt in tries])
 
-    def _attempt(self, attempt: Attempt, chunk: Chunk) -> Outcome:
-        x_adv = self._propose(attempt, chunk, Mislead())
-        outcome = self._judge(chunk, x_adv)
+    def _attempt(self, attempt: Attempt, chunk: Chunk) -> PerSampleResult:
+        x_adv = self._propose(attempt, chunk, Untargeted())
+        per_sample = self._judge(chunk, x_adv)
         flag = self.target.flag
         if flag is None or self.access == "stale":
-            return outcome
-        rows = self._to_evade(chunk, x_adv, outcome, flag).nonzero()[:, 0]
+            return per_sample
+        rows = self._to_evade(chunk, x_adv, per_sample, flag).nonzero()[:, 0]
         if not len(rows):
-            return outcome
+            return per_sample
         part = chunk.at(rows)
-        evaded = self._judge(part, self._propose(attempt, part, Evade(flag)))
-        return outcome.put(rows, worst_of([outcome.at(rows), evaded]))
+        evaded = self._judge(part, self._propose(attempt, part, EvadeDetector(flag)))
+        return per_sample.put(rows, worst_of([per_sample.at(rows), evaded]))
 
-    def _to_evade(self, chunk: Chunk, x_adv: Tensor, outcome: Outcome, flag: int) -> Tensor:
+    def _to_evade(
+        self, chunk: Chunk, x_adv: Tensor, per_sample: PerSampleResult, flag: int
+    ) -> Tensor:
         """Samples on which the attacker has a reason to try again, shape (n,), bool."""
-        standing = outcome.strict if outcome.detected is None else outcome.detected
+        standing = per_sample.robust if per_sample.detected is None else per_sample.detected
         if self.source is None:
             return standing
-        seen = look(self.source, x_adv, chunk.y, chunk.ids, self.setting.batch_size)
+        seen = look(self.source, x_adv, chunk.y, chunk.ids, self.context.batch_size)
         return standing & (seen.predicted == flag)
 
     def _propose(self, attempt: Attempt, chunk: Chunk, goal: Goal) -> Tensor:
-        draws = attempt.draws(self.setting.draws(attempt.attack, chunk.ids))
-        if isinstance(goal, Evade):
-            draws = draws.to("evade")
+        streams = attempt.streams(self.context.streams(attempt.attack, chunk.ids))
+        if isinstance(goal, EvadeDetector):
+            streams = streams.derive("evade")
         model, labels = self.source, chunk.y
         if model is None:
             model, labels = self.target.model, chunk.clean.predicted.to(chunk.y.device)
@@ -180,12 +182,12 @@ class _Attacker:
                 chunk.x,
                 labels,
                 self.threat,
-                draws,
+                streams,
                 goal,
-                self.setting.batch_size,
+                self.context.batch_size,
             )
 
-    def _judge(self, chunk: Chunk, x_adv: Tensor) -> Outcome:
+    def _judge(self, chunk: Chunk, x_adv: Tensor) -> PerSampleResult:
         return judge(
-            self.target.model, self.target.flag, chunk, x_adv, self.threat, self.setting.batch_size
+            self.target.model, self.target.flag, chunk, x_adv, self.threat, self.context.batch_size
         )

@@ -12,10 +12,10 @@ from tempering.attacks.base import Attack
 from tempering.core.errors import UsageError
 from tempering.core.records import Access, MinimumNorm
 from tempering.core.threats import NORMS, Threat
+from tempering.evaluation.context import EvalContext
 from tempering.evaluation.measuring import measure
-from tempering.evaluation.outcome import Outcome
-from tempering.evaluation.recording import Trial, count
-from tempering.evaluation.setting import Setting
+from tempering.evaluation.per_sample import PerSampleResult
+from tempering.evaluation.recording import AttackResult, count
 from tempering.evaluation.target import Target
 
 
@@ -54,17 +54,17 @@ class Distances:
     """
 
     away: Tensor
-    clean: Trial
-    attacked: Trial
+    clean: AttackResult
+    attacked: AttackResult
 
-    def outcome(self, eps: float) -> Outcome:
+    def per_sample(self, eps: float) -> PerSampleResult:
         """What the attack does when only changes up to eps are allowed."""
         kept = (self.away > eps).nonzero()[:, 0]
-        return self.attacked.outcome.put(kept, self.clean.outcome.at(kept))
+        return self.attacked.per_sample.put(kept, self.clean.per_sample.at(kept))
 
 
 def distances(
-    setting: Setting,
+    context: EvalContext,
     target: Target,
     attack: Attack,
     norm: str = "l2",
@@ -75,7 +75,7 @@ def distances(
     """Find the smallest change that misleads a model on each sample.
 
     Args:
-        setting: Data, engine and seed.
+        context: Data, engine and seed.
         target: The model that judges; a flag is one wrong class more.
         attack: A minimum-norm attack, such as C&W L2.
         norm: In which distances are measured.
@@ -89,29 +89,29 @@ def distances(
         UsageError: If the attack does not look for the nearest image.
         AttackError: If a proposal breaks the rules.
     """
-    if not attack.seeks_nearest():
+    if not attack.minimum_norm():
         raise UsageError(
             f"{attack.label()} stops at an image that fools, however far: give cw-l2, ddn, "
             "deepfool, fab or fmn, or until_fooled=false where the attack has it"
         )
-    strict = target.without_flag()
-    threat = unbounded(norm, setting.data.x.shape[1:])
-    clean = measure(setting, strict, None, threat)
+    robust = target.without_flag()
+    threat = unbounded(norm, context.data.x.shape[1:])
+    clean = measure(context, robust, None, threat)
     attacked = measure(
-        setting,
-        strict,
+        context,
+        robust,
         attack,
         threat,
         access=access,
         source=source,
-        rows=clean.outcome.strict.nonzero()[:, 0],
+        rows=clean.per_sample.robust.nonzero()[:, 0],
     )
-    found = attacked.outcome
-    return Distances(found.distance.masked_fill(found.strict, torch.inf), clean, attacked)
+    found = attacked.per_sample
+    return Distances(found.distance.masked_fill(found.robust, torch.inf), clean, attacked)
 
 
 def measure_minimum_norm(
-    setting: Setting,
+    context: EvalContext,
     target: Target,
     attack: Attack,
     bounds: Sequence[float],
@@ -121,7 +121,7 @@ def measure_minimum_norm(
     """Measure how far samples are from being misclassified.
 
     Args:
-        setting: Data, engine and seed.
+        context: Data, engine and seed.
         target: The model that judges.
         attack: A minimum-norm attack, such as C&W L2 with 9 searches of 1000 iterations.
         bounds: Distances at which surviving samples are counted.
@@ -136,9 +136,9 @@ def measure_minimum_norm(
         AttackError: If a proposal breaks the rules.
 
     Example:
-        `measure_minimum_norm(setting, target, CWL2(), bounds=(1.5, 2.0)).median`
+        `measure_minimum_norm(context, target, CWL2(), bounds=(1.5, 2.0)).median`
     """
-    found = distances(setting, target, attack, norm)
+    found = distances(context, target, attack, norm)
     away = found.away
     median = float(away.median())
     return MinimumNorm(
@@ -146,12 +146,12 @@ def measure_minimum_norm(
         attack=attack.label(),
         config=attack.config(),
         norm=norm,
-        n=setting.n,
+        n=context.n,
         found=count(away.isfinite()),
         median=median if median < torch.inf else None,
         within={f"{bound:g}": count(away > bound) for bound in bounds},
         cost=found.attacked.measurement.cost,
-        seed=setting.seed,
+        seed=context.seed,
         weights=target.weights,
-        data_hash=setting.data.content_hash,
+        data_hash=context.data.content_hash,
     )

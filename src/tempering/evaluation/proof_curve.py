@@ -13,26 +13,26 @@ from tempering.core.progress import silence, track
 from tempering.core.proofs import Proof
 from tempering.core.records import Measurement
 from tempering.core.threats import Threat
+from tempering.evaluation.context import EvalContext
 from tempering.evaluation.proving import Proofs, prove
 from tempering.evaluation.recording import count
-from tempering.evaluation.setting import Setting
 from tempering.evaluation.target import Target
 
 
-def proof_record(setting: Setting, target: Target, threat: Threat, proofs: Proofs) -> Proof:
+def proof_record(context: EvalContext, target: Target, threat: Threat, proofs: Proofs) -> Proof:
     """What was proven before the attacks.
 
     Args:
-        setting: All samples.
+        context: All samples.
         target: The model.
         threat: What may change.
         proofs: What was found on them.
     """
-    return _record(setting, target, threat, proofs, proofs.certified, "cascade")
+    return _record(context, target, threat, proofs, proofs.certified, "cascade")
 
 
 def proof_curve(
-    setting: Setting,
+    context: EvalContext,
     target: Target,
     threat: Threat,
     proofs: Proofs,
@@ -44,7 +44,7 @@ def proof_curve(
     A proof at the threat's own eps is one at every smaller eps.
 
     Args:
-        setting: All samples; the curve is over the first of them.
+        context: All samples; the curve is over the first of them.
         target: The model.
         threat: Its norm is used.
         proofs: What was proven at the threat's own eps.
@@ -60,8 +60,8 @@ def proof_curve(
     if not curve or proofs.unsupported is not None:
         return []
     n = curve[0].n
-    part = replace(setting, data=setting.data.first(n))
-    stood = {one.eps: one.strict.hits for one in curve if one.eps > 0}
+    part = replace(context, data=context.data.first(n))
+    stood = {one.eps: one.robust.hits for one in curve if one.eps > 0}
     known, last = proofs.certified[:n], right[:n]
     records: list[Proof] = []
     with track("proofs against eps", len(stood)) as advance:
@@ -85,7 +85,7 @@ def proof_curve(
 
 
 def _record(
-    setting: Setting,
+    context: EvalContext,
     target: Target,
     threat: Threat,
     found: Proofs,
@@ -101,7 +101,7 @@ def _record(
         by_method=found.settled if protocol == "cascade" else {},
         unsupported=found.unsupported,
         seconds=found.seconds,
-        seed=setting.seed,
+        seed=context.seed,
         weights=target.weights,
-        data_hash=setting.data.content_hash,
+        data_hash=context.data.content_hash,
     )

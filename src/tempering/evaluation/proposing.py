@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from tempering.attacks.base import Attack
 from tempering.core.errors import AttackError
 from tempering.core.goals import Goal
-from tempering.core.random import Draws
+from tempering.core.random import RandomStreams
 from tempering.core.threats import Threat
 
 
@@ -17,7 +17,7 @@ def propose(
     x: Tensor,
     y: Tensor,
     threat: Threat,
-    draws: Draws,
+    streams: RandomStreams,
     goal: Goal,
     batch_size: int,
 ) -> Tensor:
@@ -32,7 +32,7 @@ def propose(
         x: Images in [0, 1], shape (n, c, h, w).
         y: Labels to lead away from, shape (n,), int64.
         threat: What may change.
-        draws: One stream a sample; its index names samples in errors.
+        streams: One stream a sample; its index names samples in errors.
         goal: What counts as success.
         batch_size: Samples at a time.
 
@@ -43,8 +43,8 @@ def propose(
         AttackError: If a proposal is none; names the attack and the sample.
         ThreatError: If the attack does not know the threat's norm.
     """
-    x_adv = attack(model, x.clone(), y.clone(), threat, draws, goal, batch_size)
-    check(attack.label(), x_adv, x, threat, draws.index)
+    x_adv = attack(model, x.clone(), y.clone(), threat, streams, goal, batch_size)
+    check(attack.label(), x_adv, x, threat, streams.index)
     return x_adv
 
 

@@ -16,12 +16,12 @@ from tempering.attacks.fab import FAB
 from tempering.attacks.fab_t import FABT
 from tempering.attacks.fgsm import FGSM
 from tempering.attacks.fmn import FMN
+from tempering.attacks.hard_sample_retry import HardSampleRetry
 from tempering.attacks.hopskipjump import HopSkipJump
+from tempering.attacks.local_search import LocalSearch
 from tempering.attacks.mifgsm import MIFGSM
-from tempering.attacks.near_misses import NearMisses
 from tempering.attacks.patch import PatchAttack
 from tempering.attacks.pgd import PGD
-from tempering.attacks.refined import Refined
 from tempering.attacks.restarts import Restarts
 from tempering.attacks.sigma_zero import SigmaZero
 from tempering.attacks.square import Square
@@ -41,7 +41,7 @@ def attacks_of(protocol: str, threat: Threat) -> list[Attack]:
     likeliest targets, random search where gradients stop short, and more of everything for
     near misses. `autoattack` is the
     standard four at their standard budgets (Croce and Hein, 2020), ours in place of
-    theirs, without trials and encores, which the paper does not have. `thorough` is both
+    theirs, without trials and extra_restarts, which the paper does not have. `thorough` is both
     with more steps and restarts.
 
     Args:
@@ -54,7 +54,7 @@ def attacks_of(protocol: str, threat: Threat) -> list[Attack]:
     Example:
         >>> from tempering.core.threats import Linf
         >>> [attack.label() for attack in attacks_of("fast", Linf(0.3))]
-        ['fgsm', 'cw-linf-10', 'apgd-t-50+refined-200+near-misses']
+        ['fgsm', 'cw-linf-10', 'apgd-t-50+local-search-200+hard-sample-retry']
     """
     if protocol not in NAMES:
         raise UsageError(f"protocol {protocol!r}: give one of {', '.join(NAMES)}")
@@ -66,15 +66,19 @@ def attacks_of(protocol: str, threat: Threat) -> list[Attack]:
 
 
 def _fast() -> list[Attack]:
-    likeliest = APGDT(steps=50, targets=6, finalists=1, encores=0, near=0.4)
-    return [FGSM(), CWLinf(steps=10), NearMisses(Refined(likeliest, queries=200, encores=2))]
+    likeliest = APGDT(steps=50, targets=6, top_targets=1, extra_restarts=0, near=0.4)
+    return [
+        FGSM(),
+        CWLinf(steps=10),
+        HardSampleRetry(LocalSearch(likeliest, queries=200, extra_restarts=2)),
+    ]
 
 
 def _autoattack() -> list[Attack]:
     return [
         APGDCE(steps=100),
-        APGDT(steps=100, targets=9, finalists=None, encores=0),
-        FABT(steps=100, targets=9, finalists=None),
+        APGDT(steps=100, targets=9, top_targets=None, extra_restarts=0),
+        FABT(steps=100, targets=9, top_targets=None),
         Square(queries=5000),
     ]
 
@@ -82,11 +86,15 @@ def _autoattack() -> list[Attack]:
 def _thorough() -> list[Attack]:
     return [
         CWLinf(steps=20),
-        NearMisses(Refined(APGDT(100, finalists=3, encores=0), queries=1000), climbs=5, steps=100),
+        HardSampleRetry(
+            LocalSearch(APGDT(100, top_targets=3, extra_restarts=0), queries=1000),
+            climbs=5,
+            steps=100,
+        ),
         Restarts(APGDCE(steps=100), 5),
         Restarts(APGDDLR(steps=100), 5),
-        APGDT(steps=200, targets=9, finalists=None),
-        FABT(steps=100, targets=9, finalists=None),
+        APGDT(steps=200, targets=9, top_targets=None),
+        FABT(steps=100, targets=9, top_targets=None),
         Square(queries=5000),
     ]
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from tempering.certification.certifying import certify
 from tempering.core.progress import silence, track
 from tempering.core.threats import Threat
-from tempering.evaluation.setting import Setting
+from tempering.evaluation.context import EvalContext
 from tempering.evaluation.target import Target
 
 METHODS = ("interval", "crown-ibp")
@@ -41,11 +41,11 @@ class Proofs:
     counterexamples: Tensor = field(default_factory=lambda: torch.zeros(0, 1, 1, 1))
 
 
-def prove(setting: Setting, target: Target, threat: Threat, rows: Tensor) -> Proofs:
+def prove(context: EvalContext, target: Target, threat: Threat, rows: Tensor) -> Proofs:
     """Certify samples by the cheap methods; all of them only if that succeeds on a few.
 
     Args:
-        setting: Data and engine.
+        context: Data and engine.
         target: The model.
         threat: What may change.
         rows: Samples that are right without attack, shape (m,), int64.
@@ -53,28 +53,28 @@ def prove(setting: Setting, target: Target, threat: Threat, rows: Tensor) -> Pro
     Returns:
         What was proven, equal in every process.
     """
-    settled_by = torch.zeros(setting.n, dtype=torch.int64)
+    settled_by = torch.zeros(context.n, dtype=torch.int64)
     began = time.perf_counter()
     unsupported: str | None = None
     with track("proofs", len(rows)) as advance, silence():
         for part in (rows[:_FIRST], rows[_FIRST:]):
             if not len(part):
                 break
-            own = part[setting.engine.share(len(part))]
-            device = setting.engine.device
+            own = part[context.engine.share(len(part))]
+            device = context.engine.device
             found = certify(
                 target.model,
-                setting.data.x[own].to(device),
-                setting.data.y[own].to(device),
+                context.data.x[own].to(device),
+                context.data.y[own].to(device),
                 threat,
                 methods=METHODS,
-                batch_size=setting.batch_size,
+                batch_size=context.batch_size,
             )
             method = torch.tensor(
                 [METHODS.index(name) + 1 if name in METHODS else 0 for name in found.settled_by],
                 dtype=torch.int64,
             )
-            settled_by[part] = setting.engine.collect(method * found.certified.cpu(), len(part))
+            settled_by[part] = context.engine.collect(method * found.certified.cpu(), len(part))
             proven = int((settled_by > 0).sum())
             advance(len(part), f"{proven} proven")
             unsupported = found.unsupported

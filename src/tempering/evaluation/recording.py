@@ -9,19 +9,19 @@ from torch import Tensor
 
 from tempering.core.records import Access, Cost, Count, Measurement
 from tempering.core.threats import Threat
-from tempering.evaluation.outcome import Outcome
-from tempering.evaluation.setting import Setting
+from tempering.evaluation.context import EvalContext
+from tempering.evaluation.per_sample import PerSampleResult
 from tempering.evaluation.target import Target
 
 Protocol = Literal["standard", "paper", "curve", "cascade"]
 Backward = Literal["adaptive", "true"]
 
 
-class Trial(NamedTuple):
+class AttackResult(NamedTuple):
     """A measurement, and what became of each sample."""
 
     measurement: Measurement
-    outcome: Outcome
+    per_sample: PerSampleResult
 
 
 def count(hits: Tensor) -> Count:
@@ -30,9 +30,9 @@ def count(hits: Tensor) -> Count:
 
 
 def record(
-    setting: Setting,
+    context: EvalContext,
     target: Target,
-    outcome: Outcome,
+    per_sample: PerSampleResult,
     *,
     attack: str,
     config: Mapping[str, Any],
@@ -41,13 +41,13 @@ def record(
     access: Access,
     backward: Backward = "adaptive",
     cost: Cost | None = None,
-) -> Trial:
+) -> AttackResult:
     """Count an outcome.
 
     Args:
-        setting: Data and seed.
+        context: Data and seed.
         target: Whose outcome it is.
-        outcome: One row a sample of the setting's data.
+        per_sample: One row a sample of the setting's data.
         attack: The attack's label.
         config: Its hyperparameters.
         threat: What was allowed.
@@ -68,16 +68,16 @@ def record(
         backward=backward,
         threat=str(threat),
         eps=threat.eps,
-        split=setting.split,
-        n=setting.n,
-        strict=count(outcome.strict),
-        detected=None if outcome.detected is None else count(outcome.detected),
-        flagged=None if outcome.flagged is None else count(outcome.flagged),
-        stable=count(outcome.stable),
-        drop=float(outcome.drop.double().mean()),
+        split=context.split,
+        n=context.n,
+        robust=count(per_sample.robust),
+        detected=None if per_sample.detected is None else count(per_sample.detected),
+        flagged=None if per_sample.flagged is None else count(per_sample.flagged),
+        stable=count(per_sample.stable),
+        drop=float(per_sample.drop.double().mean()),
         cost=cost or Cost(),
-        seed=setting.seed,
+        seed=context.seed,
         weights=target.weights,
-        data_hash=setting.data.content_hash,
+        data_hash=context.data.content_hash,
     )
-    return Trial(measurement, outcome)
+    return AttackResult(measurement, per_sample)

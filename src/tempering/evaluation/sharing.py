@@ -13,26 +13,26 @@ from tempering.core.passes import counted
 from tempering.core.progress import track
 from tempering.core.records import Cost
 from tempering.core.tally import Tally, tallied
+from tempering.evaluation.context import EvalContext
 from tempering.evaluation.judging import Chunk, look
-from tempering.evaluation.outcome import Outcome, by_part, join, lost
-from tempering.evaluation.setting import Setting
+from tempering.evaluation.per_sample import PerSampleResult, by_part, join, lost
 
 _BATCHES = 2
 """Batches an attack is given at a time: enough to refill places that become free."""
 
 
 def over_samples(
-    setting: Setting,
+    context: EvalContext,
     model: nn.Module,
     title: str,
     rows: Tensor,
-    work: Callable[[Chunk], Outcome],
+    work: Callable[[Chunk], PerSampleResult],
     together: bool = False,
-) -> tuple[Outcome, Cost]:
+) -> tuple[PerSampleResult, Cost]:
     """Do one piece of work on some samples, shared among all processes.
 
     Args:
-        setting: Data and engine.
+        context: Data and engine.
         model: The target's network; says what it predicts without attack.
         title: Of the progress bar, whose units are samples.
         rows: Sample numbers, shape (m,), int64.
@@ -45,9 +45,9 @@ def over_samples(
         `rows` counts as lost. And the passes of all processes, with the time of the
         slowest one; of one process where all do the same.
     """
-    engine, data = setting.engine, setting.data
+    engine, data = context.engine, context.data
     own = rows if together else rows[engine.share(len(rows))]
-    size = max(1, len(rows)) if together else _BATCHES * setting.batch_size
+    size = max(1, len(rows)) if together else _BATCHES * context.batch_size
     started = time.perf_counter()
     done, standing = [], 0
     with counted() as passes, track(title, len(rows)) as advance:
@@ -55,10 +55,10 @@ def over_samples(
             ids = own[at : at + size]
             x, y = data.x[ids].to(engine.device), data.y[ids].to(engine.device)
             with tallied() as counts:
-                clean = look(model, x, y, ids, setting.batch_size)
-                outcome = work(Chunk(ids, x, y, clean))
-            done.append(_with_passes(outcome, ids, counts))
-            standing += int(done[-1].strict.sum())
+                clean = look(model, x, y, ids, context.batch_size)
+                per_sample = work(Chunk(ids, x, y, clean))
+            done.append(_with_passes(per_sample, ids, counts))
+            standing += int(done[-1].robust.sum())
             reached = min(len(rows), (at + len(ids)) * (1 if together else engine.processes))
             advance(reached, f"{standing} of {at + len(ids)} stand")
 
@@ -66,7 +66,7 @@ def over_samples(
         share = values[0][engine.share(len(rows))] if together else values[0]
         return engine.collect(share, len(rows))
 
-    outcome = by_part(of_all, join(done))
+    per_sample = by_part(of_all, join(done))
     spent = torch.tensor(
         [[passes.forward, passes.backward, time.perf_counter() - started]], dtype=torch.float64
     )
@@ -75,20 +75,20 @@ def over_samples(
     cost = Cost(
         forward=int(forward.sum()), backward=int(backward.sum()), seconds=float(seconds.max())
     )
-    return _spread(setting, rows, outcome), cost
+    return _spread(context, rows, per_sample), cost
 
 
-def _with_passes(outcome: Outcome, ids: Tensor, counts: Tally) -> Outcome:
+def _with_passes(per_sample: PerSampleResult, ids: Tensor, counts: Tally) -> PerSampleResult:
     """What each sample took, its clean prediction and the verdict among it."""
     forwards, backwards = (
         torch.tensor([count[number] for number in ids.tolist()], dtype=torch.int64)
         for count in (counts.forward, counts.backward)
     )
-    return replace(outcome, forwards=forwards, backwards=backwards)
+    return replace(per_sample, forwards=forwards, backwards=backwards)
 
 
-def _spread(setting: Setting, rows: Tensor, outcome: Outcome) -> Outcome:
+def _spread(context: EvalContext, rows: Tensor, per_sample: PerSampleResult) -> PerSampleResult:
     """Outcomes of some samples as outcomes of all samples."""
-    if len(rows) == setting.n and bool((rows == torch.arange(setting.n)).all()):
-        return outcome
-    return lost(outcome, setting.data.x).put(rows, outcome)
+    if len(rows) == context.n and bool((rows == torch.arange(context.n)).all()):
+        return per_sample
+    return lost(per_sample, context.data.x).put(rows, per_sample)

@@ -11,11 +11,11 @@ import torch
 from tempering.core.errors import UsageError
 from tempering.core.passes import counted
 from tempering.core.progress import track
-from tempering.core.random import Draws, derive
+from tempering.core.random import RandomStreams, derive
 from tempering.core.records import Cost, Count
+from tempering.evaluation.context import EvalContext
 from tempering.evaluation.corruptions import CORRUPTIONS, SEVERITIES
 from tempering.evaluation.judging import look
-from tempering.evaluation.setting import Setting
 from tempering.evaluation.target import Target
 
 
@@ -54,7 +54,7 @@ class Shifts:
 
 
 def measure_shifts(
-    setting: Setting,
+    context: EvalContext,
     target: Target,
     names: Sequence[str] | None = None,
     severities: Sequence[int] = SEVERITIES,
@@ -65,7 +65,7 @@ def measure_shifts(
     one forward pass a sample, corruption and severity, and one for the sample as it is.
 
     Args:
-        setting: Data, engine and seed.
+        context: Data, engine and seed.
         target: The model; its adversarial class is one wrong class more.
         names: Corruptions; by default all.
         severities: Some of 1 to 5.
@@ -86,8 +86,8 @@ def measure_shifts(
         >>> from tempering.data.dataset import Dataset
         >>> data = Dataset(torch.rand(8, 1, 9, 9), torch.zeros(8).long(), ("a", "b"), "toy")
         >>> net = nn.Sequential(nn.Flatten(), nn.Linear(81, 2))
-        >>> setting = Setting(data, "test", start_engine("32-true"), seed=0)
-        >>> found = measure_shifts(setting, Target.of("given", net, data), ["noise"])
+        >>> context = EvalContext(data, "test", start_engine("32-true"), seed=0)
+        >>> found = measure_shifts(context, Target.of("given", net, data), ["noise"])
         >>> [(one.severity, one.correct.n) for one in found.shifted]
         [(1, 8), (2, 8), (3, 8), (4, 8), (5, 8)]
     """
@@ -99,14 +99,14 @@ def measure_shifts(
         )
     for kind in kinds:
         kind.require()
-    engine, data, size = setting.engine, setting.data, setting.batch_size
-    streams = Draws(derive(setting.seed, "evaluation", "shifts"), torch.arange(setting.n))
-    own = engine.share(setting.n)
+    engine, data, size = context.engine, context.data, context.batch_size
+    streams = RandomStreams(derive(context.seed, "evaluation", "shifts"), torch.arange(context.n))
+    own = engine.share(context.n)
     target.model.to(engine.device)
     started = time.perf_counter()
     found = [torch.empty((0, 1 + len(asked)), dtype=torch.bool)]
     title = f"{target.subject}: common corruptions"
-    with counted() as passes, track(title, setting.n) as advance:
+    with counted() as passes, track(title, context.n) as advance:
         for at in range(0, len(own), size):
             ids = own[at : at + size]
             x, y = data.x[ids].to(engine.device), data.y[ids].to(engine.device)
@@ -116,11 +116,11 @@ def measure_shifts(
                 for images in (x, *shown)
             ]
             found.append(torch.stack(right, 1))
-            advance(min(setting.n, (at + len(ids)) * engine.processes), "")
-    verdicts = engine.collect(torch.cat(found), setting.n)
+            advance(min(context.n, (at + len(ids)) * engine.processes), "")
+    verdicts = engine.collect(torch.cat(found), context.n)
     spent = torch.tensor([[passes.forward, time.perf_counter() - started]], dtype=torch.float64)
     forward, seconds = engine.collect(spent, engine.processes).unbind(1)
-    clean, *counts = (Count(hits=int(hits), n=setting.n) for hits in verdicts.sum(0))
+    clean, *counts = (Count(hits=int(hits), n=context.n) for hits in verdicts.sum(0))
     return Shifts(
         clean=clean,
         shifted=tuple(

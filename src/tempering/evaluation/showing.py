@@ -9,13 +9,13 @@ from torch import Tensor
 
 from tempering.attacks.base import Attack
 from tempering.core.errors import DataError
-from tempering.core.goals import Evade, Goal, Mislead, ReachLabel
+from tempering.core.goals import EvadeDetector, Goal, TargetedLabels, Untargeted
 from tempering.core.progress import track
 from tempering.core.tally import tallied
 from tempering.core.threats import Threat
+from tempering.evaluation.context import EvalContext
 from tempering.evaluation.judging import look
 from tempering.evaluation.proposing import propose
-from tempering.evaluation.setting import Setting
 from tempering.evaluation.target import Target
 
 _BATCHES = 2
@@ -49,7 +49,7 @@ class Shown:
 
 
 def show(
-    setting: Setting,
+    context: EvalContext,
     target: Target,
     attack: Attack,
     threat: Threat,
@@ -63,7 +63,7 @@ def show(
     it asks; the verdict's are not counted.
 
     Args:
-        setting: Data, engine and seed; the whole of it runs in this process.
+        context: Data, engine and seed; the whole of it runs in this process.
         target: The model that is attacked and that judges.
         attack: Proposes.
         threat: What may change.
@@ -81,20 +81,20 @@ def show(
         DataError: If a target is the sample's own label, or no output of the model.
         ModelError: If the model does not answer with finite logits.
     """
-    data, device = setting.data, setting.engine.device
-    numbers = torch.arange(setting.n) if index is None else index
+    data, device = context.data, context.engine.device
+    numbers = torch.arange(context.n) if index is None else index
     if targets is not None:
         _check_targets(targets, data.y, numbers, target.outputs)
     target.model.to(device)
-    goal: Goal = ReachLabel() if targets is not None else Mislead()
+    goal: Goal = TargetedLabels() if targets is not None else Untargeted()
     if targets is None and target.flag is not None:
-        goal = Evade(target.flag)
+        goal = EvadeDetector(target.flag)
     labels = data.y if targets is None else targets
     parts: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
-    size = setting.n if attack.learns() else _BATCHES * setting.batch_size
+    size = context.n if attack.batch_dependent() else _BATCHES * context.batch_size
     counts: list[tuple[int, int, int]] = []
-    with track(f"{target.subject}: {attack.label()}", setting.n) as advance:
-        for at in range(0, setting.n, size):
+    with track(f"{target.subject}: {attack.label()}", context.n) as advance:
+        for at in range(0, context.n, size):
             rows = slice(at, at + size)
             ids = numbers[rows]
             x, y = data.x[rows].to(device), labels[rows].to(device)
@@ -105,13 +105,13 @@ def show(
                     x,
                     y,
                     threat,
-                    setting.draws(attack, ids),
+                    context.streams(attack, ids),
                     goal,
-                    setting.batch_size,
+                    context.batch_size,
                 )
             true = data.y[rows].to(device)
-            clean = look(target.model, x, true, ids, setting.batch_size).predicted
-            seen = look(target.model, x_adv, true, ids, setting.batch_size).predicted
+            clean = look(target.model, x, true, ids, context.batch_size).predicted
+            seen = look(target.model, x_adv, true, ids, context.batch_size).predicted
             distance = threat.distance(x_adv.double(), x.double()).cpu()
             parts.append((x_adv.cpu(), clean, seen, distance))
             counts += [

@@ -14,11 +14,11 @@ from tempering.core.errors import UsageError
 from tempering.core.records import Access, Measurement
 from tempering.core.threats import Threat
 from tempering.evaluation.cascade import Keep, straight
+from tempering.evaluation.context import EvalContext
 from tempering.evaluation.forcing import NAME as AVAILABILITY
 from tempering.evaluation.forcing import availability
 from tempering.evaluation.measuring import measure
-from tempering.evaluation.recording import Backward, Trial
-from tempering.evaluation.setting import Setting
+from tempering.evaluation.recording import AttackResult, Backward
 from tempering.evaluation.target import Target
 from tempering.evaluation.worst import worst_case
 
@@ -33,29 +33,29 @@ class Evaluation:
     Attributes:
         target: The model.
         threat: What was allowed.
-        trials: Everything that was measured, in order; the last two are the worst cases.
+        results: Everything that was measured, in order; the last two are the worst cases.
     """
 
     target: Target
     threat: Threat
-    trials: tuple[Trial, ...]
+    results: tuple[AttackResult, ...]
 
     @property
     def measurements(self) -> list[Measurement]:
         """The records, in order."""
-        return [trial.measurement for trial in self.trials]
+        return [result.measurement for result in self.results]
 
     def find(
         self, attack: str, access: Access = "white", backward: Backward = "adaptive"
-    ) -> Trial | None:
+    ) -> AttackResult | None:
         """One trial, or None if there was none such."""
         wanted = (attack, access, backward)
         return next(
-            (one for one in self.trials if _key(one.measurement) == wanted),
+            (one for one in self.results if _key(one.measurement) == wanted),
             None,
         )
 
-    def get(self, attack: str, access: Access = "white") -> Trial:
+    def get(self, attack: str, access: Access = "white") -> AttackResult:
         """One trial that must be there.
 
         Raises:
@@ -67,11 +67,11 @@ class Evaluation:
             raise UsageError(f"nothing was measured for {attack} ({access}): there is {known}")
         return found
 
-    def attacks(self, access: Access, backward: Backward = "adaptive") -> list[Trial]:
+    def attacks(self, access: Access, backward: Backward = "adaptive") -> list[AttackResult]:
         """The trials of attacks, without clean, worst and forced flags."""
         return [
             one
-            for one in self.trials
+            for one in self.results
             if one.measurement.attack not in NO_ATTACKS
             and one.measurement.access == access
             and one.measurement.backward == backward
@@ -83,7 +83,7 @@ def _key(measurement: Measurement) -> tuple[str, str, str]:
 
 
 def run_standard(
-    setting: Setting,
+    context: EvalContext,
     target: Target,
     threat: Threat,
     attacks: Sequence[Attack],
@@ -101,7 +101,7 @@ def run_standard(
     model has an adversarial class.
 
     Args:
-        setting: Data, engine and seed.
+        context: Data, engine and seed.
         target: The model that judges.
         threat: What may change.
         attacks: White-box attacks, at least one; give them `until_fooled`.
@@ -122,22 +122,22 @@ def run_standard(
         AttackError: If a proposal breaks the rules.
 
     Example:
-        `run_standard(setting, target, Linf(0.3), [FGSM(), PGD(steps=40)]).get("worst")`
+        `run_standard(context, target, Linf(0.3), [FGSM(), PGD(steps=40)]).get("worst")`
     """
     if not attacks:
         raise UsageError("no attack to evaluate with: give at least one, such as pgd:steps=40")
-    measured = partial(_kept, keep, setting, target, threat)
-    trials = measured("clean", None)
-    white: list[Trial] = []
+    measured = partial(_kept, keep, context, target, threat)
+    results = measured("clean", None)
+    white: list[AttackResult] = []
     for number, attack in enumerate(_weakest_first(attacks)):
         white += measured(f"white-{number:02d}", attack)
     main = _main(attacks)
     if adaptive_stages(target.model):
         white += measured("true-gradient", main, backward="true")
     if target.flag is not None:
-        white += keep("availability", lambda: [availability(setting, target, threat, main)])
-    trials += white
-    tried = [_without_images(trial) for trial in white]
+        white += keep("availability", lambda: [availability(context, target, threat, main)])
+    results += white
+    tried = [_without_images(result) for result in white]
     others: list[tuple[Access, nn.Module | None]] = [
         ("gray-surrogate", surrogate),
         ("gray-before", before),
@@ -149,17 +149,17 @@ def run_standard(
         given = attacks if transferred is None else transferred
         for number, attack in enumerate(_weakest_first(given)):
             name = f"{access}-{number:02d}"
-            (trial,) = measured(name, attack, access=access, source=source)
-            tried.append(_without_images(trial))
-            trials.append(tried[-1])
-    trials.append(worst_case(setting, target, threat, white))
-    trials.append(worst_case(setting, target, threat, tried, access="any"))
-    return Evaluation(target, threat, tuple(trials))
+            (result,) = measured(name, attack, access=access, source=source)
+            tried.append(_without_images(result))
+            results.append(tried[-1])
+    results.append(worst_case(context, target, threat, white))
+    results.append(worst_case(context, target, threat, tried, access="any"))
+    return Evaluation(target, threat, tuple(results))
 
 
 def _kept(
     keep: Keep,
-    setting: Setting,
+    context: EvalContext,
     target: Target,
     threat: Threat,
     name: str,
@@ -168,13 +168,13 @@ def _kept(
     access: Access = "white",
     source: nn.Module | None = None,
     backward: Backward = "adaptive",
-) -> list[Trial]:
+) -> list[AttackResult]:
     """One trial, measured now or in a run before."""
     return keep(
         name,
         lambda: [
             measure(
-                setting, target, attack, threat, access=access, source=source, backward=backward
+                context, target, attack, threat, access=access, source=source, backward=backward
             )
         ],
     )
@@ -194,5 +194,5 @@ def _main(attacks: Sequence[Attack]) -> Attack:
     return max(attacks, key=rank)
 
 
-def _without_images(trial: Trial) -> Trial:
-    return trial._replace(outcome=replace(trial.outcome, x_adv=None))
+def _without_images(result: AttackResult) -> AttackResult:
+    return result._replace(per_sample=replace(result.per_sample, x_adv=None))

@@ -54,9 +54,9 @@ def summarize(
     clean = table.need("clean")
     worst = table.find("worst", "any") or table.need("worst")
     lower = certified.fraction if certified else 0.0
-    if lower > worst.strict.fraction:
+    if lower > worst.robust.fraction:
         raise RunError(
-            f"{lower:.4f} certified but {worst.strict.fraction:.4f} under attack: "
+            f"{lower:.4f} certified but {worst.robust.fraction:.4f} under attack: "
             "the certificate or the evaluation is wrong, since no attack can beat a proof"
         )
     forced = table.find("availability")
@@ -69,10 +69,10 @@ def summarize(
         data=made.data,
         threat=worst.threat,
         n=worst.n,
-        clean_accuracy=clean.strict.fraction,
-        clean_interval=clean.strict.interval,
+        clean_accuracy=clean.robust.fraction,
+        clean_interval=clean.robust.interval,
         robust_accuracy=Bounds(
-            lower=lower, upper=worst.strict.fraction, interval=worst.strict.interval
+            lower=lower, upper=worst.robust.fraction, interval=worst.robust.interval
         ),
         robust_with_detection=_share(worst.detected),
         forced_flags=_share(forced.flagged) if forced else None,
@@ -141,10 +141,10 @@ class _Table:
         after, stale = self.find(name), self.find(name, "stale")
         outside = self.find(name, "gray-surrogate") or self.find(name, "gray-before")
         return AttackSummary(
-            before=_share(before.strict) if before else None,
-            after=_share(after.strict) if after else None,
-            stale=_share(stale.strict) if stale else None,
-            graybox=_share(outside.strict) if outside else None,
+            before=_share(before.robust) if before else None,
+            after=_share(after.robust) if after else None,
+            stale=_share(stale.robust) if stale else None,
+            graybox=_share(outside.robust) if outside else None,
         )
 
     def seed_spread(self) -> dict[str, float]:
@@ -152,11 +152,11 @@ class _Table:
         one, other = self.find("worst"), self.find("worst", subject="another-seed")
         if one is None or other is None:
             return {}
-        return {"seed_spread": abs(one.strict.fraction - other.strict.fraction)}
+        return {"seed_spread": abs(one.robust.fraction - other.robust.fraction)}
 
     def rho(self) -> float | None:
         """Accuracy after hardening less accuracy before it (eq. 6), in the worst white-box case."""
         after, before = self.find("worst"), self.find("worst", subject="undefended")
         if self.subject == "undefended" or after is None or before is None:
             return None
-        return after.strict.fraction - before.strict.fraction
+        return after.robust.fraction - before.robust.fraction

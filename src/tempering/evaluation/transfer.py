@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from tempering.attacks.base import Attack
 from tempering.attacks.restarts import Restarts
 from tempering.attacks.strength import at_full_strength
-from tempering.core.random import Draws
+from tempering.core.random import RandomStreams
 
 
 @dataclass(frozen=True)
@@ -22,11 +22,11 @@ class Attempt:
     attack: Attack
     restarts: tuple[int, ...] = ()
 
-    def draws(self, draws: Draws) -> Draws:
+    def streams(self, streams: RandomStreams) -> RandomStreams:
         """The streams that the attack itself would give this restart."""
         for time in filter(None, self.restarts):
-            draws = draws.to("restart", time)
-        return draws
+            streams = streams.derive("restart", time)
+        return streams
 
 
 def attempts(attack: Attack) -> list[Attempt]:

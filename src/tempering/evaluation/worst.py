@@ -8,27 +8,27 @@ from tempering.core.errors import UsageError
 from tempering.core.records import Access, Cost
 from tempering.core.threats import Threat
 from tempering.evaluation.combining import worst_of
-from tempering.evaluation.recording import Protocol, Trial, record
-from tempering.evaluation.setting import Setting
+from tempering.evaluation.context import EvalContext
+from tempering.evaluation.recording import AttackResult, Protocol, record
 from tempering.evaluation.target import Target
 
 
 def worst_case(
-    setting: Setting,
+    context: EvalContext,
     target: Target,
     threat: Threat,
-    trials: Sequence[Trial],
+    results: Sequence[AttackResult],
     *,
     access: Access = "white",
     protocol: Protocol = "standard",
-) -> Trial:
+) -> AttackResult:
     """The worst case per sample over trials: what a model can be said to withstand at most.
 
     Args:
-        setting: Data and seed.
+        context: Data and seed.
         target: The model that was attacked.
         threat: What was allowed, the same in every trial.
-        trials: At least one trial of the target.
+        results: At least one trial of the target.
         access: `white` over white-box attacks, `any` over everything that was tried.
         protocol: For the record.
 
@@ -38,10 +38,10 @@ def worst_case(
     Raises:
         UsageError: If there is no trial, or one is of another model, data or threat.
     """
-    if not trials:
+    if not results:
         raise UsageError("the worst case over no attack: give at least one trial")
-    whose = (target.weights, setting.data.content_hash)
-    for measurement, _ in trials:
+    whose = (target.weights, context.data.content_hash)
+    for measurement, _ in results:
         if (measurement.weights, measurement.data_hash) != whose:
             raise UsageError(
                 f"{measurement.attack} was measured on weights {measurement.weights} and data "
@@ -52,13 +52,13 @@ def worst_case(
                 f"{measurement.attack} was measured under {measurement.threat}: "
                 f"give trials under {threat}"
             )
-    costs = [trial.measurement.cost for trial in trials]
+    costs = [result.measurement.cost for result in results]
     return record(
-        setting,
+        context,
         target,
-        worst_of([trial.outcome for trial in trials]),
+        worst_of([result.per_sample for result in results]),
         attack="worst",
-        config={"over": [_name(trial) for trial in trials]},
+        config={"over": [_name(result) for result in results]},
         threat=threat,
         protocol=protocol,
         access=access,
@@ -70,7 +70,7 @@ def worst_case(
     )
 
 
-def _name(trial: Trial) -> str:
-    measurement = trial.measurement
+def _name(result: AttackResult) -> str:
+    measurement = result.measurement
     true = ", true gradient" if measurement.backward == "true" else ""
     return f"{measurement.attack} ({measurement.access}{true})"

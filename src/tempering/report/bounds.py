@@ -29,7 +29,7 @@ def bounds_chart(run: Run) -> Chart:
         keys.insert(0, Key("proven", "after"))
     head, top = legend(keys, WIDTH)
     before = choosing.measured(run.records, "standard", "undefended").get(choosing.LAST)
-    close = before is not None and abs(before.strict.fraction - clean) < CLOSE
+    close = before is not None and abs(before.robust.fraction - clean) < CLOSE
     y = top + (36 if close else 20)
     parts = [head, _ground(y), _bar(0, bounds.upper, y, "fill-after faded stroke-after")]
     if bounds.lower > 0:
@@ -45,7 +45,7 @@ def bounds_chart(run: Run) -> Chart:
     said = f"Proven {percent(bounds.lower)}, at most {percent(bounds.upper)}"
     said += f"; clean {percent(clean)}"
     if before is not None:
-        share = before.strict.fraction
+        share = before.robust.fraction
         above = y - (22 if close else 6)
         parts.append(_note(share, f"undefended {percent(share)}", above, y, "before"))
         said += f"; undefended {percent(share)}"

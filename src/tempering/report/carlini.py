@@ -54,7 +54,7 @@ def _accuracies(records: Sequence[AnyRecord], protocol: choosing.Protocol, what:
         for name, one in choosing.measured(records, protocol, subject).items():
             if choosing.family(one) == "cw":
                 head = Cell(f"{what}: accuracy", f"{name}, {norm(one)} eps {radius(one.eps)}")
-                rows.setdefault((name, one.eps), (head, {}))[1][subject] = counted(one.strict)
+                rows.setdefault((name, one.eps), (head, {}))[1][subject] = counted(one.robust)
     return list(rows.values())
 
 

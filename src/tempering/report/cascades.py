@@ -93,10 +93,10 @@ def _table(
 
 
 def _proofs(proof: Proof, clean: Measurement) -> tuple[Cell, ...]:
-    left = clean.strict.hits - proof.certified.hits
+    left = clean.robust.hits - proof.certified.hits
     return (
         Cell("proofs", methods(proof)),
-        Cell(percent(clean.strict.fraction)),
+        Cell(percent(clean.robust.fraction)),
         Cell(""),
         Cell(whole(left)),
         Cell(""),
@@ -106,8 +106,8 @@ def _proofs(proof: Proof, clean: Measurement) -> tuple[Cell, ...]:
 
 
 def _row(stage: Measurement, before: Measurement | None, proven: int) -> tuple[Cell, ...]:
-    broke = "" if before is None else whole(before.strict.hits - stage.strict.hits)
-    count = stage.strict
+    broke = "" if before is None else whole(before.robust.hits - stage.robust.hits)
+    count = stage.robust
     return (
         Cell(attack(stage.attack)),
         Cell(percent(count.fraction), f"{count.hits} of {count.n} {bracket(count.interval)}"),

@@ -54,7 +54,7 @@ def bars(records: Sequence[AnyRecord]) -> Chart | None:
     said = [
         f"{attack(name)}: "
         + ", ".join(
-            f"{SUBJECTS[subject]} {percent(by[name].strict.fraction)}"
+            f"{SUBJECTS[subject]} {percent(by[name].robust.fraction)}"
             for subject, by in found.items()
             if name in by
         )
@@ -67,7 +67,7 @@ def bars(records: Sequence[AnyRecord]) -> Chart | None:
 def _share(measurement: Measurement | None) -> tuple[float | None, tuple[float, float] | None]:
     if measurement is None:
         return None, None
-    return measurement.strict.fraction, measurement.strict.interval
+    return measurement.robust.fraction, measurement.robust.interval
 
 
 def sweep(records: Sequence[AnyRecord], eps: float | None) -> Chart | None:
@@ -83,7 +83,7 @@ def sweep(records: Sequence[AnyRecord], eps: float | None) -> Chart | None:
         if len(points) > 1:
             dash = "6 4" if subject == "undefended" else "none"
             spots = tuple(
-                Point(one.eps, one.strict.fraction, one.strict.interval) for one in points
+                Point(one.eps, one.robust.fraction, one.robust.interval) for one in points
             )
             lines.append(Series(SUBJECTS[subject], spots, MARKS[subject], dash))
             said.append(
@@ -128,7 +128,7 @@ def sweep_table(records: Sequence[AnyRecord]) -> Table | None:
         (
             Cell(radius(eps)),
             *(
-                counted(points[eps].strict) if eps in points else ABSENT
+                counted(points[eps].robust) if eps in points else ABSENT
                 for points in found.values()
             ),
         )

@@ -43,8 +43,8 @@ def _four(found: dict[str, Measurement]) -> Table:
     clean, worst = found.get(choosing.FIRST), found.get(choosing.LAST)
     forced = found.get("availability")
     counts = [
-        ("clean accuracy", "no attack, over all outputs", clean.strict if clean else None),
-        ("strict robust", "stays on the true class, worst case", worst.strict if worst else None),
+        ("clean accuracy", "no attack, over all outputs", clean.robust if clean else None),
+        ("strict robust", "stays on the true class, worst case", worst.robust if worst else None),
         (
             "robust with detection",
             "true class or flagged, worst case",
@@ -62,7 +62,7 @@ def _four(found: dict[str, Measurement]) -> Table:
 
 def _by_attack(found: dict[str, Measurement]) -> Table:
     rows = tuple(
-        (Cell(attack(name)), counted(one.strict), counted(one.detected), counted(one.flagged))
+        (Cell(attack(name)), counted(one.robust), counted(one.detected), counted(one.flagged))
         for name, one in found.items()
         if _flags(one) and name != "availability"
     )

@@ -81,7 +81,7 @@ def _compared(run: Run) -> str:
     before = undefended(run)
     if before is None or choosing.main_subject(run.records) == "undefended":
         return clean + "."
-    return f"{clean}. The undefended model, attacked likewise, keeps {before.strict}."
+    return f"{clean}. The undefended model, attacked likewise, keeps {before.robust}."
 
 
 def undefended(run: Run) -> Measurement | None:
@@ -124,7 +124,7 @@ def _facts(run: Run) -> list[tuple[str, Cell]]:
             "Clean accuracy",
             Cell(percent(summary.clean_accuracy), bracket(summary.clean_interval)),
         ),
-        ("Undefended, attacked", counted(before.strict) if before else None),
+        ("Undefended, attacked", counted(before.robust) if before else None),
         ("Robust with detection", _share(summary.robust_with_detection, "true class or flagged")),
         ("Forced flags", _share(summary.forced_flags, "clean inputs made to look adversarial")),
         (

@@ -117,7 +117,7 @@ def naive_table(records: Sequence[AnyRecord]) -> Table | None:
         rows += [
             (
                 Cell(f"{attack(name)}, {BRIEF[subject]}"),
-                counted(one.strict),
+                counted(one.robust),
                 _strict(honest.get(name)),
             )
             for name, one in naive.items()
@@ -148,7 +148,7 @@ def _reach(access: Access) -> str:
 
 
 def _strict(measurement: Measurement | None) -> Cell:
-    return ABSENT if measurement is None else counted(measurement.strict)
+    return ABSENT if measurement is None else counted(measurement.robust)
 
 
 def _note(views: Views) -> str:

@@ -41,11 +41,11 @@ def _rho(records: Sequence[AnyRecord]) -> Table | None:
         before = choosing.measured(records, protocol, "undefended")
         after = choosing.measured(records, protocol, "hardened")
         for name in [name for name in after if name in before and name != "availability"]:
-            gain = after[name].strict.fraction - before[name].strict.fraction
+            gain = after[name].robust.fraction - before[name].robust.fraction
             gains.setdefault(name, [ABSENT, ABSENT])[place] = Cell(
                 f"{gain:+.3f}",
-                f"{percent(before[name].strict.fraction)} to "
-                f"{percent(after[name].strict.fraction)}",
+                f"{percent(before[name].robust.fraction)} to "
+                f"{percent(after[name].robust.fraction)}",
             )
     names = choosing.in_order(list(gains))
     if not names:

@@ -111,7 +111,7 @@ def _curve(records: Sequence[AnyRecord], eps: float | None) -> list[Block]:
     if len(upper) < 2:
         return []
     proofs = [one for one in choosing.of_kind(records, Proof) if one.protocol == "curve"]
-    start = [(0.0, upper[0].strict)] if proofs and upper[0].eps == 0 else []
+    start = [(0.0, upper[0].robust)] if proofs and upper[0].eps == 0 else []
     lower = [*start, *((one.eps, one.certified) for one in proofs)]
     caption = (
         f"Accuracy on the first {whole(upper[0].n)} images as the attacker may change more: "
@@ -131,7 +131,7 @@ def _chart(
     lines = [
         Series(
             "not broken",
-            tuple(Point(one.eps, one.strict.fraction, one.strict.interval) for one in upper),
+            tuple(Point(one.eps, one.robust.fraction, one.robust.interval) for one in upper),
             "third",
             "6 4",
         )
@@ -158,7 +158,7 @@ def _numbers(upper: Sequence[Measurement], lower: dict[float, Count]) -> Table:
         (
             Cell(radius(one.eps)),
             counted(lower[one.eps]) if one.eps in lower else ABSENT,
-            counted(one.strict),
+            counted(one.robust),
         )
         for one in upper
     )

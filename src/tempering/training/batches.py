@@ -10,14 +10,14 @@ from torch import Tensor, nn
 
 from tempering.attacks.registry import parse_attack
 from tempering.core.engine import Engine
-from tempering.core.random import Draws, derive, permutation
+from tempering.core.random import RandomStreams, derive, permutation
 from tempering.core.threats import Threat
 from tempering.data.augmentation import gaussian_noise
 from tempering.data.dataset import Dataset
 from tempering.data.preprocessing import adversarial_labels, soft_labels
 from tempering.training.settings import Mixture
 
-Augment = Callable[[Tensor, Draws], Tensor]
+Augment = Callable[[Tensor, RandomStreams], Tensor]
 """Images and their random streams to augmented images."""
 
 
@@ -85,18 +85,18 @@ class BatchMaker:
         rows = engine.share(len(ids))
         part, weights = self._parts(len(ids))
         part, weights, ids = part[rows], weights[rows], ids[rows]
-        draws = Draws(derive(self.seed, "step", step), ids).on(engine.device)
+        streams = RandomStreams(derive(self.seed, "step", step), ids).on(engine.device)
         x, y = self.data.x[ids].to(engine.device), self.data.y[ids].to(engine.device)
         if self.augment is not None:
-            x = self.augment(x, draws.to("augmentation"))
+            x = self.augment(x, streams.derive("augmentation"))
         targets = soft_labels(y, self.outputs, self.data.num_classes, self.mixture.label_smoothing)
         noisy, adversarial = (part == 1).nonzero()[:, 0], (part == 2).nonzero()[:, 0]
         if len(noisy):
-            noise = draws[noisy].to("noise")
+            noise = streams[noisy].derive("noise")
             x = x.index_copy(0, noisy, gaussian_noise(x[noisy], self.mixture.sigma, noise))
         if len(adversarial):
             x_adv, lam = self._attack(
-                step, attacked, x[adversarial], y[adversarial], draws[adversarial]
+                step, attacked, x[adversarial], y[adversarial], streams[adversarial]
             )
             x = x.index_copy(0, adversarial, x_adv)
             if self.flag is not None and self.mixture.lam_max > 0:
@@ -121,7 +121,7 @@ class BatchMaker:
         return part, weights
 
     def _attack(
-        self, step: int, attacked: nn.Module, x: Tensor, y: Tensor, draws: Draws
+        self, step: int, attacked: nn.Module, x: Tensor, y: Tensor, streams: RandomStreams
     ) -> tuple[Tensor, Tensor]:
         """Fresh adversarial samples, and the share of their label for the adversarial class."""
         growth = min(1.0, (step + 1) / max(1, self.mixture.eps_warmup_steps))
@@ -135,7 +135,7 @@ class BatchMaker:
                 x[rows],
                 y[rows],
                 threat,
-                random=draws[rows].to("attack", number),
+                random=streams[rows].derive("attack", number),
                 batch_size=self.batch_size,
             )
         share = self.threat.distance(x_adv, x) / (self.threat.eps or 1.0)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tempering.core.errors import DataError
-from tempering.data.samples import Holdings
+from tempering.data.samples import RawSplits
 from tempering.data.sources.mnist import BUNDLED, MD5, read_mnist
 
 IMAGES = "t10k-images-idx3-ubyte"
@@ -30,7 +30,7 @@ def message(bundle: Path) -> str:
     return str(caught.value)
 
 
-def test_it_is_mnist(published: Holdings) -> None:
+def test_it_is_mnist(published: RawSplits) -> None:
     assert published.test is not None
     for part, n in ((published.train, 60_000), (published.test, 10_000)):
         assert part.x.shape == (n, 1, 28, 28)

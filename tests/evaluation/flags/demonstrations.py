@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from tempering.attacks import DDN, FGSM, PGD, Square, Transfer
 from tempering.attacks.base import Attack
 from tempering.core.errors import CertificateError
-from tempering.core.random import Draws, derive
+from tempering.core.random import RandomStreams, derive
 from tempering.core.records import Access, Count, Flag
 from tempering.core.threats import Linf, Threat
 from tempering.data.dataset import Dataset
 from tempering.data.loading import load
-from tempering.evaluation import Target, Trial, measure, measure_minimum_norm, sweep
+from tempering.evaluation import AttackResult, Target, measure, measure_minimum_norm, sweep
 from tempering.evaluation.flags import (
     Trace,
     binarization,
@@ -53,13 +53,13 @@ from tempering.evaluation.gradients import without_gradient
 from tempering.models.squeeze import Squeeze
 from tests.attacks.trained import known, trained
 from tests.evaluation import defences
-from tests.evaluation.toys import dataset, setting
+from tests.evaluation.toys import context, dataset
 
 N = 48
 THREAT = Linf(0.2)
 STRONG = PGD(steps=40, until_fooled=False)
 
-Outcome = Flag | None
+PerSampleResult = Flag | None
 
 
 @dataclass(frozen=True)
@@ -76,9 +76,9 @@ class Demonstration:
 
     kind: Kind
     guilty: str
-    raised: Callable[[], Outcome]
+    raised: Callable[[], PerSampleResult]
     innocent: str
-    passed: Callable[[], Outcome]
+    passed: Callable[[], PerSampleResult]
 
 
 @cache
@@ -91,7 +91,9 @@ def digits() -> Dataset:
 def sliced(model: nn.Module, threat: Threat = THREAT, seed: int = 0) -> Slice:
     """All of them, to examine a model on."""
     data = digits()
-    return Slice(model, data.x, data.y, threat, Draws.of(derive(seed, "demonstration"), N), 64)
+    return Slice(
+        model, data.x, data.y, threat, RandomStreams.of(derive(seed, "demonstration"), N), 64
+    )
 
 
 def judged(model: nn.Module) -> Target:
@@ -99,17 +101,17 @@ def judged(model: nn.Module) -> Target:
     return Target("given", model, 10, None, type(model).__name__)
 
 
-def trial(
+def result(
     model: nn.Module,
     attack: Attack,
     access: Access = "white",
     source: nn.Module | None = None,
     threat: Threat = THREAT,
     backward: str = "adaptive",
-) -> Trial:
+) -> AttackResult:
     """One attack on a model, on all digits."""
     return measure(
-        setting(digits(), 64),
+        context(digits(), 64),
         judged(model),
         attack,
         threat,
@@ -119,7 +121,9 @@ def trial(
     )
 
 
-def on(model: nn.Module, examination: Callable[[Slice], Outcome]) -> Callable[[], Outcome]:
+def on(
+    model: nn.Module, examination: Callable[[Slice], PerSampleResult]
+) -> Callable[[], PerSampleResult]:
     """An examination of a model alone, of what it gets right."""
     return lambda: examination(sliced(model).right())
 
@@ -127,12 +131,12 @@ def on(model: nn.Module, examination: Callable[[Slice], Outcome]) -> Callable[[]
 def traced(
     model: nn.Module,
     attack: Attack,
-    examination: Callable[[Slice, Trace], Outcome],
+    examination: Callable[[Slice, Trace], PerSampleResult],
     threat: Threat = THREAT,
-) -> Callable[[], Outcome]:
+) -> Callable[[], PerSampleResult]:
     """An examination of one run of an attack."""
 
-    def run() -> Outcome:
+    def run() -> PerSampleResult:
         part = sliced(model, threat).right()
         return examination(part, watch(part, attack))
 
@@ -142,46 +146,46 @@ def traced(
 def some_digits() -> Slice:
     """Test digits as they come, rightly classified or not."""
     test = load("mnist").test.first(N)
-    return Slice(trained(), test.x, test.y, THREAT, Draws.of(0, N), 64)
+    return Slice(trained(), test.x, test.y, THREAT, RandomStreams.of(0, N), 64)
 
 
 def greys(model: nn.Module) -> Slice:
     """One pixel of medium grey, many times: for the toy with a band."""
     x = torch.linspace(0.48, 0.52, N).reshape(-1, 1, 1, 1)
-    return Slice(model, x, torch.zeros(N).long(), Linf(0.3), Draws.of(3, N), 64)
+    return Slice(model, x, torch.zeros(N).long(), Linf(0.3), RandomStreams.of(3, N), 64)
 
 
-def dark(model: nn.Module, attack: Attack, eps: tuple[float, ...]) -> list[Trial]:
+def dark(model: nn.Module, attack: Attack, eps: tuple[float, ...]) -> list[AttackResult]:
     """An attack on the toy at several eps."""
     part = greys(model)
-    here = setting(dataset(part.x, part.y), 64)
+    here = context(dataset(part.x, part.y), 64)
     return [measure(here, Target("given", model, 2, None, "toy"), attack, Linf(one)) for one in eps]
 
 
-def curve(model: nn.Module) -> Outcome:
+def curve(model: nn.Module) -> PerSampleResult:
     """Accuracy where all can be made grey."""
-    here, data = setting(digits(), 64), digits()
+    here, data = context(digits(), 64), digits()
     points = sweep(here, judged(model), THREAT, [PGD(steps=20)], [0.5, 0.6])
     largest = float(data.y.bincount().max()) / N
     return growth.does_not_fall([one.measurement for one in points], 0.5, largest)
 
 
-def nearest(model: nn.Module) -> Outcome:
+def nearest(model: nn.Module) -> PerSampleResult:
     """A minimum-norm attack, with nothing forbidden."""
-    here = setting(digits(), 64)
+    here = context(digits(), 64)
     found = measure_minimum_norm(here, judged(model), DDN(steps=30), bounds=(1.0,))
     return distances.search_failed(found)
 
 
-def blind(model: nn.Module) -> Outcome:
+def blind(model: nn.Module) -> PerSampleResult:
     """Zero gradients among what stands."""
-    zero = without_gradient(setting(digits(), 64), judged(model))
-    return hidden.zero_gradients(zero, trial(model, PGD(steps=10), threat=Linf(0.1)).outcome)
+    zero = without_gradient(context(digits(), 64), judged(model))
+    return hidden.zero_gradients(zero, result(model, PGD(steps=10), threat=Linf(0.1)).per_sample)
 
 
-def proof(certified: Tensor, attack: Attack, threat: Threat) -> Outcome:
+def proof(certified: Tensor, attack: Attack, threat: Threat) -> PerSampleResult:
     """Someone's certificates, against an attack."""
-    broken = ~trial(trained(), attack, threat=threat).outcome.strict
+    broken = ~result(trained(), attack, threat=threat).per_sample.robust
     try:
         certificates.check_certificates(certified, broken, attack.label())
     except CertificateError as error:
@@ -189,9 +193,9 @@ def proof(certified: Tensor, attack: Attack, threat: Threat) -> Outcome:
     return None
 
 
-def examined(model: nn.Module, kind: Kind) -> Outcome:
+def examined(model: nn.Module, kind: Kind) -> PerSampleResult:
     """One flag out of a whole examination."""
-    found = examine(setting(digits(), 64), judged(model), THREAT, FGSM(), samples=N)
+    found = examine(context(digits(), 64), judged(model), THREAT, FGSM(), samples=N)
     return next((flag for flag in found if flag.name == kind.name), None)
 
 
@@ -200,9 +204,9 @@ def guarded() -> nn.Module:
     return nn.Sequential(Squeeze(0.4, 0.6), trained())
 
 
-def both(model: nn.Module, attack: Attack) -> list[Trial]:
+def both(model: nn.Module, attack: Attack) -> list[AttackResult]:
     """By the adaptive backward, and by the true gradient."""
-    return [trial(model, attack), trial(model, attack, backward="true")]
+    return [result(model, attack), result(model, attack, backward="true")]
 
 
 SMALL = Linf(0.05)
@@ -382,13 +386,13 @@ DEMONSTRATIONS: tuple[Demonstration, ...] = (
         "a gradient turned around, under PGD and Square",
         lambda: winners.black_beats_white(
             [
-                trial(defences.Reversed(trained()), PGD(steps=20)),
-                trial(defences.Reversed(trained()), Square(queries=200)),
+                result(defences.Reversed(trained()), PGD(steps=20)),
+                result(defences.Reversed(trained()), Square(queries=200)),
             ]
         ),
         PLAIN,
         lambda: winners.black_beats_white(
-            [trial(trained(), PGD(steps=40)), trial(trained(), Square(queries=200))]
+            [result(trained(), PGD(steps=40)), result(trained(), Square(queries=200))]
         ),
     ),
     Demonstration(
@@ -396,39 +400,42 @@ DEMONSTRATIONS: tuple[Demonstration, ...] = (
         "pixels rounded to five greys, under PGD and samples from a network of another seed",
         lambda: winners.transfer_beats_white(
             [
-                trial(defences.Rounded(trained()), PGD(steps=20)),
-                trial(defences.Rounded(trained()), Transfer(PGD(steps=20), trained(1))),
+                result(defences.Rounded(trained()), PGD(steps=20)),
+                result(defences.Rounded(trained()), Transfer(PGD(steps=20), trained(1))),
             ]
         ),
         PLAIN,
         lambda: winners.transfer_beats_white(
-            [trial(trained(), PGD(steps=40)), trial(trained(), Transfer(PGD(steps=20), trained(1)))]
+            [
+                result(trained(), PGD(steps=40)),
+                result(trained(), Transfer(PGD(steps=20), trained(1))),
+            ]
         ),
     ),
     Demonstration(
         winners.GRAY,
         "pixels rounded to five greys, under PGD on it and on a network of another seed",
         lambda: winners.gray_beats_white(
-            [trial(defences.Rounded(trained()), PGD(steps=20))],
-            [trial(defences.Rounded(trained()), PGD(steps=20), "gray-surrogate", trained(1))],
+            [result(defences.Rounded(trained()), PGD(steps=20))],
+            [result(defences.Rounded(trained()), PGD(steps=20), "gray-surrogate", trained(1))],
         ),
         PLAIN,
         lambda: winners.gray_beats_white(
-            [trial(trained(), PGD(steps=40))],
-            [trial(trained(), PGD(steps=20), "gray-surrogate", trained(1))],
+            [result(trained(), PGD(steps=40))],
+            [result(trained(), PGD(steps=20), "gray-surrogate", trained(1))],
         ),
     ),
     Demonstration(
         winners.STALE,
         "pixels rounded to five greys, under PGD on it and on the network without rounding",
         lambda: winners.stale_beats_white(
-            [trial(defences.Rounded(trained()), PGD(steps=20))],
-            [trial(defences.Rounded(trained()), PGD(steps=20), "stale", trained())],
+            [result(defences.Rounded(trained()), PGD(steps=20))],
+            [result(defences.Rounded(trained()), PGD(steps=20), "stale", trained())],
         ),
         PLAIN,
         lambda: winners.stale_beats_white(
-            [trial(trained(), PGD(steps=40))],
-            [trial(trained(), PGD(steps=20), "stale", trained(1))],
+            [result(trained(), PGD(steps=40))],
+            [result(trained(), PGD(steps=20), "stale", trained(1))],
         ),
     ),
     Demonstration(
@@ -436,25 +443,25 @@ DEMONSTRATIONS: tuple[Demonstration, ...] = (
         "low waves on the image, in which small steps get stuck",
         lambda: winners.one_step_beats_many(
             [
-                trial(defences.Ripple(trained(), 0.05, 60.0), FGSM()),
-                trial(defences.Ripple(trained(), 0.05, 60.0), PGD(steps=20)),
+                result(defences.Ripple(trained(), 0.05, 60.0), FGSM()),
+                result(defences.Ripple(trained(), 0.05, 60.0), PGD(steps=20)),
             ]
         ),
         PLAIN,
         lambda: winners.one_step_beats_many(
-            [trial(trained(), FGSM()), trial(trained(), PGD(steps=40))]
+            [result(trained(), FGSM()), result(trained(), PGD(steps=40))]
         ),
     ),
     Demonstration(
         winners.TRUE,
         "a stage whose adaptive backward points the wrong way, under PGD by either gradient",
         lambda: winners.true_beats_adaptive(
-            [trial(defences.Astray(trained()), PGD(steps=20))],
-            [trial(defences.Astray(trained()), PGD(steps=20), backward="true")],
+            [result(defences.Astray(trained()), PGD(steps=20))],
+            [result(defences.Astray(trained()), PGD(steps=20), backward="true")],
         ),
         PLAIN,
         lambda: winners.true_beats_adaptive(
-            [trial(trained(), PGD(steps=20))], [trial(trained(), PGD(steps=20), backward="true")]
+            [result(trained(), PGD(steps=20))], [result(trained(), PGD(steps=20), backward="true")]
         ),
     ),
     Demonstration(
@@ -487,7 +494,7 @@ DEMONSTRATIONS: tuple[Demonstration, ...] = (
         "certificates for all samples of a plain network, under PGD",
         lambda: proof(torch.ones(N).bool(), PGD(steps=20), THREAT),
         "certificates for those that stand",
-        lambda: proof(trial(trained(), STRONG).outcome.strict, STRONG, THREAT),
+        lambda: proof(result(trained(), STRONG).per_sample.robust, STRONG, THREAT),
     ),
     Demonstration(
         sizes.FEW,

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 
 from tempering.core.records import Count, Measurement
-from tempering.evaluation import Outcome, Trial
+from tempering.evaluation import AttackResult, PerSampleResult
 
 
 def measurement(hits: int, n: int, **changes: Any) -> Measurement:
@@ -18,7 +18,7 @@ def measurement(hits: int, n: int, **changes: Any) -> Measurement:
         "threat": "linf:0.3",
         "eps": 0.3,
         "n": n,
-        "strict": Count(hits=hits, n=n),
+        "robust": Count(hits=hits, n=n),
         "stable": Count(hits=hits, n=n),
         "seed": 0,
         "weights": "w",
@@ -27,14 +27,14 @@ def measurement(hits: int, n: int, **changes: Any) -> Measurement:
     return Measurement(**{**parts, **changes})
 
 
-def trial(strict: str, **changes: Any) -> Trial:
-    stands = torch.tensor([sign == "1" for sign in strict])
-    n = len(strict)
+def result(robust: str, **changes: Any) -> AttackResult:
+    stands = torch.tensor([sign == "1" for sign in robust])
+    n = len(robust)
     zero, none = torch.zeros(n), torch.zeros(n, dtype=torch.int64)
-    outcome = Outcome(
+    per_sample = PerSampleResult(
         None, stands.long(), stands, None, None, stands, zero, zero.double(), none, none
     )
-    return Trial(measurement(int(stands.sum()), n, **changes), outcome)
+    return AttackResult(measurement(int(stands.sum()), n, **changes), per_sample)
 
 
 ONE = {"attack": "fgsm", "config": {"name": "fgsm"}}

@@ -17,9 +17,9 @@ from tempering.evaluation.flags import Slice, binarization, determinism
 from tests.attacks.trained import trained
 from tests.evaluation import defences
 from tests.evaluation.flags.demonstrations import STRONG, THREAT, digits, judged, sliced
-from tests.evaluation.toys import setting
+from tests.evaluation.toys import context
 
-HERE = setting(digits(), 64)
+HERE = context(digits(), 64)
 
 
 def names(model: nn.Module, attack: object = STRONG, **options: object) -> list[str]:
@@ -87,7 +87,7 @@ def test_the_same_seed_gives_the_same_flags_and_leaves_the_generator_alone() -> 
     assert examine(HERE, model, THREAT, FGSM(), samples=12) == first
     numbers = {number for flag in first for number in flag.samples}
     assert len(numbers) <= 12
-    other = setting(digits(), 64, seed=1)
+    other = context(digits(), 64, seed=1)
     there = {n for flag in examine(other, model, THREAT, FGSM(), samples=12) for n in flag.samples}
     assert there != numbers
 
@@ -138,7 +138,7 @@ def test_wrong_calls_are_refused() -> None:
         examine(HERE, judged(trained()), L0(3), FGSM())
     part = sliced(trained())
     with pytest.raises(UsageError, match="rising"):
-        Slice(part.model, part.x, part.y, part.threat, part.draws[torch.arange(47, -1, -1)])
+        Slice(part.model, part.x, part.y, part.threat, part.streams[torch.arange(47, -1, -1)])
 
 
 def test_no_threat_leaves_the_model_alone_to_be_examined() -> None:

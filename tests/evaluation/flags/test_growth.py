@@ -8,7 +8,7 @@ from tempering.attacks import FGSM
 from tempering.evaluation import inspect, run_standard, sweep
 from tempering.evaluation.flags import growth
 from tests.evaluation.flags.made import ONE, measurement
-from tests.evaluation.toys import THREAT, Scripted, cloud, linear, setting, target
+from tests.evaluation.toys import THREAT, Scripted, cloud, context, linear, target
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_accuracy_that_stays_up_is_flagged(hits: int, eps: float, raised: bool) 
 
 def test_a_curve_that_cannot_be_true_is_flagged() -> None:
     data = cloud()
-    here, judged = setting(data), target(linear(), data)
+    here, judged = context(data), target(linear(), data)
     found = run_standard(here, judged, THREAT, [FGSM()])
     for attack, raised in ((Scripted(), True), (FGSM(), False)):
         points = sweep(here, judged, THREAT, [attack], [0.1, 0.5])

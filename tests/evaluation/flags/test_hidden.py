@@ -7,31 +7,31 @@ from tempering.core.threats import Linf
 from tempering.evaluation import inspect, measure, run_standard
 from tempering.evaluation.flags import hidden
 from tempering.evaluation.gradients import without_gradient
-from tests.evaluation.flags.made import trial
-from tests.evaluation.toys import Centroids, cloud, dataset, linear, setting, squeezed, target
+from tests.evaluation.flags.made import result
+from tests.evaluation.toys import Centroids, cloud, context, dataset, linear, squeezed, target
 
 
 def test_a_gap_between_gradients_is_flagged_beyond_chance() -> None:
-    adaptive, true = trial("0" * 30 + "1" * 70), trial("1" * 100, backward="true")
+    adaptive, true = result("0" * 30 + "1" * 70), result("1" * 100, backward="true")
     flag = hidden.gradient_gap(adaptive, true)
     assert flag is not None
     assert flag.name == "hidden gradient"
     assert flag.samples == list(range(30))
     assert "100.0 %" in flag.evidence
     assert "70.0 %" in flag.evidence
-    assert hidden.gradient_gap(trial("0" * 4 + "1" * 96), true) is None, "4 of 4 may be chance"
+    assert hidden.gradient_gap(result("0" * 4 + "1" * 96), true) is None, "4 of 4 may be chance"
     assert hidden.gradient_gap(true, adaptive) is None
 
 
 def test_a_hard_clamp_looks_robust_and_is_flagged() -> None:
     data = cloud()
     data = dataset(data.x.round() * 0.8 + 0.1, data.y)
-    here, judged = setting(data), target(squeezed(), data)
+    here, judged = context(data), target(squeezed(), data)
     found = run_standard(here, judged, Linf(0.35), [BIM(steps=5)])
     flags = {flag.name: flag for flag in inspect(here, found)}
     assert "hidden gradient" in flags
-    fooled = found.attacks("white")[0].outcome.strict.logical_not()
-    stood = found.attacks("white", "true")[0].outcome.strict
+    fooled = found.attacks("white")[0].per_sample.robust.logical_not()
+    stood = found.attacks("white", "true")[0].per_sample.robust
     assert flags["hidden gradient"].samples == (fooled & stood).nonzero()[:, 0].tolist()
     assert "zero gradients" not in flags, "the adaptive backward has a gradient"
 
@@ -45,11 +45,11 @@ class _Steps(Centroids):
 
 def test_zero_gradients_are_found_and_flagged() -> None:
     data = dataset(torch.linspace(0, 0.2, 20).reshape(-1, 1, 1, 1), torch.zeros(20).long())
-    here, judged = setting(data), target(_Steps(0.2, 0.8, flag=False), data)
+    here, judged = context(data), target(_Steps(0.2, 0.8, flag=False), data)
     zero = without_gradient(here, judged)
     assert zero.all()
-    standing = measure(here, judged, BIM(steps=5), Linf(0.5)).outcome
-    assert standing.strict.all(), "it looks perfectly robust"
+    standing = measure(here, judged, BIM(steps=5), Linf(0.5)).per_sample
+    assert standing.robust.all(), "it looks perfectly robust"
     flag = hidden.zero_gradients(zero, standing)
     assert flag is not None
     assert len(flag.samples) == 20
@@ -58,8 +58,8 @@ def test_zero_gradients_are_found_and_flagged() -> None:
     half_blind = linear()
     with torch.no_grad():
         half_blind[1].weight[:, :4] = 0.0
-    assert not without_gradient(setting(cloud()), target(half_blind, cloud())).any()
+    assert not without_gradient(context(cloud()), target(half_blind, cloud())).any()
     assert hidden.zero_gradients(torch.zeros(20).bool(), standing) is None
-    lost = measure(here, smooth, BIM(steps=5), Linf(0.6)).outcome
-    assert not lost.strict.any()
+    lost = measure(here, smooth, BIM(steps=5), Linf(0.6)).per_sample
+    assert not lost.robust.any()
     assert hidden.zero_gradients(zero, lost) is None, "what is lost anyway shows nothing"

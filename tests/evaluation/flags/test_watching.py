@@ -7,7 +7,7 @@ from torch import Tensor
 from tempering.attacks import BPDA, EOT, FGSM, PGD, Attack, Restarts, Square, Transfer, WorstOf
 from tempering.core.errors import ThreatError
 from tempering.core.passes import counted
-from tempering.core.random import Draws
+from tempering.core.random import RandomStreams
 from tempering.core.threats import L0, Linf
 from tempering.evaluation.flags import Slice, watch
 from tests.attacks.trained import trained
@@ -20,7 +20,7 @@ def toy(n: int = 12, batch_size: int = 5) -> Slice:
     model = Net().eval()
     with torch.no_grad():
         y = model(x).argmax(1)
-    return Slice(model, x, y, Linf(0.1), Draws(7, torch.arange(n) * 3 + 100), batch_size)
+    return Slice(model, x, y, Linf(0.1), RandomStreams(7, torch.arange(n) * 3 + 100), batch_size)
 
 
 @pytest.mark.parametrize(

@@ -7,19 +7,19 @@ from tempering.core.records import Flag
 from tempering.evaluation import measure
 from tempering.evaluation.flags import winners
 from tempering.evaluation.flags.looks import steps
-from tests.evaluation.flags.made import GRAY, ONE, trial
-from tests.evaluation.toys import THREAT, Scripted, cloud, linear, setting, target
+from tests.evaluation.flags.made import GRAY, ONE, result
+from tests.evaluation.toys import THREAT, Scripted, cloud, context, linear, target
 
 
 def test_many_queries_are_not_one_step() -> None:
     """Square finds what PGD misses: that is no sign of a misleading loss surface."""
-    strong = trial("1110")
+    strong = result("1110")
     for config in (
         {"name": "square", "queries": 300},
         {"name": "worst-of", "attacks": [{"name": "fgsm"}, {"name": "square", "queries": 300}]},
         {"name": "transfer", "attack": {"name": "pgd", "steps": 40}},
     ):
-        many = trial("1010", attack="other", config=config)
+        many = result("1010", attack="other", config=config)
         assert steps(many.measurement) >= 40
         assert winners.one_step_beats_many([strong, many]) is None
 
@@ -37,22 +37,22 @@ def test_many_queries_are_not_one_step() -> None:
 def test_a_weaker_attacker_who_wins_is_flagged(
     white: list[str], other: list[str], samples: list[int] | None
 ) -> None:
-    strong = [trial(strict) for strict in white]
+    strong = [result(robust) for robust in white]
     checks: list[tuple[Flag | None, str]] = [
         (
-            winners.gray_beats_white(strong, [trial(one, **GRAY) for one in other]),
+            winners.gray_beats_white(strong, [result(one, **GRAY) for one in other]),
             "gray-box beats white-box",
         ),
         (
-            winners.stale_beats_white(strong, [trial(one, access="stale") for one in other]),
+            winners.stale_beats_white(strong, [result(one, access="stale") for one in other]),
             "stale samples beat white-box",
         ),
         (
-            winners.one_step_beats_many(strong + [trial(one, **ONE) for one in other]),
+            winners.one_step_beats_many(strong + [result(one, **ONE) for one in other]),
             "one step beats many",
         ),
         (
-            winners.true_beats_adaptive(strong, [trial(one, backward="true") for one in other]),
+            winners.true_beats_adaptive(strong, [result(one, backward="true") for one in other]),
             "true gradient beats adaptive",
         ),
     ]
@@ -67,8 +67,8 @@ def test_a_weaker_attacker_who_wins_is_flagged(
 
 def test_evidence_names_who_won_where() -> None:
     flag = winners.gray_beats_white(
-        [trial("1111")],
-        [trial("0111", **GRAY), trial("0011", attack="bim-40", access="gray-before")],
+        [result("1111")],
+        [result("0111", **GRAY), result("0011", attack="bim-40", access="gray-before")],
     )
     assert flag is not None
     assert flag.evidence == "2 of 4 samples (pgd-40 (gray-surrogate): 1, bim-40 (gray-before): 2)"
@@ -76,12 +76,12 @@ def test_evidence_names_who_won_where() -> None:
 
 def test_a_planted_weak_white_box_attack_is_found_out() -> None:
     data = cloud()
-    here, judged = setting(data), target(linear(), data)
+    here, judged = context(data), target(linear(), data)
     white = measure(here, judged, Scripted(), THREAT)
     gray = measure(here, judged, FGSM(), THREAT, access="gray-surrogate", source=linear())
     flag = winners.gray_beats_white([white], [gray])
     assert flag is not None
-    broken = white.outcome.strict & ~gray.outcome.strict
+    broken = white.per_sample.robust & ~gray.per_sample.robust
     assert flag.samples == broken.nonzero()[:, 0].tolist()
     assert len(flag.samples) > 5
     honest = measure(here, judged, FGSM(), THREAT)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from tempering.data.samples import Holdings, admit
+from tempering.data.samples import RawSplits, validate_arrays
 
 
-def read_digits(_argument: str = "") -> Holdings:
+def read_digits(_argument: str = "") -> RawSplits:
     """1,797 images of 8x8 greys in 17 levels (Alpaydin and Kaynak, 1998); no test of its own."""
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
     classes = [str(digit) for digit in range(10)]
-    return admit("digits", (bunch.images / 16.0, bunch.target), classes=classes)
+    return validate_arrays("digits", (bunch.images / 16.0, bunch.target), classes=classes)

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from tempering.core.errors import DataError
-from tempering.data.samples import Holdings, admit
+from tempering.data.samples import RawSplits, validate_arrays
 from tempering.data.sources.pictures import Bytes, decode, stack
 from tempering.data.sources.source import reason
 
@@ -23,7 +23,7 @@ Tables = Mapping[str, Any]
 """Split name -> a `datasets.Dataset`."""
 
 
-def read_hf(argument: str) -> Holdings:
+def read_hf(argument: str) -> RawSplits:
     """Read a dataset with a picture and a class a row.
 
     Args:
@@ -60,7 +60,7 @@ def read_hf(argument: str) -> Holdings:
     for _, table in parts:
         held.append((images[at : at + len(table)], np.asarray(table[label][:])))
         at += len(table)
-    return admit(where, held[0], held[1] if len(held) > 1 else None, names)
+    return validate_arrays(where, held[0], held[1] if len(held) > 1 else None, names)
 
 
 def _tables(library: Any, argument: str) -> Tables:

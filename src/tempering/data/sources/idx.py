@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tempering.core.errors import DataError
-from tempering.data.samples import Holdings, admit
+from tempering.data.samples import RawSplits, validate_arrays
 from tempering.data.sources.gunzip import read_bytes, unpack
 from tempering.data.sources.source import folder
 
@@ -17,7 +17,7 @@ IMAGES, LABELS = "images-idx3-ubyte", "labels-idx1-ubyte"
 Bytes = NDArray[np.uint8]
 
 
-def read_idx(argument: str) -> Holdings:
+def read_idx(argument: str) -> RawSplits:
     """Read a folder with `train-images-idx3-ubyte`, `train-labels-idx1-ubyte` and, if it
     has a test of its own, the two `t10k-` files; each raw or `.gz`.
 
@@ -28,7 +28,7 @@ def read_idx(argument: str) -> Holdings:
     test = None
     if _find(path, f"t10k-{IMAGES}") or _find(path, f"t10k-{LABELS}"):
         test = _pair(path, "t10k")
-    return admit(f"idx:{argument}", _pair(path, "train"), test)
+    return validate_arrays(f"idx:{argument}", _pair(path, "train"), test)
 
 
 def _find(path: Path, name: str) -> Path | None:

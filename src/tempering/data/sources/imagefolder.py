@@ -9,14 +9,14 @@ import numpy as np
 from PIL import Image
 
 from tempering.core.errors import DataError
-from tempering.data.samples import Holdings, admit
+from tempering.data.samples import RawSplits, validate_arrays
 from tempering.data.sources.pictures import Bytes, decode, stack
 from tempering.data.sources.source import folder, reason
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
 
 
-def read_imagefolder(argument: str) -> Holdings:
+def read_imagefolder(argument: str) -> RawSplits:
     """Read `DIR/<class>/*.png`, or `DIR/train/<class>/*.png` and `DIR/test/<class>/*.png`.
 
     Classes are numbered in the order of their names; pictures of a class come in the order
@@ -30,7 +30,7 @@ def read_imagefolder(argument: str) -> Holdings:
     train, test = path / "train", path / "test"
     if not train.is_dir() and not test.is_dir():
         names = _classes(path)
-        return admit(where, _read([(path, names)], names)[0], classes=names)
+        return validate_arrays(where, _read([(path, names)], names)[0], classes=names)
     for part in (train, test):
         if not part.is_dir():
             other = train if part is test else test
@@ -43,7 +43,7 @@ def read_imagefolder(argument: str) -> Holdings:
         if name not in names:
             raise DataError(f"class {name!r} is in {test} but not in {train}: give it to both")
     first, second = _read([(train, names), (test, tested)], names)
-    return admit(where, first, second, names)
+    return validate_arrays(where, first, second, names)
 
 
 def _classes(path: Path) -> list[str]:

@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 
 from tempering.core.errors import DataError
-from tempering.data.samples import Holdings, admit
+from tempering.data.samples import RawSplits, validate_arrays
 from tempering.data.sources.gunzip import unpack
 from tempering.data.sources.idx import IMAGES, LABELS, Bytes, parse_idx
 
@@ -21,7 +21,7 @@ MD5 = {
 """File -> MD5 of its unpacked bytes, as every mirror publishes them."""
 
 
-def read_mnist(_argument: str = "", bundled: Path = BUNDLED) -> Holdings:
+def read_mnist(_argument: str = "", bundled: Path = BUNDLED) -> RawSplits:
     """Read the bundled files.
 
     Args:
@@ -38,7 +38,7 @@ def read_mnist(_argument: str = "", bundled: Path = BUNDLED) -> Holdings:
         (_verified(bundled, f"{part}-{IMAGES}", 3), _verified(bundled, f"{part}-{LABELS}", 1))
         for part in ("train", "t10k")
     )
-    return admit("mnist", train, test, [str(digit) for digit in range(10)])
+    return validate_arrays("mnist", train, test, [str(digit) for digit in range(10)])
 
 
 def _verified(bundled: Path, name: str, dimensions: int) -> Bytes:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from tempering.core.arrays import read_arrays
 from tempering.core.errors import DamagedArraysError, DataError
-from tempering.data.samples import Holdings, admit
+from tempering.data.samples import RawSplits, validate_arrays
 
 
-def read_npz(argument: str) -> Holdings:
+def read_npz(argument: str) -> RawSplits:
     """Read an archive: `x` and `y`, and if it has them `classes`, `x_test` and `y_test`.
 
     Nothing is unpickled.
@@ -33,4 +33,4 @@ def read_npz(argument: str) -> Holdings:
             raise DataError(f"{path} has no array {name} (it has {held}): add it")
     test = (arrays["x_test"], arrays["y_test"]) if tested else None
     classes = [str(name) for name in arrays["classes"].ravel()] if "classes" in arrays else None
-    return admit(f"npz:{argument}", (arrays["x"], arrays["y"]), test, classes)
+    return validate_arrays(f"npz:{argument}", (arrays["x"], arrays["y"]), test, classes)

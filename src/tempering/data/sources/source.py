@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tempering.core.errors import DataError
-from tempering.data.samples import Holdings
+from tempering.data.samples import RawSplits
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Source:
     summary: str
     example: str
     argument: str | None
-    read: Callable[[str], Holdings]
+    read: Callable[[str], RawSplits]
 
 
 def folder(argument: str, holding: str) -> Path:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tempering.attacks.apgd_t import APGDT
 from tempering.attacks.base import Attack, Problem
-from tempering.core.goals import Mislead
+from tempering.core.goals import Untargeted
 from tempering.core.probe import probing
 from tempering.core.records import Count, Flag
 from tempering.evaluation.flags.kind import Kind
@@ -95,13 +95,15 @@ class _Search:
     def __init__(self, probe: PlantedProbe, part: Slice) -> None:
         self._probe, self._part = probe, part
         inside = torch.zeros(len(part), dtype=torch.int64, device=part.x.device)
-        self._problem = Problem(part.x, inside, part.threat, part.draws, Mislead(), part.batch_size)
+        self._problem = Problem(
+            part.x, inside, part.threat, part.streams, Untargeted(), part.batch_size
+        )
 
     def by(self, attack: Attack, rows: Tensor) -> Tensor:
         """Whether an attack finds it, shape of rows, bool."""
         task = self._problem.part(rows)
         x_adv = attack.propose(self._probe, task).detach()
-        check(attack.label(), x_adv, task.x, task.threat, task.draws.index)
+        check(attack.label(), x_adv, task.x, task.threat, task.streams.index)
         return self._found(x_adv, task)
 
     def by_chance(self) -> Tensor:
@@ -113,5 +115,5 @@ class _Search:
         return torch.stack(lucky).any(0)
 
     def _found(self, x: Tensor, task: Problem) -> Tensor:
-        looks = [self._probe.logits(x[at], task.draws.index[at]) for at in task.batches()]
+        looks = [self._probe.logits(x[at], task.streams.index[at]) for at in task.batches()]
         return torch.cat(looks).argmax(1) == 1

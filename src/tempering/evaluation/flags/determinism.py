@@ -54,7 +54,7 @@ def another_batch(part: Slice) -> Flag | None:
     if len(part) < 2:
         return None
     first = part.logits(part.x)
-    order = permutation(part.draws.to("order").key, len(part)).to(part.x.device)
+    order = permutation(part.streams.derive("order").key, len(part)).to(part.x.device)
     again = torch.empty_like(first)
     for half in order.tensor_split(2):
         rows = half.sort().values

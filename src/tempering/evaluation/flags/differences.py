@@ -83,7 +83,7 @@ def lying_gradients(part: Slice) -> Flag | None:
 
 def _random(part: Slice, slope: Tensor) -> Tensor:
     """A random direction of unit norm, turned so that the gradient rises along it."""
-    noise = part.draws.to("way").normal(part.x.shape[1:]).to(part.x.dtype)
+    noise = part.streams.derive("way").normal(part.x.shape[1:]).to(part.x.dtype)
     way = part.threat.ascent(noise)
     rising = (way * slope).flatten(1).sum(1)
     return torch.where(rising[:, None, None, None] < 0, -way, way)

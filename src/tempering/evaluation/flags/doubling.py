@@ -41,7 +41,7 @@ def attack_too_weak(part: Slice, trace: Trace) -> Flag | None:
     rest = part.at(standing)
     longer = rest.fooled(rest.attacked(doubled(trace.attack)))
     restart = from_elsewhere(trace.attack)
-    again = rest.fooled(rest.attacked(restart, rest.draws.to("restart", 1)))
+    again = rest.fooled(rest.attacked(restart, rest.streams.derive("restart", 1)))
     more = longer | again
     if not bool(more.any()):
         return None

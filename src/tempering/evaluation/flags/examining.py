@@ -14,6 +14,7 @@ from tempering.core.progress import track
 from tempering.core.random import derive
 from tempering.core.records import Flag
 from tempering.core.threats import Threat
+from tempering.evaluation.context import EvalContext
 from tempering.evaluation.flags.binarization import binarization_test
 from tempering.evaluation.flags.catalogue import ABSTAINED
 from tempering.evaluation.flags.convergence import incomplete_optimization, loss_not_converged
@@ -31,7 +32,6 @@ from tempering.evaluation.flags.units import wrong_units
 from tempering.evaluation.flags.unstable import unstable_predictions
 from tempering.evaluation.flags.vanishing import vanishing_gradients
 from tempering.evaluation.flags.watching import watch
-from tempering.evaluation.setting import Setting
 from tempering.evaluation.target import Target
 
 SAMPLES = 48
@@ -41,7 +41,7 @@ Examination = Callable[[], Flag | None]
 
 
 def examine(
-    setting: Setting,
+    context: EvalContext,
     target: Target,
     threat: Threat,
     attack: Attack | None,
@@ -58,7 +58,7 @@ def examine(
     breaks off is named in a flag `not examined`, and so never ends an evaluation.
 
     Args:
-        setting: Data, engine and seed.
+        context: Data, engine and seed.
         target: The model that judges.
         threat: What may change.
         attack: The attack under suspicion; whole climbs (`until_fooled=False`) tell more. None
@@ -75,17 +75,17 @@ def examine(
         ThreatError: If the attack does not know the threat.
 
     Example:
-        `examine(setting, target, Linf(0.3), PGD(steps=20, until_fooled=False))`
+        `examine(context, target, Linf(0.3), PGD(steps=20, until_fooled=False))`
     """
     if attack is not None:
         attack.require(threat)
-    part = Slice.of(setting, target, threat, samples)
+    part = Slice.of(context, target, threat, samples)
     found = _Findings(f"{target.subject}: examining {len(part)} samples")
     devices = [part.x.device] if part.x.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(derive(setting.seed, "examine"))
+        torch.manual_seed(derive(context.seed, "examine"))
         flags = found.of(part, attack, surrogate)
-    said = setting.engine.same(json.dumps([flag.model_dump(mode="json") for flag in flags]))
+    said = context.engine.same(json.dumps([flag.model_dump(mode="json") for flag in flags]))
     return [Flag.model_validate(one) for one in json.loads(said)]
 
 

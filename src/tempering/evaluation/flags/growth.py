@@ -41,7 +41,7 @@ def rises_with_eps(measurements: Sequence[Measurement]) -> Flag | None:
         if one.protocol != "curve" and steps(one) > 1:
             norm = one.threat.partition(":")[0]
             key = (one.attack, norm, one.weights, one.data_hash, one.access, one.backward)
-            series.setdefault(key, []).append((one.eps, one.strict))
+            series.setdefault(key, []).append((one.eps, one.robust))
     found = [rise(key[0], key[1], points) for key, points in series.items()]
     worst = max((one for one in found if one), key=lambda one: one[0], default=None)
     return RISES.raised(worst[1]) if worst and worst[0] > RISE else None
@@ -90,10 +90,10 @@ def does_not_fall(
     wide = [one for one in sweep if one.eps >= reaches_grey]
     if not wide:
         return None
-    last = min(wide, key=lambda one: one.strict.fraction)
-    if last.strict.fraction <= largest_class:
+    last = min(wide, key=lambda one: one.robust.fraction)
+    if last.robust.fraction <= largest_class:
         return None
     return STAYS.raised(
-        f"{last.attack}: {last.strict} at {last.threat}, where at most "
+        f"{last.attack}: {last.robust} at {last.threat}, where at most "
         f"{100 * largest_class:.1f} % can stand"
     )

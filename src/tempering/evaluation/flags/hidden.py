@@ -6,8 +6,8 @@ from torch import Tensor
 
 from tempering.core.records import Flag
 from tempering.evaluation.flags.kind import Kind, numbers
-from tempering.evaluation.outcome import Outcome
-from tempering.evaluation.recording import Trial
+from tempering.evaluation.per_sample import PerSampleResult
+from tempering.evaluation.recording import AttackResult
 
 ZERO_SHARE = 0.01
 """Share of samples without gradient, a fraction, from which on a flag is raised."""
@@ -29,7 +29,7 @@ ZERO = Kind(
 )
 
 
-def gradient_gap(adaptive: Trial, true: Trial) -> Flag | None:
+def gradient_gap(adaptive: AttackResult, true: AttackResult) -> Flag | None:
     """A model that looks robust to its true gradient and is not to an adaptive one.
 
     Flagged at two standard errors of the paired difference (McNemar, 1947).
@@ -38,12 +38,12 @@ def gradient_gap(adaptive: Trial, true: Trial) -> Flag | None:
         adaptive: One attack with the adaptive backward.
         true: The same attack with the true gradient.
     """
-    only_adaptive = true.outcome.strict & ~adaptive.outcome.strict
-    only_true = adaptive.outcome.strict & ~true.outcome.strict
+    only_adaptive = true.per_sample.robust & ~adaptive.per_sample.robust
+    only_true = adaptive.per_sample.robust & ~true.per_sample.robust
     more, less = int(only_adaptive.sum()), int(only_true.sum())
     if more - less <= 2 * (more + less) ** 0.5:
         return None
-    claimed, held = true.measurement.strict, adaptive.measurement.strict
+    claimed, held = true.measurement.robust, adaptive.measurement.robust
     return GAP.raised(
         f"{adaptive.measurement.attack}: {claimed} by the true gradient, {held} by the "
         "adaptive backward",
@@ -51,14 +51,14 @@ def gradient_gap(adaptive: Trial, true: Trial) -> Flag | None:
     )
 
 
-def zero_gradients(zero: Tensor, outcome: Outcome) -> Flag | None:
+def zero_gradients(zero: Tensor, per_sample: PerSampleResult) -> Flag | None:
     """Samples that stand only because attacks have no gradient to follow.
 
     Args:
         zero: Samples without gradient, shape (n,), bool.
-        outcome: The worst case; samples that are lost anyway do not matter.
+        per_sample: The worst case; samples that are lost anyway do not matter.
     """
-    blind = zero & outcome.strict
+    blind = zero & per_sample.robust
     if not bool(blind.any()) or float(blind.float().mean()) < ZERO_SHARE:
         return None
     return ZERO.raised(f"{int(blind.sum())} of {len(blind)} samples", numbers(blind))

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from tempering.core.probe import Probe, probing
-from tempering.core.random import Draws
+from tempering.core.random import RandomStreams
 from tempering.core.threats import Linf
 from tempering.evaluation.flags.slices import Slice
 
@@ -113,8 +113,10 @@ def plant(part: Slice) -> Plants:
         probe = FeatureProbe(plain, layer)
         for row in range(len(part)):
             number = int(part.numbers[row])
-            draws = Draws(part.draws.to("inner", number).key, torch.arange(INNER)).on(part.x.device)
-            points = inner.sample(part.x[row].expand(INNER, *part.x.shape[1:]), draws)
+            streams = RandomStreams(
+                part.streams.derive("inner", number).key, torch.arange(INNER)
+            ).on(part.x.device)
+            points = inner.sample(part.x[row].expand(INNER, *part.x.shape[1:]), streams)
             images = torch.cat([part.x[row : row + 1], points, x_planted[row : row + 1]])
             features = torch.cat(
                 [probe.logits(one) for one in torch.split(images, part.batch_size)]
@@ -134,7 +136,7 @@ def plant(part: Slice) -> Plants:
 
 def edge(part: Slice) -> Tensor:
     """A random point on the edge of each ball, shape of x: a corner of it in L-inf."""
-    noise = part.draws.to("planted").normal(part.x.shape[1:]).to(part.x.dtype)
+    noise = part.streams.derive("planted").normal(part.x.shape[1:]).to(part.x.dtype)
     if isinstance(part.threat, Linf):
         return part.threat.project(part.x + part.threat.eps * noise.sign(), part.x)
     far = part.threat.distance(part.x + noise, part.x).clamp_min(1e-12)

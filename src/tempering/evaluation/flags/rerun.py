@@ -31,7 +31,7 @@ def unstable_under_rerun(part: Slice, trace: Trace) -> Flag | None:
     Returns:
         `unstable under re-run`, or None.
     """
-    again = part.fooled(part.attacked(trace.attack, part.draws.to("another seed")))
+    again = part.fooled(part.attacked(trace.attack, part.streams.derive("another seed")))
     differs = again != trace.broken
     if wilson(int(differs.sum()), len(part))[0] <= DIFFERS:
         return None

@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from tempering.attacks.base import Attack
 from tempering.core.errors import UsageError
-from tempering.core.goals import Mislead, log_odds
+from tempering.core.goals import Untargeted, log_odds
 from tempering.core.probe import Loss, probing
-from tempering.core.random import Draws, derive, permutation
+from tempering.core.random import RandomStreams, derive, permutation
 from tempering.core.threats import Threat
+from tempering.evaluation.context import EvalContext
 from tempering.evaluation.proposing import propose
-from tempering.evaluation.setting import Setting
 from tempering.evaluation.target import Target
 
 
@@ -27,7 +27,7 @@ class Slice:
         x: Images, shape (n, c, h, w), on the model's device.
         y: Labels, shape (n,), int64, there too.
         threat: What may change.
-        draws: One stream a sample; its index holds sample numbers, rising.
+        streams: One stream a sample; its index holds sample numbers, rising.
         batch_size: Images at a time.
 
     Raises:
@@ -38,22 +38,22 @@ class Slice:
     x: Tensor
     y: Tensor
     threat: Threat
-    draws: Draws
+    streams: RandomStreams
     batch_size: int = 256
 
     def __post_init__(self) -> None:
-        index = self.draws.index
+        index = self.streams.index
         if len(index) != len(self.x) or bool((index.diff() <= 0).any()):
             raise UsageError(
                 f"{len(index)} sample numbers for {len(self.x)} images: give one each, rising"
             )
 
     @classmethod
-    def of(cls, setting: Setting, target: Target, threat: Threat, samples: int) -> Slice:
+    def of(cls, context: EvalContext, target: Target, threat: Threat, samples: int) -> Slice:
         """Samples chosen by the setting's seed.
 
         Args:
-            setting: Data, engine and seed.
+            context: Data, engine and seed.
             target: The model; moved to the engine's device.
             threat: What may change.
             samples: How many at most.
@@ -63,12 +63,12 @@ class Slice:
         """
         if samples < 1:
             raise UsageError(f"examine {samples} samples: give at least 1")
-        ids = permutation(derive(setting.seed, "examine"), setting.n)[:samples].sort().values
-        device, data = setting.engine.device, setting.data
+        ids = permutation(derive(context.seed, "examine"), context.n)[:samples].sort().values
+        device, data = context.engine.device, context.data
         target.model.to(device)
-        draws = Draws(derive(setting.seed, "examination"), ids).on(device)
+        streams = RandomStreams(derive(context.seed, "examination"), ids).on(device)
         x, y = data.x[ids].to(device), data.y[ids].to(device)
-        return cls(target.model, x, y, threat, draws, setting.batch_size)
+        return cls(target.model, x, y, threat, streams, context.batch_size)
 
     def __len__(self) -> int:
         return len(self.x)
@@ -76,11 +76,11 @@ class Slice:
     @property
     def numbers(self) -> Tensor:
         """Sample numbers, shape (n,), int64."""
-        return self.draws.index
+        return self.streams.index
 
     def at(self, rows: Tensor) -> Slice:
         """Some rows: numbers that rise, or a mask."""
-        return replace(self, x=self.x[rows], y=self.y[rows], draws=self.draws[rows])
+        return replace(self, x=self.x[rows], y=self.y[rows], streams=self.streams[rows])
 
     def under(self, threat: Threat) -> Slice:
         """The same samples under another threat."""
@@ -123,7 +123,7 @@ class Slice:
         """Which samples are misclassified when shown x, shape (n,), bool; a forward pass each."""
         return self.logits(x).argmax(1) != self.y
 
-    def attacked(self, attack: Attack, draws: Draws | None = None) -> Tensor:
+    def attacked(self, attack: Attack, streams: RandomStreams | None = None) -> Tensor:
         """What an attack proposes, checked to lie in box and ball, shape of x."""
         return propose(
             self.model,
@@ -131,14 +131,14 @@ class Slice:
             self.x,
             self.y,
             self.threat,
-            draws or self.draws,
-            Mislead(),
+            streams or self.streams,
+            Untargeted(),
             self.batch_size,
         )
 
     def nearby(self, label: str | int, threat: Threat | None = None) -> Tensor:
         """A random point of each ball, shape of x."""
-        return (threat or self.threat).sample(self.x, self.draws.to("nearby", label))
+        return (threat or self.threat).sample(self.x, self.streams.derive("nearby", label))
 
     def _batches(self) -> list[slice]:
         return [slice(at, at + self.batch_size) for at in range(0, len(self), self.batch_size)]
@@ -147,4 +147,4 @@ class Slice:
         return lambda logits: self._odds(logits, rows)
 
     def _odds(self, logits: Tensor, rows: slice) -> Tensor:
-        return log_odds(logits, Mislead().protected(self.y[rows], logits.shape[1]))
+        return log_odds(logits, Untargeted().protected(self.y[rows], logits.shape[1]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from tempering.core.goals import Mislead, margin
+from tempering.core.goals import Untargeted, margin
 from tempering.core.records import Flag
 from tempering.core.threats import Linf
 from tempering.evaluation.flags.kind import Kind
@@ -60,4 +60,4 @@ def unstable_predictions(part: Slice) -> Flag | None:
 
 def _gap(part: Slice, x: Tensor) -> Tensor:
     logits = part.logits(x).double()
-    return margin(logits, Mislead().protected(part.y, logits.shape[1]))
+    return margin(logits, Untargeted().protected(part.y, logits.shape[1]))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from tempering.attacks.base import Attack, Problem
-from tempering.core.goals import Mislead, log_odds, margin, reached
+from tempering.core.goals import Untargeted, log_odds, margin, reached
 from tempering.core.probe import Probe, probing
 from tempering.evaluation.flags.slices import Slice
 from tempering.evaluation.proposing import check
@@ -60,7 +60,7 @@ class WatchingProbe(Probe):
 
     def __init__(self, inner: Probe, part: Slice) -> None:
         super().__init__(inner.model)
-        self.remembers = inner.remembers
+        self.stateful = inner.stateful
         self.rows: list[Tensor] = []
         self._part = part
         self._values: list[Tensor] = []
@@ -76,7 +76,7 @@ class WatchingProbe(Probe):
     def _note(self, x: Tensor, logits: Tensor, index: Tensor) -> None:
         part = self._part
         rows = torch.searchsorted(part.numbers, index)
-        protected = Mislead().protected(part.y[rows], logits.shape[1])
+        protected = Untargeted().protected(part.y[rows], logits.shape[1])
         inside = part.threat.contains(x.to(part.x.dtype), part.x[rows])
         new = reached(logits, protected) & inside & ~self._passed[rows]
         self._passed[rows[new]] = True
@@ -110,7 +110,7 @@ class WatchingProbe(Probe):
             looks=looks,
             passed=passed,
             x_passed=torch.where(passed[:, None, None, None], self._x_passed, x_adv),
-            end=log_odds(logits.double(), Mislead().protected(part.y, logits.shape[1])),
+            end=log_odds(logits.double(), Untargeted().protected(part.y, logits.shape[1])),
         )
 
 
@@ -135,7 +135,7 @@ def watch(part: Slice, attack: Attack) -> Trace:
         `watch(part, PGD(steps=20, until_fooled=False)).looks`
     """
     attack.require(part.threat)
-    problem = Problem(part.x, part.y, part.threat, part.draws, Mislead(), part.batch_size)
+    problem = Problem(part.x, part.y, part.threat, part.streams, Untargeted(), part.batch_size)
     with probing(part.model) as probe:
         watching = WatchingProbe(probe, part)
         x_adv = part.x.clone()

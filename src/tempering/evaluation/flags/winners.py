@@ -14,7 +14,7 @@ from torch import Tensor
 from tempering.core.records import Flag
 from tempering.evaluation.flags.kind import Kind, numbers
 from tempering.evaluation.flags.looks import sees, steps
-from tempering.evaluation.recording import Trial
+from tempering.evaluation.recording import AttackResult
 
 REMEDY = (
     "run more steps and restarts, and an attack that needs no gradient, on these samples; "
@@ -103,7 +103,7 @@ def weaker_wins(
     )
 
 
-def gray_beats_white(white: Sequence[Trial], gray: Sequence[Trial]) -> Flag | None:
+def gray_beats_white(white: Sequence[AttackResult], gray: Sequence[AttackResult]) -> Flag | None:
     """Samples that an attacker without the weights fools, and one with them does not.
 
     Args:
@@ -113,7 +113,7 @@ def gray_beats_white(white: Sequence[Trial], gray: Sequence[Trial]) -> Flag | No
     return weaker_wins(GRAY, _broken(white), _broken(gray))
 
 
-def stale_beats_white(white: Sequence[Trial], stale: Sequence[Trial]) -> Flag | None:
+def stale_beats_white(white: Sequence[AttackResult], stale: Sequence[AttackResult]) -> Flag | None:
     """Samples that were made on the old model and still fool, while fresh ones do not.
 
     Args:
@@ -123,41 +123,43 @@ def stale_beats_white(white: Sequence[Trial], stale: Sequence[Trial]) -> Flag | 
     return weaker_wins(STALE, _broken(white), _broken(stale))
 
 
-def black_beats_white(trials: Sequence[Trial]) -> Flag | None:
+def black_beats_white(results: Sequence[AttackResult]) -> Flag | None:
     """Samples that scores or labels suffice to fool, and gradients do not.
 
     Args:
-        trials: Attacks on the target; those that follow its gradients are set against
+        results: Attacks on the target; those that follow its gradients are set against
             those that ask for scores or labels. Mixtures of both count for neither.
     """
-    white = [one for one in trials if sees(one.measurement.config) == "gradients"]
-    black = [one for one in trials if sees(one.measurement.config) in ("scores", "labels")]
+    white = [one for one in results if sees(one.measurement.config) == "gradients"]
+    black = [one for one in results if sees(one.measurement.config) in ("scores", "labels")]
     return weaker_wins(BLACK, _broken(white), _broken(black))
 
 
-def transfer_beats_white(trials: Sequence[Trial]) -> Flag | None:
+def transfer_beats_white(results: Sequence[AttackResult]) -> Flag | None:
     """Samples that were made on another model and fool this one, while its gradients do not.
 
     Args:
-        trials: Attacks on the target, `Transfer` among them.
+        results: Attacks on the target, `Transfer` among them.
     """
-    white = [one for one in trials if sees(one.measurement.config) == "gradients"]
-    moved = [one for one in trials if one.measurement.config.get("name") == "transfer"]
+    white = [one for one in results if sees(one.measurement.config) == "gradients"]
+    moved = [one for one in results if one.measurement.config.get("name") == "transfer"]
     return weaker_wins(TRANSFER, _broken(white), _broken(moved))
 
 
-def one_step_beats_many(white: Sequence[Trial]) -> Flag | None:
+def one_step_beats_many(white: Sequence[AttackResult]) -> Flag | None:
     """Samples that a single step fools and many steps do not.
 
     Args:
         white: All white-box attacks on the target.
     """
-    many = [trial for trial in white if steps(trial.measurement) > 1]
-    one = [trial for trial in white if steps(trial.measurement) == 1]
+    many = [result for result in white if steps(result.measurement) > 1]
+    one = [result for result in white if steps(result.measurement) == 1]
     return weaker_wins(ONE_STEP, _broken(many), _broken(one))
 
 
-def true_beats_adaptive(adaptive: Sequence[Trial], true: Sequence[Trial]) -> Flag | None:
+def true_beats_adaptive(
+    adaptive: Sequence[AttackResult], true: Sequence[AttackResult]
+) -> Flag | None:
     """Samples that the true gradient fools and the adaptive backward does not.
 
     Args:
@@ -167,11 +169,11 @@ def true_beats_adaptive(adaptive: Sequence[Trial], true: Sequence[Trial]) -> Fla
     return weaker_wins(TRUE, _broken(adaptive), _broken(true))
 
 
-def _broken(trials: Sequence[Trial]) -> dict[str, Tensor]:
+def _broken(results: Sequence[AttackResult]) -> dict[str, Tensor]:
     """Label and access of each trial -> samples that do not stand under it."""
     found: dict[str, Tensor] = {}
-    for trial in trials:
-        said = f"{trial.measurement.attack} ({trial.measurement.access})"
-        lost = ~trial.outcome.strict
+    for result in results:
+        said = f"{result.measurement.attack} ({result.measurement.access})"
+        lost = ~result.per_sample.robust
         found[said] = found[said] | lost if said in found else lost
     return found

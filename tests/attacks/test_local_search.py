@@ -6,20 +6,20 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tempering.attacks import PGD, Refined, Square, parse_attack
+from tempering.attacks import PGD, LocalSearch, Square, parse_attack
 from tempering.attacks.base import Problem
 from tempering.attacks.losses import ratio
 from tempering.core.errors import ThreatError, UsageError
-from tempering.core.goals import Mislead
+from tempering.core.goals import Untargeted
 from tempering.core.passes import counted
 from tempering.core.probe import probing
-from tempering.core.random import Draws
+from tempering.core.random import RandomStreams
 from tempering.core.tally import tallied
 from tempering.core.threats import L0, Linf
 from tempering.models.seeded import seeded
 
 N = 40
-X = Draws.of(1, N).uniform((1, 6, 6))
+X = RandomStreams.of(1, N).uniform((1, 6, 6))
 
 
 class Terraced(nn.Module):
@@ -43,11 +43,11 @@ def test_it_finds_what_a_lying_gradient_does_not() -> None:
         return int((model(x_adv).argmax(1) != y).sum())
 
     alone = broken(attack(model, x, y, threat))
-    refined = broken(Refined(attack, queries=100)(model, x, y, threat))
+    local_search = broken(LocalSearch(attack, queries=100)(model, x, y, threat))
     cold = broken(Square(queries=100)(model, x, y, threat))
     reachable = int((model((x + 0.05).clamp(0, 1)).argmax(1) != y).sum())
     assert alone < cold <= reachable
-    assert alone < refined <= reachable
+    assert alone < local_search <= reachable
 
 
 def test_queries_are_capped_and_only_who_is_near_begins_and_goes_on() -> None:
@@ -63,7 +63,7 @@ def test_queries_are_capped_and_only_who_is_near_begins_and_goes_on() -> None:
     with counted() as before:
         steps(model, X, y, tiny)
     with counted() as passes:
-        Refined(steps, queries=12, encores=4)(model, X, y, tiny)
+        LocalSearch(steps, queries=12, extra_restarts=4)(model, X, y, tiny)
     assert passes.backward == before.backward
     # two looks at everyone; those not too far to a quarter, and a look at them; those that are
     # near to the half; then nobody
@@ -75,11 +75,11 @@ def test_progress_is_followed_to_the_end_of_every_search() -> None:
     rows = model(X).argmax(1) == 0
     x, y = X[rows], y[rows]
     standing = {}
-    for encores in (0, 6):
-        attack = Refined(PGD(steps=5), queries=24, encores=encores)
+    for extra_restarts in (0, 6):
+        attack = LocalSearch(PGD(steps=5), queries=24, extra_restarts=extra_restarts)
         with counted() as passes:
             x_adv = attack(model, x, y, Linf(0.05))
-        standing[encores] = int((model(x_adv).argmax(1) == 0).sum()), passes.forward
+        standing[extra_restarts] = int((model(x_adv).argmax(1) == 0).sum()), passes.forward
     assert standing[6][0] < standing[0][0]
     assert standing[6][1] > standing[0][1]
 
@@ -88,8 +88,8 @@ def test_asking_ahead_changes_no_result() -> None:
     with seeded(3):
         model = nn.Sequential(nn.Flatten(), nn.Linear(36, 9), nn.Tanh(), nn.Linear(9, 4)).double()
     x = X[:5].double()
-    problem = Problem(x, model(x).argmax(1), Linf(0.02), Draws.of(0, 5), Mislead(), 64)
-    attack = Refined(PGD(), queries=60, encores=2)
+    problem = Problem(x, model(x).argmax(1), Linf(0.02), RandomStreams.of(0, 5), Untargeted(), 64)
+    attack = LocalSearch(PGD(), queries=60, extra_restarts=2)
     found, forwards = [], []
     for ahead in (1, 7, 500):
         with probing(model) as probe, counted() as passes:
@@ -104,23 +104,23 @@ def test_asking_ahead_changes_no_result() -> None:
 def test_the_passes_of_a_sample_depend_on_no_other_sample() -> None:
     model, y = Terraced(), torch.zeros(N, dtype=torch.int64)
     rows = (model(X).argmax(1) == 0).nonzero()[:, 0][:9]
-    draws = Draws.of(0, N)
-    attack = Refined(PGD(steps=5), queries=60, encores=3)
+    streams = RandomStreams.of(0, N)
+    attack = LocalSearch(PGD(steps=5), queries=60, extra_restarts=3)
     with tallied() as together:
-        attack(model, X[rows], y[rows], Linf(0.02), draws[rows])
+        attack(model, X[rows], y[rows], Linf(0.02), streams[rows])
     for row in rows:
         with tallied() as alone:
-            attack(model, X[row][None], y[:1], Linf(0.02), draws[row[None]])
+            attack(model, X[row][None], y[:1], Linf(0.02), streams[row[None]])
         assert alone.forward[int(row)] == together.forward[int(row)] > 0
 
 
 def test_it_is_written_as_a_parameter_of_any_attack() -> None:
-    assert parse_attack("pgd:steps=5,refine=50") == Refined(PGD(steps=5), 50)
-    assert parse_attack("pgd:steps=5,refine=50").label() == "pgd-5+refined-50"
+    assert parse_attack("pgd:steps=5,local_search=50") == LocalSearch(PGD(steps=5), 50)
+    assert parse_attack("pgd:steps=5,local_search=50").label() == "pgd-5+local-search-50"
     with pytest.raises(UsageError, match="queries = -1"):
-        parse_attack("pgd:refine=-1")
+        parse_attack("pgd:local_search=-1")
 
 
 def test_a_norm_without_moves_is_refused() -> None:
-    with pytest.raises(ThreatError, match="refined does not attack in l0"):
-        Refined(parse_attack("sigma-zero"), 10).require(L0(3))
+    with pytest.raises(ThreatError, match="local-search does not attack in l0"):
+        LocalSearch(parse_attack("sigma-zero"), 10).require(L0(3))

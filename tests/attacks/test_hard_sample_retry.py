@@ -6,20 +6,20 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tempering.attacks import PGD, NearMisses, Refined
+from tempering.attacks import PGD, HardSampleRetry, LocalSearch
 from tempering.attacks.base import Problem
 from tempering.attacks.losses import ratio
 from tempering.core.errors import ThreatError, UsageError
-from tempering.core.goals import Mislead
+from tempering.core.goals import Untargeted
 from tempering.core.passes import counted
 from tempering.core.probe import Probe
-from tempering.core.random import Draws
+from tempering.core.random import RandomStreams
 from tempering.core.threats import L0, L1, L2, Linf
 from tempering.models.seeded import seeded
 
 N = 60
-X = Draws.of(1, N).uniform((1, 6, 6))
-WEAK = Refined(PGD(steps=1), queries=2, encores=0)
+X = RandomStreams.of(1, N).uniform((1, 6, 6))
+WEAK = LocalSearch(PGD(steps=1), queries=2, extra_restarts=0)
 
 
 class Folded(nn.Module):
@@ -37,7 +37,7 @@ class Folded(nn.Module):
 class OneAtATime(Probe):
     """A model that may be shown a sample once at a time."""
 
-    remembers = True
+    stateful = True
 
     def _forward(self, x: Tensor, index: Tensor | None) -> Tensor:
         assert index is None or len(index.unique()) == len(index)
@@ -47,7 +47,7 @@ class OneAtATime(Probe):
 class Hasty(OneAtATime):
     """The same, and does not say so."""
 
-    remembers = False
+    stateful = False
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def test_it_breaks_what_the_attack_nearly_broke(net: nn.Module, threat: Linf | L
     x = X.double()
     y = net(x).argmax(1)
     before = broken(net, WEAK(net, x, y, threat), y)
-    x_adv = NearMisses(WEAK, climbs=2, steps=20)(net, x, y, threat)
+    x_adv = HardSampleRetry(WEAK, climbs=2, steps=20)(net, x, y, threat)
     assert broken(net, x_adv, y) > before
     assert bool(threat.contains(x_adv, x).all())
 
@@ -74,7 +74,7 @@ def test_points_are_never_farther_from_success_than_before(net: nn.Module) -> No
     y = net(x).argmax(1)
     keep = nn.functional.one_hot(y, 5).bool()
     before = ratio(net(WEAK(net, x, y, Linf(0.01))), keep)
-    after = ratio(net(NearMisses(WEAK, climbs=1, steps=5)(net, x, y, Linf(0.01))), keep)
+    after = ratio(net(HardSampleRetry(WEAK, climbs=1, steps=5)(net, x, y, Linf(0.01))), keep)
     assert bool((after >= before).all())
     assert bool((after > before).any())
 
@@ -88,23 +88,23 @@ def test_who_is_far_from_success_costs_a_look_and_nothing_more(net: nn.Module) -
     with counted() as alone:
         WEAK(net, x[far], y[far], tiny)
     with counted() as passes:
-        NearMisses(WEAK)(net, x[far], y[far], tiny)
+        HardSampleRetry(WEAK)(net, x[far], y[far], tiny)
     assert passes.backward == alone.backward
     assert passes.forward == alone.forward + int(far.sum())
     with counted() as more:
-        NearMisses(WEAK)(net, x, y, tiny)
+        HardSampleRetry(WEAK)(net, x, y, tiny)
     assert more.backward > N
 
 
 def problem(net: nn.Module, rows: slice) -> Problem:
     x = X.double()[rows]
-    return Problem(x, net(x).argmax(1), Linf(0.01), Draws.of(3, N)[rows], Mislead(), 100)
+    return Problem(x, net(x).argmax(1), Linf(0.01), RandomStreams.of(3, N)[rows], Untargeted(), 100)
 
 
 def test_a_sample_gets_the_same_alone_and_from_a_model_that_sees_it_once_at_a_time(
     net: nn.Module,
 ) -> None:
-    attack, everyone = NearMisses(WEAK, climbs=2, steps=10), problem(net, slice(None))
+    attack, everyone = HardSampleRetry(WEAK, climbs=2, steps=10), problem(net, slice(None))
     together = attack.propose(Probe(net), everyone)
     alone = attack.propose(Probe(net), problem(net, slice(7, 19)))
     patient = attack.propose(OneAtATime(net), everyone)
@@ -115,14 +115,14 @@ def test_a_sample_gets_the_same_alone_and_from_a_model_that_sees_it_once_at_a_ti
 
 
 def test_its_name_and_its_settings() -> None:
-    attack = NearMisses(WEAK, climbs=2, steps=20)
-    assert attack.label() == "pgd-1+refined-2+near-misses"
-    assert attack.config()["near-misses"] == {"climbs": 2, "steps": 20}
+    attack = HardSampleRetry(WEAK, climbs=2, steps=20)
+    assert attack.label() == "pgd-1+local-search-2+hard-sample-retry"
+    assert attack.config()["hard-sample-retry"] == {"climbs": 2, "steps": 20}
     assert attack.effort() == WEAK.effort() + 40
 
 
 def test_what_makes_no_sense_is_refused() -> None:
     with pytest.raises(UsageError, match="climbs = 0"):
-        NearMisses(WEAK, climbs=0)
+        HardSampleRetry(WEAK, climbs=0)
     with pytest.raises(ThreatError, match="l0"):
-        NearMisses(WEAK).require(L0(3))
+        HardSampleRetry(WEAK).require(L0(3))

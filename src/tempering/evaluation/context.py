@@ -10,12 +10,12 @@ from torch import Tensor
 from tempering.attacks.base import Attack
 from tempering.core.engine import Engine
 from tempering.core.errors import DataError, UsageError
-from tempering.core.random import Draws, derive
+from tempering.core.random import RandomStreams, derive
 from tempering.data.dataset import Dataset
 
 
 @dataclass(frozen=True, eq=False)
-class Setting:
+class EvalContext:
     """Data to judge on, where to compute, and the seed of all draws.
 
     Attributes:
@@ -47,7 +47,7 @@ class Setting:
         """How many samples every count is over."""
         return len(self.data)
 
-    def draws(self, attack: Attack, ids: Tensor) -> Draws:
+    def streams(self, attack: Attack, ids: Tensor) -> RandomStreams:
         """The streams of an attack: equal in any batch, order and process, and at any eps.
 
         Attacks of one name share them, so an attack with restarts repeats all that the
@@ -57,4 +57,4 @@ class Setting:
             attack: What draws.
             ids: Sample numbers, shape (n,), int64.
         """
-        return Draws(derive(self.seed, "evaluation", attack.config()["name"]), ids)
+        return RandomStreams(derive(self.seed, "evaluation", attack.config()["name"]), ids)

@@ -13,13 +13,13 @@ from tempering.attacks.apgd_ce import APGDCE
 from tempering.attacks.apgd_dlr import APGDDLR
 from tempering.attacks.apgd_t import APGDT
 from tempering.attacks.base import Problem
+from tempering.attacks.local_search import LocalSearch, margin_gap
 from tempering.attacks.losses import ratio
-from tempering.attacks.refined import Refined, short_of_success
 from tempering.attacks.square import Square
 from tempering.attacks.steps import check_count
 from tempering.attacks.wrapping import Wrapping
 from tempering.core.probe import Probe
-from tempering.core.random import Draws
+from tempering.core.random import RandomStreams
 from tempering.core.threats import Threat
 
 _ONWARDS, _SEARCH = 0.2, 0.05
@@ -49,7 +49,7 @@ Attempt = Callable[[Problem, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class NearMisses(Wrapping):
+class HardSampleRetry(Wrapping):
     """An attack, and then more attempts at samples that it left short of success by little.
 
     Attacks stop at a point that is good where they are, and which one that is depends on
@@ -65,12 +65,12 @@ class NearMisses(Wrapping):
         steps: Gradient steps of each climb.
     """
 
-    name: ClassVar[str] = "near-misses"
-    norms: ClassVar[tuple[str, ...]] = Refined.norms
+    name: ClassVar[str] = "hard-sample-retry"
+    norms: ClassVar[tuple[str, ...]] = LocalSearch.norms
     source: ClassVar[str] = "Tempering, after Croce and Hein, 2020, and Andriushchenko et al., 2020"
     cost: ClassVar[str] = "the attack's, and up to (2.6 climbs + 8.2) x steps for near misses"
 
-    attack: Refined
+    attack: LocalSearch
     climbs: int = 3
     steps: int = 50
 
@@ -90,8 +90,8 @@ class NearMisses(Wrapping):
         """The attack's points, or those nearer to success that further attempts found."""
         left = _Left(probe, problem, self.attack.propose(probe, problem))
         anywhere, by_entropy = _Climb(self.steps, near=_CLIMBS), APGDCE(self.steps)
-        each = APGDT(self.steps, targets=_TARGETS, finalists=None, encores=0, near=_CLIMBS)
-        likeliest = replace(each, finalists=1)
+        each = APGDT(self.steps, targets=_TARGETS, top_targets=None, extra_restarts=0, near=_CLIMBS)
+        likeliest = replace(each, top_targets=1)
         self._from_best(left, probe, _ONWARDS, _SEARCH)
         left.improve(_NEAR, lambda part, _: by_entropy.propose(probe, part))
         left.improve(_NEAR, lambda part, _: anywhere(probe, part))
@@ -115,11 +115,11 @@ class NearMisses(Wrapping):
         for look, hopeful, next_ahead in _LOOKS:
             square.go_on(search, problem, range(query, look), rows, ahead)
             rows, query, ahead = search.standing(rows), look, next_ahead
-            rows = rows[short_of_success(probe, problem, search.best, rows) < hopeful]
+            rows = rows[margin_gap(probe, problem, search.best, rows) < hopeful]
         square.go_on(search, problem, range(query, _QUERIES), rows, ahead)
         left = _Left(probe, problem, search.best)
-        trial, climb = _Climb(_TRIAL), _Climb(self.steps, near=_CLIMBS_ON)
-        left.improve(_ENDS, lambda part, best: trial(probe, part, best))
+        result, climb = _Climb(_TRIAL), _Climb(self.steps, near=_CLIMBS_ON)
+        left.improve(_ENDS, lambda part, best: result(probe, part, best))
         left.improve(_GOOD, lambda part, best: climb(probe, part, best))
         return left.points
 
@@ -142,7 +142,7 @@ class _Left:
     def __init__(self, probe: Probe, problem: Problem, points: Tensor) -> None:
         self._probe, self._problem, self.points = probe, problem, points.contiguous()
         everyone = torch.arange(len(points), device=points.device)
-        self._short = short_of_success(probe, problem, self.points, everyone)
+        self._short = margin_gap(probe, problem, self.points, everyone)
         self._attempts = 0
 
     def improve(self, near: float, attempt: Attempt, times: int = 1) -> None:
@@ -157,16 +157,18 @@ class _Left:
         rows = ((self._short >= 0) & (self._short < near)).nonzero()[:, 0]
         if not len(rows):
             return
-        for turns in torch.split(torch.arange(times), 1 if self._probe.remembers else times):
+        for turns in torch.split(torch.arange(times), 1 if self._probe.stateful else times):
             self._attempt(rows, attempt, turns.tolist())
 
     def _attempt(self, rows: Tensor, attempt: Attempt, turns: list[int]) -> None:
-        draws = [self._problem.draws[rows].to("attempt", self._attempts, turn) for turn in turns]
+        streams = [
+            self._problem.streams[rows].derive("attempt", self._attempts, turn) for turn in turns
+        ]
         again = rows.repeat(len(turns))
-        part = replace(self._problem.part(again), draws=Draws.side_by_side(draws))
+        part = replace(self._problem.part(again), streams=RandomStreams.side_by_side(streams))
         found = attempt(part, self.points[again])
         everyone = torch.arange(len(again), device=rows.device)
-        short = short_of_success(self._probe, part, found, everyone).view(-1, len(rows))
+        short = margin_gap(self._probe, part, found, everyone).view(-1, len(rows))
         least, turn = short.min(0)
         nearer = least < self._short[rows]
         nearest = turn * len(rows) + everyone[: len(rows)]

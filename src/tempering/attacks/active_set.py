@@ -17,7 +17,7 @@ from tempering.attacks.base import Problem
 
 
 @dataclass
-class Rows:
+class ActiveSet:
     """The state of some samples; every field is a tensor with one row a sample.
 
     Attributes:
@@ -42,10 +42,10 @@ class Rows:
         return [getattr(self, field.name) for field in fields(self)]
 
 
-R = TypeVar("R", bound=Rows)
+R = TypeVar("R", bound=ActiveSet)
 
 
-def work_off(
+def run_active_set(
     problem: Problem,
     ids: Tensor,
     enter: Callable[[Tensor], R],

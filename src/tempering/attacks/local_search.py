@@ -32,7 +32,7 @@ samples come to it. That depends on the search alone, so a sample's passes depen
 
 
 @dataclass(frozen=True)
-class Refined(Wrapping):
+class LocalSearch(Wrapping):
     """An attack, and then random search of small windows from the points that it ended at.
 
     Where gradients stop short of better points that are near, as they do after training
@@ -43,18 +43,18 @@ class Refined(Wrapping):
     Attributes:
         attack: Goes first.
         queries: Forward passes of a search for a sample, at most.
-        encores: How many searches more a sample gets at most, as long as they lead it nearer
+        extra_restarts: How many searches more a sample gets at most, as long as they lead it nearer
             to success, and it is near.
         until_fooled: Whether a sample leaves as soon as it is fooled.
     """
 
-    name: ClassVar[str] = "refined"
+    name: ClassVar[str] = "local-search"
     norms: ClassVar[tuple[str, ...]] = tuple(MOVES)
     source: ClassVar[str] = "Tempering, after Andriushchenko et al., 2020"
     cost: ClassVar[str] = "the attack's, and up to queries x forward"
 
     queries: int = 300
-    encores: int = 6
+    extra_restarts: int = 6
     until_fooled: bool = True
 
     def __post_init__(self) -> None:
@@ -84,7 +84,7 @@ class Refined(Wrapping):
         """
         around = _Around(self, probe, problem, ends)
         rows = around.points.standing()
-        for number in range(1 + self.encores):
+        for number in range(1 + self.extra_restarts):
             if number:
                 rows = around.points.standing(rows)
                 rows = rows[around.short(rows) < _NEAR * _NEARER ** (number - 1)]
@@ -97,25 +97,29 @@ class Refined(Wrapping):
 
     def settings(self) -> dict[str, Any]:
         """How far it searches."""
-        return {"queries": self.queries, "encores": self.encores, "until_fooled": self.until_fooled}
+        return {
+            "queries": self.queries,
+            "extra_restarts": self.extra_restarts,
+            "until_fooled": self.until_fooled,
+        }
 
     def label(self) -> str:
-        """Such as `apgd-t-50+refined-300`."""
+        """Such as `apgd-t-50+local_search-300`."""
         return f"{super().label()}-{self.queries}"
 
 
 class _Around:
     """Searches around points where something ended."""
 
-    def __init__(self, attack: Refined, probe: Probe, problem: Problem, ends: Tensor) -> None:
+    def __init__(self, attack: LocalSearch, probe: Probe, problem: Problem, ends: Tensor) -> None:
         self.attack, self.probe, self.problem = attack, probe, problem
-        oracle = Oracle(probe, problem, (1 + attack.encores) * attack.queries)
+        oracle = Oracle(probe, problem, (1 + attack.extra_restarts) * attack.queries)
         self.points = RandomSearch(oracle, ends, attack.until_fooled)
         self.windows = SquareSearch(self.points, problem, "refine")
 
     def short(self, rows: Tensor) -> Tensor:
         """How little loss the best points of some samples are short of success."""
-        return short_of_success(self.probe, self.problem, self.points.best, rows)
+        return margin_gap(self.probe, self.problem, self.points.best, rows)
 
     def go_on(self, rows: Tensor, number: int, ahead: int) -> Tensor:
         """One search for some samples; those that it has led nearer, by number.
@@ -163,7 +167,7 @@ class _Around:
         return range(queries.start, until)
 
 
-def short_of_success(probe: Probe, problem: Problem, points: Tensor, rows: Tensor) -> Tensor:
+def margin_gap(probe: Probe, problem: Problem, points: Tensor, rows: Tensor) -> Tensor:
     """How little loss points are short of success, whatever the logits' scale.
 
     Args:
@@ -177,6 +181,6 @@ def short_of_success(probe: Probe, problem: Problem, points: Tensor, rows: Tenso
     """
     losses = [points.new_zeros(0)]
     for part in torch.split(rows, problem.batch_size) if len(rows) else ():
-        logits = probe.logits(points[part], problem.draws.index[part])
+        logits = probe.logits(points[part], problem.streams.index[part])
         losses.append(ratio(logits, problem.protected(logits, part)))
     return -torch.cat(losses)

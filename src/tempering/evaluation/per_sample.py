@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
+class PerSampleResult:
     """One attack on one model, sample by sample, on the CPU.
 
     A sample that is misclassified without any attack counts as lost, whatever its
@@ -20,7 +20,7 @@ class Outcome:
         x_adv: What the model was shown, shape (n, c, h, w); None for no attack, and
             where it was not kept.
         predicted: Output that won on x_adv, shape (n,), int64; -1 where nothing ran.
-        strict: Right without and with attack, shape (n,), bool.
+        robust: Right without and with attack, shape (n,), bool.
         detected: Right without attack and, with it, right or flagged, shape (n,), bool;
             None if the model has no adversarial class.
         flagged: x_adv ended in the adversarial class, shape (n,), bool; None likewise.
@@ -34,7 +34,7 @@ class Outcome:
 
     x_adv: Tensor | None
     predicted: Tensor
-    strict: Tensor
+    robust: Tensor
     detected: Tensor | None
     flagged: Tensor | None
     stable: Tensor
@@ -53,50 +53,52 @@ class Outcome:
         0 where the true class stands, 1 where it is lost but flagged, 2 where it is
         lost unnoticed.
         """
-        noticed = self.strict if self.detected is None else self.detected
-        return (~self.strict).long() + (~noticed).long()
+        noticed = self.robust if self.detected is None else self.detected
+        return (~self.robust).long() + (~noticed).long()
 
-    def at(self, rows: Tensor) -> Outcome:
+    def at(self, rows: Tensor) -> PerSampleResult:
         """Some rows, in the order in which they are named."""
         return by_part(lambda values: values[0][rows], self)
 
-    def put(self, rows: Tensor, others: Outcome) -> Outcome:
+    def put(self, rows: Tensor, others: PerSampleResult) -> PerSampleResult:
         """A copy in which some rows are those of another run."""
         return by_part(lambda values: values[0].index_copy(0, rows, values[1]), self, others)
 
 
-def by_part(work: Callable[[list[Tensor]], Tensor], *outcomes: Outcome) -> Outcome:
+def by_part(
+    work: Callable[[list[Tensor]], Tensor], *per_samples: PerSampleResult
+) -> PerSampleResult:
     """Apply one operation to every part of some outcomes; a part that one lacks stays None."""
     parts: dict[str, Tensor | None] = {}
-    for field in fields(Outcome):
-        values = [getattr(outcome, field.name) for outcome in outcomes]
+    for field in fields(PerSampleResult):
+        values = [getattr(per_sample, field.name) for per_sample in per_samples]
         missing = any(value is None for value in values)
         parts[field.name] = None if missing else work(values)
-    return Outcome(**parts)  # type: ignore[arg-type]
+    return PerSampleResult(**parts)  # type: ignore[arg-type]
 
 
-def join(outcomes: Sequence[Outcome]) -> Outcome:
+def join(per_samples: Sequence[PerSampleResult]) -> PerSampleResult:
     """The rows of several outcomes, one after the other."""
-    return by_part(torch.cat, *outcomes)
+    return by_part(torch.cat, *per_samples)
 
 
-def lost(outcome: Outcome, x: Tensor) -> Outcome:
+def lost(per_sample: PerSampleResult, x: Tensor) -> PerSampleResult:
     """Samples on which nothing was run, because they no longer matter.
 
     Args:
-        outcome: Tells which parts there are.
+        per_sample: Tells which parts there are.
         x: Their images, shape (n, c, h, w).
 
     Returns:
         One row an image: neither right nor stable, at distance 0, without a pass.
     """
     no = torch.zeros(len(x), dtype=torch.bool)
-    return Outcome(
-        x_adv=None if outcome.x_adv is None else x.clone(),
+    return PerSampleResult(
+        x_adv=None if per_sample.x_adv is None else x.clone(),
         predicted=torch.full((len(x),), -1),
-        strict=no,
-        detected=None if outcome.detected is None else no,
-        flagged=None if outcome.flagged is None else no,
+        robust=no,
+        detected=None if per_sample.detected is None else no,
+        flagged=None if per_sample.flagged is None else no,
         stable=no,
         drop=torch.zeros(len(x)),
         distance=torch.zeros(len(x), dtype=torch.float64),
