@@ -37,7 +37,14 @@ STAGES = ("apgd-ce", "apgd-t", "fab-t", "square")
 WARM_UP = 24
 """Images of an evaluation that is not timed: what has to be imported and read is no part of it."""
 STALE = ("engine", "weights")
-PARTS = ("cascade", "distance_curve", "flags.examining", "proof_curve", "protocols", "proving")
+PARTS = (
+    "cascade",
+    "certificates",
+    "certified_curve",
+    "distance_curve",
+    "flags.examining",
+    "protocols",
+)
 """Of the evaluation: what our rows depend on."""
 SINGLE_STEP = (
     *SMALL,

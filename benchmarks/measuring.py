@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from tempering.core.passes import Passes
 from tempering.core.threats import Threat
-from tempering.evaluation.judging import look
+from tempering.evaluation.verdicts import predict
 
 T = TypeVar("T")
 
@@ -94,7 +94,7 @@ def verdicts(model: nn.Module, x: Tensor, y: Tensor, x_adv: Tensor, threat: Thre
         raise ValueError(f"x_adv is {x_adv.dtype} of shape {tuple(x_adv.shape)}")
     inside = threat.contains(x_adv, x)
     points = torch.where(inside[:, None, None, None], x_adv, x)
-    seen = look(model, points, y, torch.arange(len(x)), JUDGED_AT_A_TIME)
+    seen = predict(model, points, y, torch.arange(len(x)), JUDGED_AT_A_TIME)
     return inside & (seen.predicted != y)
 
 

@@ -23,7 +23,7 @@ from tempering.core.engine import start_engine
 from tempering.core.files import write_with
 from tempering.data.loading import load
 from tempering.data.splits import Splits
-from tempering.evaluation.judging import look
+from tempering.evaluation.verdicts import predict
 from tempering.models.registry import build
 from tempering.models.seeded import seeded
 from tempering.models.weights import fit_weights, read_weights, weights_hash, weights_of
@@ -134,7 +134,7 @@ def _accuracies(model: nn.Module, path: Path) -> dict[str, Any]:
 
 def right(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     """Which images a network gets right, shape (n,), bool."""
-    return look(model, x, y, torch.arange(len(x)), 256).predicted == y
+    return predict(model, x, y, torch.arange(len(x)), 256).predicted == y
 
 
 def mnist_subject(kind: str, iterations: int, most: int) -> Subject:
@@ -197,6 +197,6 @@ def resnet_subject(most: int) -> Subject:
     model = resnet18()
     with seeded(SEED + 1):
         x = torch.rand(most, 3, 32, 32)
-    y = look(model, x, torch.zeros(most, dtype=torch.int64), torch.arange(most), 64).predicted
+    y = predict(model, x, torch.zeros(most, dtype=torch.int64), torch.arange(most), 64).predicted
     about = {"weights": weights_hash(model), "recipe": "random weights and images"}
     return Subject("cifar-resnet18", model, x, y, about)

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 import tempering as tp
 from tempering.app.beginning import choose_recipe, fit_samples
 from tempering.app.harden import Hardened
-from tempering.app.journal import Journal
 from tempering.app.recipe import load_recipe
+from tempering.app.result_cache import Journal
 from tempering.core.errors import InterruptedRunError, ModelError, RunError, UsageError
 from tempering.core.records import Provenance, Round, Stop, load_records
 from tempering.data.splits import Splits

@@ -13,8 +13,8 @@ from tempering.app import extras as module
 from tempering.app.demand import Demand
 from tempering.app.extras import Extras
 from tempering.app.folder import RunFolder
-from tempering.app.journal import Journal
 from tempering.app.judgement import Judgement
+from tempering.app.result_cache import Journal
 from tempering.app.shifting import parse_shifts
 from tempering.core.errors import DataError, UnknownNameError, UsageError
 from tempering.core.passes import counted

@@ -14,7 +14,7 @@ import tempering as tp
 from tempering.app import surrogate as module
 from tempering.app.folder import RunFolder
 from tempering.app.recipe import Recipe, load_recipe
-from tempering.app.surrogate import Owned, train_surrogate
+from tempering.app.surrogate import TrainedSurrogate, train_surrogate
 from tempering.core.engine import start_engine
 from tempering.core.errors import ModelError, UsageError
 from tempering.core.passes import counted
@@ -38,7 +38,9 @@ def data() -> Splits:
     return tp.data.load("digits")
 
 
-def owned(data: Splits, folder: Path | None = None, seed: int = 0, steps: int = STEPS) -> Owned:
+def owned(
+    data: Splits, folder: Path | None = None, seed: int = 0, steps: int = STEPS
+) -> TrainedSurrogate:
     room = None if folder is None else RunFolder(folder)
     return train_surrogate(recipe(seed, steps), data, start_engine("32-true"), room)
 
@@ -105,7 +107,7 @@ def test_test_data_alone_train_no_surrogate(data: Splits) -> None:
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """An evaluation whose surrogate takes a few steps."""
-    real: Callable[..., Owned] = module.train_surrogate
+    real: Callable[..., TrainedSurrogate] = module.train_surrogate
     monkeypatch.setattr(
         "tempering.app.judgement.train_surrogate",
         lambda _recipe, *more, **named: real(recipe(_recipe.seed), *more, **named),

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from tempering.app.journal import Entry, Journal
 from tempering.app.recipe import EvaluationSettings
+from tempering.app.result_cache import Entry, Journal
 from tempering.attacks.registry import parse_attack
 from tempering.core.errors import UsageError
 from tempering.core.records import AnyRecord, Measurement, MinimumNorm

@@ -11,7 +11,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-from tempering.app.opening import open_all
+from tempering.app.load_inputs import load_inputs
 from tempering.attacks.registry import parse_attack
 from tempering.core.engine import start_engine
 from tempering.core.errors import DataError, UsageError
@@ -110,7 +110,7 @@ def attack_address(
     if out.suffix != ".npz":
         raise UsageError(f"{out} for the samples: give a file that ends in .npz")
     _check_writable(out.parent)
-    opened = open_all(address, weights=weights, data=data, split=split, threat=threat, seed=seed)
+    opened = load_inputs(address, weights=weights, data=data, split=split, threat=threat, seed=seed)
     allowed = opened.threat
     chosen.require(allowed)
     wanted = opened.first(samples)

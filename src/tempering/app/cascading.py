@@ -9,12 +9,17 @@ import torch
 from torch import nn
 
 from tempering.app.demand import GRAY, Demand, named, out_of_time, stage_result, unused
-from tempering.app.journal import Keeping
+from tempering.app.result_cache import Keeping
 from tempering.core.errors import NoGradientError, UsageError
 from tempering.core.progress import silence
 from tempering.core.records import Access, AnyRecord, Count, Flag, StageResult
 from tempering.evaluation.cascade import Cascade, Cascaded, Stage
-from tempering.evaluation.closing import Refutation, close, closes
+from tempering.evaluation.certificates import CertifiedSamples, certify_samples
+from tempering.evaluation.complete_verification import (
+    Counterexamples,
+    verify_remaining,
+    worth_verifying,
+)
 from tempering.evaluation.context import EvalContext
 from tempering.evaluation.deadline import Deadline
 from tempering.evaluation.flags.catalogue import masked
@@ -22,8 +27,7 @@ from tempering.evaluation.flags.certificates import check_certificates
 from tempering.evaluation.flags.determinism import RANDOM
 from tempering.evaluation.measuring import measure
 from tempering.evaluation.protocols import SURVEYED, around_masks, attacks_of
-from tempering.evaluation.proving import Proofs, prove
-from tempering.evaluation.recording import AttackResult
+from tempering.evaluation.results import AttackResult
 from tempering.evaluation.target import Target
 
 DOUBTED = 48
@@ -62,7 +66,7 @@ class Cascading:
         self.context, self.target, self.demand, self.keeping = context, target, demand, keeping
         self.flags, self.surrogate = flags, surrogate
         self.verdicts: dict[str, Cascaded] = {}
-        self.proofs: Proofs | None = None
+        self.proofs: CertifiedSamples | None = None
         self.stages: dict[str, StageResult] = {}
         self.records: list[AnyRecord] = []
 
@@ -85,7 +89,7 @@ class Cascading:
         (clean,) = self.keeping.results("clean", lambda: [self._look(deadline)])
         rows = clean.per_sample.robust.nonzero()[:, 0]
         proofs = self.proofs = self.keeping.proofs(
-            "proofs", lambda: prove(self.context, self.target, self.demand.threat, rows)
+            "proofs", lambda: certify_samples(self.context, self.target, self.demand.threat, rows)
         )
         self._doubt(proofs)
         results = [clean]
@@ -141,17 +145,17 @@ class Cascading:
         right = int(cascade.clean.per_sample.robust.sum())
         if proofs is None or self.demand.seconds is not None:
             return
-        if not closes(proofs, right, len(rows)):
+        if not worth_verifying(proofs, right, len(rows)):
             return
         closed = self.proofs = self.keeping.proofs(
             "dear-proofs",
-            lambda: close(self.context, self.target, self.demand.threat, proofs, rows),
+            lambda: verify_remaining(self.context, self.target, self.demand.threat, proofs, rows),
         )
         cascade.certified = closed.certified
         if len(closed.refuted):
-            cascade.run([Stage(Refutation.of(closed))], closed.refuted)
+            cascade.run([Stage(Counterexamples.of(closed))], closed.refuted)
 
-    def _doubt(self, proofs: Proofs) -> None:
+    def _doubt(self, proofs: CertifiedSamples) -> None:
         """Attack some proven samples all the same: where that succeeds, something is wrong.
 
         Raises:

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from pydantic import BaseModel, ConfigDict
 
-from tempering.app.opening import open_all
+from tempering.app.load_inputs import load_inputs
 from tempering.certification.certifying import METHODS, certify
 from tempering.certification.smoothing import Smoothing
 from tempering.core.engine import start_engine
@@ -118,7 +118,7 @@ def certify_address(
     Example:
         `certify_address("runs/latest", threat="linf:0.05").certified_correct`
     """
-    opened = open_all(address, weights=weights, data=data, split=split, threat=threat, seed=seed)
+    opened = load_inputs(address, weights=weights, data=data, split=split, threat=threat, seed=seed)
     allowed = opened.threat
     part = opened.first(samples)
     context = EvalContext(part, "test", start_engine("32-true"), seed or 0)

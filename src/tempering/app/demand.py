@@ -13,7 +13,7 @@ from tempering.core.records import Access, Flag, Passes, StageResult
 from tempering.core.threats import Threat
 from tempering.evaluation.cascade import Cascaded, Stage
 from tempering.evaluation.protocols import attacks_of, queried, transferred
-from tempering.evaluation.recording import AttackResult
+from tempering.evaluation.results import AttackResult
 
 ACCESSES = ("white", "gray", "black", "all")
 """What attackers may be allowed to know."""

@@ -18,11 +18,11 @@ from tempering.app.extras import Extras
 from tempering.app.folder import RunFolder, new_folder, point_latest
 from tempering.app.gallery import adversarial_examples, write_gallery
 from tempering.app.invocation import command_line
-from tempering.app.journal import Journal
 from tempering.app.judgement import Judgement
-from tempering.app.opening import open_all, open_model
+from tempering.app.load_inputs import load_inputs, load_model_by_address
 from tempering.app.provenance import model_name
-from tempering.app.verdicts import broken_by, write_images, write_verdicts
+from tempering.app.result_cache import Journal
+from tempering.app.verdict_files import broken_by, write_images, write_verdicts
 from tempering.attacks.base import Attack
 from tempering.attacks.registry import parse_attack
 from tempering.core.engine import Engine, start_engine
@@ -167,14 +167,14 @@ def evaluate_address(
         RunError: If the run to resume is of another model, data or demand, or the run to
             compare with is no finished evaluation.
     """
-    opened = open_all(address, weights=weights, data=data, split=split, threat=threat, seed=seed)
+    opened = load_inputs(address, weights=weights, data=data, split=split, threat=threat, seed=seed)
     model, splits = opened.model, opened.splits
     demand = Demand(
         threat=opened.threat,
         attacks=[parse_attack(spec) for spec in attacks] if attacks else None,
         protocol=protocol,
         access=access,
-        surrogate=open_model(surrogate)[0] if surrogate else None,
+        surrogate=load_model_by_address(surrogate)[0] if surrogate else None,
         samples=samples,
         seconds=seconds,
         seed=seed or 0,

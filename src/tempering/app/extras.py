@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tempering.app.against import Verdicts, compared, read_verdicts, require_same, verdicts_of
-from tempering.app.journal import Entry
 from tempering.app.judgement import Judgement
+from tempering.app.result_cache import Entry
 from tempering.app.shifting import measure, parse_shifts
 from tempering.core.comparisons import against_of
 from tempering.core.records import Assessment

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tempering.app.folder import RunFolder
-from tempering.app.journal import images_of
+from tempering.app.result_cache import images_of
 from tempering.core.files import write_with
 from tempering.core.probe import probing
 from tempering.core.random import RandomStreams, derive, permutation

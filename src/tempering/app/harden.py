@@ -15,13 +15,13 @@ from tempering.app.beginning import choose_recipe, fit_samples, require_classifi
 from tempering.app.folder import RunFolder, new_folder, old_folder, point_latest
 from tempering.app.gallery import adversarial_examples, data_samples, write_gallery
 from tempering.app.invocation import command_line, resuming
-from tempering.app.journal import Journal
 from tempering.app.learning import Trained, Trainer
 from tempering.app.networks import Networks, networks_for
 from tempering.app.overall import overall_findings
 from tempering.app.paper_protocol import PaperProtocol, is_papers_data
 from tempering.app.provenance import model_name, provenance
 from tempering.app.recipe import Recipe, parse_recipe
+from tempering.app.result_cache import Journal
 from tempering.app.trust import data_flags
 from tempering.core.engine import Engine, start_engine
 from tempering.core.errors import InterruptedRunError, RunError

@@ -16,11 +16,11 @@ from tempering.app.assessment import eps_grid
 from tempering.app.cascading import Cascading
 from tempering.app.demand import GRAY, Demand, cascades_of, stage_result
 from tempering.app.folder import RunFolder
-from tempering.app.journal import Keeping, Unkept
-from tempering.app.opening import first_samples
+from tempering.app.load_inputs import first_samples
 from tempering.app.provenance import provenance
 from tempering.app.recipe import CurveSettings, load_recipe
-from tempering.app.surrogate import Owned, train_surrogate
+from tempering.app.result_cache import Keeping, Unkept
+from tempering.app.surrogate import TrainedSurrogate, train_surrogate
 from tempering.attacks.base import Attack
 from tempering.attacks.pgd import PGD
 from tempering.core.engine import Engine
@@ -41,6 +41,8 @@ from tempering.core.threats import Threat
 from tempering.data.dataset import Dataset
 from tempering.data.splits import Splits
 from tempering.evaluation.cascade import Cascaded
+from tempering.evaluation.certificates import CertifiedSamples
+from tempering.evaluation.certified_curve import proof_curve, proof_record
 from tempering.evaluation.context import EvalContext
 from tempering.evaluation.distance_curve import distance_curve
 from tempering.evaluation.flags.examining import examine
@@ -48,10 +50,8 @@ from tempering.evaluation.flags.outputs import probabilities
 from tempering.evaluation.flags.slices import Slice
 from tempering.evaluation.flags.unavailable import unavailable_gradients
 from tempering.evaluation.inspection import inspect, reaches_grey
-from tempering.evaluation.proof_curve import proof_curve, proof_record
 from tempering.evaluation.protocols import nearest
-from tempering.evaluation.proving import Proofs
-from tempering.evaluation.recording import AttackResult
+from tempering.evaluation.results import AttackResult
 from tempering.evaluation.standard import Evaluation, run_standard
 from tempering.evaluation.summary import summarize
 from tempering.evaluation.target import Target
@@ -123,12 +123,12 @@ class Judgement:
         self.context = EvalContext(part, "test", engine, demand.seed)
         self.target = Target.of_any("given", _on(model, engine.device), self.context.data)
         self.surrogate = self._checked(demand.surrogate)
-        self.owned: Owned | None = None
+        self.owned: TrainedSurrogate | None = None
         self.folder: RunFolder | None = None
         self.records: list[AnyRecord] = []
         self.evaluation: Evaluation
         self.verdicts: dict[str, Cascaded] = {}
-        self.proofs: Proofs | None = None
+        self.proofs: CertifiedSamples | None = None
         self.flags: list[Flag] = []
 
     def _checked(self, surrogate: nn.Module | None) -> nn.Module | None:

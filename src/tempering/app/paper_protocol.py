@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from torch import nn
 
 from tempering.app.assessment import Assessor
-from tempering.app.journal import Entry
 from tempering.app.recipe import PaperSettings
+from tempering.app.result_cache import Entry
 from tempering.attacks.base import Attack
 from tempering.attacks.cw_l2 import CWL2
 from tempering.attacks.registry import parse_attack

@@ -33,7 +33,7 @@ SHARE = 1 / 3
 
 
 @dataclass(frozen=True)
-class Owned:
+class TrainedSurrogate:
     """What a gray-box attacker made for themselves.
 
     Attributes:
@@ -51,7 +51,7 @@ def train_surrogate(
     engine: Engine,
     folder: RunFolder | None = None,
     seconds: float | None = None,
-) -> Owned:
+) -> TrainedSurrogate:
     """Train a small network without a defence on training data; test data are not looked at.
 
     The training is that of a recipe's undefended model. It depends on the seed alone; in a
@@ -93,7 +93,7 @@ def train_surrogate(
         validation=validation,
         weights=weights_hash(trained.model),
     )
-    return Owned(trained.model, record)
+    return TrainedSurrogate(trained.model, record)
 
 
 @contextmanager

@@ -15,8 +15,8 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "Shifts": f"{_ROOM}.shifts",
         "Spread": f"{_ROOM}.stability",
         "Target": f"{_ROOM}.target",
-        "AttackResult": f"{_ROOM}.recording",
-        "availability": f"{_ROOM}.forcing",
+        "AttackResult": f"{_ROOM}.results",
+        "availability": f"{_ROOM}.availability_attack",
         "calibrate": f"{_ROOM}.calibration",
         "compare_paired": f"{_ROOM}.paired",
         "distances": f"{_ROOM}.minimum_norm",
@@ -34,6 +34,6 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "summarize": f"{_ROOM}.summary",
         "sweep": f"{_ROOM}.curve",
         "worst_case": f"{_ROOM}.worst",
-        "worst_of": f"{_ROOM}.combining",
+        "worst_of": f"{_ROOM}.worst",
     },
 )

@@ -14,7 +14,7 @@ from tempering.core.threats import Threat
 from tempering.evaluation.context import EvalContext
 from tempering.evaluation.measuring import measure
 from tempering.evaluation.minimum_norm import distances, unbounded
-from tempering.evaluation.recording import AttackResult, record
+from tempering.evaluation.results import AttackResult, record
 from tempering.evaluation.target import Target
 
 DOUBLINGS = 7

@@ -15,14 +15,14 @@ from tempering.core.errors import AttackError, NoGradientError
 from tempering.core.progress import silence, track
 from tempering.core.records import Access, Cost
 from tempering.core.threats import Threat
-from tempering.evaluation.combining import worst_of
 from tempering.evaluation.context import EvalContext
 from tempering.evaluation.deadline import Deadline, OutOfTimeError
 from tempering.evaluation.measuring import measure
 from tempering.evaluation.per_sample import PerSampleResult, join, lost
-from tempering.evaluation.recording import AttackResult, Backward, record
-from tempering.evaluation.schedule import Tried, in_order
+from tempering.evaluation.ranking import Tried, in_order
+from tempering.evaluation.results import AttackResult, Backward, record
 from tempering.evaluation.target import Target
+from tempering.evaluation.worst import worst_of
 
 Keep = Callable[[str, Callable[[], Sequence[AttackResult]]], list[AttackResult]]
 """From a name and something to measure to what was measured, now or in a run before."""

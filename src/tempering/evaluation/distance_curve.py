@@ -8,12 +8,12 @@ from dataclasses import replace
 from tempering.attacks.base import Attack
 from tempering.core.records import Cost
 from tempering.core.threats import Threat
-from tempering.evaluation.combining import worst_of
 from tempering.evaluation.context import EvalContext
 from tempering.evaluation.minimum_norm import distances
 from tempering.evaluation.per_sample import PerSampleResult
-from tempering.evaluation.recording import AttackResult, record
+from tempering.evaluation.results import AttackResult, record
 from tempering.evaluation.target import Target
+from tempering.evaluation.worst import worst_of
 
 
 def distance_curve(

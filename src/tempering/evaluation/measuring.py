@@ -14,15 +14,15 @@ from tempering.core.errors import UsageError
 from tempering.core.goals import EvadeDetector, Goal, Untargeted
 from tempering.core.records import Access
 from tempering.core.threats import Threat
-from tempering.evaluation.combining import worst_of
 from tempering.evaluation.context import EvalContext
-from tempering.evaluation.judging import Chunk, judge, look
 from tempering.evaluation.per_sample import PerSampleResult
-from tempering.evaluation.proposing import propose
-from tempering.evaluation.recording import AttackResult, Backward, Protocol, record
+from tempering.evaluation.proposals import propose
+from tempering.evaluation.results import AttackResult, Backward, ProtocolName, record
 from tempering.evaluation.sharing import over_samples
 from tempering.evaluation.target import Target
 from tempering.evaluation.transfer import Attempt, attempts
+from tempering.evaluation.verdicts import Chunk, judge, predict
+from tempering.evaluation.worst import worst_of
 
 
 def measure(
@@ -31,7 +31,7 @@ def measure(
     attack: Attack | None,
     threat: Threat,
     *,
-    protocol: Protocol = "standard",
+    protocol: ProtocolName = "standard",
     access: Access = "white",
     source: nn.Module | None = None,
     backward: Backward = "adaptive",
@@ -162,7 +162,7 @@ class _Attacker:
         standing = per_sample.robust if per_sample.detected is None else per_sample.detected
         if self.source is None:
             return standing
-        seen = look(self.source, x_adv, chunk.y, chunk.ids, self.context.batch_size)
+        seen = predict(self.source, x_adv, chunk.y, chunk.ids, self.context.batch_size)
         return standing & (seen.predicted == flag)
 
     def _propose(self, attempt: Attempt, chunk: Chunk, goal: Goal) -> Tensor:

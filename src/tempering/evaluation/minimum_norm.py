@@ -15,7 +15,7 @@ from tempering.core.threats import NORMS, Threat
 from tempering.evaluation.context import EvalContext
 from tempering.evaluation.measuring import measure
 from tempering.evaluation.per_sample import PerSampleResult
-from tempering.evaluation.recording import AttackResult, count
+from tempering.evaluation.results import AttackResult, count
 from tempering.evaluation.target import Target
 
 

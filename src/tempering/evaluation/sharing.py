@@ -14,8 +14,8 @@ from tempering.core.progress import track
 from tempering.core.records import Cost
 from tempering.core.tally import Tally, tallied
 from tempering.evaluation.context import EvalContext
-from tempering.evaluation.judging import Chunk, look
 from tempering.evaluation.per_sample import PerSampleResult, by_part, join, lost
+from tempering.evaluation.verdicts import Chunk, predict
 
 _BATCHES = 2
 """Batches an attack is given at a time: enough to refill places that become free."""
@@ -55,7 +55,7 @@ def over_samples(
             ids = own[at : at + size]
             x, y = data.x[ids].to(engine.device), data.y[ids].to(engine.device)
             with tallied() as counts:
-                clean = look(model, x, y, ids, context.batch_size)
+                clean = predict(model, x, y, ids, context.batch_size)
                 per_sample = work(Chunk(ids, x, y, clean))
             done.append(_with_passes(per_sample, ids, counts))
             standing += int(done[-1].robust.sum())

@@ -15,8 +15,8 @@ from tempering.core.random import RandomStreams, derive
 from tempering.core.records import Cost, Count
 from tempering.evaluation.context import EvalContext
 from tempering.evaluation.corruptions import CORRUPTIONS, SEVERITIES
-from tempering.evaluation.judging import look
 from tempering.evaluation.target import Target
+from tempering.evaluation.verdicts import predict
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def measure_shifts(
             x, y = data.x[ids].to(engine.device), data.y[ids].to(engine.device)
             shown = (kind(x, severity, streams[ids]) for kind, severity, _ in asked)
             right = [
-                look(target.model, images, y, ids, size).predicted == y.cpu()
+                predict(target.model, images, y, ids, size).predicted == y.cpu()
                 for images in (x, *shown)
             ]
             found.append(torch.stack(right, 1))

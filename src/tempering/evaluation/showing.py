@@ -14,9 +14,9 @@ from tempering.core.progress import track
 from tempering.core.tally import tallied
 from tempering.core.threats import Threat
 from tempering.evaluation.context import EvalContext
-from tempering.evaluation.judging import look
-from tempering.evaluation.proposing import propose
+from tempering.evaluation.proposals import propose
 from tempering.evaluation.target import Target
+from tempering.evaluation.verdicts import predict
 
 _BATCHES = 2
 
@@ -110,8 +110,8 @@ def show(
                     context.batch_size,
                 )
             true = data.y[rows].to(device)
-            clean = look(target.model, x, true, ids, context.batch_size).predicted
-            seen = look(target.model, x_adv, true, ids, context.batch_size).predicted
+            clean = predict(target.model, x, true, ids, context.batch_size).predicted
+            seen = predict(target.model, x_adv, true, ids, context.batch_size).predicted
             distance = threat.distance(x_adv.double(), x.double()).cpu()
             parts.append((x_adv.cpu(), clean, seen, distance))
             counts += [

@@ -13,12 +13,12 @@ from tempering.core.backward import adaptive_stages
 from tempering.core.errors import UsageError
 from tempering.core.records import Access, Measurement
 from tempering.core.threats import Threat
+from tempering.evaluation.availability_attack import NAME as AVAILABILITY
+from tempering.evaluation.availability_attack import availability
 from tempering.evaluation.cascade import Keep, straight
 from tempering.evaluation.context import EvalContext
-from tempering.evaluation.forcing import NAME as AVAILABILITY
-from tempering.evaluation.forcing import availability
 from tempering.evaluation.measuring import measure
-from tempering.evaluation.recording import AttackResult, Backward
+from tempering.evaluation.results import AttackResult, Backward
 from tempering.evaluation.target import Target
 from tempering.evaluation.worst import worst_case
 

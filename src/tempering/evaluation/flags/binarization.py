@@ -15,7 +15,7 @@ from tempering.core.records import Count, Flag
 from tempering.evaluation.flags.kind import Kind
 from tempering.evaluation.flags.planting import INNER, LOGITS, PlantedProbe, plant
 from tempering.evaluation.flags.slices import Slice
-from tempering.evaluation.proposing import check
+from tempering.evaluation.proposals import check_proposal
 
 PASSES = 0.95
 """Success rate, a fraction, that an attack has to reach on planted adversarials."""
@@ -103,7 +103,7 @@ class _Search:
         """Whether an attack finds it, shape of rows, bool."""
         task = self._problem.part(rows)
         x_adv = attack.propose(self._probe, task).detach()
-        check(attack.label(), x_adv, task.x, task.threat, task.streams.index)
+        check_proposal(attack.label(), x_adv, task.x, task.threat, task.streams.index)
         return self._found(x_adv, task)
 
     def by_chance(self) -> Tensor:

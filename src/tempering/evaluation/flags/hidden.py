@@ -7,7 +7,7 @@ from torch import Tensor
 from tempering.core.records import Flag
 from tempering.evaluation.flags.kind import Kind, numbers
 from tempering.evaluation.per_sample import PerSampleResult
-from tempering.evaluation.recording import AttackResult
+from tempering.evaluation.results import AttackResult
 
 ZERO_SHARE = 0.01
 """Share of samples without gradient, a fraction, from which on a flag is raised."""

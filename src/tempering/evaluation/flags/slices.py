@@ -14,7 +14,7 @@ from tempering.core.probe import Loss, probing
 from tempering.core.random import RandomStreams, derive, permutation
 from tempering.core.threats import Threat
 from tempering.evaluation.context import EvalContext
-from tempering.evaluation.proposing import propose
+from tempering.evaluation.proposals import propose
 from tempering.evaluation.target import Target
 
 

@@ -15,7 +15,7 @@ from tempering.attacks.base import Attack, Problem
 from tempering.core.goals import Untargeted, log_odds, margin, reached
 from tempering.core.probe import Probe, probing
 from tempering.evaluation.flags.slices import Slice
-from tempering.evaluation.proposing import check
+from tempering.evaluation.proposals import check_proposal
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,5 +141,5 @@ def watch(part: Slice, attack: Attack) -> Trace:
         x_adv = part.x.clone()
         if len(part) and part.threat.eps > 0:
             x_adv = attack.propose(watching, problem).detach()
-    check(attack.label(), x_adv, part.x, part.threat, part.numbers)
+    check_proposal(attack.label(), x_adv, part.x, part.threat, part.numbers)
     return watching.trace(attack, x_adv)

@@ -14,7 +14,7 @@ from torch import Tensor
 from tempering.core.records import Flag
 from tempering.evaluation.flags.kind import Kind, numbers
 from tempering.evaluation.flags.looks import sees, steps
-from tempering.evaluation.recording import AttackResult
+from tempering.evaluation.results import AttackResult
 
 REMEDY = (
     "run more steps and restarts, and an attack that needs no gradient, on these samples; "

@@ -8,17 +8,17 @@ import pytest
 import torch
 
 from tempering.app.folder import RunFolder
-from tempering.app.journal import Entry, Journal
+from tempering.app.result_cache import Entry, Journal
 from tempering.core.engine import start_engine
 from tempering.core.errors import RunError
 from tempering.core.passes import counted
 from tempering.core.records import Flag
 from tempering.core.threats import Linf
 from tempering.data.dataset import Dataset
+from tempering.evaluation.certificates import CertifiedSamples
 from tempering.evaluation.context import EvalContext
 from tempering.evaluation.measuring import measure
-from tempering.evaluation.proving import Proofs
-from tempering.evaluation.recording import AttackResult
+from tempering.evaluation.results import AttackResult
 from tempering.evaluation.target import Target
 
 ENGINE = start_engine("32-true")
@@ -69,7 +69,7 @@ def test_flags_and_proofs_come_back_as_they_were(journal: Journal) -> None:
     flag = Flag(name="a", meaning="b", remedy="c", evidence="d", samples=[3])
     assert journal.flags("flags", lambda: [flag]) == [flag]
     assert journal.flags("flags", list) == [flag]
-    proofs = Proofs(
+    proofs = CertifiedSamples(
         torch.tensor([True, False, True]),
         {"interval": 2},
         1.5,

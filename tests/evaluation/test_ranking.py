@@ -2,7 +2,7 @@
 
 import torch
 
-from tempering.evaluation.schedule import Tried, in_order
+from tempering.evaluation.ranking import Tried, in_order
 
 
 def tried(name: str, broken: str, passes: int) -> Tried:

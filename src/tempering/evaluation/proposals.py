@@ -44,11 +44,11 @@ def propose(
         ThreatError: If the attack does not know the threat's norm.
     """
     x_adv = attack(model, x.clone(), y.clone(), threat, streams, goal, batch_size)
-    check(attack.label(), x_adv, x, threat, streams.index)
+    check_proposal(attack.label(), x_adv, x, threat, streams.index)
     return x_adv
 
 
-def check(label: str, x_adv: Tensor, x: Tensor, threat: Threat, ids: Tensor) -> None:
+def check_proposal(label: str, x_adv: Tensor, x: Tensor, threat: Threat, ids: Tensor) -> None:
     """Refuse proposals of another shape, not finite, or outside of box or ball.
 
     Args:
@@ -65,7 +65,7 @@ def check(label: str, x_adv: Tensor, x: Tensor, threat: Threat, ids: Tensor) -> 
         >>> import torch
         >>> from tempering.core.threats import Linf
         >>> x = torch.zeros(1, 1, 2, 2)
-        >>> check("mine", x + 0.1, x, Linf(0.1), torch.tensor([0]))
+        >>> check_proposal("mine", x + 0.1, x, Linf(0.1), torch.tensor([0]))
     """
     if x_adv.shape != x.shape or x_adv.dtype != x.dtype:
         raise AttackError(

@@ -1,4 +1,4 @@
-"""Proofs before attacks: samples that no attack can change need none."""
+"""Certificates before attacks: a certified sample needs no attack."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _FIRST = 32
 
 
 @dataclass(frozen=True, eq=False)
-class Proofs:
+class CertifiedSamples:
     """What was proven.
 
     Attributes:
@@ -41,7 +41,9 @@ class Proofs:
     counterexamples: Tensor = field(default_factory=lambda: torch.zeros(0, 1, 1, 1))
 
 
-def prove(context: EvalContext, target: Target, threat: Threat, rows: Tensor) -> Proofs:
+def certify_samples(
+    context: EvalContext, target: Target, threat: Threat, rows: Tensor
+) -> CertifiedSamples:
     """Certify samples by the cheap methods; all of them only if that succeeds on a few.
 
     Args:
@@ -81,4 +83,4 @@ def prove(context: EvalContext, target: Target, threat: Threat, rows: Tensor) ->
             if not proven:
                 break
     settled = {name: int((settled_by == 1 + at).sum()) for at, name in enumerate(METHODS)}
-    return Proofs(settled_by > 0, settled, time.perf_counter() - began, unsupported)
+    return CertifiedSamples(settled_by > 0, settled, time.perf_counter() - began, unsupported)

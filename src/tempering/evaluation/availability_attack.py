@@ -11,12 +11,12 @@ from tempering.core.errors import UsageError
 from tempering.core.goals import Targeted
 from tempering.core.threats import Threat
 from tempering.evaluation.context import EvalContext
-from tempering.evaluation.judging import Chunk, judge
 from tempering.evaluation.per_sample import PerSampleResult
-from tempering.evaluation.proposing import propose
-from tempering.evaluation.recording import AttackResult, Protocol, record
+from tempering.evaluation.proposals import propose
+from tempering.evaluation.results import AttackResult, ProtocolName, record
 from tempering.evaluation.sharing import over_samples
 from tempering.evaluation.target import Target
+from tempering.evaluation.verdicts import Chunk, judge
 
 NAME = "availability"
 """What records call this attack, whichever algorithm runs."""
@@ -28,7 +28,7 @@ def availability(
     threat: Threat,
     attack: Attack,
     *,
-    protocol: Protocol = "standard",
+    protocol: ProtocolName = "standard",
 ) -> AttackResult:
     """Try to have each rightly classified input flagged as adversarial.
 

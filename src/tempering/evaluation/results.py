@@ -13,7 +13,7 @@ from tempering.evaluation.context import EvalContext
 from tempering.evaluation.per_sample import PerSampleResult
 from tempering.evaluation.target import Target
 
-Protocol = Literal["standard", "paper", "curve", "cascade"]
+ProtocolName = Literal["standard", "paper", "curve", "cascade"]
 Backward = Literal["adaptive", "true"]
 
 
@@ -37,7 +37,7 @@ def record(
     attack: str,
     config: Mapping[str, Any],
     threat: Threat,
-    protocol: Protocol,
+    protocol: ProtocolName,
     access: Access,
     backward: Backward = "adaptive",
     cost: Cost | None = None,

@@ -13,13 +13,15 @@ from tempering.core.progress import silence, track
 from tempering.core.proofs import Proof
 from tempering.core.records import Measurement
 from tempering.core.threats import Threat
+from tempering.evaluation.certificates import CertifiedSamples, certify_samples
 from tempering.evaluation.context import EvalContext
-from tempering.evaluation.proving import Proofs, prove
-from tempering.evaluation.recording import count
+from tempering.evaluation.results import count
 from tempering.evaluation.target import Target
 
 
-def proof_record(context: EvalContext, target: Target, threat: Threat, proofs: Proofs) -> Proof:
+def proof_record(
+    context: EvalContext, target: Target, threat: Threat, proofs: CertifiedSamples
+) -> Proof:
     """What was proven before the attacks.
 
     Args:
@@ -35,7 +37,7 @@ def proof_curve(
     context: EvalContext,
     target: Target,
     threat: Threat,
-    proofs: Proofs,
+    proofs: CertifiedSamples,
     right: Tensor,
     curve: Sequence[Measurement],
 ) -> list[Proof]:
@@ -70,7 +72,7 @@ def proof_curve(
             sofar = known & (eps <= threat.eps)
             if eps != threat.eps:
                 with silence():
-                    found = prove(part, target, allowed, (last & ~sofar).nonzero()[:, 0])
+                    found = certify_samples(part, target, allowed, (last & ~sofar).nonzero()[:, 0])
                 sofar = sofar | found.certified
             last = sofar
             proven = int(sofar.sum())
@@ -88,7 +90,7 @@ def _record(
     context: EvalContext,
     target: Target,
     threat: Threat,
-    found: Proofs,
+    found: CertifiedSamples,
     certified: Tensor,
     protocol: Literal["cascade", "curve"],
 ) -> Proof:

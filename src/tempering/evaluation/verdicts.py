@@ -13,7 +13,7 @@ from tempering.evaluation.per_sample import PerSampleResult
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
+class Predictions:
     """What a model says of some images, on the CPU.
 
     Attributes:
@@ -39,7 +39,7 @@ class Chunk:
     ids: Tensor
     x: Tensor
     y: Tensor
-    clean: Look
+    clean: Predictions
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -52,11 +52,11 @@ class Chunk:
     def at(self, rows: Tensor) -> Chunk:
         """Some rows, numbered on the CPU."""
         there = rows.to(self.x.device)
-        clean = Look(self.clean.predicted[rows], self.clean.probability[rows])
+        clean = Predictions(self.clean.predicted[rows], self.clean.probability[rows])
         return Chunk(self.ids[rows], self.x[there], self.y[there], clean)
 
 
-def look(model: nn.Module, x: Tensor, y: Tensor, ids: Tensor, batch_size: int) -> Look:
+def predict(model: nn.Module, x: Tensor, y: Tensor, ids: Tensor, batch_size: int) -> Predictions:
     """Run a model on images, outside of any autocast, so in its own precision.
 
     Args:
@@ -81,7 +81,7 @@ def look(model: nn.Module, x: Tensor, y: Tensor, ids: Tensor, batch_size: int) -
             share = logits.softmax(1).gather(1, y[rows, None])[:, 0]
             predicted.append(logits.argmax(1).cpu())
             probability.append(share.float().cpu())
-    return Look(torch.cat(predicted), torch.cat(probability))
+    return Predictions(torch.cat(predicted), torch.cat(probability))
 
 
 def judge(
@@ -108,7 +108,7 @@ def judge(
     Raises:
         ModelError: If the model does not answer with finite logits.
     """
-    seen = look(model, x_adv, chunk.y, chunk.ids, batch_size)
+    seen = predict(model, x_adv, chunk.y, chunk.ids, batch_size)
     robust = chunk.right & (seen.predicted == chunk.y.cpu())
     flagged = None if flag is None else seen.predicted == flag
     return PerSampleResult(

@@ -21,9 +21,9 @@ from tempering.core.files import write_with
 from tempering.core.passes import counted, note
 from tempering.core.proofs import Proof
 from tempering.core.records import AnyRecord, Flag, Measurement
+from tempering.evaluation.certificates import CertifiedSamples
 from tempering.evaluation.per_sample import PerSampleResult
-from tempering.evaluation.proving import Proofs
-from tempering.evaluation.recording import AttackResult
+from tempering.evaluation.results import AttackResult
 
 T = TypeVar("T")
 
@@ -58,7 +58,7 @@ class Keeping(Protocol):
         """The flags that a stage raised."""
         ...
 
-    def proofs(self, stage: str, prove: Callable[[], Proofs]) -> Proofs:
+    def proofs(self, stage: str, prove: Callable[[], CertifiedSamples]) -> CertifiedSamples:
         """What a stage proved."""
         ...
 
@@ -80,7 +80,7 @@ class Unkept:
         """The flags that a stage raised."""
         return list(examine())
 
-    def proofs(self, _stage: str, prove: Callable[[], Proofs]) -> Proofs:
+    def proofs(self, _stage: str, prove: Callable[[], CertifiedSamples]) -> CertifiedSamples:
         """What a stage proved."""
         return prove()
 
@@ -130,7 +130,7 @@ class Journal:
         entries = self.entries(stage, lambda: [Entry(flag) for flag in examine()])
         return [entry.record for entry in entries if isinstance(entry.record, Flag)]
 
-    def proofs(self, stage: str, prove: Callable[[], Proofs]) -> Proofs:
+    def proofs(self, stage: str, prove: Callable[[], CertifiedSamples]) -> CertifiedSamples:
         """What a stage proved, once."""
         return self._kept(stage, prove, _packed_proofs, _unpacked_proofs)
 
@@ -201,15 +201,15 @@ def _unpacked(content: Content) -> list[Entry]:
 _TENSORS = ("certified", "refuted", "counterexamples")
 
 
-def _packed_proofs(proofs: Proofs) -> Content:
+def _packed_proofs(proofs: CertifiedSamples) -> Content:
     said = {field.name: getattr(proofs, field.name) for field in fields(proofs)}
     return Content({name: said.pop(name).contiguous() for name in _TENSORS}, json.dumps(said))
 
 
-def _unpacked_proofs(content: Content) -> Proofs:
+def _unpacked_proofs(content: Content) -> CertifiedSamples:
     certified, refuted, counterexamples = (content.tensors[name] for name in _TENSORS)
     said = json.loads(content.said)
-    return Proofs(certified, refuted=refuted, counterexamples=counterexamples, **said)
+    return CertifiedSamples(certified, refuted=refuted, counterexamples=counterexamples, **said)
 
 
 def _outcome(number: int, tensors: dict[str, Tensor]) -> PerSampleResult | None:

@@ -1,4 +1,4 @@
-"""Proofs along a curve, on a linear model where each distance is known."""
+"""Certified accuracy against eps, on a linear model where each distance is known."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from tempering.core.errors import CertificateError
 from tempering.core.proofs import Proof
 from tempering.core.records import Count, Measurement
 from tempering.core.threats import Linf
-from tempering.evaluation.proof_curve import proof_curve, proof_record
-from tempering.evaluation.proving import Proofs, prove
-from tempering.evaluation.recording import record
+from tempering.evaluation.certificates import CertifiedSamples, certify_samples
+from tempering.evaluation.certified_curve import proof_curve, proof_record
+from tempering.evaluation.results import record
 from tests.evaluation.toys import cloud, context, linear, signed_margin, target, weights
 
 DATA = cloud(60, wrong=5)
@@ -43,10 +43,10 @@ def curve(n: int) -> list[Measurement]:
     return points
 
 
-def found(n: int = 40) -> tuple[Proofs, list[Proof]]:
+def found(n: int = 40) -> tuple[CertifiedSamples, list[Proof]]:
     here, judged = context(DATA), target(MODEL, DATA)
     right = distances() > 0
-    proofs = prove(here, judged, THREAT, right.nonzero()[:, 0])
+    proofs = certify_samples(here, judged, THREAT, right.nonzero()[:, 0])
     return proofs, proof_curve(here, judged, THREAT, proofs, right, curve(n))
 
 
@@ -69,7 +69,7 @@ def test_each_count_is_that_of_the_distances() -> None:
 def test_more_proofs_than_images_that_stood_is_an_error() -> None:
     here, judged = context(DATA), target(MODEL, DATA)
     right = distances() > 0
-    proofs = prove(here, judged, THREAT, right.nonzero()[:, 0])
+    proofs = certify_samples(here, judged, THREAT, right.nonzero()[:, 0])
     points = curve(40)
     less = Count(hits=points[1].robust.hits - 1, n=40)
     points[1] = points[1].model_copy(update={"robust": less})
@@ -81,6 +81,6 @@ def test_no_curve_and_no_bounds_give_no_records() -> None:
     here, judged = context(DATA), target(MODEL, DATA)
     right = distances() > 0
     none = torch.zeros(60, dtype=torch.bool)
-    without = Proofs(none, {}, 0.0, "layer LSTM has no bounds")
+    without = CertifiedSamples(none, {}, 0.0, "layer LSTM has no bounds")
     assert proof_curve(here, judged, THREAT, without, right, curve(40)) == []
     assert proof_curve(here, judged, THREAT, found()[0], right, []) == []

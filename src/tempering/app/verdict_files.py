@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from tempering.app.folder import VERDICTS
-from tempering.app.journal import images_of
 from tempering.app.judgement import Judgement
+from tempering.app.result_cache import images_of
 from tempering.core.errors import RunError
 from tempering.core.files import write_with
 from tempering.evaluation.standard import NO_ATTACKS

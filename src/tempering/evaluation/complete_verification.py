@@ -14,8 +14,8 @@ from tempering.certification.certifying import certify
 from tempering.core.probe import Probe
 from tempering.core.progress import silence, track
 from tempering.core.threats import Threat
+from tempering.evaluation.certificates import CertifiedSamples
 from tempering.evaluation.context import EvalContext
-from tempering.evaluation.proving import Proofs
 from tempering.evaluation.target import Target
 
 METHODS = ("alpha-crown", "branching")
@@ -24,7 +24,7 @@ MOST = 64
 """Samples that these are tried on at most."""
 
 
-def closes(proofs: Proofs, right: int, left: int) -> bool:
+def worth_verifying(proofs: CertifiedSamples, right: int, left: int) -> bool:
     """Whether dear proofs promise something: most samples have a cheap one, and few have none.
 
     Args:
@@ -35,9 +35,9 @@ def closes(proofs: Proofs, right: int, left: int) -> bool:
     return 0 < left <= MOST and 2 * int(proofs.certified.sum()) >= right
 
 
-def close(
-    context: EvalContext, target: Target, threat: Threat, proofs: Proofs, rows: Tensor
-) -> Proofs:
+def verify_remaining(
+    context: EvalContext, target: Target, threat: Threat, proofs: CertifiedSamples, rows: Tensor
+) -> CertifiedSamples:
     """Certify, or refute, what attacks have left standing.
 
     Args:
@@ -89,7 +89,7 @@ def close(
 
 
 @dataclass(frozen=True)
-class Refutation(Attack):
+class Counterexamples(Attack):
     """Images that branch and bound met, as an attack: they are judged like all others.
 
     Attributes:
@@ -106,7 +106,7 @@ class Refutation(Attack):
     images: Tensor = field(compare=False, repr=False)
 
     @classmethod
-    def of(cls, proofs: Proofs) -> Refutation:
+    def of(cls, proofs: CertifiedSamples) -> Counterexamples:
         """What proofs have met."""
         return cls(tuple(proofs.refuted.tolist()), proofs.counterexamples)
 

@@ -22,7 +22,7 @@ DEFAULT_SAMPLES = 1000
 
 
 @dataclass(frozen=True, eq=False)
-class Opened:
+class LoadedInputs:
     """A model, what may be done to it, and its data.
 
     Attributes:
@@ -46,7 +46,7 @@ class Opened:
         return first_samples(self.splits.test, samples)
 
 
-def open_all(
+def load_inputs(
     address: str,
     *,
     weights: Path | None = None,
@@ -54,7 +54,7 @@ def open_all(
     split: str | None = None,
     threat: str | None = None,
     seed: int | None = None,
-) -> Opened:
+) -> LoadedInputs:
     """Load a model and its data; what is not said is as the model's manifest says.
 
     Args:
@@ -74,9 +74,9 @@ def open_all(
         DataError: If there are no such data.
 
     Example:
-        `open_all("runs/latest").first(100)`
+        `load_inputs("runs/latest").first(100)`
     """
-    model, manifest = open_model(address, weights)
+    model, manifest = load_model_by_address(address, weights)
     text = threat or (manifest.threat if manifest else None)
     if text is None:
         raise UsageError(f"nothing says what may be done to {address}: give --threat linf:0.3")
@@ -86,10 +86,12 @@ def open_all(
         splits = load(source, split or manifest.split, manifest.seed)
     else:
         splits = load(source, split or "official", seed or 0)
-    return Opened(model, manifest, allowed, splits)
+    return LoadedInputs(model, manifest, allowed, splits)
 
 
-def open_model(address: str, weights: Path | None = None) -> tuple[nn.Module, Manifest | None]:
+def load_model_by_address(
+    address: str, weights: Path | None = None
+) -> tuple[nn.Module, Manifest | None]:
     """Load a model by its address; with `file.py:factory` weights may have a manifest.
 
     Raises:

@@ -10,7 +10,7 @@ import pytest
 from tempering.app.attack import attack_address
 from tempering.app.certify import certify_address
 from tempering.app.evaluate import evaluate_address
-from tempering.app.opening import first_samples, open_all
+from tempering.app.load_inputs import first_samples, load_inputs
 from tempering.core.errors import UsageError
 from tempering.core.threats import L2, Linf
 from tempering.data import load
@@ -18,18 +18,18 @@ from tests.app.conftest import Hardened
 
 
 def test_what_is_not_said_is_as_the_manifest_says(hardened: Hardened) -> None:
-    opened = open_all(str(hardened.run))
+    opened = load_inputs(str(hardened.run))
     manifest = opened.manifest
     assert manifest is not None
     assert opened.threat == Linf(0.3)
     own = load(manifest.data, manifest.split, manifest.seed)
     assert opened.splits.data_hash == own.data_hash
     # the manifest's seed splits its own data, whatever the seed of draws is
-    assert open_all(str(hardened.run), seed=9).splits.data_hash == own.data_hash
+    assert load_inputs(str(hardened.run), seed=9).splits.data_hash == own.data_hash
 
 
 def test_what_is_said_holds(hardened: Hardened) -> None:
-    opened = open_all(str(hardened.run), data="mnist", threat="l2:2")
+    opened = load_inputs(str(hardened.run), data="mnist", threat="l2:2")
     assert opened.splits.address == "mnist"
     assert opened.threat == L2(2)
 

@@ -5,9 +5,14 @@ import torch
 
 import tempering as tp
 from tempering.core.threats import Linf
-from tempering.evaluation.closing import MOST, Refutation, close, closes
+from tempering.evaluation.certificates import CertifiedSamples, certify_samples
+from tempering.evaluation.complete_verification import (
+    MOST,
+    Counterexamples,
+    verify_remaining,
+    worth_verifying,
+)
 from tempering.evaluation.measuring import measure
-from tempering.evaluation.proving import Proofs, prove
 from tempering.evaluation.target import Target
 from tests.certification.nets import answers, build, images
 from tests.evaluation.toys import context, dataset
@@ -16,31 +21,31 @@ N = 48
 THREAT = Linf(0.035)
 
 
-def proofs(certified: int) -> Proofs:
-    return Proofs(torch.arange(100) < certified, {}, 0.0, None)
+def proofs(certified: int) -> CertifiedSamples:
+    return CertifiedSamples(torch.arange(100) < certified, {}, 0.0, None)
 
 
 def test_it_is_tried_where_most_has_a_proof_and_little_is_left() -> None:
-    assert closes(proofs(50), 100, 10)
-    assert not closes(proofs(49), 100, 10)
-    assert not closes(proofs(50), 100, 0)
-    assert not closes(proofs(90), 100, MOST + 1)
+    assert worth_verifying(proofs(50), 100, 10)
+    assert not worth_verifying(proofs(49), 100, 10)
+    assert not worth_verifying(proofs(50), 100, 0)
+    assert not worth_verifying(proofs(90), 100, MOST + 1)
 
 
 def test_what_is_left_is_proven_or_refuted() -> None:
     net, x = build("relu"), images(N)
     data = dataset(x, answers(net, x), 3)
     where, target = context(data), Target.of("given", net, data)
-    cheap = prove(where, target, THREAT, torch.arange(N))
+    cheap = certify_samples(where, target, THREAT, torch.arange(N))
     left = (~cheap.certified).nonzero()[:, 0]
-    found = close(where, target, THREAT, cheap, left)
+    found = verify_remaining(where, target, THREAT, cheap, left)
     proven = found.certified & ~cheap.certified
     assert bool(proven.any())
     assert len(found.refuted) > 0
     assert bool((found.certified | ~cheap.certified).all())
     assert not bool(found.certified[found.refuted].any())
     assert sum(found.settled.values()) == int(found.certified.sum())
-    result = measure(where, target, Refutation.of(found), THREAT)
+    result = measure(where, target, Counterexamples.of(found), THREAT)
     broken = (~result.per_sample.robust).nonzero()[:, 0]
     assert broken.tolist() == found.refuted.tolist()
     assert bool((result.per_sample.distance[broken] <= THREAT.eps * (1 + 1e-5)).all())
@@ -49,9 +54,9 @@ def test_what_is_left_is_proven_or_refuted() -> None:
 def test_an_evaluation_closes_the_gap(monkeypatch: pytest.MonkeyPatch) -> None:
     net, x = build("relu"), images(N)
     data = dataset(x, answers(net, x), 3)
-    monkeypatch.setattr("tempering.app.cascading.closes", lambda *_: False)
+    monkeypatch.setattr("tempering.app.cascading.worth_verifying", lambda *_: False)
     open_end = tp.evaluate(net, data, THREAT, samples=N)
-    monkeypatch.setattr("tempering.app.cascading.closes", lambda *_: True)
+    monkeypatch.setattr("tempering.app.cascading.worth_verifying", lambda *_: True)
     closed = tp.evaluate(net, data, THREAT, samples=N)
     assert closed.certified_correct > open_end.certified_correct
     assert closed.certified_correct <= closed.robust_correct <= open_end.robust_correct
