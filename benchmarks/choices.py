@@ -95,7 +95,7 @@ def render(lines: list[dict[str, object]]) -> str:
     ]
     for line in sorted(lines, key=lambda line: list(VARIANTS).index(str(line["variant"]))):
         counts = {
-            (one["attack"], one["access"], one["backward"]): Count(**one["strict"])
+            (one["attack"], one["access"], one["backward"]): Count(**one["robust"])
             for one in line["measurements"]  # type: ignore[attr-defined]
         }
         naive = next((str(c) for (_, _, how), c in counts.items() if how == "true"), "-")
