@@ -1,4 +1,4 @@
-"""The engine: shares of the work, put together again."""
+"""The engine: rows are sharded over processes and gathered in order."""
 
 from dataclasses import dataclass
 
@@ -15,27 +15,28 @@ def engine() -> Engine:
     return start_engine("32-true")
 
 
-def test_one_process_has_all_the_work(engine: Engine) -> None:
-    assert (engine.processes, engine.rank, engine.leads) == (1, 0, True)
-    assert engine.share(5).tolist() == [0, 1, 2, 3, 4]
-    assert engine.collect(torch.arange(5), 5).tolist() == [0, 1, 2, 3, 4]
-    assert engine.agree(True) is True
-    assert engine.agree(False) is False
-    engine.wait()
+def test_one_process_works_on_all_rows(engine: Engine) -> None:
+    assert (engine.world_size, engine.rank, engine.is_main) == (1, 0, True)
+    assert engine.shard(5).tolist() == [0, 1, 2, 3, 4]
+    assert engine.gather(torch.arange(5), 5).tolist() == [0, 1, 2, 3, 4]
+    assert engine.broadcast(True) is True
+    assert engine.broadcast("runs/a") == "runs/a"
+    assert engine.reduce_sum(3, 4) == [3, 4]
+    engine.barrier()
 
 
 @dataclass
 class OneOfMany:
-    """Stands in for a Fabric whose processes have all finished their share."""
+    """Stands in for a Fabric whose processes have all finished their shard."""
 
     global_rank: int
     world_size: int
-    shares: tuple[Tensor, ...] = ()
+    shards: tuple[Tensor, ...] = ()
 
     def all_gather(self, own: Tensor) -> Tensor:
-        padded = [own.new_zeros(own.shape) for _ in self.shares]
-        for place, share in zip(padded, self.shares, strict=True):
-            place[: len(share)] = share
+        padded = [own.new_zeros(own.shape) for _ in self.shards]
+        for place, shard in zip(padded, self.shards, strict=True):
+            place[: len(shard)] = shard
         assert torch.equal(padded[self.global_rank], own)
         return torch.stack(padded)
 
@@ -43,18 +44,18 @@ class OneOfMany:
 @pytest.mark.parametrize("processes", [2, 3, 5])
 @pytest.mark.parametrize("n", [0, 1, 2, 6, 7])
 @pytest.mark.parametrize("trailing", [(), (2, 3)])
-def test_shares_of_many_processes_come_back_in_order(
+def test_shards_of_many_processes_are_gathered_in_order(
     processes: int, n: int, trailing: tuple[int, ...]
 ) -> None:
     values = torch.randn(n, *trailing)
     engines = [Engine(OneOfMany(rank, processes), "32-true") for rank in range(processes)]  # type: ignore[arg-type]
-    rows = [engine.share(n) for engine in engines]
+    rows = [engine.shard(n) for engine in engines]
     assert sorted(torch.cat(rows).tolist()) == list(range(n))
     assert max(map(len, rows)) - min(map(len, rows)) <= 1
-    shares = tuple(values[own] for own in rows)
+    shards = tuple(values[own] for own in rows)
     for rank in range(processes):
-        fabric = OneOfMany(rank, processes, shares)
-        assert torch.equal(Engine(fabric, "32-true").collect(shares[rank], n), values)  # type: ignore[arg-type]
+        fabric = OneOfMany(rank, processes, shards)
+        assert torch.equal(Engine(fabric, "32-true").gather(shards[rank], n), values)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("precision", ["16-true", "float32", ""])

@@ -27,9 +27,9 @@ def main(out: str) -> None:
     learned, learned_outcome = measure(context, target, learner, Linf(0.05))
     zero = without_gradient(context, target)
     shifts = measure_shifts(context, target, ["noise", "rotation"])
-    if engine.leads:
+    if engine.is_main:
         found = {
-            "processes": engine.processes,
+            "processes": engine.world_size,
             "forward": measurement.cost.forward,
             "backward": measurement.cost.backward,
             "zero": zero,

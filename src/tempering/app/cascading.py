@@ -131,7 +131,7 @@ class Cascading:
         with silence():
             measure(self.context, self.target, None, self.demand.threat, rows=first)
         needed = (time.perf_counter() - began) * self.context.n / len(first)
-        if not self.context.engine.agree(needed < deadline.left):
+        if not self.context.engine.broadcast(needed < deadline.left):
             raise UsageError(
                 f"{self.demand.seconds:g} seconds for {self.context.n} samples, which take about "
                 f"{needed:.1f} s without any attack: give more time or fewer samples"

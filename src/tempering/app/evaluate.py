@@ -188,10 +188,10 @@ def evaluate_address(
     journal = Journal(run, engine, key, saved=lambda: run.note_seconds(job.seconds))
     job.folder, job.keeping, job.earlier = run, journal, run.seconds
     try:
-        with _kept(run) if engine.leads else nullcontext():
+        with _kept(run) if engine.is_main else nullcontext():
             found = job.assess(command_line(), model_name(model, address))
             summary = extras.add(job, found, run.path.name, journal.entries)
-            if engine.leads:
+            if engine.is_main:
                 _write(run, job, summary, out)
     except KeyboardInterrupt:
         told = "nothing was kept: evaluate again"
@@ -204,7 +204,7 @@ def evaluate_address(
         raise ModelError(
             f"{error}; what was measured is kept: go on with --resume {run.path}"
         ) from error
-    engine.wait()
+    engine.barrier()
     return Evaluated(summary, run.path)
 
 
@@ -246,11 +246,11 @@ def _folder(
         _check_same(run, about)
         return run
     folder = ""
-    if engine.leads:
+    if engine.is_main:
         fresh = new_folder(name, f"evaluate:{Path(address).stem}")
         write_text(fresh.settings, json.dumps(about, indent=2) + "\n")
         folder = str(fresh.path.resolve())
-    return RunFolder(Path(engine.same(folder)))
+    return RunFolder(Path(engine.broadcast(folder)))
 
 
 def _check_same(run: RunFolder, about: dict[str, Any]) -> None:

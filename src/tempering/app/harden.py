@@ -148,7 +148,7 @@ def _begin(
 ) -> RunFolder:
     """Make the folder of a new run in the first process; the others follow."""
     path = ""
-    if engine.leads:
+    if engine.is_main:
         folder = new_folder(name, data.address)
         path = str(folder.path.resolve())
         folder.write_settings(
@@ -160,7 +160,7 @@ def _begin(
                 "data_hash": data.data_hash,
             }
         )
-    return RunFolder(Path(engine.same(path)))
+    return RunFolder(Path(engine.broadcast(path)))
 
 
 class Hardening:
@@ -183,7 +183,7 @@ class Hardening:
 
     def run(self) -> Hardened:
         """Train, judge, write."""
-        if not self.engine.leads:
+        if not self.engine.is_main:
             return self._run()
         with self.folder.locked():
             try:
@@ -321,7 +321,7 @@ class Hardening:
         self.records += overall_findings(self.records)
 
     def _write_gallery(self, after: Evaluation, samples: int, undefended: nn.Module) -> None:
-        if not self.engine.leads:
+        if not self.engine.is_main:
             return
         sigma = self.recipe.training.hardened.mixture.sigma
         arrays = adversarial_examples(after, self.data.test.first(samples), undefended)
@@ -329,7 +329,7 @@ class Hardening:
         write_gallery(self.folder, arrays)
 
     def _save_model(self, model: nn.Module) -> None:
-        if self.engine.leads:
+        if self.engine.is_main:
             save(
                 model,
                 self.folder.path,
@@ -346,16 +346,16 @@ class Hardening:
             )
 
     def _write_records(self) -> None:
-        if self.engine.leads:
+        if self.engine.is_main:
             self.folder.write_records(self.records)
             self.folder.note_seconds(self.seconds)
 
     def _finish(self, model: nn.Module) -> Hardened:
         summary = summarize(self.records, seconds=self.seconds)
-        if self.engine.leads:
+        if self.engine.is_main:
             self.folder.write_records(self.records)
             write_text(self.folder.summary, summary.model_dump_json(indent=2) + "\n")
             render(self.folder.path)
             point_latest(self.folder)
-        self.engine.wait()
+        self.engine.barrier()
         return Hardened(model.cpu().eval(), summary, self.folder.path)

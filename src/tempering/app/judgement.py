@@ -251,7 +251,9 @@ class Judgement:
             few = Slice.of(self.context, self.target, threat, GLANCED).right()
             found += [unavailable_gradients(few)] if len(few) else []
         seen = [flag.model_dump(mode="json") for flag in found if flag is not None]
-        return [Flag.model_validate(one) for one in json.loads(self.engine.same(json.dumps(seen)))]
+        return [
+            Flag.model_validate(one) for one in json.loads(self.engine.broadcast(json.dumps(seen)))
+        ]
 
     def _evaluation(self, results: Sequence[AttackResult]) -> Evaluation:
         """All that was tried, with the worst cases over white-box access and everything."""
@@ -266,7 +268,7 @@ class Judgement:
 
     def _of_all(self, own: Counter) -> Passes:
         """Passes of all processes together."""
-        forward, backward = self.engine.total(own.forward, own.backward)
+        forward, backward = self.engine.reduce_sum(own.forward, own.backward)
         return Passes(forward=forward, backward=backward)
 
     def _certified(self) -> Count:

@@ -41,7 +41,7 @@ def provenance(
         processor=_processor(),
         device=str(engine.device),
         threads=torch.get_num_threads(),
-        processes=engine.processes,
+        processes=engine.world_size,
         precision=engine.precision,
         seed=recipe.seed,
         recipe=recipe.model_dump(mode="json"),

@@ -147,21 +147,21 @@ class Journal:
         unpack: Callable[[Content], T],
     ) -> T:
         path = self.folder.checkpoint(f"measured-{stage}")
-        if self.engine.agree(path.exists()):
+        if self.engine.broadcast(path.exists()):
             saved = self._read(path, unpack)
             if saved is not None:
                 return saved
         with counted() as passes:
             found = measure()
-        forward, backward = self.engine.total(passes.forward, passes.backward)
-        if self.engine.leads:
+        forward, backward = self.engine.reduce_sum(passes.forward, passes.backward)
+        if self.engine.is_main:
             tensors, said = pack(found)
             metadata = {"key": self.key, "records": said}
             metadata |= {"forward": str(forward), "backward": str(backward)}
             content = save(tensors, metadata)
             write_with(path, lambda temporary: temporary.write_bytes(content))
             self.saved()
-        self.engine.wait()
+        self.engine.barrier()
         return found
 
     def _read(self, path: Path, unpack: Callable[[Content], T]) -> T | None:
@@ -175,7 +175,7 @@ class Journal:
             passes = {kind: int(metadata.get(kind, 0)) for kind in ("forward", "backward")}
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise RunError(f"{path} cannot be read: {error}: delete it and resume") from error
-        if self.engine.leads:
+        if self.engine.is_main:
             note(**passes)
         return saved
 

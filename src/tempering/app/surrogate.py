@@ -103,8 +103,8 @@ def _room(folder: RunFolder | None, engine: Engine) -> Iterator[RunFolder]:
         yield folder
         return
     with tempfile.TemporaryDirectory() as own:
-        yield RunFolder(Path(engine.same(own)))
-        engine.wait()
+        yield RunFolder(Path(engine.broadcast(own)))
+        engine.barrier()
 
 
 def _right(model: nn.Module, data: Dataset, device: torch.device) -> Count:

@@ -1,4 +1,4 @@
-"""One process or many, CPU or GPU: the same loops, under Lightning Fabric."""
+"""Device, precision and processes of a job, under Lightning Fabric."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import atexit
 import os
 import warnings
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from lightning_fabric import Fabric
@@ -13,12 +14,14 @@ from torch import Tensor
 
 from tempering.core.errors import UsageError
 
+T = TypeVar("T")
+
 PRECISIONS = ("auto", "32-true", "bf16-mixed")
 
 
 @dataclass(frozen=True)
 class Engine:
-    """Where computation runs, and this process's share of it.
+    """The device of this process, and the collective operations between all processes.
 
     Attributes:
         fabric: The launched Fabric.
@@ -30,46 +33,46 @@ class Engine:
 
     @property
     def device(self) -> torch.device:
-        """Where tensors go."""
+        """Device on which tensors are put."""
         return self.fabric.device
 
     @property
     def rank(self) -> int:
-        """This process's number."""
+        """Index of this process, from 0."""
         return self.fabric.global_rank
 
     @property
-    def processes(self) -> int:
-        """How many processes share the work."""
+    def world_size(self) -> int:
+        """Number of processes."""
         return self.fabric.world_size
 
     @property
-    def leads(self) -> bool:
-        """Whether this process writes files and speaks."""
+    def is_main(self) -> bool:
+        """Whether this is the process that writes files and prints: rank 0."""
         return self.rank == 0
 
     @property
     def proposal_dtype(self) -> torch.dtype:
-        """The dtype in which training makes adversarial samples."""
+        """The dtype in which training computes adversarial samples."""
         return torch.bfloat16 if self.precision == "bf16-mixed" else torch.float32
 
-    def share(self, n: int) -> Tensor:
-        """The rows of n that are this process's own, shape (about n / processes,), int64."""
-        return torch.arange(n)[self.rank :: self.processes]
+    def shard(self, n: int) -> Tensor:
+        """Rows that this process works on: every `world_size`-th of n, int64."""
+        return torch.arange(n)[self.rank :: self.world_size]
 
-    def collect(self, values: Tensor, n: int) -> Tensor:
-        """Put the shares of all processes together again, in order.
+    def gather(self, values: Tensor, n: int) -> Tensor:
+        """Join the shards of all processes in the order of the rows.
 
         Args:
-            values: What this process computed for its `share(n)`, first dimension rows.
-            n: Rows in all.
+            values: Results of this process for `shard(n)`, one a row, shape (len(shard), ...).
+            n: Number of rows over all processes.
 
         Returns:
             All rows, shape (n, ...), on the CPU, equal in every process.
         """
-        if self.processes == 1:
+        if self.world_size == 1:
             return values.cpu()
-        longest = -(-n // self.processes)
+        longest = -(-n // self.world_size)
         padded = values.new_zeros((longest, *values.shape[1:]))
         padded[: len(values)] = values
         gathered = self.fabric.all_gather(padded)
@@ -77,42 +80,39 @@ class Engine:
             raise TypeError(f"all_gather returned {type(gathered).__name__}")
         return gathered.transpose(0, 1).flatten(0, 1)[:n].cpu()
 
-    def total(self, *values: int) -> list[int]:
-        """Whole numbers of all processes added up, equal in every process."""
+    def reduce_sum(self, *values: int) -> list[int]:
+        """Sum integers over all processes; the sums are equal in every process."""
         mine = torch.tensor([values], dtype=torch.int64)
-        return [int(value) for value in self.collect(mine, self.processes).sum(0)]
+        return [int(value) for value in self.gather(mine, self.world_size).sum(0)]
 
-    def agree(self, value: bool) -> bool:
-        """The lead process's answer, in every process."""
-        return bool(self.fabric.broadcast(value))
+    def broadcast(self, value: T) -> T:
+        """The value of the main process, in every process; any value that can be pickled."""
+        sent: T = self.fabric.broadcast(value)
+        return sent
 
-    def same(self, text: str) -> str:
-        """The lead process's text, in every process."""
-        return str(self.fabric.broadcast(text))
-
-    def wait(self) -> None:
-        """Wait for all processes."""
+    def barrier(self) -> None:
+        """Wait until every process has come this far."""
         self.fabric.barrier()
 
 
 def _leave() -> None:
-    """End the process group, whose threads may otherwise abort a process that exits."""
+    """Destroy the process group: its threads may otherwise abort a process that exits."""
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 
 
 def fast_bfloat16(device: torch.device) -> bool:
-    """Whether bfloat16 matrix work is faster here; on CPUs AVX-512 alone measured slower."""
+    """Whether bfloat16 matrix products are faster than float32: on CPUs with AMX, on new GPUs."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
     return device.type == "cpu" and bool(torch.cpu._is_amx_tile_supported())
 
 
 def start_engine(precision: str = "auto") -> Engine:
-    """Start Fabric; under `torchrun` this joins the other processes.
+    """Launch Fabric; under `torchrun` this joins the other processes.
 
     Args:
-        precision: `32-true`, `bf16-mixed`, or `auto` for bfloat16 where the processor has it.
+        precision: `32-true`, `bf16-mixed`, or `auto`: bfloat16 where it is faster.
 
     Returns:
         The engine of this process.
@@ -121,7 +121,7 @@ def start_engine(precision: str = "auto") -> Engine:
         UsageError: If the precision is unknown.
 
     Example:
-        >>> start_engine("32-true").processes
+        >>> start_engine("32-true").world_size
         1
     """
     if precision not in PRECISIONS:

@@ -62,7 +62,7 @@ def certify_samples(
         for part in (rows[:_FIRST], rows[_FIRST:]):
             if not len(part):
                 break
-            own = part[context.engine.share(len(part))]
+            own = part[context.engine.shard(len(part))]
             device = context.engine.device
             found = certify(
                 target.model,
@@ -76,7 +76,7 @@ def certify_samples(
                 [METHODS.index(name) + 1 if name in METHODS else 0 for name in found.settled_by],
                 dtype=torch.int64,
             )
-            settled_by[part] = context.engine.collect(method * found.certified.cpu(), len(part))
+            settled_by[part] = context.engine.gather(method * found.certified.cpu(), len(part))
             proven = int((settled_by > 0).sum())
             advance(len(part), f"{proven} proven")
             unsupported = found.unsupported

@@ -52,7 +52,7 @@ def verify_remaining(
         every process.
     """
     engine, began = context.engine, time.perf_counter()
-    own = rows[engine.share(len(rows))]
+    own = rows[engine.shard(len(rows))]
     with track("dear proofs", len(rows)) as advance, silence():
         found = certify(
             target.model,
@@ -70,11 +70,11 @@ def verify_remaining(
         [METHODS.index(name) + 1 if name in METHODS else 0 for name in found.settled_by],
         dtype=torch.int64,
     )
-    settled = engine.collect(method * found.certified.cpu(), len(rows))
-    images = engine.collect(images, len(rows))
+    settled = engine.gather(method * found.certified.cpu(), len(rows))
+    images = engine.gather(images, len(rows))
     wrong = torch.zeros(len(own), dtype=torch.bool)
     wrong[list(found.counterexamples)] = True
-    refuted = engine.collect(wrong, len(rows))
+    refuted = engine.gather(wrong, len(rows))
     certified = proofs.certified.clone()
     certified[rows[settled > 0]] = True
     added = {name: int((settled == 1 + at).sum()) for at, name in enumerate(METHODS)}

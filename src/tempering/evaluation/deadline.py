@@ -57,9 +57,9 @@ class Deadline:
         Raises:
             OutOfTimeError: When the time is up.
         """
-        if not engine.agree(self.left > 0):
+        if not engine.broadcast(self.left > 0):
             raise OutOfTimeError("the time is up")
-        if self.at == math.inf or engine.processes > 1:
+        if self.at == math.inf or engine.world_size > 1:
             yield
             return
 

@@ -31,7 +31,7 @@ def without_gradient(context: EvalContext, target: Target) -> Tensor:
         `without_gradient(context, target).float().mean()`
     """
     engine, data = context.engine, context.data
-    own = engine.share(context.n)
+    own = engine.shard(context.n)
     target.model.to(engine.device)
     found = [torch.empty(0, dtype=torch.bool, device=engine.device)]
     with probing(target.model) as probe:
@@ -48,4 +48,4 @@ def without_gradient(context: EvalContext, target: Target) -> Tensor:
                 found.append(torch.ones(len(ids), dtype=torch.bool, device=engine.device))
                 continue
             found.append((gradient == 0).flatten(1).all(1))
-    return engine.collect(torch.cat(found), context.n)
+    return engine.gather(torch.cat(found), context.n)

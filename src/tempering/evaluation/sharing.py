@@ -46,7 +46,7 @@ def over_samples(
         slowest one; of one process where all do the same.
     """
     engine, data = context.engine, context.data
-    own = rows if together else rows[engine.share(len(rows))]
+    own = rows if together else rows[engine.shard(len(rows))]
     size = max(1, len(rows)) if together else _BATCHES * context.batch_size
     started = time.perf_counter()
     done, standing = [], 0
@@ -59,18 +59,18 @@ def over_samples(
                 per_sample = work(Chunk(ids, x, y, clean))
             done.append(_with_passes(per_sample, ids, counts))
             standing += int(done[-1].robust.sum())
-            reached = min(len(rows), (at + len(ids)) * (1 if together else engine.processes))
+            reached = min(len(rows), (at + len(ids)) * (1 if together else engine.world_size))
             advance(reached, f"{standing} of {at + len(ids)} stand")
 
     def of_all(values: list[Tensor]) -> Tensor:
-        share = values[0][engine.share(len(rows))] if together else values[0]
-        return engine.collect(share, len(rows))
+        share = values[0][engine.shard(len(rows))] if together else values[0]
+        return engine.gather(share, len(rows))
 
     per_sample = by_part(of_all, join(done))
     spent = torch.tensor(
         [[passes.forward, passes.backward, time.perf_counter() - started]], dtype=torch.float64
     )
-    spent = spent if together else engine.collect(spent, engine.processes)
+    spent = spent if together else engine.gather(spent, engine.world_size)
     forward, backward, seconds = spent.unbind(1)
     cost = Cost(
         forward=int(forward.sum()), backward=int(backward.sum()), seconds=float(seconds.max())

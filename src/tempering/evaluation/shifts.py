@@ -101,7 +101,7 @@ def measure_shifts(
         kind.require()
     engine, data, size = context.engine, context.data, context.batch_size
     streams = RandomStreams(derive(context.seed, "evaluation", "shifts"), torch.arange(context.n))
-    own = engine.share(context.n)
+    own = engine.shard(context.n)
     target.model.to(engine.device)
     started = time.perf_counter()
     found = [torch.empty((0, 1 + len(asked)), dtype=torch.bool)]
@@ -116,10 +116,10 @@ def measure_shifts(
                 for images in (x, *shown)
             ]
             found.append(torch.stack(right, 1))
-            advance(min(context.n, (at + len(ids)) * engine.processes), "")
-    verdicts = engine.collect(torch.cat(found), context.n)
+            advance(min(context.n, (at + len(ids)) * engine.world_size), "")
+    verdicts = engine.gather(torch.cat(found), context.n)
     spent = torch.tensor([[passes.forward, time.perf_counter() - started]], dtype=torch.float64)
-    forward, seconds = engine.collect(spent, engine.processes).unbind(1)
+    forward, seconds = engine.gather(spent, engine.world_size).unbind(1)
     clean, *counts = (Count(hits=int(hits), n=context.n) for hits in verdicts.sum(0))
     return Shifts(
         clean=clean,

@@ -82,7 +82,7 @@ class BatchMaker:
         """
         at = step % self.steps_per_epoch * self.batch_size
         ids = order[at : at + self.batch_size]
-        rows = engine.share(len(ids))
+        rows = engine.shard(len(ids))
         part, weights = self._parts(len(ids))
         part, weights, ids = part[rows], weights[rows], ids[rows]
         streams = RandomStreams(derive(self.seed, "step", step), ids).on(engine.device)

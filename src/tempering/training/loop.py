@@ -159,7 +159,7 @@ class _Run:
         reason = (
             self.rule.reason(standing) if at_round_end or self.state.step >= self.limit else None
         )
-        if self.engine.processes > 1:
+        if self.engine.world_size > 1:
             return self.engine.fabric.broadcast(reason)
         return reason
 
@@ -178,7 +178,7 @@ class _Run:
         self.model.train()
         logits = self.net(batch.x).float()
         losses = F.cross_entropy(logits, batch.targets, reduction="none")
-        loss = (losses * batch.weights).sum() * self.engine.processes
+        loss = (losses * batch.weights).sum() * self.engine.world_size
         self.optimizer.zero_grad()
         self.engine.fabric.backward(loss)
         self.optimizer.step()
@@ -332,7 +332,7 @@ class _Run:
         return f"{why}; back to round {self.state.best_round}, learning rate halved"
 
     def _save(self) -> None:
-        if self.engine.leads and self.whole:
+        if self.engine.is_main and self.whole:
             save_state(
                 self.job.checkpoint, self.job.key, self.state, self.model, self.raw_optimizer
             )

@@ -85,7 +85,7 @@ def examine(
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(derive(context.seed, "examine"))
         flags = found.of(part, attack, surrogate)
-    said = context.engine.same(json.dumps([flag.model_dump(mode="json") for flag in flags]))
+    said = context.engine.broadcast(json.dumps([flag.model_dump(mode="json") for flag in flags]))
     return [Flag.model_validate(one) for one in json.loads(said)]
 
 
