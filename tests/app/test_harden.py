@@ -146,7 +146,7 @@ def test_a_network_of_ones_own_is_hardened(data: Splits) -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
     result = tp.harden(model, data, tp.Linf(0.1), recipe=RECIPE, name="one")
     assert isinstance(result.model, nn.Sequential)
-    with pytest.raises(ModelError, match="built by code of your own, Sequential"):
+    with pytest.raises(ModelError, match="built by your own code, Sequential"):
         load_model(result.run)
 
 

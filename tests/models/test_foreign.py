@@ -63,7 +63,7 @@ def test_weights_go_in(write: Write, tmp_path: Path) -> None:
     torch.save(trained.state_dict(), tmp_path / "my.pth")
     model = load_foreign(f"{write(GOOD)}:build", tmp_path / "my.pth")
     assert weights_hash(model) == weights_hash(trained)
-    with pytest.raises(ModelError, match=r"my\.pth does not fit the model: it has no weight"):
+    with pytest.raises(ModelError, match=r"my\.pth does not fit the model: the file has no weight"):
         load_foreign(f"{write(GOOD)}:Net", str(tmp_path / "my.pth"))
 
 

@@ -131,7 +131,9 @@ def test_a_manifest_that_is_not_understood_is_named(
 @pytest.mark.parametrize("text", ["", "{", "[]", '"text"', "\x00"])
 def test_a_manifest_that_is_no_manifest_is_named(folder: Path, text: str) -> None:
     (folder / "manifest.json").write_text(text, encoding="utf-8")
-    with pytest.raises(ModelError, match=r"manifest\.json is no manifest of Tempering") as caught:
+    with pytest.raises(
+        ModelError, match=r"manifest\.json is not a manifest of Tempering"
+    ) as caught:
         read_manifest(folder)
     assert "\n" not in str(caught.value)
 
@@ -147,7 +149,7 @@ def test_code_that_a_manifest_names_is_run_only_if_the_caller_names_it(tmp_path:
     spec = f"{tmp_path / 'mine.py'}:build"
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
     save(model, tmp_path / "run", manifest(spec))
-    with pytest.raises(ModelError, match=r"was built by code of your own, .*with --weights"):
+    with pytest.raises(ModelError, match=r"was built by your own code, .*with --weights"):
         load(tmp_path / "run")
     assert not (tmp_path / "ran").exists()
     assert weights_hash(load(tmp_path / "run", factory=spec).model) == weights_hash(model)

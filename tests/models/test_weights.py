@@ -107,11 +107,11 @@ def test_damaged_files_fail_in_one_way(tmp_path: Path, legacy: bool) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (torch.ones(3), "holds Tensor, not a state dict"),
-        ({}, "holds dict, not a state dict"),
+        (torch.ones(3), "contains Tensor, not a state dict"),
+        ({}, "contains dict, not a state dict"),
         ({"epoch": 3}, "'epoch' is a int, not a tensor"),
         ({1: torch.ones(2)}, "1 is a Tensor"),
-        ([1, 2], "holds list, not a state dict"),
+        ([1, 2], "contains list, not a state dict"),
     ],
 )
 def test_files_without_a_state_dict_are_refused(
@@ -130,20 +130,20 @@ def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
 def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "w.onnx"
     path.write_bytes(b"x")
-    with pytest.raises(ModelError, match=r"w\.onnx of unknown kind: give"):
+    with pytest.raises(ModelError, match=r"w\.onnx of unknown type: give"):
         read_weights(path)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda state: state.pop("1.running_var"), r"it has no 1\.running_var, shape \(5,\)"),
+        (lambda state: state.pop("1.running_var"), r"the file has no 1\.running_var, shape \(5,\)"),
         (
             lambda state: state.update({"2.weight": torch.ones(2, 6)}),
             r"2\.weight has shape \(2, 6\) in the file and \(2, 5\) in the model",
         ),
         (lambda state: state.update({"3.bias": torch.ones(7)}), r"no 3\.bias, shape \(7,\)"),
-        (lambda state: state.clear(), r"it has no 0\.weight"),
+        (lambda state: state.clear(), r"the file has no 0\.weight"),
     ],
 )
 def test_weights_that_do_not_fit_are_named_and_change_nothing(

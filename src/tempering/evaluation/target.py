@@ -12,7 +12,7 @@ from tempering.core.records import Subject
 from tempering.data.dataset import Dataset
 from tempering.models.checks import check_classifier
 from tempering.models.classifier import flag_of
-from tempering.models.logarithm import returning_logits
+from tempering.models.logits import as_logits_model
 from tempering.models.weights import weights_hash
 
 _EXACT = (torch.float32, torch.float64)
@@ -87,7 +87,7 @@ class Target:
         """
         weights = weights_hash(model)
         model = _exact(model)
-        model = returning_logits(model, _images(model, data))
+        model = as_logits_model(model, _images(model, data))
         return replace(cls.of(subject, model, data), weights=weights)
 
     def without_flag(self) -> Target:

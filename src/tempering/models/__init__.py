@@ -1,4 +1,4 @@
-"""Networks with normalisation inside; safetensors in and out."""
+"""Networks from images in [0, 1] to logits; saved and loaded as safetensors."""
 
 from tempering.core.lazy import lazy_exports
 

@@ -1,4 +1,4 @@
-"""What is needed to build a network again: a name and its settings."""
+"""Description of a network from which it can be built again: name and options."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ Side = Annotated[int, Field(ge=1)]
 
 
 class Blueprint(BaseModel):
-    """The description that every network of ours carries and every manifest stores.
+    """Description of a registered network; stored in its manifest.
 
     Attributes:
         name: Its name in the registry.
         shape: Channels, height and width of its images.
         classes: Classes of the data, without the adversarial class.
-        options: Everything else its builder was given.
+        options: Further arguments of its builder.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -27,5 +27,5 @@ class Blueprint(BaseModel):
     options: dict[str, Any] = {}
 
     def as_json(self) -> dict[str, Any]:
-        """The description as it reads back from a file: lists, no tuples."""
+        """The description as JSON values: lists instead of tuples."""
         return self.model_dump(mode="json")

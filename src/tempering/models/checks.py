@@ -1,4 +1,4 @@
-"""Whether a model is a classifier of this data, asked before anything is measured."""
+"""Checks that a model is a classifier of the data, before anything is measured."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from tempering.core.probe import Probe, probing
 from tempering.models.classifier import flag_of
 
 SUM_TOLERANCE = 1e-4
-"""How far from 1 the outputs of an image may sum and still look like probabilities."""
+"""Largest deviation from 1 of the sum of outputs that are taken for probabilities."""
 
 
 def check_classifier(model: nn.Module, x: Tensor, classes: int) -> int:
-    """Run a small batch and a single image through a model, and refuse what is no classifier of it.
+    """Run a small batch and a single image through a model; refuse it if it is not a classifier.
 
     Args:
-        model: Any network; its mode, parameters and gradients stay as they are.
+        model: Any network; its mode, parameters and gradients are not changed.
         x: Some images in [0, 1], shape (n, c, h, w) with n of at least 1, on the
             model's device.
         classes: Classes of the data: labels are 0 to classes - 1.
@@ -25,9 +25,9 @@ def check_classifier(model: nn.Module, x: Tensor, classes: int) -> int:
         The number of outputs, at least `classes`.
 
     Raises:
-        ModelError: If the model fails on the images, or on one alone, returns no finite
-            tensor of shape (n, outputs), has fewer outputs than classes, has its
-            adversarial class among them, or returns probabilities.
+        ModelError: If the model fails on the batch or on a single image, does not return a
+            finite tensor of shape (n, outputs), has fewer outputs than classes, has its
+            adversarial class among the classes, or returns probabilities.
 
     Example:
         >>> import torch
@@ -38,7 +38,7 @@ def check_classifier(model: nn.Module, x: Tensor, classes: int) -> int:
     if x.ndim != 4 or len(x) == 0:
         raise ModelError(
             f"images of shape {tuple(x.shape)} to check a model with: "
-            "give at least one, shape (n, channels, height, width)"
+            "give at least one image, shape (n, channels, height, width)"
         )
     with probing(model) as probe:
         logits = first_answer(probe, x)
@@ -62,7 +62,7 @@ def check_classifier(model: nn.Module, x: Tensor, classes: int) -> int:
 
 
 def are_probabilities(outputs: Tensor) -> bool:
-    """Whether no output is negative, and those of each image sum to 1.
+    """Whether all outputs are at least 0 and the outputs of each image sum to 1.
 
     Example:
         >>> import torch
@@ -74,10 +74,10 @@ def are_probabilities(outputs: Tensor) -> bool:
 
 
 def first_answer(probe: Probe, x: Tensor) -> Tensor:
-    """What a model says of the first images that it is shown, shape (n, outputs).
+    """Logits of the first images that a model is run on, shape (n, outputs).
 
     Raises:
-        ModelError: If it fails on them, or does not answer with finite numbers.
+        ModelError: If the model fails on them or returns values that are not finite.
     """
     try:
         return probe.logits(x)

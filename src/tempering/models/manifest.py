@@ -1,4 +1,4 @@
-"""What stands beside a model's weights: how it was made, and how it is read."""
+"""The manifest beside a model's weights: how to build the model, and how it was trained."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ class Manifest(BaseModel):
     """The content of `manifest.json`.
 
     Attributes:
-        architecture: `model.architecture` of a network of ours, or `file.py:factory`.
+        architecture: `model.architecture` of a registered network, or `file.py:factory`.
         classes: Names of the classes, in the order of the outputs.
         shape: Channels, height and width of the images.
         threat: What the model was hardened against, such as `linf:0.3`.
         data: Address of the data.
         data_hash: Content hash of the data.
         split: Name of the split.
-        seed: Of the whole run.
+        seed: Seed of the run.
         weights: Hash of the weights; `save` fills it in.
-        versions: Package -> version that made it.
+        versions: Package -> version with which the model was saved.
         created: Date and time, UTC, ISO 8601.
     """
 
@@ -58,10 +58,10 @@ class Manifest(BaseModel):
 
 
 def weights_path(path: Path) -> Path:
-    """The weights that a path means: of a run folder, or the file itself.
+    """The weights file of a run folder, or the file itself.
 
     Raises:
-        ModelError: If there are none.
+        ModelError: If there is no weights file.
     """
     weights = path / WEIGHTS_FILE if path.is_dir() else path
     if weights.suffix != ".safetensors" or not weights.is_file():
@@ -73,7 +73,7 @@ def weights_path(path: Path) -> Path:
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Read the manifest of a saved model; runs no code that it names.
+    """Read the manifest of a saved model. Code that it names is not run.
 
     Args:
         path: A run folder, or a `.safetensors` file with its manifest beside it.
@@ -82,20 +82,20 @@ def read_manifest(path: Path) -> Manifest:
         The manifest.
 
     Raises:
-        ModelError: If there is no model, no manifest, or one that is not understood.
+        ModelError: If model or manifest is missing, or the manifest is invalid.
     """
     file = weights_path(path).parent / MANIFEST_FILE
     try:
         return Manifest.model_validate_json(file.read_bytes())
     except OSError as error:
         raise ModelError(
-            f"cannot read {file}: {error.strerror}: weights need their manifest beside them, "
+            f"cannot read {file}: {error.strerror}: put the manifest beside the weights, "
             "or give file.py:factory and the weights"
         ) from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
         raise ModelError(
-            f"{file} is no manifest of Tempering: {where}: {first['msg']}: "
-            "give one that `temper harden` wrote"
+            f"{file} is not a manifest of Tempering: {where}: {first['msg']}: "
+            "give one written by `temper harden`"
         ) from error

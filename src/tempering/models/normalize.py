@@ -1,4 +1,4 @@
-"""Normalisation as the first stage of a network, so that images stay in [0, 1] outside."""
+"""Normalisation as the first stage of a network, which thus takes images in [0, 1]."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from tempering.core.errors import ModelError
 
 
 class Normalize(nn.Module):
-    """Subtract a mean and divide by a deviation, channel by channel.
+    """Subtract the mean and divide by the standard deviation of each channel.
 
     Args:
-        mean: One value a channel, in units of images in [0, 1].
-        std: One value a channel, above 0.
+        mean: One value for each channel, in units of images in [0, 1].
+        std: One value for each channel, above 0.
 
     Raises:
-        ModelError: If there is not one finite mean and one positive std a channel.
+        ModelError: If mean and std differ in length, or a value is not finite, or a std not
+            above 0.
 
     Example:
         >>> net = nn.Sequential(Normalize([0.5], [0.5]), nn.Flatten())
@@ -50,7 +51,7 @@ class Normalize(nn.Module):
         if x.shape[1] != self.mean.shape[1]:
             raise ModelError(
                 f"images with {x.shape[1]} channels in a normalisation for "
-                f"{self.mean.shape[1]}: give one mean and one std for each channel"
+                f"{self.mean.shape[1]} channels: give one mean and one std for each channel"
             )
         return (x - self.mean) / self.std
 

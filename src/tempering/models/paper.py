@@ -1,4 +1,4 @@
-"""The network of the paper: two convolutions and a wide hidden layer."""
+"""The paper's CNN: two convolutions and a wide hidden layer."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def paper_cnn(
     dropout: float = 0.25,
     adversarial_class: bool = True,
 ) -> Classifier:
-    """Build the network of Afzal and Huzaifa, section III; it ends in logits.
+    """Build the CNN of Afzal and Huzaifa, section III; it returns logits.
 
-    Weights come from torch's global generator; `build("paper_cnn", ...)` takes a seed.
+    Weights are drawn from torch's global generator; `build("paper_cnn", ...)` takes a seed.
 
     Args:
         shape: Channels, height and width of the images, at least 4 x 4 pixels.
@@ -27,14 +27,14 @@ def paper_cnn(
         pool: Max-pooling 2x2 after `each` convolution (3.2 M parameters for MNIST),
             or `once`, after both (12.9 M). The paper's text allows either.
         dropout: Probability after the last pooling, in [0, 1).
-        adversarial_class: Whether there is one more output, for 'adversarial'.
+        adversarial_class: Whether the network has an additional output for adversarial inputs.
 
     Returns:
         The network, on the CPU, in training mode.
 
     Raises:
         ModelError: If images are too small or classes too few.
-        UsageError: If pool or dropout is not one.
+        UsageError: If pool or dropout is invalid.
 
     Example:
         >>> paper_cnn().outputs

@@ -1,4 +1,4 @@
-"""Initialisation from a seed, which leaves everyone else's random numbers alone."""
+"""Seeded initialisation that leaves torch's global generators unchanged."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import torch
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Within it, weights made on the CPU depend on the seed alone.
+    """Context in which weights created on the CPU depend on the seed alone.
 
-    Torch's global generators are afterwards as they were.
+    Torch's global generators are restored on exit.
 
     Example:
         >>> with seeded(0):

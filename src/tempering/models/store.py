@@ -1,4 +1,4 @@
-"""Models in and out of folders: weights as safetensors, a manifest beside them."""
+"""Saves and loads models: weights as safetensors, with a manifest."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tempering.models.weights import fit_weights, read_weights, weights_of
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model and how it was made.
+    """A model and its manifest.
 
     Attributes:
         model: The network, on the CPU, in evaluation mode.
@@ -39,18 +39,18 @@ class LoadedModel:
 
 
 def save(model: nn.Module, path: Path, manifest: Manifest) -> Manifest:
-    """Write `model.safetensors` and `manifest.json` into a folder, each whole or not at all.
+    """Write `model.safetensors` and `manifest.json` into a folder, each atomically.
 
     Args:
         model: Any network whose state dict holds tensors only.
-        path: The folder; it is made.
-        manifest: How the model was made; the hash of the weights is filled in.
+        path: The folder; it is created if needed.
+        manifest: Its manifest; the hash of the weights is filled in.
 
     Returns:
         The manifest as written.
 
     Raises:
-        ModelError: If the state dict holds something that is no tensor.
+        ModelError: If the state dict contains values other than tensors.
         RunError: If the folder cannot be written.
     """
     tensors = weights_of(model)
@@ -62,14 +62,14 @@ def save(model: nn.Module, path: Path, manifest: Manifest) -> Manifest:
 
 
 def load(path: Path | str, factory: str | None = None) -> LoadedModel:
-    """Load a saved model, and check that its weights are the ones that were saved.
+    """Load a saved model and verify the hash of its weights.
 
-    A manifest can come from anyone, so no code that it names is run: a model that was
-    built by a user's own file is loaded only if the caller names that factory too.
+    A manifest may come from an untrusted source, so code that it names is not run: a model
+    that was built by a user's file is loaded only if the caller names that factory.
 
     Args:
         path: A run folder, or a `.safetensors` file with its manifest beside it.
-        factory: `file.py:factory` to build the network with, for models not of ours.
+        factory: `file.py:factory` that builds the network, for models that are not registered.
 
     Returns:
         The model, on the CPU, in evaluation mode, and its manifest.
@@ -85,7 +85,7 @@ def load(path: Path | str, factory: str | None = None) -> LoadedModel:
     if tensor_hash(tensors) != manifest.weights:
         raise ModelError(
             f"{weights} was altered: its hash is {tensor_hash(tensors)}, the manifest says "
-            f"{manifest.weights}: copy both files again from where they were made"
+            f"{manifest.weights}: copy both files again from their source"
         )
     model = _network(manifest, weights, factory)
     fit_weights(model, tensors, weights)
@@ -98,7 +98,7 @@ def _network(manifest: Manifest, weights: Path, factory: str | None) -> nn.Modul
     if isinstance(manifest.architecture, str):
         own = manifest.architecture if ":" in manifest.architecture else "file.py:factory"
         raise ModelError(
-            f"{weights} was built by code of your own, {manifest.architecture}: "
+            f"{weights} was built by your own code, {manifest.architecture}: "
             f"to run that code, give {own} with --weights {weights}"
         )
     file = weights.parent / MANIFEST_FILE
@@ -110,7 +110,7 @@ def _network(manifest: Manifest, weights: Path, factory: str | None) -> nn.Modul
         where = ".".join(str(part) for part in first["loc"])
         raise ModelError(
             f"{file}: architecture.{where}: {first['msg']}: "
-            "give name, shape, classes and options of a network of ours"
+            "give name, shape, classes and options of a registered network"
         ) from error
     except (UsageError, TypeError, ValueError, RuntimeError) as error:
         raise ModelError(f"{file}: {error}") from error

@@ -1,4 +1,4 @@
-"""Tensors of networks in files: safetensors, or state dicts that hold no code."""
+"""Reads and hashes weights: safetensors, or state dicts without code."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from tempering.core.errors import ModelError
 from tempering.core.hashing import tensor_hash
 
 NESTS = ("state_dict", "model_state_dict")
-"""Keys under which training scripts put the state dict of a checkpoint."""
+"""Keys under which checkpoints of training scripts contain the state dict."""
 
 PARALLEL = "module."
-"""What `nn.DataParallel` puts before every name."""
+"""Prefix of all names in a state dict of `nn.DataParallel`."""
 
 
 def weights_of(model: nn.Module) -> dict[str, Tensor]:
-    """Parameters and buffers by name, on the CPU, each with memory of its own.
+    """Copies of parameters and buffers by name, on the CPU.
 
     Raises:
-        ModelError: If the state dict holds something that is no tensor.
+        ModelError: If the state dict contains values other than tensors.
     """
     state = _state_of(model)
     return {name: value.detach().cpu().clone().contiguous() for name, value in state.items()}
@@ -54,18 +54,18 @@ def weights_hash(model: nn.Module) -> str:
 
 
 def read_weights(path: Path) -> Mapping[str, Tensor]:
-    """Read the tensors of a file; no code in it is run.
+    """Read the tensors of a file. Code in the file is not run.
 
     Args:
-        path: A `.safetensors`, or a `.pt` or `.pth` that holds a state dict, plain or
+        path: A `.safetensors`, or a `.pt` or `.pth` with a state dict, plain or
             under the key `state_dict` or `model_state_dict`.
 
     Returns:
         Tensors by name, on the CPU.
 
     Raises:
-        ModelError: If the file is missing, truncated, of another kind, holds code, or
-            holds no state dict.
+        ModelError: If the file is missing, truncated, of another type, contains code, or
+            does not contain a state dict.
     """
     if not path.is_file():
         raise ModelError(f"no weights at {path}: give a .safetensors, .pt or .pth file")
@@ -73,7 +73,7 @@ def read_weights(path: Path) -> Mapping[str, Tensor]:
         return _read_safetensors(path)
     if path.suffix in (".pt", ".pth"):
         return _state_dict(_read_torch(path), path)
-    raise ModelError(f"weights {path} of unknown kind: give a .safetensors, .pt or .pth file")
+    raise ModelError(f"weights {path} of unknown type: give a .safetensors, .pt or .pth file")
 
 
 def _read_safetensors(path: Path) -> Mapping[str, Tensor]:
@@ -81,8 +81,8 @@ def _read_safetensors(path: Path) -> Mapping[str, Tensor]:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
         raise ModelError(
-            f"{path} is truncated or no safetensors file: {_first_line(error)}: "
-            "copy the file again from where it was made"
+            f"{path} is truncated or not a safetensors file: {_first_line(error)}: "
+            "copy the file again from its source"
         ) from error
 
 
@@ -93,13 +93,13 @@ def _read_torch(path: Path) -> object:
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ModelError(
-            f"{path} was refused: it is no plain state dict and could run code when loaded: "
-            "save model.state_dict() instead, best as safetensors"
+            f"{path} was refused: it is not a plain state dict and could run code when loaded: "
+            "save model.state_dict() instead, preferably as safetensors"
         ) from error
-    except Exception as error:  # damaged files fail in torch in a dozen ways
+    except Exception as error:  # torch raises many types for damaged files
         raise ModelError(
-            f"{path} is truncated or no torch file: {_first_line(error)}: "
-            "save model.state_dict(), best as safetensors"
+            f"{path} is truncated or not a torch file: {_first_line(error)}: "
+            "save model.state_dict(), preferably as safetensors"
         ) from error
 
 
@@ -108,27 +108,27 @@ def _state_dict(content: object, path: Path) -> Mapping[str, Tensor]:
         content = next((content[key] for key in NESTS if key in content), content)
     if not isinstance(content, Mapping) or not content:
         raise ModelError(
-            f"{path} holds {type(content).__name__}, not a state dict: save model.state_dict()"
+            f"{path} contains {type(content).__name__}, not a state dict: save model.state_dict()"
         )
     for name, value in content.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
             raise ModelError(
-                f"{path} holds no state dict: {name!r} is a {type(value).__name__}, "
+                f"{path} does not contain a state dict: {name!r} is a {type(value).__name__}, "
                 f"not a tensor: save model.state_dict(), or nest it under {' or '.join(NESTS)}"
             )
     return content
 
 
 def fit_weights(model: nn.Module, tensors: Mapping[str, Tensor], source: Path) -> None:
-    """Put tensors into a model, all or none.
+    """Load tensors into a model, all or none.
 
     Args:
-        model: Gets the tensors.
+        model: Receives the tensors.
         tensors: One for each parameter and buffer; names may begin with `module.`.
         source: The file, for error messages.
 
     Raises:
-        ModelError: If they do not fit; names the first tensor and both shapes.
+        ModelError: If they do not fit; the message names the first such tensor and both shapes.
     """
     wanted = _state_of(model)
     if all(name.startswith(PARALLEL) for name in tensors) and not any(
@@ -139,7 +139,7 @@ def fit_weights(model: nn.Module, tensors: Mapping[str, Tensor], source: Path) -
         shape = tuple(value.shape)
         if name not in tensors:
             raise ModelError(
-                f"{source} does not fit the model: it has no {name}, shape {shape}: "
+                f"{source} does not fit the model: the file has no {name}, shape {shape}: "
                 "give weights of this architecture"
             )
         if tuple(tensors[name].shape) != shape:

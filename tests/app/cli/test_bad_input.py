@@ -167,8 +167,8 @@ WEIGHTS = [
     ("other.pth", r"other\.pth does not fit the model: 1\.weight has shape \(9, 64\) in the file"),
     ("whole.pt", r"whole\.pt was refused: .* could run code when loaded: save model\.state_dict"),
     ("cut.pth", r"cut\.pth is truncated"),
-    ("cut.safetensors", r"cut\.safetensors is truncated or no safetensors file"),
-    ("model.bin", r"model\.bin of unknown kind: give a \.safetensors, \.pt or \.pth file"),
+    ("cut.safetensors", r"cut\.safetensors is truncated or not a safetensors file"),
+    ("model.bin", r"model\.bin of unknown type: give a \.safetensors, \.pt or \.pth file"),
     ("none.pth", r"no weights at none\.pth"),
 ]
 
@@ -273,8 +273,8 @@ def test_a_model_meets_more_classes_than_it_has_outputs(hardened: Hardened, fold
     [
         ("missing", r"no model at copy: give a run folder, a \.safetensors file"),
         ("no manifest", r"cannot read .*manifest\.json: No such file"),
-        ("bad manifest", r"manifest\.json is no manifest of Tempering"),
-        ("truncated", r"model\.safetensors is truncated or no safetensors file"),
+        ("bad manifest", r"manifest\.json is not a manifest of Tempering"),
+        ("truncated", r"model\.safetensors is truncated or not a safetensors file"),
         ("altered", r"model\.safetensors was altered: its hash is [0-9a-f]{16}, the manifest says"),
     ],
 )

@@ -7,7 +7,7 @@ from dataclasses import replace
 from tempering.core.records import Flag
 from tempering.evaluation.flags.kind import Kind
 from tempering.evaluation.flags.slices import Slice
-from tempering.models.logarithm import Logarithm, Peeled
+from tempering.models.logits import LogProbabilities, WithoutSoftmax
 
 EXACT = 1e-4
 """How far a sum of probabilities may be from 1, or the log of one from 0."""
@@ -23,7 +23,7 @@ PROBABILITIES = Kind(
 def probabilities(part: Slice) -> Flag | None:
     """Look whether every row sums to 1, or is the logarithm of one that does; a forward pass each.
 
-    Of a `Logarithm`, or a model without its softmax, the whole model is looked at.
+    Of a `LogProbabilities` or `WithoutSoftmax` the wrapped model is examined.
 
     Args:
         part: The samples.
@@ -31,7 +31,7 @@ def probabilities(part: Slice) -> Flag | None:
     Returns:
         `outputs are probabilities`, or None.
     """
-    if isinstance(part.model, Logarithm | Peeled):
+    if isinstance(part.model, LogProbabilities | WithoutSoftmax):
         part = replace(part, model=part.model.model)
     logits = part.logits(part.x).double()
     n, outputs = logits.shape

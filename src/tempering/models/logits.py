@@ -1,4 +1,4 @@
-"""The logarithm of probabilities: what a softmax has made of logits, taken back."""
+"""Logits of models that return probabilities."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from tempering.core.probe import probing
 from tempering.models.checks import are_probabilities, first_answer
 
 _SOFTMAX = (torch.softmax, Tensor.softmax, nn.functional.softmax)
-_ROOM = 2.0**20
-"""Above the smallest normal number: gradients, which are inverse, must not overflow."""
+_HEADROOM = 2.0**20
+"""Factor above the smallest normal number, so that the gradient 1 / p does not overflow."""
 
 
-class Logarithm(nn.Module):
-    """A model that returns probabilities, as one that returns logits.
+class LogProbabilities(nn.Module):
+    """Returns logits of a model that returns probabilities.
 
-    Where its last step is a softmax, what that is given are the logits. Elsewhere the
-    logarithm undoes it up to one number an image, which changes neither the answer nor a
-    difference of logits. It is taken of each probability's share of the largest one, so that
-    no two that differ become equal by rounding. Where float32 has rounded a probability to
-    about 0 (below 1e-32) it ends, and has no gradient.
+    If the last operation of the model is a softmax, its input is returned. Otherwise the
+    logarithm of the probabilities is returned. It equals the logits up to a constant for each
+    image, which changes neither the prediction nor differences of logits. Probabilities are
+    divided by the largest one before, so that different ones do not become equal by rounding.
+    Probabilities below about 1e-32 are clamped and have no gradient.
 
     Attributes:
         model: From images in [0, 1] to probabilities; shared, not copied.
@@ -32,7 +32,7 @@ class Logarithm(nn.Module):
 
     Example:
         >>> net = nn.Sequential(nn.Flatten(), nn.Softmax(1))
-        >>> Logarithm(net)(torch.tensor([[[[0.0, 1.0]]]]))
+        >>> LogProbabilities(net)(torch.tensor([[[[0.0, 1.0]]]]))
         tensor([[0., 1.]])
     """
 
@@ -44,27 +44,32 @@ class Logarithm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits, shape (n, outputs), of images in [0, 1], shape (n, c, h, w)."""
-        softmaxes = _Softmaxes()
-        with softmaxes:
-            shares: object = self.model(x)
-        if not isinstance(shares, Tensor) or shares.ndim != 2 or not shares.shape[1]:
+        recorder = _SoftmaxRecorder()
+        with recorder:
+            probabilities: object = self.model(x)
+        if (
+            not isinstance(probabilities, Tensor)
+            or probabilities.ndim != 2
+            or not probabilities.shape[1]
+        ):
             raise ModelError(
-                f"the model returned {_described(shares)} for {len(x)} images, and probabilities "
-                f"before: return the same shape ({len(x)}, classes) for every batch"
+                f"the model returned {_described(probabilities)} for {len(x)} images, but "
+                "probabilities before: "
+                f"return the same shape ({len(x)}, classes) for every batch"
             )
-        logits = softmaxes.given(shares)
+        logits = recorder.input_of(probabilities)
         if logits is not None:
             return logits
-        low = _ROOM * torch.finfo(shares.dtype).tiny
-        largest = shares.detach().amax(1, keepdim=True).clamp_min(low)
-        return torch.log(shares.clamp_min(low) / largest)
+        low = _HEADROOM * torch.finfo(probabilities.dtype).tiny
+        largest = probabilities.detach().amax(1, keepdim=True).clamp_min(low)
+        return torch.log(probabilities.clamp_min(low) / largest)
 
 
-class Peeled(nn.Sequential):
-    """Layers in a row without the softmax at their end, which proofs can follow too.
+class WithoutSoftmax(nn.Sequential):
+    """A sequential model without its final softmax; it can be certified.
 
     Attributes:
-        model: The layers with the softmax; shared, not copied.
+        model: The model with its softmax; shared, not copied.
         adversarial_class: The model's own, if it declares one.
     """
 
@@ -72,21 +77,21 @@ class Peeled(nn.Sequential):
 
     def __init__(self, model: nn.Sequential) -> None:
         super().__init__(*list(model)[:-1])
-        self.__dict__["model"] = model  # no layer of this one
+        self.__dict__["model"] = model  # not registered as a submodule
         self.adversarial_class: int | None = getattr(model, "adversarial_class", None)
         self.training = model.training
 
 
-class _Softmaxes(TorchFunctionMode):
-    """Within it, the last softmax over classes is remembered: what it made, and of what."""
+class _SoftmaxRecorder(TorchFunctionMode):
+    """Context that remembers input and output of the last softmax over classes."""
 
     def __init__(self) -> None:
         super().__init__()
         self._last: tuple[Tensor, Tensor] | None = None
 
-    def given(self, made: object) -> Tensor | None:
-        """Of what the last softmax made something, if it did."""
-        return self._last[1] if self._last is not None and self._last[0] is made else None
+    def input_of(self, output: object) -> Tensor | None:
+        """The input of the last softmax if this is its output, else None."""
+        return self._last[1] if self._last is not None and self._last[0] is output else None
 
     def __torch_function__(
         self,
@@ -105,37 +110,38 @@ class _Softmaxes(TorchFunctionMode):
         return out
 
 
-def returning_logits(model: nn.Module, x: Tensor) -> nn.Module:
-    """A model itself; if it returns probabilities, without its softmax, or its `Logarithm`.
+def as_logits_model(model: nn.Module, x: Tensor) -> nn.Module:
+    """Wrap a model that returns probabilities, so that it returns logits.
 
     Args:
-        model: Any classifier; it is left as it was.
+        model: Any classifier; it is not changed.
         x: Some images in [0, 1], shape (n, c, h, w), on the model's device.
 
     Returns:
-        What returns logits.
+        The model itself if it returns logits; otherwise `WithoutSoftmax` or `LogProbabilities`.
 
     Raises:
-        ModelError: If the model fails on the images, or returns no (n, outputs) tensor.
+        ModelError: If the model fails on the images, or does not return a tensor of shape
+            (n, outputs).
     """
     with probing(model) as probe:
         found = are_probabilities(first_answer(probe, x))
     if not found:
         return model
     if isinstance(model, nn.Sequential) and _ends_in_softmax(model):
-        return Peeled(model)
-    return Logarithm(model)
+        return WithoutSoftmax(model)
+    return LogProbabilities(model)
 
 
 def _ends_in_softmax(model: nn.Sequential) -> bool:
-    """Whether it is layers in a row, and nothing else, with a softmax over classes at the end."""
+    """Whether the model is a plain `nn.Sequential` that ends in a softmax over classes."""
     last = list(model)[-1]
     softmax = type(last) is nn.Softmax and last.dim in (1, -1)
     return softmax and type(model) is nn.Sequential and not (_hooked(model) or _hooked(last))
 
 
 def _hooked(module: nn.Module) -> bool:
-    """Whether something runs around its forward."""
+    """Whether hooks or a replaced forward run with the module."""
     return bool(module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module))
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from tempering.core.errors import ModelError
 from tempering.core.probe import probing
-from tempering.models.logarithm import Logarithm, Peeled, returning_logits
+from tempering.models.logits import LogProbabilities, WithoutSoftmax, as_logits_model
 
 X = torch.rand(5, 1, 4, 4, generator=torch.Generator().manual_seed(0))
 
@@ -39,7 +39,7 @@ def test_differences_and_their_gradients_are_those_of_the_logits(
     end: nn.Module, scale: float
 ) -> None:
     logits = net(scale)
-    model = Logarithm(nn.Sequential(logits, end))
+    model = LogProbabilities(nn.Sequential(logits, end))
     with probing(model) as probe, probing(logits) as plain:
         found, slope = probe.gradient(X, margin)
         expected, steep = plain.gradient(X, margin)
@@ -51,9 +51,9 @@ def test_differences_and_their_gradients_are_those_of_the_logits(
 def test_a_softmax_that_is_the_last_step_hides_nothing_however_sure_it_is() -> None:
     logits = net(1e4)
     for end in (nn.Softmax(1), nn.Softmax(-1)):
-        model = Logarithm(nn.Sequential(logits, end))
+        model = LogProbabilities(nn.Sequential(logits, end))
         assert torch.equal(model(X), logits(X))
-    hidden = Logarithm(nn.Sequential(logits, Share()))
+    hidden = LogProbabilities(nn.Sequential(logits, Share()))
     with probing(hidden) as probe:
         _, slope = probe.gradient(X, margin)
     assert bool(slope.isfinite().all())
@@ -61,9 +61,9 @@ def test_a_softmax_that_is_the_last_step_hides_nothing_however_sure_it_is() -> N
 
 def test_a_softmax_within_is_left_alone() -> None:
     inner = nn.Sequential(net(), nn.Softmax(1), nn.Linear(4, 4))
-    assert returning_logits(inner, X) is inner
+    assert as_logits_model(inner, X) is inner
     outer = nn.Sequential(inner, Share())
-    assert torch.allclose(margin(Logarithm(outer)(X)), margin(inner(X)), atol=1e-5)
+    assert torch.allclose(margin(LogProbabilities(outer)(X)), margin(inner(X)), atol=1e-5)
 
 
 def test_no_two_probabilities_that_differ_become_equal() -> None:
@@ -79,7 +79,7 @@ def test_no_two_probabilities_that_differ_become_equal() -> None:
         pairs[:, (column + 1) % 3] = above[:, column]
         pairs[:, column] = steps[:, column]
         pairs[:, (column + 2) % 3] = 0
-        said = Logarithm(Given())(pairs.reshape(3, 1, 1, 3))
+        said = LogProbabilities(Given())(pairs.reshape(3, 1, 1, 3))
         assert torch.equal(said.argmax(1), pairs.argmax(1))
         assert bool((said[:, (column + 1) % 3] > said[:, column]).all())
 
@@ -87,8 +87,8 @@ def test_no_two_probabilities_that_differ_become_equal() -> None:
 def test_the_model_is_shared_and_its_mode_and_flag_are_kept() -> None:
     inner = nn.Sequential(net(), Share()).train()
     inner.adversarial_class = 3  # type: ignore[assignment]
-    model = returning_logits(inner, X)
-    assert isinstance(model, Logarithm)
+    model = as_logits_model(inner, X)
+    assert isinstance(model, LogProbabilities)
     assert model.model is inner
     assert inner.training
     assert model.training
@@ -99,8 +99,8 @@ def test_the_model_is_shared_and_its_mode_and_flag_are_kept() -> None:
 def test_a_softmax_after_layers_in_a_row_is_left_out(dim: int) -> None:
     whole = nn.Sequential(net(), nn.Softmax(dim)).train()
     whole.adversarial_class = 3  # type: ignore[assignment]
-    model = returning_logits(whole, X)
-    assert isinstance(model, Peeled)
+    model = as_logits_model(whole, X)
+    assert isinstance(model, WithoutSoftmax)
     assert model.model is whole
     assert list(model) == [whole[0]]
     assert torch.equal(model(X), whole[0](X))
@@ -111,10 +111,10 @@ def test_a_softmax_after_layers_in_a_row_is_left_out(dim: int) -> None:
 def test_a_softmax_with_something_around_it_is_not() -> None:
     hooked = nn.Sequential(net(), nn.Softmax(1))
     hooked[1].register_forward_hook(lambda _module, _given, out: out.roll(1, 1))
-    assert isinstance(returning_logits(hooked, X), Logarithm)
-    assert torch.equal(returning_logits(hooked, X)(X).argmax(1), hooked(X).argmax(1))
+    assert isinstance(as_logits_model(hooked, X), LogProbabilities)
+    assert torch.equal(as_logits_model(hooked, X)(X).argmax(1), hooked(X).argmax(1))
 
 
 def test_what_is_no_row_of_probabilities_is_named() -> None:
     with pytest.raises(ModelError, match=r"returned shape \(5,\) for 5 images"):
-        Logarithm(nn.Flatten(0))(torch.rand(5, 1, 1, 1))
+        LogProbabilities(nn.Flatten(0))(torch.rand(5, 1, 1, 1))
