@@ -75,5 +75,5 @@ def test_labels_that_name_no_output_are_refused(goal: Goal, y: torch.Tensor) -> 
 
 
 def test_a_target_below_zero_is_refused() -> None:
-    with pytest.raises(UsageError, match="target -1: give the number of an output"):
+    with pytest.raises(UsageError, match="target -1: give the index of an output"):
         Targeted(-1)

@@ -251,7 +251,9 @@ def test_a_damaged_line_is_named(tmp_path: Path, line: bytes, message: str) -> N
     good = dump_records(RECORDS[6:7]).encode()
     path = tmp_path / "records.jsonl"
     path.write_bytes(good + good + line + b"\n" + good)
-    with pytest.raises(RunError, match=rf"records\.jsonl line 3 is no record: .*({message})") as e:
+    with pytest.raises(
+        RunError, match=rf"records\.jsonl line 3 is not a record: .*({message})"
+    ) as e:
         load_records(path)
     assert "\n" not in str(e.value)
 

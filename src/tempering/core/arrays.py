@@ -1,4 +1,4 @@
-"""Reading files of arrays that may be damaged, or no such files at all."""
+"""Reads `.npz` files that may be damaged or of another type."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
 )
-"""What numpy may raise on such a file."""
+"""Errors that NumPy raises for damaged files."""
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """All arrays of an `.npz`, by name; nothing is unpickled.
+    """All arrays of an `.npz` file by name; nothing is unpickled.
 
     Raises:
-        DamagedArraysError: If it cannot be read.
+        DamagedArraysError: If the file cannot be read.
 
     Example:
         `read_arrays(Path("verdicts.npz"))["index"]`
@@ -44,7 +44,7 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
         with path.open("rb") as stream:
             file = np.load(stream, allow_pickle=False)
             if isinstance(file, np.ndarray):
-                raise DamagedArraysError("it is one array, and not a file of several")
+                raise DamagedArraysError("it contains a single array (.npy)")
             with file:
                 return {name: file[name] for name in file.files}
     except _DAMAGE as error:

@@ -1,23 +1,23 @@
-"""Everything that Tempering raises on purpose.
+"""The exceptions of Tempering.
 
 ```
 TemperingError                 exit code 1: the job failed
 ├── UsageError                 exit code 2: the call was wrong
-│   ├── ThreatError            eps or norm that makes no sense
-│   ├── RecipeError            unknown or impossible setting
+│   ├── ThreatError            an invalid eps or norm
+│   ├── RecipeError            an unknown key or an invalid value
 │   └── UnknownNameError       no attack, model or source of that name
-├── DataError                  images, labels or files that cannot be trusted
+├── DataError                  invalid images, labels or files
 ├── ModelError                 a model that is not a classifier of this data
-│   ├── FailedModelError       a model that raised an error of its own
-│   └── NoGradientError        logits that do not depend on the images, as autograd sees it
-├── AttackError                an attack broke its own contract
-├── CertificateError           an attack broke a sample that was proved robust
-├── DamagedArraysError         a file that is no .npz of plain arrays, or is damaged
+│   ├── FailedModelError       the model raised an exception
+│   └── NoGradientError        the logits have no autograd path to the images
+├── AttackError                an attack violated its contract
+├── CertificateError           an attack succeeded on a certified sample
+├── DamagedArraysError         a file that is damaged or not an .npz of plain arrays
 └── RunError                   a run folder that cannot be written, read or resumed
     └── InterruptedRunError    stopped by Ctrl-C, after saving
 ```
 
-A message is one line: the value that was wrong, and what would be right.
+A message is one line: the wrong value, and what would be right.
 """
 
 from __future__ import annotations
@@ -27,27 +27,31 @@ from collections.abc import Iterable
 
 
 class TemperingError(Exception):
-    """The root of the tree; `exit_code` is what the command line returns."""
+    """Base of all errors.
+
+    Attributes:
+        exit_code: Exit code of the command line.
+    """
 
     exit_code = 1
 
 
 class UsageError(TemperingError):
-    """The call was wrong: nothing was started."""
+    """The call was wrong; nothing was started."""
 
     exit_code = 2
 
 
 class ThreatError(UsageError):
-    """A threat model whose norm or budget makes no sense."""
+    """A threat model with an invalid norm or budget."""
 
 
 class RecipeError(UsageError):
-    """A recipe with an unknown key or an impossible value."""
+    """A recipe with an unknown key or an invalid value."""
 
 
 class UnknownNameError(UsageError):
-    """A name that no registry holds; the message offers the nearest ones."""
+    """A name that is not registered; the message suggests similar ones."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         names = sorted(known)
@@ -57,7 +61,7 @@ class UnknownNameError(UsageError):
 
 
 class DataError(TemperingError):
-    """Images, labels or files that cannot be trusted."""
+    """Invalid images, labels or files."""
 
 
 class ModelError(TemperingError):
@@ -65,10 +69,10 @@ class ModelError(TemperingError):
 
 
 class FailedModelError(ModelError):
-    """A model that raised an error of its own; the message says on how many images.
+    """A model that raised an exception; the message names the batch size and image shape.
 
     Attributes:
-        reason: The first line of what it raised.
+        reason: First line of the exception's message.
     """
 
     def __init__(self, images: int, shape: tuple[int, ...], error: Exception) -> None:
@@ -76,24 +80,24 @@ class FailedModelError(ModelError):
         super().__init__(
             f"the model fails on a batch of {images} images of shape {shape}: "
             f"{type(error).__name__}: {self.reason}: "
-            "give a model that answers such images in batches of every size, from 1 on"
+            "give a model that accepts such images in batches of any size of at least 1"
         )
 
 
 class NoGradientError(ModelError):
-    """Logits that no gradient leads from to the images, not even one of zero."""
+    """Logits without an autograd path to the images (not merely a zero gradient)."""
 
 
 class AttackError(TemperingError):
-    """An attack that broke its contract, for example by leaving the ball."""
+    """An attack that violated its contract, for example by leaving the ball."""
 
 
 class CertificateError(TemperingError):
-    """A sample that was proved robust and is broken: a bug in the proof or in the judge."""
+    """A certified sample that is misclassified: a bug in the certificate or the verdict."""
 
 
 class DamagedArraysError(TemperingError):
-    """A file is no `.npz` of plain arrays, or is damaged; the message says what was found."""
+    """A file that is damaged or not an `.npz` of plain arrays; the message says why."""
 
 
 class RunError(TemperingError):
@@ -101,4 +105,4 @@ class RunError(TemperingError):
 
 
 class InterruptedRunError(RunError):
-    """A job that was stopped by Ctrl-C or a signal, after saving."""
+    """A job that was stopped by Ctrl-C or a signal, after it saved its state."""

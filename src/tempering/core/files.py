@@ -1,4 +1,4 @@
-"""Writing files so that a crash leaves the old one or the new one, never a half."""
+"""Atomic writing of files: after a crash the old or the new content is there."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from tempering.core.errors import RunError
 
 
 def write_with(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file beside `path`, then put it in place.
+    """Let `write` fill a temporary file in the same folder, then rename it to `path`.
 
     Args:
-        path: Where the file goes; its folder is made.
-        write: Writes the whole content to the path that it is given.
+        path: The file; its folder is created if needed.
+        write: Writes the whole content to the path it is called with.
 
     Raises:
-        RunError: If the folder cannot be written or the disk is full.
+        RunError: If the folder is not writable or the disk is full.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -41,5 +41,5 @@ def write_with(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
+    """Write a text file atomically, in UTF-8."""
     write_with(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))

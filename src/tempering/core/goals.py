@@ -1,7 +1,7 @@
-"""What an attacker wants of an output, as values.
+"""Goals of an attacker, as values.
 
-A goal names, for each sample, the *protected* outputs: those which the defender
-wants to win. The attacker succeeds when the largest logit is not protected.
+A goal names the *protected* outputs of each sample. The attacker succeeds if the largest
+logit belongs to an output that is not protected.
 """
 
 from __future__ import annotations
@@ -34,28 +34,33 @@ def _among(number: int, outputs: int) -> int:
 
 
 class Goal(Protocol):
-    """What counts as success for an attacker."""
+    """Defines when an attack succeeds."""
 
     def protected(self, y: Tensor, outputs: int) -> Tensor:
-        """Outputs that the defender wants to win, shape (n, outputs), bool."""
+        """The protected outputs of each sample, shape (n, outputs), bool.
+
+        Args:
+            y: Labels, shape (n,), int64.
+            outputs: Outputs of the model.
+        """
         ...
 
 
 @dataclass(frozen=True)
 class Untargeted:
-    """Any output but the true class: the strict goal, comparable with other work."""
+    """Any output but the true class."""
 
     def protected(self, y: Tensor, outputs: int) -> Tensor:
-        """The true class alone."""
+        """The true class."""
         return _true_class(y, outputs)
 
 
 @dataclass(frozen=True)
 class EvadeDetector:
-    """A wrong class without being flagged: the adaptive attacker of a detecting model.
+    """A wrong class that is not flagged: the goal of an attacker that knows the detector.
 
     Attributes:
-        flag: Number of the output that means 'adversarial'.
+        flag: Index of the adversarial class.
     """
 
     flag: int
@@ -69,20 +74,20 @@ class EvadeDetector:
 
 @dataclass(frozen=True)
 class Targeted:
-    """One given output: targeted attacks, and forcing clean inputs into the flag.
+    """A given output, the same for all samples.
 
     Attributes:
-        target: Number of the output that must win.
+        target: Index of the target output.
 
     Raises:
-        UsageError: If the number is negative.
+        UsageError: If the index is negative.
     """
 
     target: int
 
     def __post_init__(self) -> None:
         if self.target < 0:
-            raise UsageError(f"target {self.target}: give the number of an output, 0 or more")
+            raise UsageError(f"target {self.target}: give the index of an output, at least 0")
 
     def protected(self, y: Tensor, outputs: int) -> Tensor:
         """Every output but the target."""
@@ -93,9 +98,9 @@ class Targeted:
 
 @dataclass(frozen=True)
 class TargetedLabels:
-    """The label that is given: targeted attacks where each sample has its own target.
+    """A target of its own for each sample.
 
-    Call an attack with the targets in place of the labels.
+    Call the attack with the targets instead of the labels.
     """
 
     def protected(self, y: Tensor, outputs: int) -> Tensor:
@@ -105,16 +110,16 @@ class TargetedLabels:
 
 @dataclass(frozen=True)
 class Undetected:
-    """Another goal, without being flagged by one output more, the last.
+    """A goal for all outputs but the last, reached without being flagged by the last.
 
     Attributes:
-        goal: What is wanted of all outputs but the last.
+        goal: Goal for all outputs but the last.
     """
 
     goal: Goal
 
     def protected(self, y: Tensor, outputs: int) -> Tensor:
-        """What the goal protects, and the last output."""
+        """The outputs that the inner goal protects, and the last output."""
         inner = self.goal.protected(y, outputs - 1)
         return torch.cat([inner, torch.ones_like(inner[:, :1])], 1)
 
@@ -125,11 +130,11 @@ def reached(logits: Tensor, protected: Tensor) -> Tensor:
 
 
 def log_odds(logits: Tensor, protected: Tensor) -> Tensor:
-    """Log odds of the unprotected outputs, shape (n,): what gradient attacks climb.
+    """Log odds of the unprotected outputs, shape (n,): a loss that gradient attacks maximise.
 
     With one protected class this is log((1 - p) / p), which grows with cross-entropy
-    -log p; its gradient has the same direction, and does not vanish where the
-    softmax saturates.
+    -log p. Its gradient has the same direction and does not vanish where the softmax
+    saturates.
     """
     low = torch.finfo(logits.dtype).min
     wrong = logits.masked_fill(protected, low).logsumexp(1)
@@ -137,7 +142,10 @@ def log_odds(logits: Tensor, protected: Tensor) -> Tensor:
 
 
 def margin(logits: Tensor, protected: Tensor) -> Tensor:
-    """Best unprotected logit less the best protected one, shape (n,) (Carlini and Wagner, 2017)."""
+    """Largest unprotected logit minus largest protected one, shape (n,).
+
+    Carlini and Wagner, 2017.
+    """
     low = torch.finfo(logits.dtype).min
     wrong = logits.masked_fill(protected, low).amax(1)
     return wrong - logits.masked_fill(~protected, low).amax(1)

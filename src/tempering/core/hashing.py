@@ -10,13 +10,13 @@ from torch import Tensor
 
 
 def tensor_hash(tensors: Mapping[str, Tensor]) -> str:
-    """A hash of named tensors: names, dtypes, shapes and bytes.
+    """Hash of named tensors: names, dtypes, shapes and bytes.
 
     Args:
-        tensors: Any tensors; order does not matter.
+        tensors: Tensors by name; their order does not matter.
 
     Returns:
-        16 hexadecimal digits.
+        The first 16 hexadecimal digits of SHA-256.
     """
     digest = hashlib.sha256()
     for name in sorted(tensors):

@@ -1,4 +1,4 @@
-"""Confidence intervals for counts."""
+"""Confidence intervals of proportions."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ def wilson(hits: int, n: int, z: float = Z95) -> tuple[float, float]:
 
     Args:
         hits: Successes, 0 to n.
-        n: Trials; with none the interval is [0, 1].
-        z: Normal quantile; 1.96 gives 95 %.
+        n: Trials; 0 trials give [0, 1].
+        z: Quantile of the normal distribution; 1.96 gives 95 %.
 
     Returns:
         Lower and upper bound, fractions.

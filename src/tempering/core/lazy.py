@@ -1,4 +1,4 @@
-"""Exports that import nothing until they are used."""
+"""Lazy exports of packages (PEP 562)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 def lazy_exports(
     package: str, exports: Mapping[str, str]
 ) -> tuple[Callable[[str], object], Callable[[], list[str]], list[str]]:
-    """Make the three names with which a package exports lazily (PEP 562).
+    """Make `__getattr__`, `__dir__` and `__all__` of a package that imports on first use.
 
     Args:
         package: The package's `__name__`.

@@ -1,4 +1,4 @@
-"""A threat that is a place: whatever fits into one square of the image."""
+"""The patch threat model: one square of the image may change."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from tempering.core.threats import Threat
 
 @dataclass(frozen=True)
 class Patch(Threat):
-    """All pixels of one square may change, freely within [0, 1]; no other pixel may.
+    """All pixels of one square may change within [0, 1]; no other pixel may.
 
-    Distances are shares of area too: that of the smallest square which holds every
-    changed pixel, cut where the image ends.
+    The distance of two images is a share of area too: that of the smallest square that contains
+    all changed pixels, clipped to the image.
 
     Attributes:
         eps: Largest share of the image's area, 0 to 1.
-        at: Row and column of the square's upper left pixel; None for any place, which
-            may be another one for each image.
+        at: Row and column of the square's upper left pixel; None for any place, which may
+            differ between images.
 
     Raises:
-        ThreatError: If eps is no share, or the place is none.
+        ThreatError: If eps is not in [0, 1], or the place is invalid.
 
     Example:
         >>> Patch(0.05).side(28, 28), str(Patch(0.05, at=(2, 3)))
@@ -50,7 +50,7 @@ class Patch(Threat):
         return super().__str__() + ("" if self.at is None else "@{},{}".format(*self.at))
 
     def side(self, height: int, width: int) -> int:
-        """Pixels along the largest square allowed in an image; it is cut where the image ends."""
+        """Side length in pixels of the largest allowed square, which is clipped to the image."""
         area = self.eps * height * width * (1 + 1e-9)
         side = min(math.isqrt(math.floor(area)), height, width)
         if side == min(height, width):
@@ -58,10 +58,10 @@ class Patch(Threat):
         return side
 
     def places(self, height: int, width: int) -> list[tuple[int, int]]:
-        """Where the square may be: upper left pixels, row by row; none for a square of side 0.
+        """Allowed upper left pixels of the square, row by row; empty if its side is 0.
 
         Raises:
-            ThreatError: If it is bound to a place at which it leaves the image.
+            ThreatError: If the square does not fit into the image at its fixed place.
         """
         side = self.side(height, width)
         if side == 0:
@@ -77,7 +77,7 @@ class Patch(Threat):
         return [self.at]
 
     def windows(self, top: Tensor, left: Tensor, height: int, width: int) -> Tensor:
-        """Squares at some places as masks, shape (n, 1, h, w), bool."""
+        """Squares at given places as masks, shape (n, 1, h, w), bool."""
         side = self.side(height, width)
         row = torch.arange(height, device=top.device)
         column = torch.arange(width, device=top.device)
@@ -86,10 +86,10 @@ class Patch(Threat):
         return (tall[:, :, None] & wide[:, None, :])[:, None]
 
     def best(self, weight: Tensor) -> Tensor:
-        """The square that holds most of a weight.
+        """The square with the largest sum of weights.
 
         Args:
-            weight: Not negative, shape (n, c, h, w).
+            weight: At least 0, shape (n, c, h, w).
 
         Returns:
             A mask, shape (n, 1, h, w), bool.
@@ -109,17 +109,17 @@ class Patch(Threat):
         return self.windows(chosen[:, 0], chosen[:, 1], height, width)
 
     def project(self, x_adv: Tensor, x: Tensor, radius: Tensor | None = None) -> Tensor:
-        """Undo every change outside of the square, and stay in the box."""
+        """Keep only changes within the best square, and clip pixels."""
         return (x + self.shrink(x_adv - x, radius)).clamp(0.0, 1.0)
 
     def shrink(self, delta: Tensor, radius: Tensor | None = None) -> Tensor:  # noqa: ARG002
-        """Keep the square that holds the most energy: what remains is nearest to delta."""
+        """Keep delta in the square where its squared norm is largest: the Euclidean projection."""
         return delta * self.best(delta.square())
 
     def distance(self, x_adv: Tensor, x: Tensor) -> Tensor:
-        """The share of area of the smallest square around every changed pixel.
+        """Area share of the smallest square around all changed pixels, shape (n,).
 
-        A change outside of the square that a patch is bound to is at distance infinity.
+        It is infinite if a pixel outside the fixed square changed.
         """
         changed = (x_adv != x).any(1)
         height, width = changed.shape[1:]
@@ -135,7 +135,7 @@ class Patch(Threat):
         return share.masked_fill((changed & ~inside).any(2).any(1), torch.inf)
 
     def ascent(self, gradient: Tensor) -> Tensor:
-        """The sign of the gradient, in the square where it is largest."""
+        """The sign of the gradient in the square with the largest absolute sum."""
         return gradient.sign() * self.best(gradient.abs())
 
     def sample(self, x: Tensor, streams: RandomStreams) -> Tensor:
@@ -158,7 +158,7 @@ class Patch(Threat):
 
 
 def _extent(used: Tensor) -> Tensor:
-    """From which rows are used, shape (n, rows), bool, to how many lie from first to last."""
+    """Number of rows from the first to the last used one; `used` has shape (n, rows), bool."""
     number = torch.arange(used.shape[1], device=used.device)
     first = number.masked_fill(~used, used.shape[1]).amin(1)
     last = number.masked_fill(~used, -1).amax(1)
@@ -166,10 +166,10 @@ def _extent(used: Tensor) -> Tensor:
 
 
 def parse_patch(text: str) -> Patch:
-    """Read what comes after `patch:`, a share with or without a place: `0.05` or `0.05@2,3`.
+    """Parse the part after `patch:`: a share, or a share and a place, `0.05` or `0.05@2,3`.
 
     Raises:
-        ThreatError: If it is neither.
+        ThreatError: If the text has another form.
 
     Example:
         >>> parse_patch("1/20@2,3").at

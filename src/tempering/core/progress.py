@@ -1,4 +1,4 @@
-"""Saying how far a long job is, without knowing who listens."""
+"""Progress of long jobs, reported to whatever reporter is active."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 
 Advance = Callable[[int, str], None]
-"""Report that so many units are done, with a short note on how things stand."""
+"""Reports how many units are done, with a short note."""
 
 Reporter = Callable[[str, int], AbstractContextManager[Advance]]
-"""Open a bar: what is being done, and how many units there are."""
+"""Opens a progress bar: title and number of units."""
 
 
 @contextmanager
@@ -23,7 +23,7 @@ _REPORTER: ContextVar[Reporter] = ContextVar("reporter", default=_silent)
 
 @contextmanager
 def reporting(reporter: Reporter) -> Iterator[None]:
-    """Within it, progress goes to a reporter."""
+    """Context in which progress is reported to `reporter`."""
     token = _REPORTER.set(reporter)
     try:
         yield
@@ -32,7 +32,7 @@ def reporting(reporter: Reporter) -> Iterator[None]:
 
 
 def track(what: str, total: int) -> AbstractContextManager[Advance]:
-    """Open a bar of the reporter in force.
+    """Open a progress bar of the active reporter.
 
     Example:
         >>> with track("counting", 2) as advance:
@@ -42,5 +42,5 @@ def track(what: str, total: int) -> AbstractContextManager[Advance]:
 
 
 def silence() -> AbstractContextManager[None]:
-    """Within it, nothing is reported: for small jobs within a reported one."""
+    """Context in which nothing is reported: for parts of a job that is already reported."""
     return reporting(_silent)

@@ -1,4 +1,4 @@
-"""Records of what was proven."""
+"""Records of certificates."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from tempering.core.record import Count, Record
 
 
 class Proof(Record):
-    """What proofs settled at one size of the threat.
+    """How many samples were certified at one eps.
 
     Attributes:
-        subject: Which model.
-        protocol: `cascade` for proofs before the attacks, on all samples; `curve` for a sweep
-            of eps, on the samples of the curve.
-        threat: What may change.
-        eps: Its size.
-        certified: Samples that keep their true class, whatever the threat allows.
-        by_method: Method -> samples that it settled.
-        unsupported: What of the model has no bounds; None if all has.
+        subject: The model.
+        protocol: `cascade` for certificates of all samples at the threat's eps; `curve` for a
+            sweep of eps on the samples of the curve.
+        threat: The threat model.
+        eps: Its eps.
+        certified: Samples that are classified correctly under every allowed perturbation.
+        by_method: Method -> samples that it certified.
+        unsupported: The part of the model that is not supported; None if there is none.
         seconds: Wall time.
     """
 

@@ -1,4 +1,4 @@
-"""What all records are made of: the base, counts with their interval, costs."""
+"""Base of all records, counts with confidence intervals, and costs."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from tempering.core.intervals import wilson
 
 
 class Record(BaseModel):
-    """The base of all records: frozen, and nothing unknown or not finite goes in."""
+    """Base of all records: frozen, without unknown fields and without values not finite."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Count(Record):
-    """Hits of n trials.
+    """Hits in n trials.
 
     Example:
         >>> Count(hits=9, n=10).fraction
@@ -32,7 +32,7 @@ class Count(Record):
 
     @property
     def fraction(self) -> float:
-        """Hits over n; 0 of 0 is 0."""
+        """Hits / n; 0 if n is 0."""
         return self.hits / self.n if self.n else 0.0
 
     @property
@@ -46,7 +46,7 @@ class Count(Record):
 
 
 class Cost(Record):
-    """Passes of single samples, and wall time."""
+    """Passes, each of a single sample, and wall time in seconds."""
 
     forward: int = Field(default=0, ge=0)
     backward: int = Field(default=0, ge=0)

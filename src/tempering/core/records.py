@@ -1,7 +1,7 @@
-"""Measurements as records: integer counts and everything that made them.
+"""Records of measurements: integer counts, configuration, seed, hashes and cost.
 
-One JSON object a line in `records.jsonl`. Percentages are derived where they are
-shown, never stored. No torch here: reports read records alone.
+Each line of `records.jsonl` is one JSON object. Percentages are derived, never stored. This
+module does not import torch, since reports read records only.
 """
 
 from __future__ import annotations
@@ -22,17 +22,22 @@ from tempering.core.record import Record as Record
 from tempering.core.shifts import Shift, ShiftSummary
 
 Access = Literal["white", "gray-surrogate", "gray-before", "black", "stale", "any"]
-"""What the attacker knew: the model; a surrogate with another seed; the model before
-hardening (attack made fresh for this evaluation, at full strength); scores or labels of the
-model alone, queries counted; samples made during
-training on the old model, which stop where they fool it; or any of these, per sample."""
+"""What the attacker knew.
+
+- `white`: the model.
+- `gray-surrogate`: a surrogate model; adversarial samples are transferred from it.
+- `gray-before`: the model before hardening, attacked anew for this evaluation.
+- `black`: scores or labels only; queries are counted.
+- `stale`: adversarial samples that were generated on the old model during training.
+- `any`: any of these; the worst case per sample.
+"""
 
 Subject = Literal["undefended", "hardened", "another-seed", "single-pass", "given"]
 """Which model was measured."""
 
 
 class Provenance(Record):
-    """What the run was made of and on."""
+    """Settings, software and hardware of a run."""
 
     kind: Literal["provenance"] = "provenance"
     created: str
@@ -76,7 +81,7 @@ class Epoch(Record):
 
 
 class Round(Record):
-    """A round of iterative retraining, judged on validation data."""
+    """A round of iterative retraining, evaluated on validation data."""
 
     kind: Literal["round"] = "round"
     round: int
@@ -102,23 +107,24 @@ class Stop(Record):
 
 
 class Measurement(Record):
-    """One attack on one model, judged per sample in float32.
+    """One attack on one model, with verdicts per sample in float32.
 
     Attributes:
         protocol: `standard` (the threat's eps, every attack on all samples), `paper` (eps
             that gives the paper's accuracy on the undefended model), `curve` (a sweep of
-            eps), or `cascade` (each attack only on what those before it left undecided, so
-            that `robust` counts what is left after it).
+            eps), or `cascade` (each attack only on samples that are still undecided, so that
+            `robust` counts the samples that remain after it).
         attack: Its label, such as `pgd-40x2`; `clean` for no attack, `worst` for the worst
             case per sample over the attacks of this protocol, model and access.
-        backward: `adaptive` through stages that hide their gradient, or `true`.
-        robust: Samples that stay on the true class: the number that compares.
-        detected: Samples on the true class or flagged, under an attacker who evades
-            both; None where the model has no adversarial class.
-        flagged: Samples that ended in the adversarial class; None likewise. For the
-            attack `availability` it counts clean inputs that were forced into it.
-        stable: Samples whose prediction the attack did not change, right or wrong.
-        drop: Mean fall of the true class's probability, 0 to 1.
+        backward: `adaptive` for the declared backward of stages that hide their gradient, or
+            `true` for the true gradient.
+        robust: Samples that are classified correctly under the attack.
+        detected: Samples that are classified correctly or flagged, under an attacker that evades
+            both; None if the model has no adversarial class.
+        flagged: Samples that end in the adversarial class; None if there is none. For the
+            attack `availability`: clean inputs that were forced into it.
+        stable: Samples whose prediction the attack did not change, correct or not.
+        drop: Mean decrease of the true class's probability, 0 to 1.
     """
 
     kind: Literal["measurement"] = "measurement"
@@ -144,12 +150,13 @@ class Measurement(Record):
 
 
 class MinimumNorm(Record):
-    """How small a perturbation had to be: a minimum-norm attack.
+    """Distances found by a minimum-norm attack.
 
     Attributes:
-        found: Samples for which an adversarial was found (misclassified clean: distance 0).
+        found: Samples for which an adversarial image was found; a misclassified sample has
+            distance 0.
         median: Median distance over all samples; None if fewer than half were found.
-        within: Bound -> samples that survive every perturbation found up to that bound.
+        within: Bound -> samples without an adversarial image within that distance.
     """
 
     kind: Literal["minimum-norm"] = "minimum-norm"
@@ -168,14 +175,14 @@ class MinimumNorm(Record):
 
 
 class Surrogate(Record):
-    """A model that was trained for a gray-box attacker, since none was given.
+    """A surrogate model that was trained for a gray-box attacker.
 
     Attributes:
         network: Its name in the registry.
-        samples: Training images that it was shown, with their labels; no test image.
+        samples: Training images with labels that it was trained on; no test image.
         steps: Mini-batch steps of its training.
-        seed: Of its weights and its training.
-        validation: Validation images that it gets right.
+        seed: Seed of its weights and its training.
+        validation: Validation images that it classifies correctly.
         weights: Hash of its parameters and buffers.
     """
 
@@ -200,7 +207,7 @@ class Flag(Record):
 
 
 class Finding(Record):
-    """The paper's figure beside ours, with a verdict; None is not reported, or not measured."""
+    """A figure of the paper and ours, with a verdict; None means not reported or not measured."""
 
     kind: Literal["finding"] = "finding"
     table: str
@@ -232,7 +239,13 @@ _ADAPTER: TypeAdapter[AnyRecord] = TypeAdapter(AnyRecord)
 
 
 class Bounds(Record):
-    """Robust accuracy from both sides: certified below, best attack above."""
+    """Bounds of robust accuracy, as fractions.
+
+    Attributes:
+        lower: Certified accuracy.
+        upper: Accuracy under all attacks, worst case per sample.
+        interval: 95 % Wilson interval of `upper`.
+    """
 
     lower: float
     upper: float
@@ -240,7 +253,7 @@ class Bounds(Record):
 
 
 class AttackSummary(Record):
-    """Strict accuracy under one attack, as fractions; None where it was not measured."""
+    """Robust accuracy under one attack, as fractions; None if it was not measured."""
 
     before: float | None = None
     after: float | None = None
@@ -249,7 +262,7 @@ class AttackSummary(Record):
 
 
 class Summary(Record):
-    """What a run found: the content of `summary.json`."""
+    """Results of a run: the content of `summary.json`."""
 
     data: str
     threat: str
@@ -270,14 +283,14 @@ class Summary(Record):
 
 
 class Passes(Record):
-    """Passes of single samples through a model."""
+    """Passes through a model, each of a single sample."""
 
     forward: int = Field(ge=0)
     backward: int = Field(ge=0)
 
 
 class StageResult(Record):
-    """One stage of a cascade: samples that stand after it, and what it took."""
+    """One stage of a cascade: robust samples that remain after it, and its cost."""
 
     survivors: int = Field(ge=0)
     passes: Passes
@@ -285,24 +298,23 @@ class StageResult(Record):
 
 
 class Assessment(Summary):
-    """What an evaluation found: what `temper evaluate --json` prints.
+    """Results of an evaluation: what `temper evaluate --json` prints.
 
     Attributes:
-        protocol: Which attacks, in which order.
+        protocol: Name of the protocol.
         access: What attackers knew.
-        clean_correct: Samples that are right without any attack, of `n`.
-        robust_correct: Those that nothing that was tried could change.
-        certified_correct: Those with a proof that nothing can.
+        clean_correct: Samples that are classified correctly without attack, of `n`.
+        robust_correct: Samples that are classified correctly under every attack, of `n`.
+        certified_correct: Samples that are certified, of `n`.
         interval: 95 % Wilson interval of `robust_correct` over `n`, fractions.
-        passes: Everything that was run, verdicts and checks among it. Of a run that was cut
-            and resumed, what all its sessions took, but for work that the cut undid; so they
-            are those of a run that was not cut.
-        by_attack: Stage -> what stood after it, in order.
-        schedule: What the order of the stages was learned from.
-        surrogate: How a gray-box attacker's model was trained; None where it was given, or
-            none was needed.
-        surrogate_weights: Hash of that model's parameters and buffers, also where it was given;
-            None where no gray-box attacker was asked for.
+        passes: All passes, verdicts and examinations included. For a resumed run they include
+            all sessions but not work that was lost, so they equal those of an uninterrupted
+            run.
+        by_attack: Stage -> robust samples that remain after it, in order.
+        schedule: The trial runs that determined the order of the stages.
+        surrogate: How the surrogate was trained; None if it was given or not needed.
+        surrogate_weights: Hash of the surrogate's parameters and buffers; None without a
+            gray-box attacker.
         shifts: Accuracy under common corruptions, where that was asked for; not part of
             `passes` and `seconds`.
         against: Beside another run's model on the same samples, where that was asked for.
@@ -332,7 +344,7 @@ def load_records(path: Path) -> Sequence[AnyRecord]:
     """Read `records.jsonl`.
 
     Raises:
-        RunError: If the file is missing or a line is no record; names the line.
+        RunError: If the file is missing or a line is not a record; the message names the line.
     """
     records: list[AnyRecord] = []
     try:
@@ -344,8 +356,8 @@ def load_records(path: Path) -> Sequence[AnyRecord]:
             records.append(_ADAPTER.validate_python(json.loads(line)))
         except ValueError as error:
             raise RunError(
-                f"{path} line {number} is no record: {_reason(error)}: "
-                "give the folder of a run that was not altered"
+                f"{path} line {number} is not a record: {_reason(error)}: "
+                "give the folder of an unaltered run"
             ) from error
     return records
 

@@ -1,4 +1,4 @@
-"""Names for things that users choose: one table a kind."""
+"""Registries: names that users choose from."""
 
 from __future__ import annotations
 

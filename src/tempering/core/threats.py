@@ -1,7 +1,7 @@
-"""Threat models: what an attacker may change, as values.
+"""Threat models: which perturbations an attacker may apply.
 
-Images are float tensors in [0, 1] with shape (n, c, h, w). A threat is a norm ball
-around an image, cut by the box [0, 1].
+Images are float tensors in [0, 1], shape (n, c, h, w). A threat model allows a norm ball
+around each image, intersected with the box [0, 1].
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tempering.core.errors import ThreatError
 from tempering.core.random import RandomStreams
 
 TOLERANCE = 1e-5
-"""Rounding that `contains` forgives, as a share of max(1, eps)."""
+"""Rounding error that `contains` tolerates, relative to max(1, eps)."""
 
 
 def _rows(values: Tensor, like: Tensor) -> Tensor:
@@ -36,10 +36,10 @@ def _length(values: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Threat(ABC):
-    """A norm ball of radius `eps` around an image, within [0, 1].
+    """A norm ball of radius `eps` around each image, intersected with [0, 1].
 
     Attributes:
-        eps: Radius, in units of the norm on images in [0, 1]; 0 allows no change.
+        eps: Radius, in units of the norm on images in [0, 1]; 0 allows no perturbation.
 
     Raises:
         ThreatError: If eps is not finite, negative, or larger than the box allows.
@@ -62,11 +62,11 @@ class Threat(ABC):
         return f"{self.name}:{short if float(short) == self.eps else repr(self.eps)}"
 
     def with_eps(self, eps: float) -> Self:
-        """The same norm with another radius."""
+        """The same threat model with another radius."""
         return replace(self, eps=eps)
 
     def contains(self, x_adv: Tensor, x: Tensor) -> Tensor:
-        """Whether each x_adv lies in the ball and the box, shape (n,), bool."""
+        """Whether each x_adv is finite and within ball and box, shape (n,), bool."""
         slack = TOLERANCE * max(1.0, self.eps)
         flat = x_adv.flatten(1)
         finite = flat.isfinite().all(1)
@@ -75,20 +75,20 @@ class Threat(ABC):
 
     @abstractmethod
     def project(self, x_adv: Tensor, x: Tensor, radius: Tensor | None = None) -> Tensor:
-        """Bring x_adv into the ball around x and into the box.
+        """Project x_adv onto the ball around x and the box.
 
         Args:
             x_adv: Any points, shape (n, c, h, w).
             x: Images in [0, 1], shape of x_adv.
-            radius: A radius of its own for each row, shape (n,), dtype of x; by default eps.
+            radius: Radius of each row, shape (n,), dtype of x; eps by default.
 
         Returns:
-            Points of ball and box, shape of x.
+            Points within ball and box, shape of x.
         """
 
     @abstractmethod
     def shrink(self, delta: Tensor, radius: Tensor | None = None) -> Tensor:
-        """The nearest point to delta (Euclidean) in the ball of eps, or of `radius`, around 0."""
+        """Euclidean projection of delta onto the ball of radius eps, or `radius`, around 0."""
 
     @abstractmethod
     def distance(self, x_adv: Tensor, x: Tensor) -> Tensor:
@@ -96,15 +96,15 @@ class Threat(ABC):
 
     @abstractmethod
     def ascent(self, gradient: Tensor) -> Tensor:
-        """The direction of unit norm that climbs fastest along a gradient."""
+        """The direction of unit norm with the largest inner product with the gradient."""
 
     @abstractmethod
     def sample(self, x: Tensor, streams: RandomStreams) -> Tensor:
-        """A random point of the ball around each x, brought into the box."""
+        """A random point of the ball around each x, clipped to the box."""
 
 
 class Linf(Threat):
-    """Every pixel may change by at most eps.
+    """L-inf ball: each pixel may change by at most eps.
 
     Example:
         >>> str(Linf(0.3))
@@ -122,18 +122,18 @@ class Linf(Threat):
             )
 
     def project(self, x_adv: Tensor, x: Tensor, radius: Tensor | None = None) -> Tensor:
-        """Clip every pixel's change, then every pixel: exact."""
+        """Clip perturbation and pixels; this is the exact projection."""
         return _boxed(x + self.shrink(x_adv - x, radius))
 
     def shrink(self, delta: Tensor, radius: Tensor | None = None) -> Tensor:
-        """Clip every entry."""
+        """Clip each entry."""
         if radius is None:
             return delta.clamp(-self.eps, self.eps)
         limit = _rows(radius, delta)
         return delta.clamp(-limit, limit)
 
     def distance(self, x_adv: Tensor, x: Tensor) -> Tensor:
-        """The largest change of a pixel."""
+        """The largest absolute change of a pixel."""
         return (x_adv - x).flatten(1).abs().amax(1)
 
     def ascent(self, gradient: Tensor) -> Tensor:
@@ -141,13 +141,13 @@ class Linf(Threat):
         return gradient.sign()
 
     def sample(self, x: Tensor, streams: RandomStreams) -> Tensor:
-        """Uniform in the cube."""
+        """Uniform in the ball."""
         noise = streams.on(x.device).uniform(x.shape[1:], -self.eps, self.eps)
         return (x + noise.to(x.dtype)).clamp(0.0, 1.0)
 
 
 class L2(Threat):
-    """The Euclidean length of the change is at most eps.
+    """L2 ball: the perturbation has a Euclidean norm of at most eps.
 
     Example:
         >>> str(L2(2.0))
@@ -157,21 +157,21 @@ class L2(Threat):
     name = "l2"
 
     def project(self, x_adv: Tensor, x: Tensor, radius: Tensor | None = None) -> Tensor:
-        """Scale down what is too long, then clip every pixel."""
+        """Scale the perturbation down if it is too long, then clip pixels."""
         return _boxed(x + self.shrink(x_adv - x, radius))
 
     def shrink(self, delta: Tensor, radius: Tensor | None = None) -> Tensor:
-        """Scale down what is too long."""
+        """Scale down to the radius if longer."""
         length = _length(delta).clamp_min(torch.finfo(delta.dtype).tiny)
         share = (self.eps if radius is None else radius) / length
         return delta * _rows(share.clamp_max(1.0), delta)
 
     def distance(self, x_adv: Tensor, x: Tensor) -> Tensor:
-        """The Euclidean length of the change."""
+        """The Euclidean norm of the perturbation."""
         return _length(x_adv - x)
 
     def ascent(self, gradient: Tensor) -> Tensor:
-        """The gradient scaled to length 1; a zero gradient stays zero."""
+        """The gradient divided by its norm; a zero gradient stays zero."""
         largest = gradient.flatten(1).abs().amax(1)
         scaled = gradient / _rows(largest.where(largest > 0, torch.ones_like(largest)), gradient)
         length = _length(scaled)
@@ -187,7 +187,7 @@ class L2(Threat):
 
 
 class L1(Threat):
-    """The sum of all changes is at most eps.
+    """L1 ball: the absolute changes sum to at most eps.
 
     Example:
         >>> str(L1(10))
@@ -197,14 +197,14 @@ class L1(Threat):
     name = "l1"
 
     def project(self, x_adv: Tensor, x: Tensor, radius: Tensor | None = None) -> Tensor:
-        """The nearest point of ball and box together (Croce and Hein, 2021, section 3)."""
+        """Exact projection onto ball and box together (Croce and Hein, 2021, section 3)."""
         delta, flat = (x_adv - x).flatten(1), x.flatten(1)
         room = torch.where(delta > 0, 1 - flat, flat).clamp_min(0.0)
         step = _soft_threshold(delta, room, self._radii(delta, radius))
         return _boxed(x + step.reshape(x.shape))
 
     def shrink(self, delta: Tensor, radius: Tensor | None = None) -> Tensor:
-        """Soft-threshold onto the ball (Duchi et al., 2008)."""
+        """Projection onto the ball by soft thresholding (Duchi et al., 2008)."""
         flat = delta.flatten(1)
         return _soft_threshold(flat, flat.abs(), self._radii(flat, radius)).reshape(delta.shape)
 
@@ -216,11 +216,11 @@ class L1(Threat):
         return (x_adv - x).flatten(1).abs().sum(1)
 
     def ascent(self, gradient: Tensor) -> Tensor:
-        """All of the step on the steepest pixel."""
+        """The whole step in the pixel with the largest gradient."""
         return _steepest(gradient)
 
     def sample(self, x: Tensor, streams: RandomStreams) -> Tensor:
-        """Uniform in the ball: exponential shares with one left over (Barthe et al., 2005)."""
+        """Uniform in the ball, by normalised exponential variables (Barthe et al., 2005)."""
         streams = streams.on(x.device)
         size = x[0].numel() if len(x) else 1
         share = -torch.log1p(-streams.derive("share").uniform((size + 1,)))
@@ -237,10 +237,10 @@ def _steepest(gradient: Tensor) -> Tensor:
 
 
 def _soft_threshold(delta: Tensor, room: Tensor, radius: Tensor) -> Tensor:
-    """Take one level off every entry, cut to its room, so that the sum is at most the radius.
+    """Soft-threshold entries and clip them to `room`, so that they sum to at most `radius`.
 
-    The sum falls piecewise linearly as the level rises: by one for each entry between
-    the level at which it leaves its room and the one at which it vanishes.
+    The sum decreases piecewise linearly in the threshold, with slope -1 for each entry between
+    the threshold at which it is no longer clipped and the one at which it becomes 0.
     """
     size = delta.abs()
     ends, order = torch.cat([(size - room).clamp_min(0.0), size], 1).sort(1)
@@ -253,13 +253,13 @@ def _soft_threshold(delta: Tensor, room: Tensor, radius: Tensor) -> Tensor:
     level = ends.gather(1, last) + excess.gather(1, last) / falling.gather(1, last).clamp_min(1.0)
     level = level.where(whole > radius[:, None], torch.zeros_like(level))
     left = torch.minimum((size - level).clamp_min(0.0), room)
-    # what rounding in long sums left over
+    # corrects rounding errors of long sums
     share = radius[:, None] / left.sum(1, keepdim=True).clamp_min(torch.finfo(delta.dtype).tiny)
     return delta.sign() * left * share.clamp_max(1.0)
 
 
 class L0(Threat):
-    """At most eps pixels may change, each by any amount; every channel of a pixel counts.
+    """L0 ball: at most eps values may change, by any amount; each channel counts as a value.
 
     Example:
         >>> str(L0(10))
@@ -269,13 +269,13 @@ class L0(Threat):
     name = "l0"
 
     def project(self, x_adv: Tensor, x: Tensor, radius: Tensor | None = None) -> Tensor:
-        """Clip every pixel, then keep the largest changes."""
+        """Clip pixels, then keep the largest changes."""
         inside = _boxed(x_adv)
         kept = self.shrink(inside - x, radius) != 0
         return torch.where(kept, inside, x)
 
     def shrink(self, delta: Tensor, radius: Tensor | None = None) -> Tensor:
-        """Keep the largest entries; of equal ones the first."""
+        """Keep the largest entries; among equal ones the first."""
         flat = delta.flatten(1)
         most = flat.new_full((len(flat),), self.eps) if radius is None else radius
         order = flat.abs().argsort(dim=1, descending=True, stable=True)
@@ -284,15 +284,15 @@ class L0(Threat):
         return (flat * mask).reshape(delta.shape)
 
     def distance(self, x_adv: Tensor, x: Tensor) -> Tensor:
-        """How many pixels differ."""
+        """The number of values that differ."""
         return (x_adv != x).flatten(1).sum(1).to(x.dtype)
 
     def ascent(self, gradient: Tensor) -> Tensor:
-        """The sign of the steepest pixel."""
+        """The sign of the value with the largest gradient."""
         return _steepest(gradient)
 
     def sample(self, x: Tensor, streams: RandomStreams) -> Tensor:
-        """As many pixels as eps allows, anywhere, each uniform in [0, 1]."""
+        """As many values as eps allows, at random places, each uniform in [0, 1]."""
         streams = streams.on(x.device)
         colours = streams.derive("colour").uniform(x.shape[1:]).to(x.dtype)
         order = streams.derive("where").uniform(x.shape[1:]).flatten(1).argsort(dim=1, stable=True)
@@ -304,17 +304,17 @@ NORMS: dict[str, type[Threat]] = {kind.name: kind for kind in (Linf, L2, L1, L0)
 
 
 def parse_threat(text: str) -> Threat:
-    """Read a threat as people write it.
+    """Parse a threat model from text.
 
     Args:
         text: Norm and radius, such as `linf:0.3`, `linf:8/255`, `l2:2.0`, `l1:10` or `l0:20`;
-            or `patch:0.05`, a square of that share of the image's area.
+            or `patch:0.05`, a square with that share of the image's area.
 
     Returns:
         The threat model.
 
     Raises:
-        ThreatError: If the norm is unknown or the radius is not one.
+        ThreatError: If the norm is unknown or the radius is invalid.
 
     Example:
         >>> parse_threat("linf:8/255").eps == 8 / 255

@@ -388,4 +388,4 @@ def test_a_report_of_records_that_were_altered(hardened: Hardened, folder: Path)
     shutil.copytree(hardened.run, folder / "copy")
     with (folder / "copy" / "records.jsonl").open("a", encoding="utf-8") as file:
         file.write("{}\n")
-    refused(temper("report", "copy", folder=folder), 1, r"records\.jsonl line \d+ is no record")
+    refused(temper("report", "copy", folder=folder), 1, r"records\.jsonl line \d+ is not a record")
