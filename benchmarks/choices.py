@@ -13,9 +13,9 @@ from pathlib import Path
 import torch
 
 from tempering.app.folder import RunFolder
-from tempering.app.learning import Trainer
 from tempering.app.networks import networks_for
 from tempering.app.recipe import load_recipe
+from tempering.app.train_models import Trainer
 from tempering.attacks.registry import parse_attack
 from tempering.core.engine import start_engine
 from tempering.core.files import write_text

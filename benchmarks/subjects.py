@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from journal import CACHE, say
 from tempering.app.folder import RunFolder
-from tempering.app.learning import Trainer
 from tempering.app.recipe import load_recipe
+from tempering.app.train_models import Trainer
 from tempering.attacks.registry import parse_attack
 from tempering.core.engine import start_engine
 from tempering.core.files import write_with

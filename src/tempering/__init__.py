@@ -20,5 +20,6 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "parse_threat": "tempering.core.threats",
         "reproduce": "tempering.app.reproduce",
         "resume": "tempering.app.harden",
+        "training": "tempering.training",
     },
 )

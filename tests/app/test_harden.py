@@ -133,11 +133,11 @@ def test_what_was_given_stands_in_the_record(data: Splits) -> None:
 
 
 def test_rounds_and_the_reason_to_stop_are_recorded(data: Splits) -> None:
-    result = short(data, "training.hardened.stopping.rho_at_least=-1", name="one")
+    result = short(data, "training.hardened.stopping.gain_at_least=-1", name="one")
     records = load_records(result.run / "records.jsonl")
     (stop,) = [record for record in records if isinstance(record, Stop)]
     (round_,) = [record for record in records if isinstance(record, Round)]
-    assert (stop.rule, stop.steps, stop.rounds) == ("RhoAtLeast", 10, 1)
+    assert (stop.rule, stop.steps, stop.rounds) == ("GainAtLeast", 10, 1)
     assert result.record.stop_reason == stop.reason
     assert round_.worst.n == 20
 

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from tempering.core.errors import UnknownNameError, UsageError
-from tempering.training.settings import Optimisation, Plan, Stopping
+from tempering.training.settings import Optimisation, Stopping, TrainConfig
 from tests.training.toys import mixture, plan
 
 
@@ -47,18 +47,20 @@ def test_a_mixture_without_attacks_needs_no_adversarial_part() -> None:
     [
         (Optimisation, "batch_size", 0),
         (Optimisation, "learning_rate", 0.0),
-        (Optimisation, "schedule", "cosine"),
+        (Optimisation, "schedule", "cosines"),
+        (Optimisation, "optimizer", "lion"),
+        (Optimisation, "momentum", 1.0),
         (Optimisation, "averaging", 1.0),
         (Stopping, "max_iterations", 0),
         (Stopping, "plateau_rounds", 0),
         (Stopping, "budget_seconds", 0.0),
-        (Plan, "steps_per_round", 0),
-        (Plan, "clean_floor", 1.1),
+        (TrainConfig, "steps_per_round", 0),
+        (TrainConfig, "clean_floor", 1.1),
     ],
 )
 def test_impossible_numbers_are_refused(kind: Any, key: str, value: Any) -> None:
     whole = plan()
-    good = {Optimisation: whole.optimisation, Stopping: whole.stopping, Plan: whole}[kind]
+    good = {Optimisation: whole.optimisation, Stopping: whole.stopping, TrainConfig: whole}[kind]
     tree = good.model_dump()
     assert kind.model_validate(tree) == good
     with pytest.raises(ValidationError, match=re.escape(key)):

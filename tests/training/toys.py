@@ -9,13 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tempering.core.engine import start_engine
+from tempering.core.engine import Engine, start_engine
 from tempering.core.records import Count, Round
-from tempering.core.threats import Linf
+from tempering.core.threats import Linf, Threat
 from tempering.data.dataset import Dataset
-from tempering.training.batches import BatchMaker
-from tempering.training.loop import Job, Validate, Validation
-from tempering.training.settings import Mixture, Optimisation, Plan, Stopping
+from tempering.training.batches import Augment, BatchMaker
+from tempering.training.loop import Checkpoints, LoopConfig, Rounds, Validate, Validation
+from tempering.training.objective import Batch, Objective
+from tempering.training.objectives.paper import Paper
+from tempering.training.settings import Mixture, Optimisation, Stopping, TrainConfig
 
 ENGINE = start_engine("32-true")
 CLASSES, FLAG, OUTPUTS = 2, 2, 3
@@ -51,7 +53,12 @@ def mixture(**changes: Any) -> Mixture:
     return Mixture.model_validate(settings | changes)
 
 
-def plan(steps: int = 12, per_round: int = 4, floor: float = 0.0, **changes: Any) -> Plan:
+def paper(**changes: Any) -> Paper:
+    """The objective `paper` with the toys' mixture; attacks as text."""
+    return Paper(**mixture(**changes).values())
+
+
+def plan(steps: int = 12, per_round: int = 4, floor: float = 0.0, **changes: Any) -> TrainConfig:
     optimisation: dict[str, Any] = {
         "batch_size": 12,
         "learning_rate": 0.01,
@@ -62,7 +69,9 @@ def plan(steps: int = 12, per_round: int = 4, floor: float = 0.0, **changes: Any
     }
     stopping = {"max_iterations": steps} | changes.pop("stopping", {})
     given = changes.pop("mixture", None)
-    return Plan(
+    objective = changes.pop("objective", "paper")
+    return TrainConfig(
+        objective=objective,
         optimisation=Optimisation.model_validate(optimisation | changes),
         mixture=given or mixture(),
         stopping=Stopping.model_validate(stopping),
@@ -74,10 +83,10 @@ def plan(steps: int = 12, per_round: int = 4, floor: float = 0.0, **changes: Any
 def maker(data: Dataset | None = None, seed: int = 5, **changes: Any) -> BatchMaker:
     settings: dict[str, Any] = {
         "data": data or dataset(),
-        "mixture": mixture(),
         "threat": THREAT,
         "batch_size": 12,
         "seed": seed,
+        "steps": 100,
         "outputs": OUTPUTS,
         "flag": FLAG,
         "augment": None,
@@ -85,19 +94,52 @@ def maker(data: Dataset | None = None, seed: int = 5, **changes: Any) -> BatchMa
     return BatchMaker(**(settings | changes))
 
 
-def job(folder: Path, plan: Plan, validate: Validate | None = None, **changes: Any) -> Job:
-    settings: dict[str, Any] = {
-        "name": "hardened",
-        "plan": plan,
-        "batches": maker(mixture=plan.mixture, batch_size=plan.optimisation.batch_size),
-        "validation": dataset(20, seed=1),
-        "validate": validate,
-        "before": 0.0,
-        "checkpoint": folder / "hardened.safetensors",
-        "key": "one",
-        "save_every": 1000.0,
-    }
-    return Job(**(settings | changes))
+def batch_of(
+    batches: BatchMaker,
+    objective: Objective,
+    step: int = 0,
+    model: nn.Module | None = None,
+    engine: Engine = ENGINE,
+) -> Batch:
+    """The batch of a step, with what an objective adds to it."""
+    order = batches.order(step // batches.steps_per_epoch)
+    ramp = objective.ramp(step, batches.steps)
+    attacked = (model or network()).eval()
+    return objective.perturb(batches.make(step, order, ramp, attacked, engine))
+
+
+def detecting(model: nn.Module) -> nn.Module:
+    """A model whose last output is the adversarial class."""
+    model.adversarial_class = FLAG  # type: ignore[assignment]
+    return model
+
+
+def job(
+    folder: Path,
+    plan: TrainConfig,
+    validate: Validate | None = None,
+    *,
+    data: Dataset | None = None,
+    validation: Dataset | None = None,
+    objective: Objective | None = None,
+    threat: Threat = THREAT,
+    seed: int = 5,
+    augment: Augment | None = None,
+    baseline: float = 0.0,
+    save_every: float = 1000.0,
+    key: str = "one",
+) -> LoopConfig:
+    return LoopConfig(
+        name="hardened",
+        data=data or dataset(),
+        validation=validation or dataset(20, seed=1),
+        objective=objective or plan.objective_value(),
+        update=plan.update_config(threat, seed, augment),
+        rounds=Rounds(
+            plan.steps_per_round, plan.stopping.rule(), plan.clean_floor, validate, baseline
+        ),
+        checkpoints=Checkpoints(folder / "hardened.safetensors", key, save_every),
+    )
 
 
 @dataclass

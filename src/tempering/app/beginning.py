@@ -12,6 +12,7 @@ from tempering.core.errors import UsageError
 from tempering.core.threats import Threat
 from tempering.data.splits import Splits
 from tempering.evaluation.target import Target
+from tempering.training.objective import Objective
 
 SAMPLES = "evaluation.samples"
 
@@ -67,6 +68,28 @@ def require_classifiers(networks: Networks, data: Splits, seed: int) -> None:
     """
     for build in (networks.undefended, networks.fresh):
         Target.of("given", build(seed), data.validation)
+
+
+def require_objectives(recipe: Recipe, hardening: Objective | None, networks: Networks) -> None:
+    """Refuse objectives that cannot work with the networks, before anything is trained.
+
+    Args:
+        recipe: Threat, objectives and lengths of the trainings.
+        hardening: What hardening minimizes, if it came from Python as a value.
+        networks: Builds them.
+
+    Raises:
+        UsageError: If a threat or a length does not fit the value.
+        ModelError: Naming a layer that an objective cannot work with.
+    """
+    training = recipe.training
+    if hardening is not None:
+        for steps in recipe.hardening_steps:
+            hardening.require(recipe.threat_model, steps)
+    value = hardening or training.hardened.objective_value()
+    value.require_model(networks.fresh(recipe.seed))
+    if not networks.trained:
+        training.undefended.objective_value().require_model(networks.undefended(recipe.seed))
 
 
 def _changed(recipe: Recipe, overrides: Sequence[str]) -> Recipe:

@@ -11,17 +11,22 @@ from pathlib import Path
 from torch import nn
 
 from tempering.app.assessment import Assessor
-from tempering.app.beginning import choose_recipe, fit_samples, require_classifiers
+from tempering.app.beginning import (
+    choose_recipe,
+    fit_samples,
+    require_classifiers,
+    require_objectives,
+)
 from tempering.app.folder import RunFolder, new_folder, old_folder, point_latest
 from tempering.app.gallery import adversarial_examples, data_samples, write_gallery
 from tempering.app.invocation import command_line, resuming
-from tempering.app.learning import Trained, Trainer
 from tempering.app.networks import Networks, networks_for
 from tempering.app.overall import overall_findings
 from tempering.app.paper_protocol import PaperProtocol, is_papers_data
 from tempering.app.provenance import model_name, provenance
-from tempering.app.recipe import Recipe, parse_recipe
+from tempering.app.recipe import FROM_PYTHON, Recipe, parse_recipe
 from tempering.app.result_cache import Journal
+from tempering.app.train_models import Trained, Trainer, choose_objective
 from tempering.app.trust import data_flags
 from tempering.core.engine import Engine, start_engine
 from tempering.core.errors import InterruptedRunError, RunError
@@ -37,6 +42,7 @@ from tempering.evaluation.target import Target
 from tempering.models.manifest import Manifest
 from tempering.models.store import save
 from tempering.report.run_page import render
+from tempering.training.objective import Objective
 
 
 @dataclass(frozen=True)
@@ -61,10 +67,11 @@ def harden(
     *,
     recipe: str | Recipe = "default",
     overrides: Sequence[str] = (),
+    objective: Objective | str | None = None,
     weights: Path | None = None,
     name: str | None = None,
 ) -> Hardened:
-    """Harden a classifier by iterative adversarial retraining, and judge it.
+    """Harden a classifier by robust training, and judge it.
 
     Args:
         model: The network, from images in [0, 1], shape (n, c, h, w), to logits; it is
@@ -73,6 +80,8 @@ def harden(
         threat: What an attacker may change; None takes the recipe's.
         recipe: A recipe, its name, or the path of its file.
         overrides: `section.key=value`, for settings of the recipe.
+        objective: What training minimizes, as a value, as `name:key=value,...` or as
+            `file.py:name`; None takes the recipe's.
         weights: Trained weights of a recipe's `file.py:factory`.
         name: Of the run's folder, under `runs/`.
 
@@ -89,23 +98,31 @@ def harden(
     Example:
         `harden(tp.models.paper_cnn(), tp.data.load("mnist"), tp.Linf(0.3)).record`
     """
+    overrides, value = choose_objective(objective, overrides)
     chosen = choose_recipe(recipe, overrides, threat, data)
     engine = start_engine(chosen.precision)
     splits = data or load(chosen.data.address, chosen.data.split, chosen.seed)
     chosen = fit_samples(chosen, splits, overrides)
     networks = networks_for(chosen.model, splits, model, weights)
     require_classifiers(networks, splits, chosen.seed)
+    require_objectives(chosen, value, networks)
     folder = _begin(engine, name, splits, chosen, weights, model)
-    return Hardening(chosen, splits, networks, engine, folder).run()
+    return Hardening(chosen, splits, networks, engine, folder, value).run()
 
 
-def resume(path: Path, model: nn.Module | None = None, data: Splits | None = None) -> Hardened:
+def resume(
+    path: Path,
+    model: nn.Module | None = None,
+    data: Splits | None = None,
+    objective: Objective | None = None,
+) -> Hardened:
     """Go on with a run that was interrupted, to the same result.
 
     Args:
         path: The run's folder.
         model: The network that the run was begun with, if it was given as a module.
         data: The data that the run was begun with, if no address says where it lies.
+        objective: The objective that the run was begun with, if it was given as a value.
 
     Raises:
         RunError: If there is no such run, the data has changed since, or the model or
@@ -121,6 +138,9 @@ def resume(path: Path, model: nn.Module | None = None, data: Splits | None = Non
         raise _only_from_python(folder, f"network, a {module},", "model")
     if data is None and address.partition(":")[0] not in SOURCES:
         raise _only_from_python(folder, f"data, {address},", "data")
+    spec = recipe.training.hardened.objective
+    if spec.startswith(FROM_PYTHON) and objective is None:
+        raise _only_from_python(folder, f"objective, {spec},", "objective")
     splits = data or load(address, recipe.data.split, recipe.seed)
     if splits.data_hash != settings["data_hash"]:
         raise RunError(
@@ -128,7 +148,7 @@ def resume(path: Path, model: nn.Module | None = None, data: Splits | None = Non
             f"{splits.data_hash}, it was {settings['data_hash']}: restore it, or start a new run"
         )
     networks = networks_for(recipe.model, splits, model, weights)
-    return Hardening(recipe, splits, networks, engine, folder).run()
+    return Hardening(recipe, splits, networks, engine, folder, objective).run()
 
 
 def _only_from_python(folder: RunFolder, what: str, argument: str) -> RunError:
@@ -167,12 +187,18 @@ class Hardening:
     """One run: everything that `harden` does, in order."""
 
     def __init__(
-        self, recipe: Recipe, data: Splits, networks: Networks, engine: Engine, folder: RunFolder
+        self,
+        recipe: Recipe,
+        data: Splits,
+        networks: Networks,
+        engine: Engine,
+        folder: RunFolder,
+        objective: Objective | None = None,
     ) -> None:
         self.recipe, self.data, self.networks = recipe, data, networks
         self.engine, self.folder = engine, folder
         self.threat, self.seed = recipe.threat_model, recipe.seed
-        self.trainer = Trainer(recipe, data, engine, folder)
+        self.trainer = Trainer(recipe, data, engine, folder, objective)
         self.records: list[AnyRecord] = []
         self.started = time.perf_counter() - folder.seconds
 
@@ -213,7 +239,8 @@ class Hardening:
         model = self.networks.fresh(self.seed)
         name = model_name(model, self.recipe.model.name)
         command = self.folder.read_settings()["command"]
-        return provenance(command, self.recipe, self.data, model, name, self.engine)
+        objective = self.trainer.hardening.config()
+        return provenance(command, self.recipe, self.data, model, name, self.engine, objective)
 
     def _undefended(self, model: nn.Module) -> Trained:
         if self.networks.trained:
@@ -223,7 +250,7 @@ class Hardening:
     def _hardened(self, undefended: nn.Module) -> Trained:
         before = self.trainer.validate()(undefended).worst.fraction
         start = self._start(undefended, self.seed)
-        return self.trainer.hardened(start, "hardened", self.seed, before)
+        return self.trainer.hardened(start, "hardened", self.seed, before, undefended)
 
     def _start(self, undefended: nn.Module, seed: int) -> nn.Module:
         """The network that hardening starts from."""
@@ -247,11 +274,14 @@ class Hardening:
     def _surrogate(self) -> nn.Module:
         """A model of another seed, hardened the same way: what a gray-box attacker owns."""
         seed = derive(self.seed, "surrogate")
-        model = self.networks.fresh(seed)
-        if self.recipe.training.start == "undefended":
-            model.load_state_dict(self.surrogate_undefended().state_dict())
-        iterations = self.recipe.evaluation.surrogate_iterations
-        return self.trainer.hardened(model, "surrogate", seed, 0.0, iterations).model
+        model, undefended = self.networks.fresh(seed), None
+        from_undefended = self.recipe.training.start == "undefended"
+        if from_undefended or self.trainer.hardening.needs_undefended:
+            undefended = self.surrogate_undefended()
+        if undefended is not None and from_undefended:
+            model.load_state_dict(undefended.state_dict())
+        steps = self.recipe.evaluation.surrogate_iterations
+        return self.trainer.hardened(model, "surrogate", seed, 0.0, undefended, steps).model
 
     def _assessor(self, *models: nn.Module) -> Assessor:
         described = [
@@ -323,7 +353,8 @@ class Hardening:
     def _write_gallery(self, after: Evaluation, samples: int, undefended: nn.Module) -> None:
         if not self.engine.is_main:
             return
-        sigma = self.recipe.training.hardened.mixture.sigma
+        mixture = self.recipe.training.hardened.mixture
+        sigma = mixture.sigma if mixture else 0.0
         arrays = adversarial_examples(after, self.data.test.first(samples), undefended)
         arrays |= data_samples(self.data.train, self.recipe.data.augmentation, sigma, self.seed)
         write_gallery(self.folder, arrays)

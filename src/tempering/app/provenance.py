@@ -29,8 +29,9 @@ def provenance(
     model: nn.Module,
     name: str,
     engine: Engine,
+    objective: dict[str, Any] | None = None,
 ) -> Provenance:
-    """Describe a run: versions, machine, data, model, recipe."""
+    """Describe a run: versions, machine, data, model, recipe, training objective."""
     return Provenance(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         command=command,
@@ -48,6 +49,7 @@ def provenance(
         **_data(data),
         classes=list(data.classes),
         model=name,
+        objective=objective or {},
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         adaptive_stages=adaptive_stages(model),
     )

@@ -14,9 +14,12 @@ from tempering.attacks.registry import parse_attack
 from tempering.core.errors import RecipeError, UnknownNameError
 from tempering.core.threats import Threat, parse_threat
 from tempering.data.augmentation import Augmentation
-from tempering.training.settings import Plan, Settings
+from tempering.training.settings import Settings, TrainConfig
 
 FOLDER = Path(__file__).parent / "recipes"
+
+FROM_PYTHON = "python:"
+"""How a recipe writes an objective that came from Python as a value."""
 
 NONE = "none"
 """What takes a setting away that its base, or the recipe, has."""
@@ -74,19 +77,26 @@ class TrainingSettings(Settings):
     Attributes:
         start: Whether hardening starts from the undefended model or from fresh weights.
         judge: What a round is judged by.
-        undefended: The plan without a defence.
-        hardened: The plan of iterative adversarial retraining.
-        single_pass: The plan on clean images and adversarial copies that were made once
+        undefended: The training without a defense.
+        hardened: The training that hardens; its `objective` says how.
+        single_pass: The training on clean images and adversarial copies that were made once
             on the undefended model; used by `temper reproduce`.
         checkpoint_seconds: Time between checkpoints; it changes nothing in the result.
     """
 
     start: Literal["undefended", "fresh"]
     judge: JudgeSettings
-    undefended: Plan
-    hardened: Plan
-    single_pass: Plan
+    undefended: TrainConfig
+    hardened: TrainConfig
+    single_pass: TrainConfig
     checkpoint_seconds: float = Field(default=10.0, ge=0)
+
+    @property
+    def single_pass_config(self) -> TrainConfig:
+        """`single_pass`; its attacks are those of hardening, unless it has its own."""
+        if self.single_pass.mixture is not None:
+            return self.single_pass
+        return self.single_pass.model_copy(update={"mixture": self.hardened.mixture})
 
 
 class CurveSettings(Settings):
@@ -202,6 +212,15 @@ class Recipe(Settings):
         return str(parse_threat(text))
 
     @property
+    def hardening_steps(self) -> list[int]:
+        """Steps at most of each training with the hardening objective."""
+        steps = [self.training.hardened.stopping.max_iterations]
+        surrogate = self.evaluation.surrogate_iterations
+        if self.evaluation.surrogate and surrogate is not None:
+            steps.append(surrogate)
+        return steps
+
+    @property
     def threat_model(self) -> Threat:
         """The threat as a value."""
         return parse_threat(self.threat)
@@ -311,9 +330,15 @@ def _check_names(recipe: Recipe) -> None:
         parse_attack(spec)
     threat = recipe.threat_model
     curve = evaluation.curve.attacks if evaluation.curve else []
-    learnt = recipe.training.hardened.mixture.attacks
-    for spec in (*evaluation.attacks, *curve, *recipe.training.judge.attacks, *learnt):
+    for spec in (*evaluation.attacks, *curve, *recipe.training.judge.attacks):
         parse_attack(spec).require(threat)
+    training = recipe.training
+    training.single_pass_config.objective_value()
+    undefended = training.undefended
+    undefended.objective_value().require(threat, undefended.stopping.max_iterations)
+    if not training.hardened.objective.startswith(FROM_PYTHON):
+        for steps in recipe.hardening_steps:
+            training.hardened.objective_value().require(threat, steps)
 
 
 def _override(tree: dict[str, Any], text: str) -> dict[str, Any]:

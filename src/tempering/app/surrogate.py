@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from tempering.app.folder import RunFolder
-from tempering.app.learning import Trainer
 from tempering.app.recipe import Recipe
+from tempering.app.train_models import Trainer
 from tempering.core.engine import Engine
 from tempering.core.errors import ModelError
 from tempering.core.passes import uncounted

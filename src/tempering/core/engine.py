@@ -10,7 +10,8 @@ from typing import TypeVar
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
+from lightning_fabric.wrappers import _FabricModule
+from torch import Tensor, nn
 
 from tempering.core.errors import UsageError
 
@@ -93,6 +94,11 @@ class Engine:
     def barrier(self) -> None:
         """Wait until every process has come this far."""
         self.fabric.barrier()
+
+
+def bare_module(model: nn.Module) -> nn.Module:
+    """The network itself, where Fabric has wrapped it."""
+    return model.module if isinstance(model, _FabricModule) else model
 
 
 def _leave() -> None:

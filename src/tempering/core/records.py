@@ -61,15 +61,21 @@ class Provenance(Record):
     test_n: int
     classes: list[str]
     model: str
+    objective: dict[str, Any] = Field(default_factory=dict)
     parameters: int
     adaptive_stages: list[str]
 
 
 class Epoch(Record):
-    """One point of the training curves; validation, never test."""
+    """One point of the training curves; validation, never test.
+
+    Attributes:
+        model: The role of the model, as the run calls it.
+        scalars: What the objective logs beside its loss, as means over the epoch.
+    """
 
     kind: Literal["epoch"] = "epoch"
-    model: Literal["undefended", "hardened", "surrogate", "single-pass"]
+    model: str
     epoch: int
     step: int
     train_loss: float
@@ -78,6 +84,7 @@ class Epoch(Record):
     validation_accuracy: Count
     learning_rate: float
     seconds: float
+    scalars: dict[str, float] = Field(default_factory=dict)
 
 
 class Round(Record):

@@ -45,14 +45,35 @@ def load_foreign(spec: str, weights: Path | str | None = None, seed: int = 0) ->
     return model.eval()
 
 
-def make_foreign(spec: str, seed: int = 0) -> nn.Module:
-    """Run the factory that `file.py:factory` names; weights as it made them."""
+def load_attribute(spec: str, kind: str) -> object:
+    """What a name in a user's Python file stands for; this runs the file.
+
+    Args:
+        spec: `file.py:name`.
+        kind: What it is for, such as `objective`, for error messages.
+
+    Raises:
+        ModelError: If the file is missing or fails, or does not define the name.
+    """
+    path, name = _place(spec, kind, "name", "my.py:own")
+    with _importable(path.resolve().parent):
+        return _defined(_run(path), name, spec)
+
+
+def _place(spec: str, kind: str, what: str, example: str) -> tuple[Path, str]:
+    """The file and the name that `file.py:name` consists of."""
     file, found, name = spec.rpartition(":")
     if not found or not file.endswith(".py") or not name.isidentifier():
-        raise ModelError(f"model {spec!r}: give file.py:factory, such as my.py:build")
+        raise ModelError(f"{kind} {spec!r}: give file.py:{what}, such as {example}")
     path = Path(file)
     if not path.is_file():
-        raise ModelError(f"no file {path} for model {spec}: give file.py:factory")
+        raise ModelError(f"no file {path} for {kind} {spec}: give file.py:{what}")
+    return path, name
+
+
+def make_foreign(spec: str, seed: int = 0) -> nn.Module:
+    """Run the factory that `file.py:factory` names; weights as it made them."""
+    path, name = _place(spec, "model", "factory", "my.py:build")
     with _importable(path.resolve().parent), seeded(seed):
         factory = _factory(_run(path), name, spec)
         try:
@@ -96,9 +117,9 @@ def _run(path: Path) -> ModuleType:
     return module
 
 
-def _factory(module: ModuleType, name: str, spec: str) -> Callable[[], object]:
-    factory: object = getattr(module, name, None)
-    if factory is None:
+def _defined(module: ModuleType, name: str, spec: str) -> object:
+    value: object = getattr(module, name, None)
+    if value is None:
         own = [
             key
             for key, value in vars(module).items()
@@ -107,6 +128,11 @@ def _factory(module: ModuleType, name: str, spec: str) -> Callable[[], object]:
         raise ModelError(
             f"no {name} in {spec.rpartition(':')[0]}: it defines {', '.join(own) or 'no function'}"
         )
+    return value
+
+
+def _factory(module: ModuleType, name: str, spec: str) -> Callable[[], object]:
+    factory = _defined(module, name, spec)
     if not callable(factory) or isinstance(factory, nn.Module):
         raise ModelError(
             f"{spec} is a {type(factory).__name__}: give a function that returns a network"

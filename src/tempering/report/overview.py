@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tempering.core.records import Assessment, Flag, Measurement, Stop
 from tempering.report import choosing
 from tempering.report.bounds import bounds_chart
@@ -135,10 +137,23 @@ def _facts(run: Run) -> list[tuple[str, Cell]]:
         ("Images", Cell(whole(summary.n), _split(run))),
         ("Seed", Cell(str(summary.seed))),
         ("Model", Cell(summary.model, f"{whole(made.parameters)} parameters" if made else "")),
+        ("Training objective", _objective(made.objective) if made else None),
         ("Data", Cell(summary.data, f"hash {made.data_hash}" if made else "")),
         ("Wall time", Cell(duration(summary.seconds))),
     ]
     return [(name, cell) for name, cell in facts if cell is not None]
+
+
+def _objective(config: dict[str, Any]) -> Cell | None:
+    """The objective's name, with its numbers; None where nothing was trained."""
+    if not config:
+        return None
+    numbers = [
+        f"{key} {value:g}"
+        for key, value in config.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    ]
+    return Cell(str(config["name"]), ", ".join(numbers))
 
 
 def _ends(run: Run) -> str:

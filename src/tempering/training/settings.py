@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tempering.attacks.registry import parse_attack
+from tempering.core.threats import Threat
+from tempering.training.batches import Augment
+from tempering.training.objective import Objective
+from tempering.training.objectives.registry import parse_objective
+from tempering.training.optimizers import EMA, OPTIMIZERS, SGD, Optimizer
+from tempering.training.schedules import SCHEDULES, Piecewise, Schedule, Warmup
+from tempering.training.steps import StepConfig
+from tempering.training.stopping import (
+    AnyOf,
+    Budget,
+    GainAtLeast,
+    MaxIterations,
+    Plateau,
+    StopRule,
+)
 
 
 class Settings(BaseModel):
@@ -17,27 +32,55 @@ class Settings(BaseModel):
 
 
 class Optimisation(Settings):
-    """Adam and its schedule.
+    """The optimizer and its schedule.
 
     Attributes:
         batch_size: Samples a step, over all processes.
-        learning_rate: Peak step size of Adam.
-        schedule: What follows the warm-up: `constant`, or `linear` down to 0 at the last step.
+        learning_rate: Peak step size.
+        optimizer: `adamw`, `adam` or `sgd`.
+        momentum: Of `sgd`.
+        schedule: What follows the warm-up: `constant`, `linear` or `cosine` down to 0 at the
+            last step, or `piecewise`.
+        milestones: Shares of the training at which `piecewise` divides the rate by 10.
         warmup_steps: Steps over which the learning rate rises.
-        weight_decay: Decoupled weight decay.
+        weight_decay: Weight decay.
         averaging: Decay of the moving average of weights; 0 for none.
     """
 
     batch_size: int = Field(ge=1)
     learning_rate: float = Field(gt=0)
-    schedule: Literal["constant", "linear"]
+    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    schedule: Literal["constant", "linear", "cosine", "piecewise"]
+    milestones: tuple[float, ...] = (0.5, 0.75)
     warmup_steps: int = Field(ge=0)
     weight_decay: float = Field(ge=0)
     averaging: float = Field(ge=0, lt=1)
 
+    @model_validator(mode="after")
+    def _check(self) -> Optimisation:
+        _ = Piecewise(self.milestones)
+        return self
+
+    def optimizer_value(self) -> Optimizer:
+        """The optimizer as a value."""
+        if self.optimizer == "sgd":
+            return SGD(self.learning_rate, self.weight_decay, self.momentum)
+        return OPTIMIZERS[self.optimizer](self.learning_rate, self.weight_decay)
+
+    def schedule_value(self) -> Schedule:
+        """The schedule as a value."""
+        then = SCHEDULES[self.schedule]
+        return Warmup(
+            self.warmup_steps, Piecewise(self.milestones) if self.schedule == "piecewise" else then
+        )
+
 
 class Mixture(Settings):
-    """What a batch is made of, and how its parts are labelled and weighed.
+    """What the objective `paper` makes of a batch, and how it labels and weighs the parts.
+
+    Other objectives take those values that they have a parameter for, such as
+    `eps_warmup_steps`, unless they are given.
 
     Attributes:
         clean: Share of a batch that is left as it is.
@@ -73,38 +116,84 @@ class Mixture(Settings):
             parse_attack(attack)
         return self
 
+    def values(self) -> dict[str, Any]:
+        """Parameters of objectives; attacks as values."""
+        attacks = tuple(parse_attack(spec) for spec in self.attacks)
+        return self.model_dump() | {"attacks": attacks}
+
 
 class Stopping(Settings):
     """When training ends: whichever rule speaks first; a rule left out does not apply.
 
     Attributes:
         max_iterations: Steps at most.
-        rho_at_least: Robustness gain (eq. 6, a fraction) that is enough.
+        gain_at_least: Gain in worst-case accuracy over the starting model that is enough, a
+            fraction (the paper's rho, eq. 6).
         plateau_rounds: Rounds without a gain of `plateau_gain` in worst-case accuracy.
         plateau_gain: What counts as a gain, a fraction.
         budget_seconds: Time at most; makes a run depend on the machine's speed.
     """
 
     max_iterations: int = Field(ge=1)
-    rho_at_least: float | None = None
+    gain_at_least: float | None = None
     plateau_rounds: int | None = Field(default=None, ge=1)
     plateau_gain: float = Field(default=0.0, ge=0)
     budget_seconds: float | None = Field(default=None, gt=0)
 
+    def rule(self) -> AnyOf:
+        """The stop rule that these settings ask for."""
+        rules: list[StopRule] = []
+        if self.gain_at_least is not None:
+            rules.append(GainAtLeast(self.gain_at_least))
+        if self.plateau_rounds is not None:
+            rules.append(Plateau(self.plateau_rounds, self.plateau_gain))
+        rules.append(MaxIterations(self.max_iterations))
+        if self.budget_seconds is not None:
+            rules.append(Budget(self.budget_seconds))
+        return AnyOf(tuple(rules))
 
-class Plan(Settings):
-    """One training: how to optimise, on what mixture, in which rounds, until when.
+
+class TrainConfig(Settings):
+    """One training: objective, optimizer, rounds, and when it ends.
 
     Attributes:
-        optimisation: Adam and its schedule.
-        mixture: What a batch is made of.
+        objective: What is minimized, as `name:key=value,...` or `file.py:name`.
+        optimisation: The optimizer and its schedule.
+        mixture: Parameters of the objective `paper`; None leaves them at their defaults.
         stopping: When to end.
-        steps_per_round: Steps between evaluations on validation data.
+        steps_per_round: Steps between judgments on validation data.
         clean_floor: Validation accuracy below which a round is rolled back.
     """
 
+    objective: str = "paper"
     optimisation: Optimisation
-    mixture: Mixture
+    mixture: Mixture | None = None
     stopping: Stopping
     steps_per_round: int = Field(ge=1)
     clean_floor: float = Field(ge=0, le=1)
+
+    def objective_value(self) -> Objective:
+        """The objective as a value.
+
+        Raises:
+            UsageError: If it is unknown, or a parameter makes no sense.
+        """
+        return parse_objective(self.objective, self.mixture.values() if self.mixture else {})
+
+    def with_max_iterations(self, steps: int) -> TrainConfig:
+        """The same training with another number of steps at most."""
+        stopping = self.stopping.model_copy(update={"max_iterations": steps})
+        return self.model_copy(update={"stopping": stopping})
+
+    def update_config(self, threat: Threat, seed: int, augment: Augment | None) -> StepConfig:
+        """How weights are updated at each step."""
+        return StepConfig(
+            threat=threat,
+            batch_size=self.optimisation.batch_size,
+            seed=seed,
+            optimizer=self.optimisation.optimizer_value(),
+            schedule=self.optimisation.schedule_value(),
+            averaging=EMA(self.optimisation.averaging),
+            total_steps=self.stopping.max_iterations,
+            augment=augment,
+        )

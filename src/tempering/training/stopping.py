@@ -1,4 +1,4 @@
-"""Stop rules as values: when iterative retraining ends, and why."""
+"""Stop rules as values: when training ends, and why."""
 
 from __future__ import annotations
 
@@ -7,62 +7,65 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tempering.core.records import Round
-from tempering.training.settings import Stopping
 
 
 @dataclass(frozen=True)
-class Standing:
-    """How far a training is.
+class TrainProgress:
+    """How far a training has come.
 
     Attributes:
         steps: Mini-batch steps done.
         seconds: Time spent on this training, resumed parts included.
         rounds: Finished rounds, oldest first.
+        baseline: Worst-case accuracy of the starting model on validation data, a fraction.
     """
 
     steps: int
     seconds: float
     rounds: Sequence[Round]
+    baseline: float = 0.0
 
 
 class StopRule(Protocol):
     """Says why to stop, or nothing."""
 
-    def reason(self, standing: Standing) -> str | None:
+    def reason(self, progress: TrainProgress) -> str | None:
         """Why to stop now; None to go on."""
         ...
 
 
 @dataclass(frozen=True)
 class MaxIterations:
-    """Stop after so many mini-batch steps (the paper's k_max = 3000).
+    """Stop after so many mini-batch steps.
 
     Example:
-        >>> MaxIterations(10).reason(Standing(10, 0.0, []))
+        >>> MaxIterations(10).reason(TrainProgress(10, 0.0, []))
         'MaxIterations(10): 10 steps done'
     """
 
     steps: int
 
-    def reason(self, standing: Standing) -> str | None:
+    def reason(self, progress: TrainProgress) -> str | None:
         """Why to stop now; None to go on."""
-        if standing.steps < self.steps:
+        if progress.steps < self.steps:
             return None
-        return f"MaxIterations({self.steps}): {standing.steps} steps done"
+        return f"MaxIterations({self.steps}): {progress.steps} steps done"
 
 
 @dataclass(frozen=True)
-class RhoAtLeast:
-    """Stop once robustness has grown enough (the paper's rho >= 0.1)."""
+class GainAtLeast:
+    """Stop once worst-case accuracy has gained enough over the starting model."""
 
-    rho: float
+    gain: float
 
-    def reason(self, standing: Standing) -> str | None:
+    def reason(self, progress: TrainProgress) -> str | None:
         """Why to stop now; None to go on."""
-        if not standing.rounds or standing.rounds[-1].outcome == "rolled back":
+        if not progress.rounds or progress.rounds[-1].outcome == "rolled back":
             return None
-        rho = standing.rounds[-1].rho
-        return f"RhoAtLeast({self.rho:g}): rho is {rho:.3f}" if rho >= self.rho else None
+        gain = progress.rounds[-1].worst.fraction - progress.baseline
+        if gain < self.gain:
+            return None
+        return f"GainAtLeast({self.gain:g}): {gain:.3f} gained over the starting model"
 
 
 @dataclass(frozen=True)
@@ -72,10 +75,10 @@ class Plateau:
     rounds: int
     gain: float
 
-    def reason(self, standing: Standing) -> str | None:
+    def reason(self, progress: TrainProgress) -> str | None:
         """Why to stop now; None to go on."""
         best, since = -1.0, 0
-        for round_ in standing.rounds:
+        for round_ in progress.rounds:
             worst = round_.worst.fraction
             if round_.outcome != "rolled back" and worst > best + self.gain:
                 best, since = worst, 0
@@ -95,11 +98,11 @@ class Budget:
 
     seconds: float
 
-    def reason(self, standing: Standing) -> str | None:
+    def reason(self, progress: TrainProgress) -> str | None:
         """Why to stop now; None to go on."""
-        if standing.seconds < self.seconds:
+        if progress.seconds < self.seconds:
             return None
-        return f"Budget({self.seconds:g} s): {standing.seconds:.0f} s spent"
+        return f"Budget({self.seconds:g} s): {progress.seconds:.0f} s spent"
 
 
 @dataclass(frozen=True)
@@ -108,19 +111,6 @@ class AnyOf:
 
     rules: tuple[StopRule, ...]
 
-    def reason(self, standing: Standing) -> str | None:
+    def reason(self, progress: TrainProgress) -> str | None:
         """Why to stop now; None to go on."""
-        return next(filter(None, (rule.reason(standing) for rule in self.rules)), None)
-
-
-def stop_rule(settings: Stopping) -> AnyOf:
-    """The rule that a recipe asks for."""
-    rules: list[StopRule] = []
-    if settings.rho_at_least is not None:
-        rules.append(RhoAtLeast(settings.rho_at_least))
-    if settings.plateau_rounds is not None:
-        rules.append(Plateau(settings.plateau_rounds, settings.plateau_gain))
-    rules.append(MaxIterations(settings.max_iterations))
-    if settings.budget_seconds is not None:
-        rules.append(Budget(settings.budget_seconds))
-    return AnyOf(tuple(rules))
+        return next(filter(None, (rule.reason(progress) for rule in self.rules)), None)

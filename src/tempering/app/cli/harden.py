@@ -21,6 +21,13 @@ def harden(
     data: options.Data = None,
     split: options.Split = None,
     threat: options.ThreatText = None,
+    objective: Annotated[
+        str | None,
+        typer.Option(
+            "--objective",
+            help="What training minimizes, such as trades:beta=6, or file.py:name.",
+        ),
+    ] = None,
     recipe: options.RecipeName = "default",
     settings: options.Settings = None,
     seed: options.Seed = None,
@@ -37,6 +44,7 @@ def harden(
         "data.address": data,
         "data.split": split,
         "threat": threat,
+        "training.hardened.objective": objective,
         "seed": seed,
         "evaluation.samples": samples,
     }

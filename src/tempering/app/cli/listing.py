@@ -16,6 +16,7 @@ class Kind(StrEnum):
 
     attacks = "attacks"
     models = "models"
+    objectives = "objectives"
     data = "data"
     recipes = "recipes"
 
@@ -24,10 +25,11 @@ def list_(
     kind: Annotated[Kind, typer.Argument(help="What to list.")],
     as_json: options.Json = False,
 ) -> None:
-    """List attacks, models, data sources or recipes."""
+    """List attacks, models, training objectives, data sources or recipes."""
     rows = {
         Kind.attacks: _attacks,
         Kind.models: _models,
+        Kind.objectives: _objectives,
         Kind.data: _data,
         Kind.recipes: _recipes,
     }[kind]()
@@ -41,7 +43,9 @@ def list_(
 
 
 def _text(value: Any) -> str:
-    return ",".join(value) if isinstance(value, list) else str(value)
+    if isinstance(value, dict):
+        return " ".join(f"{key}={_text(entry)}" for key, entry in value.items())
+    return ",".join(map(_text, value)) if isinstance(value, list) else str(value)
 
 
 def _attacks() -> list[dict[str, Any]]:
@@ -64,6 +68,21 @@ def _models() -> list[dict[str, Any]]:
     from tempering.models.registry import MODELS
 
     return [{"name": name, "summary": entry.summary} for name, entry in MODELS.items()]
+
+
+def _objectives() -> list[dict[str, Any]]:
+    from tempering.training.objectives.registry import OBJECTIVES, parameters_of
+
+    return [
+        {
+            "name": name,
+            "parameters": parameters_of(kind),
+            "inner_maximization": kind.inner_maximization,
+            "source": kind.source,
+            "summary": (kind.__doc__ or "").splitlines()[0],
+        }
+        for name, kind in OBJECTIVES.items()
+    ]
 
 
 def _data() -> list[dict[str, Any]]:

@@ -1,0 +1,224 @@
+"""The trainings of a run: undefended, hardened, surrogate, single-pass."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from tempering.app.folder import RunFolder
+from tempering.app.recipe import FROM_PYTHON, Recipe
+from tempering.attacks.registry import parse_attack
+from tempering.core.engine import Engine
+from tempering.core.random import derive
+from tempering.core.records import Epoch, Round, Stop
+from tempering.core.threats import Threat
+from tempering.data.dataset import Dataset
+from tempering.data.splits import Splits
+from tempering.evaluation.context import EvalContext
+from tempering.evaluation.measuring import measure
+from tempering.evaluation.target import Target
+from tempering.models.weights import weights_hash
+from tempering.training.loop import (
+    Checkpoints,
+    LoopConfig,
+    Rounds,
+    Validate,
+    Validation,
+    train,
+)
+from tempering.training.objective import Objective
+from tempering.training.objectives.registry import OBJECTIVES, parse_objective
+from tempering.training.settings import TrainConfig
+
+OBJECTIVE = "training.hardened.objective"
+
+
+def choose_objective(
+    objective: Objective | str | None, overrides: Sequence[str]
+) -> tuple[list[str], Objective | None]:
+    """Write a given objective into the overrides of a recipe.
+
+    Args:
+        objective: A value, or as people write it; None leaves it to the recipe.
+        overrides: `section.key=value`.
+
+    Returns:
+        The overrides, and the value if text cannot say all of it.
+    """
+    if objective is None:
+        return list(overrides), None
+    if isinstance(objective, str):
+        return [*overrides, f"{OBJECTIVE}={json.dumps(objective)}"], None
+    text, value = objective.spec(), objective
+    if not (objective.name in OBJECTIVES and parse_objective(text) == objective):
+        return [*overrides, f"{OBJECTIVE}={json.dumps(FROM_PYTHON + objective.name)}"], value
+    return [*overrides, f"{OBJECTIVE}={json.dumps(text)}"], value
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model and how its training went.
+
+    Attributes:
+        model: The network with the weights of its best round, in evaluation mode.
+        history: Epochs and rounds.
+        stop: Why it ended; None where nothing was trained.
+    """
+
+    model: nn.Module
+    history: tuple[Epoch | Round, ...] = ()
+    stop: Stop | None = None
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """Trains the models of one run.
+
+    Attributes:
+        recipe: All numbers.
+        data: Training and validation data.
+        engine: Where to compute.
+        folder: Where checkpoints go.
+        objective: What hardening minimizes; None takes the recipe's.
+    """
+
+    recipe: Recipe
+    data: Splits
+    engine: Engine
+    folder: RunFolder
+    objective: Objective | None = None
+
+    @property
+    def threat(self) -> Threat:
+        """What models are hardened against."""
+        return self.recipe.threat_model
+
+    @property
+    def hardening(self) -> Objective:
+        """What hardening minimizes."""
+        return self.objective or self.recipe.training.hardened.objective_value()
+
+    def undefended(self, model: nn.Module, name: str, seed: int, file: str = "") -> Trained:
+        """Train without a defense."""
+        config = self.recipe.training.undefended
+        return self._train(model, name, config, config.objective_value(), seed, file=file)
+
+    def hardened(
+        self,
+        model: nn.Module,
+        name: str,
+        seed: int,
+        baseline: float,
+        undefended: nn.Module | None = None,
+        iterations: int | None = None,
+    ) -> Trained:
+        """Train with the hardening objective; the best round on validation is kept.
+
+        Args:
+            model: The network; trained in place.
+            name: Whose training this is.
+            seed: Of all its draws.
+            baseline: Worst-case accuracy of the undefended model on validation data.
+            undefended: That model, for objectives that need it.
+            iterations: Steps at most; None for the recipe's own.
+        """
+        config = self.recipe.training.hardened
+        if iterations is not None:
+            config = config.with_max_iterations(iterations)
+        return self._train(
+            model, name, config, self.hardening, seed, undefended, self.validate(), baseline
+        )
+
+    def single_pass(self, model: nn.Module, undefended: nn.Module, seed: int) -> Trained:
+        """Train once on clean images and on copies attacked once on the undefended model."""
+        config = self.recipe.training.single_pass_config
+        objective = config.objective_value()
+        return self._train(model, "single-pass", config, objective, seed, undefended)
+
+    def validate(self) -> Validate:
+        """The judge of rounds: each attack gets what the ones before it left standing."""
+        judge = self.recipe.training.judge
+        context = EvalContext(
+            self.data.validation.first(judge.samples), "validation", self.engine, self.recipe.seed
+        )
+        attacks = [parse_attack(spec) for spec in judge.attacks]
+
+        def validate(model: nn.Module) -> Validation:
+            target = Target.of("hardened", model, context.data).without_flag()
+            clean = measure(context, target, None, self.threat)
+            standing, by_attack = clean, {}
+            for attack in attacks:
+                rows = standing.per_sample.robust.nonzero()[:, 0]
+                standing = measure(context, target, attack, self.threat, rows=rows)
+                by_attack[attack.label()] = standing.measurement.robust
+            return Validation(
+                clean=clean.measurement.robust,
+                worst=standing.measurement.robust,
+                by_attack=by_attack,
+            )
+
+        return validate
+
+    def _train(
+        self,
+        model: nn.Module,
+        name: str,
+        config: TrainConfig,
+        objective: Objective,
+        seed: int,
+        undefended: nn.Module | None = None,
+        validate: Validate | None = None,
+        baseline: float = 0.0,
+        file: str = "",
+    ) -> Trained:
+        model.to(self.engine.device)
+        data, prepared = objective.prepare(self.data.train, undefended, self.threat, seed)
+        augment = self.recipe.data.augmentation.bind(self.data.shape[0])
+        loop = LoopConfig(
+            name=name,
+            data=data,
+            validation=self.data.validation,
+            objective=prepared,
+            update=config.update_config(self.threat, derive(seed, "training", name), augment),
+            rounds=Rounds(
+                steps_per_round=config.steps_per_round,
+                stop=config.stopping.rule(),
+                clean_floor=config.clean_floor,
+                validate=validate,
+                baseline=baseline,
+            ),
+            checkpoints=Checkpoints(
+                path=self.folder.checkpoint(file or name),
+                key=self._key(model, config, objective, seed, data),
+                every=self.recipe.training.checkpoint_seconds,
+            ),
+        )
+        history, stop = train(model, loop, self.engine)
+        return Trained(model.eval(), tuple(history), stop)
+
+    def _key(
+        self,
+        model: nn.Module,
+        config: TrainConfig,
+        objective: Objective,
+        seed: int,
+        data: Dataset,
+    ) -> str:
+        described = {
+            "config": config.model_dump(mode="json"),
+            "objective": objective.config(),
+            "judge": self.recipe.training.judge.model_dump(mode="json"),
+            "augmentation": self.recipe.data.augmentation.model_dump(mode="json"),
+            "threat": str(self.threat),
+            "seed": seed,
+            "data": data.content_hash,
+            "validation": self.data.validation.content_hash,
+            "start": weights_hash(model),
+            "precision": self.engine.precision,
+        }
+        text = json.dumps(described, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,150 @@
+"""Interval bounds that can be differentiated with respect to the weights.
+
+The bounds of `tempering.certification` are sound under rounding and hold the weights fixed.
+Training needs gradients instead, in the network's own precision; what it trains is certified
+by the other room.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tempering.core.errors import ModelError
+from tempering.models.classifier import Classifier
+from tempering.models.normalize import Normalize
+from tempering.models.squeeze import Squeeze
+
+Box = tuple[Tensor, Tensor]
+"""Lower and upper ends, of one shape (n, ...)."""
+
+
+def _linear(layer: nn.Module, box: Box) -> Box:
+    linear = cast(nn.Linear, layer)
+    center, radius = (box[1] + box[0]) / 2, (box[1] - box[0]) / 2
+    middle = F.linear(center, linear.weight, linear.bias)
+    spread = F.linear(radius, linear.weight.abs())
+    return middle - spread, middle + spread
+
+
+def _conv2d(layer: nn.Module, box: Box) -> Box:
+    conv = cast(nn.Conv2d, layer)
+    center, radius = (box[1] + box[0]) / 2, (box[1] - box[0]) / 2
+    settings: Any = (conv.stride, conv.padding, conv.dilation, conv.groups)
+    middle = F.conv2d(center, conv.weight, conv.bias, *settings)
+    spread = F.conv2d(radius, conv.weight.abs(), None, *settings)
+    return middle - spread, middle + spread
+
+
+def _monotone(layer: nn.Module, box: Box) -> Box:
+    return layer(box[0]), layer(box[1])
+
+
+def _identity(layer: nn.Module, box: Box) -> Box:  # noqa: ARG001
+    return box
+
+
+_MONOTONE: tuple[type[nn.Module], ...] = (
+    nn.ReLU,
+    nn.LeakyReLU,
+    nn.Sigmoid,
+    nn.Tanh,
+    nn.Softplus,
+    nn.Hardtanh,
+    nn.Flatten,
+    nn.MaxPool2d,
+    nn.AvgPool2d,
+    nn.AdaptiveAvgPool2d,
+    Normalize,
+    Squeeze,
+)
+_RULES: dict[type[nn.Module], Callable[[nn.Module, Box], Box]] = {
+    nn.Linear: _linear,
+    nn.Conv2d: _conv2d,
+    nn.Dropout: _identity,
+    nn.Dropout2d: _identity,
+    nn.Identity: _identity,
+    **dict.fromkeys(_MONOTONE, _monotone),
+}
+"""The bounds of each type of layer; dropout is taken as in evaluation mode."""
+
+
+def layers_of(model: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
+    """The layers of a sequential network in order, with their qualified names.
+
+    Raises:
+        ModelError: Naming the first layer that has no interval bounds here.
+    """
+    if type(model).forward in (nn.Sequential.forward, Classifier.forward):
+        for name, child in model.named_children():
+            yield from layers_of(child, f"{prefix}.{name}" if prefix else name)
+        return
+    zeros = not isinstance(model, nn.Conv2d) or model.padding_mode == "zeros"
+    if type(model) not in _RULES or not zeros:
+        known = ", ".join(sorted(kind.__name__ for kind in _RULES))
+        raise ModelError(
+            f"no differentiable interval bounds for {prefix or 'the model'} "
+            f"({type(model).__name__}): give a sequence of {known}"
+        )
+    yield prefix, model
+
+
+def worst_logits(model: nn.Module, x: Tensor, y: Tensor, eps: float) -> Tensor:
+    """Upper bounds of each logit less the true one over an L-inf ball cut to [0, 1].
+
+    A last linear layer is merged into the differences (Gowal et al., 2018, section 3).
+
+    Args:
+        model: A sequential network.
+        x: Images in [0, 1], shape (n, c, h, w).
+        y: True classes, shape (n,), int64.
+        eps: Radius of the ball.
+
+    Returns:
+        Shape (n, outputs), 0 at the true class; a sample is certified where no other entry
+        is above 0, but for rounding.
+
+    Raises:
+        ModelError: Naming a layer without bounds.
+
+    Example:
+        >>> net = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+        >>> worst_logits(net, torch.zeros(3, 1, 2, 2), torch.tensor([0, 1, 0]), 0.1).shape
+        torch.Size([3, 2])
+    """
+    layers = [layer for _, layer in layers_of(model)]
+    box: Box = ((x - eps).clamp_min(0.0), (x + eps).clamp_max(1.0))
+    last = layers[-1] if layers else None
+    merged = isinstance(last, nn.Linear)
+    for layer in layers[:-1] if merged else layers:
+        box = _RULES[type(layer)](layer, box)
+    if not merged:
+        gap = box[1] - box[0].gather(1, y[:, None])
+        return gap.scatter(1, y[:, None], 0.0)
+    weight, bias = cast(nn.Linear, last).weight, cast(nn.Linear, last).bias
+    center, radius = (box[1] + box[0]) / 2, (box[1] - box[0]) / 2
+    difference = weight[None] - weight[y][:, None]
+    bound = difference @ center[:, :, None] + difference.abs() @ radius[:, :, None]
+    gap = bound[:, :, 0]
+    return gap if bias is None else gap + bias[None] - bias[y][:, None]
+
+
+def certified(model: nn.Module, x: Tensor, y: Tensor, eps: float) -> Tensor:
+    """Which samples interval bounds certify, in float arithmetic without a margin for rounding.
+
+    Args:
+        model: A sequential network.
+        x: Images in [0, 1], shape (n, c, h, w).
+        y: True classes, shape (n,), int64.
+        eps: Radius of the ball.
+
+    Returns:
+        Shape (n,), bool.
+    """
+    with torch.no_grad():
+        worst = worst_logits(model, x, y, eps).scatter(1, y[:, None], -torch.inf)
+    return worst.amax(1) < 0

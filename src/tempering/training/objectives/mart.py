@@ -1,0 +1,97 @@
+"""MART: samples that are misclassified without an attack count for more."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from tempering.attacks.pgd import PGD
+from tempering.core.threats import Threat
+from tempering.training.objective import (
+    Batch,
+    InnerMaximization,
+    Losses,
+    Objective,
+    linear_ramp,
+    require_between,
+    require_count,
+    require_ramp,
+)
+from tempering.training.objectives.trades import divergence
+
+
+@dataclass(frozen=True)
+class Mart(Objective):
+    """BCE(p(x_adv), y) + lam * KL(p(x) || p(x_adv)) * (1 - p_y(x)), x_adv made by PGD.
+
+    BCE is -log p_y(x_adv) - log(1 - max over k != y of p_k(x_adv)). Wang et al., 'Improving
+    adversarial robustness requires revisiting misclassified examples', 2020, section 3.2.
+
+    Attributes:
+        lam: Weight of the divergence.
+        steps: Steps of PGD.
+        step_size: Length of a step in the threat's norm; None for 2.5 eps / steps.
+        eps_warmup_steps: Steps of training over which eps grows to the threat's.
+
+    Raises:
+        UsageError: If a parameter makes no sense.
+    """
+
+    name: ClassVar[str] = "mart"
+    source: ClassVar[str] = "Wang et al., 2020"
+    inner_maximization: ClassVar[InnerMaximization] = "attack"
+
+    lam: float = 5.0
+    steps: int = 10
+    step_size: float | None = None
+    eps_warmup_steps: int = 0
+
+    def __post_init__(self) -> None:
+        require_between(self.name, "lam", self.lam, 0.0, math.inf)
+        require_count(self.name, "eps_warmup_steps", self.eps_warmup_steps, 0)
+        _ = self.attack
+
+    @property
+    def attack(self) -> PGD:
+        """The attack that makes x_adv."""
+        return PGD(self.steps, self.step_size, until_fooled=False)
+
+    def ramp(self, step: int, steps: int) -> float:  # noqa: ARG002
+        """Linear over `eps_warmup_steps`."""
+        return linear_ramp(step, self.eps_warmup_steps)
+
+    def require(self, threat: Threat, steps: int) -> None:
+        """PGD knows the threat, and the ramp ends before training does."""
+        self.attack.require(threat)
+        require_ramp(self.name, self.eps_warmup_steps, steps)
+
+    def perturb(self, batch: Batch) -> Batch:
+        """PGD on every sample."""
+        return batch.with_x_adv(batch.attack(self.attack))
+
+    def __call__(self, model: nn.Module, batch: Batch) -> Losses:
+        """The loss of each sample; clean and adversarial images go through in one pass."""
+        clean, adversarial = model(torch.cat([batch.x, batch.perturbed])).float().chunk(2)
+        boosted = boosted_cross_entropy(adversarial, batch.y)
+        doubt = 1 - clean.softmax(1).gather(1, batch.y[:, None])[:, 0]
+        robust = divergence(clean, adversarial) * doubt
+        scalars = {"boosted_loss": boosted.mean(), "weighted_kl": robust.mean()}
+        return Losses(boosted + self.lam * robust, adversarial.detach(), scalars)
+
+
+def boosted_cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
+    """-log p_y - log(1 - max over k != y of p_k), shape (n,); stable where p saturates.
+
+    Args:
+        logits: Shape (n, outputs).
+        y: True classes, shape (n,), int64.
+    """
+    total = logits.logsumexp(1)
+    own = logits.gather(1, y[:, None])[:, 0]
+    runner_up = logits.scatter(1, y[:, None], -math.inf).argmax(1, keepdim=True)
+    others = logits.scatter(1, runner_up, -math.inf).logsumexp(1)
+    return (total - own) + (total - others)
