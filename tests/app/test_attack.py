@@ -235,5 +235,5 @@ def test_failures_without_a_start_are_told_apart(run: str, tmp_path: Path) -> No
     found = json.loads(CliRunner().invoke(app, [*call, "--json"]).stdout)
     assert found["no_start"] > 0
     assert found["no_start"] + found["success"] <= N
-    assert f"no image to start from: {found['no_start']}" in done.stdout
+    assert f"no starting image found: {found['no_start']}" in done.stdout
     assert "starts=DATA" in " ".join(done.stdout.split())

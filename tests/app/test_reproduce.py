@@ -120,5 +120,5 @@ def test_an_unknown_budget_is_a_wrong_call(tmp_path: Path) -> None:
     assert refused.code == 2
     both = temper("reproduce", "--resume", "runs/x", "--name", "y", folder=tmp_path)
     assert both.code == 2
-    assert "a resumed run goes on with its own settings: give no others" in both.err
+    assert "a resumed run continues with its own settings: give no others" in both.err
     assert list(tmp_path.iterdir()) == []

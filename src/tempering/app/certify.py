@@ -1,4 +1,4 @@
-"""Certify: prove what no attack can change, on any feed-forward model."""
+"""Use case `certify`: certificates of a model, or of its smoothed classifier."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from tempering.evaluation.target import Target
 
 
 class MethodReport(BaseModel):
-    """What one method did with the samples that were left for it.
+    """Results of one method on the samples that were still undecided.
 
     Attributes:
-        samples: How many were left.
-        certified: Of these, how many it proved.
-        refuted: For how many it found a counterexample.
+        samples: Undecided samples before.
+        certified: Samples that the method certified.
+        refuted: Samples for which it found a counterexample.
         seconds: Wall time.
     """
 
@@ -40,24 +40,25 @@ class MethodReport(BaseModel):
 
 
 class CertificateReport(BaseModel):
-    """What was proven.
+    """Results of certification.
 
     Attributes:
-        model: Its address.
-        data: What it classifies.
-        threat: What may change.
-        of: Whom proofs are about: the `model`, or the `smoothed` classifier, which is the
-            model's vote under noise.
-        n: Samples.
-        clean_correct: Right without any change.
-        certified_correct: Right, and proven to stay so.
-        refuted: Wrong, or with a counterexample.
-        undecided: Neither.
+        model: Address of the model.
+        data: Name of the data.
+        threat: The threat model.
+        of: What is certified: the `model`, or the `smoothed` classifier, which is the model's
+            majority vote under noise.
+        n: Number of samples.
+        clean_correct: Samples that are classified correctly without perturbation.
+        certified_correct: Samples that are certified: classified correctly under every
+            perturbation within the threat model.
+        refuted: Samples that are misclassified or have a counterexample.
+        undecided: All other samples.
         interval: 95 % Wilson interval of certified accuracy, fractions.
-        by_method: In the order in which they ran.
-        unsupported: What of the model has no bounds; None if all has.
-        settings: Of the smoothing, if there was one.
-        seed: Of all draws.
+        by_method: Results by method, in the order in which methods ran.
+        unsupported: The part of the model that is not supported; None if there is none.
+        settings: Settings of randomised smoothing; empty without.
+        seed: Seed of all random numbers.
         seconds: Wall time.
     """
 
@@ -93,27 +94,27 @@ def certify_address(
     seconds: float | None = None,
     seed: int | None = None,
 ) -> CertificateReport:
-    """Certify a model by its address.
+    """Certify a model given by its address.
 
     Args:
         address: A run folder, a `.safetensors` with its manifest, or `file.py:factory`.
         weights: For `file.py:factory`.
-        data: Address of the data; by default what the model's manifest says, or mnist.
-        split: By default the manifest's, or official.
+        data: Address of the data; by default the manifest's, or mnist.
+        split: Split of the data; by default the manifest's, or official.
         threat: Such as `linf:0.1`; by default the manifest's.
-        samples: Test images, the first ones; by default 1,000 or all.
+        samples: Number of test images, from the first on; by default 1,000 or all.
         methods: Some of `METHODS`; by default all, cheapest first.
-        smoothing: Certify the model's vote under this noise instead, in L2.
-        seconds: After so long nothing new is begun; what is left is undecided.
-        seed: Of all draws.
+        smoothing: Certify the smoothed classifier instead, in L2.
+        seconds: Time after which no new work is started; remaining samples are undecided.
+        seed: Seed of all random numbers.
 
     Returns:
-        Counts.
+        Counts and times.
 
     Raises:
-        UsageError: If something about the call is wrong.
+        UsageError: If an argument is invalid.
         UnknownNameError: If a method is unknown.
-        ModelError: If there is no such model, or it is no classifier of the data.
+        ModelError: If the model does not exist or is not a classifier of the data.
 
     Example:
         `certify_address("runs/latest", threat="linf:0.05").certified_correct`
@@ -139,7 +140,7 @@ def _bounded(
     began = time.perf_counter()
     data, device = context.data, context.engine.device
     target.model.to(device)
-    found = certify(
+    certificates = certify(
         target.model,
         data.x.to(device),
         data.y.to(device),
@@ -147,8 +148,8 @@ def _bounded(
         methods=METHODS if methods is None else methods,
         seconds=seconds,
     )
-    certified = int(found.certified.sum())
-    wrong = sum(name == "clean" for name in found.settled_by)
+    certified = int(certificates.certified.sum())
+    wrong = sum(name == "clean" for name in certificates.settled_by)
     return CertificateReport(
         model=address,
         data=data.name,
@@ -157,19 +158,19 @@ def _bounded(
         n=context.n,
         clean_correct=context.n - wrong,
         certified_correct=certified,
-        refuted=len(found.counterexamples),
-        undecided=context.n - certified - len(found.counterexamples),
+        refuted=len(certificates.counterexamples),
+        undecided=context.n - certified - len(certificates.counterexamples),
         interval=wilson(certified, context.n),
         by_method={
-            one.method: MethodReport(
-                samples=one.samples,
-                certified=one.certified,
-                refuted=one.refuted,
-                seconds=one.seconds,
+            spent.method: MethodReport(
+                samples=spent.samples,
+                certified=spent.certified,
+                refuted=spent.refuted,
+                seconds=spent.seconds,
             )
-            for one in found.spent
+            for spent in certificates.spent
         },
-        unsupported=found.unsupported,
+        unsupported=certificates.unsupported,
         seed=context.seed,
         seconds=time.perf_counter() - began,
     )
@@ -179,36 +180,36 @@ def _smoothed(
     address: str, context: EvalContext, target: Target, threat: Threat, smoothing: Smoothing
 ) -> CertificateReport:
     if threat.name != smoothing.norm:
-        raise UsageError(f"smoothing proves nothing in {threat}: give an L2 threat, such as l2:0.5")
+        raise UsageError(f"smoothing does not certify {threat}: give an L2 threat, such as l2:0.5")
     began = time.perf_counter()
     data, device = context.data, context.engine.device
     target.model.to(device)
-    found = smoothing(
+    certificate = smoothing(
         target.model,
         data.x.to(device),
         data.y.to(device),
         RandomStreams(derive(context.seed, "smoothing"), torch.arange(context.n)),
         context.batch_size,
     )
-    proven = found.count(threat.eps).hits
-    right = int((found.predicted == data.y).sum())
-    decided = int((found.predicted >= 0).sum())
+    certified = certificate.count(threat.eps).hits
+    correct = int((certificate.predicted == data.y).sum())
+    not_abstained = int((certificate.predicted >= 0).sum())
     seconds = time.perf_counter() - began
-    wrong = decided - right
+    wrong = not_abstained - correct
     return CertificateReport(
         model=address,
         data=data.name,
         threat=str(threat),
         of="smoothed",
         n=context.n,
-        clean_correct=right,
-        certified_correct=proven,
+        clean_correct=correct,
+        certified_correct=certified,
         refuted=wrong,
-        undecided=context.n - proven - wrong,
-        interval=wilson(proven, context.n),
+        undecided=context.n - certified - wrong,
+        interval=wilson(certified, context.n),
         by_method={
             smoothing.name: MethodReport(
-                samples=context.n, certified=proven, refuted=wrong, seconds=seconds
+                samples=context.n, certified=certified, refuted=wrong, seconds=seconds
             )
         },
         settings=smoothing.config(),

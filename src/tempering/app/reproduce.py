@@ -1,4 +1,4 @@
-"""Reproduce: the paper's tables and figures beside ours."""
+"""Use case `reproduce`: the paper's tables and figures compared with ours."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tempering.app.harden import harden
-from tempering.app.harden import resume as go_on
+from tempering.app.harden import resume as resume_run
 from tempering.core.errors import UnknownNameError, UsageError
 from tempering.core.records import Summary
 from tempering.report.paper_page import reproduction
@@ -18,12 +18,12 @@ BUDGETS = {"10m": "paper-10m", "90m": "paper-90m", "full": "paper-full"}
 
 @dataclass(frozen=True)
 class Reproduced:
-    """What `reproduce` gives back.
+    """Result of `reproduce`.
 
     Attributes:
-        record: What the run found.
+        record: Results of the run.
         run: Its folder.
-        page: The tables and figures, as Markdown with drawings beside it.
+        page: Markdown page with the tables; figures are SVG files in the same folder.
     """
 
     record: Summary
@@ -39,21 +39,21 @@ def reproduce(
     resume: Path | None = None,
     folder: Path | None = None,
 ) -> Reproduced:
-    """Run the paper's method on the paper's data, and set its tables beside ours.
+    """Run the paper's method on the paper's data, and compare its tables with ours.
 
     Args:
-        budget: `10m`, `90m` or `full`: about how long it takes on two cores.
-        overrides: `section.key=value` of the budget's recipe.
-        name: Of the run.
-        resume: A run that was interrupted; then nothing else but `folder` counts.
-        folder: Where tables and figures go; by default into the run's folder.
+        budget: `10m`, `90m` or `full`: approximate time on two cores.
+        overrides: `section.key=value` for the recipe of the budget.
+        name: Name of the run.
+        resume: An interrupted run to continue; only `folder` may be given with it.
+        folder: Folder for tables and figures; by default in the run folder.
 
     Returns:
         The run and its page.
 
     Raises:
-        UsageError: If the budget is unknown or an override makes no sense.
-        InterruptedRunError: On Ctrl-C, after saving.
+        UsageError: If the budget is unknown or an override is invalid.
+        InterruptedRunError: On Ctrl-C, after the state was saved.
 
     Example:
         `reproduce(budget="10m").page`
@@ -63,8 +63,8 @@ def reproduce(
     if resume is None:
         done = harden(recipe=BUDGETS[budget], overrides=overrides, name=name)
     elif overrides or name:
-        raise UsageError("a resumed run goes on with its own settings: give no others")
+        raise UsageError("a resumed run continues with its own settings: give no others")
     else:
-        done = go_on(resume)
+        done = resume_run(resume)
     written = reproduction(done.run, folder or done.run / "reproduction")
     return Reproduced(done.record, done.run, written[0])

@@ -1,4 +1,4 @@
-"""The command line: `temper`."""
+"""The command line `temper`."""
 
 from tempering.core.lazy import lazy_exports
 

@@ -22,12 +22,14 @@ def attack(
     samples: options.Samples = None,
     targets: Annotated[
         str | None,
-        typer.Option("--targets", help="A class, next, random, or one class a sample: 3,1,..."),
+        typer.Option(
+            "--targets", help="A class, next, random, or one class for each sample: 3,1,..."
+        ),
     ] = None,
     seed: options.Seed = None,
     as_json: options.Json = False,
 ) -> None:
-    """Make adversarial images of any model, and write them with what they took."""
+    """Attack a model, and write the adversarial images with their distances and passes."""
     from tempering.app.attack import attack_address
 
     with progress():
@@ -46,16 +48,16 @@ def attack(
     if as_json:
         say(done.model_dump_json(indent=2))
         return
-    aim = "fooled" if targets is None else "taken for their target"
-    say(f"{done.attack}, {done.threat}: {done.success} of {done.n} images {aim}")
+    success = "misclassified" if targets is None else "classified as their target"
+    say(f"{done.attack}, {done.threat}: {done.success} of {done.n} images {success}")
     say(f"without attack: {done.before}")
     if done.no_start:
         say(
-            f"no image to start from: {done.no_start}; these failures say nothing about the "
-            "model: give starts=DATA, such as starts=mnist, or more tries"
+            f"no starting image found: {done.no_start}; these failures are no evidence of "
+            "robustness: give starts=DATA, such as starts=mnist, or more tries"
         )
     if done.median_distance is not None:
-        say(f"median distance of these: {done.median_distance:.4g}")
+        say(f"median distance of successes: {done.median_distance:.4g}")
     passes = f"{done.forwards / done.n:.1f} forward and {done.backwards / done.n:.1f} backward"
-    say(f"passes a sample: {passes}")
+    say(f"passes per sample: {passes}")
     say(f"images: {done.out}")

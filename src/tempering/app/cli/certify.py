@@ -22,24 +22,29 @@ def certify(
         list[str] | None,
         typer.Option(
             "--method",
-            help="interval, crown-ibp, crown, alpha-crown or branching; repeatable, all if none.",
+            help="interval, crown-ibp, crown, alpha-crown or branching; repeatable; default all.",
         ),
     ] = None,
     smoothing: Annotated[
         float | None,
-        typer.Option("--smoothing", help="Certify the vote under noise of this sigma, in L2."),
+        typer.Option(
+            "--smoothing",
+            help="Certify the smoothed classifier instead, with noise of this sigma, in L2.",
+        ),
     ] = None,
     votes: Annotated[
-        int, typer.Option("--votes", help="Noisy images a sample, with --smoothing.")
+        int, typer.Option("--votes", help="Noisy copies of each sample, with --smoothing.")
     ] = 10_000,
     limit: Annotated[
         str | None,
-        typer.Option("--time", help="How long to begin new work, such as 90s, 10m or 1h."),
+        typer.Option(
+            "--time", help="Time after which no new work is started, such as 90s, 10m or 1h."
+        ),
     ] = None,
     seed: options.Seed = None,
     as_json: options.Json = False,
 ) -> None:
-    """Prove, sample by sample, that nothing within the threat changes the answer."""
+    """Certify, for each sample, that no perturbation within the threat changes the prediction."""
     from tempering.app.certify import certify_address
     from tempering.certification.smoothing import Smoothing
 
@@ -60,13 +65,13 @@ def certify(
         say(done.model_dump_json(indent=2))
         return
     low, high = (100 * bound for bound in done.interval)
-    whom = "" if done.of == "model" else ", the model's vote under noise"
-    say(f"{done.model}{whom}, on {done.data}, {done.threat}, seed {done.seed}")
-    say(f"right without attack  {done.clean_correct} of {done.n}")
+    subject = "" if done.of == "model" else ", smoothed"
+    say(f"{done.model}{subject}, on {done.data}, {done.threat}, seed {done.seed}")
+    say(f"clean correct         {done.clean_correct} of {done.n}")
     say(f"certified             {done.certified_correct} ({low:.1f} to {high:.1f} %)")
     say(f"refuted               {done.refuted}")
     say(f"undecided             {done.undecided}")
-    for name, one in done.by_method.items():
-        say(f"  {name}: {one.certified} of {one.samples} certified, {one.seconds:.1f} s")
+    for name, part in done.by_method.items():
+        say(f"  {name}: {part.certified} of {part.samples} certified, {part.seconds:.1f} s")
     if done.unsupported is not None:
         say(f"abstained: {done.unsupported}")

@@ -1,4 +1,4 @@
-"""What people see: progress and errors on stderr, results on stdout."""
+"""Output: progress and errors on stderr, results on stdout."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from rich.console import Console
 from tempering.core.progress import Advance, reporting
 
 _PLAIN_EVERY = 10.0
-"""Seconds between lines of progress where stderr is no terminal."""
+"""Seconds between lines of progress if stderr is not a terminal."""
 
 _RESUMED_WITHIN = 1.0
-"""What is reported sooner than this was done before: a resumed job begins part way."""
+"""Units that are reported within these seconds were done before the job was resumed."""
 
 
 def leads() -> bool:
-    """Whether this process speaks: under torchrun only the first one does."""
+    """Whether this is the main process; under torchrun only rank 0 writes output."""
     return os.environ.get("RANK", "0") == "0"
 
 
 def complain(message: str) -> None:
-    """Say what was wrong, on stderr, in one line."""
+    """Print an error on stderr, in one line."""
     if leads():
         print(f"error: {message}", file=sys.stderr)  # noqa: T201
 
@@ -44,7 +44,7 @@ def say_json(value: Any) -> None:
 
 @contextmanager
 def progress() -> Iterator[None]:
-    """Show progress with time left: bars on a terminal, else a line now and then."""
+    """Context that shows progress and time left: bars on a terminal, otherwise lines."""
     if not leads():
         yield
         return
@@ -93,7 +93,7 @@ def _bars(console: Console) -> Iterator[None]:
 
 @contextmanager
 def _lines(what: str, total: int) -> Iterator[Advance]:
-    """A line at the start, every ten seconds, and at the end."""
+    """Print a line every ten seconds and one at the end."""
     import time
 
     started = said = time.monotonic()

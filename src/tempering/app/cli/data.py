@@ -11,25 +11,25 @@ import typer
 from tempering.app.cli import options
 from tempering.app.cli.console import say, say_json
 
-app = typer.Typer(help="Look at data.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Inspect data.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.callback()
 def data() -> None:
-    """Look at data."""
+    """Inspect data."""
 
 
 @app.command("inspect")
 def inspect(
-    source: Annotated[str, typer.Argument(help="Data, such as mnist or npz:FILE.")],
+    source: Annotated[str, typer.Argument(help="Address of the data, such as mnist or npz:FILE.")],
     split: options.Split = None,
     seed: options.Seed = None,
     picture: Annotated[
-        Path, typer.Option("--picture", help="Where the picture of samples goes.")
+        Path, typer.Option("--picture", help="File for a picture of samples.")
     ] = Path("data.png"),
     as_json: options.Json = False,
 ) -> None:
-    """Show class balance, ranges, duplicates, leaks, and a picture."""
+    """Show class balance, pixel ranges, duplicates and leaks, and draw samples."""
     from tempering.app.cli.inspected import text
     from tempering.data.inspection import inspect as look
     from tempering.data.loading import load

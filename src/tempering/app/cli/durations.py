@@ -1,4 +1,4 @@
-"""Durations as people write them."""
+"""Parses durations."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def parse_seconds(text: str) -> float:
-    """Seconds of a duration.
+    """Parse a duration such as 90s, 1.5m or 2h into seconds.
 
     Raises:
-        UsageError: If it is none, or nothing.
+        UsageError: If it is not a duration above 0.
 
     Example:
         >>> parse_seconds("90s"), parse_seconds("1.5m"), parse_seconds("2h")

@@ -1,4 +1,4 @@
-"""Where `temper` begins: commands, and what becomes of errors."""
+"""Entry point of `temper`: commands and exit codes."""
 
 from __future__ import annotations
 
@@ -25,8 +25,7 @@ from tempering.core.errors import InterruptedRunError, TemperingError
 
 app = typer.Typer(
     name="temper",
-    help="Take an image classifier and its data; give back a model that withstands "
-    "adversarial inputs, with evidence.",
+    help="Harden image classifiers against adversarial inputs, and evaluate their robustness.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -43,10 +42,10 @@ app.command("list")(listing.list_)
 app.add_typer(data.app, name="data")
 
 PASSIVE = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000"}
-"""Threads that wait give their core away: spinning ones slow a shared machine tenfold."""
+"""Waiting OpenMP threads yield their core; busy waiting slows down a shared machine."""
 
 INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it."""
+"""Exit code after Ctrl-C, by convention of shells."""
 
 
 def main() -> None:

@@ -20,26 +20,29 @@ def evaluate(
     threat: options.ThreatText = None,
     attacks: Annotated[
         list[str] | None,
-        typer.Option("--attack", help="NAME or NAME:key=value,..., on all samples; repeatable."),
+        typer.Option(
+            "--attack", help="NAME or NAME:key=value,...; runs on all samples; repeatable."
+        ),
     ] = None,
     protocol: Annotated[
         str,
-        typer.Option("--protocol", help="What runs without --attack: fast, autoattack, thorough."),
+        typer.Option("--protocol", help="Attacks without --attack: fast, autoattack or thorough."),
     ] = "fast",
     access: Annotated[
-        str, typer.Option("--access", help="What attackers know: white, gray, black or all.")
+        str, typer.Option("--access", help="What the attacker knows: white, gray, black or all.")
     ] = "white",
     surrogate: Annotated[
         str | None,
         typer.Option(
-            "--surrogate", help="A gray-box attacker's own model: a run or a file; trained if none."
+            "--surrogate",
+            help="Model of the gray-box attacker: a run or a file; trained if not given.",
         ),
     ] = None,
     samples: options.Samples = None,
     seed: options.Seed = None,
     limit: Annotated[
         str | None,
-        typer.Option("--time", help="How long attacks may take, such as 90s, 10m or 1h."),
+        typer.Option("--time", help="Time limit for attacks, such as 90s, 10m or 1h."),
     ] = None,
     shifts: Annotated[
         str | None,
@@ -54,15 +57,15 @@ def evaluate(
     ] = None,
     name: options.Name = None,
     resume: Annotated[
-        Path | None, typer.Option("--resume", help="Go on with an evaluation that was cut.")
+        Path | None, typer.Option("--resume", help="Continue an interrupted evaluation.")
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="A folder for each sample's verdict and image."),
+        typer.Option("--out", help="Folder for verdicts and adversarial images."),
     ] = None,
     as_json: options.Json = False,
 ) -> None:
-    """Judge any model: proofs, then attacks on what is left; write a report."""
+    """Evaluate a model: certificates, then attacks on undecided samples; write a report."""
     from tempering.app.evaluate import evaluate_address
 
     with progress():

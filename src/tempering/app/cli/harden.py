@@ -15,7 +15,7 @@ from tempering.core.errors import UsageError
 
 def harden(
     model: Annotated[
-        str | None, typer.Option("--model", help="A network's name, or file.py:factory.")
+        str | None, typer.Option("--model", help="Name of a network, or file.py:factory.")
     ] = None,
     weights: options.Weights = None,
     data: options.Data = None,
@@ -34,11 +34,11 @@ def harden(
     samples: options.Samples = None,
     name: options.Name = None,
     resume: Annotated[
-        Path | None, typer.Option("--resume", help="Go on with an interrupted run.")
+        Path | None, typer.Option("--resume", help="Continue an interrupted run.")
     ] = None,
     as_json: options.Json = False,
 ) -> None:
-    """Harden a classifier, judge it, and write a report."""
+    """Harden a classifier, evaluate it, and write a report."""
     given = {
         "model.name": model,
         "data.address": data,
@@ -51,7 +51,9 @@ def harden(
     overrides = [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
     overrides += settings or []
     if resume is not None and (overrides or name or weights or recipe != "default"):
-        raise UsageError("--resume goes on with the run's own settings: give only --json with it")
+        raise UsageError(
+            "--resume continues with the settings of the run: give only --json with it"
+        )
     from tempering.app import harden as job
 
     with progress():

@@ -1,15 +1,15 @@
-"""What an inspection of data found, as text."""
+"""The result of a data inspection as text."""
 
 from __future__ import annotations
 
 from tempering.data.inspection import Inspection
 
 SHOWN = 10
-"""Findings of one kind that are listed."""
+"""Findings of each kind that are listed."""
 
 
 def text(found: Inspection) -> str:
-    """Balance, ranges and findings, for a terminal."""
+    """Class balance, pixel ranges and findings, for a terminal."""
     channels, height, width = found.shape
     lines = [
         f"{found.address}, split {found.split}, hash {found.data_hash}",

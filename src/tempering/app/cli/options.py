@@ -1,4 +1,4 @@
-"""Options that several commands share, each with one name and one help text."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ Model = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Data = Annotated[
     str | None,
-    typer.Option("--data", help="Data, such as mnist, npz:FILE or imagefolder:DIR."),
+    typer.Option("--data", help="Address of the data, such as mnist, npz:FILE or imagefolder:DIR."),
 ]
-Split = Annotated[str | None, typer.Option("--split", help="How to split: official or paper.")]
+Split = Annotated[str | None, typer.Option("--split", help="Split of the data: official or paper.")]
 ThreatText = Annotated[
     str | None,
-    typer.Option("--threat", help="What an attacker may change, such as linf:0.3 or l2:2."),
+    typer.Option("--threat", help="Threat model: norm and eps, such as linf:0.3 or l2:2."),
 ]
-Seed = Annotated[int | None, typer.Option("--seed", help="Of all random draws.")]
+Seed = Annotated[int | None, typer.Option("--seed", help="Seed of all random numbers.")]
 Samples = Annotated[
-    int | None, typer.Option("--samples", help="Test images of the standard protocol.")
+    int | None, typer.Option("--samples", help="Number of test images; the first ones are used.")
 ]
 Weights = Annotated[
     Path | None,
     typer.Option("--weights", help="Weights for file.py:factory: .safetensors, .pt or .pth."),
 ]
 RecipeName = Annotated[
-    str, typer.Option("--recipe", help="A recipe's name, or the path of a .toml file.")
+    str, typer.Option("--recipe", help="Name of a recipe, or path of a .toml file.")
 ]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", help="Override a recipe's value, as section.key=value; repeatable."),
+    typer.Option("--set", help="Override a value of the recipe: section.key=value; repeatable."),
 ]
-Name = Annotated[str | None, typer.Option("--name", help="Name of the run, under runs/.")]
+Name = Annotated[str | None, typer.Option("--name", help="Name of the run folder under runs/.")]

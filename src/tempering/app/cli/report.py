@@ -12,10 +12,10 @@ from tempering.app.cli.console import say, say_json
 
 
 def report(
-    run: Annotated[Path, typer.Argument(help="A run folder.")] = Path("runs/latest"),
+    run: Annotated[Path, typer.Argument(help="Run folder.")] = Path("runs/latest"),
     as_json: options.Json = False,
 ) -> None:
-    """Write the report of a run again, from its records."""
+    """Render the report of a run again from its records."""
     from tempering.report.run_page import render
 
     page = render(run)

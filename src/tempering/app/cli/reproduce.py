@@ -13,7 +13,7 @@ from tempering.app.cli.console import progress, say
 
 
 class Size(StrEnum):
-    """How much to spend."""
+    """Budgets."""
 
     ten = "10m"
     ninety = "90m"
@@ -22,19 +22,20 @@ class Size(StrEnum):
 
 def reproduce(
     budget: Annotated[
-        Size, typer.Option("--budget", help="About how long it takes on two cores.")
+        Size, typer.Option("--budget", help="Approximate time on two cores.")
     ] = Size.ninety,
     folder: Annotated[
-        Path | None, typer.Option("--out", help="Where tables and figures go; the run by default.")
+        Path | None,
+        typer.Option("--out", help="Folder for tables and figures; by default in the run folder."),
     ] = None,
     settings: options.Settings = None,
     name: options.Name = None,
     resume: Annotated[
-        Path | None, typer.Option("--resume", help="Go on with an interrupted run.")
+        Path | None, typer.Option("--resume", help="Continue an interrupted run.")
     ] = None,
     as_json: options.Json = False,
 ) -> None:
-    """Measure the paper's Tables II to V and draw its Figures 2 to 6."""
+    """Reproduce the paper's Tables II to V and Figures 2 to 6."""
     from tempering.app import reproduce as job
 
     with progress():

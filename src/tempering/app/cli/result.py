@@ -1,4 +1,4 @@
-"""A run's result as a table in the terminal."""
+"""Prints the results of a run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tempering.core.records import Assessment, Summary, Surrogate
 
 
 def show(summary: Summary, run: Path | None) -> None:
-    """Print what a run found, on stdout."""
+    """Print the results of a run on stdout."""
     if not leads():
         return
     console = Console(highlight=False, soft_wrap=True)
@@ -55,7 +55,7 @@ def show(summary: Summary, run: Path | None) -> None:
 
 
 def _beside(found: Assessment) -> list[str]:
-    """What was done or asked for beside verdicts."""
+    """Lines for surrogate, corruptions and comparison."""
     lines = [] if found.surrogate is None else [_owned(found.surrogate)]
     lines += [] if found.shifts is None else corruptions(found.shifts)
     return lines + ([] if found.against is None else comparison(found.against))
