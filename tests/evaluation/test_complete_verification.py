@@ -45,7 +45,7 @@ def test_what_is_left_is_proven_or_refuted() -> None:
     assert bool((found.certified | ~cheap.certified).all())
     assert not bool(found.certified[found.refuted].any())
     assert sum(found.settled.values()) == int(found.certified.sum())
-    result = measure(where, target, Counterexamples.of(found), THREAT)
+    result = measure(where, target, Counterexamples.of(where, found), THREAT)
     broken = (~result.per_sample.robust).nonzero()[:, 0]
     assert broken.tolist() == found.refuted.tolist()
     assert bool((result.per_sample.distance[broken] <= THREAT.eps * (1 + 1e-5)).all())

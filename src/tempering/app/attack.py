@@ -56,7 +56,7 @@ class AttackReport(BaseModel):
 
 @dataclass(frozen=True)
 class _Aim:
-    """Samples to attack, by number, and their targets if there are some."""
+    """Rows of the samples to attack, and their targets if there are some."""
 
     index: Tensor
     targets: Tensor | None
@@ -78,8 +78,8 @@ def attack_address(
     """Attack a model by its address, and write what came of it as `.npz`.
 
     The file holds `x` and `x_adv` (float32), `y`, `index` (of each sample in the test
-    data), `success`, `distance`, `forwards` and `backwards` (passes of the attack for
-    each sample), and with targets `targets`.
+    data), `id` (of each sample in the source), `success`, `distance`, `forwards` and
+    `backwards` (passes of the attack for each sample), and with targets `targets`.
 
     Args:
         address: A run folder, a `.safetensors` with its manifest, or `file.py:factory`.
@@ -118,7 +118,7 @@ def attack_address(
     part = wanted.subset(aim.index)
     context = EvalContext(part, "test", start_engine("32-true"), seed or 0)
     target = Target.of("given", opened.model, part)
-    shown = show(context, target, chosen, allowed, aim.targets, aim.index)
+    shown = show(context, target, chosen, allowed, aim.targets)
     _write(out, part, aim, shown)
     won = shown.distance[shown.success]
     return AttackReport(
@@ -156,6 +156,7 @@ def _write(out: Path, data: Dataset, aim: _Aim, shown: Shown) -> None:
     if aim.targets is not None:
         arrays["targets"] = aim.targets
     content = {name: values.numpy() for name, values in arrays.items()}
+    content["id"] = np.array(data.ids.names)
 
     def save(path: Path) -> None:
         with path.open("wb") as file:
@@ -173,7 +174,7 @@ def _aim(targets: str | None, data: Dataset, seed: int) -> _Aim:
     if targets == "next":
         return _Aim(everyone, (y + 1) % classes)
     if targets == "random":
-        streams = RandomStreams(derive(seed, "targets"), everyone)
+        streams = RandomStreams(derive(seed, "targets"), data.ids.keys)
         return _Aim(everyone, (y + 1 + streams.choice(classes - 1)) % classes)
     names = [one.strip() for one in targets.split(",")]
     numbers = torch.tensor([_class_number(one, data.classes) for one in names])

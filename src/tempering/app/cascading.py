@@ -153,7 +153,7 @@ class Cascading:
         )
         cascade.certified = closed.certified
         if len(closed.refuted):
-            cascade.run([Stage(Counterexamples.of(closed))], closed.refuted)
+            cascade.run([Stage(Counterexamples.of(self.context, closed))], closed.refuted)
 
     def _doubt(self, proofs: CertifiedSamples) -> None:
         """Attack some proven samples all the same: where that succeeds, something is wrong.
@@ -171,7 +171,8 @@ class Cascading:
         )
         broken = torch.zeros_like(proofs.certified)
         broken[rows] = ~result.per_sample.robust[rows]
-        check_certificates(proofs.certified, broken, attack.label())
+        with self.context.naming():
+            check_certificates(proofs.certified, broken, attack.label(), self.context.keys)
 
     def _require_attacks(self, cascade: Cascade) -> None:
         """Refuse to call samples robust on which no attack could be made.

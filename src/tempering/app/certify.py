@@ -6,7 +6,6 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from pydantic import BaseModel, ConfigDict
 
 from tempering.app.load_inputs import load_inputs
@@ -184,13 +183,14 @@ def _smoothed(
     began = time.perf_counter()
     data, device = context.data, context.engine.device
     target.model.to(device)
-    certificate = smoothing(
-        target.model,
-        data.x.to(device),
-        data.y.to(device),
-        RandomStreams(derive(context.seed, "smoothing"), torch.arange(context.n)),
-        context.batch_size,
-    )
+    with context.naming():
+        certificate = smoothing(
+            target.model,
+            data.x.to(device),
+            data.y.to(device),
+            RandomStreams(derive(context.seed, "smoothing"), context.keys),
+            context.batch_size,
+        )
     certified = certificate.count(threat.eps).hits
     correct = int((certificate.predicted == data.y).sum())
     not_abstained = int((certificate.predicted >= 0).sum())

@@ -225,6 +225,7 @@ def _about(model: nn.Module, data: Splits, demand: Demand) -> dict[str, Any]:
     return {
         "weights": weights_hash(model),
         "data_hash": data.test.content_hash,
+        "ids_hash": data.test.ids.hash,
         "threat": str(demand.threat),
         "attacks": [attack.config() for attack in demand.attacks or ()],
         "protocol": demand.protocol,

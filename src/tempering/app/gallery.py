@@ -13,7 +13,7 @@ from tempering.app.folder import RunFolder
 from tempering.app.result_cache import images_of
 from tempering.core.files import write_with
 from tempering.core.probe import probing
-from tempering.core.random import RandomStreams, derive, permutation
+from tempering.core.random import RandomStreams, derive
 from tempering.data.augmentation import Augmentation, gaussian_noise
 from tempering.data.dataset import Dataset
 from tempering.evaluation.standard import Evaluation
@@ -65,9 +65,9 @@ def adversarial_examples(
 
 def data_samples(data: Dataset, augmentation: Augmentation, sigma: float, seed: int) -> Arrays:
     """Images of the data, and the same after augmentation and noise (eq. 2)."""
-    ids = permutation(derive(seed, "gallery"), len(data))[:SHEET]
-    some = data.subset(ids)
-    streams = RandomStreams(derive(seed, "gallery"), ids)
+    everyone = RandomStreams(derive(seed, "gallery"), data.ids.keys)
+    rows = everyone.derive("order").order()[:SHEET]
+    some, streams = data.subset(rows), everyone[rows]
     augmented = gaussian_noise(augmentation(some.x, streams), sigma, streams.derive("noise"))
     return {
         "samples_x": some.x.numpy(),

@@ -289,6 +289,7 @@ class Hardening:
             str(self.threat),
             str(self.seed),
             self.data.test.content_hash,
+            self.data.test.ids.hash,
             *(Target.of("given", model, self.data.test).weights for model in models),
         ]
         key = hashlib.sha256("|".join(described).encode()).hexdigest()[:16]

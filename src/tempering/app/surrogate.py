@@ -16,6 +16,7 @@ from tempering.app.recipe import Recipe
 from tempering.app.train_models import Trainer
 from tempering.core.engine import Engine
 from tempering.core.errors import ModelError
+from tempering.core.naming import samples_named
 from tempering.core.passes import uncounted
 from tempering.core.probe import probing
 from tempering.core.random import derive
@@ -110,8 +111,8 @@ def _room(folder: RunFolder | None, engine: Engine) -> Iterator[RunFolder]:
 def _right(model: nn.Module, data: Dataset, device: torch.device) -> Count:
     """How much of some data a model gets right."""
     hits = 0
-    with probing(model) as probe:
+    with probing(model) as probe, samples_named(data.ids.name_of):
         for rows in torch.split(torch.arange(len(data)), 1000):
-            answers = probe.logits(data.x[rows].to(device), rows).argmax(1).cpu()
+            answers = probe.logits(data.x[rows].to(device), data.ids.keys[rows]).argmax(1).cpu()
             hits += int((answers == data.y[rows]).sum())
     return Count(hits=hits, n=len(data))

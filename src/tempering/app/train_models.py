@@ -216,7 +216,9 @@ class Trainer:
             "threat": str(self.threat),
             "seed": seed,
             "data": data.content_hash,
+            "ids": data.ids.hash,
             "validation": self.data.validation.content_hash,
+            "validation ids": self.data.validation.ids.hash,
             "start": weights_hash(model),
             "precision": self.engine.precision,
         }

@@ -22,9 +22,10 @@ IMAGES = "adversarial.npz"
 def write_verdicts(folder: Path, job: Judgement) -> None:
     """Write `verdicts.npz`, one row a sample.
 
-    It holds `index` in the test data; `clean`, right without attack; `certified`; `robust`;
-    `broken_by`, the name of what broke it, empty if nothing did; `distance`, infinite where
-    nothing did; `queries`, its forward passes, and `backwards`.
+    It holds `index` in the test data; `id`, the file or row of the source; `clean`, right
+    without attack; `certified`; `robust`; `broken_by`, the name of what broke it, empty if
+    nothing did; `distance`, infinite where nothing did; `queries`, its forward passes, and
+    `backwards`.
 
     Args:
         folder: Made if it is not there.
@@ -42,6 +43,7 @@ def write_verdicts(folder: Path, job: Judgement) -> None:
     _save(
         folder / VERDICTS,
         index=np.arange(len(broken)),
+        id=np.array(job.context.data.ids.names),
         clean=clean.robust.numpy(),
         certified=proven.numpy(),
         robust=worst.robust.numpy(),
@@ -53,7 +55,7 @@ def write_verdicts(folder: Path, job: Judgement) -> None:
 
 
 def write_images(folder: Path, job: Judgement) -> None:
-    """Write `adversarial.npz`: `x`, `x_adv`, `y` and `index` of the samples that were broken.
+    """Write `adversarial.npz`: `x`, `x_adv`, `y`, `index` and `id` of the broken samples.
 
     Args:
         folder: Made if it is not there.
@@ -70,6 +72,7 @@ def write_images(folder: Path, job: Judgement) -> None:
     _save(
         folder / IMAGES,
         index=rows.numpy(),
+        id=np.array(job.context.data.ids[rows].names),
         x=job.context.data.x[rows].numpy(),
         x_adv=images_of(worst)[rows].numpy(),
         y=job.context.data.y[rows].numpy(),

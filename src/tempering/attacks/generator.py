@@ -14,7 +14,7 @@ from tempering.attacks.learning import Teacher, as_problem, fixed, in_order
 from tempering.attacks.steps import check_count, check_positive
 from tempering.core.goals import Goal
 from tempering.core.probe import Probe, probing
-from tempering.core.random import RandomStreams, permutation
+from tempering.core.random import RandomStreams
 from tempering.core.threats import Threat
 from tempering.models.weights import weights_hash
 
@@ -144,7 +144,7 @@ class Generator(Attack):
             weights = list(network.parameters())
             adam = torch.optim.Adam(weights, lr=self.learning_rate)
             for epoch in range(self.epochs):
-                order = permutation(problem.streams.derive("epoch", epoch).key, len(x)).to(x.device)
+                order = problem.streams.derive("epoch", epoch).order()
                 for at in range(0, len(order), self.batch):
                     rows = order[at : at + self.batch]
                     x_adv = _shaped(network, x[rows], problem.threat)

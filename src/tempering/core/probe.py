@@ -18,6 +18,7 @@ from tempering.core.errors import (
 )
 from tempering.core.layout import channels_last, contiguous_again
 from tempering.core.memory import keep_freed_memory
+from tempering.core.naming import sample_name
 from tempering.core.passes import note
 from tempering.core.tally import tally
 
@@ -78,7 +79,8 @@ class Probe:
 
         Args:
             x: Images in [0, 1], shape (n, c, h, w).
-            index: Sample numbers for error messages, shape (n,).
+            index: Which sample each row is (`RandomStreams.index`), shape (n,); counts passes and
+                names samples in messages.
 
         Raises:
             ModelError: If the model fails, or returns no finite (n, outputs) tensor.
@@ -95,7 +97,8 @@ class Probe:
         Args:
             x: Images in [0, 1], shape (n, c, h, w).
             loss: From logits to one loss a sample.
-            index: Sample numbers for error messages, shape (n,).
+            index: Which sample each row is (`RandomStreams.index`), shape (n,); counts passes and
+                names samples in messages.
 
         Returns:
             Logits, shape (n, outputs), and gradients, shape and dtype of x.
@@ -116,7 +119,8 @@ class Probe:
         Args:
             x: Images in [0, 1], shape (n, c, h, w).
             losses: From logits to m losses a sample, shape (n, m).
-            index: Sample numbers for error messages, shape (n,).
+            index: Which sample each row is (`RandomStreams.index`), shape (n,); counts passes and
+                names samples in messages.
 
         Returns:
             Logits, shape (n, outputs), and gradients, shape (n, m, c, h, w), dtype of x;
@@ -176,7 +180,7 @@ def _check_finite(what: str, values: Tensor, index: Tensor | None) -> None:
     rows = (~values.flatten(1).isfinite().all(1)).nonzero()[:, 0]
     if not len(rows):
         return
-    sample = int(rows[0] if index is None else index[rows[0]])
+    sample = sample_name(index, int(rows[0]))
     raise ModelError(
         f"the model's {what} for sample {sample} are not finite: "
         "a classifier must answer every image in [0, 1] with finite numbers"

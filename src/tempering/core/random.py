@@ -1,9 +1,10 @@
 """Random draws that depend on the sample, never on its batch.
 
-A draw is a hash of (seed, labels, sample index, element), computed with integer
-arithmetic alone. So batch size, order, shard, process count and device change no
-draw, and any step of a job can be replayed from its number: nothing has a state
-that must be saved.
+A draw is a hash of (seed, labels, sample, element), computed with integer arithmetic
+alone. So batch size, order, shard, process count and device change no draw, and any
+step of a job can be replayed from its number: nothing has a state that must be saved.
+A sample of a dataset is known by the hash of its source id (`sample_keys`), so that
+removing or moving samples changes no draw of the others.
 
 The mixer is SplitMix64 (Steele, Lea and Flood, 2014).
 """
@@ -12,9 +13,10 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -42,6 +44,27 @@ def derive(seed: int, *labels: str | int) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
+def sample_keys(ids: Iterable[str]) -> Tensor:
+    """Keys of samples from their source ids: BLAKE2b, 63 bits.
+
+    Args:
+        ids: Such as `train/123` or `cats/tom.png`.
+
+    Returns:
+        Shape (n,), int64, at least 0; equal for equal ids on every machine.
+
+    Example:
+        >>> bool(sample_keys(["train/0", "train/1"])[1] == sample_keys(["train/1"])[0])
+        True
+    """
+    digests = (
+        hashlib.blake2b(one.encode("utf-8", "surrogateescape"), digest_size=8).digest()
+        for one in ids
+    )
+    keys = np.frombuffer(b"".join(digests), "<i8").astype(np.int64)
+    return torch.from_numpy(keys & np.int64(2**63 - 1))
+
+
 def _shift(z: Tensor, bits: int) -> Tensor:
     return (z >> bits) & ((1 << (64 - bits)) - 1)
 
@@ -59,7 +82,8 @@ class RandomStreams:
     Attributes:
         seed: Key of the streams; `derive` makes one from a user's seed. One a row, shape
             (n,), int64, where streams of several purposes lie side by side.
-        index: Sample indices, shape (n,), int64: which stream each row uses.
+        index: Which stream each row uses, shape (n,), int64: keys of the samples' ids
+            (`Dataset.ids.keys`), or row numbers where there is no dataset.
 
     Example:
         >>> streams = RandomStreams.of(seed=0, n=4)
@@ -146,7 +170,14 @@ class RandomStreams:
         """One of `options` values for each sample, shape (n,), int64."""
         return (_shift(self.bits(1)[:, 0], 1) % options).to(torch.int64)
 
+    def order(self) -> Tensor:
+        """A random order of the rows, shape (n,), int64.
+
+        Rows are sorted by one draw each, so removing one leaves the others in their order.
+        """
+        return self.bits(1)[:, 0].argsort(stable=True)
+
 
 def permutation(seed: int, n: int) -> Tensor:
     """A random order of 0 to n - 1, shape (n,), int64, equal for equal seeds."""
-    return RandomStreams.of(seed, n).bits(1)[:, 0].argsort(stable=True)
+    return RandomStreams.of(seed, n).order()

@@ -203,14 +203,23 @@ class Surrogate(Record):
 
 
 class Flag(Record):
-    """Something that makes a number untrustworthy, with what it means and what to do."""
+    """Something that makes a number untrustworthy, with what it means and what to do.
+
+    Attributes:
+        name: Which check raised it.
+        meaning: What it says of the number.
+        remedy: What to do about it.
+        evidence: What was seen.
+        samples: Ids of the samples on which it was seen; row numbers in older records, or
+            where ids are not known.
+    """
 
     kind: Literal["flag"] = "flag"
     name: str
     meaning: str
     remedy: str
     evidence: str
-    samples: list[int] = Field(default_factory=list)
+    samples: list[str | int] = Field(default_factory=list)
 
 
 class Finding(Record):

@@ -14,7 +14,7 @@ from torch import Tensor
 
 @dataclass
 class Tally:
-    """Passes of each sample, by its number.
+    """Passes of each sample, by its number in `RandomStreams.index`.
 
     Attributes:
         forward: Sample -> times that it was sent forward.

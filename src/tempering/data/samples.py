@@ -10,25 +10,28 @@ from torch import Tensor
 
 from tempering.core.errors import DataError
 from tempering.data.checks import check_within, checked_classes, checked_images, checked_labels
+from tempering.data.ids import SampleIds
 
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """Images and their classes.
+    """Images, their classes and their ids.
 
     Attributes:
         x: Images, shape (n, c, h, w), uint8 in 0..255 or float32 in [0, 1].
         y: Classes, shape (n,), int64.
+        ids: Which file or row of the source each sample is.
     """
 
     x: Tensor
     y: Tensor
+    ids: SampleIds
 
     def __len__(self) -> int:
         return len(self.y)
 
-    def __getitem__(self, ids: Tensor) -> Samples:
-        return Samples(self.x[ids], self.y[ids])
+    def __getitem__(self, rows: Tensor) -> Samples:
+        return Samples(self.x[rows], self.y[rows], self.ids[rows])
 
     def images(self) -> Tensor:
         """The images as float32 in [0, 1], shape (n, c, h, w)."""
@@ -55,9 +58,10 @@ class RawSplits:
         if self.test is None:
             return self.train
         train, test = self.train, self.test
-        if train.x.dtype == test.x.dtype:
-            return Samples(torch.cat([train.x, test.x]), torch.cat([train.y, test.y]))
-        return Samples(torch.cat([train.images(), test.images()]), torch.cat([train.y, test.y]))
+        images = (train.x, test.x)
+        if train.x.dtype != test.x.dtype:
+            images = (train.images(), test.images())
+        return Samples(torch.cat(images), torch.cat([train.y, test.y]), train.ids + test.ids)
 
 
 def validate_arrays(
@@ -65,14 +69,17 @@ def validate_arrays(
     train: tuple[object, object],
     test: tuple[object, object] | None = None,
     classes: Sequence[str] | None = None,
+    ids: tuple[Sequence[str], Sequence[str]] | None = None,
 ) -> RawSplits:
-    """The gate for all data from outside: check it, and hold it.
+    """Check images and labels from outside.
 
     Args:
         where: Where it comes from, for messages.
         train: Images and labels, see `checks.checked_images` and `checked_labels`.
         test: The same for the source's own test, if it has one.
         classes: Names of the classes; None counts them from the labels.
+        ids: Of the training and of the test samples; None numbers the rows, with `train/` and
+            `test/` before the number where there is a test.
 
     Raises:
         DataError: Names what is wrong, its index and its value.
@@ -80,10 +87,13 @@ def validate_arrays(
     parts = [(where, *train)] if test is None else [(f"{where}/train", *train)]
     if test is not None:
         parts.append((f"{where}/test", *test))
+    prefixes = ("",) if test is None else ("train/", "test/")
     samples = []
-    for name, x, y in parts:
+    for at, (name, x, y) in enumerate(parts):
         images = checked_images(x, name)
-        samples.append(Samples(images, checked_labels(y, len(images), name)))
+        labels = checked_labels(y, len(images), name)
+        own = SampleIds.rows(len(images), prefixes[at]) if ids is None else SampleIds.of(ids[at])
+        samples.append(Samples(images, labels, own))
     names = checked_classes(classes, torch.cat([part.y for part in samples]), where)
     for (name, *_), part in zip(parts, samples, strict=True):
         check_within(part.y, names, name)

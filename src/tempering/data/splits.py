@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -29,7 +29,7 @@ VALIDATION_SHARE, VALIDATION_MOST = 0.1, 5000
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Splits:
-    """Three datasets of one kind: same classes, same shape, no sample in two of them.
+    """Three datasets of one kind: same classes, same shape, no sample id in two of them.
 
     Attributes:
         address: Where the data comes from, such as `mnist` or `npz:faces.npz`.
@@ -39,7 +39,7 @@ class Splits:
         test: What is reported.
 
     Raises:
-        DataError: If one is empty, or classes or shapes differ.
+        DataError: If one is empty, classes or shapes differ, or an id occurs twice.
     """
 
     address: str
@@ -59,6 +59,8 @@ class Splits:
                     f"{data.name} has images {data.shape} and {data.num_classes} classes: give it "
                     f"those of {self.train.name}, {self.train.shape} and {self.train.num_classes}"
                 )
+        ids = self.train.ids + self.validation.ids + self.test.ids
+        ids.require_unique(f"{self.address}: train, validation and test together")
 
     @classmethod
     def of(
@@ -74,7 +76,8 @@ class Splits:
 
         Args:
             train: Training data, or all data where `test` is None.
-            test: Test data; None takes a stratified 20 % of `train`.
+            test: Test data; None takes a stratified 20 % of `train`. Where both have the same
+                ids, such as row numbers, `train/` and `test/` are put before all of them.
             seed: Key of what is drawn.
             validation_share: Share of the training data held back for validation, in
                 (0, 1); None takes 10 %, at most 5,000 images.
@@ -95,7 +98,11 @@ class Splits:
                 f"{test.name} has images {test.shape} and {test.num_classes} classes: give it "
                 f"those of {train.name}, {train.shape} and {train.num_classes}"
             )
-        held = RawSplits(train.classes, train.samples, None if test is None else test.samples)
+        samples, tested = train.samples, None if test is None else test.samples
+        if tested is not None and set(samples.ids.names) & set(tested.ids.names):
+            samples = replace(samples, ids=samples.ids.under("train/"))
+            tested = replace(tested, ids=tested.ids.under("test/"))
+        held = RawSplits(train.classes, samples, tested)
         return make_splits(held, address, "official", seed, validation_share)
 
     @property
@@ -172,7 +179,7 @@ def make_splits(
 
     def dataset(name: str, samples: Samples, rows: Tensor) -> Dataset:
         chosen = samples[rows]
-        return Dataset(chosen.images(), chosen.y, held.classes, f"{address}/{name}")
+        return Dataset(chosen.images(), chosen.y, held.classes, f"{address}/{name}", chosen.ids)
 
     return Splits(
         address,

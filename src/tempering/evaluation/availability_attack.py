@@ -71,7 +71,7 @@ def availability(
             part.x,
             part.y,
             threat,
-            context.streams(attack, part.ids).derive(NAME),
+            context.streams(attack, part.keys).derive(NAME),
             Targeted(flag),
             size,
         )

@@ -93,7 +93,7 @@ class Counterexamples(Attack):
     """Images that branch and bound met, as an attack: they are judged like all others.
 
     Attributes:
-        numbers: Samples that it has an image for.
+        keys: Keys of the samples that it has an image for.
         images: One each, shape (k, c, h, w).
     """
 
@@ -102,22 +102,22 @@ class Counterexamples(Attack):
     source: ClassVar[str] = "Bunel et al., 2020"
     cost: ClassVar[str] = "none: bounds took forward and backward passes of their own"
 
-    numbers: tuple[int, ...]
+    keys: tuple[int, ...]
     images: Tensor = field(compare=False, repr=False)
 
     @classmethod
-    def of(cls, proofs: CertifiedSamples) -> Counterexamples:
-        """What proofs have met."""
-        return cls(tuple(proofs.refuted.tolist()), proofs.counterexamples)
+    def of(cls, context: EvalContext, proofs: CertifiedSamples) -> Counterexamples:
+        """The counterexamples that a search for proofs has met."""
+        return cls(tuple(context.keys[proofs.refuted].tolist()), proofs.counterexamples)
 
     def propose(self, _probe: Probe, problem: Problem) -> Tensor:
         """The image of each sample that has one; the sample itself otherwise."""
         x_adv = problem.x.clone()
-        for row, number in enumerate(problem.streams.index.tolist()):
-            if number in self.numbers:
-                x_adv[row] = self.images[self.numbers.index(number)].to(x_adv)
+        for row, key in enumerate(problem.streams.index.tolist()):
+            if key in self.keys:
+                x_adv[row] = self.images[self.keys.index(key)].to(x_adv)
         return x_adv
 
     def config(self) -> dict[str, Any]:
         """How many images it has."""
-        return {"name": self.name, "images": len(self.numbers)}
+        return {"name": self.name, "images": len(self.keys)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,6 +11,7 @@ from torch import Tensor
 from tempering.attacks.base import Attack
 from tempering.core.engine import Engine
 from tempering.core.errors import DataError, UsageError
+from tempering.core.naming import samples_named
 from tempering.core.random import RandomStreams, derive
 from tempering.data.dataset import Dataset
 
@@ -47,14 +49,23 @@ class EvalContext:
         """How many samples every count is over."""
         return len(self.data)
 
-    def streams(self, attack: Attack, ids: Tensor) -> RandomStreams:
+    @property
+    def keys(self) -> Tensor:
+        """Keys of the samples' ids, shape (n,), int64: what all random draws depend on."""
+        return self.data.ids.keys
+
+    def naming(self) -> AbstractContextManager[None]:
+        """Within it, messages name samples by their ids."""
+        return samples_named(self.data.ids.name_of)
+
+    def streams(self, attack: Attack, keys: Tensor) -> RandomStreams:
         """The streams of an attack: equal in any batch, order and process, and at any eps.
 
         Attacks of one name share them, so an attack with restarts repeats all that the
-        same attack does without.
+        same attack does without. They depend on the samples' ids, not on their positions.
 
         Args:
             attack: What draws.
-            ids: Sample numbers, shape (n,), int64.
+            keys: Keys of the samples, shape (n,), int64; see `keys`.
         """
-        return RandomStreams(derive(self.seed, "evaluation", attack.config()["name"]), ids)
+        return RandomStreams(derive(self.seed, "evaluation", attack.config()["name"]), keys)

@@ -47,7 +47,7 @@ def inspect(
         The flags that are raised; none is good news.
 
     Example:
-        `inspect(setting, run_standard(context, target, threat, attacks))`
+        `inspect(context, run_standard(context, target, threat, attacks))`
     """
     white = evaluation.attacks("white")
     true = evaluation.attacks("white", "true")
@@ -69,7 +69,12 @@ def inspect(
         same = evaluation.find(result.measurement.attack)
         flags += [gradient_gap(same, result)] if same else []
     flags += [search_failed(one) for one in distances]
-    return [flag for flag in flags if flag is not None]
+    names = context.data.ids.names
+    return [
+        flag.model_copy(update={"samples": [names[int(row)] for row in flag.samples]})
+        for flag in flags
+        if flag is not None
+    ]
 
 
 def reaches_grey(context: EvalContext, threat: Threat) -> float:

@@ -162,11 +162,11 @@ class _Attacker:
         standing = per_sample.robust if per_sample.detected is None else per_sample.detected
         if self.source is None:
             return standing
-        seen = predict(self.source, x_adv, chunk.y, chunk.ids, self.context.batch_size)
+        seen = predict(self.source, x_adv, chunk.y, chunk.keys, self.context.batch_size)
         return standing & (seen.predicted == flag)
 
     def _propose(self, attempt: Attempt, chunk: Chunk, goal: Goal) -> Tensor:
-        streams = attempt.streams(self.context.streams(attempt.attack, chunk.ids))
+        streams = attempt.streams(self.context.streams(attempt.attack, chunk.keys))
         if isinstance(goal, EvadeDetector):
             streams = streams.derive("evade")
         model, labels = self.source, chunk.y

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from tempering.attacks.base import Attack
 from tempering.core.errors import AttackError
 from tempering.core.goals import Goal
+from tempering.core.naming import sample_name
 from tempering.core.random import RandomStreams
 from tempering.core.threats import Threat
 
@@ -32,7 +33,7 @@ def propose(
         x: Images in [0, 1], shape (n, c, h, w).
         y: Labels to lead away from, shape (n,), int64.
         threat: What may change.
-        streams: One stream a sample; its index names samples in errors.
+        streams: One stream a sample; messages name samples by it.
         goal: What counts as success.
         batch_size: Samples at a time.
 
@@ -48,7 +49,7 @@ def propose(
     return x_adv
 
 
-def check_proposal(label: str, x_adv: Tensor, x: Tensor, threat: Threat, ids: Tensor) -> None:
+def check_proposal(label: str, x_adv: Tensor, x: Tensor, threat: Threat, keys: Tensor) -> None:
     """Refuse proposals of another shape, not finite, or outside of box or ball.
 
     Args:
@@ -56,7 +57,7 @@ def check_proposal(label: str, x_adv: Tensor, x: Tensor, threat: Threat, ids: Te
         x_adv: Its proposals.
         x: The images, shape (n, c, h, w).
         threat: What may change.
-        ids: Sample numbers, shape (n,).
+        keys: Which samples they are (`RandomStreams.index`), shape (n,), int64.
 
     Raises:
         AttackError: Naming the attack and the first bad sample.
@@ -77,7 +78,7 @@ def check_proposal(label: str, x_adv: Tensor, x: Tensor, threat: Threat, ids: Te
     if bool((finite & allowed).all()):
         return
     row = int((~(finite & allowed)).nonzero()[0, 0])
-    sample = int(ids[row])
+    sample = sample_name(keys, row)
     if not bool(finite[row]):
         raise AttackError(
             f"{label} returned a value that is not finite for sample {sample}: "

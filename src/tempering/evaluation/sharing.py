@@ -50,14 +50,15 @@ def over_samples(
     size = max(1, len(rows)) if together else _BATCHES * context.batch_size
     started = time.perf_counter()
     done, standing = [], 0
-    with counted() as passes, track(title, len(rows)) as advance:
+    with counted() as passes, track(title, len(rows)) as advance, context.naming():
         for at in range(0, max(1, len(own)), size):
             ids = own[at : at + size]
             x, y = data.x[ids].to(engine.device), data.y[ids].to(engine.device)
+            keys = context.keys[ids]
             with tallied() as counts:
-                clean = predict(model, x, y, ids, context.batch_size)
-                per_sample = work(Chunk(ids, x, y, clean))
-            done.append(_with_passes(per_sample, ids, counts))
+                clean = predict(model, x, y, keys, context.batch_size)
+                per_sample = work(Chunk(keys, x, y, clean))
+            done.append(_with_passes(per_sample, keys, counts))
             standing += int(done[-1].robust.sum())
             reached = min(len(rows), (at + len(ids)) * (1 if together else engine.world_size))
             advance(reached, f"{standing} of {at + len(ids)} stand")
@@ -78,10 +79,10 @@ def over_samples(
     return _spread(context, rows, per_sample), cost
 
 
-def _with_passes(per_sample: PerSampleResult, ids: Tensor, counts: Tally) -> PerSampleResult:
+def _with_passes(per_sample: PerSampleResult, keys: Tensor, counts: Tally) -> PerSampleResult:
     """What each sample took, its clean prediction and the verdict among it."""
     forwards, backwards = (
-        torch.tensor([count[number] for number in ids.tolist()], dtype=torch.int64)
+        torch.tensor([count[key] for key in keys.tolist()], dtype=torch.int64)
         for count in (counts.forward, counts.backward)
     )
     return replace(per_sample, forwards=forwards, backwards=backwards)

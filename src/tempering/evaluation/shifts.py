@@ -100,19 +100,19 @@ def measure_shifts(
     for kind in kinds:
         kind.require()
     engine, data, size = context.engine, context.data, context.batch_size
-    streams = RandomStreams(derive(context.seed, "evaluation", "shifts"), torch.arange(context.n))
+    streams = RandomStreams(derive(context.seed, "evaluation", "shifts"), context.keys)
     own = engine.shard(context.n)
     target.model.to(engine.device)
     started = time.perf_counter()
     found = [torch.empty((0, 1 + len(asked)), dtype=torch.bool)]
     title = f"{target.subject}: common corruptions"
-    with counted() as passes, track(title, context.n) as advance:
+    with counted() as passes, track(title, context.n) as advance, context.naming():
         for at in range(0, len(own), size):
             ids = own[at : at + size]
             x, y = data.x[ids].to(engine.device), data.y[ids].to(engine.device)
             shown = (kind(x, severity, streams[ids]) for kind, severity, _ in asked)
             right = [
-                predict(target.model, images, y, ids, size).predicted == y.cpu()
+                predict(target.model, images, y, streams.index[ids], size).predicted == y.cpu()
                 for images in (x, *shown)
             ]
             found.append(torch.stack(right, 1))

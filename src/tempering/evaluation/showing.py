@@ -13,6 +13,7 @@ from tempering.core.goals import EvadeDetector, Goal, TargetedLabels, Untargeted
 from tempering.core.progress import track
 from tempering.core.tally import tallied
 from tempering.core.threats import Threat
+from tempering.data.dataset import Dataset
 from tempering.evaluation.context import EvalContext
 from tempering.evaluation.proposals import propose
 from tempering.evaluation.target import Target
@@ -54,7 +55,6 @@ def show(
     attack: Attack,
     threat: Threat,
     targets: Tensor | None = None,
-    index: Tensor | None = None,
 ) -> Shown:
     """Attack every sample of some data and judge each here.
 
@@ -70,8 +70,6 @@ def show(
         targets: The class that each sample shall be taken for, shape (n,), int64; None
             for any wrong one, which for a model with an adversarial class means
             unnoticed.
-        index: Number of each sample, for its draws and for error messages, shape (n,),
-            int64; by default its row.
 
     Returns:
         One row a sample.
@@ -82,9 +80,8 @@ def show(
         ModelError: If the model does not answer with finite logits.
     """
     data, device = context.data, context.engine.device
-    numbers = torch.arange(context.n) if index is None else index
     if targets is not None:
-        _check_targets(targets, data.y, numbers, target.outputs)
+        _check_targets(targets, data, target.outputs)
     target.model.to(device)
     goal: Goal = TargetedLabels() if targets is not None else Untargeted()
     if targets is None and target.flag is not None:
@@ -93,10 +90,11 @@ def show(
     parts: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
     size = context.n if attack.batch_dependent() else _BATCHES * context.batch_size
     counts: list[tuple[int, int, int]] = []
-    with track(f"{target.subject}: {attack.label()}", context.n) as advance:
+    title = f"{target.subject}: {attack.label()}"
+    with track(title, context.n) as advance, context.naming():
         for at in range(0, context.n, size):
             rows = slice(at, at + size)
-            ids = numbers[rows]
+            keys = context.keys[rows]
             x, y = data.x[rows].to(device), labels[rows].to(device)
             with tallied() as counted:
                 x_adv = propose(
@@ -105,20 +103,20 @@ def show(
                     x,
                     y,
                     threat,
-                    context.streams(attack, ids),
+                    context.streams(attack, keys),
                     goal,
                     context.batch_size,
                 )
             true = data.y[rows].to(device)
-            clean = predict(target.model, x, true, ids, context.batch_size).predicted
-            seen = predict(target.model, x_adv, true, ids, context.batch_size).predicted
+            clean = predict(target.model, x, true, keys, context.batch_size).predicted
+            seen = predict(target.model, x_adv, true, keys, context.batch_size).predicted
             distance = threat.distance(x_adv.double(), x.double()).cpu()
             parts.append((x_adv.cpu(), clean, seen, distance))
             counts += [
                 (counted.forward[one], counted.backward[one], counted.no_start[one])
-                for one in ids.tolist()
+                for one in keys.tolist()
             ]
-            advance(at + len(ids), "")
+            advance(at + len(keys), "")
     x_adv, clean, predicted, distance = (torch.cat(part) for part in zip(*parts, strict=True))
     forwards, backwards, no_start = torch.tensor(counts, dtype=torch.int64).unbind(1)
     before, success = (_won(one, data.y, targets, target.flag) for one in (clean, predicted))
@@ -133,19 +131,19 @@ def _won(predicted: Tensor, y: Tensor, targets: Tensor | None, flag: int | None)
     return wrong if flag is None else wrong & (predicted != flag)
 
 
-def _check_targets(targets: Tensor, y: Tensor, numbers: Tensor, outputs: int) -> None:
+def _check_targets(targets: Tensor, data: Dataset, outputs: int) -> None:
     """Refuse targets that are labels, or name no output."""
-    if targets.shape != y.shape:
-        raise DataError(f"{len(targets)} targets for {len(y)} samples: give one each")
+    if targets.shape != data.y.shape:
+        raise DataError(f"{len(targets)} targets for {len(data)} samples: give one each")
     wrong = ((targets < 0) | (targets >= outputs)).nonzero()[:, 0]
     if len(wrong):
         raise DataError(
             f"target {int(targets[wrong[0]])} for a model of {outputs} outputs: "
             f"give 0 to {outputs - 1}"
         )
-    own = (targets == y).nonzero()[:, 0]
+    own = (targets == data.y).nonzero()[:, 0]
     if len(own):
         raise DataError(
-            f"target {int(targets[own[0]])} of sample {int(numbers[own[0]])} is its label: "
+            f"target {int(targets[own[0]])} of sample {data.ids.names[int(own[0])]} is its label: "
             "give another class, or leave the sample out"
         )

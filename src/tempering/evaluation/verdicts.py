@@ -30,19 +30,19 @@ class Chunk:
     """Some samples, and what the target says of them without any attack.
 
     Attributes:
-        ids: Sample numbers, shape (n,), int64, on the CPU.
+        keys: Keys of the samples' ids, shape (n,), int64, on the CPU.
         x: Images, shape (n, c, h, w), on the engine's device.
         y: Labels, shape (n,), int64, on the engine's device.
         clean: What the target says of x.
     """
 
-    ids: Tensor
+    keys: Tensor
     x: Tensor
     y: Tensor
     clean: Predictions
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self.keys)
 
     @property
     def right(self) -> Tensor:
@@ -53,17 +53,17 @@ class Chunk:
         """Some rows, numbered on the CPU."""
         there = rows.to(self.x.device)
         clean = Predictions(self.clean.predicted[rows], self.clean.probability[rows])
-        return Chunk(self.ids[rows], self.x[there], self.y[there], clean)
+        return Chunk(self.keys[rows], self.x[there], self.y[there], clean)
 
 
-def predict(model: nn.Module, x: Tensor, y: Tensor, ids: Tensor, batch_size: int) -> Predictions:
+def predict(model: nn.Module, x: Tensor, y: Tensor, keys: Tensor, batch_size: int) -> Predictions:
     """Run a model on images, outside of any autocast, so in its own precision.
 
     Args:
         model: A classifier in float32 or float64.
         x: Images in [0, 1], shape (n, c, h, w), on the model's device.
         y: True classes, shape (n,), int64.
-        ids: Sample numbers for error messages, shape (n,).
+        keys: Keys of the samples' ids, to count passes and for messages, shape (n,), int64.
         batch_size: Images at a time.
 
     Returns:
@@ -77,7 +77,7 @@ def predict(model: nn.Module, x: Tensor, y: Tensor, ids: Tensor, batch_size: int
     with probing(model) as probe, torch.autocast(x.device.type, enabled=False):
         for at in range(0, len(x), batch_size):
             rows = slice(at, at + batch_size)
-            logits = probe.logits(x[rows], ids[rows])
+            logits = probe.logits(x[rows], keys[rows])
             share = logits.softmax(1).gather(1, y[rows, None])[:, 0]
             predicted.append(logits.argmax(1).cpu())
             probability.append(share.float().cpu())
@@ -108,7 +108,7 @@ def judge(
     Raises:
         ModelError: If the model does not answer with finite logits.
     """
-    seen = predict(model, x_adv, chunk.y, chunk.ids, batch_size)
+    seen = predict(model, x_adv, chunk.y, chunk.keys, batch_size)
     robust = chunk.right & (seen.predicted == chunk.y.cpu())
     flagged = None if flag is None else seen.predicted == flag
     return PerSampleResult(

@@ -95,9 +95,9 @@ def _block(block: Block, numbers: dict[str, str]) -> str:
             return ""
 
 
-def _listed(samples: list[int], most: int = 20) -> str:
+def _listed(samples: list[str | int], most: int = 20) -> str:
     more = f" and {whole(len(samples) - most)} more" if len(samples) > most else ""
-    return ", ".join(map(str, samples[:most])) + more
+    return ", ".join(text(str(sample)) for sample in samples[:most]) + more
 
 
 def _heading(column: Column) -> str:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tempering.core.engine import Engine
-from tempering.core.random import RandomStreams, derive, permutation
+from tempering.core.random import RandomStreams, derive
 from tempering.core.threats import Threat
 from tempering.data.dataset import Dataset
 from tempering.data.preprocessing import soft_labels
@@ -49,8 +49,11 @@ class BatchMaker:
         return max(1, len(self.data) // self.batch_size)
 
     def order(self, epoch: int) -> Tensor:
-        """The order of samples in an epoch, shape (n,)."""
-        return permutation(derive(self.seed, "order", epoch), len(self.data))
+        """The order of samples in an epoch, rows of the data, shape (n,), int64.
+
+        Samples are sorted by a draw for each id, so removing one leaves the others in order.
+        """
+        return RandomStreams(derive(self.seed, "order", epoch), self.data.ids.keys).order()
 
     def make(
         self, step: int, order: Tensor, ramp: float, attack_model: nn.Module | None, engine: Engine
@@ -64,11 +67,13 @@ class BatchMaker:
             attack_model: A copy of the current model, for attacks.
             engine: Says which rows are this process's own.
         """
-        at = step % self.steps_per_epoch * self.batch_size
+        epoch, at = divmod(step, self.steps_per_epoch)
+        at *= self.batch_size
         ids = order[at : at + self.batch_size]
         size, rows = len(ids), engine.shard(len(ids))
         ids = ids[rows]
-        streams = RandomStreams(derive(self.seed, "step", step), ids).on(engine.device)
+        keys = self.data.ids.keys[ids]
+        streams = RandomStreams(derive(self.seed, "epoch", epoch), keys).on(engine.device)
         x, y = self.data.x[ids].to(engine.device), self.data.y[ids].to(engine.device)
         if self.augment is not None:
             x = self.augment(x, streams.derive("augmentation"))

@@ -31,7 +31,7 @@ class Batch:
         weights: Loss weights, shape (n,); they sum to 1 over all processes.
         threat: What an attacker may change at this step: eps is ramped up by the objective.
         full_threat: What an attacker may change at the end of the ramp.
-        streams: One random stream a sample, different at every step.
+        streams: One random stream a sample, keyed by its id and different in every epoch.
         rows: Row numbers within the whole mini-batch of all processes, shape (n,), int64.
         size: Samples in the whole mini-batch.
         step: Steps done before this one.

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from tempering.core.engine import Engine, start_engine
 from tempering.core.errors import TemperingError, UsageError
+from tempering.core.naming import samples_named
 from tempering.core.random import derive
 from tempering.core.threats import Threat
 from tempering.data.dataset import Dataset
@@ -145,7 +146,7 @@ def train_steps(
 ) -> StepState:
     """Make some steps of training from given weights; nothing is written or changed in place.
 
-    Steps are numbered from the state's, and a step's draws depend on seed and number alone:
+    Steps are numbered from the state's. Draws depend on the seed, the epoch and the samples' ids:
     two calls of 5 steps end where one of 10 ends, if `config.total_steps` says how long the
     whole training is.
 
@@ -243,9 +244,10 @@ class Learner:
         if self._order is None or self._order[0] != epoch:
             self._order = (epoch, self.batches.order(epoch))
         ramp = self.objective.ramp(self.step, self.batches.steps)
-        return self.objective.perturb(
-            self.batches.make(self.step, self._order[1], ramp, self._attack_model, self.engine)
-        )
+        with samples_named(self.batches.data.ids.name_of):
+            return self.objective.perturb(
+                self.batches.make(self.step, self._order[1], ramp, self._attack_model, self.engine)
+            )
 
     def update(self, batch: Batch, totals: Totals) -> None:
         """Make one step, and count it.

@@ -13,7 +13,7 @@ def test_an_attack_that_beats_a_certificate_raises_and_names_the_samples() -> No
     with pytest.raises(CertificateError, match=r"pgd-40 broke certified samples 0, 3: a proof"):
         check_certificates(certified, broken, "pgd-40")
     with pytest.raises(CertificateError, match=r"samples 10, 40"):
-        check_certificates(certified, broken, index=torch.tensor([10, 20, 30, 40]))
+        check_certificates(certified, broken, keys=torch.tensor([10, 20, 30, 40]))
     many = torch.ones(9).bool()
     with pytest.raises(CertificateError, match=r"0, 1, 2, 3, 4 and 4 more"):
         check_certificates(many, many)

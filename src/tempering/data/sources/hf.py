@@ -32,7 +32,8 @@ def read_hf(argument: str) -> RawSplits:
 
     Returns:
         Its `train` and `test` splits (`validation` as test if there is no other); all
-        samples as training data if it has one split alone.
+        samples as training data if it has one split alone. Ids are row numbers, with the
+        split before them, such as `train/12`, where there are two.
 
     Raises:
         DataError: If the library is missing, the hub cannot be reached, or the columns
@@ -60,7 +61,10 @@ def read_hf(argument: str) -> RawSplits:
     for _, table in parts:
         held.append((images[at : at + len(table)], np.asarray(table[label][:])))
         at += len(table)
-    return validate_arrays(where, held[0], held[1] if len(held) > 1 else None, names)
+    if test is None:
+        return validate_arrays(where, held[0], classes=names)
+    ids = [[f"{part}/{row}" for row in range(len(tables[part]))] for part in (train, test)]
+    return validate_arrays(where, held[0], held[1], names, (ids[0], ids[1]))
 
 
 def _tables(library: Any, argument: str) -> Tables:

@@ -20,7 +20,8 @@ def read_imagefolder(argument: str) -> RawSplits:
     """Read `DIR/<class>/*.png`, or `DIR/train/<class>/*.png` and `DIR/test/<class>/*.png`.
 
     Classes are numbered in the order of their names; pictures of a class come in the order
-    of their paths. They stay grey if all are grey.
+    of their paths. They stay grey if all are grey. Ids are paths relative to the folder, such
+    as `cats/tom.png` or `train/cats/tom.png`.
 
     Raises:
         DataError: If a class or a picture is missing, damaged, or of another size.
@@ -30,7 +31,8 @@ def read_imagefolder(argument: str) -> RawSplits:
     train, test = path / "train", path / "test"
     if not train.is_dir() and not test.is_dir():
         names = _classes(path)
-        return validate_arrays(where, _read([(path, names)], names)[0], classes=names)
+        ((x, y, ids),) = _read(path, [(path, names)], names)
+        return validate_arrays(where, (x, y), classes=names, ids=(ids, []))
     for part in (train, test):
         if not part.is_dir():
             other = train if part is test else test
@@ -42,8 +44,8 @@ def read_imagefolder(argument: str) -> RawSplits:
     for name in tested:
         if name not in names:
             raise DataError(f"class {name!r} is in {test} but not in {train}: give it to both")
-    first, second = _read([(train, names), (test, tested)], names)
-    return validate_arrays(where, first, second, names)
+    (x, y, ids), (x_test, y_test, test_ids) = _read(path, [(train, names), (test, tested)], names)
+    return validate_arrays(where, (x, y), (x_test, y_test), names, (ids, test_ids))
 
 
 def _classes(path: Path) -> list[str]:
@@ -53,13 +55,19 @@ def _classes(path: Path) -> list[str]:
     return names
 
 
-def _read(parts: list[tuple[Path, list[str]]], names: list[str]) -> list[tuple[Bytes, Bytes]]:
-    """The parts' images and labels, all of one size and one number of channels."""
+def _read(
+    root: Path, parts: list[tuple[Path, list[str]]], names: list[str]
+) -> list[tuple[Bytes, Bytes, list[str]]]:
+    """The parts' images, labels and ids; images have one size and one number of channels."""
     files = [(file, label) for path, own in parts for file, label in _files(path, own, names)]
     images = stack((str(file), _open(file)) for file, _ in files)
     labels = np.array([label for _, label in files])
-    inside = [np.array([path in file.parents for file, _ in files]) for path, _ in parts]
-    return [(images[mask], labels[mask]) for mask in inside]
+    held = []
+    for path, _ in parts:
+        inside = [path in file.parents for file, _ in files]
+        own = [file.relative_to(root).as_posix() for file, _ in files if path in file.parents]
+        held.append((images[inside], labels[inside], own))
+    return held
 
 
 def _files(path: Path, own: list[str], names: list[str]) -> Iterator[tuple[Path, int]]:

@@ -12,7 +12,8 @@ from tempering.data.samples import RawSplits, validate_arrays
 def read_npz(argument: str) -> RawSplits:
     """Read an archive: `x` and `y`, and if it has them `classes`, `x_test` and `y_test`.
 
-    Nothing is unpickled.
+    Nothing is unpickled. Ids are row numbers: `12`, or `train/12` and `test/12` where there
+    are test arrays.
 
     Raises:
         DataError: If it cannot be read or an array is missing or wrong.

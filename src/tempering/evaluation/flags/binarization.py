@@ -85,7 +85,7 @@ def binarization_test(part: Slice, attack: Attack) -> Flag | None:
         f"{attack.label()} found {rate.hits} of {rate.n} planted adversarials, "
         f"{STRONGER.label()} {int(again.sum())} more, {INNER} random points {int(lucky.sum())}; "
         f"features are {features}; planted on {rate.n} of {len(part)} samples",
-        test.numbers[~won],
+        test.keys[~won],
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from tempering.core.errors import CertificateError
+from tempering.core.naming import sample_name
 from tempering.evaluation.flags.kind import Kind, numbers
 
 BROKEN = Kind(
@@ -17,7 +18,7 @@ _SHOWN = 5
 
 
 def check_certificates(
-    certified: Tensor, broken: Tensor, who: str = "an attack", index: Tensor | None = None
+    certified: Tensor, broken: Tensor, who: str = "an attack", keys: Tensor | None = None
 ) -> None:
     """Refuse an evaluation in which an attack beats a certificate.
 
@@ -25,7 +26,7 @@ def check_certificates(
         certified: Samples with a certificate, shape (n,), bool.
         broken: Samples for which the judge saw an image of the ball fool the model, (n,), bool.
         who: Label of what broke them.
-        index: Sample numbers, shape (n,), int64; by default 0 to n - 1.
+        keys: Of the samples' ids, shape (n,), int64; None names samples by their rows.
 
     Raises:
         CertificateError: Naming the samples.
@@ -37,7 +38,7 @@ def check_certificates(
     rows = numbers(certified & broken)
     if not len(rows):
         return
-    wrong = (rows if index is None else index.cpu()[rows]).tolist()
+    wrong = [sample_name(keys, row) for row in rows.tolist()]
     more = f" and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
     said = ", ".join(map(str, wrong[:_SHOWN]))
     raise CertificateError(

@@ -59,7 +59,7 @@ def incomplete_optimization(part: Slice, trace: Trace) -> Flag | None:
         f"{trace.attack.label()}: on {int(rising.sum())} of {int(rows.sum())} samples that stand "
         f"the best loss rose by more than {100 * STILL:g} % of its range over the last {LAST} "
         "looks",
-        part.numbers[rising],
+        part.keys[rising],
     )
 
 
@@ -84,7 +84,7 @@ def loss_not_converged(part: Slice, trace: Trace) -> Flag | None:
     return CONVERGED.raised(
         f"{trace.attack.label()}: on {int(reaching.sum())} of {int(rows.sum())} samples that "
         "stand, as many steps again at the pace of the last quarter would break them",
-        part.numbers[reaching],
+        part.keys[reaching],
     )
 
 

@@ -73,5 +73,5 @@ def _compared(kind: Kind, part: Slice, first: Tensor, again: Tensor) -> Flag | N
     return kind.raised(
         f"logits of {int(changed.sum())} of {len(part)} samples changed, by up to "
         f"{100 * share:.2g} % of the largest; {int(flipped.sum())} predictions changed",
-        part.numbers[changed],
+        part.keys[changed],
     )

@@ -77,7 +77,7 @@ def lying_gradients(part: Slice) -> Flag | None:
         f"on {int(lies.sum())} of {int(known.sum())} samples that could be decided the change "
         f"over steps of {part.threat.eps * REACH[0]:.2g} and {part.threat.eps * REACH[1]:.2g} "
         f"differs from the gradient's word by more than {100 * APART:g} %",
-        part.numbers[lies],
+        part.keys[lies],
     )
 
 

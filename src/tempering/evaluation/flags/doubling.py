@@ -48,7 +48,7 @@ def attack_too_weak(part: Slice, trace: Trace) -> Flag | None:
     return WEAK.raised(
         f"of {len(rest)} samples that stand under {trace.attack.label()}, twice the steps break "
         f"{int(longer.sum())} and a restart {int(again.sum())}",
-        rest.numbers[more],
+        rest.keys[more],
     )
 
 

@@ -51,7 +51,7 @@ def examine(
 ) -> list[Flag]:
     """Look for whatever makes a model look more robust to an attack than it is.
 
-    The model is examined on samples chosen by the setting's seed, and the attack on those of
+    The model is examined on samples chosen by the context's seed, and the attack on those of
     them that the model gets right. A sample takes about 110 forward passes and 3 backward
     ones, and up to 8 runs of the attack, 3 of them only where it stands; all are counted.
     Every process does the same, and the lead process's flags hold. An examination that
@@ -82,7 +82,7 @@ def examine(
     part = Slice.of(context, target, threat, samples)
     found = _Findings(f"{target.subject}: examining {len(part)} samples")
     devices = [part.x.device] if part.x.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
+    with torch.random.fork_rng(devices=devices), context.naming():
         torch.manual_seed(derive(context.seed, "examine"))
         flags = found.of(part, attack, surrogate)
     said = context.engine.broadcast(json.dumps([flag.model_dump(mode="json") for flag in flags]))

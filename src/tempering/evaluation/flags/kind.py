@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from tempering.core.naming import sample_name
 from tempering.core.records import Flag
 
 
@@ -41,16 +42,17 @@ class Kind:
 
         Args:
             evidence: What was seen, in counts.
-            samples: Sample numbers on which it was seen, shape (m,), int64.
+            samples: Samples on which it was seen, as keys of their ids or as rows, shape (m,),
+                int64; the flag holds their ids where they are known.
             remedy: What to do, where more can be said than always.
         """
-        numbers = [] if samples is None else [int(number) for number in samples]
+        rows = range(0 if samples is None else len(samples))
         return Flag(
             name=self.name,
             meaning=self.meaning,
             remedy=remedy or self.remedy,
             evidence=evidence,
-            samples=numbers,
+            samples=[sample_name(samples, row) for row in rows],
         )
 
 

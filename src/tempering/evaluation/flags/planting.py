@@ -62,13 +62,13 @@ class PlantedProbe(FeatureProbe):
 
     def __init__(self, inner: Probe, plants: Plants, part: Slice) -> None:
         super().__init__(inner, plants.layer)
-        self.plants, self._numbers = plants, part.numbers
+        self.plants, self._keys = plants, part.keys
 
     def _forward(self, x: Tensor, index: Tensor | None) -> Tensor:
         if index is None:
-            raise ValueError("an attack that looks at images without their numbers")
+            raise ValueError("an attack that queries images without naming their samples")
         features = super()._forward(x, index)
-        rows = torch.searchsorted(self._numbers, index)
+        rows = torch.searchsorted(self._keys, index)
         weight, bias = self.plants.weight[rows], self.plants.bias[rows]
         score = (features * weight.to(features.dtype)).sum(1) + bias.to(features.dtype)
         return torch.stack([-score, score], 1)
@@ -112,10 +112,10 @@ def plant(part: Slice) -> Plants:
     with probing(part.model) as plain:
         probe = FeatureProbe(plain, layer)
         for row in range(len(part)):
-            number = int(part.numbers[row])
-            streams = RandomStreams(
-                part.streams.derive("inner", number).key, torch.arange(INNER)
-            ).on(part.x.device)
+            key = int(part.keys[row])
+            streams = RandomStreams(part.streams.derive("inner", key).key, torch.arange(INNER)).on(
+                part.x.device
+            )
             points = inner.sample(part.x[row].expand(INNER, *part.x.shape[1:]), streams)
             images = torch.cat([part.x[row : row + 1], points, x_planted[row : row + 1]])
             features = torch.cat(

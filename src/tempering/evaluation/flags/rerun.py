@@ -43,5 +43,5 @@ def unstable_under_rerun(part: Slice, trace: Trace) -> Flag | None:
         f"{trace.attack.label()}: {int(differs.sum())} of {len(part)} verdicts differ; "
         f"{first.hits} samples stand in one run and {second.hits} in the other"
         + (", outside of the first one's 95 % interval" if outside else ""),
-        part.numbers[differs],
+        part.keys[differs],
     )

@@ -37,5 +37,5 @@ def silent_success(part: Slice, trace: Trace) -> Flag | None:
     return SILENT.raised(
         f"{trace.attack.label()} returned {broken} of {len(part)} samples broken, and held "
         f"{int(held.sum())} more that it did not return",
-        part.numbers[held],
+        part.keys[held],
     )

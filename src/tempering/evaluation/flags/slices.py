@@ -11,7 +11,7 @@ from tempering.attacks.base import Attack
 from tempering.core.errors import UsageError
 from tempering.core.goals import Untargeted, log_odds
 from tempering.core.probe import Loss, probing
-from tempering.core.random import RandomStreams, derive, permutation
+from tempering.core.random import RandomStreams, derive
 from tempering.core.threats import Threat
 from tempering.evaluation.context import EvalContext
 from tempering.evaluation.proposals import propose
@@ -27,11 +27,11 @@ class Slice:
         x: Images, shape (n, c, h, w), on the model's device.
         y: Labels, shape (n,), int64, there too.
         threat: What may change.
-        streams: One stream a sample; its index holds sample numbers, rising.
+        streams: One stream a sample; its index holds the samples' keys, rising.
         batch_size: Images at a time.
 
     Raises:
-        UsageError: If there is no sample, or sample numbers do not rise.
+        UsageError: If there is not one key an image, or keys do not rise.
     """
 
     model: nn.Module
@@ -45,12 +45,14 @@ class Slice:
         index = self.streams.index
         if len(index) != len(self.x) or bool((index.diff() <= 0).any()):
             raise UsageError(
-                f"{len(index)} sample numbers for {len(self.x)} images: give one each, rising"
+                f"{len(index)} sample keys for {len(self.x)} images: give one each, rising"
             )
 
     @classmethod
     def of(cls, context: EvalContext, target: Target, threat: Threat, samples: int) -> Slice:
-        """Samples chosen by the setting's seed.
+        """Samples chosen at random by seed and id, in the order of their keys.
+
+        A sample that is taken out of the data makes room for one other, and changes no more.
 
         Args:
             context: Data, engine and seed.
@@ -63,23 +65,24 @@ class Slice:
         """
         if samples < 1:
             raise UsageError(f"examine {samples} samples: give at least 1")
-        ids = permutation(derive(context.seed, "examine"), context.n)[:samples].sort().values
-        device, data = context.engine.device, context.data
+        device, data, keys = context.engine.device, context.data, context.keys
+        rows = RandomStreams(derive(context.seed, "examine"), keys).order()[:samples]
+        rows = rows[keys[rows].argsort()]
         target.model.to(device)
-        streams = RandomStreams(derive(context.seed, "examination"), ids).on(device)
-        x, y = data.x[ids].to(device), data.y[ids].to(device)
+        streams = RandomStreams(derive(context.seed, "examination"), keys[rows]).on(device)
+        x, y = data.x[rows].to(device), data.y[rows].to(device)
         return cls(target.model, x, y, threat, streams, context.batch_size)
 
     def __len__(self) -> int:
         return len(self.x)
 
     @property
-    def numbers(self) -> Tensor:
-        """Sample numbers, shape (n,), int64."""
+    def keys(self) -> Tensor:
+        """Keys of the samples' ids, shape (n,), int64."""
         return self.streams.index
 
     def at(self, rows: Tensor) -> Slice:
-        """Some rows: numbers that rise, or a mask."""
+        """Some rows: rising indices, or a mask."""
         return replace(self, x=self.x[rows], y=self.y[rows], streams=self.streams[rows])
 
     def under(self, threat: Threat) -> Slice:
@@ -97,7 +100,7 @@ class Slice:
             ModelError: If they are not finite.
         """
         with probing(self.model) as probe, torch.autocast(x.device.type, enabled=False):
-            parts = [probe.logits(x[rows], self.numbers[rows]) for rows in self._batches()]
+            parts = [probe.logits(x[rows], self.keys[rows]) for rows in self._batches()]
         return torch.cat(parts)
 
     def odds(self, x: Tensor) -> Tensor:
@@ -113,7 +116,7 @@ class Slice:
         logits, slopes = [], []
         with probing(self.model) as probe, torch.autocast(x.device.type, enabled=False):
             for rows in self._batches():
-                here, slope = probe.gradient(x[rows], self._climb(rows), self.numbers[rows])
+                here, slope = probe.gradient(x[rows], self._climb(rows), self.keys[rows])
                 logits.append(here)
                 slopes.append(slope)
         answers = torch.cat(logits)

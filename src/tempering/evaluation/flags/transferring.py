@@ -53,7 +53,7 @@ def transfer_failure(part: Slice, attack: Attack, surrogate: nn.Module | None) -
     return FAILURE.raised(
         f"{attack.label()}: {int(there.sum())} of {len(part)} samples fool the surrogate, and "
         f"{int(failed.sum())} of these do not fool the model",
-        part.numbers[failed],
+        part.keys[failed],
     )
 
 

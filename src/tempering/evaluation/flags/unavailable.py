@@ -39,5 +39,5 @@ def unavailable_gradients(part: Slice) -> Flag | None:
     if not bool(zero.any()):
         return None
     return UNAVAILABLE.raised(
-        f"zero in every pixel on {int(zero.sum())} of {len(part)} samples", part.numbers[zero]
+        f"zero in every pixel on {int(zero.sum())} of {len(part)} samples", part.keys[zero]
     )

@@ -44,7 +44,7 @@ def unconstrained_attack_failure(part: Slice, attack: Attack) -> Flag | None:
     return UNCONSTRAINED.raised(
         f"{attack.label()} at {whole}, which allows every image: {int(failed.sum())} of "
         f"{len(part)} samples stand",
-        part.numbers[failed],
+        part.keys[failed],
     )
 
 

@@ -54,7 +54,7 @@ def unstable_predictions(part: Slice) -> Flag | None:
     return UNSTABLE.raised(
         f"the margin changes by {100 * share:.3g} % on average over {LOOKS} random points within "
         f"{ball}; by more than {100 * CHANGE:g} % on {int(high.sum())} of {len(part)} samples",
-        part.numbers[high],
+        part.keys[high],
     )
 
 

@@ -58,5 +58,5 @@ def vanishing_gradients(part: Slice) -> Flag | None:
         f"{int(vanished.sum())} of {len(part)} samples: on {int(lost.sum())} a step of "
         f"{part.threat} along the gradient is lost in rounding, on {int(hidden.sum())} more it "
         f"promises less than {100 * PROMISE:g} % of what a random step changes",
-        part.numbers[vanished],
+        part.keys[vanished],
     )

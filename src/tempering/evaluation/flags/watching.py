@@ -75,7 +75,7 @@ class WatchingProbe(Probe):
 
     def _note(self, x: Tensor, logits: Tensor, index: Tensor) -> None:
         part = self._part
-        rows = torch.searchsorted(part.numbers, index)
+        rows = torch.searchsorted(part.keys, index)
         protected = Untargeted().protected(part.y[rows], logits.shape[1])
         inside = part.threat.contains(x.to(part.x.dtype), part.x[rows])
         new = reached(logits, protected) & inside & ~self._passed[rows]
@@ -89,7 +89,7 @@ class WatchingProbe(Probe):
     def trace(self, attack: Attack, x_adv: Tensor) -> Trace:
         """Everything that was noted, and the judgement of what the attack returned."""
         part = self._part
-        rows = torch.cat([part.numbers[:0], *self.rows])
+        rows = torch.cat([part.keys[:0], *self.rows])
         looks = rows.bincount(minlength=len(part))
         most = int(looks.max()) if len(part) else 0
         table = torch.full((len(part), most, 2), torch.nan, dtype=torch.float64, device=rows.device)
@@ -141,5 +141,5 @@ def watch(part: Slice, attack: Attack) -> Trace:
         x_adv = part.x.clone()
         if len(part) and part.threat.eps > 0:
             x_adv = attack.propose(watching, problem).detach()
-    check_proposal(attack.label(), x_adv, part.x, part.threat, part.numbers)
+    check_proposal(attack.label(), x_adv, part.x, part.threat, part.keys)
     return watching.trace(attack, x_adv)

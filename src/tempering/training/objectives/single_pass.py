@@ -30,7 +30,7 @@ class SinglePass(Objective):
     `prepare` makes the copies; training then is standard training on twice the data.
 
     Attributes:
-        attacks: Attacks that share the images equally.
+        attacks: Attacks that share the images: one is drawn for each by its id.
 
     Raises:
         UsageError: If there are no attacks.
@@ -67,9 +67,10 @@ class SinglePass(Objective):
             for start in range(0, len(data), CHUNK):
                 ids = torch.arange(start, min(start + CHUNK, len(data)))
                 x, y = data.x[ids].to(device), data.y[ids].to(device)
-                streams = RandomStreams(derive(seed, "copies"), ids)
+                streams = RandomStreams(derive(seed, "copies"), data.ids.keys[ids])
+                drawn = streams.derive("attack").choice(len(self.attacks))
                 for number, attack in enumerate(self.attacks):
-                    turn = slice(number, None, len(self.attacks))
+                    turn = (drawn == number).nonzero()[:, 0]
                     own = streams[turn].derive(number)
                     x[turn] = attack(undefended, x[turn].clone(), y[turn], threat, own)
                 copies.append(x.cpu())
@@ -79,6 +80,7 @@ class SinglePass(Objective):
             x=torch.cat([data.x, *copies]),
             y=torch.cat([data.y, data.y]),
             name=f"{data.name} with adversarial copies",
+            ids=data.ids + data.ids.under("copy/"),
         )
         return doubled, Standard()
 
