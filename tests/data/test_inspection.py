@@ -13,7 +13,8 @@ from tempering.data import Dataset, Splits, inspect
 
 
 def broken(small: Splits, x: torch.Tensor, y: torch.Tensor | None = None) -> Splits:
-    test = Dataset(x, small.test.y if y is None else y, small.classes, "broken/test")
+    labels = small.test.y if y is None else y
+    test = Dataset(x, labels, small.classes, "broken/test", small.test.ids)
     return Splits("broken", "official", small.train, small.validation, test)
 
 

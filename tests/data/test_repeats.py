@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from tempering.data import Dataset, Splits, find_repeats
+from tempering.data.ids import SampleIds
 
 Labels = dict[str, list[int]]
 
@@ -16,7 +17,7 @@ def splits(
     def part(name: str, levels: list[int]) -> Dataset:
         x = torch.tensor(levels)[:, None, None, None].expand(-1, 1, 2, 2) / 100
         y = torch.tensor((labels or {}).get(name, [0] * len(levels)))
-        return Dataset(x, y, ("a", "b", "c"), name)
+        return Dataset(x, y, ("a", "b", "c"), name, SampleIds.rows(len(x), f"{name}/"))
 
     parts = part("train", train), part("validation", validation), part("test", test)
     return Splits("planted", "official", *parts)
@@ -70,7 +71,8 @@ def test_pairs_do_not_grow_with_the_square() -> None:
 def test_images_that_almost_agree_are_different(step: float) -> None:
     x = torch.full((2, 1, 3, 3), 0.5)
     x[1, 0, 2, 2] += step
-    one = Dataset(x, torch.tensor([0, 1]), ("a", "b"), "one")
-    other = Dataset(x * 0.5, torch.tensor([0, 1]), ("a", "b"), "other")
-    last = Dataset(x * 0.3, torch.tensor([0, 1]), ("a", "b"), "last")
-    assert find_repeats(Splits("close", "official", one, other, last)) == ()
+    train, validation, test = (
+        Dataset(x * scale, torch.tensor([0, 1]), ("a", "b"), name, SampleIds.rows(2, f"{name}/"))
+        for name, scale in (("train", 1.0), ("validation", 0.5), ("test", 0.3))
+    )
+    assert find_repeats(Splits("close", "official", train, validation, test)) == ()

@@ -311,8 +311,7 @@ def test_each_restart_of_a_gray_box_attack_is_tried_on_the_target() -> None:
         access="gray-surrogate",
         source=source,
     ).per_sample
-    ids = torch.arange(40)
-    streams = here.streams(single, ids)
+    streams = here.streams(single, here.keys)
     alone = []
     for own in (streams, streams.derive("restart", 1)):
         x_adv = single(source, data.x, data.y, wide, own)

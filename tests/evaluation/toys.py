@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from tempering.attacks.base import Attack, Problem
 from tempering.core.engine import start_engine
 from tempering.core.probe import Probe
+from tempering.core.random import sample_keys
 from tempering.core.records import Subject
 from tempering.core.threats import Linf
 from tempering.data.dataset import Dataset
@@ -135,12 +136,12 @@ class Scripted(Attack):
             case "nothing":
                 return x
             case "leaves the ball":
-                bad = problem.streams.index == 13
+                bad = problem.streams.index == sample_keys(["13"])
                 return torch.where(bad[:, None, None, None], (x + 0.5) % 1, x)
             case "leaves the box":
                 return x.clamp_min(1e-3) - 2e-2
             case "is not finite":
-                bad = problem.streams.index == 13
+                bad = problem.streams.index == sample_keys(["13"])
                 return x.masked_fill(bad[:, None, None, None], torch.nan)
             case "loses rows":
                 return x[1:]
