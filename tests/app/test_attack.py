@@ -46,10 +46,11 @@ def test_the_file_holds_all_that_it_should_and_the_verdict_is_the_models(
     done = attack_address(run, "square:queries=30", out, samples=N)
     with np.load(out) as file:
         held = {name: file[name] for name in file.files}
-    names = ["x", "x_adv", "y", "index", "success", "distance", "forwards", "backwards"]
+    names = ["x", "x_adv", "y", "index", "id", "success", "distance", "forwards", "backwards"]
     assert list(held) == names
     x, x_adv, y = (torch.from_numpy(held[name]) for name in ("x", "x_adv", "y"))
     assert held["index"].tolist() == list(range(N))
+    assert held["id"].tolist() == [f"test/{row}" for row in range(N)]
     assert x.shape == x_adv.shape == (N, 1, 28, 28)
     assert bool(Linf(0.3).contains(x_adv, x).all())
     answers = load(run).model(x_adv).argmax(1)
@@ -96,7 +97,7 @@ def test_targets(run: str, tmp_path: Path, targets: str, left: int) -> None:
         ({"targets": "eleven"}, UsageError, "target 'eleven' is no class"),
         ({"targets": "10"}, UsageError, "target '10' is no class"),
         ({"targets": "1,2"}, DataError, f"2 targets for {N} samples"),
-        ({"targets": ",".join("7" * N)}, DataError, "target 7 of sample 0 is its label"),
+        ({"targets": ",".join("7" * N)}, DataError, "target 7 of sample test/0 is its label"),
         ({"threat": "linf:8"}, UsageError, "did you mean 8/255"),
     ],
 )

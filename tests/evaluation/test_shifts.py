@@ -49,7 +49,7 @@ def test_counts_are_those_of_running_the_model_by_hand() -> None:
     model = linear()
     found = measure_shifts(context(DATA, seed=3), target(model, DATA), severities=[2, 5])
     assert found.clean.hits == 55
-    streams = RandomStreams(derive(3, "evaluation", "shifts"), torch.arange(60))
+    streams = RandomStreams(derive(3, "evaluation", "shifts"), DATA.ids.keys)
     assert [(one.corruption, one.severity) for one in found.shifted] == [
         (name, severity) for name in CORRUPTIONS for severity in (2, 5)
     ]

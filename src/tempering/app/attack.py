@@ -143,20 +143,20 @@ def _check_writable(folder: Path) -> None:
 
 
 def _write(out: Path, data: Dataset, aim: _Aim, shown: Shown) -> None:
-    arrays = {
-        "x": data.x,
-        "x_adv": shown.x_adv,
-        "y": data.y,
-        "index": aim.index,
+    first = {"x": data.x, "x_adv": shown.x_adv, "y": data.y, "index": aim.index}
+    rest = {
         "success": shown.success,
         "distance": shown.distance,
         "forwards": shown.forwards,
         "backwards": shown.backwards,
     }
     if aim.targets is not None:
-        arrays["targets"] = aim.targets
-    content = {name: values.numpy() for name, values in arrays.items()}
-    content["id"] = np.array(data.ids.names)
+        rest["targets"] = aim.targets
+    content = {
+        **{name: values.numpy() for name, values in first.items()},
+        "id": np.array(data.ids.names),
+        **{name: values.numpy() for name, values in rest.items()},
+    }
 
     def save(path: Path) -> None:
         with path.open("wb") as file:
