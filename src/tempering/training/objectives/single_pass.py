@@ -12,6 +12,7 @@ from tempering.attacks.base import Attack
 from tempering.attacks.cw_linf import CWLinf
 from tempering.attacks.pgd import PGD
 from tempering.core.errors import UsageError
+from tempering.core.naming import samples_named
 from tempering.core.progress import track
 from tempering.core.random import RandomStreams, derive
 from tempering.core.threats import Threat
@@ -63,7 +64,7 @@ class SinglePass(Objective):
         first = next(undefended.parameters(), None)
         device = torch.device("cpu") if first is None else first.device
         copies = []
-        with track("adversarial copies", len(data)) as advance:
+        with track("adversarial copies", len(data)) as advance, samples_named(data.ids.name_of):
             for start in range(0, len(data), CHUNK):
                 ids = torch.arange(start, min(start + CHUNK, len(data)))
                 x, y = data.x[ids].to(device), data.y[ids].to(device)
