@@ -1,10 +1,10 @@
-"""Whether our attacks are right: image by image beside other libraries.
+"""Compares our attacks with those of other libraries, image by image.
 
-`make peers`, then `.venv-peers/bin/python benchmarks/agreement.py`. FGSM and BIM must give
-the verdicts of Foolbox and torchattacks up to rounding; the parts of AutoAttack must break
-no fewer images than `pyautoattack`, and their union none fewer at all. Cells that are in
-`records/agreement.jsonl` under the same settings are skipped; `records/agreement.md` is
-made from the records alone.
+Run `make peers`, then `.venv-peers/bin/python benchmarks/agreement.py`. FGSM and BIM must have
+the verdicts of Foolbox and torchattacks up to rounding. Each part of AutoAttack must not be
+weaker than in `pyautoattack` by more than a tolerance, and their union not weaker at all.
+Cells that are recorded in `records/agreement.jsonl` under the same settings are skipped.
+`records/agreement.md` is rendered from the records.
 """
 
 from __future__ import annotations

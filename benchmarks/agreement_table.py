@@ -1,4 +1,4 @@
-"""The tables of agreement.py, from its records alone."""
+"""Renders the tables of agreement.py from its records."""
 
 from __future__ import annotations
 
@@ -8,28 +8,29 @@ from typing import Any
 
 Row = dict[str, Any]
 SHOWN = 3
-"""Disagreements of a row that are listed."""
+"""Listed disagreements of each row."""
 WEAKER = 0.2
-"""Points by which ours may stand above the other library's before it is flagged."""
+"""Robust accuracy, in points, by which ours may exceed the other library's without a flag."""
 
 INTRO = """\
-Both sides attack the same first test images with the same network, threat and settings; one judge
-decides for both: an image within ball and box that the network, in float32, gets wrong. Images
-that it gets wrong without attack count as broken.
+Both libraries attack the same first test images with the same network, threat model and settings.
+The same criterion decides for both: an image within ball and box that the network misclassifies in
+float32. Images that it misclassifies without attack count as successes.
 
-*Exact* attacks draw nothing, so their verdicts must agree image by image up to rounding. In float64
-rounding is all that is left. In float32 there is more: the others climb cross-entropy, whose
-gradient is lost where a confident network's softmax saturates; ours climbs log odds, whose gradient
-has the same direction and is not. Such pixels then move another way. Of each row's disagreements
-the first ones are listed with both margins (difference of logits; above 0 is broken). The others
-draw from streams of their own, so their counts are compared, as means over seeds (+- their standard
-deviation): *flagged* are those that leave more than 0.2 points of the images more standing than the
-other library. *Together* is what withstands all attacks of one side with the same seed.
+*Exact* attacks are deterministic, so their verdicts must agree image by image up to rounding. In
+float64 only rounding is left. In float32 there is another difference: the other libraries ascend
+cross-entropy, whose gradient vanishes where the softmax of a confident network saturates; ours
+ascend the log odds, whose gradient has the same direction and does not vanish. Such pixels move
+differently. The first disagreements of each row are listed with both margins (difference of logits;
+above 0 is misclassified). The other attacks draw random numbers, so counts are compared, as means
+over seeds (+- standard deviation); *flagged* are attacks that leave more than 0.2 points more
+images robust than the other library. *Together*: images that are robust under all attacks of one
+library with the same seed.
 """
 
 
 def render(rows: Sequence[Row]) -> str:
-    """All tables, network by network."""
+    """All tables, by network."""
     parts = ["# Attacks: agreement with other libraries\n", INTRO]
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
@@ -46,8 +47,8 @@ def _section(rows: Sequence[Row]) -> str:
     right = cell["n"] - rows[0]["clean_wrong"]
     lines = [
         f"## {cell['network']}, {cell['n']} images\n",
-        f"Weights `{cell['weights']}`; {about['recipe']}. Right on {right} of the images without "
-        f"attack. Batches of {cell['batch_size']}, threads: {cell['threads']}; "
+        f"Weights `{cell['weights']}`; {about['recipe']}. Clean correct: {right}. "
+        f"Batches of {cell['batch_size']}, threads: {cell['threads']}; "
         f"{place['processor']}, torch {place['torch']}.\n",
     ]
     exact = [row for row in rows if row["exact"]]
@@ -67,18 +68,18 @@ def _section(rows: Sequence[Row]) -> str:
 
 
 EXACT = (
-    "| exact attack | threat | in | beside | standing: ours, theirs | only ours breaks "
-    "| only theirs breaks | of these by rounding | largest difference of a pixel |\n"
+    "| exact attack | threat | precision | library | robust: ours, theirs | only ours succeeds "
+    "| only theirs succeeds | of these by rounding | largest difference of a pixel |\n"
     "| :--- | :--- | :--- | :--- | ---: | ---: | ---: | ---: | ---: |"
 )
 LISTED = (
-    "| disagreement | threat | in | beside | image | margin: ours | margin: theirs "
+    "| disagreement | threat | precision | library | image | margin: ours | margin: theirs "
     "| pixels that differ | by at most |\n"
     "| :--- | :--- | :--- | :--- | ---: | ---: | ---: | ---: | ---: |"
 )
 DRAWN = (
-    "| attack | threat | beside | seeds | standing: ours | theirs | only ours breaks "
-    "| only theirs breaks | seconds: ours, theirs | |\n"
+    "| attack | threat | library | seeds | robust: ours | theirs | only ours succeeds "
+    "| only theirs succeeds | seconds: ours, theirs | |\n"
     "| :--- | :--- | :--- | ---: | ---: | ---: | ---: | ---: | ---: | :--- |"
 )
 
@@ -88,7 +89,7 @@ def _sides(row: Row) -> tuple[int, int]:
 
 
 def _counts(row: Row) -> tuple[str, int, int]:
-    """Standing on both sides, and what only one breaks."""
+    """Robust images of both libraries, and images on which only one succeeds."""
     ours, theirs = _sides(row)
     n = row["cell"]["n"]
     standing = f"{n - ours.bit_count()}, {n - theirs.bit_count()}"
@@ -118,7 +119,7 @@ def _listed(row: Row, one: Row) -> str:
 
 
 def _drawn(rows: Sequence[Row]) -> str:
-    """One attack with all its seeds."""
+    """The row of one attack over all seeds."""
     n = rows[0]["cell"]["n"]
     counts = [_sides(row) for row in rows]
     ours, theirs = ([n - side.bit_count() for side in sides] for sides in zip(*counts, strict=True))
@@ -132,7 +133,7 @@ def _drawn(rows: Sequence[Row]) -> str:
 
 
 def _union(attacks: Sequence[Sequence[Row]]) -> str:
-    """The worst case over all attacks of a side, seed by seed; without seeds, the one result."""
+    """Worst case over all attacks of a library, for each seed; without seeds its single result."""
     n = attacks[0][0]["cell"]["n"]
     standing: tuple[list[int], list[int]] = ([], [])
     for seed in range(max(map(len, attacks))):

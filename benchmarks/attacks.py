@@ -1,10 +1,10 @@
-"""How fast attacks are: ours beside those of other libraries, and beside what passes cost.
+"""Times our attacks, those of other libraries, and the passes they need.
 
-`make peers`, then `.venv-peers/bin/python benchmarks/attacks.py`. A cell is an attack, a
-network and a number of images; all who have the attack run it interleaved in one process,
-with equal settings, and one judge decides what succeeded. Cells that are in
-`records/attacks.jsonl` under the same settings are skipped; `records/attacks.md` is made
-from the records alone.
+Run `make peers`, then `.venv-peers/bin/python benchmarks/attacks.py`. A cell is an attack, a
+network and a number of images. All libraries that have the attack run it interleaved in one
+process with equal settings, and the same criterion decides on success. Cells that are recorded
+in `records/attacks.jsonl` under the same settings are skipped. `records/attacks.md` is rendered
+from the records.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The tables of attacks.py, from its records alone."""
+"""Renders the tables of attacks.py from its records."""
 
 from __future__ import annotations
 
@@ -9,31 +9,29 @@ from typing import Any
 Row = dict[str, Any]
 OURS = "tempering"
 AS_NEAR = 1.01
-"""How much longer our median distance may be, as a share, to count as no worse."""
+"""Largest ratio of our median distance to theirs that counts as equal."""
 
 INTRO = """\
-Every row: one library, one attack, the same images, settings, batches and threads as its
-neighbours, interleaved with them in one process. One judge decides for all: an image within ball
-and box that the network, in float32, no longer gets right. *Passes* are single samples sent
-forward, and back to the image. *Over the floor* is the time of the fastest run beyond what its
-passes cost at their fastest: at the best batch size (32 to 512), memory format and number of
-threads (1 or 2) that was found for the network. *Ours is faster* compares medians, and is stated
-only where our successes are at least as many, and for attacks that look for the nearest image our
-median distance is at most 1 % longer; two forms of ours are compared with each library by
-themselves. Images are the first of the test data that the network gets right; distances of
-failures are infinite.
+Each row is one library and one attack, with the same images, settings, batches and threads as its
+neighbours, interleaved with them in one process. The same criterion decides for all: an image
+within ball and box that the network misclassifies in float32. *Passes* are forward passes and
+backward passes to the input, each of a single sample. *Over the floor* is the time of the fastest
+run beyond the minimum cost of its passes: at the best batch size (32 to 512), memory format and
+number of threads (1 or 2) found for the network. *Ours is faster* compares medians. It is stated
+only if we have at least as many successes and, for minimum-norm attacks, a median distance at most
+1 % larger; two variants of ours are compared separately. Images are the first test images that the
+network classifies correctly. Failures have infinite distance.
 
-torchattacks' C&W has no search over the constant, so it is not here; ART's takes a line search of
-some ten passes for each of its steps, and CleverHans' ends no search early, so they are in the
-smaller of the two cases alone. HopSkipJump
-and the boundary attack are told iterations or queries, whichever a library counts, so passes
-differ there. The random network (`cifar-resnet18`) shows speed alone: every sample goes through
-all steps.
+torchattacks' C&W has no search over the constant and is left out. ART's makes a line search of
+about ten passes in each step, and CleverHans' has no early stopping, so they run in the smaller
+case only. HopSkipJump and the boundary attack are limited by iterations or queries, depending on
+the library, so passes differ. The random network (`cifar-resnet18`) only shows speed: every sample
+takes all steps.
 """
 
 
 def render(rows: Sequence[Row]) -> str:
-    """All tables; a table a network and setting."""
+    """All tables, one for each network and setting."""
     parts = ["# Attacks: speed\n", INTRO]
     for group in _groups(rows, ("network", "weights", "threads", "batch_size", "model")):
         parts.append(_section(group))
@@ -58,8 +56,8 @@ def _section(rows: Sequence[Row]) -> str:
     told = [f"Weights `{cell['weights']}`; {about['recipe']}."]
     if "clean" in about:
         told.append(
-            f"Right on {about['clean']} of {about['test_n']} test images, and on {about['robust']} "
-            f"under {about['robust_under']}."
+            f"Clean correct: {about['clean']} of {about['test_n']} test images; {about['robust']} "
+            f"robust under {about['robust_under']}."
         )
     told.append(f"{_floors(rows)} Batches of {cell['batch_size']}.")
     place = first["environment"]
@@ -71,7 +69,7 @@ def _section(rows: Sequence[Row]) -> str:
 
 
 HEAD = (
-    "| attack | threat | images | library | forward, backward a sample "
+    "| attack | threat | images | library | forward, backward passes per sample "
     "| seconds: median [min, max] | over the floor | successes | median distance "
     "| ours is faster |\n"
     "| :--- | :--- | ---: | :--- | ---: | ---: | ---: | ---: | ---: | :--- |"
@@ -79,7 +77,7 @@ HEAD = (
 
 
 def _floors(rows: Sequence[Row]) -> str:
-    """The cheapest passes; a range where they were measured in several processes."""
+    """Minimum cost of passes; a range if measured in several processes."""
     told = []
     for kind, word in (("forward", "forward"), ("gradient", "forward and backward")):
         best = [row["floor"][kind] for row in rows]
@@ -117,7 +115,7 @@ def _line(row: Row, members: Sequence[Row]) -> str:
 
 
 def _ratio(row: Row, members: Sequence[Row]) -> str:
-    """How much faster ours is than this library, for each form of ours."""
+    """Speed-up of ours over this library, for each variant of ours."""
     if row["library"] == OURS:
         return ""
     told = []

@@ -1,4 +1,4 @@
-"""Which attacks are timed, on which networks and how many images, beside whom."""
+"""The cases of attacks.py: attacks, networks, numbers of images and libraries."""
 
 from __future__ import annotations
 

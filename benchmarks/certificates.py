@@ -1,9 +1,9 @@
-"""What proofs settle, how tight bounds are, and whether any attack beats a proof.
+"""Measures certified accuracy, tightness of bounds, and attacks against certified samples.
 
-`.venv/bin/python benchmarks/certificates.py`, on the CPU of a laptop: it trains two networks for
-proofs, one that is hardened and one under noise, on training data, and keeps them (`.cache/`);
-test images are looked at once, at the end. Cells that are in `records/certificates.jsonl` under
-the same settings are skipped; `records/certificates.md` is made from the records alone.
+Run `.venv/bin/python benchmarks/certificates.py`; a laptop CPU suffices. It trains two networks by
+interval training, one adversarially and one with Gaussian noise, and caches them in `.cache/`.
+Test images are used once, at the end. Cells that are recorded in `records/certificates.jsonl`
+under the same settings are skipped. `records/certificates.md` is rendered from the records.
 """
 
 from __future__ import annotations

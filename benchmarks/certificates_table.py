@@ -1,4 +1,4 @@
-"""The tables of certificates.py, from its records alone."""
+"""Renders the tables of certificates.py from its records."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from tempering.core.records import Count
 Row = dict[str, Any]
 
 INTRO = """\
-Networks are small and were trained here, on training data; settings were tried on validation data
-before; all figures below are of the first test images of official MNIST. Brackets are 95 % Wilson
-intervals. *Seconds* are of one run on a machine that others used meanwhile: they say what is dear
-and what is cheap, and nothing more.
+Networks are small and were trained for this benchmark on training data; settings were chosen on
+validation data. All figures are for the first test images of official MNIST. Brackets contain 95 %
+Wilson intervals. *Seconds* are of a single run on a shared machine and only show orders of
+magnitude.
 """
 
 
 def render(rows: Sequence[Row]) -> str:
-    """Every section of which there are rows."""
-    parts = ["# Certificates: what they settle, and whether they hold\n", INTRO]
+    """All sections with rows."""
+    parts = ["# Certificates: certified accuracy and validation\n", INTRO]
     for name, section in SECTIONS.items():
         own = [row for row in rows if row["cell"]["section"] == name]
         if own:
@@ -50,21 +50,20 @@ def _evaluation(rows: Sequence[Row]) -> str:
             f"| {_share(row['standing'], n)} | {gap:.1f} | {row['seconds']:.3g} | {stages} |"
         )
     return _table(
-        "Bounds from both sides",
+        "Lower and upper bounds of robust accuracy",
         EVALUATION,
-        "| network | threat | images | right without attack | proven | standing | settled "
-        "| at least | at most | points between | seconds | what stood after each stage |",
+        "| network | threat | images | clean correct | certified | robust | decided "
+        "| at least | at most | gap | seconds | robust after each stage |",
         lines,
     )
 
 
 EVALUATION = """\
-`tp.evaluate` with its own protocol (`fast`). *Settled*: by a proof or by an error on the image
-itself, before any attack of the registry ran; no attack decides any of these verdicts (48 proven
-samples are attacked all the same, to catch a wrong proof). *At least* is what is proven, *at most*
-what withstood all attacks, *points between* the difference in percentage points. `hardened` was
-trained on attacks alone: whatever withstands them there, hardly anything is proven. For proofs, a
-network must be trained for them.
+`tp.evaluate` with its default protocol (`fast`). *Decided*: certified, or misclassified without
+attack; no attack determines these verdicts (48 certified samples are attacked as spot checks). *At
+least* is certified accuracy, *at most* accuracy under all attacks, *gap* their difference in
+percentage points. `hardened` was trained adversarially: its bounds are too loose for certificates.
+Train networks for certificates if you need them.
 """
 
 
@@ -74,7 +73,7 @@ def _methods(rows: Sequence[Row]) -> str:
         cell, n = row["cell"], row["cell"]["n"]
         refuted = row["refuted"] - (n - row["clean"])
         undecided = n - row["certified"] - row["refuted"]
-        late = f", {row['late']} for want of time" if row["late"] else ""
+        late = f", {row['late']} out of time" if row["late"] else ""
         lines.append(
             f"| {cell['network']}, {cell['threat']} | {cell['method']} | {n} | {n - row['clean']} "
             f"| {row['certified']} | {refuted} | {undecided}{late} "
@@ -84,21 +83,20 @@ def _methods(rows: Sequence[Row]) -> str:
     limited = [f"`{name}` {limit:g} s" for name, limit in limits.items() if limit is not None]
     text = METHODS
     if limited:
-        text += f"After a while nothing new is begun: {', '.join(limited)}.\n"
+        text += f"Time limit after which no new work is started: {', '.join(limited)}.\n"
     return _table(
-        "Method by method",
+        "Certification methods",
         text,
-        "| network, threat | method | images | wrong anyway | certified | refuted | undecided "
-        "| settled | seconds |",
+        "| network, threat | method | images | misclassified | certified | refuted | undecided "
+        "| decided | seconds |",
         lines,
     )
 
 
 METHODS = """\
-`certify` without any attack of the registry. Each method by itself is given every sample; *all, in
-order* gives each only what those before it left. *Refuted*: branching met an image of the threat
-that the network gets wrong; such an image, a certificate or an error on the image itself settles
-a sample.
+`certify` without attacks. Each method alone runs on every sample; in *all, in order* each method
+runs on the samples that are still undecided. *Refuted*: branch and bound found a counterexample. A
+sample is decided if it is certified, refuted or misclassified without perturbation.
 """
 
 
@@ -117,20 +115,19 @@ def _attacks(rows: Sequence[Row]) -> str:
         tried=tried,
     )
     return _table(
-        "Attacks against proofs",
+        "Attacks on certified samples",
         text,
-        "| attack | threat | proven samples | broken | wider threat | broken under that |",
+        "| attack | threat | certified samples | successes | larger eps | successes at that eps |",
         lines,
     )
 
 
 ATTACKS = """\
-Every attack of the registry, under every threat that it knows and that has proofs, on samples of
-`{network}` that interval bounds or CROWN-IBP certified. One broken sample would be a mistake in
-the proofs: **{broken} of {tried:,} were broken**. The last column is the same attack with the same
-budget on the same samples, under a threat so wide that nothing is proven: it shows that the attack
-works. Threats in L0 and patches have no proofs here, and their attacks (`sigma-zero`, `patch`,
-`universal-patch`) none to beat.
+Every registered attack, in every norm that it and certification support, on samples of `{network}`
+that interval bounds or CROWN-IBP certified. One success would show an error in the certificates:
+**{broken} of {tried:,} attacks succeeded**. The last column is the same attack with the same budget
+on the same samples at an eps at which none is certified; it shows that the attack works. L0 and
+patches are not certified, so `sigma-zero`, `patch` and `universal-patch` are left out.
 """
 
 
@@ -142,20 +139,20 @@ def _matrices(rows: Sequence[Row]) -> str:
         for row in rows
     ]
     return _table(
-        "CROWN beside CROWN with matrices",
+        "Comparison with a matrix implementation of CROWN",
         MATRICES,
-        "| network | threat | networks | bounds | largest difference | in float32 lower by at most "
-        "| above the matrices | above a margin that was met |",
+        "| network | threat | networks | bounds | largest difference | lower in float32 by at most "
+        "| above the matrix bound | above an observed margin |",
         lines,
     )
 
 
 MATRICES = """\
-`matrices.py` computes the same bounds from scratch in numpy: every layer a matrix, every relaxation
-two lines, no code shared. *Largest difference* is absolute, in units of logits, for networks in
-float64. A network in float32 rounds more, and its bounds are lowered by what it may round: the next
-column. Then bounds that are above the matrices' by more than 1e-9, and above a margin that one of
-50 random images of the ball has: either would be a mistake.
+`matrices.py` computes the same bounds independently in NumPy: each layer is a matrix, each
+relaxation two lines. *Largest difference* is absolute, in units of logits, for networks in float64.
+In float32 bounds are lower, by the allowance for rounding (next column). The last columns count
+bounds that exceed the matrix bounds by more than 1e-9, and bounds that exceed the margin of one of
+50 random images of the ball; either would be an error.
 """
 
 
@@ -176,19 +173,19 @@ def _exact(rows: Sequence[Row]) -> str:
         below=row["attack_below"],
     )
     return _table(
-        "Beside the exact least margin",
+        "Comparison with the exact minimum margin",
         text,
-        "| up to method | threat | certified | refuted | undecided | certified falsely "
-        "| bounds above the least margin |",
+        "| methods up to | threat | certified | refuted | undecided | wrongly certified "
+        "| bounds above the minimum margin |",
         lines,
     )
 
 
 EXACT = """\
-{nets} random ReLU networks, so small that a linear program for each pattern of signs gives the
-least margin itself. It is positive for {positive} of {n} samples and negative for {negative}: a
-complete method certifies the former and refutes the latter. PGD (100 steps) fools
-{fooled} of the latter; {below} of its margins lie below the least one, where none can lie.
+{nets} random ReLU networks, small enough to compute the minimum margin with a linear program for
+each sign pattern. It is positive for {positive} of {n} samples and negative for {negative}: a
+complete method certifies the former and refutes the latter. PGD (100 steps) succeeds on {fooled} of
+the latter; {below} of its margins are below the minimum, which would be an error.
 """
 
 
@@ -215,20 +212,21 @@ def _smoothing(rows: Sequence[Row]) -> str:
         "Randomised smoothing",
         text,
         "| network | certificate | threat | images | certified | abstained | wrong "
-        "| right without noise or vote |",
+        "| clean correct without noise |",
         lines,
     )
 
 
 SMOOTHING = """\
-Of the vote under noise of sigma {sigma:g}, not of the network itself: {selection} copies of each
-image select a class, {samples:,} bound its probability; each certificate is false with probability
-{alpha:g} at most. Abstentions and errors count as not certified. {seconds:.3g} seconds.
+Certificates of the smoothed classifier with sigma {sigma:g}, not of the network itself:
+{selection} noisy copies of each image select a class, {samples:,} bound its probability. Each
+certificate is wrong with probability at most {alpha:g}. Abstentions and errors count as not
+certified. {seconds:.3g} seconds.
 """
 
 
 def _networks(rows: Sequence[Row]) -> str:
-    """What the networks are."""
+    """Weights and training of each network."""
     seen: dict[str, str] = {}
     for row in rows:
         if "about" in row:

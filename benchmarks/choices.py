@@ -1,7 +1,7 @@
-"""Which default serves best: variants of the recipe `default`, judged on validation data.
+"""Compares the recipe `default` with variants of it on validation data.
 
-Run `python benchmarks/choices.py`; it appends to `records/choices.jsonl` what is not yet
-there, and renders `records/choices.md`. Test data is never looked at.
+Run `python benchmarks/choices.py`. It measures variants that `records/choices.jsonl` does not
+contain, and renders `records/choices.md`. Test data is not used.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
 
 
 def measure(name: str, overrides: tuple[str, ...]) -> dict[str, object]:
-    """Train one variant, and judge it on all validation data."""
+    """Train one variant, and evaluate it on all validation data."""
     recipe = load_recipe("default", overrides)
     data = load(recipe.data.address, recipe.data.split, recipe.seed)
     engine = start_engine(recipe.precision)
@@ -88,7 +88,7 @@ def measure(name: str, overrides: tuple[str, ...]) -> dict[str, object]:
 
 
 def render(lines: list[dict[str, object]]) -> str:
-    """The table, from the records alone."""
+    """The table, rendered from the records."""
     rows = [
         "| variant | clean | worst case | naive (true gradient) | attack gradients |",
         "| :--- | ---: | ---: | ---: | ---: |",
@@ -104,15 +104,17 @@ def render(lines: list[dict[str, object]]) -> str:
             f"| {counts['worst', 'white', 'adaptive']} | {naive} | {line['attack_gradients']:,} |"
         )
     return (
-        "MNIST validation data (5,000 images), L-inf eps 0.3, seed 0; the worst case is per image "
-        f"over {', '.join(ATTACKS)}. Steps are the default's 2,000 of 128 images where the variant "
-        "says nothing else; attack gradients are those of training and of its rounds. "
-        "Brackets hold 95 % Wilson intervals.\n\n" + "\n".join(rows) + "\n"
+        "MNIST validation data (5,000 images), L-inf eps 0.3, seed 0. Worst case: accuracy per "
+        f"sample over {', '.join(ATTACKS)}. Each variant trains for 2,000 steps with batches of "
+        "128 unless it says otherwise. Attack gradients: input gradients that attacks took during "
+        "training and its validation rounds. Brackets contain 95 % Wilson intervals.\n\n"
+        + "\n".join(rows)
+        + "\n"
     )
 
 
 def main() -> None:
-    """Measure what is missing, and render."""
+    """Measure missing variants, and render the table."""
     path = RECORDS / "choices.jsonl"
     lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     for name, overrides in VARIANTS.items():

@@ -1,13 +1,13 @@
-"""What an evaluation costs, and whether it finds as much: ours beside AutoAttack.
+"""Compares robust accuracy and cost of our evaluation with AutoAttack.
 
-`make peers`, then `.venv-peers/bin/python benchmarks/evaluation.py`. Each model is judged
-by our cascade (`fast`) and by `pyautoattack`'s standard version, the four attacks at their
-standard budgets one after the other, on the same first test images, with the same seeds by
-turns; passes are counted on both sides, ours with all that an evaluation does beside
-attacking. Models that cannot lie in this repository are named on the command line:
-`--also NAME=file.py:factory,weights.pt,linf:0.3`. Rows that are in
-`records/evaluation.jsonl` under the same settings are skipped; `records/evaluation.md` is
-made from the records alone.
+Run `make peers`, then `.venv-peers/bin/python benchmarks/evaluation.py`. Each model is evaluated
+by our protocol `fast` and by the standard version of `pyautoattack` (four attacks at their
+standard budgets) on the same first test images, alternately with the same seeds. Passes are
+counted for both; ours include everything that an evaluation does besides attacking. Models that
+are not part of this repository are given on the command line:
+`--also NAME=file.py:factory,weights.pt,linf:0.3`. Rows that are recorded in
+`records/evaluation.jsonl` under the same settings are skipped. `records/evaluation.md` is
+rendered from the records.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The table of evaluation.py, from its records alone."""
+"""Renders the table of evaluation.py from its records."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from typing import Any
 Row = dict[str, Any]
 
 INTRO = """\
-Both sides judge the same first test images of the same network, under the same threat; both start
-from what is right without attack, and one judge decides: an image within ball and box that the
-network, in float32, gets wrong. *Passes* are single images sent forward, and back to the image;
-ours include the survey, all examinations and the curve, theirs are counted by a wrapper around the
-network. Bounds are no passes: their time is in *seconds* alone. *Standing* is what withstood
-everything. *Attacks alone* are the stages of the last column, the survey among them, which is all
-that theirs does. Images and batches are the same. Both sides ran with the seeds below, by turns
-where both were missing: each row of the records says when, and what the gradient of an image took
-just before and just after. The notes repeat that: a side beside which it took longer had the slower
-machine. Medians count, the least and the most behind them, and passes and stages are those of the
-run of which the median number stood.
+Both evaluate the same first test images of the same network under the same threat model, starting
+from the images that are classified correctly. The same criterion decides on success: an image
+within ball and box that the network misclassifies in float32. *Passes* are forward passes and
+backward passes to the input, each of a single image; ours include trial runs, all examinations and
+the curve, theirs are counted by a wrapper around the network. Certification makes no such passes;
+its time is part of *seconds*. *Robust*: correct under all attacks. *Attacks alone* are the stages
+of the last column with their trial runs, which is all that AutoAttack does. Images and batches are
+the same. Both ran with the seeds below, alternately where both were missing. Each row of the
+records contains the time of day and the time of one image's gradient just before and after; the
+notes repeat the latter, which shows differences in the speed of the machine. Medians are given with
+minimum and maximum; passes and stages are those of the run with the median number of robust images.
 """
 
 
 def render(rows: Sequence[Row]) -> str:
-    """One line a model and side, and how they compare."""
-    lines = ["# Evaluation: ours beside AutoAttack\n", INTRO, HEAD]
+    """One line for each model and evaluator, and their comparison."""
+    lines = ["# Evaluation: comparison with AutoAttack\n", INTRO, HEAD]
     networks = list(dict.fromkeys(row["cell"]["network"] for row in rows))
     notes = []
     for network in networks:
@@ -42,13 +42,13 @@ def render(rows: Sequence[Row]) -> str:
 
 
 def typical(runs: Sequence[Row]) -> Row:
-    """The run of which the median number stood; of an even number the lower one."""
+    """The run with the median number of robust images; the lower one of an even number."""
     return sorted(runs, key=itemgetter("standing"))[(len(runs) - 1) // 2]
 
 
 HEAD = """\
-| network | threat | images | side | right without attack | standing | passes: forward, backward | \
-seconds | what stood after each stage |
+| network | threat | images | evaluator | clean correct | robust | passes: forward, backward | \
+seconds | robust after each stage |
 | :--- | :--- | ---: | :--- | ---: | ---: | ---: | ---: | :--- |"""
 
 
@@ -72,7 +72,7 @@ def _compared(network: str, ours: Sequence[Row], theirs: Sequence[Row]) -> str:
     time = _middle(theirs, "seconds")
     seconds = time / _middle(ours, "seconds")
     more = own["standing"] - other["standing"]
-    found = "as many fall" if more == 0 else f"{abs(more)} {'fewer' if more > 0 else 'more'} fall"
+    found = "equal" if more == 0 else f"{abs(more)} {'more' if more > 0 else 'fewer'} robust"
     alone = needed / own["attacking"]
     attacking = time / _middle(ours, "attacking_seconds")
     return (
@@ -87,14 +87,14 @@ def _middle(runs: Sequence[Row], name: str) -> float:
 
 
 def _spread(runs: Sequence[Row], name: str) -> str:
-    """Least and most, where there are several."""
+    """Minimum and maximum, if there are several runs."""
     each = [run[name] for run in runs]
     low, high = (f"{value:.3g}" if value % 1 else f"{value:g}" for value in (min(each), max(each)))
     return f" ({low} to {high})" if len(each) > 1 else ""
 
 
 def _pace(runs: Sequence[Row], side: str) -> str:
-    """What a gradient took beside the runs of a side, where that was measured."""
+    """Time of a gradient beside the runs of one evaluator, if it was measured."""
     paces = [one for run in runs if run["cell"]["side"] == side for one in run.get("pace", ())]
     if not paces:
         return ""

@@ -1,4 +1,4 @@
-"""Bounds of small random networks beside what is known exactly."""
+"""Compares bounds of small random networks with exact minimum margins."""
 
 from __future__ import annotations
 

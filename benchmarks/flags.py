@@ -1,4 +1,4 @@
-"""The page of flags: each kind on a model that raises it, and on one that does not.
+"""Renders the page of flags: each flag on a model that raises it, and on one that does not.
 
 Run `python benchmarks/flags.py`; it runs every demonstration of
 `tests/evaluation/flags/demonstrations.py`, writes `records/flags.jsonl`, and makes

@@ -1,4 +1,4 @@
-"""Rows of benchmarks: what was recorded, and what need not be measured again."""
+"""Recorded rows of benchmarks; recorded cells are not measured again."""
 
 from __future__ import annotations
 

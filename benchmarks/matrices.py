@@ -1,8 +1,8 @@
-"""CROWN once more, in numpy and with matrices alone, for small networks: what ours must agree with.
+"""An independent implementation of CROWN in NumPy with explicit matrices, for small networks.
 
-Every layer is written out as a matrix, and every relaxation as two matrices with offsets; a bound
-goes from an output back to the image by products of these (Zhang et al., 2018, theorem 3.2).
-Nothing here knows of rounding: balls and boxes are exact, and so are the lines of an activation.
+Each layer is a matrix, each relaxation two matrices with offsets; bounds are propagated from an
+output back to the image by matrix products (Zhang et al., 2018, theorem 3.2). Rounding is not
+accounted for.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from torch import nn
 
 Array = NDArray[np.float64]
 Lines = tuple[Array, Array, Array, Array]
-"""Below and above: matrix and offset, matrix and offset."""
+"""Lower and upper lines: matrix and offset of each."""
 
 
 class Around(nn.Module):
-    """A body with a way around it."""
+    """A residual block."""
 
     def __init__(self, *body: nn.Module) -> None:
         super().__init__()

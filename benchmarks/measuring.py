@@ -1,4 +1,4 @@
-"""Timing attacks: passes counted, proposals judged, and the least that passes can cost."""
+"""Times attacks, counts passes and successes, and measures the minimum cost of a pass."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Options that the scripts share, each with one name and one help text."""
+"""Command line options that the scripts share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tempering.core.files import write_text
 def parser_of(
     text: str | None, *, threads: int = 2, iterations: int, batch_size: int | None = None
 ) -> argparse.ArgumentParser:
-    """A script's parser with what all of them know.
+    """The argument parser of a script, with the shared options.
 
     Args:
         text: The script's own docstring; its first line describes it.

@@ -1,9 +1,10 @@
-"""What an attack adds to the passes that it makes: both in turn, on the same images.
+"""Measures the overhead of attacks over the bare passes that they make.
 
-`.venv-peers/bin/python benchmarks/overhead.py`, or with any environment that has the package.
-The floor in `records/attacks.md` is the fastest pass of a quiet moment; on a machine whose speed
-drifts, part of what lies above it is the machine. Here a bare loop of as many passes, frozen and
-channels-last, runs before and after every run of the attack, and a ratio is taken each time.
+Run `.venv-peers/bin/python benchmarks/overhead.py`, or use any environment with the package. The
+floor in `records/attacks.md` is the fastest pass ever measured; on a machine whose speed varies,
+part of the difference is due to the machine. Here a bare loop with as many passes, of a frozen
+network in channels-last memory, runs before and after each run of the attack, and the ratio of
+the two is recorded.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The networks that benchmarks attack, and the images."""
+"""Networks and images that benchmarks attack."""
 
 from __future__ import annotations
 

@@ -143,7 +143,7 @@ def test_undecided_samples_are_neither_wrong_nor_certified_nor_refuted() -> None
     )
     text = render([row])
     found = line(text, "| a, linf:0.1")
-    assert "| 200 | 10 | 100 | 20 | 70, 60 for want of time | 65.0 % [" in found
+    assert "| 200 | 10 | 100 | 20 | 70, 60 out of time | 65.0 % [" in found
     assert "`a` 5 s" in text
 
 
@@ -162,5 +162,5 @@ def test_broken_proofs_are_counted_in_bold() -> None:
         for name, broken in (("pgd", 0), ("square", 1))
     ]
     text = render(rows)
-    assert "**1 of 128 were broken**" in text
+    assert "**1 of 128 attacks succeeded**" in text
     assert line(text, "| square") == "| square | linf:0.1 | 64 | 1 | linf:0.4 | 40 |"

@@ -40,12 +40,12 @@ def test_the_table_says_what_fell_and_what_it_took() -> None:
 
     theirs = row("theirs", 50, 80_000, 20_000, 90.0)
     text = render([row("ours", 48, 4_000, 1_000, 10.0), theirs])
-    assert "2 more fall | 1/20.0 of the passes; attacks alone 1/40.0 | 1/9.0 of the time" in text
+    assert "2 fewer robust | 1/20.0 of the passes; attacks alone 1/40.0 | 1/9.0 of the time" in text
     assert "1/9.0 of the time; attacks alone 1/18.0 |" in text
     assert "| 48 |" in text
     assert "| 50 |" in text
-    assert "as many fall" in render([row("ours", 50, 4_000, 1_000, 10.0), theirs])
-    assert "1 fewer fall" in render([row("ours", 51, 4_000, 1_000, 10.0), theirs])
+    assert "| equal |" in render([row("ours", 50, 4_000, 1_000, 10.0), theirs])
+    assert "1 more robust" in render([row("ours", 51, 4_000, 1_000, 10.0), theirs])
     assert "first 60, last 50" in text
     assert "compared" not in render([theirs])
 
@@ -62,7 +62,7 @@ def test_of_several_seeds_the_median_counts_and_the_range_is_told() -> None:
     text = render([ours[0], theirs[0], *ours[1:], theirs[1]])
     assert "| 49 (47 to 52) | 4,000, 1,000 | 10 (9 to 12) |" in text
     assert "| 50 (50 to 51) | 80,000, 20,000 | 90 (90 to 95) |" in text
-    assert "1 more fall | 1/20.0 of the passes" in text
+    assert "1 fewer robust | 1/20.0 of the passes" in text
     assert "seeds of ours 0, 1, 2; seeds of theirs 0, 1;" in text
 
 

@@ -65,7 +65,7 @@ def test_speed_is_stated_only_at_equal_or_better_success() -> None:
     assert "40, 40 | 1 [0.9, 1.2] | +12 % | 8 |" in line(text, "**tempering**")
     assert line(text, "Slow").endswith("| 3.00x |")
     assert "not stated: ours has 2 fewer successes" in line(text, "Better")
-    assert "Right on 9 of 10 test images" in text
+    assert "Clean correct: 9 of 10 test images" in text
 
 
 def test_a_failure_is_shown_as_one() -> None:
