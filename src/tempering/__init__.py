@@ -1,6 +1,10 @@
 """Tempering: classifiers that withstand adversarial inputs, with evidence."""
 
 from tempering.core.lazy import lazy_exports
+from tempering.core.registry import provided_by
+
+provided_by("defense", "tempering.defenses.registry")
+provided_by("model", "tempering.defenses.registry")
 
 __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
@@ -14,6 +18,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "attacks": "tempering.attacks",
         "compare_runs": "tempering.app.against",
         "data": "tempering.data",
+        "defenses": "tempering.defenses",
         "evaluate": "tempering.app.evaluate",
         "harden": "tempering.app.harden",
         "models": "tempering.models",

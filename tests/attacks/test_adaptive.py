@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from tempering.attacks import BPDA, EOT, PGD, Attack, DeepFool, JointDetection, Owned, Transfer
+from tempering.core.backward import true_gradient
 from tempering.core.errors import AttackError, ModelError, NoGradientError, UsageError
 from tempering.core.goals import Targeted
 from tempering.core.passes import counted
@@ -116,19 +117,22 @@ def test_bpda_takes_its_hooks_away_also_after_a_failure() -> None:
     assert all(not module._forward_hooks for module in model.modules())
 
 
-def test_a_stage_that_declares_itself_is_passed_through_though_it_has_some_gradient() -> None:
+def test_every_attack_uses_the_gradient_that_a_stage_declares() -> None:
     class Leaky(nn.Module):
-        """Its gradient points the wrong way."""
+        """Its own gradient is small and of the wrong sign."""
 
-        differentiable = False
+        input_gradient = "straight-through"
 
         def forward(self, x: Tensor) -> Tensor:
             return Grid()(x) + 1e-6 * (0.5 - x)
 
     model, (x, y) = nn.Sequential(Leaky(), trained()), known(20)
     threat = Linf(0.2)
-    assert standing(model, ATTACK(model, x, y, threat), y) >= 0.9
+    with true_gradient():
+        assert standing(model, ATTACK(model, x, y, threat), y) >= 0.9
+    assert standing(model, ATTACK(model, x, y, threat), y) <= 0.1
     assert standing(model, BPDA(ATTACK)(model, x, y, threat), y) <= 0.1
+    assert all(not module._forward_hooks for module in model.modules())
 
 
 class Bare(nn.Module):

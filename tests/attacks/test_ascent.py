@@ -11,7 +11,8 @@ from tempering.core.goals import EvadeDetector, Goal, Targeted
 from tempering.core.passes import Passes, counted
 from tempering.core.random import RandomStreams
 from tempering.core.threats import L2, Linf, Threat
-from tempering.models import Squeeze, strided_cnn
+from tempering.defenses import Squeeze
+from tempering.models import strided_cnn
 from tests.attacks.linear import Case, linear_case
 
 STEP = 0.02

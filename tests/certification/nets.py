@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from tempering.core.random import RandomStreams
 from tempering.core.threats import Threat
-from tempering.models import Normalize, Squeeze
+from tempering.defenses import Squeeze
+from tempering.models import Normalize
 
 SHAPE = (2, 6, 6)
 

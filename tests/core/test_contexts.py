@@ -11,7 +11,7 @@ from tempering.core.progress import Advance, reporting, track
 
 
 class Hiding(nn.Identity):
-    adaptive_backward = True
+    input_gradient = "straight-through"
 
 
 def test_the_true_gradient_is_wanted_only_within() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from tempering.core.backward import wants_true_gradient
+from tempering.core.protocols import Transform
 
 
 class Defended(nn.Module):
@@ -124,13 +124,16 @@ class Ripple(Defended):
 
 
 class Astray(Defended):
-    """A stage whose adaptive backward points the wrong way, while its own does not."""
+    """A stage that declares a gradient of the wrong sign, while its own is honest."""
 
-    class Stage(nn.Module):
-        adaptive_backward = True
+    class Stage(Transform):
+        input_gradient = "approximation"
 
-        def forward(self, x: Tensor) -> Tensor:
-            return x if wants_true_gradient() else (2 * x).detach() - x
+        def transform(self, x: Tensor) -> Tensor:
+            return x
+
+        def approximation(self, x: Tensor) -> Tensor:
+            return -x
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__(net)

@@ -15,8 +15,8 @@ from tempering.core.random import sample_keys
 from tempering.core.records import Subject
 from tempering.core.threats import Linf
 from tempering.data.dataset import Dataset
+from tempering.defenses.squeeze import Squeeze
 from tempering.evaluation import EvalContext, Target
-from tempering.models.squeeze import Squeeze
 
 ENGINE = start_engine("32-true")
 SHAPE = (1, 3, 3)

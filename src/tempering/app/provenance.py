@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from torch import nn
 
+from tempering.app.networks import architecture_of
 from tempering.app.recipe import Recipe
 from tempering.core.backward import adaptive_stages
 from tempering.core.engine import Engine
 from tempering.core.records import Provenance
 from tempering.data.dataset import Dataset
 from tempering.data.splits import Splits
-from tempering.models.classifier import Classifier
 
 PACKAGES = ("torch", "numpy", "lightning-fabric", "safetensors", "pydantic")
 
@@ -77,7 +77,8 @@ def _data(data: Splits | Dataset) -> dict[str, Any]:
 
 def model_name(model: nn.Module, spec: str) -> str:
     """What records call a model."""
-    return str(model.architecture["name"]) if isinstance(model, Classifier) else spec
+    architecture = architecture_of(model)
+    return str(architecture["name"]) if isinstance(architecture, dict) else spec
 
 
 def _processor() -> str:

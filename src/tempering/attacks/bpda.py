@@ -1,18 +1,22 @@
-"""BPDA: attacks through stages that hide their gradient."""
+"""BPDA: attacks through stages that have no useful gradient."""
 
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from tempering.attacks.base import Problem
-from tempering.attacks.blocking import blocking, cut, declared, vanished
-from tempering.attacks.hard import HardFunctions
-from tempering.attacks.straight import Approximation, StraightFunctions, straightened
+from tempering.attacks.gradient_blockers import blocking_stages, detaching_stage, vanished
+from tempering.attacks.hard_functions import HardFunctions
+from tempering.attacks.straight_through import (
+    Approximation,
+    SaturatingFunctions,
+    replaced_gradients,
+)
 from tempering.attacks.wrapping import Wrapping
 from tempering.core.errors import AttackError, NoGradientError
 from tempering.core.probe import Probe
@@ -20,28 +24,26 @@ from tempering.core.probe import Probe
 
 @dataclass(frozen=True)
 class BPDA(Wrapping):
-    """Backward pass differentiable approximation: the forward as it is, the backward of another.
+    """Backward pass differentiable approximation: the true forward, another backward.
 
-    Athalye, Carlini and Wagner, 'Obfuscated gradients give a false sense of security',
-    2018, section 4.1. The stages are those that are named, and those that declare
-    themselves (`differentiable = False`). For every sample whose gradient is exactly
-    zero, or cut off, more is sought, in this order: functions that have no gradient
-    anywhere, such as comparisons and rounding, wherever they are called; the stages at
-    which the gradient ends; and functions that lose it where they saturate, such as
-    clamp and softmax. Which of these a sample needs is decided for each sample, so its
-    result does not depend on its batch. While the attack runs, hooks let gradients pass;
-    then the model is as it was. What leaves torch, such as numpy, can be passed only
-    where a module holds it.
+    Athalye, Carlini and Wagner, 'Obfuscated gradients give a false sense of security', 2018,
+    section 4.1. Stages that declare their gradient (`core.backward`) need no BPDA: every
+    attack uses what they declare. This attack adds the stages that are named here, and for
+    each sample whose gradient is still zero or missing it replaces, in this order: functions
+    that never have a gradient, such as comparisons and rounding; stages at which the gradient
+    ends; functions that saturate, such as clamp and softmax. This is decided sample by sample,
+    so the result does not depend on the batch. Hooks are removed afterwards. Code that leaves
+    torch, such as numpy, can only be passed if it is inside a module of its own.
 
     Attributes:
-        attack: What runs.
-        stages: Names of modules to pass through, besides those that are found.
-        approximation: A differentiable stand-in for the named stages; None for the
+        attack: The attack that runs.
+        stages: Names of modules whose gradient is replaced, besides those found.
+        approximation: Differentiable approximation of the named stages; None for the
             identity.
 
     Raises:
-        UsageError: When run, if a named stage is none of the model's.
-        AttackError: When run, if no gradient was found: says where it ends.
+        UsageError: When run, if the model has no stage of that name.
+        AttackError: When run, if no gradient can be found; names where it ends.
 
     Example:
         >>> from tempering.attacks import PGD
@@ -57,102 +59,94 @@ class BPDA(Wrapping):
     approximation: Approximation | None = None
 
     def propose(self, probe: Probe, problem: Problem) -> Tensor:
-        """The attack's proposals; samples that need the same stages run together."""
-        known = [name for name in declared(probe.model) if name not in self.stages]
-        out = problem.x.clone()
-        with (
-            straightened(probe.model, self.stages, self.approximation),
-            straightened(probe.model, known, None),
-        ):
+        """Attack samples with a gradient as they are, and the others with replaced gradients."""
+        x_adv = problem.x.clone()
+        with replaced_gradients(probe.model, self.stages, self.approximation):
             lost = vanished(probe, problem)
-            plain = (~lost).nonzero()[:, 0]
-            if len(plain):
-                out[plain] = self.attack.propose(probe, _at(problem, plain))
-            blind = lost.nonzero()[:, 0]
-            if len(blind):
-                out[blind] = self._through_steps(probe, _at(problem, blind))
-        return out
+            with_gradient = (~lost).nonzero()[:, 0]
+            if len(with_gradient):
+                x_adv[with_gradient] = self.attack.propose(probe, problem.part(with_gradient))
+            without = lost.nonzero()[:, 0]
+            if len(without):
+                x_adv[without] = self._through_hard_functions(probe, problem.part(without))
+        return x_adv
 
-    def _through_steps(self, probe: Probe, problem: Problem) -> Tensor:
-        """Attack samples without a gradient: through functions that never have one, or stages."""
-        out = problem.x.clone()
+    def _through_hard_functions(self, probe: Probe, problem: Problem) -> Tensor:
+        """Replace gradients of functions that never have one; for what is left, of stages."""
+        x_adv = problem.x.clone()
         with HardFunctions():
-            still = vanished(probe, problem)
-            seeing = (~still).nonzero()[:, 0]
-            if len(seeing):
-                out[seeing] = self.attack.propose(probe, _at(problem, seeing))
-        for stages, rows in self._groups(probe, problem, still.nonzero()[:, 0]).items():
-            with straightened(probe.model, stages, None):
-                out[rows] = self._through_stages(probe, _at(problem, rows))
-        return out
+            lost = vanished(probe, problem)
+            with_gradient = (~lost).nonzero()[:, 0]
+            if len(with_gradient):
+                x_adv[with_gradient] = self.attack.propose(probe, problem.part(with_gradient))
+        for stages, rows in self._groups(probe, problem, lost.nonzero()[:, 0]).items():
+            with replaced_gradients(probe.model, stages, None):
+                x_adv[rows] = self._through_stages(probe, problem.part(rows))
+        return x_adv
 
     def _groups(
         self, probe: Probe, problem: Problem, rows: Tensor
     ) -> dict[tuple[str, ...], Tensor]:
-        """Samples without a gradient, by the stages at which it ends."""
+        """Samples without a gradient, grouped by the stages at which it ends."""
         groups: dict[tuple[str, ...], list[int]] = {}
         if len(rows):
-            for row, names in zip(rows.tolist(), self._ends(probe, problem, rows), strict=True):
+            stages = self._blocking(probe, problem, rows)
+            for row, names in zip(rows.tolist(), stages, strict=True):
                 groups.setdefault(names, []).append(row)
-        return {names: torch.tensor(some, device=rows.device) for names, some in groups.items()}
+        return {names: torch.tensor(group, device=rows.device) for names, group in groups.items()}
 
-    def _ends(self, probe: Probe, problem: Problem, rows: Tensor) -> list[tuple[str, ...]]:
-        """Stages that must let gradients pass; one may hide another, so look again behind it."""
-        ends = [tuple(names) for names in blocking(probe, problem, rows)]
-        for _ in range(_DEPTH):
-            more = list(ends)
-            for names in set(ends) - {()}:
-                own = torch.tensor([number for number, one in enumerate(ends) if one == names])
-                part = _at(problem, rows[own.to(rows.device)])
-                with straightened(probe.model, names, None):
+    def _blocking(self, probe: Probe, problem: Problem, rows: Tensor) -> list[tuple[str, ...]]:
+        """Blocking stages of each sample; one may hide another before it, so search repeatedly."""
+        stages = [tuple(names) for names in blocking_stages(probe, problem, rows)]
+        for _ in range(_MAX_HIDDEN_STAGES):
+            longer = list(stages)
+            for names in set(stages) - {()}:
+                own = torch.tensor([at for at, group in enumerate(stages) if group == names])
+                part = problem.part(rows[own.to(rows.device)])
+                with replaced_gradients(probe.model, names, None):
                     everyone = torch.arange(len(own), device=rows.device)
-                    for number, further in zip(
-                        own.tolist(), blocking(probe, part, everyone), strict=True
-                    ):
-                        more[number] = (*names, *further)
-            if more == ends:
+                    further = blocking_stages(probe, part, everyone)
+                for at, more in zip(own.tolist(), further, strict=True):
+                    longer[at] = (*names, *more)
+            if longer == stages:
                 break
-            ends = more
-        return ends
+            stages = longer
+        return stages
 
     def _through_stages(self, probe: Probe, problem: Problem) -> Tensor:
-        """Attack such samples through stages; where there still is none, through functions too."""
-        still = vanished(probe, problem)
-        out = problem.x.clone()
-        for lost in (False, True):
-            rows = (still == lost).nonzero()[:, 0]
+        """Attack such samples; where the gradient is still zero, replace saturating functions."""
+        lost = vanished(probe, problem)
+        x_adv = problem.x.clone()
+        for saturated in (False, True):
+            rows = (lost == saturated).nonzero()[:, 0]
             if not len(rows):
                 continue
-            with StraightFunctions() if lost else nullcontext(), HardFunctions():
+            with SaturatingFunctions() if saturated else nullcontext(), HardFunctions():
                 try:
-                    out[rows] = self.attack.propose(probe, _at(problem, rows))
+                    x_adv[rows] = self.attack.propose(probe, problem.part(rows))
                 except NoGradientError as error:
-                    raise AttackError(_advice(probe, _at(problem, rows))) from error
-        return out
+                    raise AttackError(_advice(probe, problem.part(rows))) from error
+        return x_adv
 
     def settings(self) -> dict[str, Any]:
-        """Stages, and the name of what stands in for them."""
+        """Stages, and the name of the approximation."""
         return {
             "stages": list(self.stages),
             "approximation": getattr(self.approximation, "__name__", None),
         }
 
 
-_DEPTH = 8
-"""Stages one behind the other that are looked for."""
+_MAX_HIDDEN_STAGES = 8
+"""How often the search for blocking stages is repeated at most."""
 
 
 def _advice(probe: Probe, problem: Problem) -> str:
     """What to do where no gradient was found."""
-    first = _at(problem, torch.zeros(1, dtype=torch.int64, device=problem.x.device))
-    ends = cut(probe, first)
-    where = f"in stage {ends!r}" if ends else "outside of any stage that takes and gives images"
-    name = ends or "NAME"
+    first = problem.part(torch.zeros(1, dtype=torch.int64, device=problem.x.device))
+    stage = detaching_stage(probe, first)
+    where = f"in stage {stage!r}" if stage else "outside of any stage that takes and gives images"
+    name = stage or "NAME"
     return (
         f"bpda: the gradient ends {where}: make that a module of the model and give "
-        f"BPDA(..., stages=({name!r},), approximation=...), a differentiable stand-in for it"
+        f"BPDA(..., stages=({name!r},), approximation=...), a differentiable approximation of it"
     )
-
-
-def _at(problem: Problem, rows: Tensor) -> Problem:
-    return replace(problem, x=problem.x[rows], y=problem.y[rows], streams=problem.streams[rows])

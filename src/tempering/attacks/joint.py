@@ -1,4 +1,4 @@
-"""Joint detection: attacks on a classifier and the detector beside it, both at once."""
+"""Joint detection: attacks on a classifier and a separate detector at once."""
 
 from __future__ import annotations
 
@@ -13,60 +13,53 @@ from torch import Tensor, nn
 from tempering.attacks.base import Attack, Problem
 from tempering.attacks.owned import Owned
 from tempering.attacks.wrapping import Wrapping
-from tempering.core.errors import ModelError, UsageError
+from tempering.core.errors import UsageError
 from tempering.core.goals import Undetected
 from tempering.core.probe import Probe, probing
+from tempering.core.protocols import abstention_logit
 
 
-class Guarded(nn.Module):
-    """A classifier and a detector as one classifier, whose last output wins if it is flagged.
-
-    Carlini and Wagner, 'Adversarial examples are not easily detected', 2017, section
-    3.1: the last logit is the largest of the others plus the detector's score less its
-    threshold.
+class GuardedClassifier(nn.Module):
+    """A classifier with one output more, which wins where a detector flags.
 
     Attributes:
         classifier: Images to logits.
-        detector: Images to one score each, larger for what is more suspicious.
+        detector: Images to one score each, larger for what is more suspect.
         threshold: Score above which an image is flagged.
         scale: Logits that one unit of score is worth.
     """
 
     def __init__(
-        self, classifier: nn.Module, detector: nn.Module, threshold: float, scale: float = 1.0
+        self, classifier: nn.Module, detector: nn.Module, threshold: float, scale: float
     ) -> None:
         super().__init__()
         self.classifier, self.detector = classifier, detector
         self.threshold, self.scale = threshold, scale
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits and the flag's, shape (n, classes + 1).
+        """Logits and that of the detector, shape (n, outputs + 1).
 
         Raises:
-            ModelError: If the detector does not answer with one score an image.
+            ModelError: If the detector does not return one score an image.
         """
-        logits, scores = self.classifier(x), self.detector(x)
-        if not isinstance(scores, Tensor) or scores.numel() != len(x):
-            shape = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
-            raise ModelError(
-                f"the detector returned {shape} for {len(x)} images: return one score an image"
-            )
-        excess = self.scale * (scores.reshape(len(x), 1) - self.threshold)
-        return torch.cat([logits, logits.amax(1, keepdim=True) + excess], 1)
+        logits = self.classifier(x)
+        flag = abstention_logit(logits, self.detector(x), self.threshold, self.scale)
+        return torch.cat([logits, flag], 1)
 
 
 @dataclass(frozen=True, init=False)
 class JointDetection(Wrapping):
     """Fool the classifier and stay below the detector's threshold, in one attack.
 
-    Carlini and Wagner, 'Adversarial examples are not easily detected: bypassing ten
-    detection methods', 2017. The attack runs on both as one classifier with an output
-    more; its goal is widened by that output. A model with an adversarial class of its
-    own needs no wrapper: its attacker's goal is `core.goals.EvadeDetector`.
+    Carlini and Wagner, 'Adversarial examples are not easily detected: bypassing ten detection
+    methods', 2017. It serves detectors that are not part of the model. A model that abstains by
+    itself (`defenses.Pipeline`, a network with an adversarial class) needs no wrapper: attack
+    it with the goal `core.goals.EvadeDetector`.
 
     Attributes:
-        attack: What runs, such as PGD; within, BPDA or EOT for detectors that need it.
-        detector: Images in [0, 1] to one score each, larger for what is more suspicious.
+        attack: The attack that runs, such as PGD; put BPDA or EOT inside if the detector needs
+            them.
+        detector: Images in [0, 1] to one score each, larger for what is more suspect.
         threshold: Score above which an image is flagged.
         scale: Logits that one unit of score is worth, above 0.
 
@@ -99,14 +92,14 @@ class JointDetection(Wrapping):
         object.__setattr__(self, "scale", scale)
 
     def propose(self, probe: Probe, problem: Problem) -> Tensor:
-        """What the attack proposes for both together."""
+        """Attack both as one classifier; the added output counts as a failure."""
         detector = self.detector.network().to(problem.x.device)
-        both = Guarded(probe.model, detector, self.threshold, self.scale)
-        with probing(both) as seen:
+        guarded = GuardedClassifier(probe.model, detector, self.threshold, self.scale)
+        with probing(guarded) as seen:
             return self.attack.propose(seen, replace(problem, goal=Undetected(problem.goal)))
 
     def settings(self) -> dict[str, Any]:
-        """The detector's address and threshold."""
+        """Where the detector comes from, its threshold and scale."""
         return {
             "detector": self.detector.address,
             "threshold": self.threshold,

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from tempering.certification import activations, pooling
-from tempering.certification.curves import Clamp
 from tempering.certification.request import (
     Made,
     Maker,
@@ -22,7 +21,6 @@ from tempering.certification.request import (
     scaling,
 )
 from tempering.models.normalize import Normalize
-from tempering.models.squeeze import Squeeze
 
 T = TypeVar("T", bound=nn.Module)
 
@@ -96,16 +94,6 @@ def _normalize(request: Request) -> Made:
     return alone(request, scaling(request, scale, -layer.mean.double() * scale, 8))
 
 
-def _squeeze(request: Request) -> Made:
-    """Its true forward: stretch, then clamp."""
-    layer = _layer(request, Squeeze)
-    scale = torch.full(
-        (1, 1, 1, 1), 1 / (layer.high - layer.low), dtype=torch.float64, device=request.device
-    )
-    stretch = scaling(request, scale, -layer.low * scale, 8)
-    return alone(request, stretch, Clamp(request.precision, 0.0, 1.0))
-
-
 def _identity(request: Request) -> Made:
     if request.module is not None and request.module.training:
         raise request.refuse("in training mode")
@@ -131,7 +119,6 @@ LAYERS: dict[type[Any], Maker] = {
     nn.Conv2d: _conv2d,
     cast(type[Any], _BatchNorm): _batch_norm,
     Normalize: _normalize,
-    Squeeze: _squeeze,
     nn.Identity: _identity,
     nn.Dropout: _identity,
     nn.Dropout1d: _identity,

@@ -90,7 +90,9 @@ class Request:
             raise self.refuse(f"with {value!r}")
         if isinstance(value, Tensor) and not value.is_floating_point():
             raise self.refuse(f"with a tensor of {value.dtype}")
-        found = torch.as_tensor(value).detach().double().to(self.device)
+        if not isinstance(value, Tensor):
+            value = torch.tensor(self.rounded(value), dtype=torch.float64)
+        found: Tensor = value.detach().double().to(self.device)
         if not bool(found.isfinite().all()):
             raise self.refuse("with a constant that is not finite")
         if found.ndim > dims + 1 or (found.ndim == dims + 1 and found.shape[0] != 1):

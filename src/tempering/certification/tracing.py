@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from tempering.core.backward import random_stages, true_gradient
 from tempering.core.layout import contiguous_again
 from tempering.models.normalize import Normalize
-from tempering.models.squeeze import Squeeze
 
-LEAVES = (Normalize, Squeeze)
-"""Modules of ours that are steps as they are: tracing would miss what they check or hide."""
+LEAVES = (Normalize,)
+"""Modules of ours that are steps as they are: tracing would miss what they check."""
 
 _ALIASES = (
     "view reshape flatten unflatten squeeze unsqueeze contiguous permute transpose getitem "
@@ -121,9 +121,13 @@ def trace(model: nn.Module, x: Tensor) -> Trace:
         Unsupported: Naming the layer that does not trace, or is not what it seems.
     """
     _refuse_disguises(model)
+    for name in random_stages(model):
+        kind = type(dict(model.named_modules()).get(name, model)).__name__
+        raise Unsupported(name, kind, "it is random")
     tracer = _Tracer()
     try:
-        graph = tracer.trace(model)
+        with true_gradient():
+            graph = tracer.trace(model)
         module = fx.GraphModule(model, graph)
         _refuse_changes(model, graph)
         contiguous_again(model)

@@ -10,6 +10,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from tempering.core.backward import declared_hooks, foreign_stages
 from tempering.core.errors import (
     FailedModelError,
     ModelError,
@@ -28,7 +29,7 @@ Loss = Callable[[Tensor], Tensor]
 
 
 class Probe:
-    """A frozen model in evaluation mode.
+    """A frozen model in evaluation mode; gradients are those that its stages declare.
 
     Attributes:
         model: The network; its parameters take no gradient.
@@ -43,6 +44,7 @@ class Probe:
         tensors = chain(model.parameters(), model.buffers())
         first = next((one for one in tensors if one.is_floating_point()), None)
         self.dtype = torch.float32 if first is None else first.dtype
+        self._foreign_stages = foreign_stages(model)
 
     def _forward(self, x: Tensor, index: Tensor | None) -> Tensor:
         note(forward=len(x))
@@ -151,7 +153,8 @@ class Probe:
     ) -> tuple[Tensor, list[Tensor]]:
         with torch.enable_grad():
             leaf = x.detach().to(self.dtype).requires_grad_(True)
-            logits = _precise(self._forward(leaf, index))
+            with declared_hooks(self._foreign_stages):
+                logits = _precise(self._forward(leaf, index))
             if not logits.requires_grad:
                 raise NoGradientError(_NO_GRADIENT)
             heads = losses(logits)

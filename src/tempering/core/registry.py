@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Generic, TypeVar
 
 from tempering.core.errors import UnknownNameError
 
 T = TypeVar("T")
+
+_PROVIDERS: dict[str, str] = {}
+"""Kind -> module that registers entries of it when it is imported."""
+
+
+def provided_by(kind: str, module: str) -> None:
+    """Say which module registers entries of a kind; it is imported when they are looked up.
+
+    So a room can use entries of rooms above it by name. Only the package's root calls this.
+    """
+    _PROVIDERS[kind] = module
 
 
 class Registry(Mapping[str, T], Generic[T]):
@@ -36,17 +48,23 @@ class Registry(Mapping[str, T], Generic[T]):
 
         return enter
 
+    def _all(self) -> dict[str, T]:
+        if self.kind in _PROVIDERS:
+            importlib.import_module(_PROVIDERS[self.kind])
+        return self._entries
+
     def __getitem__(self, name: str) -> T:
+        entries = self._all()
         try:
-            return self._entries[name]
+            return entries[name]
         except KeyError:
-            raise UnknownNameError(self.kind, name, self._entries) from None
+            raise UnknownNameError(self.kind, name, entries) from None
 
     def __contains__(self, name: object) -> bool:
-        return name in self._entries
+        return name in self._all()
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._entries)
+        return iter(self._all())
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._all())

@@ -1,4 +1,4 @@
-"""What every network of ours is, and how a flag output is recognised."""
+"""What every network of ours is, and how its adversarial class is recognised."""
 
 from __future__ import annotations
 
@@ -12,15 +12,25 @@ from tempering.core.errors import ModelError
 from tempering.models.blueprint import Blueprint
 
 
-class Classifier(nn.Module):
-    """Stages in a row, from images in [0, 1] to logits.
+class Network(nn.Module):
+    """From images in [0, 1] to logits: the base of all networks that can be built by name.
 
     Attributes:
         classes: Classes of the data.
         adversarial_class: Number of the output that means 'adversarial', or None.
         outputs: Logits an image: the classes, and one more with an adversarial class.
-        architecture: Name, shape, classes and options, from which it can be built again.
+        architecture: Name, shape, classes and options, from which it can be built again; the
+            name of its class if a part of it is a user's own.
     """
+
+    classes: int
+    adversarial_class: int | None
+    outputs: int
+    architecture: dict[str, Any] | str
+
+
+class Classifier(Network):
+    """Stages in a row."""
 
     def __init__(
         self, blueprint: Blueprint, stages: Mapping[str, nn.Module], adversarial_class: bool
@@ -31,7 +41,7 @@ class Classifier(nn.Module):
         self.classes = blueprint.classes
         self.adversarial_class = blueprint.classes if adversarial_class else None
         self.outputs = blueprint.classes + int(adversarial_class)
-        self.architecture: dict[str, Any] = blueprint.as_json()
+        self.architecture = blueprint.as_json()
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits, shape (n, outputs), of images in [0, 1], shape (n, c, h, w)."""

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from torch import nn
 
 from tempering.core.errors import UsageError
+from tempering.core.protocols import DEFENSES
 from tempering.models.classifier import Classifier, draw_blueprint
-from tempering.models.squeeze import Squeeze
 
 
 def strided_cnn(
@@ -58,7 +58,7 @@ def strided_cnn(
     }
     blueprint = draw_blueprint("strided_cnn", shape, classes, 4, options)
     channels, height, columns = blueprint.shape
-    stages: dict[str, nn.Module] = {"squeeze": Squeeze(*ends)} if ends else {}
+    stages: dict[str, nn.Module] = {"squeeze": DEFENSES["squeeze"](*ends)} if ends else {}
     stages |= {
         "conv1": nn.Conv2d(channels, width, 4, stride=2, padding=1),
         "relu1": nn.ReLU(),

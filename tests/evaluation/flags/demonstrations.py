@@ -20,6 +20,7 @@ from tempering.core.records import Access, Count, Flag
 from tempering.core.threats import Linf, Threat
 from tempering.data.dataset import Dataset
 from tempering.data.loading import load
+from tempering.defenses.squeeze import Squeeze
 from tempering.evaluation import AttackResult, Target, measure, measure_minimum_norm, sweep
 from tempering.evaluation.flags import (
     Trace,
@@ -50,7 +51,6 @@ from tempering.evaluation.flags.catalogue import ABSTAINED
 from tempering.evaluation.flags.kind import Kind
 from tempering.evaluation.flags.slices import Slice
 from tempering.evaluation.gradients import without_gradient
-from tempering.models.squeeze import Squeeze
 from tests.attacks.trained import known, trained
 from tests.evaluation import defences
 from tests.evaluation.toys import context, dataset

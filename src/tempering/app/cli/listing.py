@@ -11,10 +11,11 @@ from tempering.app.cli import options
 from tempering.app.cli.console import say, say_json
 
 
-class Kind(StrEnum):
+class Listing(StrEnum):
     """What can be listed."""
 
     attacks = "attacks"
+    defenses = "defenses"
     models = "models"
     objectives = "objectives"
     data = "data"
@@ -22,16 +23,17 @@ class Kind(StrEnum):
 
 
 def list_(
-    kind: Annotated[Kind, typer.Argument(help="What to list.")],
+    kind: Annotated[Listing, typer.Argument(help="What to list.")],
     as_json: options.Json = False,
 ) -> None:
-    """List attacks, models, training objectives, data sources or recipes."""
+    """List attacks, defenses, models, training objectives, data sources or recipes."""
     rows = {
-        Kind.attacks: _attacks,
-        Kind.models: _models,
-        Kind.objectives: _objectives,
-        Kind.data: _data,
-        Kind.recipes: _recipes,
+        Listing.attacks: _attacks,
+        Listing.defenses: _defenses,
+        Listing.models: _models,
+        Listing.objectives: _objectives,
+        Listing.data: _data,
+        Listing.recipes: _recipes,
     }[kind]()
     if as_json:
         say_json(rows)
@@ -61,6 +63,22 @@ def _attacks() -> list[dict[str, Any]]:
             "summary": (kind.__doc__ or "").splitlines()[0],
         }
         for name, kind in ATTACKS.items()
+    ]
+
+
+def _defenses() -> list[dict[str, Any]]:
+    from tempering.core.protocols import DEFENSES
+
+    return [
+        {
+            "name": name,
+            "kind": defense.kind,
+            "input_gradient": defense.input_gradient,
+            "random": defense.random,
+            "source": defense.source,
+            "summary": (defense.__doc__ or "").splitlines()[0],
+        }
+        for name, defense in DEFENSES.items()
     ]
 
 

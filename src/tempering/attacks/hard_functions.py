@@ -1,4 +1,4 @@
-"""Gradients through steps that have none: comparisons, rounding, and casts to whole numbers."""
+"""Gradients for functions that have none: comparisons, rounding, and casts to integers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 _SHADOW = "_tempering_shadow"
-"""Attribute of a truth value or whole number: the number with a gradient that it was made of."""
+"""Attribute of a boolean or integer tensor: the differentiable tensor that it was computed from."""
 
 
 def _named(*names: str) -> frozenset[Any]:
@@ -39,14 +39,13 @@ _FILL = _named("masked_fill")
 
 
 class HardFunctions(TorchFunctionMode):
-    """Within it, gradients pass functions that have none anywhere, wherever they are called.
+    """Within it, functions without a gradient get a straight-through one, wherever called.
 
-    Forward values do not change. Rounding passes the gradient of the identity; floor
-    division that of division; and what is left over, none. A comparison passes that of
-    the difference of its sides, once it becomes a number or chooses between two; `not`,
-    `and` and `or` pass on that of the side that decides. No gradient is lost by it, since
-    there was none (Bengio, Léonard and Courville, 'Estimating or propagating gradients
-    through stochastic neurons', 2013, the straight-through estimator).
+    Forward values do not change. Rounding has the gradient of the identity, floor division
+    that of division, and a remainder none. A comparison has the gradient of the difference of
+    its sides, once it is cast to a number or selects between two tensors. `not`, `and` and
+    `or` have that of the operand that decides (Bengio, Léonard and Courville, 'Estimating or
+    propagating gradients through stochastic neurons', 2013, the straight-through estimator).
 
     Example:
         >>> x = torch.tensor([0.2, 0.9], requires_grad=True)
@@ -63,7 +62,7 @@ class HardFunctions(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        """Call the function, and see to it that its result has a gradient or a shadow."""
+        """Call the function, and give its result a gradient or a differentiable shadow."""
         kwargs = kwargs or {}
         if not torch.is_grad_enabled() or not _carries((args, tuple(kwargs.values()))):
             return func(*args, **kwargs)
@@ -87,7 +86,7 @@ def _shadows(value: Any) -> bool:
 
 
 def _passed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Tensor) -> Tensor:
-    """The result of a call, with the gradient that stands in for its own."""
+    """The result of a call, with the replaced gradient."""
     first = args[0] if args else None
     if func in _REST:
         return out.detach()
@@ -116,12 +115,12 @@ def _passed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Tenso
         return _chosen(out, args[1], args[2], first)
     try:
         return _straight(out, func(*_number(args), **kwargs))
-    except (RuntimeError, TypeError, IndexError):  # it takes no numbers: the gradient ends here
+    except (RuntimeError, TypeError, IndexError):  # it takes no floats: the gradient ends here
         return out
 
 
 def _number(value: Any) -> Any:
-    """What is given, with truth values and whole numbers turned into numbers with a gradient."""
+    """The value, with boolean and integer tensors replaced by differentiable ones."""
     if isinstance(value, tuple | list):
         return type(value)(map(_number, value))
     shadow = getattr(value, _SHADOW, None)
@@ -144,13 +143,13 @@ def _shadowed(out: Tensor, shadow: Any) -> Tensor:
 
 
 def _either(args: tuple[Any, ...], pick: Callable[[Tensor, Tensor], Tensor]) -> Tensor | None:
-    """The margin of two truth values, each above 0 where it is true."""
+    """The margin of two booleans, each above 0 where the boolean is true."""
     margins = [getattr(value, _SHADOW) for value in args if hasattr(value, _SHADOW)]
     return pick(margins[0], margins[1]) if len(margins) == 2 else margins[0] if margins else None
 
 
 def _chosen(out: Tensor, mask: Any, yes: Any, no: Any) -> Tensor:
-    """A choice, with the gradient of mixing what it chooses between."""
+    """A selection, with the gradient of a mixture of its two branches."""
     if not hasattr(mask, _SHADOW) or not out.is_floating_point():
         return out
     share = _number(mask)

@@ -1,4 +1,4 @@
-"""Which stages of a model lose the gradient, sample by sample."""
+"""Finds the stages of a model at which gradients end, sample by sample."""
 
 from __future__ import annotations
 
@@ -16,32 +16,15 @@ from tempering.core.goals import log_odds
 from tempering.core.probe import Probe
 
 _VANISHED = 1e-30
-"""Largest entry of a gradient that counts as none."""
-
-
-def declared(model: nn.Module) -> list[str]:
-    """Stages that say of themselves that their own gradient is not to be trusted.
-
-    A module says so by `differentiable = False`, or by `adaptive_backward = True`
-    (core/backward.py).
-    """
-    return [
-        name
-        for name, module in model.named_modules()
-        if name
-        and (
-            getattr(module, "differentiable", True) is False
-            or getattr(module, "adaptive_backward", False)
-        )
-    ]
+"""Largest gradient entry, in absolute value, that counts as zero."""
 
 
 def vanished(probe: Probe, problem: Problem) -> Tensor:
-    """Samples whose image has no gradient at all, shape (n,), bool."""
-    return torch.cat([_lost(probe, problem, rows) for rows in problem.batches()])
+    """Samples whose input gradient is zero everywhere or does not exist, shape (n,), bool."""
+    return torch.cat([_without_gradient(probe, problem, rows) for rows in problem.batches()])
 
 
-def _lost(probe: Probe, problem: Problem, rows: Tensor) -> Tensor:
+def _without_gradient(probe: Probe, problem: Problem, rows: Tensor) -> Tensor:
     try:
         gradient = _gradient(probe, problem, rows)
     except NoGradientError:
@@ -56,23 +39,23 @@ def _gradient(probe: Probe, problem: Problem, rows: Tensor) -> Tensor:
     return probe.gradient(problem.x[rows], loss, problem.streams.index[rows])[1]
 
 
-def blocking(probe: Probe, problem: Problem, rows: Tensor) -> list[list[str]]:
-    """The stages at which gradients end, for each of some samples.
+def blocking_stages(probe: Probe, problem: Problem, rows: Tensor) -> list[list[str]]:
+    """The stages at which the gradient ends, for each sample.
 
-    A stage blocks a sample if a gradient reaches its output and none leaves its input, or
-    if its input has a gradient and its output cannot have one.
-    Only stages that keep shapes are looked at, since the identity can stand in for
-    those; of a stage and a part of it, the part.
+    A stage blocks a sample if a gradient reaches its output and none leaves its input, or if
+    its input requires a gradient and its output has none. Only stages that keep shapes are
+    considered, because the identity can replace their gradient. If a stage and a part of it
+    both block, only the part is named.
 
     Args:
         probe: The model.
         problem: Images.
-        rows: Samples, shape (m,), int64.
+        rows: Row numbers of the samples, shape (m,), int64.
 
     Returns:
         Names of modules for each row.
     """
-    found: list[list[str]] = []
+    names_by_row: list[list[str]] = []
     for at in range(0, len(rows), problem.batch_size):
         part = rows[at : at + problem.batch_size]
         with _watched(probe.model) as seen, suppress(NoGradientError):
@@ -80,17 +63,17 @@ def blocking(probe: Probe, problem: Problem, rows: Tensor) -> list[list[str]]:
         blocks = {name: (came & ~left).tolist() for name, (came, left) in seen.items()}
         for number in range(len(part)):
             names = [name for name, blocked in blocks.items() if blocked[number]]
-            found.append([name for name in names if not _has_part(name, names)])
-    return found
+            names_by_row.append([name for name in names if not _has_part(name, names)])
+    return names_by_row
 
 
-def cut(probe: Probe, problem: Problem) -> str | None:
-    """The stage in which the gradient is cut off, whatever its shapes; None if in none."""
+def detaching_stage(probe: Probe, problem: Problem) -> str | None:
+    """The first stage whose output is detached from its input, or None if no stage is."""
     ends: list[str] = []
 
     def watch(name: str) -> Callable[[nn.Module, tuple[Any, ...], Any], None]:
         def passed(_module: nn.Module, given: tuple[Any, ...], out: Any) -> None:
-            came = any(isinstance(one, Tensor) and one.requires_grad for one in given)
+            came = any(isinstance(value, Tensor) and value.requires_grad for value in given)
             if came and isinstance(out, Tensor) and not out.requires_grad:
                 ends.append(name)
 
@@ -110,7 +93,7 @@ def _has_part(name: str, names: list[str]) -> bool:
 
 @contextmanager
 def _watched(model: nn.Module) -> Iterator[dict[str, tuple[Tensor, Tensor]]]:
-    """Note for each stage on which samples a gradient came, and on which one left."""
+    """Record for each stage which gradients reach its output, and which leave its input."""
     seen: dict[str, tuple[Tensor, Tensor]] = {}
     handles = []
 
@@ -129,7 +112,7 @@ def _watched(model: nn.Module) -> Iterator[dict[str, tuple[Tensor, Tensor]]]:
             seen[name] = (none, none.clone())
 
             def note(which: int, gradient: Tensor) -> None:
-                seen[name][which].logical_or_(_some(gradient))
+                seen[name][which].logical_or_(_nonzero(gradient))
 
             out.register_hook(partial(note, 0))  # type: ignore[no-untyped-call]
             first.register_hook(partial(note, 1))  # type: ignore[no-untyped-call]
@@ -146,5 +129,5 @@ def _watched(model: nn.Module) -> Iterator[dict[str, tuple[Tensor, Tensor]]]:
             handle.remove()
 
 
-def _some(gradient: Tensor) -> Tensor:
+def _nonzero(gradient: Tensor) -> Tensor:
     return gradient.flatten(1).abs().amax(1) > _VANISHED

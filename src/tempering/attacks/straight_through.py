@@ -1,4 +1,4 @@
-"""Gradients through stages that pass none: a stand-in for the backward, the forward untouched."""
+"""Replaces the gradient of stages and saturating functions; forward values do not change."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from torch.overrides import TorchFunctionMode
 from tempering.core.errors import AttackError, UsageError
 
 Approximation = Callable[[Tensor], Tensor]
-"""A differentiable function that stands in for a stage when gradients are made."""
+"""A differentiable function whose gradient replaces that of a stage."""
 
 SOFTMAX = (torch.softmax, Tensor.softmax, nn.functional.softmax)
-"""Functions in whose place a softmax of lower contrast passes gradients."""
+"""Functions whose gradient is replaced by that of a softmax at a higher temperature."""
 
 FUNCTIONS = (
     torch.clamp,
@@ -31,11 +31,11 @@ FUNCTIONS = (
     nn.functional.sigmoid,
     nn.functional.tanh,
 )
-"""Other functions that keep a tensor's shape and lose its gradient where they saturate."""
+"""Other functions that keep the shape and have a zero gradient where they saturate."""
 
 
-class StraightFunctions(TorchFunctionMode):
-    """Within it, such functions pass gradients straight through, wherever they are called."""
+class SaturatingFunctions(TorchFunctionMode):
+    """Within it, saturating functions have a straight-through gradient, wherever called."""
 
     def __torch_function__(
         self,
@@ -44,7 +44,7 @@ class StraightFunctions(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        """Call the function, and let the gradient of the identity stand in for its own."""
+        """Call the function, and replace its gradient by that of the identity."""
         out = func(*args, **(kwargs or {}))
         given = args[0] if args else None
         if not isinstance(given, Tensor) or not isinstance(out, Tensor):
@@ -52,16 +52,15 @@ class StraightFunctions(TorchFunctionMode):
         with torch._C.DisableTorchFunction():
             if func in SOFTMAX:
                 dim = (kwargs or {}).get("dim", args[1] if len(args) > 1 else None)
-                return out if dim is None else _straight(given, out, softer(int(dim)))
+                return out if dim is None else _straight(given, out, unsaturated_softmax(int(dim)))
             alike = func in FUNCTIONS and given.shape == out.shape
             return _straight(given, out) if alike else out
 
 
-def softer(dim: int) -> Approximation:
-    """A softmax of logits whose spread is 1, so that none of its outputs saturates.
+def unsaturated_softmax(dim: int) -> Approximation:
+    """A softmax of logits scaled to a standard deviation of 1, so that it does not saturate.
 
-    It stands in for one that does: the identity would push all classes alike, this one
-    the likeliest the most.
+    It replaces a saturated softmax: the gradient of the identity would treat all classes alike.
     """
 
     def stand_in(logits: Tensor) -> Tensor:
@@ -80,16 +79,16 @@ def _straight(given: Tensor, out: Tensor, approximation: Approximation | None = 
 
 
 @contextmanager
-def straightened(
+def replaced_gradients(
     model: nn.Module, stages: Sequence[str], approximation: Approximation | None
 ) -> Iterator[None]:
-    """Let gradients through some stages of a model; afterwards it is as it was.
+    """Replace the gradient of some stages of a model; hooks are removed afterwards.
 
     Args:
         model: Its forward results do not change.
         stages: Names of modules, as `named_modules` gives them.
-        approximation: Stands in for each of them; None for the identity, and for
-            `nn.Softmax` one of less contrast.
+        approximation: Function whose gradient is used for each stage; None for the identity,
+            and for `nn.Softmax` a softmax at a higher temperature.
 
     Raises:
         UsageError: If the model has no such module.
@@ -100,7 +99,7 @@ def straightened(
     def stand_in(name: str) -> Approximation | None:
         module = modules[name]
         if approximation is None and isinstance(module, nn.Softmax) and module.dim is not None:
-            return softer(module.dim)
+            return unsaturated_softmax(module.dim)
         return approximation
 
     def hook(name: str) -> Callable[[nn.Module, tuple[Any, ...], Any], Any]:

@@ -1,4 +1,4 @@
-"""Functions without a gradient: values stay, and a gradient that points the right way passes."""
+"""Functions without a gradient: values stay, and the replaced gradient has the right sign."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tempering.attacks.hard import HardFunctions
+from tempering.attacks.hard_functions import HardFunctions
 
 RISING: list[Callable[[Tensor], Tensor]] = [
     lambda x: (x > 0.5).float(),

@@ -1,0 +1,66 @@
+"""Pipelines from their description: what recipes and manifests give."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tempering.core.errors import UsageError
+from tempering.core.protocols import Detector, Transform
+from tempering.defenses.description import restore
+from tempering.defenses.pipeline import Pipeline
+from tempering.models.registry import MODELS
+
+DEFAULT_CLASSIFIER = "strided_cnn"
+
+
+def build_pipeline(
+    shape: tuple[int, int, int] = (1, 28, 28),
+    classes: int = 10,
+    classifier: Mapping[str, Any] | None = None,
+    transforms: Sequence[Mapping[str, Any]] = (),
+    detector: Mapping[str, Any] | None = None,
+    scale: float = 1.0,
+    adversarial_class: bool = True,
+) -> Pipeline:
+    """Build a pipeline from descriptions of its parts.
+
+    Args:
+        shape: Channels, height and width of the images.
+        classes: Classes of the data, at least 2.
+        classifier: `{"name": ..., "options": {...}}` of a network; by default a small CNN
+            without an input stage.
+        transforms: `{"defense": name, "options": {...}}` each, in order.
+        detector: The same for a detector; None for no detector.
+        scale: Logits that one unit of the detector's score is worth.
+        adversarial_class: Whether the classifier has an adversarial class, if its options do
+            not say.
+
+    Returns:
+        The pipeline, with fresh weights, on the CPU, in training mode.
+
+    Raises:
+        UnknownNameError: If a name is not registered.
+        UsageError: If options make no sense.
+        ModelError: If parts do not fit together.
+
+    Example:
+        >>> squeeze = {"defense": "squeeze", "options": {"low": 0.3, "high": 0.7}}
+        >>> build_pipeline(transforms=[squeeze]).outputs
+        11
+    """
+    chosen = dict(classifier or {"name": DEFAULT_CLASSIFIER, "options": {"squeeze": None}})
+    if not set(chosen) <= {"name", "options"} or "name" not in chosen:
+        raise UsageError(
+            f"classifier with the keys {', '.join(sorted(chosen)) or 'none'}: give name and options"
+        )
+    options = {"adversarial_class": adversarial_class, **chosen.get("options", {})}
+    network = MODELS[chosen["name"]].build(shape, classes, **options)
+    stages = [restore(one) for one in transforms]
+    for stage in stages:
+        if not isinstance(stage, Transform):
+            raise UsageError(f"{type(stage).__name__} among transforms: give a transform")
+    found = None if detector is None else restore(detector)
+    if found is not None and not isinstance(found, Detector):
+        raise UsageError(f"{type(found).__name__} as a detector: give a detector")
+    return Pipeline(network, stages, found, classes, scale)  # type: ignore[arg-type]

@@ -1,0 +1,87 @@
+"""Defenses as JSON, for manifests: a registered name and options, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+from torch import nn
+
+from tempering.core.errors import ModelError, UsageError
+from tempering.core.protocols import DEFENSES
+from tempering.models.blueprint import Blueprint
+from tempering.models.registry import MODELS
+
+
+def describe(part: nn.Module) -> dict[str, Any]:
+    """Describe a transform, a detector or a network of ours.
+
+    Returns:
+        `{"defense": name, "options": {...}}`, or `{"model": blueprint}`; JSON values only.
+
+    Raises:
+        ModelError: If the part is neither registered nor a network of ours.
+
+    Example:
+        >>> from tempering.defenses import Squeeze
+        >>> describe(Squeeze(0.25, 0.75))
+        {'defense': 'squeeze', 'options': {'low': 0.25, 'high': 0.75}}
+    """
+    name = next((name for name, kind in DEFENSES.items() if kind is type(part)), None)
+    if name is not None:
+        options: dict[str, Any] = part.options  # type: ignore[assignment]
+        return {"defense": name, "options": {key: _plain(one) for key, one in options.items()}}
+    architecture = getattr(part, "architecture", None)
+    if isinstance(architecture, dict):
+        return {"model": architecture}
+    raise ModelError(
+        f"{type(part).__name__} cannot be described in a manifest: decorate the class with "
+        "register_defense('name'), or save a model that a file.py:factory builds"
+    )
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, nn.Module):
+        return describe(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def restore(description: Mapping[str, Any]) -> nn.Module:
+    """Build a part again from its description; runs registered classes only.
+
+    Args:
+        description: As `describe` returns it.
+
+    Returns:
+        The part, with fresh weights.
+
+    Raises:
+        UnknownNameError: If a name is not registered.
+        UsageError: If the description or its options make no sense.
+        ModelError: If options do not fit together.
+    """
+    if set(description) == {"model"}:
+        try:
+            blueprint = Blueprint.model_validate(description["model"])
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise UsageError(f"model of a pipeline: {first['loc']}: {first['msg']}") from error
+        build = MODELS[blueprint.name].build
+        return build(blueprint.shape, blueprint.classes, **blueprint.options)
+    if not set(description) <= {"defense", "options"} or "defense" not in description:
+        raise UsageError(
+            f"part of a pipeline with the keys {', '.join(sorted(description)) or 'none'}: "
+            "give defense and options, or model"
+        )
+    options = {
+        key: restore(value) if isinstance(value, Mapping) else value
+        for key, value in dict(description.get("options", {})).items()
+    }
+    kind = DEFENSES[description["defense"]]
+    try:
+        return kind(**options)
+    except TypeError as error:
+        raise UsageError(
+            f"options {options} do not fit the defense {description['defense']!r}: {error}"
+        ) from error

@@ -1,0 +1,140 @@
+"""A classifier with its defenses, as one network that can be attacked as it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tempering.core.errors import ModelError
+from tempering.core.protocols import Detector, Transform, abstention_logit
+from tempering.defenses.description import describe
+from tempering.models.blueprint import Blueprint
+from tempering.models.classifier import Network
+
+
+class Pipeline(Network):
+    """Transforms, then a classifier; beside them a detector that may make it abstain.
+
+    Every stage keeps the gradient that it declares, so `evaluate` attacks the whole. With a
+    detector, or a classifier that has an adversarial class, there is one output after the
+    classes: the pipeline abstains where it is the largest. The detector judges images as they
+    arrive, before the transforms; with both, either one makes it abstain.
+
+    Args:
+        classifier: From images in [0, 1] to logits.
+        transforms: Applied in this order.
+        detector: Flags images above its threshold; None for no detector.
+        classes: Classes of the data; by default what the classifier says.
+        scale: Logits that one unit of the detector's score is worth, above 0. It changes no
+            decision, only the gradients of attacks.
+
+    Attributes:
+        classes: Classes of the data.
+        adversarial_class: Number of the abstention output, or None.
+        outputs: Logits an image: the classes, and one more if it can abstain.
+
+    Raises:
+        ModelError: If a part is of the wrong kind, or nothing says how many classes there are.
+
+    Example:
+        >>> from tempering.defenses import Squeeze
+        >>> from tempering.models import strided_cnn
+        >>> net = strided_cnn(squeeze=None, adversarial_class=False)
+        >>> Pipeline(net, [Squeeze(0.3, 0.7)])(torch.rand(2, 1, 28, 28)).shape
+        torch.Size([2, 10])
+    """
+
+    def __init__(
+        self,
+        classifier: nn.Module,
+        transforms: Sequence[Transform] = (),
+        detector: Detector | None = None,
+        classes: int | None = None,
+        scale: float = 1.0,
+    ) -> None:
+        super().__init__()
+        for part in transforms:
+            if not isinstance(part, Transform):
+                raise ModelError(
+                    f"{type(part).__name__} among transforms: derive it from Transform"
+                )
+        if detector is not None and not isinstance(detector, Detector):
+            raise ModelError(f"{type(detector).__name__} as a detector: derive it from Detector")
+        if not scale > 0:
+            raise ModelError(f"scale {scale}: give more than 0")
+        self.transforms = nn.ModuleList(transforms)
+        self.classifier = classifier
+        self.detector = detector
+        self.scale = float(scale)
+        self.classes = _classes(classifier, classes)
+        own = getattr(classifier, "adversarial_class", None)
+        self.adversarial_class = self.classes if own is not None or detector else None
+        self.outputs = self.classes + (self.adversarial_class is not None)
+        self.architecture = _architecture(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits, shape (n, outputs), of images in [0, 1], shape (n, c, h, w).
+
+        Raises:
+            ModelError: If the detector has no threshold, or the classifier another number of
+                outputs than classes.
+        """
+        seen = x
+        for transform in self.transforms:
+            seen = transform(seen)
+        logits: Tensor = self.classifier(seen)
+        if self.detector is None:
+            return logits
+        classes, own = self._split(logits)
+        flag = abstention_logit(classes, self.detector(x), self.detector.threshold, self.scale)
+        return torch.cat([classes, torch.maximum(flag, own) if own.numel() else flag], 1)
+
+    def _split(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of the classes, and that of the classifier's own adversarial class, if any."""
+        if logits.shape[1] not in (self.classes, self.classes + 1):
+            raise ModelError(
+                f"the classifier has {logits.shape[1]} outputs for {self.classes} classes: "
+                "give as many, or one more for its adversarial class"
+            )
+        return logits[:, : self.classes], logits[:, self.classes :]
+
+
+def _architecture(pipeline: Pipeline) -> dict[str, Any] | str:
+    """What a manifest needs to build it again; the name of its class if a part is foreign."""
+    try:
+        inner = describe(pipeline.classifier)
+        transforms = [describe(part) for part in pipeline.transforms]
+        detector = None if pipeline.detector is None else describe(pipeline.detector)
+    except ModelError:
+        return type(pipeline).__name__
+    if "model" not in inner:
+        return type(pipeline).__name__
+    own = inner["model"]
+    blueprint = Blueprint(
+        name="pipeline",
+        shape=tuple(own["shape"]),
+        classes=own["classes"],
+        options={
+            "classifier": {"name": own["name"], "options": own["options"]},
+            "transforms": transforms,
+            "detector": detector,
+            "scale": pipeline.scale,
+        },
+    )
+    return blueprint.as_json()
+
+
+def _classes(classifier: nn.Module, given: int | None) -> int:
+    for classes in (given, *(getattr(classifier, name, None) for name in _SAYS_CLASSES)):
+        if isinstance(classes, int):
+            return classes
+    raise ModelError(
+        f"a {type(classifier).__name__} does not say how many classes it has: give classes"
+    )
+
+
+_SAYS_CLASSES = ("classes", "adversarial_class")
+"""Attributes of a classifier that say how many classes there are."""
