@@ -91,6 +91,10 @@ class Transform(Defense):
 
     A subclass defines `transform`, and declares its gradient if its own misleads.
 
+    Attributes:
+        monotone: Whether each output pixel depends on one input pixel alone and does not
+            decrease with it, so that a box of images maps to the box between its corners.
+
     Example:
         >>> class Rounding(Transform):
         ...     input_gradient = "straight-through"
@@ -104,6 +108,7 @@ class Transform(Defense):
 
     kind = "transform"
     forward_method = "transform"
+    monotone: bool = False
 
     @abstractmethod
     def transform(self, x: Tensor) -> Tensor:

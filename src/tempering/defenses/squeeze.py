@@ -31,6 +31,7 @@ class Squeeze(Transform):
     """
 
     input_gradient = "straight-through"
+    monotone = True
 
     def __init__(self, low: float, high: float) -> None:
         super().__init__()

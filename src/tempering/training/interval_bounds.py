@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tempering.core.errors import ModelError
+from tempering.core.protocols import Transform
 from tempering.models.classifier import Classifier
 from tempering.models.normalize import Normalize
-from tempering.models.squeeze import Squeeze
 
 Box = tuple[Tensor, Tensor]
 """Lower and upper ends, of one shape (n, ...)."""
@@ -60,7 +60,6 @@ _MONOTONE: tuple[type[nn.Module], ...] = (
     nn.AvgPool2d,
     nn.AdaptiveAvgPool2d,
     Normalize,
-    Squeeze,
 )
 _RULES: dict[type[nn.Module], Callable[[nn.Module, Box], Box]] = {
     nn.Linear: _linear,
@@ -71,6 +70,13 @@ _RULES: dict[type[nn.Module], Callable[[nn.Module, Box], Box]] = {
     **dict.fromkeys(_MONOTONE, _monotone),
 }
 """The bounds of each type of layer; dropout is taken as in evaluation mode."""
+
+
+def _rule(layer: nn.Module) -> Callable[[nn.Module, Box], Box] | None:
+    """The bounds of a layer: by its type, or of a transform that declares that it is monotone."""
+    if isinstance(layer, Transform) and layer.monotone:
+        return _monotone
+    return _RULES.get(type(layer))
 
 
 def layers_of(model: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
@@ -84,11 +90,11 @@ def layers_of(model: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Modu
             yield from layers_of(child, f"{prefix}.{name}" if prefix else name)
         return
     zeros = not isinstance(model, nn.Conv2d) or model.padding_mode == "zeros"
-    if type(model) not in _RULES or not zeros:
+    if _rule(model) is None or not zeros:
         known = ", ".join(sorted(kind.__name__ for kind in _RULES))
         raise ModelError(
             f"no differentiable interval bounds for {prefix or 'the model'} "
-            f"({type(model).__name__}): give a sequence of {known}"
+            f"({type(model).__name__}): give a sequence of {known}, or of monotone transforms"
         )
     yield prefix, model
 
@@ -121,7 +127,8 @@ def worst_logits(model: nn.Module, x: Tensor, y: Tensor, eps: float) -> Tensor:
     last = layers[-1] if layers else None
     merged = isinstance(last, nn.Linear)
     for layer in layers[:-1] if merged else layers:
-        box = _RULES[type(layer)](layer, box)
+        rule = _rule(layer)
+        box = rule(layer, box) if rule else box
     if not merged:
         gap = box[1] - box[0].gather(1, y[:, None])
         return gap.scatter(1, y[:, None], 0.0)

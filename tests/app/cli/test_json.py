@@ -128,7 +128,13 @@ def test_report_prints_where_it_is(hardened: Hardened) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "name"),
-    [("attacks", "pgd"), ("models", "strided_cnn"), ("data", "npz"), ("recipes", "paper")],
+    [
+        ("attacks", "pgd"),
+        ("defenses", "squeeze"),
+        ("models", "strided_cnn"),
+        ("data", "npz"),
+        ("recipes", "paper"),
+    ],
 )
 def test_list_prints_a_registry(kind: str, name: str, tmp_path: Path) -> None:
     done = temper("list", kind, "--json", folder=tmp_path)
