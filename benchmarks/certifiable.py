@@ -1,4 +1,4 @@
-"""Small networks that proofs hold for: trained on intervals, or under noise, and kept."""
+"""Small networks that can be certified: trained on interval bounds, or under noise, and kept."""
 
 from __future__ import annotations
 
@@ -8,20 +8,28 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import safetensors.torch
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from journal import CACHE, say
 from subjects import CLASSES, SEED, mnist
 from tempering.core.files import write_with
-from tempering.data.dataset import Dataset
+from tempering.core.threats import Linf
 from tempering.models.seeded import seeded
 from tempering.models.weights import fit_weights, read_weights, weights_hash
+from tempering.training import (
+    Adam,
+    GaussianNoise,
+    Interval,
+    Objective,
+    Piecewise,
+    StepConfig,
+    StepState,
+    train_steps,
+)
 
 BATCH = 128
-VALIDATED = 1000
-"""Validation images that settings were chosen by."""
+REPORTED = 500
+"""Steps between lines of progress."""
 
 
 @dataclass(frozen=True)
@@ -44,15 +52,9 @@ class Certifiable:
     kappa: float = 0.5
     rate: float = 1e-3
 
-    def loss(self, net: nn.Sequential, x: Tensor, y: Tensor, step: int) -> Tensor:
-        """The clean loss and that of the worst logits in the box, mixed for a step."""
-        grown = (step / self.iterations - self.clean) / (self.growing - self.clean)
-        grown = min(1.0, max(0.0, grown))
-        kappa = 1 - grown * (1 - self.kappa)
-        clean = F.cross_entropy(net(x), y)
-        if not grown:
-            return clean
-        return kappa * clean + (1 - kappa) * F.cross_entropy(worst(net, x, y, grown * self.eps), y)
+    def objective(self) -> Objective:
+        """What training minimizes."""
+        return Interval(self.kappa, self.clean, self.growing)
 
 
 @dataclass(frozen=True)
@@ -69,9 +71,14 @@ class Noisy:
     iterations: int
     rate: float = 1e-3
 
-    def loss(self, net: nn.Sequential, x: Tensor, y: Tensor, step: int) -> Tensor:  # noqa: ARG002
-        """The loss on noisy images, which are not cut to the box; the same at every step."""
-        return F.cross_entropy(net(x + self.sigma * torch.randn_like(x)), y)
+    @property
+    def eps(self) -> float:
+        """No box."""
+        return 0.0
+
+    def objective(self) -> Objective:
+        """What training minimizes."""
+        return GaussianNoise(self.sigma)
 
 
 def network() -> nn.Sequential:
@@ -89,45 +96,6 @@ def network() -> nn.Sequential:
         )
 
 
-def worst(net: nn.Sequential, x: Tensor, y: Tensor, eps: float) -> Tensor:
-    """Each output at its largest, less the true one, in the box around images, cut to [0, 1].
-
-    The last layer is merged into the differences (Gowal et al., 2018, section 3).
-
-    Args:
-        net: Linear layers and convolutions with ReLU between them; the last one is linear.
-        x: Images in [0, 1], shape (n, c, h, w).
-        y: Labels, shape (n,).
-        eps: Half the side of the box.
-
-    Returns:
-        Shape (n, outputs); 0 at the true class.
-    """
-    low, high = (x - eps).clamp_min(0.0), (x + eps).clamp_max(1.0)
-    for layer in net[:-1]:
-        low, high = _through(layer, low, high)
-    last = net[-1]
-    ways = last.weight[None] - last.weight[y][:, None]
-    centre, reach = (high + low) / 2, (high - low) / 2
-    found = ways @ centre[:, :, None] + ways.abs() @ reach[:, :, None]
-    return found[:, :, 0] + last.bias[None] - last.bias[y][:, None]
-
-
-def _through(layer: nn.Module, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-    if isinstance(layer, nn.ReLU | nn.Flatten):
-        return layer(low), layer(high)
-    centre, reach = (high + low) / 2, (high - low) / 2
-    if isinstance(layer, nn.Conv2d):
-        middle = layer(centre)
-        reach = F.conv2d(reach, layer.weight.abs(), None, layer.stride, layer.padding)
-    elif isinstance(layer, nn.Linear):
-        middle = layer(centre)
-        reach = F.linear(reach, layer.weight.abs())
-    else:
-        raise TypeError(f"interval training of {type(layer).__name__}: give Conv2d, Linear, ReLU")
-    return middle - reach, middle + reach
-
-
 def trained(plan: Certifiable | Noisy) -> tuple[nn.Sequential, dict[str, Any]]:
     """A network trained on training data alone, or read from the cache.
 
@@ -137,13 +105,19 @@ def trained(plan: Certifiable | Noisy) -> tuple[nn.Sequential, dict[str, Any]]:
     Returns:
         The network in evaluation mode, and what rows say of it.
     """
-    key = {"kind": type(plan).__name__, **asdict(plan), "batch": BATCH, "seed": SEED}
+    key = {
+        "kind": type(plan).__name__,
+        "objective": plan.objective().spec(),
+        **asdict(plan),
+        "batch": BATCH,
+        "seed": SEED,
+    }
     name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:8]
     path = CACHE / f"{type(plan).__name__.lower()}-{name}.safetensors"
     net = network()
     if not path.exists():
         say(f"training {plan}")
-        _train(net, plan, mnist().train)
+        net.load_state_dict(_trained_state(net, plan).weights)
         content = safetensors.torch.save(net.state_dict())
         write_with(path, lambda temporary: temporary.write_bytes(content))
     fit_weights(net, read_weights(path), path)
@@ -151,22 +125,20 @@ def trained(plan: Certifiable | Noisy) -> tuple[nn.Sequential, dict[str, Any]]:
     return net, {"weights": weights_hash(net), "training": str(plan), "batch": BATCH, "seed": SEED}
 
 
-def _train(net: nn.Sequential, plan: Certifiable | Noisy, data: Dataset) -> None:
-    """Adam over the whole training data, in an order drawn anew for each round."""
-    optimizer = torch.optim.Adam(net.parameters(), plan.rate)
-    ends = [int(0.7 * plan.iterations), int(0.9 * plan.iterations)]
-    schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, ends)
-    waiting: list[Tensor] = []
-    with seeded(SEED + 1):
-        for step in range(plan.iterations):
-            if not waiting:
-                order = torch.randperm(len(data))
-                waiting = list(order[: len(data) // BATCH * BATCH].split(BATCH))
-            rows = waiting.pop()
-            optimizer.zero_grad()
-            loss = plan.loss(net, data.x[rows], data.y[rows], step)
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-            if step % 500 == 0:
-                say(f"step {step} of {plan.iterations}: loss {loss.item():.4f}")
+def _trained_state(net: nn.Sequential, plan: Certifiable | Noisy) -> StepState:
+    """Adam over the whole training data, in an order drawn anew for each epoch."""
+    config = StepConfig(
+        threat=Linf(plan.eps),
+        batch_size=BATCH,
+        seed=SEED,
+        optimizer=Adam(plan.rate),
+        schedule=Piecewise((0.7, 0.9), 0.1),
+        total_steps=plan.iterations,
+    )
+    state = StepState.of(net)
+    while state.step < plan.iterations:
+        count = min(REPORTED, plan.iterations - state.step)
+        state = train_steps(net, mnist().train, plan.objective(), count, state, config=config)
+        logged = ", ".join(f"{name} {value:.4f}" for name, value in state.totals.means().items())
+        say(f"step {state.step} of {plan.iterations}: loss {state.totals.mean_loss:.4f} {logged}")
+    return state

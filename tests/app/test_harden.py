@@ -211,7 +211,7 @@ def interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
     def stopped(*_arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Journal, "trials", stopped)
+    monkeypatch.setattr(Journal, "results", stopped)
 
 
 def test_a_run_of_a_model_at_hand_is_resumed_with_that_model(

@@ -23,6 +23,7 @@ SMALL = [
     "training.hardened.stopping.max_iterations=20",
     "training.hardened.steps_per_round=10",
     "training.hardened.mixture.attacks=['fgsm']",
+    "training.hardened.mixture.eps_warmup_steps=10",
     "training.hardened.clean_floor=0.0",
     "training.single_pass.stopping.max_iterations=10",
     "evaluation.samples=60",

@@ -5,11 +5,9 @@ from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
 
 from tempering.attacks import ATTACKS
-from tempering.certification import certify
-from tempering.core.threats import TOLERANCE, Linf
+from tempering.training import GaussianNoise, Interval
 
 Row = dict[str, Any]
 
@@ -25,33 +23,11 @@ def images(n: int) -> torch.Tensor:
     return torch.rand(n, 1, 28, 28, generator=torch.Generator().manual_seed(1))
 
 
-def test_interval_training_sees_the_bounds_that_certify_proves() -> None:
-    from certifiable import network, worst
+def test_plans_of_training_are_objectives_of_the_package() -> None:
+    from certifiable import Certifiable, Noisy
 
-    net, x = network().eval(), images(6)
-    y = net(x).argmax(1)
-    bounds = worst(net, x, y, 0.004 + TOLERANCE)
-    assert bool((bounds.gather(1, y[:, None]) == 0).all())
-    margin = -bounds.scatter(1, y[:, None], -torch.inf).amax(1)
-    found = certify(net, x, y, Linf(0.004), methods=("interval",)).margin
-    assert torch.allclose(margin.double(), found, atol=1e-3)
-    assert bool((margin.double() > found).all())  # it pays for no rounding
-    bounds.sum().backward()
-    assert all(bool(one.grad.abs().sum() > 0) for one in net.parameters() if one.grad is not None)
-
-
-def test_interval_training_begins_with_the_clean_loss_and_ends_with_both() -> None:
-    from certifiable import Certifiable, network, worst
-
-    net, x = network().eval(), images(4)
-    y, plan = torch.arange(4), Certifiable(eps=0.1, iterations=100, kappa=0.25)
-    clean = F.cross_entropy(net(x), y)
-    assert torch.equal(plan.loss(net, x, y, 0), clean)
-    assert torch.equal(plan.loss(net, x, y, 5), clean)
-    for step, eps, kappa in ((50, 0.1, 0.25), (99, 0.1, 0.25)):
-        expected = kappa * clean + (1 - kappa) * F.cross_entropy(worst(net, x, y, eps), y)
-        assert torch.allclose(plan.loss(net, x, y, step), expected)
-    assert clean < plan.loss(net, x, y, 30) < plan.loss(net, x, y, 50)
+    assert Certifiable(0.1, 100, kappa=0.25).objective() == Interval(0.25, 0.05, 0.5)
+    assert Noisy(0.5, 100).objective() == GaussianNoise(0.5)
 
 
 def test_bounds_of_every_kind_of_network_agree_with_matrices() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from tempering.app.networks import Networks
 from tempering.app.paper_protocol import is_papers_data
-from tempering.app.recipe import Recipe, load_recipe, parse_recipe
+from tempering.app.recipe import FROM_PYTHON, Recipe, load_recipe, parse_recipe
 from tempering.core.errors import UsageError
 from tempering.core.threats import Threat
 from tempering.data.splits import Splits
@@ -83,6 +83,11 @@ def require_objectives(recipe: Recipe, hardening: Objective | None, networks: Ne
         ModelError: Naming a layer that an objective cannot work with.
     """
     training = recipe.training
+    if hardening is None and training.hardened.objective.startswith(FROM_PYTHON):
+        raise UsageError(
+            f"objective {training.hardened.objective} came from Python: "
+            "give harden(objective=...) the value"
+        )
     if hardening is not None:
         for steps in recipe.hardening_steps:
             hardening.require(recipe.threat_model, steps)

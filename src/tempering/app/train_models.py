@@ -53,10 +53,10 @@ def choose_objective(
         return list(overrides), None
     if isinstance(objective, str):
         return [*overrides, f"{OBJECTIVE}={json.dumps(objective)}"], None
-    text, value = objective.spec(), objective
-    if not (objective.name in OBJECTIVES and parse_objective(text) == objective):
-        return [*overrides, f"{OBJECTIVE}={json.dumps(FROM_PYTHON + objective.name)}"], value
-    return [*overrides, f"{OBJECTIVE}={json.dumps(text)}"], value
+    text = objective.spec()
+    if objective.name in OBJECTIVES and parse_objective(text) == objective:
+        return [*overrides, f"{OBJECTIVE}={json.dumps(text)}"], None
+    return [*overrides, f"{OBJECTIVE}={json.dumps(FROM_PYTHON + objective.name)}"], objective
 
 
 @dataclass(frozen=True)
