@@ -1,4 +1,4 @@
-"""What README, CONTRIBUTING and docs say is there: files, commands, options, names."""
+"""Documents agree with the code: links, commands, options, recipes, names, rooms, flags."""
 
 import ast
 import inspect
@@ -27,6 +27,7 @@ from tempering.data.loading import find_source
 from tests.architecture.sources import FILES, ROOT, SOURCE, tree
 
 README, METHOD = ROOT / "README.md", ROOT / "docs" / "method.md"
+ARCHITECTURE = ROOT / "docs" / "architecture.md"
 OTHERS = [ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted(ROOT.glob("docs/**/*.md"))]
 DOCUMENTS = [README, *OTHERS]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -329,11 +330,11 @@ def test_a_wrong_example_is_seen(line: str, error: type[Exception]) -> None:
         Names().run(f"import tempering as tp\n{line}")
 
 
-# The house and its flags
+# Rooms and flags
 
 
-def test_the_house_is_as_contributing_draws_it() -> None:
-    rows = re.findall(r"^\| (\d) \| `(\w+)` \|", (ROOT / "CONTRIBUTING.md").read_text(), re.M)
+def test_architecture_lists_every_room_on_its_floor() -> None:
+    rows = re.findall(r"^\| (\d) \| `(\w+)` \|", ARCHITECTURE.read_text("utf-8"), re.MULTILINE)
     drawn: dict[str, set[str]] = {}
     for floor, room in rows:
         drawn.setdefault(floor, set()).add(room)
@@ -341,7 +342,10 @@ def test_the_house_is_as_contributing_draws_it() -> None:
     layers = contracts["contracts"][0]["layers"]
     built = [{room.strip().removeprefix("tempering.") for room in it.split("|")} for it in layers]
     assert [drawn[floor] for floor in sorted(drawn, reverse=True)] == built
-    assert {room for _, room in rows} == {it.parent.name for it in SOURCE.glob("*/__init__.py")}
+    rooms = {room for _, room in rows}
+    assert rooms == {it.parent.name for it in SOURCE.glob("*/__init__.py")}
+    picture = (ROOT / "docs" / "images" / "architecture.svg").read_text("utf-8")
+    assert rooms == set(re.findall(r'class="name" [^>]*text-anchor="middle">(\w+)<', picture))
 
 
 def flag_names() -> set[str]:
