@@ -70,6 +70,7 @@ def _data(data: Splits | Dataset) -> dict[str, Any]:
         "data_hash": data.data_hash,
         "split": data.split,
         "train_n": len(data.train),
+        "dropped_n": data.dropped,
         "validation_n": len(data.validation),
         "test_n": len(data.test),
     }

@@ -35,10 +35,12 @@ class DataSettings(Settings):
         address: A source and what it needs, such as `mnist` or `npz:faces.npz`.
         split: `official` or `paper`.
         augmentation: What may happen to a training image.
+        keep: An `.npz` with `keep` and `id`: which training samples are used; None for all.
     """
 
     address: str
     split: str
+    keep: str | None = None
     augmentation: Augmentation = Augmentation()
 
 

@@ -37,7 +37,12 @@ Subject = Literal["undefended", "hardened", "another-seed", "single-pass", "give
 
 
 class Provenance(Record):
-    """Settings, software and hardware of a run."""
+    """Settings, software and hardware of a run.
+
+    Attributes:
+        train_n: Training samples that were used.
+        dropped_n: Training samples that a keep mask has taken out before.
+    """
 
     kind: Literal["provenance"] = "provenance"
     created: str
@@ -57,6 +62,7 @@ class Provenance(Record):
     data_hash: str
     split: str
     train_n: int
+    dropped_n: int = 0
     validation_n: int
     test_n: int
     classes: list[str]

@@ -69,6 +69,25 @@ class SampleIds:
         """The id with a key; None if no sample has it."""
         return self._by_key.get(key)
 
+    def rows_of(self, names: Iterable[str], where: str) -> Tensor:
+        """Rows of the samples with some ids, in the order of the ids, shape (k,), int64.
+
+        Args:
+            names: The ids.
+            where: Whose ids they should be, for messages.
+
+        Raises:
+            DataError: If no sample has an id.
+        """
+        rows = {name: row for row, name in enumerate(self.names)}
+        wanted = list(names)
+        for name in wanted:
+            if name not in rows:
+                raise DataError(
+                    f"no sample of {where} has the id {name!r}: give ids such as {self.names[0]!r}"
+                )
+        return torch.tensor([rows[name] for name in wanted], dtype=torch.int64)
+
     def require_unique(self, where: str) -> None:
         """Refuse ids that occur twice.
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from tempering.core.errors import UsageError
 from tempering.core.registry import Registry
+from tempering.data.keep import read_keep_mask
 from tempering.data.sources.digits import read_digits
 from tempering.data.sources.hf import read_hf
 from tempering.data.sources.idx import read_idx
@@ -63,6 +66,7 @@ def load(
     split: str = "official",
     seed: int = 0,
     validation_share: float | None = None,
+    keep: Path | None = None,
 ) -> Splits:
     """Load data and split it.
 
@@ -73,6 +77,8 @@ def load(
         seed: Key of what is drawn.
         validation_share: Share of the training data held back for validation, in (0, 1);
             None takes 10 %, at most 5,000 images.
+        keep: An `.npz` with `keep` and `id`, which says which training samples are used; see
+            `KeepMask`.
 
     Returns:
         Training, validation and test data.
@@ -86,4 +92,5 @@ def load(
         Splits(mnist, official: train 55000, validation 5000, test 10000)
     """
     source, argument = find_source(address)
-    return make_splits(source.read(argument), address.strip(), split, seed, validation_share)
+    splits = make_splits(source.read(argument), address.strip(), split, seed, validation_share)
+    return splits if keep is None else read_keep_mask(keep).apply(splits)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -37,6 +38,7 @@ class Splits:
         train: What models learn from.
         validation: What rounds are judged by; always carved from training data.
         test: What is reported.
+        dropped: Training samples that a keep mask has taken out.
 
     Raises:
         DataError: If one is empty, classes or shapes differ, or an id occurs twice.
@@ -47,6 +49,7 @@ class Splits:
     train: Dataset
     validation: Dataset
     test: Dataset
+    dropped: int = 0
 
     def __post_init__(self) -> None:
         for data in (self.train, self.validation, self.test):
@@ -132,17 +135,54 @@ class Splits:
 
     @cached_property
     def data_hash(self) -> str:
-        """A hash of all three datasets, 16 hexadecimal digits."""
+        """A hash of all three datasets, 16 hexadecimal digits.
+
+        Where a keep mask has dropped samples, the ids of those that are left enter it too.
+        """
+        hashes = {name: data.content_hash for name, data in self.parts.items()}
+        if self.dropped:
+            hashes["kept"] = self.train.ids.hash
         return tensor_hash(
             {
-                name: torch.tensor(list(bytes.fromhex(data.content_hash)), dtype=torch.uint8)
-                for name, data in self.parts.items()
+                name: torch.tensor(list(bytes.fromhex(value)), dtype=torch.uint8)
+                for name, value in hashes.items()
             }
         )
 
+    def keep(self, kept: Tensor | Iterable[str]) -> Splits:
+        """The same data with fewer training samples; validation and test stay as they are.
+
+        The result is other data: its `data_hash` differs, and no run that was begun with another
+        mask is resumed with it. Draws of the samples that are kept stay as they are.
+
+        Args:
+            kept: A mask over the training samples, shape (n,), bool; or the ids to keep.
+
+        Raises:
+            DataError: If the mask does not fit, an id is unknown, or nothing is kept.
+
+        Example:
+            >>> splits = Splits.of(Dataset.of(torch.rand(100, 8, 8), torch.arange(100) % 2))
+            >>> kept = splits.keep(splits.train.y == 0)
+            >>> len(kept.train), kept.dropped
+            (36, 36)
+        """
+        if isinstance(kept, Tensor):
+            train = self.train.keep(kept)
+        else:
+            mask = torch.zeros(len(self.train), dtype=torch.bool)
+            mask[self.train.ids.rows_of(kept, self.train.name)] = True
+            train = self.train.keep(mask)
+        if len(train) == 0:
+            raise DataError(
+                f"the mask drops all {len(self.train)} samples of {self.train.name}: keep some"
+            )
+        return replace(self, train=train, dropped=self.dropped + len(self.train) - len(train))
+
     def __repr__(self) -> str:
         sizes = ", ".join(f"{name} {len(data)}" for name, data in self.parts.items())
-        return f"Splits({self.address}, {self.split}: {sizes})"
+        dropped = f"; {self.dropped} training samples dropped" if self.dropped else ""
+        return f"Splits({self.address}, {self.split}: {sizes}{dropped})"
 
 
 def make_splits(

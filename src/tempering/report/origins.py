@@ -50,12 +50,13 @@ def _made_of(made: Provenance | None, records: Sequence[AnyRecord]) -> Table | N
 
 def _run_rows(made: Provenance) -> list[tuple[str, str]]:
     images = ((made.train_n, "training"), (made.validation_n, "validation"), (made.test_n, "test"))
+    dropped = f"; {whole(made.dropped_n)} training images dropped" if made.dropped_n else ""
     return [
         ("Command", made.command),
         ("Made", made.created),
         ("Seed", str(made.seed)),
         ("Data", f"{made.data}, split {made.split}, hash {made.data_hash}"),
-        ("Images", ", ".join(f"{whole(n)} {what}" for n, what in images)),
+        ("Images", ", ".join(f"{whole(n)} {what}" for n, what in images) + dropped),
         ("Classes", ", ".join(made.classes)),
         ("Model", f"{made.model}, {whole(made.parameters)} parameters"),
         ("Stages with an adaptive backward", ", ".join(made.adaptive_stages) or "none"),

@@ -20,6 +20,10 @@ def harden(
     weights: options.Weights = None,
     data: options.Data = None,
     split: options.Split = None,
+    keep: Annotated[
+        Path | None,
+        typer.Option("--keep", help="An .npz with keep and id: the training samples to use."),
+    ] = None,
     threat: options.ThreatText = None,
     objective: Annotated[
         str | None,
@@ -43,6 +47,7 @@ def harden(
         "model.name": model,
         "data.address": data,
         "data.split": split,
+        "data.keep": None if keep is None else str(keep.resolve()),
         "threat": threat,
         "training.hardened.objective": objective,
         "seed": seed,
