@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 
 from tempering.app.networks import Networks
 from tempering.app.paper_protocol import is_papers_data
 from tempering.app.recipe import FROM_PYTHON, Recipe, load_recipe, parse_recipe
 from tempering.core.errors import UsageError
 from tempering.core.threats import Threat
+from tempering.data.keep import read_keep_mask
+from tempering.data.loading import load
 from tempering.data.splits import Splits
 from tempering.evaluation.target import Target
 from tempering.training.objective import Objective
@@ -106,3 +109,19 @@ def _too_many(samples: int, data: Splits) -> UsageError:
         f"{samples} test samples asked of {data.test.name}, which has {len(data.test)}: "
         f"give at most {len(data.test)}"
     )
+
+
+def load_splits(recipe: Recipe, data: Splits | None) -> Splits:
+    """The data of a run, without the training samples that the recipe's keep mask drops.
+
+    Args:
+        recipe: Says where the data lies, how it is split, and which mask there is.
+        data: The data before the mask, if it was given; None loads it.
+
+    Raises:
+        DataError: If the data or the mask cannot be read, or they do not fit together.
+    """
+    splits = data or load(recipe.data.address, recipe.data.split, recipe.seed)
+    if recipe.data.keep is None:
+        return splits
+    return read_keep_mask(Path(recipe.data.keep)).apply(splits)

@@ -14,6 +14,7 @@ from tempering.app.assessment import Assessor
 from tempering.app.beginning import (
     choose_recipe,
     fit_samples,
+    load_splits,
     require_classifiers,
     require_objectives,
 )
@@ -34,8 +35,7 @@ from tempering.core.files import write_text
 from tempering.core.random import derive
 from tempering.core.records import AnyRecord, Provenance, Summary
 from tempering.core.threats import Threat
-from tempering.data.keep import read_keep_mask
-from tempering.data.loading import SOURCES, load
+from tempering.data.loading import SOURCES
 from tempering.data.splits import Splits
 from tempering.evaluation.standard import Evaluation
 from tempering.evaluation.summary import summarize
@@ -102,7 +102,7 @@ def harden(
     overrides, value = choose_objective(objective, overrides)
     chosen = choose_recipe(recipe, overrides, threat, data)
     engine = start_engine(chosen.precision)
-    splits = _load_data(chosen, data)
+    splits = load_splits(chosen, data)
     chosen = fit_samples(chosen, splits, overrides)
     networks = networks_for(chosen.model, splits, model, weights)
     require_classifiers(networks, splits, chosen.seed)
@@ -142,7 +142,7 @@ def resume(
     spec = recipe.training.hardened.objective
     if spec.startswith(FROM_PYTHON) and objective is None:
         raise _only_from_python(folder, f"objective, {spec},", "objective")
-    splits = _load_data(recipe, data)
+    splits = load_splits(recipe, data)
     if splits.data_hash != settings["data_hash"]:
         masked = f" under the keep mask {recipe.data.keep}" if recipe.data.keep else ""
         raise RunError(
@@ -151,14 +151,6 @@ def resume(
         )
     networks = networks_for(recipe.model, splits, model, weights)
     return Hardening(recipe, splits, networks, engine, folder, objective).run()
-
-
-def _load_data(recipe: Recipe, data: Splits | None) -> Splits:
-    """The data of a run, without the training samples that the recipe's mask drops."""
-    splits = data or load(recipe.data.address, recipe.data.split, recipe.seed)
-    if recipe.data.keep is None:
-        return splits
-    return read_keep_mask(Path(recipe.data.keep)).apply(splits)
 
 
 def _only_from_python(folder: RunFolder, what: str, argument: str) -> RunError:
