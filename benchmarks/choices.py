@@ -22,8 +22,10 @@ from tempering.core.files import write_text
 from tempering.core.passes import counted
 from tempering.core.records import Count
 from tempering.data.loading import load
+from tempering.evaluation.config import EvaluationConfig
 from tempering.evaluation.context import EvalContext
-from tempering.evaluation.standard import run_standard
+from tempering.evaluation.evaluator import Evaluator
+from tempering.evaluation.protocols import each
 from tempering.evaluation.target import Target
 
 RECORDS = Path(__file__).parent / "records"
@@ -75,7 +77,9 @@ def measure(name: str, overrides: tuple[str, ...]) -> dict[str, object]:
     context = EvalContext(data.validation, "validation", engine, recipe.seed)
     target = Target.of("hardened", trained.model, data.validation).without_flag()
     attacks = [parse_attack(spec) for spec in ATTACKS]
-    judged = run_standard(context, target, recipe.threat_model, attacks)
+    protocol = each(attacks)
+    config = EvaluationConfig(recipe.threat_model, protocol, curve=None, certify=False, examined=0)
+    judged = Evaluator(context, config).evaluate(target)
     return {
         "variant": name,
         "overrides": list(overrides),

@@ -38,12 +38,14 @@ WARM_UP = 24
 """Images of an evaluation that is not timed: what has to be imported and read is no part of it."""
 STALE = ("engine", "weights")
 PARTS = (
-    "cascade",
+    "attack_plan",
+    "attack_samples",
     "certificates",
-    "certified_curve",
-    "distance_curve",
+    "eps_curve",
+    "evaluator",
     "flags.examining",
     "protocols",
+    "stage_runner",
 )
 """Of the evaluation: what our rows depend on."""
 SINGLE_STEP = (

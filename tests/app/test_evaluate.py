@@ -9,9 +9,10 @@ import torch
 from torch import nn
 
 import tempering as tp
-from tempering.app.judgement import Judgement, _on
+from tempering.app.evaluation_setup import _on
 from tempering.core.errors import UsageError
 from tempering.core.records import Measurement, load_records
+from tempering.evaluation.evaluator import Evaluator
 from tests.app.running import temper
 
 MINE = """
@@ -136,7 +137,7 @@ def test_an_evaluation_that_does_not_end_leaves_nothing(
     def stopped(*_arguments: object) -> None:
         raise error
 
-    monkeypatch.setattr(Judgement, "assess", stopped)
+    monkeypatch.setattr(Evaluator, "evaluate", stopped)
     words = (*WORDS, "--threat", "linf:0.1")
     if code is None:
         with pytest.raises(error):

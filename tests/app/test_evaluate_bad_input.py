@@ -115,7 +115,7 @@ def test_what_was_measured_before_a_failure_is_kept(folder: Path) -> None:
     told = f"batch of 97 images .*lost its memory.*is kept: go on with --resume {run}"
     refused(done, 1, told)
     kept = {one: one.stat().st_mtime_ns for one in run.glob("checkpoint/measured-*")}
-    assert {"measured-clean.safetensors", "measured-white-00.safetensors"} <= {
+    assert {"measured-clean.safetensors", "measured-all-white-00-0000.safetensors"} <= {
         one.name for one in kept
     }
     test = tp.data.load("digits").train.first(900)

@@ -10,10 +10,9 @@ import pytest
 import torch
 
 import tempering as tp
-from tempering.app import cascading, judgement
 from tempering.app.folder import RunFolder
 from tempering.core.errors import UsageError
-from tempering.evaluation import cascade, proof_curve
+from tempering.evaluation import attack_samples, evaluator, examination, minimum_norm
 from tests.app.running import ended, started, temper, wait_until
 from tests.app.test_evaluate import MINE, WORDS, trained
 
@@ -97,7 +96,9 @@ def test_after_kill_nine_nothing_that_was_measured_is_measured_again(folder: Pat
         process.kill()
         process.wait()
     before = measured(run)
-    assert {f"measured-{name}.safetensors" for name in ("examination", "proofs")} <= set(before)
+    assert {f"measured-{name}.safetensors" for name in ("examination", "certificates")} <= set(
+        before
+    )
     took = RunFolder(run).seconds
     assert took > 0
     with started(*words, "--resume", run, folder=folder) as process:
@@ -138,7 +139,7 @@ def test_examinations_proofs_and_curve_are_made_once(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(judgement, "inspect", stopped)
+        patched.setattr(evaluator, "inspect", stopped)
         done = temper(*ALL, "--name", "late", folder=folder)
     assert done.code == 130
     assert f"go on with --resume {run}" in done.err
@@ -147,12 +148,11 @@ def test_examinations_proofs_and_curve_are_made_once(
         raise AssertionError("done again")
 
     with monkeypatch.context() as patched:
-        for name in ("examine", "distance_curve"):
-            patched.setattr(judgement, name, again)
-        for name in ("prove", "measure"):
-            patched.setattr(cascading, name, again)
-        patched.setattr(cascade, "measure", again)
-        patched.setattr(proof_curve, "prove", again)
+        patched.setattr(examination, "examine", again)
+        patched.setattr(evaluator, "certify_samples", again)
+        patched.setattr(evaluator, "certified_curve", again)
+        patched.setattr(minimum_norm, "measure", again)
+        patched.setattr(attack_samples, "judge", again)
         resumed = temper(*ALL, "--resume", run, folder=folder)
     assert resumed.code == 0, resumed.err
     assert untimed(resumed.json()) == untimed(fast)

@@ -12,10 +12,10 @@ import tempering as tp
 from tempering.app.beginning import choose_recipe, fit_samples
 from tempering.app.harden import Hardened
 from tempering.app.recipe import load_recipe
-from tempering.app.result_cache import Journal
 from tempering.core.errors import InterruptedRunError, ModelError, RunError, UsageError
-from tempering.core.records import Provenance, Round, Stop, load_records
+from tempering.core.records import Assessment, Provenance, Round, Stop, load_records
 from tempering.data.splits import Splits
+from tempering.evaluation.evaluator import Evaluator
 from tempering.models.store import load as load_model
 from tests.app.running import TINY
 
@@ -52,6 +52,14 @@ def short(data: Splits, *overrides: str, model: nn.Module | None = None, name: s
         overrides=[*FEW, *overrides],
         name=name,
     )
+
+
+def untimed(record: Assessment) -> Assessment:
+    """A record without the time that things took."""
+    stages = {
+        name: stage.model_copy(update={"seconds": 0.0}) for name, stage in record.by_attack.items()
+    }
+    return record.model_copy(update={"seconds": 0.0, "by_attack": stages})
 
 
 def weights(model: nn.Module) -> str:
@@ -91,7 +99,7 @@ def test_evaluate_agrees_with_the_record_and_leaves_the_model_as_it_was(data: Sp
     assert record.clean_accuracy == result.record.clean_accuracy
     for name in ("fgsm", "pgd-2"):
         assert record.attacks[name].after == result.record.attacks[name].after
-    assert record.robust_accuracy.upper == result.record.robust_accuracy.upper
+    assert record.robust_accuracy.upper >= result.record.robust_accuracy.upper
     given_splits = tp.evaluate(model, data, tp.Linf(0.3), attacks=attacks, samples=20)
     assert given_splits.robust_accuracy == record.robust_accuracy
 
@@ -110,9 +118,7 @@ def test_the_saved_model_is_the_one_that_is_given_back(data: Splits) -> None:
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(data: Splits) -> None:
     first, second = short(data, name="a"), short(data, name="b")
     assert weights(first.model) == weights(second.model)
-    assert first.record.model_copy(update={"seconds": 0.0}) == second.record.model_copy(
-        update={"seconds": 0.0}
-    )
+    assert untimed(first.record) == untimed(second.record)
     other = short(data, "seed=1", name="c")
     assert weights(other.model) != weights(first.model)
 
@@ -211,7 +217,7 @@ def interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
     def stopped(*_arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Journal, "results", stopped)
+    monkeypatch.setattr(Evaluator, "evaluate", stopped)
 
 
 def test_a_run_of_a_model_at_hand_is_resumed_with_that_model(

@@ -1,25 +1,29 @@
-"""What was measured once is not measured again, unless something else is asked."""
+"""The result of a step is computed once, unless something else is evaluated."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
 from tempering.app.folder import RunFolder
-from tempering.app.result_cache import Entry, Journal
+from tempering.app.result_cache import FileResultCache
+from tempering.app.result_codec import encode
 from tempering.core.engine import start_engine
 from tempering.core.errors import RunError
 from tempering.core.passes import counted
-from tempering.core.records import Flag
+from tempering.core.records import Cost, Flag
 from tempering.core.threats import Linf
 from tempering.data.dataset import Dataset
+from tempering.evaluation.attack_samples import SampleOutcomes
 from tempering.evaluation.certificates import CertifiedSamples
 from tempering.evaluation.context import EvalContext
 from tempering.evaluation.measuring import measure
 from tempering.evaluation.results import AttackResult
 from tempering.evaluation.target import Target
+from tempering.evaluation.verdicts import Predictions
 
 ENGINE = start_engine("32-true")
 
@@ -39,37 +43,46 @@ class Counter:
 
 
 @pytest.fixture
-def journal(tmp_path: Path) -> Journal:
-    return Journal(RunFolder(tmp_path), ENGINE, "key")
+def cache(tmp_path: Path) -> FileResultCache:
+    return FileResultCache(RunFolder(tmp_path), ENGINE, "key")
 
 
-def test_a_stage_is_measured_once_and_comes_back_whole(journal: Journal) -> None:
+def again() -> None:
+    raise AssertionError("computed again")
+
+
+def same(first: object, second: object) -> None:
+    """Equal in every part, tensors included."""
+    tensors, text = encode(first)
+    others, other = encode(second)
+    assert text == other
+    assert tensors.keys() == others.keys()
+    assert all(torch.equal(tensors[name], others[name]) for name in tensors)
+
+
+def test_a_result_is_computed_once_and_comes_back_whole(cache: FileResultCache) -> None:
     measuring = Counter()
-    (first,) = journal.results("clean", measuring)
-    (again,) = journal.results("clean", measuring)
+    first = cache.get("clean", measuring)
+    same(first, cache.get("clean", measuring))
     assert measuring.calls == 1
-    assert again.measurement == first.measurement
-    for name, part in vars(first.per_sample).items():
-        other = getattr(again.per_sample, name)
-        assert part is other is None or torch.equal(part, other), name
-    journal.results("another", measuring)
+    cache.get("another", measuring)
     assert measuring.calls == 2
 
 
-def test_what_is_read_counts_as_it_did_when_it_was_measured(journal: Journal) -> None:
+def test_a_result_that_is_read_counts_the_passes_that_it_took(cache: FileResultCache) -> None:
     with counted() as first:
-        journal.results("clean", Counter())
-    with counted() as again:
-        journal.results("clean", Counter())
-    assert first == again
-    assert first.forward >= 6 * 2  # a prediction and a verdict each
+        cache.get("clean", Counter())
+    with counted() as second:
+        cache.get("clean", Counter())
+    assert first == second
+    assert first.forward >= 6
 
 
-def test_flags_and_proofs_come_back_as_they_were(journal: Journal) -> None:
-    flag = Flag(name="a", meaning="b", remedy="c", evidence="d", samples=[3])
-    assert journal.flags("flags", lambda: [flag]) == [flag]
-    assert journal.flags("flags", list) == [flag]
-    proofs = CertifiedSamples(
+FLAG = Flag(name="a", meaning="b", remedy="c", evidence="d", samples=[3])
+
+
+def certificates() -> CertifiedSamples:
+    return CertifiedSamples(
         torch.tensor([True, False, True]),
         {"interval": 2},
         1.5,
@@ -77,53 +90,63 @@ def test_flags_and_proofs_come_back_as_they_were(journal: Journal) -> None:
         refuted=torch.tensor([1]),
         counterexamples=torch.rand(1, 1, 2, 2),
     )
-    journal.proofs("proofs", lambda: proofs)
-    again = journal.proofs("proofs", lambda: pytest.fail("proven again"))
-    for name in ("certified", "refuted", "counterexamples"):
-        assert torch.equal(getattr(again, name), getattr(proofs, name)), name
-    assert (again.settled, again.seconds, again.unsupported) == (
-        {"interval": 2},
-        1.5,
-        "no bounds for x",
-    )
 
 
-def test_each_stage_that_is_written_is_told(tmp_path: Path) -> None:
+def outcomes() -> SampleOutcomes:
+    (result,) = Counter()()
+    return SampleOutcomes(result.per_sample, torch.zeros(6).bool(), Cost(forward=3, seconds=0.5))
+
+
+def predictions() -> Predictions:
+    return Predictions(torch.tensor([1, -1]), torch.tensor([0.5, 0.0]), Cost(forward=1))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [certificates, outcomes, predictions, lambda: [FLAG], list, lambda: {"a": [1, None, "b"]}],
+)
+def test_every_kind_of_result_comes_back_as_it_was(
+    cache: FileResultCache, make: Callable[[], object]
+) -> None:
+    first = cache.get("step", make)
+    second = cache.get("step", again)
+    same(first, second)
+    assert type(second) is type(first)
+
+
+def test_what_has_no_place_in_a_file_is_refused(cache: FileResultCache) -> None:
+    with pytest.raises(TypeError, match="a result of type object cannot be stored"):
+        cache.get("step", object)
+
+
+def test_saving_is_told_each_time(tmp_path: Path) -> None:
     told: list[int] = []
-    journal = Journal(RunFolder(tmp_path), ENGINE, "key", saved=lambda: told.append(1))
-    for stage in ("one", "two", "one"):
-        journal.flags(stage, list)
+    cache = FileResultCache(RunFolder(tmp_path), ENGINE, "key", saved=lambda: told.append(1))
+    for name in ("one", "two", "one"):
+        cache.get(name, list)
     assert len(told) == 2
 
 
-def test_something_else_is_measured_anew(journal: Journal) -> None:
+def test_something_else_is_computed_anew(cache: FileResultCache) -> None:
     measuring = Counter()
-    journal.results("clean", measuring)
-    Journal(journal.folder, ENGINE, "other").results("clean", measuring)
-    assert measuring.calls == 2
-
-
-def test_a_stage_without_samples_is_kept_too(journal: Journal) -> None:
-    flag = Flag(name="a", meaning="b", remedy="c", evidence="d")
-    assert journal.entries("flags", lambda: [Entry(flag)]) == [Entry(flag)]
-    assert journal.entries("flags", lambda: []) == [Entry(flag)]
-    assert journal.entries("none", list) == []
-    assert journal.entries("none", lambda: [Entry(flag)]) == []
+    cache.get("clean", measuring)
+    FileResultCache(cache.folder, ENGINE, "other").get("clean", measuring)
+    FileResultCache(cache.folder, ENGINE, "other", prefix="hardened-").get("clean", measuring)
+    assert measuring.calls == 3
 
 
 @pytest.mark.parametrize("content", [b"", b"text", b"\x08\x00\x00\x00\x00\x00\x00\x00{}      "])
-def test_a_damaged_stage_is_named(journal: Journal, content: bytes) -> None:
-    journal.results("clean", Counter())
-    path = journal.folder.checkpoint("measured-clean")
-    path.write_bytes(content)
+def test_a_damaged_file_is_named(cache: FileResultCache, content: bytes) -> None:
+    cache.get("clean", Counter())
+    cache.folder.checkpoint("measured-clean").write_bytes(content)
     with pytest.raises(RunError, match=r"measured-clean\.safetensors cannot be read: .*delete it"):
-        journal.results("clean", Counter())
+        cache.get("clean", Counter())
 
 
-def test_a_measurement_that_fails_leaves_no_stage(journal: Journal) -> None:
-    def fails() -> list[AttackResult]:
+def test_a_step_that_fails_leaves_no_file(cache: FileResultCache) -> None:
+    def fails() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        journal.results("clean", fails)
-    assert not journal.folder.checkpoint("measured-clean").exists()
+        cache.get("clean", fails)
+    assert not cache.folder.checkpoint("measured-clean").exists()

@@ -9,13 +9,12 @@ import pytest
 import torch
 
 import tempering as tp
-from tempering.app import extras as module
-from tempering.app.demand import Demand
-from tempering.app.extras import Extras
+from tempering.app import side_measurements as module
+from tempering.app.evaluation_setup import EvaluationSetup, configure
 from tempering.app.folder import RunFolder
-from tempering.app.judgement import Judgement
-from tempering.app.result_cache import Journal
+from tempering.app.result_cache import FileResultCache
 from tempering.app.shifting import parse_shifts
+from tempering.app.side_measurements import SideMeasurements
 from tempering.core.errors import DataError, UnknownNameError, UsageError
 from tempering.core.passes import counted
 from tempering.core.records import load_records
@@ -99,22 +98,21 @@ def test_what_cannot_be_done_is_said_before_anything_is_run(
 def test_what_was_counted_before_a_cut_is_not_counted_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data = cloud(30, wrong=3)
-    demand = Demand(tp.Linf(0.1), attacks=[tp.attacks.FGSM()])
-    job = Judgement(linear(), data, demand, ENGINE)
-    found = job.assess("test", "linear")
-    extras = Extras.of(job, "noise,jpeg")
-    journal = Journal(RunFolder(tmp_path), ENGINE, "key")
-    first = extras.add(job, found, note=journal.entries)
-    assert first.shifts is not None
-    kept = len(job.records)
+    config = configure(tp.Linf(0.1), attacks=[tp.attacks.FGSM()])
+    setup = EvaluationSetup.of(linear(), cloud(30, wrong=3), config, ENGINE)
+    side = SideMeasurements.of(setup, "noise,jpeg")
+
+    def added(key: str) -> list[Shift]:
+        cache = FileResultCache(RunFolder(tmp_path), ENGINE, key)
+        return side.corrupted(setup, cache)
+
+    first = added("key")
+    assert len(first) == 10
 
     def again(*_: object) -> list[Shift]:
         raise AssertionError("measured again")
 
     monkeypatch.setattr(module, "measure", again)
-    second = extras.add(job, found, note=journal.entries)
-    assert second.shifts == first.shifts
-    assert job.records[kept:] == job.records[kept - 10 : kept]
+    assert added("key") == first
     with pytest.raises(AssertionError, match="measured again"):
-        extras.add(job, found, note=Journal(RunFolder(tmp_path), ENGINE, "other").entries)
+        added("other")

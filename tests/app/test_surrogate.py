@@ -109,7 +109,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """An evaluation whose surrogate takes a few steps."""
     real: Callable[..., TrainedSurrogate] = module.train_surrogate
     monkeypatch.setattr(
-        "tempering.app.judgement.train_surrogate",
+        "tempering.app.evaluation_setup.train_surrogate",
         lambda _recipe, *more, **named: real(recipe(_recipe.seed), *more, **named),
     )
 
@@ -134,7 +134,7 @@ def test_a_resumed_evaluation_trains_no_second_one(
     run = tmp_path / "runs" / "cut"
     words = (*WORDS, *MORE)
     with started(*words, "--name", "cut", folder=tmp_path) as process:
-        wait_until(process, lambda: any(run.glob("checkpoint/measured-cascade-gray*")))
+        wait_until(process, lambda: any(run.glob("checkpoint/measured-undecided-gray*")))
         process.send_signal(signal.SIGKILL)
         process.wait()
     assert not (run / "summary.json").exists()

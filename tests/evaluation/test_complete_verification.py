@@ -54,9 +54,9 @@ def test_what_is_left_is_proven_or_refuted() -> None:
 def test_an_evaluation_closes_the_gap(monkeypatch: pytest.MonkeyPatch) -> None:
     net, x = build("relu"), images(N)
     data = dataset(x, answers(net, x), 3)
-    monkeypatch.setattr("tempering.app.cascading.worth_verifying", lambda *_: False)
+    monkeypatch.setattr("tempering.evaluation.attack_plan.worth_verifying", lambda *_: False)
     open_end = tp.evaluate(net, data, THREAT, samples=N)
-    monkeypatch.setattr("tempering.app.cascading.worth_verifying", lambda *_: True)
+    monkeypatch.setattr("tempering.evaluation.attack_plan.worth_verifying", lambda *_: True)
     closed = tp.evaluate(net, data, THREAT, samples=N)
     assert closed.certified_correct > open_end.certified_correct
     assert closed.certified_correct <= closed.robust_correct <= open_end.robust_correct

@@ -14,8 +14,8 @@ from tempering.core.probe import Probe
 from tempering.core.records import Access
 from tempering.core.threats import Linf
 from tempering.data.dataset import Dataset
-from tempering.evaluation import EvalContext, Target, availability, measure, run_standard
-from tests.evaluation.toys import Centroids, Scripted, context, dataset, target
+from tempering.evaluation import EvalContext, Target, availability, measure
+from tests.evaluation.toys import Centroids, Scripted, context, dataset, each_attack, target
 
 EPS = Linf(0.32)
 ATTACK = PGD(steps=40)
@@ -130,7 +130,7 @@ def test_a_forced_flag_is_lost_but_noticed_in_the_worst_case() -> None:
             forced = isinstance(problem.goal, Targeted)
             return ATTACK.propose(probe, problem) if forced else problem.x
 
-    found = run_standard(*_line(), EPS, [Forcing()])
+    found = each_attack(*_line(), EPS, [Forcing()])
     assert found.get("scripted").measurement.robust.hits == 3
     for access in ("white", "any"):
         worst = found.get("worst", access).measurement  # type: ignore[arg-type]

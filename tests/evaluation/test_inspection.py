@@ -4,8 +4,8 @@ import torch
 
 from tempering.attacks import FGSM, PGD
 from tempering.core.threats import Linf
-from tempering.evaluation import inspect, run_standard, sweep
-from tests.evaluation.toys import THREAT, Net, context, dataset, target
+from tempering.evaluation import accuracy_curve, inspect
+from tests.evaluation.toys import THREAT, Net, context, dataset, each_attack, target
 
 
 def test_an_honest_evaluation_raises_nothing() -> None:
@@ -15,8 +15,8 @@ def test_an_honest_evaluation_raises_nothing() -> None:
         data = dataset(x, model(x).argmax(1), classes=4)
     here, judged = context(data, batch_size=128), target(model, data)
     attacks = [FGSM(), PGD(steps=20)]
-    found = run_standard(here, judged, Linf(0.01), attacks, surrogate=Net(1), before=Net(2))
+    found = each_attack(here, judged, Linf(0.01), attacks, surrogate=Net(1), before=Net(2))
     assert found.get("worst").measurement.robust.hits < 390
-    points = sweep(here, judged, THREAT, attacks, [0.0, 0.05, 0.6])
+    points = accuracy_curve(here, judged, THREAT, [0.0, 0.05, 0.6], attacks=attacks)
     curve = [point.measurement for point in points]
     assert inspect(here, found, sweep=curve, others=curve) == []

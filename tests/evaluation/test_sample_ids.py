@@ -16,7 +16,6 @@ from tempering.core.threats import Linf
 from tempering.data import Dataset, load
 from tempering.evaluation import EvalContext, Target, measure
 from tempering.evaluation.shifts import measure_shifts
-from tempering.evaluation.showing import show
 
 THREAT = Linf(0.25)
 ATTACKS = [(PGD(steps=3), 0.06), (Restarts(PGD(steps=2), 3), 0.06), (Square(queries=25), 0.25)]
@@ -77,20 +76,6 @@ def test_other_samples_change_no_verdict_and_no_adversarial_image(
         before = by_id(everyone, getattr(results["all"], what))
         after = by_id(part, getattr(results[changed], what))
         assert after == {name: before[name] for name in part.ids.names}, what
-
-
-@pytest.mark.parametrize("changed", CHANGED)
-def test_other_samples_change_nothing_of_a_shown_attack(
-    changed: str, labelled: dict[str, Dataset]
-) -> None:
-    images = {}
-    for name in ("all", changed):
-        data = labelled[name]
-        shown = show(
-            context(data), Target.of("given", Network(), data), Restarts(PGD(steps=2), 3), THREAT
-        )
-        images[name] = by_id(data, shown.x_adv)
-    assert images[changed].items() <= images["all"].items()
 
 
 def test_corruptions_of_a_sample_do_not_depend_on_its_position(

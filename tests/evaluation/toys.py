@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -12,11 +13,18 @@ from tempering.attacks.base import Attack, Problem
 from tempering.core.engine import start_engine
 from tempering.core.probe import Probe
 from tempering.core.random import sample_keys
-from tempering.core.records import Subject
-from tempering.core.threats import Linf
+from tempering.core.records import Access, Subject
+from tempering.core.threats import Linf, Threat
 from tempering.data.dataset import Dataset
 from tempering.defenses.squeeze import Squeeze
-from tempering.evaluation import EvalContext, Target
+from tempering.evaluation import (
+    EvalContext,
+    EvaluationConfig,
+    EvaluationResult,
+    Evaluator,
+    Target,
+    each,
+)
 
 ENGINE = start_engine("32-true")
 SHAPE = (1, 3, 3)
@@ -32,6 +40,27 @@ def context(data: Dataset, batch_size: int = 16, seed: int = 0) -> EvalContext:
 
 def target(model: nn.Module, data: Dataset, subject: Subject = "given") -> Target:
     return Target.of(subject, model, data)
+
+
+def each_attack(
+    where: EvalContext,
+    judged: Target,
+    threat: Threat,
+    attacks: Sequence[Attack],
+    surrogate: nn.Module | None = None,
+    before: nn.Module | None = None,
+) -> EvaluationResult:
+    """Every attack on all samples, and nothing else."""
+    sources: dict[Access, nn.Module] = {}
+    if surrogate is not None:
+        sources["gray-surrogate"] = surrogate
+    if before is not None:
+        sources |= {"gray-before": before, "stale": before}
+    protocol = each(attacks, ("white", *sources))
+    config = EvaluationConfig(
+        threat, protocol, sources=sources, curve=None, certify=False, examined=0
+    )
+    return Evaluator(where, config).evaluate(judged)
 
 
 def linear(seed: int = 0, scale: float = 1.0) -> nn.Sequential:

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from tempering.app.folder import VERDICTS
-from tempering.app.judgement import Judgement
 from tempering.core.arrays import read_arrays
 from tempering.core.comparisons import Against, Comparison, Judged, Quantity, against_of
 from tempering.core.errors import DamagedArraysError, RunError, UsageError
+from tempering.core.proofs import Proof
 from tempering.core.records import (
     AnyRecord,
     Assessment,
@@ -23,6 +23,7 @@ from tempering.core.records import (
 )
 from tempering.data.dataset import Dataset
 from tempering.data.splits import Splits
+from tempering.evaluation.evaluation_result import EvaluationResult
 from tempering.evaluation.paired import compare_paired
 from tempering.report.reading import read_run
 
@@ -130,7 +131,7 @@ def read_verdicts(folder: Path) -> Verdicts:
         samples_hash=measured.data_hash,
         clean=clean,
         robust=robust,
-        certified=None if said.protocol == GIVEN else certified,
+        certified=certified if any(isinstance(one, Proof) for one in run.records) else None,
     )
 
 
@@ -158,16 +159,19 @@ def require_same(other: Verdicts, data: Dataset | Splits, threat: str) -> None:
     _same(said, test.first(other.side.n).content_hash, other.samples_hash, other)
 
 
-def verdicts_of(job: Judgement, found: Assessment, run: str | None) -> Verdicts:
+def verdicts_of(
+    result: EvaluationResult, records: Sequence[AnyRecord], found: Assessment, run: str | None
+) -> Verdicts:
     """What an evaluation that is done said of each sample.
 
     Args:
-        job: The evaluation.
-        found: What it found.
+        result: What became of each sample.
+        records: Its records.
+        found: Its summary.
         run: The name of its folder; None without one.
     """
-    made = _made(job.records, "this evaluation")
-    clean, worst = job.evaluation.get("clean"), job.evaluation.get("worst", "any")
+    made = _made(records, "this evaluation")
+    clean = result.get("clean")
     side = Judged(
         model=found.model,
         run=run,
@@ -182,9 +186,9 @@ def verdicts_of(job: Judgement, found: Assessment, run: str | None) -> Verdicts:
         data=made.data,
         data_hash=made.data_hash,
         samples_hash=clean.measurement.data_hash,
-        clean=clean.per_sample.robust,
-        robust=worst.per_sample.robust,
-        certified=None if job.proofs is None else job.proofs.certified,
+        clean=result.clean,
+        robust=result.robust,
+        certified=None if result.certificates is None else result.certified,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,16 +11,21 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
+from tempering.app.gallery import images_of
 from tempering.app.load_inputs import load_inputs
 from tempering.attacks.registry import parse_attack
 from tempering.core.engine import start_engine
 from tempering.core.errors import DataError, UsageError
 from tempering.core.files import write_with
+from tempering.core.goals import EvadeDetector, Goal, TargetedLabels, Untargeted
 from tempering.core.random import RandomStreams, derive
 from tempering.data.dataset import Dataset
+from tempering.evaluation.attack_samples import AttackTask, attack_samples
 from tempering.evaluation.context import EvalContext
-from tempering.evaluation.showing import Shown, show
+from tempering.evaluation.per_sample import PerSampleResult
+from tempering.evaluation.stages import Stage
 from tempering.evaluation.target import Target
+from tempering.evaluation.verdicts import predict_samples
 
 
 class AttackReport(BaseModel):
@@ -60,6 +65,10 @@ class _Aim:
 
     index: Tensor
     targets: Tensor | None
+
+    def over(self, y: Tensor) -> Tensor:
+        """What the attack is told, over all samples: targets, or true classes."""
+        return y if self.targets is None else y.index_copy(0, self.index, self.targets)
 
 
 def attack_address(
@@ -110,29 +119,74 @@ def attack_address(
     if out.suffix != ".npz":
         raise UsageError(f"{out} for the samples: give a file that ends in .npz")
     _check_writable(out.parent)
-    opened = load_inputs(address, weights=weights, data=data, split=split, threat=threat, seed=seed)
-    allowed = opened.threat
+    inputs = load_inputs(address, weights=weights, data=data, split=split, threat=threat, seed=seed)
+    allowed = inputs.threat
     chosen.require(allowed)
-    wanted = opened.first(samples)
+    wanted = inputs.first(samples)
     aim = _aim(targets, wanted, seed or 0)
-    part = wanted.subset(aim.index)
-    context = EvalContext(part, "test", start_engine("32-true"), seed or 0)
-    target = Target.of("given", opened.model, part)
-    shown = show(context, target, chosen, allowed, aim.targets)
-    _write(out, part, aim, shown)
-    won = shown.distance[shown.success]
+    context = EvalContext(wanted, "test", start_engine("32-true"), seed or 0)
+    target = Target.of("given", inputs.model, wanted)
+    rows, goal = aim.index, _goal(aim, target)
+    if aim.targets is not None:
+        _check_targets(aim, wanted.subset(rows), target.outputs)
+    labels = aim.over(wanted.y)
+    task = AttackTask(Stage(chosen), allowed, goal=goal, labels=labels)
+    clean = predict_samples(context, target.model, rows)
+    outcomes = attack_samples(context, target, task, clean, rows)
+    seen = replace(outcomes.per_sample, forwards=outcomes.per_sample.forwards - 1)
+    success, before = (
+        _successful(one, wanted.y[rows], aim.targets, target.flag)
+        for one in (seen.predicted, clean.predicted[rows])
+    )
+    _write(out, wanted, aim, seen, success)
+    won = seen.distance[success]
     return AttackReport(
         attack=chosen.label(),
         threat=str(allowed),
-        n=len(part),
-        success=int(shown.success.sum()),
-        before=int(shown.before.sum()),
-        no_start=int((shown.no_start & ~shown.success).sum()),
+        n=len(rows),
+        success=int(success.sum()),
+        before=int(before.sum()),
+        no_start=int((outcomes.no_start & ~success).sum()),
         median_distance=float(won.median()) if len(won) else None,
-        forwards=int(shown.forwards.sum()),
-        backwards=int(shown.backwards.sum()),
+        forwards=int(seen.forwards.sum()),
+        backwards=int(seen.backwards.sum()),
         out=str(out),
     )
+
+
+def _goal(aim: _Aim, target: Target) -> Goal:
+    """The target class of each sample; otherwise any wrong class, unnoticed by a flag."""
+    if aim.targets is not None:
+        return TargetedLabels()
+    return Untargeted() if target.flag is None else EvadeDetector(target.flag)
+
+
+def _successful(predicted: Tensor, y: Tensor, targets: Tensor | None, flag: int | None) -> Tensor:
+    """Whether predictions are what the attacker wants, shape (n,), bool."""
+    if targets is not None:
+        return predicted == targets
+    wrong = predicted != y
+    return wrong if flag is None else wrong & (predicted != flag)
+
+
+def _check_targets(aim: _Aim, data: Dataset, outputs: int) -> None:
+    """Refuse targets that are labels, or name no output."""
+    y = data.y
+    targets = y if aim.targets is None else aim.targets
+    if targets.shape != y.shape:
+        raise DataError(f"{len(targets)} targets for {len(y)} samples: give one each")
+    wrong = ((targets < 0) | (targets >= outputs)).nonzero()[:, 0]
+    if len(wrong):
+        raise DataError(
+            f"target {int(targets[wrong[0]])} for a model of {outputs} outputs: "
+            f"give 0 to {outputs - 1}"
+        )
+    own = (targets == y).nonzero()[:, 0]
+    if len(own):
+        raise DataError(
+            f"target {int(targets[own[0]])} of sample {data.ids.names[int(own[0])]} is its label: "
+            "give another class, or leave the sample out"
+        )
 
 
 def _check_writable(folder: Path) -> None:
@@ -142,19 +196,20 @@ def _check_writable(folder: Path) -> None:
         raise UsageError(f"{there} for the samples: give a folder that can be written to")
 
 
-def _write(out: Path, data: Dataset, aim: _Aim, shown: Shown) -> None:
-    first = {"x": data.x, "x_adv": shown.x_adv, "y": data.y, "index": aim.index}
+def _write(out: Path, data: Dataset, aim: _Aim, seen: PerSampleResult, success: Tensor) -> None:
+    part = data.subset(aim.index)
+    first = {"x": part.x, "x_adv": images_of(seen), "y": part.y, "index": aim.index}
     rest = {
-        "success": shown.success,
-        "distance": shown.distance,
-        "forwards": shown.forwards,
-        "backwards": shown.backwards,
+        "success": success,
+        "distance": seen.distance,
+        "forwards": seen.forwards,
+        "backwards": seen.backwards,
     }
     if aim.targets is not None:
         rest["targets"] = aim.targets
     content = {
         **{name: values.numpy() for name, values in first.items()},
-        "id": np.array(data.ids.names),
+        "id": np.array(part.ids.names),
         **{name: values.numpy() for name, values in rest.items()},
     }
 

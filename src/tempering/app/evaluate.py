@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -13,25 +14,29 @@ from typing import Any
 
 from torch import nn
 
-from tempering.app.demand import Demand
-from tempering.app.extras import Extras
+from tempering.app.assessment import assess, passes_of_all
+from tempering.app.evaluation_setup import EvaluationSetup, configure
 from tempering.app.folder import RunFolder, new_folder, point_latest
 from tempering.app.gallery import adversarial_examples, write_gallery
 from tempering.app.invocation import command_line
-from tempering.app.judgement import Judgement
 from tempering.app.load_inputs import load_inputs, load_model_by_address
-from tempering.app.provenance import model_name
-from tempering.app.result_cache import Journal
-from tempering.app.verdict_files import broken_by, write_images, write_verdicts
+from tempering.app.provenance import model_name, provenance
+from tempering.app.result_cache import FileResultCache
+from tempering.app.side_measurements import SideMeasurements
+from tempering.app.verdict_files import write_images, write_verdicts
 from tempering.attacks.base import Attack
 from tempering.attacks.registry import parse_attack
 from tempering.core.engine import Engine, start_engine
 from tempering.core.errors import InterruptedRunError, ModelError, RunError, UsageError
 from tempering.core.files import write_text
-from tempering.core.records import Assessment
+from tempering.core.passes import Passes, counted
+from tempering.core.records import AnyRecord, Assessment, Provenance
 from tempering.core.threats import Threat
 from tempering.data.dataset import Dataset
 from tempering.data.splits import Splits
+from tempering.evaluation.evaluation_result import EvaluationResult
+from tempering.evaluation.evaluator import Evaluator
+from tempering.evaluation.protocols import GRAY
 from tempering.models.weights import weights_hash
 from tempering.report.run_page import render
 
@@ -104,19 +109,25 @@ def evaluate(
     Example:
         `evaluate(model, tp.data.load("mnist").test, tp.Linf(0.3)).robust_accuracy.upper`
     """
-    demand = Demand(
-        threat=threat,
-        attacks=attacks,
-        protocol=protocol,
-        access=access,
+    started = time.perf_counter()
+    config = configure(threat, attacks=attacks, protocol=protocol, access=access, seconds=seconds)
+    setup = EvaluationSetup.of(
+        model,
+        data,
+        config,
+        engine or start_engine("32-true"),
         surrogate=surrogate,
         samples=samples,
-        seconds=seconds,
         seed=seed,
     )
-    job = Judgement(model, data, demand, engine or start_engine("32-true"))
-    extras = Extras.of(job, shifts, against)
-    return extras.add(job, job.assess("tempering.evaluate", type(model).__name__))
+    side = SideMeasurements.of(setup, shifts, against)
+    setup = setup.with_source()
+    with counted() as passes:
+        result = Evaluator(setup.context, setup.config).evaluate(setup.target)
+    made = _provenance(setup, "tempering.evaluate", type(model).__name__)
+    records = [*_before(setup, made), *result.records]
+    assessment = _assess(setup, result, records, passes, time.perf_counter() - started)
+    return side.add(setup, result, assessment, records)[0]
 
 
 def evaluate_address(
@@ -167,32 +178,44 @@ def evaluate_address(
         RunError: If the run to resume is of another model, data or demand, or the run to
             compare with is no finished evaluation.
     """
-    opened = load_inputs(address, weights=weights, data=data, split=split, threat=threat, seed=seed)
-    model, splits = opened.model, opened.splits
-    demand = Demand(
-        threat=opened.threat,
-        attacks=[parse_attack(spec) for spec in attacks] if attacks else None,
-        protocol=protocol,
-        access=access,
+    inputs = load_inputs(address, weights=weights, data=data, split=split, threat=threat, seed=seed)
+    engine = start_engine("32-true")
+    setup = EvaluationSetup.of(
+        inputs.model,
+        inputs.splits,
+        configure(
+            inputs.threat,
+            attacks=[parse_attack(spec) for spec in attacks] if attacks else None,
+            protocol=protocol,
+            access=access,
+            seconds=seconds,
+        ),
+        engine,
         surrogate=load_model_by_address(surrogate)[0] if surrogate else None,
         samples=samples,
-        seconds=seconds,
         seed=seed or 0,
     )
-    engine = start_engine("32-true")
-    job = Judgement(model, splits, demand, engine)
-    extras = Extras.of(job, shifts, against)
-    about = _about(model, splits, demand)
-    run = _folder(address, name, resume, about, engine)
-    key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
-    journal = Journal(run, engine, key, saved=lambda: run.note_seconds(job.seconds))
-    job.folder, job.keeping, job.earlier = run, journal, run.seconds
+    side = SideMeasurements.of(setup, shifts, against)
+    identity = setup.identity()
+    run = _folder(address, name, resume, identity, engine)
+    started = time.perf_counter() - run.seconds
+    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    cache = FileResultCache(
+        run, engine, key, saved=lambda: run.note_seconds(time.perf_counter() - started)
+    )
     try:
         with _kept(run) if engine.is_main else nullcontext():
-            found = job.assess(command_line(), model_name(model, address))
-            summary = extras.add(job, found, run.path.name, journal.entries)
+            made = _provenance(setup, command_line(), model_name(inputs.model, address))
+            setup = setup.with_source(run)
+            with counted() as passes:
+                result = Evaluator(setup.context, setup.config, cache).evaluate(setup.target)
+            records = [*_before(setup, made), *result.records]
+            assessment = _assess(setup, result, records, passes, time.perf_counter() - started)
+            assessment, records = side.add(
+                setup, result, assessment, records, run=run.path.name, cache=cache
+            )
             if engine.is_main:
-                _write(run, job, summary, out)
+                _write(run, setup, result, assessment, records, out)
     except KeyboardInterrupt:
         told = "nothing was kept: evaluate again"
         if run.path.exists():
@@ -205,7 +228,43 @@ def evaluate_address(
             f"{error}; what was measured is kept: go on with --resume {run.path}"
         ) from error
     engine.barrier()
-    return Evaluated(summary, run.path)
+    return Evaluated(assessment, run.path)
+
+
+def _provenance(setup: EvaluationSetup, command: str, name: str) -> Provenance:
+    return provenance(
+        command,
+        setup.settings(),
+        setup.context.seed,
+        setup.data,
+        setup.model,
+        name,
+        setup.context.engine,
+    )
+
+
+def _before(setup: EvaluationSetup, made: Provenance) -> list[AnyRecord]:
+    """Records that precede those of the evaluation."""
+    return [made, setup.trained.record] if setup.trained else [made]
+
+
+def _assess(
+    setup: EvaluationSetup,
+    result: EvaluationResult,
+    records: Sequence[AnyRecord],
+    passes: Passes,
+    seconds: float,
+) -> Assessment:
+    source = setup.config.sources.get(GRAY)
+    return assess(
+        records,
+        result,
+        protocol=setup.config.protocol.name,
+        access=setup.config.access,
+        passes=passes_of_all(setup.context, passes),
+        seconds=seconds,
+        surrogate_weights=None if source is None else weights_hash(source),
+    )
 
 
 @contextmanager
@@ -218,22 +277,6 @@ def _kept(run: RunFolder) -> Iterator[None]:
         if not any(run.settings.parent.glob("measured-*")):
             shutil.rmtree(run.path, ignore_errors=True)
         raise
-
-
-def _about(model: nn.Module, data: Splits, demand: Demand) -> dict[str, Any]:
-    """What decides all verdicts: a run of anything else is another run."""
-    return {
-        "weights": weights_hash(model),
-        "data_hash": data.test.content_hash,
-        "ids_hash": data.test.ids.hash,
-        "threat": str(demand.threat),
-        "attacks": [attack.config() for attack in demand.attacks or ()],
-        "protocol": demand.protocol,
-        "access": demand.access,
-        "surrogate": weights_hash(demand.surrogate) if demand.surrogate is not None else None,
-        "samples": demand.samples,
-        "seed": demand.seed,
-    }
 
 
 def _folder(
@@ -271,15 +314,22 @@ def _check_same(run: RunFolder, about: dict[str, Any]) -> None:
             )
 
 
-def _write(run: RunFolder, job: Judgement, summary: Assessment, out: Path | None) -> None:
-    run.write_records(job.records)
-    names = broken_by(job) if job.verdicts else ()
-    write_gallery(run, adversarial_examples(job.evaluation, job.context.data, None, names))
-    write_text(run.summary, summary.model_dump_json(indent=2) + "\n")
-    write_verdicts(run.path, job)
+def _write(
+    run: RunFolder,
+    setup: EvaluationSetup,
+    result: EvaluationResult,
+    assessment: Assessment,
+    records: Sequence[AnyRecord],
+    out: Path | None,
+) -> None:
+    data = setup.context.data
+    run.write_records(records)
+    write_gallery(run, adversarial_examples(result, data, None))
+    write_text(run.summary, assessment.model_dump_json(indent=2) + "\n")
+    write_verdicts(run.path, result, data)
     if out is not None:
-        write_verdicts(out, job)
-        write_images(out, job)
+        write_verdicts(out, result, data)
+        write_images(out, result, data)
     render(run.path)
     shutil.rmtree(run.settings.parent, ignore_errors=True)
     point_latest(run)

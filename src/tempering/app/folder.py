@@ -6,7 +6,6 @@ import fcntl
 import json
 import os
 import re
-import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -101,15 +100,6 @@ class RunFolder:
         if not isinstance(settings, dict) or not settings.keys() >= SETTINGS:
             raise RunError(f"{self.settings} is damaged: start a new run")
         return settings
-
-    @contextmanager
-    def all_or_nothing(self) -> Iterator[None]:
-        """Take the folder away again if what is done within fails or is interrupted."""
-        try:
-            yield
-        except BaseException:
-            shutil.rmtree(self.path, ignore_errors=True)
-            raise
 
     @contextmanager
     def locked(self) -> Iterator[None]:

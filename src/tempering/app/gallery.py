@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tempering.app.folder import RunFolder
-from tempering.app.result_cache import images_of
+from tempering.core.errors import RunError
 from tempering.core.files import write_with
 from tempering.core.probe import probing
 from tempering.core.random import RandomStreams, derive
 from tempering.data.augmentation import Augmentation, gaussian_noise
 from tempering.data.dataset import Dataset
-from tempering.evaluation.standard import Evaluation
+from tempering.evaluation.evaluation_result import EvaluationResult
+from tempering.evaluation.per_sample import PerSampleResult
 
 EXAMPLES, SHEET = 12, 40
 """Adversarial examples shown, and images in the sheets of samples."""
@@ -25,10 +24,9 @@ Arrays = dict[str, NDArray[np.generic]]
 
 
 def adversarial_examples(
-    evaluation: Evaluation,
+    evaluation: EvaluationResult,
     data: Dataset,
     undefended: nn.Module | None,
-    broken_by: Sequence[str] = (),
 ) -> Arrays:
     """Worst white-box cases: half of them fool the model, as far as there are any.
 
@@ -38,7 +36,6 @@ def adversarial_examples(
         evaluation: Of the protected model.
         data: What it was judged on.
         undefended: The model before hardening, if there was one.
-        broken_by: What broke each sample, where the evaluation's own attacks do not say it.
     """
     clean, worst = evaluation.get("clean").per_sample, evaluation.get("worst").per_sample
     fooled = (clean.robust & ~worst.robust).nonzero()[:, 0]
@@ -46,10 +43,7 @@ def adversarial_examples(
     stood = (worst.robust & changed).nonzero()[:, 0]
     broken = fooled[: max(EXAMPLES // 2, EXAMPLES - len(stood))]
     rows = torch.cat([broken, stood[: EXAMPLES - len(broken)]])
-    names = [
-        (broken_by[row] if broken_by else "") or _attack_behind(evaluation, row)
-        for row in rows.tolist()
-    ]
+    names = [_attack_behind(evaluation, row) for row in rows.tolist()]
     arrays: Arrays = {
         "x": data.x[rows].numpy(),
         "x_adv": images_of(worst)[rows].numpy(),
@@ -86,16 +80,25 @@ def write_gallery(folder: RunFolder, arrays: Arrays) -> None:
     write_with(folder.gallery, write)
 
 
-def _attack_behind(evaluation: Evaluation, row: int) -> str:
-    """The first white-box attack that fooled a sample; the strongest where none did."""
+def _attack_behind(evaluation: EvaluationResult, row: int) -> str:
+    """The first attack that fooled a sample; the last white-box attack where none did."""
     results = evaluation.attacks("white")
-    for result in results:
-        if not bool(result.per_sample.robust[row]):
-            return result.measurement.attack
-    return results[-1].measurement.attack if results else "no attack"
+    last = results[-1].measurement.attack if results else "no attack"
+    return evaluation.broken_by[row] or last
 
 
 def _predicted(model: nn.Module, x: Tensor) -> NDArray[np.int64]:
     device = next((parameter.device for parameter in model.parameters()), x.device)
     with probing(model) as probe:
         return probe.logits(x.to(device)).argmax(1).cpu().numpy()
+
+
+def images_of(per_sample: PerSampleResult) -> Tensor:
+    """The images that a model was shown.
+
+    Raises:
+        RunError: If they were not kept.
+    """
+    if per_sample.x_adv is None:
+        raise RunError("these images were not kept: evaluate with white-box attacks")
+    return per_sample.x_adv.to(torch.float32)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from torch import nn
 
-from tempering.app.assessment import Assessor
+from tempering.app.assessment import assess, passes_of_all
 from tempering.app.beginning import (
     choose_recipe,
     fit_samples,
@@ -26,19 +26,20 @@ from tempering.app.overall import overall_findings
 from tempering.app.paper_protocol import PaperProtocol, is_papers_data
 from tempering.app.provenance import model_name, provenance
 from tempering.app.recipe import FROM_PYTHON, Recipe, parse_recipe
-from tempering.app.result_cache import Journal
+from tempering.app.run_evaluation import RunEvaluation
 from tempering.app.train_models import Trained, Trainer, choose_objective
 from tempering.app.trust import data_flags
 from tempering.core.engine import Engine, start_engine
 from tempering.core.errors import InterruptedRunError, RunError
 from tempering.core.files import write_text
+from tempering.core.passes import counted
 from tempering.core.random import derive
-from tempering.core.records import AnyRecord, Provenance, Summary
+from tempering.core.records import AnyRecord, Assessment, Passes, Provenance
 from tempering.core.threats import Threat
 from tempering.data.loading import SOURCES
 from tempering.data.splits import Splits
-from tempering.evaluation.standard import Evaluation
-from tempering.evaluation.summary import summarize
+from tempering.evaluation.evaluation_result import EvaluationResult
+from tempering.evaluation.flags.distances import search_failed
 from tempering.evaluation.target import Target
 from tempering.models.manifest import Manifest
 from tempering.models.store import save
@@ -57,7 +58,7 @@ class Hardened:
     """
 
     model: nn.Module
-    record: Summary
+    record: Assessment
     run: Path
 
 
@@ -232,17 +233,25 @@ class Hardening:
         self._keep(undefended, hardened)
         self._save_model(hardened.model)
         surrogate = self._surrogate() if self.recipe.evaluation.surrogate else None
-        assessor = self._assessor(undefended.model, hardened.model)
-        self._assess(assessor, undefended.model, hardened.model, surrogate)
-        self._extend(assessor, undefended, hardened, surrogate)
-        return self._finish(hardened.model)
+        evaluation = self._evaluation(undefended.model, hardened.model)
+        result, passes = self._assess(evaluation, undefended.model, hardened.model, surrogate)
+        self._extend(evaluation, undefended, hardened, surrogate)
+        return self._finish(hardened.model, result, passes)
 
     def _provenance(self) -> Provenance:
         model = self.networks.fresh(self.seed)
         name = model_name(model, self.recipe.model.name)
         command = self.folder.read_settings()["command"]
-        objective = self.trainer.hardening.config()
-        return provenance(command, self.recipe, self.data, model, name, self.engine, objective)
+        return provenance(
+            command,
+            self.recipe.model_dump(mode="json"),
+            self.seed,
+            self.data,
+            model,
+            name,
+            self.engine,
+            self.trainer.hardening.config(),
+        )
 
     def _undefended(self, model: nn.Module) -> Trained:
         if self.networks.trained:
@@ -285,7 +294,7 @@ class Hardening:
         steps = self.recipe.evaluation.surrogate_iterations
         return self.trainer.hardened(model, "surrogate", seed, 0.0, undefended, steps).model
 
-    def _assessor(self, *models: nn.Module) -> Assessor:
+    def _evaluation(self, *models: nn.Module) -> RunEvaluation:
         described = [
             self.recipe.evaluation.model_dump_json(),
             str(self.threat),
@@ -294,35 +303,44 @@ class Hardening:
             self.data.test.ids.hash,
             *(Target.of("given", model, self.data.test).weights for model in models),
         ]
-        key = hashlib.sha256("|".join(described).encode()).hexdigest()[:16]
-        journal = Journal(self.folder, self.engine, key)
-        evaluation = self.recipe.evaluation
-        return Assessor(evaluation, self.threat, self.data.test, self.seed, journal)
+        return RunEvaluation(
+            settings=self.recipe.evaluation,
+            threat=self.threat,
+            test=self.data.test,
+            seed=self.seed,
+            engine=self.engine,
+            folder=self.folder,
+            key=hashlib.sha256("|".join(described).encode()).hexdigest()[:16],
+        )
 
     def _assess(
         self,
-        assessor: Assessor,
+        evaluation: RunEvaluation,
         undefended: nn.Module,
         hardened: nn.Module,
         surrogate: nn.Module | None,
-    ) -> None:
-        """The standard protocol on the model before and after."""
+    ) -> tuple[EvaluationResult, Passes]:
+        """Evaluate the model before and after; the hardened one with all that there is."""
         test = self.data.test
-        before = assessor.standard(Target.of("undefended", undefended, test))
-        after = assessor.standard(Target.of("hardened", hardened, test), surrogate, undefended)
-        self.records += [*before.measurements, *after.measurements]
+        before_target = Target.of("undefended", undefended, test)
+        before = evaluation.compared(before_target, curve=True)
+        self.records += before.measurements
         self._write_records()
-        curve = assessor.curve(after)
-        distances = assessor.distances(after.target)
-        self.records += [*curve, *assessor.curve(before)]
-        self.records += [*distances, *assessor.distances(before.target)]
-        self.records += assessor.flags(after, curve, distances)
+        after_target = Target.of("hardened", hardened, test)
+        with counted() as passes:
+            after = evaluation.hardened(after_target, surrogate, undefended)
+        distances = evaluation.distances(after_target)
+        failed = [search_failed(one) for one in distances]
+        self.records += [*after.records, *before.curve]
+        self.records += [*distances, *evaluation.distances(before_target)]
+        self.records += [flag for flag in failed if flag is not None]
         self._write_records()
-        self._write_gallery(after, assessor.context(self.recipe.evaluation.samples).n, undefended)
+        self._write_gallery(after, self.recipe.evaluation.samples, undefended)
+        return after, passes_of_all(evaluation.context(1), passes)
 
     def _extend(
         self,
-        assessor: Assessor,
+        evaluation: RunEvaluation,
         undefended: Trained,
         hardened: Trained,
         surrogate: nn.Module | None,
@@ -330,14 +348,13 @@ class Hardening:
         """The spread over seeds; and the paper's protocol, where the data is the paper's."""
         test = self.data.test
         if self.recipe.evaluation.spread and surrogate is not None:
-            self.records += assessor.standard(
-                Target.of("another-seed", surrogate, test)
-            ).measurements
+            other = Target.of("another-seed", surrogate, test)
+            self.records += evaluation.compared(other).measurements
         settings = self.recipe.evaluation.paper
         if settings is None or not is_papers_data(self.data.address):
             return
         weak = self.surrogate_undefended() if settings.gray else None
-        self.records += PaperProtocol(settings, assessor).measure(
+        self.records += PaperProtocol(settings, evaluation).measure(
             Target.of("undefended", undefended.model, test),
             Target.of("hardened", hardened.model, test),
             weak,
@@ -348,12 +365,11 @@ class Hardening:
             start = self.networks.fresh(derive(self.seed, "single-pass"))
             once = self.trainer.single_pass(start, undefended.model, self.seed)
             self.records += once.history
-            self.records += assessor.standard(
-                Target.of("single-pass", once.model, test)
-            ).measurements
+            target = Target.of("single-pass", once.model, test)
+            self.records += evaluation.compared(target).measurements
         self.records += overall_findings(self.records)
 
-    def _write_gallery(self, after: Evaluation, samples: int, undefended: nn.Module) -> None:
+    def _write_gallery(self, after: EvaluationResult, samples: int, undefended: nn.Module) -> None:
         if not self.engine.is_main:
             return
         mixture = self.recipe.training.hardened.mixture
@@ -384,8 +400,15 @@ class Hardening:
             self.folder.write_records(self.records)
             self.folder.note_seconds(self.seconds)
 
-    def _finish(self, model: nn.Module) -> Hardened:
-        summary = summarize(self.records, seconds=self.seconds)
+    def _finish(self, model: nn.Module, result: EvaluationResult, passes: Passes) -> Hardened:
+        summary = assess(
+            self.records,
+            result,
+            protocol="fast",
+            access="white, gray",
+            passes=passes,
+            seconds=self.seconds,
+        )
         if self.engine.is_main:
             self.folder.write_records(self.records)
             write_text(self.folder.summary, summary.model_dump_json(indent=2) + "\n")

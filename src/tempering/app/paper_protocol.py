@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from torch import nn
 
-from tempering.app.assessment import Assessor
 from tempering.app.recipe import PaperSettings
-from tempering.app.result_cache import Entry
+from tempering.app.run_evaluation import RunEvaluation
 from tempering.attacks.base import Attack
 from tempering.attacks.cw_l2 import CWL2
 from tempering.attacks.registry import parse_attack
@@ -40,11 +39,11 @@ class PaperProtocol:
 
     Attributes:
         settings: How the paper's attacks are read.
-        assessor: Test data, seed and journal.
+        evaluation: Test data, seed and stored results.
     """
 
     settings: PaperSettings
-    assessor: Assessor
+    evaluation: RunEvaluation
 
     def measure(
         self,
@@ -80,13 +79,12 @@ class PaperProtocol:
         weak: nn.Module | None,
         surrogate: nn.Module | None,
     ) -> list[AnyRecord]:
-        context = self.assessor.context(min(self.settings.samples, len(self.assessor.test)))
+        context = self.evaluation.context(min(self.settings.samples, len(self.evaluation.test)))
         row = _Row(access, name, parse_attack(spec), context)
-        entries = self.assessor.journal.entries(
+        return self.evaluation.cache().get(
             f"paper-{access}-{_FAMILY[name]}",
-            lambda: [Entry(one) for one in row.measure(undefended, hardened, weak, surrogate)],
+            partial(row.measure, undefended, hardened, weak, surrogate),
         )
-        return [entry.record for entry in entries]
 
 
 @dataclass(frozen=True)
@@ -104,7 +102,7 @@ class _Row:
         hardened: Target,
         weak: nn.Module | None,
         surrogate: nn.Module | None,
-    ) -> Sequence[AnyRecord]:
+    ) -> list[AnyRecord]:
         wanted = REPORTED["undefended", self.access][_FAMILY[self.name]]
         found = calibrate(
             self.context, undefended, self.attack, wanted, access=self.access, source=weak

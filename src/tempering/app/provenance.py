@@ -12,7 +12,6 @@ import torch
 from torch import nn
 
 from tempering.app.networks import architecture_of
-from tempering.app.recipe import Recipe
 from tempering.core.backward import adaptive_stages
 from tempering.core.engine import Engine
 from tempering.core.records import Provenance
@@ -24,14 +23,15 @@ PACKAGES = ("torch", "numpy", "lightning-fabric", "safetensors", "pydantic")
 
 def provenance(
     command: str,
-    recipe: Recipe,
+    settings: dict[str, Any],
+    seed: int,
     data: Splits | Dataset,
     model: nn.Module,
     name: str,
     engine: Engine,
     objective: dict[str, Any] | None = None,
 ) -> Provenance:
-    """Describe a run: versions, machine, data, model, recipe, training objective."""
+    """Describe a run: versions, machine, data, model, settings, training objective."""
     return Provenance(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         command=command,
@@ -44,8 +44,8 @@ def provenance(
         threads=torch.get_num_threads(),
         processes=engine.world_size,
         precision=engine.precision,
-        seed=recipe.seed,
-        recipe=recipe.model_dump(mode="json"),
+        seed=seed,
+        recipe=settings,
         **_data(data),
         classes=list(data.classes),
         model=name,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -78,7 +79,7 @@ class Ascent:
             problem,
             torch.arange(len(out), device=out.device),
             lambda ids: self._enter(problem, ids),
-            lambda rows: self._advance(probe, problem, rows),
+            partial(self._advance, probe, problem),
             leave,
         )
         return out

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tempering.core.intervals import wilson
@@ -51,3 +53,20 @@ class Cost(Record):
     forward: int = Field(default=0, ge=0)
     backward: int = Field(default=0, ge=0)
     seconds: float = Field(default=0.0, ge=0)
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(
+            forward=self.forward + other.forward,
+            backward=self.backward + other.backward,
+            seconds=self.seconds + other.seconds,
+        )
+
+    @classmethod
+    def total(cls, costs: Iterable[Cost]) -> Cost:
+        """Costs added up.
+
+        Example:
+            >>> Cost.total([Cost(forward=2), Cost(forward=3, backward=1)]).forward
+            5
+        """
+        return sum(costs, start=cls())

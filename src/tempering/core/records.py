@@ -32,6 +32,9 @@ Access = Literal["white", "gray-surrogate", "gray-before", "black", "stale", "an
 - `any`: any of these; the worst case per sample.
 """
 
+NO_ATTACKS = ("clean", "worst", "availability")
+"""Names of measurements that are no attack of a protocol."""
+
 Subject = Literal["undefended", "hardened", "another-seed", "single-pass", "given"]
 """Which model was measured."""
 

@@ -10,13 +10,12 @@ from tempering.attacks.base import Attack
 from tempering.core.errors import UsageError
 from tempering.core.goals import Targeted
 from tempering.core.threats import Threat
+from tempering.evaluation.attack_samples import AttackTask, attack_samples
 from tempering.evaluation.context import EvalContext
-from tempering.evaluation.per_sample import PerSampleResult
-from tempering.evaluation.proposals import propose
 from tempering.evaluation.results import AttackResult, ProtocolName, record
-from tempering.evaluation.sharing import over_samples
+from tempering.evaluation.stages import Stage
 from tempering.evaluation.target import Target
-from tempering.evaluation.verdicts import Chunk, judge
+from tempering.evaluation.verdicts import Predictions, predict_samples, without_attack
 
 NAME = "availability"
 """What records call this attack, whichever algorithm runs."""
@@ -29,6 +28,7 @@ def availability(
     attack: Attack,
     *,
     protocol: ProtocolName = "standard",
+    clean: Predictions | None = None,
 ) -> AttackResult:
     """Try to have each rightly classified input flagged as adversarial.
 
@@ -41,6 +41,7 @@ def availability(
         threat: What may change.
         attack: The algorithm; its goal is the flag.
         protocol: For the record.
+        clean: The target's predictions for all samples, if they are known.
 
     Returns:
         A record with the attack `availability`; `flagged` counts, of all samples, those
@@ -59,42 +60,24 @@ def availability(
             f"the {target.subject} model has no adversarial class to force inputs into: "
             "give one with an output after its classes and the attribute adversarial_class"
         )
-    target.model.to(context.engine.device)
-    label, size = attack.label(), context.batch_size
-
-    def forced(chunk: Chunk) -> PerSampleResult:
-        rows = chunk.right.nonzero()[:, 0]
-        part = chunk.at(rows)
-        x_adv = propose(
-            target.model,
-            attack,
-            part.x,
-            part.y,
-            threat,
-            context.streams(attack, part.keys).derive(NAME),
-            Targeted(flag),
-            size,
-        )
-        per_sample = judge(target.model, flag, chunk, chunk.x, threat, size)
-        per_sample = per_sample.put(rows, judge(target.model, flag, part, x_adv, threat, size))
-        return replace(per_sample, flagged=chunk.right & (per_sample.predicted == flag))
-
-    per_sample, cost = over_samples(
-        context,
-        target.model,
-        f"{target.subject}: {NAME}, {label}",
-        torch.arange(context.n),
-        forced,
-        together=attack.batch_dependent(),
+    clean = clean or predict_samples(context, target.model)
+    untouched = without_attack(clean, context.data, flag)
+    rows = untouched.robust.nonzero()[:, 0]
+    task = AttackTask(Stage(attack), threat, goal=Targeted(flag))
+    outcomes = attack_samples(context, target, task, clean, rows)
+    per_sample = replace(
+        untouched, x_adv=context.data.x, forwards=torch.zeros_like(untouched.forwards)
     )
+    per_sample = per_sample.put(rows, outcomes.per_sample)
+    forced = untouched.robust & (per_sample.predicted == flag)
     return record(
         context,
         target,
-        per_sample,
+        replace(per_sample, flagged=forced),
         attack=NAME,
         config=attack.config(),
         threat=threat,
         protocol=protocol,
         access="white",
-        cost=cost,
+        cost=outcomes.cost,
     )

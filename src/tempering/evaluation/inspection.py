@@ -9,6 +9,7 @@ import torch
 from tempering.core.records import Flag, Measurement, MinimumNorm
 from tempering.core.threats import Threat
 from tempering.evaluation.context import EvalContext
+from tempering.evaluation.evaluation_result import EvaluationResult
 from tempering.evaluation.flags.distances import search_failed
 from tempering.evaluation.flags.growth import does_not_fall, rises_with_eps
 from tempering.evaluation.flags.hidden import gradient_gap, zero_gradients
@@ -23,12 +24,11 @@ from tempering.evaluation.flags.winners import (
 )
 from tempering.evaluation.gradients import without_gradient
 from tempering.evaluation.minimum_norm import unbounded
-from tempering.evaluation.standard import Evaluation
 
 
 def inspect(
     context: EvalContext,
-    evaluation: Evaluation,
+    evaluation: EvaluationResult,
     *,
     sweep: Sequence[Measurement] = (),
     others: Sequence[Measurement] = (),
@@ -47,7 +47,7 @@ def inspect(
         The flags that are raised; none is good news.
 
     Example:
-        `inspect(context, run_standard(context, target, threat, attacks))`
+        `inspect(context, Evaluator(context, config).evaluate(target))`
     """
     white = evaluation.attacks("white")
     true = evaluation.attacks("white", "true")
@@ -86,7 +86,7 @@ def reaches_grey(context: EvalContext, threat: Threat) -> float:
     )
 
 
-def _grey(context: EvalContext, evaluation: Evaluation) -> tuple[float, float]:
+def _grey(context: EvalContext, evaluation: EvaluationResult) -> tuple[float, float]:
     """How far images are from plain grey at most, and the share of the largest class."""
     y = context.data.y
     return reaches_grey(context, evaluation.threat), float(y.bincount().max()) / len(y)

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from tempering.attacks.base import Attack
-from tempering.core.backward import true_gradient
 from tempering.core.errors import UsageError
-from tempering.core.goals import EvadeDetector, Goal, Untargeted
 from tempering.core.records import Access
 from tempering.core.threats import Threat
+from tempering.evaluation.attack_samples import AttackTask, attack_samples
 from tempering.evaluation.context import EvalContext
-from tempering.evaluation.per_sample import PerSampleResult
-from tempering.evaluation.proposals import propose
+from tempering.evaluation.per_sample import lost
 from tempering.evaluation.results import AttackResult, Backward, ProtocolName, record
-from tempering.evaluation.sharing import over_samples
+from tempering.evaluation.stages import Stage
 from tempering.evaluation.target import Target
-from tempering.evaluation.transfer import Attempt, attempts
-from tempering.evaluation.verdicts import Chunk, judge, predict
-from tempering.evaluation.worst import worst_of
+from tempering.evaluation.verdicts import Predictions, predict_samples, without_attack
 
 
 def measure(
@@ -85,109 +80,58 @@ def measure(
         >>> measurement.robust.n
         8
     """
-    if access == "any" or (source is None) != (access in ("white", "black")):
-        raise UsageError(
-            f"access {access!r} with{'out' if source is None else ''} a source model: "
-            "give none for white and black, and one for gray-surrogate, gray-before or stale"
-        )
     rows = torch.arange(context.n) if rows is None else rows
-    for model in (target.model, source):
-        if model is not None:
-            model.to(context.engine.device)
-    attacker = _Attacker(context, target, threat, source, access, backward)
-    per_sample, cost = over_samples(
-        context,
-        target.model,
-        f"{target.subject}: {attack.label() if attack else 'clean'}, {access}",
-        rows,
-        attacker.untouched if attack is None else lambda chunk: attacker.run(attack, chunk),
-        together=attack is not None and attack.batch_dependent(),
-    )
+    if attack is None:
+        if access != "white" or source is not None:
+            raise UsageError(f"access {access!r} without an attack: leave access and source out")
+        return clean_result(context, target, threat, protocol=protocol, rows=rows)
+    task = AttackTask(Stage(attack, access, backward), threat, source)
+    clean = predict_samples(context, target.model, rows)
+    outcomes = attack_samples(context, target, task, clean, rows)
+    seen = replace(outcomes.per_sample, forwards=outcomes.per_sample.forwards + 1)
     return record(
         context,
         target,
-        per_sample,
-        attack=attack.label() if attack else "clean",
-        config=attack.config() if attack else {},
-        threat=threat if attack else threat.with_eps(0.0),
+        lost(seen, context.data.x).put(rows, seen),
+        attack=attack.label(),
+        config=attack.config(),
+        threat=threat,
         protocol=protocol,
         access=access,
         backward=backward,
-        cost=cost,
+        cost=clean.cost + outcomes.cost,
     )
 
 
-class _Attacker:
-    """Everything about one measurement but the attack."""
+def clean_result(
+    context: EvalContext,
+    target: Target,
+    threat: Threat,
+    *,
+    protocol: ProtocolName = "standard",
+    rows: Tensor | None = None,
+    clean: Predictions | None = None,
+) -> AttackResult:
+    """The target without any attack.
 
-    def __init__(
-        self,
-        context: EvalContext,
-        target: Target,
-        threat: Threat,
-        source: nn.Module | None,
-        access: Access,
-        backward: Backward,
-    ) -> None:
-        self.context, self.target, self.threat = context, target, threat
-        self.source, self.access, self.backward = source, access, backward
-
-    def untouched(self, chunk: Chunk) -> PerSampleResult:
-        """No attack: what became of each sample by itself."""
-        return replace(self._judge(chunk, chunk.x), x_adv=None)
-
-    def run(self, attack: Attack, chunk: Chunk) -> PerSampleResult:
-        """One attack on a chunk, every attempt of it, and its evasion of the flag."""
-        transferred = self.access.startswith("gray")
-        tries = attempts(attack) if transferred else [Attempt(attack)]
-        return worst_of([self._attempt(attempt, chunk) for attempt in tries])
-
-    def _attempt(self, attempt: Attempt, chunk: Chunk) -> PerSampleResult:
-        x_adv = self._propose(attempt, chunk, Untargeted())
-        per_sample = self._judge(chunk, x_adv)
-        flag = self.target.flag
-        if flag is None or self.access == "stale":
-            return per_sample
-        rows = self._to_evade(chunk, x_adv, per_sample, flag).nonzero()[:, 0]
-        if not len(rows):
-            return per_sample
-        part = chunk.at(rows)
-        evaded = self._judge(part, self._propose(attempt, part, EvadeDetector(flag)))
-        return per_sample.put(rows, worst_of([per_sample.at(rows), evaded]))
-
-    def _to_evade(
-        self, chunk: Chunk, x_adv: Tensor, per_sample: PerSampleResult, flag: int
-    ) -> Tensor:
-        """Samples on which the attacker has a reason to try again, shape (n,), bool."""
-        standing = per_sample.robust if per_sample.detected is None else per_sample.detected
-        if self.source is None:
-            return standing
-        seen = predict(self.source, x_adv, chunk.y, chunk.keys, self.context.batch_size)
-        return standing & (seen.predicted == flag)
-
-    def _propose(self, attempt: Attempt, chunk: Chunk, goal: Goal) -> Tensor:
-        streams = attempt.streams(self.context.streams(attempt.attack, chunk.keys))
-        if isinstance(goal, EvadeDetector):
-            streams = streams.derive("evade")
-        model, labels = self.source, chunk.y
-        if model is None:
-            model, labels = self.target.model, chunk.clean.predicted.to(chunk.y.device)
-        seen: AbstractContextManager[None] = nullcontext()
-        if self.backward == "true":
-            seen = true_gradient()
-        with seen:
-            return propose(
-                model,
-                attempt.attack,
-                chunk.x,
-                labels,
-                self.threat,
-                streams,
-                goal,
-                self.context.batch_size,
-            )
-
-    def _judge(self, chunk: Chunk, x_adv: Tensor) -> PerSampleResult:
-        return judge(
-            self.target.model, self.target.flag, chunk, x_adv, self.threat, self.context.batch_size
-        )
+    Args:
+        context: Data and engine.
+        target: The model.
+        threat: Names the norm in the record; its eps is 0.
+        protocol: For the record.
+        rows: Samples that still matter, shape (m,), int64; by default all. The others count
+            as lost.
+        clean: Predictions for these samples, if they are known.
+    """
+    clean = clean or predict_samples(context, target.model, rows)
+    return record(
+        context,
+        target,
+        without_attack(clean, context.data, target.flag),
+        attack="clean",
+        config={},
+        threat=threat.with_eps(0.0),
+        protocol=protocol,
+        access="white",
+        cost=clean.cost,
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 from tempering.attacks.apgd_ce import APGDCE
@@ -26,12 +27,93 @@ from tempering.attacks.restarts import Restarts
 from tempering.attacks.sigma_zero import SigmaZero
 from tempering.attacks.square import Square
 from tempering.core.errors import UsageError
+from tempering.core.records import Access
 from tempering.core.threats import Threat
+from tempering.evaluation.stages import Protocol, Stage
 
 Name = Literal["fast", "autoattack", "thorough"]
 NAMES: tuple[Name, ...] = get_args(Name)
-SURVEYED = 32
+RANKED_ON = 32
 """Samples on which `fast` and `thorough` learn the order of their attacks."""
+ACCESSES = ("white", "gray", "black", "all")
+"""What attackers may be allowed to know."""
+GRAY: Access = "gray-surrogate"
+GIVEN = "given"
+"""What records call a protocol of attacks that were named one by one."""
+
+
+def fast(threat: Threat) -> Protocol:
+    """White-box attacks that break what they can with few passes, ranked on a few samples.
+
+    Example:
+        >>> from tempering.core.threats import Linf
+        >>> len(fast(Linf(0.3)).stages)
+        3
+    """
+    return _white("fast", threat)
+
+
+def autoattack(threat: Threat) -> Protocol:
+    """The four attacks of AutoAttack at their standard budgets (Croce and Hein, 2020)."""
+    return _white("autoattack", threat)
+
+
+def thorough(threat: Threat) -> Protocol:
+    """The attacks of `fast` and of `autoattack`, with more steps and restarts."""
+    return _white("thorough", threat)
+
+
+def each(attacks: Sequence[Attack], accesses: Sequence[Access] = ("white",)) -> Protocol:
+    """Every attack on all samples, so that each has an accuracy of its own, weakest first.
+
+    Args:
+        attacks: At least one.
+        accesses: Each attack runs with each of these.
+
+    Raises:
+        UsageError: If there is no attack.
+    """
+    if not attacks:
+        raise UsageError("no attack to evaluate with: give at least one, such as pgd:steps=40")
+    weakest_first = sorted(attacks, key=lambda attack: attack.effort())
+    stages = [Stage(one, access, all_samples=True) for access in accesses for one in weakest_first]
+    return Protocol(GIVEN, tuple(stages))
+
+
+def protocol_of(name: str, threat: Threat, access: str = "white") -> Protocol:
+    """A protocol by its name, for attackers of some access.
+
+    Args:
+        name: `fast`, `autoattack` or `thorough`.
+        threat: What may change.
+        access: `white`, `gray`, `black`, or `all` of them one after the other.
+
+    Raises:
+        UsageError: If there is no such protocol or access, or no attack of that access knows
+            the threat: samples that no attack was run on would count as robust.
+    """
+    if access not in ACCESSES:
+        raise UsageError(f"access {access!r}: give one of {', '.join(ACCESSES)}")
+    white = _white(name, threat)
+    stages = {
+        "white": white.stages,
+        "gray": tuple(Stage(attack, GRAY) for attack in transferred(threat)),
+        "black": tuple(Stage(attack, "black") for attack in queried(name, threat)),
+    }
+    wanted = ("white", "gray", "black") if access == "all" else (access,)
+    without = [kind for kind in wanted if not stages[kind]]
+    if without:
+        raise UsageError(
+            f"access {access!r}: no {' or '.join(without)}-box attack knows "
+            f"{threat.name}: give --access white, or a threat in linf, l2 or l1"
+        )
+    chosen = tuple(stage for kind in wanted for stage in stages[kind])
+    return Protocol(name, chosen, white.ranked)
+
+
+def _white(name: str, threat: Threat) -> Protocol:
+    stages = tuple(Stage(attack) for attack in attacks_of(name, threat))
+    return Protocol(name, stages, ranked=name != "autoattack")
 
 
 def attacks_of(protocol: str, threat: Threat) -> list[Attack]:

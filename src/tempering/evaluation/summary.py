@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from tempering.core.errors import RunError
 from tempering.core.records import (
+    NO_ATTACKS,
     Access,
     AnyRecord,
     AttackSummary,
@@ -20,7 +21,6 @@ from tempering.core.records import (
 )
 from tempering.evaluation.stability import stability_of
 
-_NO_ATTACKS = ("clean", "worst", "availability")
 _SUBJECTS: tuple[Subject, ...] = ("hardened", "given", "single-pass", "undefended")
 
 
@@ -131,7 +131,7 @@ class _Table:
             dict.fromkeys(
                 one.attack
                 for one in self.rows
-                if one.attack not in _NO_ATTACKS and one.subject == self.subject
+                if one.attack not in NO_ATTACKS and one.subject == self.subject
             )
         )
 

@@ -1,41 +1,57 @@
-"""The verdict: the model is run again on what an attack proposes, and decides."""
+"""Predictions and verdicts: the model is run again on what an attack proposes, and decides."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
+from tempering.core.passes import counted
 from tempering.core.probe import probing
+from tempering.core.records import Cost
 from tempering.core.threats import Threat
+from tempering.data.dataset import Dataset
+from tempering.evaluation.context import EvalContext
 from tempering.evaluation.per_sample import PerSampleResult
 
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """What a model says of some images, on the CPU.
+    """What a model predicts for some images, on the CPU.
 
     Attributes:
-        predicted: Output that won, shape (n,), int64.
+        predicted: Output with the largest logit, shape (n,), int64; -1 where nothing was run.
         probability: Of the true class, by softmax over all outputs, shape (n,), float32.
+        cost: What that took, in all processes.
     """
 
     predicted: Tensor
     probability: Tensor
+    cost: Cost = field(default_factory=Cost)
+
+    def __len__(self) -> int:
+        return len(self.predicted)
+
+    def at(self, rows: Tensor) -> Predictions:
+        """Some rows, without the cost."""
+        return Predictions(self.predicted[rows], self.probability[rows])
 
 
 @dataclass(frozen=True, eq=False)
 class Chunk:
-    """Some samples, and what the target says of them without any attack.
+    """Some samples, and what the target predicts for them without any attack.
 
     Attributes:
+        rows: Rows of the data, shape (n,), int64, on the CPU.
         keys: Keys of the samples' ids, shape (n,), int64, on the CPU.
         x: Images, shape (n, c, h, w), on the engine's device.
         y: Labels, shape (n,), int64, on the engine's device.
-        clean: What the target says of x.
+        clean: The target's predictions for x.
     """
 
+    rows: Tensor
     keys: Tensor
     x: Tensor
     y: Tensor
@@ -43,6 +59,19 @@ class Chunk:
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    @classmethod
+    def of(cls, context: EvalContext, clean: Predictions, rows: Tensor) -> Chunk:
+        """Some samples of an evaluation.
+
+        Args:
+            context: Data and engine.
+            clean: Predictions for all samples of the data.
+            rows: Rows of the data, shape (n,), int64.
+        """
+        data, device = context.data, context.engine.device
+        x, y = data.x[rows].to(device), data.y[rows].to(device)
+        return cls(rows, context.keys[rows], x, y, clean.at(rows))
 
     @property
     def right(self) -> Tensor:
@@ -52,8 +81,9 @@ class Chunk:
     def at(self, rows: Tensor) -> Chunk:
         """Some rows, numbered on the CPU."""
         there = rows.to(self.x.device)
-        clean = Predictions(self.clean.predicted[rows], self.clean.probability[rows])
-        return Chunk(self.keys[rows], self.x[there], self.y[there], clean)
+        return Chunk(
+            self.rows[rows], self.keys[rows], self.x[there], self.y[there], self.clean.at(rows)
+        )
 
 
 def predict(model: nn.Module, x: Tensor, y: Tensor, keys: Tensor, batch_size: int) -> Predictions:
@@ -82,6 +112,68 @@ def predict(model: nn.Module, x: Tensor, y: Tensor, keys: Tensor, batch_size: in
             predicted.append(logits.argmax(1).cpu())
             probability.append(share.float().cpu())
     return Predictions(torch.cat(predicted), torch.cat(probability))
+
+
+def predict_samples(
+    context: EvalContext, model: nn.Module, rows: Tensor | None = None
+) -> Predictions:
+    """Run a model once on samples of the data, shared among all processes.
+
+    Args:
+        context: Data and engine.
+        model: Moved to the engine's device.
+        rows: Sample numbers, shape (m,), int64; by default all.
+
+    Returns:
+        Predictions for all samples of the data, equal in every process; those for samples
+        that are not in `rows` are -1 with probability 0.
+
+    Raises:
+        ModelError: If the model does not answer with finite logits.
+    """
+    engine, data = context.engine, context.data
+    rows = torch.arange(context.n) if rows is None else rows
+    own = rows[engine.shard(len(rows))]
+    model.to(engine.device)
+    started = time.perf_counter()
+    parts = [Predictions(torch.empty(0, dtype=torch.int64), torch.empty(0))]
+    with counted() as passes, context.naming():
+        for at in range(0, len(own), context.batch_size):
+            part = own[at : at + context.batch_size]
+            x, y = data.x[part].to(engine.device), data.y[part].to(engine.device)
+            parts.append(predict(model, x, y, context.keys[part], context.batch_size))
+    predicted = torch.full((context.n,), -1)
+    probability = torch.zeros(context.n)
+    predicted[rows] = engine.gather(torch.cat([one.predicted for one in parts]), len(rows))
+    probability[rows] = engine.gather(torch.cat([one.probability for one in parts]), len(rows))
+    spent = torch.tensor([[passes.forward, time.perf_counter() - started]], dtype=torch.float64)
+    forward, seconds = engine.gather(spent, engine.world_size).unbind(1)
+    cost = Cost(forward=int(forward.sum()), seconds=float(seconds.max()))
+    return Predictions(predicted, probability, cost)
+
+
+def without_attack(clean: Predictions, data: Dataset, flag: int | None) -> PerSampleResult:
+    """What became of each sample without any attack.
+
+    Args:
+        clean: Predictions for all samples of the data.
+        data: The samples.
+        flag: The model's output that means 'adversarial', or None.
+    """
+    n, right = len(clean), clean.predicted == data.y
+    none = torch.zeros(n, dtype=torch.int64)
+    return PerSampleResult(
+        x_adv=None,
+        predicted=clean.predicted,
+        robust=right,
+        detected=None if flag is None else right,
+        flagged=None if flag is None else clean.predicted == flag,
+        stable=clean.predicted >= 0,
+        drop=torch.zeros(n),
+        distance=torch.zeros(n, dtype=torch.float64),
+        forwards=(clean.predicted >= 0).long(),
+        backwards=none,
+    )
 
 
 def judge(

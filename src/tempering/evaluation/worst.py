@@ -95,7 +95,6 @@ def worst_case(
                 f"{measurement.attack} was measured under {measurement.threat}: "
                 f"give trials under {threat}"
             )
-    costs = [result.measurement.cost for result in results]
     return record(
         context,
         target,
@@ -105,11 +104,7 @@ def worst_case(
         threat=threat,
         protocol=protocol,
         access=access,
-        cost=Cost(
-            forward=sum(cost.forward for cost in costs),
-            backward=sum(cost.backward for cost in costs),
-            seconds=sum(cost.seconds for cost in costs),
-        ),
+        cost=Cost.total(result.measurement.cost for result in results),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, TypeVar
 
+from tempering.core.records import NO_ATTACKS as NO_ATTACKS
 from tempering.core.records import (
     Access,
     AnyRecord,
@@ -22,8 +23,6 @@ Protocol = Literal["standard", "paper", "curve", "cascade"]
 Backward = Literal["adaptive", "true"]
 
 FIRST, LAST = "clean", "worst"
-NO_ATTACKS = (FIRST, LAST, "availability")
-"""Names under which records count something other than one attack."""
 
 MODELS: tuple[Subject, ...] = ("undefended", "single-pass", "given", "another-seed", "hardened")
 BY_ATTACK: tuple[Access, ...] = ("white", "stale", "gray-surrogate", "gray-before")

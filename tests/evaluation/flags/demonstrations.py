@@ -21,7 +21,7 @@ from tempering.core.threats import Linf, Threat
 from tempering.data.dataset import Dataset
 from tempering.data.loading import load
 from tempering.defenses.squeeze import Squeeze
-from tempering.evaluation import AttackResult, Target, measure, measure_minimum_norm, sweep
+from tempering.evaluation import AttackResult, Target, accuracy_curve, measure, measure_minimum_norm
 from tempering.evaluation.flags import (
     Trace,
     binarization,
@@ -165,7 +165,7 @@ def dark(model: nn.Module, attack: Attack, eps: tuple[float, ...]) -> list[Attac
 def curve(model: nn.Module) -> PerSampleResult:
     """Accuracy where all can be made grey."""
     here, data = context(digits(), 64), digits()
-    points = sweep(here, judged(model), THREAT, [PGD(steps=20)], [0.5, 0.6])
+    points = accuracy_curve(here, judged(model), THREAT, [0.5, 0.6], attacks=[PGD(steps=20)])
     largest = float(data.y.bincount().max()) / N
     return growth.does_not_fall([one.measurement for one in points], 0.5, largest)
 

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import pytest
 
 from tempering.attacks import FGSM
-from tempering.evaluation import inspect, run_standard, sweep
+from tempering.evaluation import accuracy_curve, inspect
 from tempering.evaluation.flags import growth
 from tests.evaluation.flags.made import ONE, measurement
-from tests.evaluation.toys import THREAT, Scripted, cloud, context, linear, target
+from tests.evaluation.toys import THREAT, Scripted, cloud, context, each_attack, linear, target
 
 
 @pytest.mark.parametrize(
@@ -41,8 +41,8 @@ def test_accuracy_that_stays_up_is_flagged(hits: int, eps: float, raised: bool) 
 def test_a_curve_that_cannot_be_true_is_flagged() -> None:
     data = cloud()
     here, judged = context(data), target(linear(), data)
-    found = run_standard(here, judged, THREAT, [FGSM()])
+    found = each_attack(here, judged, THREAT, [FGSM()])
     for attack, raised in ((Scripted(), True), (FGSM(), False)):
-        points = sweep(here, judged, THREAT, [attack], [0.1, 0.5])
+        points = accuracy_curve(here, judged, THREAT, [0.1, 0.5], attacks=[attack])
         flags = inspect(here, found, sweep=[point.measurement for point in points])
         assert ("accuracy does not fall" in {flag.name for flag in flags}) == raised

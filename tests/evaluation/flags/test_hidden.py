@@ -4,11 +4,20 @@ import torch
 
 from tempering.attacks import BIM
 from tempering.core.threats import Linf
-from tempering.evaluation import inspect, measure, run_standard
+from tempering.evaluation import inspect, measure
 from tempering.evaluation.flags import hidden
 from tempering.evaluation.gradients import without_gradient
 from tests.evaluation.flags.made import result
-from tests.evaluation.toys import Centroids, cloud, context, dataset, linear, squeezed, target
+from tests.evaluation.toys import (
+    Centroids,
+    cloud,
+    context,
+    dataset,
+    each_attack,
+    linear,
+    squeezed,
+    target,
+)
 
 
 def test_a_gap_between_gradients_is_flagged_beyond_chance() -> None:
@@ -27,7 +36,7 @@ def test_a_hard_clamp_looks_robust_and_is_flagged() -> None:
     data = cloud()
     data = dataset(data.x.round() * 0.8 + 0.1, data.y)
     here, judged = context(data), target(squeezed(), data)
-    found = run_standard(here, judged, Linf(0.35), [BIM(steps=5)])
+    found = each_attack(here, judged, Linf(0.35), [BIM(steps=5)])
     flags = {flag.name: flag for flag in inspect(here, found)}
     assert "hidden gradient" in flags
     fooled = found.attacks("white")[0].per_sample.robust.logical_not()

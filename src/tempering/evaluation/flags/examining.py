@@ -54,7 +54,7 @@ def examine(
     The model is examined on samples chosen by the context's seed, and the attack on those of
     them that the model gets right. A sample takes about 110 forward passes and 3 backward
     ones, and up to 8 runs of the attack, 3 of them only where it stands; all are counted.
-    Every process does the same, and the lead process's flags hold. An examination that
+    The process that leads does all of it, and every process has its flags. An examination that
     breaks off is named in a flag `not examined`, and so never ends an evaluation.
 
     Args:
@@ -84,7 +84,7 @@ def examine(
     devices = [part.x.device] if part.x.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices), context.naming():
         torch.manual_seed(derive(context.seed, "examine"))
-        flags = found.of(part, attack, surrogate)
+        flags = found.of(part, attack, surrogate) if context.engine.is_main else []
     said = context.engine.broadcast(json.dumps([flag.model_dump(mode="json") for flag in flags]))
     return [Flag.model_validate(one) for one in json.loads(said)]
 

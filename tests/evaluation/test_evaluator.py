@@ -6,14 +6,24 @@ import torch
 from tempering.attacks import BIM, EOT, FGSM, PGD, CWLinf, Restarts, Square
 from tempering.core.errors import UsageError
 from tempering.core.threats import Linf
-from tempering.evaluation import Evaluation, run_standard
-from tests.evaluation.toys import THREAT, Net, cloud, context, dataset, linear, squeezed, target
+from tempering.evaluation import EvaluationResult
+from tests.evaluation.toys import (
+    THREAT,
+    Net,
+    cloud,
+    context,
+    dataset,
+    each_attack,
+    linear,
+    squeezed,
+    target,
+)
 
 ATTACKS = [Restarts(PGD(steps=5), 2), BIM(steps=5), FGSM(), CWLinf(steps=5)]
 
 
 @pytest.fixture(scope="module")
-def found() -> Evaluation:
+def found() -> EvaluationResult:
     x = torch.rand(40, 1, 3, 3, generator=torch.Generator().manual_seed(3))
     model = Net(outputs=5)
     model.adversarial_class = 4  # type: ignore[assignment]
@@ -21,12 +31,12 @@ def found() -> Evaluation:
         y = model(x).argmax(1) % 4
     data = dataset(x, y, classes=4)
     judged = target(model, data, "hardened")
-    return run_standard(
+    return each_attack(
         context(data), judged, Linf(0.04), ATTACKS, surrogate=Net(1, 5), before=Net(2, 5)
     )
 
 
-def test_everything_is_measured_weakest_first(found: Evaluation) -> None:
+def test_everything_is_measured_weakest_first(found: EvaluationResult) -> None:
     rows = [(one.attack, one.access) for one in found.measurements]
     names = ["fgsm", "bim-5", "cw-linf-5", "pgd-5x2"]
     others = ("gray-surrogate", "gray-before", "stale")
@@ -43,7 +53,7 @@ def test_everything_is_measured_weakest_first(found: Evaluation) -> None:
     assert {one.subject for one in found.measurements} == {"hardened"}
 
 
-def test_worst_cases_are_below_their_parts(found: Evaluation) -> None:
+def test_worst_cases_are_below_their_parts(found: EvaluationResult) -> None:
     white, everything = found.get("worst").per_sample, found.get("worst", "any").per_sample
     assert 0 < int(white.robust.sum()) < 40
     for result in [*found.attacks("white"), found.get("availability")]:
@@ -57,7 +67,7 @@ def test_worst_cases_are_below_their_parts(found: Evaluation) -> None:
         assert counts.robust.hits <= counts.detected.hits <= found.get("clean").measurement.n
 
 
-def test_images_are_kept_for_white_box_attacks_only(found: Evaluation) -> None:
+def test_images_are_kept_for_white_box_attacks_only(found: EvaluationResult) -> None:
     for result in found.results:
         kept = result.per_sample.x_adv is not None
         assert kept == (
@@ -65,7 +75,7 @@ def test_images_are_kept_for_white_box_attacks_only(found: Evaluation) -> None:
         )
 
 
-def test_a_missing_trial_is_named(found: Evaluation) -> None:
+def test_a_missing_trial_is_named(found: EvaluationResult) -> None:
     assert found.find("square") is None
     with pytest.raises(UsageError, match=r"nothing was measured for square \(white\)"):
         found.get("square")
@@ -73,7 +83,7 @@ def test_a_missing_trial_is_named(found: Evaluation) -> None:
 
 def test_a_plain_model_has_no_true_gradient_run_and_no_flag() -> None:
     data = cloud()
-    found = run_standard(context(data), target(linear(), data), THREAT, [FGSM()])
+    found = each_attack(context(data), target(linear(), data), THREAT, [FGSM()])
     assert [one.attack for one in found.measurements] == ["clean", "fgsm", "worst", "worst"]
     assert found.attacks("white", "true") == []
 
@@ -82,7 +92,7 @@ def test_a_hidden_gradient_is_measured_both_ways() -> None:
     data = cloud()
     data = dataset(data.x.round() * 0.8 + 0.1, data.y)  # clearly dark or light: flat
     judged = target(squeezed(), data)
-    found = run_standard(context(data), judged, Linf(0.35), [BIM(steps=5)])
+    found = each_attack(context(data), judged, Linf(0.35), [BIM(steps=5)])
     (true,), (adaptive,) = found.attacks("white", "true"), found.attacks("white")
     clean = found.get("clean").measurement.robust.hits
     assert clean > 20
@@ -94,13 +104,13 @@ def test_a_hidden_gradient_is_measured_both_ways() -> None:
 def test_no_attack_is_refused() -> None:
     data = cloud()
     with pytest.raises(UsageError, match="no attack to evaluate with"):
-        run_standard(context(data), target(linear(), data), THREAT, [])
+        each_attack(context(data), target(linear(), data), THREAT, [])
 
 
 def test_attacks_that_count_queries_come_after_those_of_fewer_looks() -> None:
     data = cloud()
     attacks = [Square(queries=30), BIM(steps=5), EOT(BIM(steps=5), 8), FGSM()]
-    found = run_standard(context(data), target(linear(), data), THREAT, attacks)
+    found = each_attack(context(data), target(linear(), data), THREAT, attacks)
     names = [result.measurement.attack for result in found.attacks("white")]
     assert names == ["fgsm", "bim-5", "square-30", "bim-5+eot8"]
 
@@ -108,5 +118,5 @@ def test_attacks_that_count_queries_come_after_those_of_fewer_looks() -> None:
 def test_the_true_gradient_is_tried_by_an_attack_that_follows_it() -> None:
     data = cloud()
     attacks = [FGSM(), Square(queries=30), Restarts(Square(queries=20), 2)]
-    found = run_standard(context(data), target(squeezed(), data), THREAT, attacks)
+    found = each_attack(context(data), target(squeezed(), data), THREAT, attacks)
     assert [one.measurement.attack for one in found.attacks("white", "true")] == ["fgsm"]

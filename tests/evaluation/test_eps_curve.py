@@ -8,7 +8,7 @@ import torch
 from tempering.attacks import FGSM, PGD
 from tempering.core.errors import UsageError
 from tempering.core.threats import L2, Linf
-from tempering.evaluation import measure, sweep
+from tempering.evaluation import accuracy_curve, measure
 from tests.evaluation.toys import THREAT, Net, Scripted, cloud, context, dataset, linear, target
 from tests.evaluation.toys import worst_margin as least
 
@@ -17,7 +17,9 @@ GRID = [0.0, 0.02, 0.05, 0.1, 0.3]
 
 def test_a_curve_is_exact_on_a_linear_model() -> None:
     data, model = cloud(), linear()
-    points = sweep(context(data), target(model, data), THREAT, [FGSM()], GRID[::-1])
+    points = accuracy_curve(
+        context(data), target(model, data), THREAT, GRID[::-1], attacks=[FGSM()]
+    )
     assert [point.measurement.eps for point in points] == GRID
     for point in points:
         assert torch.equal(point.per_sample.robust, least(model, data, point.measurement.eps) > 0)
@@ -35,7 +37,7 @@ def _net() -> tuple[torch.Tensor, torch.Tensor]:
 def test_a_broken_sample_stays_broken_and_costs_nothing_more() -> None:
     data = dataset(*_net(), classes=4)
     attacks = [FGSM(), PGD(steps=5)]
-    points = sweep(context(data), target(Net(), data), THREAT, attacks, GRID)
+    points = accuracy_curve(context(data), target(Net(), data), THREAT, GRID, attacks=attacks)
     for small, large in pairwise(points):
         assert not (large.per_sample.robust & ~small.per_sample.robust).any()
         assert not (large.per_sample.stable & ~small.per_sample.stable).any()
@@ -50,7 +52,7 @@ def test_what_is_known_is_kept() -> None:
     data = cloud()
     here, judged = context(data), target(linear(), data)
     known = measure(here, judged, FGSM(), Linf(0.05)).per_sample
-    points = sweep(here, judged, THREAT, [Scripted()], GRID, known={0.05: known})
+    points = accuracy_curve(here, judged, Linf(0.05), GRID, attacks=[Scripted()], known=known)
     assert [point.measurement.robust.hits for point in points] == [
         56,
         56,
@@ -60,7 +62,9 @@ def test_what_is_known_is_kept() -> None:
 
 def test_other_norms_have_curves() -> None:
     data = cloud()
-    points = sweep(context(data), target(linear(), data), L2(1.0), [PGD(steps=5)], [0.1, 0.4])
+    points = accuracy_curve(
+        context(data), target(linear(), data), L2(1.0), [0.1, 0.4], attacks=[PGD(steps=5)]
+    )
     assert [point.measurement.threat for point in points] == ["l2:0.1", "l2:0.4"]
     assert points[1].measurement.robust.hits < points[0].measurement.robust.hits
 
@@ -69,6 +73,6 @@ def test_a_curve_of_nothing_is_refused() -> None:
     data = cloud()
     here, judged = context(data), target(linear(), data)
     with pytest.raises(UsageError, match="a curve of 0 attacks over 1 eps"):
-        sweep(here, judged, THREAT, [], [0.1])
+        accuracy_curve(here, judged, THREAT, [0.1], attacks=[])
     with pytest.raises(UsageError, match="a curve of 1 attacks over 0 eps"):
-        sweep(here, judged, THREAT, [FGSM()], [])
+        accuracy_curve(here, judged, THREAT, [], attacks=[FGSM()])

@@ -19,7 +19,7 @@ from tempering.evaluation.results import count
 from tempering.evaluation.target import Target
 
 
-def proof_record(
+def certified_record(
     context: EvalContext, target: Target, threat: Threat, proofs: CertifiedSamples
 ) -> Proof:
     """What was proven before the attacks.
@@ -33,7 +33,7 @@ def proof_record(
     return _record(context, target, threat, proofs, proofs.certified, "cascade")
 
 
-def proof_curve(
+def certified_curve(
     context: EvalContext,
     target: Target,
     threat: Threat,

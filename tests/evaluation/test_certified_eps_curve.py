@@ -10,7 +10,7 @@ from tempering.core.proofs import Proof
 from tempering.core.records import Count, Measurement
 from tempering.core.threats import Linf
 from tempering.evaluation.certificates import CertifiedSamples, certify_samples
-from tempering.evaluation.certified_curve import proof_curve, proof_record
+from tempering.evaluation.certified_eps_curve import certified_curve, certified_record
 from tempering.evaluation.results import record
 from tests.evaluation.toys import cloud, context, linear, signed_margin, target, weights
 
@@ -47,7 +47,7 @@ def found(n: int = 40) -> tuple[CertifiedSamples, list[Proof]]:
     here, judged = context(DATA), target(MODEL, DATA)
     right = distances() > 0
     proofs = certify_samples(here, judged, THREAT, right.nonzero()[:, 0])
-    return proofs, proof_curve(here, judged, THREAT, proofs, right, curve(n))
+    return proofs, certified_curve(here, judged, THREAT, proofs, right, curve(n))
 
 
 def test_each_count_is_that_of_the_distances() -> None:
@@ -60,7 +60,7 @@ def test_each_count_is_that_of_the_distances() -> None:
     hits = [one.certified.hits for one in records]
     assert hits == sorted(hits, reverse=True)
     assert hits[0] > hits[-1]
-    before = proof_record(context(DATA), target(MODEL, DATA), THREAT, proofs)
+    before = certified_record(context(DATA), target(MODEL, DATA), THREAT, proofs)
     assert before.certified == Count(hits=int((distances() > 0.05).sum()), n=60)
     assert sum(before.by_method.values()) == before.certified.hits
     assert (before.protocol, before.threat) == ("cascade", "linf:0.05")
@@ -74,7 +74,7 @@ def test_more_proofs_than_images_that_stood_is_an_error() -> None:
     less = Count(hits=points[1].robust.hits - 1, n=40)
     points[1] = points[1].model_copy(update={"robust": less})
     with pytest.raises(CertificateError, match=r"samples proven at linf:0\.02, and \d+ stood"):
-        proof_curve(here, judged, THREAT, proofs, right, points)
+        certified_curve(here, judged, THREAT, proofs, right, points)
 
 
 def test_no_curve_and_no_bounds_give_no_records() -> None:
@@ -82,5 +82,5 @@ def test_no_curve_and_no_bounds_give_no_records() -> None:
     right = distances() > 0
     none = torch.zeros(60, dtype=torch.bool)
     without = CertifiedSamples(none, {}, 0.0, "layer LSTM has no bounds")
-    assert proof_curve(here, judged, THREAT, without, right, curve(40)) == []
-    assert proof_curve(here, judged, THREAT, found()[0], right, []) == []
+    assert certified_curve(here, judged, THREAT, without, right, curve(40)) == []
+    assert certified_curve(here, judged, THREAT, found()[0], right, []) == []

@@ -1,0 +1,196 @@
+"""From what a user asks of an evaluation to its parts, checked before anything is run."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from tempering.app.folder import RunFolder
+from tempering.app.load_inputs import first_samples
+from tempering.app.recipe import load_recipe
+from tempering.app.surrogate import TrainedSurrogate, train_surrogate
+from tempering.attacks.base import Attack
+from tempering.core.engine import Engine
+from tempering.core.errors import ModelError, UsageError
+from tempering.core.threats import Threat
+from tempering.data.dataset import Dataset
+from tempering.data.splits import Splits
+from tempering.evaluation.config import EvaluationConfig
+from tempering.evaluation.context import EvalContext
+from tempering.evaluation.protocols import ACCESSES, GIVEN, GRAY, each, protocol_of
+from tempering.evaluation.target import Target
+from tempering.models.weights import weights_hash
+
+
+def configure(
+    threat: Threat,
+    *,
+    attacks: Sequence[Attack] | None = None,
+    protocol: str = "fast",
+    access: str = "white",
+    seconds: float | None = None,
+) -> EvaluationConfig:
+    """A configuration from a protocol's name, or from attacks of one's own.
+
+    Args:
+        threat: What may change.
+        attacks: Each on all samples; None for a protocol.
+        protocol: `fast`, `autoattack` or `thorough`.
+        access: `white`, `gray`, `black` or `all`.
+        seconds: How long attacks may take.
+
+    Raises:
+        UsageError: If a name is unknown, an attack does not know the threat's norm, no attack
+            of that access does, or attacks are given for another access than white.
+    """
+    if access not in ACCESSES:
+        raise UsageError(f"access {access!r}: give one of {', '.join(ACCESSES)}")
+    for attack in attacks or ():
+        attack.require(threat)
+    if attacks and access != "white":
+        raise UsageError(
+            f"access {access!r} with attacks of your own, which know the model: "
+            "leave the attacks out, or give --access white"
+        )
+    chosen = each(attacks) if attacks else protocol_of(protocol, threat, access)
+    return EvaluationConfig(threat, chosen, access, seconds=seconds)
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluationSetup:
+    """A model, its data and a configuration that fit together.
+
+    Attributes:
+        model: As it was given.
+        data: Test data, or splits whose test data is used.
+        context: The samples, where to compute, and the seed.
+        target: The model as it is judged.
+        config: What is asked for.
+        trained: The gray-box attacker's model, where one was trained.
+    """
+
+    model: nn.Module
+    data: Dataset | Splits
+    context: EvalContext
+    target: Target
+    config: EvaluationConfig
+    trained: TrainedSurrogate | None = None
+
+    @classmethod
+    def of(
+        cls,
+        model: nn.Module,
+        data: Dataset | Splits,
+        config: EvaluationConfig,
+        engine: Engine,
+        *,
+        surrogate: nn.Module | None = None,
+        samples: int | None = None,
+        seed: int = 0,
+    ) -> EvaluationSetup:
+        """Check that all fits together.
+
+        Args:
+            model: From images in [0, 1] to logits.
+            data: Test data, or splits whose test data is used.
+            config: What is asked for.
+            engine: Where to compute.
+            surrogate: A model that the gray-box attacker owns; None to train one.
+            samples: Test images, the first ones; None for 1,000, or all if there are fewer.
+            seed: Of all draws.
+
+        Raises:
+            UsageError: If there are too few samples, or a gray-box attacker has neither a model
+                nor training data.
+            ModelError: If a model is no classifier of the data.
+        """
+        part = first_samples(data.test if isinstance(data, Splits) else data, samples)
+        needs_source = any(stage.access == GRAY for stage in config.protocol.stages)
+        if needs_source and surrogate is None and not isinstance(data, Splits):
+            raise UsageError(
+                f"access {config.access!r} with neither a surrogate nor training data: give "
+                "surrogate, a model that the attacker owns, or splits such as data.load('mnist')"
+            )
+        context = EvalContext(part, "test", engine, seed)
+        target = Target.of_any("given", _on(model, engine.device), part)
+        if surrogate is not None:
+            config = replace(config, sources={GRAY: _checked(surrogate, part, engine)})
+        return cls(model, data, context, target, config)
+
+    def with_source(self, folder: RunFolder | None = None) -> EvaluationSetup:
+        """With a surrogate trained for the gray-box attacker, where one is needed and missing.
+
+        Args:
+            folder: Of the run, where the training is saved; None to keep nothing.
+        """
+        config = self.config
+        missing = any(one.access == GRAY for one in config.protocol.stages)
+        if not missing or GRAY in config.sources or not isinstance(self.data, Splits):
+            return self
+        began = time.perf_counter()
+        recipe = load_recipe("default", [f"seed={self.context.seed}"])
+        engine = self.context.engine
+        trained = train_surrogate(recipe, self.data, engine, folder, config.seconds)
+        seconds = config.seconds
+        if seconds is not None:
+            seconds = max(seconds - (time.perf_counter() - began), 0.0)
+        config = replace(config, sources={GRAY: trained.model}, seconds=seconds)
+        return replace(self, config=config, trained=trained)
+
+    def identity(self) -> dict[str, Any]:
+        """What decides all verdicts: a run of anything else is another run."""
+        protocol, source = self.config.protocol, self.config.sources.get(GRAY)
+        given = protocol.name == GIVEN
+        attacks = [stage.attack.config() for stage in protocol.stages] if given else []
+        test = self.data.test if isinstance(self.data, Splits) else self.data
+        return {
+            "weights": weights_hash(self.model),
+            "data_hash": test.content_hash,
+            "ids_hash": test.ids.hash,
+            "threat": str(self.config.threat),
+            "attacks": attacks,
+            "protocol": protocol.name,
+            "access": self.config.access,
+            "surrogate": None if source is None else weights_hash(source),
+            "samples": self.context.n,
+            "seed": self.context.seed,
+        }
+
+    def settings(self) -> dict[str, Any]:
+        """The configuration in words, for the record."""
+        config = self.config
+        return {
+            "threat": str(config.threat),
+            "protocol": config.protocol.name,
+            "stages": [str(stage) for stage in config.protocol.stages],
+            "access": config.access,
+            "seconds": config.seconds,
+            "samples": self.context.n,
+            "seed": self.context.seed,
+            "spot_checks": config.spot_checks,
+            "examined": config.examined,
+            "curve": None
+            if config.curve is None
+            else {"samples": config.curve.samples, "shares": list(config.curve.shares)},
+        }
+
+
+def _checked(surrogate: nn.Module, data: Dataset, engine: Engine) -> nn.Module:
+    """The gray-box attacker's model, if it is a classifier of the data."""
+    try:
+        return Target.of_any("given", _on(surrogate, engine.device), data).model
+    except ModelError as error:
+        raise ModelError(f"surrogate: {error}") from error
+
+
+def _on(model: nn.Module, device: torch.device) -> nn.Module:
+    """The model where it is to run; a copy if it lies elsewhere, since it is someone's own."""
+    if all(tensor.device == device for tensor in model.state_dict().values()):
+        return model
+    return copy.deepcopy(model).to(device)

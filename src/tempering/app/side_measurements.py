@@ -1,0 +1,93 @@
+"""What an evaluation measures beside verdicts: common corruptions, and another model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from tempering.app.against import Verdicts, compared, read_verdicts, require_same, verdicts_of
+from tempering.app.evaluation_setup import EvaluationSetup
+from tempering.app.shifting import measure, parse_shifts
+from tempering.core.comparisons import against_of
+from tempering.core.records import AnyRecord, Assessment
+from tempering.core.shifts import Shift, shift_summary
+from tempering.evaluation.evaluation_result import EvaluationResult
+from tempering.evaluation.result_cache import NoCache, ResultCache
+
+
+@dataclass(frozen=True, eq=False)
+class SideMeasurements:
+    """What is asked for beside verdicts; it changes none of them.
+
+    Attributes:
+        corruptions: Their names.
+        other: Verdicts of the run that the model is compared with.
+    """
+
+    corruptions: tuple[str, ...] = ()
+    other: Verdicts | None = None
+
+    @classmethod
+    def of(
+        cls, setup: EvaluationSetup, corruptions: str | None = None, other: Path | None = None
+    ) -> SideMeasurements:
+        """Check what is asked for, before anything is run.
+
+        Args:
+            setup: The evaluation, not yet begun.
+            corruptions: `all`, or names with commas between.
+            other: The folder of an evaluated run.
+
+        Raises:
+            RunError: If that folder holds no finished evaluation.
+            UsageError: If its data, split, threat or samples are others, or a corruption is
+                unknown or lacks its library.
+            DataError: If a corruption cannot be made of such images.
+        """
+        names = () if corruptions is None else parse_shifts(corruptions, setup.context.data)
+        verdicts = None if other is None else read_verdicts(other)
+        if verdicts is not None:
+            require_same(verdicts, setup.data, str(setup.config.threat))
+        return cls(names, verdicts)
+
+    def add(
+        self,
+        setup: EvaluationSetup,
+        result: EvaluationResult,
+        assessment: Assessment,
+        records: Sequence[AnyRecord],
+        *,
+        run: str | None = None,
+        cache: ResultCache | None = None,
+    ) -> tuple[Assessment, list[AnyRecord]]:
+        """Add what was asked for to an evaluation's summary and records.
+
+        Args:
+            setup: The evaluation.
+            result: What became of each sample.
+            assessment: Its summary.
+            records: Its records.
+            run: The name of its folder; None without one.
+            cache: Stores results, for a run that is interrupted.
+
+        Raises:
+            ModelError: If the model does not answer corrupted images with finite logits.
+        """
+        added = list(records)
+        if self.corruptions:
+            shifts = self.corrupted(setup, cache or NoCache())
+            added += shifts
+            assessment = assessment.model_copy(update={"shifts": shift_summary(shifts)})
+        if self.other is not None:
+            own = verdicts_of(result, added, assessment, run)
+            comparisons = compared(own, self.other)
+            added += comparisons
+            assessment = assessment.model_copy(update={"against": against_of(comparisons)})
+        return assessment, added
+
+    def corrupted(self, setup: EvaluationSetup, cache: ResultCache) -> list[Shift]:
+        """Counts under corruptions."""
+        work = partial(measure, setup.context, setup.target, self.corruptions)
+        return cache.get(f"shifts-{'-'.join(self.corruptions)}", work)

@@ -1,0 +1,133 @@
+"""What an evaluation found, sample by sample and as records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from tempering.core.errors import UsageError
+from tempering.core.proofs import Proof
+from tempering.core.records import NO_ATTACKS, Access, AnyRecord, Flag, Measurement, StageResult
+from tempering.core.threats import Threat
+from tempering.evaluation.certificates import CertifiedSamples
+from tempering.evaluation.results import AttackResult, Backward
+from tempering.evaluation.target import Target
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluationResult:
+    """What became of one model, and of each sample.
+
+    Attributes:
+        target: The model.
+        threat: What was allowed.
+        results: Everything that was measured, in order: clean, attacks, and last the worst
+            cases over white-box access and over everything.
+        certificates: Which samples were certified; None if that was not tried.
+        broken_by: The attack that broke each sample first; empty where none did.
+        stages: Stage -> samples that are robust after it, and what it took.
+        schedule: What the order of the stages was learned from.
+        flags: What makes the numbers untrustworthy.
+        curve: Accuracy against eps, smallest first.
+        certified_curve: Certified accuracy, and the same against eps.
+    """
+
+    target: Target
+    threat: Threat
+    results: tuple[AttackResult, ...]
+    certificates: CertifiedSamples | None = None
+    broken_by: tuple[str, ...] = ()
+    stages: Mapping[str, StageResult] = field(default_factory=dict)
+    schedule: tuple[str, ...] = ()
+    flags: tuple[Flag, ...] = ()
+    curve: tuple[Measurement, ...] = ()
+    certified_curve: tuple[Proof, ...] = ()
+
+    @property
+    def clean(self) -> Tensor:
+        """Samples that are right without attack, shape (n,), bool."""
+        return self.get("clean").per_sample.robust
+
+    @property
+    def robust(self) -> Tensor:
+        """Samples that are right after everything that was tried, shape (n,), bool."""
+        return self.get("worst", "any").per_sample.robust
+
+    @property
+    def certified(self) -> Tensor:
+        """Samples with a certificate, shape (n,), bool."""
+        if self.certificates is None:
+            return torch.zeros_like(self.robust)
+        return self.certificates.certified
+
+    @property
+    def distance(self) -> Tensor:
+        """How far each broken sample was changed, shape (n,), float64; infinite elsewhere."""
+        broken = self.clean & ~self.robust
+        return self.get("worst", "any").per_sample.distance.masked_fill(~broken, torch.inf)
+
+    @property
+    def forwards(self) -> Tensor:
+        """Forward passes of each sample in all attacks, shape (n,), int64."""
+        return self.get("worst", "any").per_sample.forwards
+
+    @property
+    def backwards(self) -> Tensor:
+        """Backward passes, likewise."""
+        return self.get("worst", "any").per_sample.backwards
+
+    @property
+    def measurements(self) -> list[Measurement]:
+        """The records of clean accuracy, attacks and worst cases, in order."""
+        return [result.measurement for result in self.results]
+
+    @property
+    def records(self) -> list[AnyRecord]:
+        """All records, in order."""
+        return [*self.measurements, *self.curve, *self.certified_curve, *self.flags]
+
+    def find(
+        self, attack: str, access: Access = "white", backward: Backward = "adaptive"
+    ) -> AttackResult | None:
+        """The first result of that kind, or None if there is none."""
+        wanted = (attack, access, backward)
+        return next((one for one in self.results if _key(one.measurement) == wanted), None)
+
+    def get(self, attack: str, access: Access = "white") -> AttackResult:
+        """One result that must be there.
+
+        Raises:
+            UsageError: If it is not.
+        """
+        result = self.find(attack, access)
+        if result is None:
+            known = ", ".join(f"{one.attack} ({one.access})" for one in self.measurements)
+            raise UsageError(f"nothing was measured for {attack} ({access}): there is {known}")
+        return result
+
+    def attacks(self, access: Access, backward: Backward = "adaptive") -> list[AttackResult]:
+        """Results of attacks that can be compared, without clean, worst and forced flags.
+
+        These are the attacks on all samples, if there are some; otherwise those on undecided
+        samples.
+        """
+        results = [
+            one
+            for one in self.results
+            if one.measurement.attack not in NO_ATTACKS
+            and one.measurement.access == access
+            and one.measurement.backward == backward
+        ]
+        return on_all_samples(results) or results
+
+
+def on_all_samples(results: Sequence[AttackResult]) -> list[AttackResult]:
+    """Results of attacks that ran on every sample."""
+    return [one for one in results if one.measurement.protocol == "standard"]
+
+
+def _key(measurement: Measurement) -> tuple[str, str, str]:
+    return measurement.attack, measurement.access, measurement.backward

@@ -1,0 +1,118 @@
+"""The life of a sample: examined, predicted, certified, attacked, verified, counted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from tempering.core.proofs import Proof
+from tempering.core.records import Flag, Measurement
+from tempering.evaluation.attack_plan import run_attacks
+from tempering.evaluation.certificates import CertifiedSamples, certify_samples
+from tempering.evaluation.certified_eps_curve import certified_curve, certified_record
+from tempering.evaluation.clean_predictions import predict_in_time
+from tempering.evaluation.config import EvaluationConfig
+from tempering.evaluation.context import EvalContext
+from tempering.evaluation.deadline import Deadline
+from tempering.evaluation.eps_curve import curve_of
+from tempering.evaluation.evaluation_result import EvaluationResult
+from tempering.evaluation.examination import examine_target
+from tempering.evaluation.inspection import inspect
+from tempering.evaluation.measuring import clean_result
+from tempering.evaluation.result_cache import NoCache, ResultCache
+from tempering.evaluation.run import EvaluationRun
+from tempering.evaluation.spot_checks import spot_check
+from tempering.evaluation.target import Target
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluator:
+    """Judges models by one configuration.
+
+    Attributes:
+        context: Data, engine and seed.
+        config: What is asked for.
+        cache: Stores results of steps, for an evaluation that is interrupted.
+
+    Example:
+        `Evaluator(context, EvaluationConfig(threat, fast(threat))).evaluate(target).robust`
+    """
+
+    context: EvalContext
+    config: EvaluationConfig
+    cache: ResultCache = field(default_factory=NoCache)
+
+    def evaluate(self, target: Target) -> EvaluationResult:
+        """Judge a model.
+
+        Args:
+            target: The model; it is moved to the engine's device.
+
+        Returns:
+            What became of each sample, and all records.
+
+        Raises:
+            UsageError: If the time does not suffice to look at every sample once.
+            CertificateError: If an attack broke a certified sample.
+            NoGradientError: If no attack could run on the model.
+            ModelError: If the model does not answer with finite logits.
+        """
+        self.config.require_sources()
+        config, cache, deadline = self.config, self.cache, _deadline(self.config.seconds)
+        examination = examine_target(self.context, target, config, cache)
+        predictions = cache.get(
+            "clean", partial(predict_in_time, self.context, target, config.seconds, deadline)
+        )
+        clean = clean_result(self.context, target, config.threat, clean=predictions)
+        run = EvaluationRun(self.context, target, config, cache, deadline, predictions, clean)
+        certificates = self._certify(run)
+        attacked = run_attacks(run, certificates, examination)
+        result = EvaluationResult(
+            target=target,
+            threat=config.threat,
+            results=attacked.results,
+            certificates=attacked.certificates,
+            broken_by=attacked.broken_by,
+            stages=attacked.stages,
+            schedule=attacked.schedule,
+        )
+        return self._with_curve_and_flags(run, result, [*examination, *attacked.flags])
+
+    def _certify(self, run: EvaluationRun) -> CertifiedSamples | None:
+        """Certify samples by the cheap methods, and attack a few of them nevertheless."""
+        if not self.config.certify:
+            return None
+        rows = run.clean.per_sample.robust.nonzero()[:, 0]
+        certificates = self.cache.get(
+            "certificates", partial(certify_samples, run.context, run.target, run.threat, rows)
+        )
+        spot_check(run, certificates.certified)
+        return certificates
+
+    def _with_curve_and_flags(
+        self, run: EvaluationRun, result: EvaluationResult, flags: list[Flag]
+    ) -> EvaluationResult:
+        """Accuracy against eps, what is certified there, and flags of all measurements."""
+        results = self.cache.get("curve", partial(curve_of, run, result))
+        curve = tuple(one.measurement for one in results)
+        result = replace(
+            result, curve=curve, certified_curve=self._certified_curve(run, result, curve)
+        )
+        flags += inspect(self.context, result, sweep=curve)
+        return replace(result, flags=tuple(flags))
+
+    def _certified_curve(
+        self, run: EvaluationRun, result: EvaluationResult, curve: tuple[Measurement, ...]
+    ) -> tuple[Proof, ...]:
+        """What is certified at the threat's eps, and along the curve."""
+        if result.certificates is None:
+            return ()
+        at = (run.context, run.target, run.threat, result.certificates)
+        along = self.cache.get(
+            "certified-curve", partial(certified_curve, *at, result.clean, curve)
+        )
+        return (certified_record(*at), *along)
+
+
+def _deadline(seconds: float | None) -> Deadline:
+    return Deadline.never() if seconds is None else Deadline.after(seconds)
