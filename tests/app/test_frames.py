@@ -59,6 +59,5 @@ def test_at_most_twelve_frames_lead_from_an_evaluation_to_a_gradient(
         )
     finally:
         handle.remove()
-    assert set(frames.ways) == {"FGSM.propose", "IterativeAttack.propose"}
-    for way in frames.ways.values():
-        assert len(way) <= DEEPEST, way
+    for attack in ("FGSM.propose", "IterativeAttack.propose"):
+        assert len(frames.ways[attack]) <= DEEPEST, frames.ways[attack]

@@ -13,8 +13,7 @@ import torch
 import tempering as tp
 from tempering.app import surrogate as module
 from tempering.app.folder import RunFolder
-from tempering.app.recipe import Recipe, load_recipe
-from tempering.app.surrogate import TrainedSurrogate, train_surrogate
+from tempering.app.surrogate import SurrogateConfig, TrainedSurrogate, train_surrogate
 from tempering.core.engine import start_engine
 from tempering.core.errors import ModelError, UsageError
 from tempering.core.passes import counted
@@ -28,11 +27,6 @@ from tests.app.test_evaluate import MINE, trained
 STEPS = 40
 
 
-def recipe(seed: int = 0, steps: int = STEPS) -> Recipe:
-    change = f"training.undefended.stopping.max_iterations={steps}"
-    return load_recipe("default", [change, f"seed={seed}"])
-
-
 @pytest.fixture(scope="module")
 def data() -> Splits:
     return tp.data.load("digits")
@@ -42,7 +36,8 @@ def owned(
     data: Splits, folder: Path | None = None, seed: int = 0, steps: int = STEPS
 ) -> TrainedSurrogate:
     room = None if folder is None else RunFolder(folder)
-    return train_surrogate(recipe(seed, steps), data, start_engine("32-true"), room)
+    engine = start_engine("32-true")
+    return train_surrogate(seed, data, engine, room, config=SurrogateConfig(steps=steps))
 
 
 def test_it_learns_from_training_data_and_says_so(data: Splits) -> None:
@@ -82,8 +77,8 @@ def test_in_a_folder_it_is_trained_once(
 
 
 def test_it_keeps_to_its_share_of_the_time(data: Splits) -> None:
-    long = recipe(steps=100_000)
-    found = train_surrogate(long, data, start_engine("32-true"), seconds=3.0)
+    long, engine = SurrogateConfig(steps=100_000), start_engine("32-true")
+    found = train_surrogate(0, data, engine, seconds=3.0, config=long)
     assert 10 <= found.record.steps < 100_000
 
 
@@ -110,7 +105,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     real: Callable[..., TrainedSurrogate] = module.train_surrogate
     monkeypatch.setattr(
         "tempering.app.evaluation_setup.train_surrogate",
-        lambda _recipe, *more, **named: real(recipe(_recipe.seed), *more, **named),
+        lambda *given: real(*given, config=SurrogateConfig(steps=STEPS)),
     )
 
 

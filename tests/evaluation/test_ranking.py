@@ -2,14 +2,14 @@
 
 import torch
 
-from tempering.evaluation.ranking import Tried, in_order
+from tempering.evaluation.ranking import RankingTrial, in_order
 
 
-def tried(name: str, broken: str, passes: int) -> Tried:
-    return Tried(name, torch.tensor([sign == "1" for sign in broken]), passes)
+def tried(name: str, broken: str, passes: int) -> RankingTrial:
+    return RankingTrial(name, torch.tensor([sign == "1" for sign in broken]), passes)
 
 
-def names(*attacks: Tried) -> list[str]:
+def names(*attacks: RankingTrial) -> list[str]:
     return [place.name for place in in_order(attacks)]
 
 

@@ -13,7 +13,6 @@ from torch import nn
 
 from tempering.app.folder import RunFolder
 from tempering.app.load_inputs import first_samples
-from tempering.app.recipe import load_recipe
 from tempering.app.surrogate import TrainedSurrogate, train_surrogate
 from tempering.attacks.base import Attack
 from tempering.core.engine import Engine
@@ -134,9 +133,8 @@ class EvaluationSetup:
         if not missing or GRAY in config.sources or not isinstance(self.data, Splits):
             return self
         began = time.perf_counter()
-        recipe = load_recipe("default", [f"seed={self.context.seed}"])
-        engine = self.context.engine
-        trained = train_surrogate(recipe, self.data, engine, folder, config.seconds)
+        context = self.context
+        trained = train_surrogate(context.seed, self.data, context.engine, folder, config.seconds)
         seconds = config.seconds
         if seconds is not None:
             seconds = max(seconds - (time.perf_counter() - began), 0.0)

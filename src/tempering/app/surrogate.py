@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from tempering.app.folder import RunFolder
-from tempering.app.recipe import Recipe
-from tempering.app.train_models import Trainer
 from tempering.core.engine import Engine
 from tempering.core.errors import ModelError
 from tempering.core.naming import samples_named
@@ -21,16 +21,47 @@ from tempering.core.passes import uncounted
 from tempering.core.probe import probing
 from tempering.core.random import derive
 from tempering.core.records import Count, Surrogate
+from tempering.core.threats import Linf
+from tempering.data.augmentation import Augmentation
 from tempering.data.dataset import Dataset
 from tempering.data.splits import Splits
 from tempering.models.registry import build
 from tempering.models.weights import weights_hash
+from tempering.training.loop import Checkpoints, LoopConfig, Rounds, train
+from tempering.training.objectives.standard import Standard
+from tempering.training.optimizers import EMA, AdamW
+from tempering.training.schedules import Linear, Warmup
+from tempering.training.steps import StepConfig
+from tempering.training.stopping import AnyOf, Budget, MaxIterations, StopRule
 
 NETWORK = "strided_cnn"
 OPTIONS = {"width": 16, "hidden": 100, "squeeze": None, "adversarial_class": False}
 """A network that a CPU trains in half a minute on MNIST."""
 SHARE = 1 / 3
 """Of the time that an evaluation has, what the training may take."""
+
+
+@dataclass(frozen=True)
+class SurrogateConfig:
+    """How a surrogate is trained.
+
+    Attributes:
+        steps: Mini-batch steps.
+        batch_size: Images a step, over all processes.
+        learning_rate: Peak step size of AdamW; it falls linearly to 0.
+        warmup_steps: Steps over which the learning rate rises.
+        averaging: Decay of the moving average of the weights.
+        steps_per_round: Steps between looks at validation data, and at the clock.
+        checkpoint_seconds: Time between checkpoints; it changes nothing in the result.
+    """
+
+    steps: int = 860
+    batch_size: int = 128
+    learning_rate: float = 2e-3
+    warmup_steps: int = 50
+    averaging: float = 0.99
+    steps_per_round: int = 430
+    checkpoint_seconds: float = 10.0
 
 
 @dataclass(frozen=True)
@@ -47,23 +78,25 @@ class TrainedSurrogate:
 
 
 def train_surrogate(
-    recipe: Recipe,
+    seed: int,
     data: Splits,
     engine: Engine,
     folder: RunFolder | None = None,
     seconds: float | None = None,
+    config: SurrogateConfig | None = None,
 ) -> TrainedSurrogate:
-    """Train a small network without a defence on training data; test data are not looked at.
+    """Train a small network without a defense on training data; test data is not looked at.
 
-    The training is that of a recipe's undefended model. It depends on the seed alone; in a
-    folder it is saved, and neither begun again nor done twice. Its passes are not counted.
+    The result depends on the seed alone. In a folder the training is saved: it is neither
+    begun again nor done twice. Its passes are not counted.
 
     Args:
-        recipe: Seed, and how to train.
-        data: Its training data are learnt from, its validation data tell how well.
+        seed: Of the evaluation.
+        data: Training data, and validation data that tells how well the network does.
         engine: Where to compute.
         folder: Of the run; None to keep nothing.
         seconds: How long the evaluation may take: a third of it is for this.
+        config: How to train; by default as `SurrogateConfig()` says.
 
     Returns:
         The model in evaluation mode, and its record.
@@ -72,29 +105,58 @@ def train_surrogate(
         ModelError: If there is no small network for images of this size.
         InterruptedRunError: On Ctrl-C, after saving.
     """
-    seed = derive(recipe.seed, "gray-box surrogate")
+    config, seed = config or SurrogateConfig(), derive(seed, "gray-box surrogate")
     try:
         model = build(NETWORK, data.shape, data.num_classes, seed=seed, **OPTIONS)
     except ModelError as error:
         raise ModelError(f"no surrogate can be trained: {error}, or a --surrogate") from error
-    plan = recipe.training.undefended
-    if seconds is not None:
-        stopping = plan.stopping.model_copy(update={"budget_seconds": SHARE * seconds})
-        plan = plan.model_copy(update={"stopping": stopping, "steps_per_round": 10})
-    training = recipe.training.model_copy(update={"undefended": plan})
     with _room(folder, engine) as room, uncounted():
-        trainer = Trainer(recipe.model_copy(update={"training": training}), data, engine, room)
-        trained = trainer.undefended(model, "surrogate", seed)
-        validation = _right(trained.model, data.validation, engine.device)
+        loop = _loop(config, data, seed, room.checkpoint("surrogate"), engine, seconds)
+        _, stop = train(model, loop, engine)
+        validation = _right(model.eval(), data.validation, engine.device)
     record = Surrogate(
         network=NETWORK,
         samples=len(data.train),
-        steps=trained.stop.steps if trained.stop else 0,
+        steps=stop.steps,
         seed=seed,
         validation=validation,
-        weights=weights_hash(trained.model),
+        weights=weights_hash(model),
     )
-    return TrainedSurrogate(trained.model, record)
+    return TrainedSurrogate(model, record)
+
+
+def _loop(
+    config: SurrogateConfig,
+    data: Splits,
+    seed: int,
+    path: Path,
+    engine: Engine,
+    seconds: float | None,
+) -> LoopConfig:
+    """One training, with a time limit if there is one."""
+    rules: list[StopRule] = [MaxIterations(config.steps)]
+    if seconds is not None:
+        rules.append(Budget(SHARE * seconds))
+    described = [asdict(config), seed, data.data_hash, data.train.ids.hash, engine.precision]
+    key = hashlib.sha256(json.dumps(described).encode()).hexdigest()[:16]
+    return LoopConfig(
+        name="surrogate",
+        data=data.train,
+        validation=data.validation,
+        objective=Standard(),
+        update=StepConfig(
+            threat=Linf(0.0),
+            batch_size=config.batch_size,
+            seed=derive(seed, "training", "surrogate"),
+            optimizer=AdamW(config.learning_rate, weight_decay=0.0),
+            schedule=Warmup(config.warmup_steps, Linear()),
+            averaging=EMA(config.averaging),
+            total_steps=config.steps,
+            augment=Augmentation().bind(data.shape[0]),
+        ),
+        rounds=Rounds(config.steps_per_round if seconds is None else 10, AnyOf(tuple(rules))),
+        checkpoints=Checkpoints(path, key, config.checkpoint_seconds),
+    )
 
 
 @contextmanager

@@ -15,22 +15,22 @@ from tempering.evaluation.context import EvalContext
 from tempering.evaluation.target import Target
 
 METHODS = ("interval", "crown-ibp")
-"""Cheap enough to be tried on every model."""
+"""Incomplete methods, cheap enough to be tried on every model."""
 _FIRST = 32
-"""Samples on which it shows whether proofs succeed at all."""
+"""Samples on which it shows whether certification succeeds at all."""
 
 
 @dataclass(frozen=True, eq=False)
 class CertifiedSamples:
-    """What was proven.
+    """Which samples were certified, and how.
 
     Attributes:
         certified: Samples that keep their class whatever the threat allows, shape (n,), bool.
-        settled: Method -> samples that it settled.
+        settled: Method -> number of samples that it certified.
         seconds: Wall time.
-        unsupported: What of the model has no bounds; None if all has.
-        refuted: Samples for which a search for proofs met a counterexample, shape (k,), int64.
-        counterexamples: Of these, shape (k, c, h, w).
+        unsupported: The part of the model for which there are no bounds; None if there is none.
+        refuted: Samples for which complete verification met a counterexample, shape (k,), int64.
+        counterexamples: Their images, shape (k, c, h, w).
     """
 
     certified: Tensor
@@ -44,7 +44,7 @@ class CertifiedSamples:
 def certify_samples(
     context: EvalContext, target: Target, threat: Threat, rows: Tensor
 ) -> CertifiedSamples:
-    """Certify samples by the cheap methods; all of them only if that succeeds on a few.
+    """Certify samples by incomplete methods; all of them only if that succeeds on a few.
 
     Args:
         context: Data and engine.
@@ -53,12 +53,12 @@ def certify_samples(
         rows: Samples that are right without attack, shape (m,), int64.
 
     Returns:
-        What was proven, equal in every process.
+        Which samples are certified, equal in every process.
     """
     settled_by = torch.zeros(context.n, dtype=torch.int64)
     began = time.perf_counter()
     unsupported: str | None = None
-    with track("proofs", len(rows)) as advance, silence():
+    with track("certification", len(rows)) as advance, silence():
         for part in (rows[:_FIRST], rows[_FIRST:]):
             if not len(part):
                 break

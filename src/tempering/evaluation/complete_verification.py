@@ -1,4 +1,4 @@
-"""Closing the gap: dear proofs for the few samples that attacks have left undecided."""
+"""Complete verification: what remains undecided is certified or refuted by branch and bound."""
 
 from __future__ import annotations
 
@@ -19,41 +19,45 @@ from tempering.evaluation.context import EvalContext
 from tempering.evaluation.target import Target
 
 METHODS = ("alpha-crown", "branching")
-"""Too dear for every sample."""
+"""Too expensive to be tried on every sample."""
 MOST = 64
-"""Samples that these are tried on at most."""
+"""Samples that remain undecided, at most, for these methods to be tried."""
 
 
-def worth_verifying(proofs: CertifiedSamples, right: int, left: int) -> bool:
-    """Whether dear proofs promise something: most samples have a cheap one, and few have none.
+def worth_verifying(certificates: CertifiedSamples, right: int, left: int) -> bool:
+    """Whether complete verification is likely to help: most samples are certified, few remain.
 
     Args:
-        proofs: By the cheap methods.
-        right: Samples that are right without attack.
-        left: Samples that stand, without a proof.
+        certificates: By the cheap methods.
+        right: Number of samples that are right without attack.
+        left: Number of samples that are robust so far, without a certificate.
     """
-    return 0 < left <= MOST and 2 * int(proofs.certified.sum()) >= right
+    return 0 < left <= MOST and 2 * int(certificates.certified.sum()) >= right
 
 
 def verify_remaining(
-    context: EvalContext, target: Target, threat: Threat, proofs: CertifiedSamples, rows: Tensor
+    context: EvalContext,
+    target: Target,
+    threat: Threat,
+    certificates: CertifiedSamples,
+    rows: Tensor,
 ) -> CertifiedSamples:
-    """Certify, or refute, what attacks have left standing.
+    """Certify or refute samples that no attack has broken.
 
     Args:
         context: Data and engine.
         target: The model.
         threat: What may change.
-        proofs: By the cheap methods.
-        rows: Samples that stand without a proof, shape (m,), int64.
+        certificates: By the cheap methods.
+        rows: Samples that are robust so far without a certificate, shape (m,), int64.
 
     Returns:
-        The proofs with what was added, and the counterexamples that branching met; equal in
-        every process.
+        The certificates with those that were added, and the counterexamples that branch and
+        bound met; equal in every process.
     """
     engine, began = context.engine, time.perf_counter()
     own = rows[engine.shard(len(rows))]
-    with track("dear proofs", len(rows)) as advance, silence():
+    with track("complete verification", len(rows)) as advance, silence():
         found = certify(
             target.model,
             context.data.x[own].to(engine.device),
@@ -75,14 +79,14 @@ def verify_remaining(
     wrong = torch.zeros(len(own), dtype=torch.bool)
     wrong[list(found.counterexamples)] = True
     refuted = engine.gather(wrong, len(rows))
-    certified = proofs.certified.clone()
+    certified = certificates.certified.clone()
     certified[rows[settled > 0]] = True
     added = {name: int((settled == 1 + at).sum()) for at, name in enumerate(METHODS)}
     return replace(
-        proofs,
+        certificates,
         certified=certified,
-        settled=proofs.settled | added,
-        seconds=proofs.seconds + time.perf_counter() - began,
+        settled=certificates.settled | added,
+        seconds=certificates.seconds + time.perf_counter() - began,
         refuted=rows[refuted],
         counterexamples=images[refuted],
     )
@@ -90,7 +94,7 @@ def verify_remaining(
 
 @dataclass(frozen=True)
 class Counterexamples(Attack):
-    """Images that branch and bound met, as an attack: they are judged like all others.
+    """Counterexamples of branch and bound, as an attack: they are judged like all others.
 
     Attributes:
         keys: Keys of the samples that it has an image for.

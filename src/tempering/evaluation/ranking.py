@@ -1,4 +1,4 @@
-"""In which order attacks run: learned on a few samples, by what each breaks for its passes."""
+"""The order of attacks, learned on a few samples from what each breaks for its passes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Tried:
+class RankingTrial:
     """What one attack did on the first samples, all attacks on the same ones.
 
     Attributes:
@@ -25,7 +25,7 @@ class Tried:
 
 
 @dataclass(frozen=True)
-class Place:
+class RankedAttack:
     """An attack's place in a schedule.
 
     Attributes:
@@ -42,7 +42,7 @@ class Place:
         return f"{self.name}: {self.broke} broken, {self.passes:.0f} passes a sample"
 
 
-def in_order(tried: Sequence[Tried]) -> list[Place]:
+def in_order(tried: Sequence[RankingTrial]) -> list[RankedAttack]:
     """Attacks by what they break for their passes, one after the other, of what is left.
 
     An attack that breaks nothing more is left out.
@@ -55,23 +55,23 @@ def in_order(tried: Sequence[Tried]) -> list[Place]:
 
     Example:
         >>> some = torch.tensor([True, True, False])
-        >>> both = [Tried("short", some, 30), Tried("long", ~some | some, 900)]
+        >>> both = [RankingTrial("short", some, 30), RankingTrial("long", ~some | some, 900)]
         >>> [str(place) for place in in_order(both)]
         ['short: 2 broken, 10 passes a sample', 'long: 1 broken, 300 passes a sample']
     """
-    waiting, places = list(tried), list[Place]()
+    waiting, places = list(tried), list[RankedAttack]()
     if not waiting:
         return places
     left = torch.ones_like(waiting[0].broken)
 
-    def gain(one: Tried) -> int:
+    def gain(one: RankingTrial) -> int:
         return int((one.broken & left).sum())
 
     while waiting:
         best = max(waiting, key=lambda one: gain(one) / max(one.passes, 1))
         if not gain(best):
             break
-        places.append(Place(best.name, gain(best), best.passes / max(len(best.broken), 1)))
+        places.append(RankedAttack(best.name, gain(best), best.passes / max(len(best.broken), 1)))
         left = left & ~best.broken
         waiting.remove(best)
     return places

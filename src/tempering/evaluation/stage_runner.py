@@ -22,7 +22,7 @@ from tempering.evaluation.attack_samples import (
 from tempering.evaluation.deadline import OutOfTimeError
 from tempering.evaluation.flags.certificates import check_certificates
 from tempering.evaluation.per_sample import PerSampleResult, join, lost
-from tempering.evaluation.ranking import Tried, in_order
+from tempering.evaluation.ranking import RankingTrial, in_order
 from tempering.evaluation.results import AttackResult, record
 from tempering.evaluation.run import EvaluationRun
 from tempering.evaluation.stages import Stage
@@ -165,7 +165,7 @@ class StageRunner:
                 advance(number + 1, "")
         by_name = {str(stage): stage for stage in others}
         tried = [
-            Tried(name, ~survives(one.per_sample), one.cost.forward + one.cost.backward)
+            RankingTrial(name, ~survives(one.per_sample), one.cost.forward + one.cost.backward)
             for name, one in zip(by_name, outcomes, strict=True)
         ]
         places = in_order(tried)
