@@ -127,7 +127,6 @@ def test_what_was_measured_before_a_failure_is_kept(folder: Path) -> None:
     (folder / "file.py").write_text(source.replace("LOOKS = 4", "LOOKS = 10**9"), encoding="utf-8")
     again = evaluated("late", *words, "--resume", run, folder=folder)
     assert again.code == 0, again.err
-    assert "fgsm" not in again.err
     whole = evaluated("late", *words, folder=folder)
     same = ("clean_correct", "robust_correct", "attacks")
     assert [again.json()[name] for name in same] == [whole.json()[name] for name in same]
