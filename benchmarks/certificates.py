@@ -42,7 +42,7 @@ SMALLER = Certifiable(eps=0.15, iterations=6000)
 LARGER = Certifiable(eps=0.35, iterations=12_000, growing=0.6)
 NOISE = Noisy(sigma=0.5, iterations=3000)
 RADII = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25)
-PROVEN = "tempering.certification.certifying"
+PROVEN = "tempering.certification.certify_samples"
 SMOOTHED = "tempering.certification.smoothing"
 IN_ORDER = "all, in order"
 ATTACKED: tuple[tuple[Threat, Threat], ...] = (

@@ -14,8 +14,8 @@ from journal import Row
 from matrices import Around, Array, Ball, Crown, Sum, layers_of
 from tempering.attacks import PGD
 from tempering.certification import METHODS, Certificates, certify
-from tempering.certification.crown import lower, sharpened
-from tempering.certification.interval import Bounds, propagate
+from tempering.certification.crown import crown_intervals, crown_lower_bound
+from tempering.certification.interval import StepBounds, propagate
 from tempering.certification.lowering import graph_of
 from tempering.certification.region import Region
 from tempering.core.random import RandomStreams
@@ -132,10 +132,10 @@ def _ways() -> Tensor:
 def crown(net: nn.Module, x: Tensor, threat: Threat) -> Tensor:
     """Our CROWN bounds of output 0 less each other one, image after image."""
     graph, region = graph_of(net, x), Region.around(x, threat)
-    bounds: Bounds = sharpened(graph, region, propagate(graph, region))
+    bounds: StepBounds = crown_intervals(graph, region, propagate(graph, region))
     rows = torch.arange(len(x)).repeat_interleave(OUTPUTS - 1)
     last = len(graph.steps) - 1
-    return lower(graph, bounds, region, last, rows, _ways().repeat(len(x), 1))[0]
+    return crown_lower_bound(graph, bounds, region, last, rows, _ways().repeat(len(x), 1))[0]
 
 
 def _slack(threat: Threat) -> float:

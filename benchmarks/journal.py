@@ -41,7 +41,7 @@ def sources_hash(modules: Iterable[str]) -> str:
     """A hash of some modules, and of all in this package that they import, directly or not.
 
     Args:
-        modules: By their full names, such as `tempering.certification.certifying`.
+        modules: By their full names, such as `tempering.certification.certify_samples`.
     """
     root = Path(tempering.__file__).parent
     seen: dict[str, bytes] = {}

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from tempering.certification import certify
 from tempering.certification.interval import propagate
 from tempering.certification.lowering import graph_of
-from tempering.certification.operation import Interval
+from tempering.certification.operations import Interval
 from tempering.certification.region import Region
 from tempering.core.threats import Linf
 from tempering.models import MODELS

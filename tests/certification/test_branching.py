@@ -8,7 +8,7 @@ from torch import nn
 
 from tempering.attacks import PGD, Restarts
 from tempering.certification import METHODS, Branching, certify
-from tempering.certification.branching import Search
+from tempering.certification.branching import BranchAndBound
 from tempering.core.random import RandomStreams
 from tempering.core.threats import L2, Linf, Threat
 from tests.certification.nets import answers, build, centred, images
@@ -71,12 +71,12 @@ def test_alone_it_keeps_what_its_first_bounds_certify() -> None:
 def test_no_search_is_begun_when_time_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
     begun: list[int] = []
 
-    def slow(self: Search, a: torch.Tensor, nodes: int) -> tuple[float, int, None]:
+    def slow(self: BranchAndBound, a: torch.Tensor, nodes: int) -> tuple[float, int, None]:
         begun.append(nodes)
         time.sleep(0.3)
         return -1.0, 1, None
 
-    monkeypatch.setattr(Search, "prove", slow)
+    monkeypatch.setattr(BranchAndBound, "prove", slow)
     net = tiny(1)
     x = images(20, (1, 2, 2)).double()
     y = answers(net, x)

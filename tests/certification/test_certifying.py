@@ -27,7 +27,7 @@ BOUNDS = METHODS[:4]
 THOROUGH = ("relu", "max pool", "ours", "residual")
 
 
-class Dense(nn.Module):
+class MatrixProduct(nn.Module):
     """The linear model of the attacks' tests, with a layer that has bounds."""
 
     def __init__(self, model: Linear) -> None:
@@ -51,7 +51,7 @@ def test_on_linear_networks_exactly_those_farther_than_eps_are_certified(
     needed = case.needed(norm)
     finite = needed[needed.isfinite()]
     threat = THREATS[norm](float(finite.median()))
-    found = certify(Dense(case.model), case.x, case.y, threat, methods=("interval",))
+    found = certify(MatrixProduct(case.model), case.x, case.y, threat, methods=("interval",))
     # the tolerance of the threat counts as the attacker's
     slack = 40 * TOLERANCE * max(1.0, threat.eps)
     clear = (needed - threat.eps).abs() > slack

@@ -7,13 +7,13 @@ import torch
 from scipy.optimize import linprog
 from torch import Tensor, nn
 
-from tempering.certification.alpha import AlphaCrown, first_choice, tuned
-from tempering.certification.crown import lower, sharpened, short
-from tempering.certification.interval import Bounds, propagate
+from tempering.certification.alpha_crown import AlphaCrown, initial_parameters, optimized_bounds
+from tempering.certification.crown import crown_intervals, crown_lower_bound, interval_lower_bound
+from tempering.certification.graph import Graph
+from tempering.certification.interval import StepBounds, propagate
 from tempering.certification.lowering import graph_of
-from tempering.certification.operation import Interval
+from tempering.certification.operations import Interval
 from tempering.certification.region import Region
-from tempering.certification.steps import Graph
 from tempering.core.random import RandomStreams
 from tempering.core.threats import L1, L2, TOLERANCE, Linf, Threat
 from tests.certification.dense import Layers, margins
@@ -63,24 +63,24 @@ def test_it_is_crown_as_written_with_matrices(sizes: list[int]) -> None:
     # the paper bounds hidden neurons by lines alone; here the better of lines and intervals
     bounds = _by_lines_alone(graph, region)
     rows, a = every_margin(len(x), sizes[-1])
-    found, _ = lower(graph, bounds, region, len(graph.steps) - 1, rows, a)
+    found, _ = crown_lower_bound(graph, bounds, region, len(graph.steps) - 1, rows, a)
     layers = layers_of(net)
     eye = torch.eye(sizes[-1], dtype=torch.float64)
     expected = [margins(layers, eye[:1] - eye[1:], one.flatten(), radius(Linf(EPS))) for one in x]
     assert torch.allclose(found, torch.cat(expected), atol=1e-9)
-    best, _ = lower(graph, sharpened(graph, region, propagate(graph, region)), region,
-                    len(graph.steps) - 1, rows, a)  # fmt: skip
+    tight = crown_intervals(graph, region, propagate(graph, region))
+    best, _ = crown_lower_bound(graph, tight, region, len(graph.steps) - 1, rows, a)
     assert bool((best >= torch.cat(expected) - 1e-9).all())
 
 
-def _by_lines_alone(graph: Graph, region: Region) -> Bounds:
-    def sharpen(number: int, bounds: Bounds) -> Interval:
+def _by_lines_alone(graph: Graph, region: Region) -> StepBounds:
+    def sharpen(number: int, bounds: StepBounds) -> Interval:
         known = bounds.intervals[number]
         size = known.low[0].numel()
         one = torch.eye(size, dtype=torch.float64).repeat(len(known.low), 1)
         rows = torch.arange(len(known.low)).repeat_interleave(size)
-        low, _ = lower(graph, bounds, region, number, rows, one)
-        high, _ = lower(graph, bounds, region, number, rows, -one)
+        low, _ = crown_lower_bound(graph, bounds, region, number, rows, one)
+        high, _ = crown_lower_bound(graph, bounds, region, number, rows, -one)
         return Interval(low.reshape(known.low.shape), -high.reshape(known.low.shape))
 
     return propagate(graph, region, None, sharpen)
@@ -120,12 +120,14 @@ def test_no_bound_is_above_the_exact_minimum_and_each_is_at_least_the_one_before
         last, rows = len(graph.steps) - 1, torch.arange(len(x))
         a = c.repeat(len(x), 1)
         loose = propagate(graph, region)
-        tight = sharpened(graph, region, loose)
-        by_interval = short(graph, loose, region, last, rows, a)
-        mixed, _ = lower(graph, loose, region, last, rows, a)
-        crown, _ = lower(graph, tight, region, last, rows, a)
-        choice = first_choice(graph, tight, rows)
-        alpha, _ = tuned(graph, tight, region, rows, a, choice, AlphaCrown(), float("inf"))
+        tight = crown_intervals(graph, region, loose)
+        by_interval = interval_lower_bound(graph, loose, region, last, rows, a)
+        mixed, _ = crown_lower_bound(graph, loose, region, last, rows, a)
+        crown, _ = crown_lower_bound(graph, tight, region, last, rows, a)
+        choice = initial_parameters(graph, tight, rows)
+        alpha, _ = optimized_bounds(
+            graph, tight, region, rows, a, choice, AlphaCrown(), float("inf")
+        )
         for bound in (by_interval, mixed, crown, alpha):
             assert bool((bound <= exact + 1e-9).all())
         assert bool((alpha >= crown).all())
@@ -141,16 +143,18 @@ def test_every_hidden_value_of_a_float32_run_lies_between_its_bounds(
     net, x = build(name), images(2)
     graph, region = graph_of(net, x), Region.around(x, threat)
     loose = propagate(graph, region)
-    tight = sharpened(graph, region, loose)
+    tight = crown_intervals(graph, region, loose)
     tried = points(threat, x, 20)
     with torch.no_grad():
         logits = torch.stack([net(point) for point in tried]).double()
         rows, a = every_margin(len(x), 3)
         last = len(graph.steps) - 1
-        bound, _ = lower(graph, tight, region, last, rows, a)
+        bound, _ = crown_lower_bound(graph, tight, region, last, rows, a)
         seen = torch.einsum("pno,no->pn", logits[:, rows], a)
         assert bool((seen.amin(0) >= bound).all())
-        assert bool((seen.amin(0) >= short(graph, loose, region, last, rows, a)).all())
+        assert bool(
+            (seen.amin(0) >= interval_lower_bound(graph, loose, region, last, rows, a)).all()
+        )
     for bounds in (loose, tight):
         out = bounds.intervals[-1]
         assert bool((logits >= out.low).all())
@@ -161,7 +165,7 @@ def test_every_hidden_value_of_a_float32_run_lies_between_its_bounds(
     _compare_hidden(net, graph, tight, tried)
 
 
-def _compare_hidden(net: nn.Module, graph: Graph, bounds: Bounds, tried: Tensor) -> None:
+def _compare_hidden(net: nn.Module, graph: Graph, bounds: StepBounds, tried: Tensor) -> None:
     """Layers that are modules and run once, seen by hooks."""
     names = [step.name for step in graph.steps]
     checked = 0

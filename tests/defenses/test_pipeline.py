@@ -123,7 +123,7 @@ def test_a_pipeline_of_foreign_parts_says_so_in_its_manifest(tmp_path: Path) -> 
     model = Pipeline(Half(), [Squeeze(0.3, 0.7)], classes=2)
     assert model.architecture == "Pipeline"
     save(model, tmp_path, manifest(model))
-    with pytest.raises(ModelError, match="was built by code of your own, Pipeline"):
+    with pytest.raises(ModelError, match="was built by your own code, Pipeline"):
         load(tmp_path)
 
 

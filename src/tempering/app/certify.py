@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from tempering.app.load_inputs import load_inputs
-from tempering.certification.certifying import METHODS, certify
+from tempering.certification.certify_samples import METHODS, certify
 from tempering.certification.smoothing import Smoothing
 from tempering.core.engine import start_engine
 from tempering.core.errors import UsageError

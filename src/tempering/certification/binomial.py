@@ -1,4 +1,4 @@
-"""What counts of independent draws prove about a probability."""
+"""Confidence bounds and tests for binomial counts."""
 
 from __future__ import annotations
 

@@ -10,30 +10,36 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tempering.certification.alpha import AlphaCrown, Choice, chunk, first_choice, tuned
-from tempering.certification.crown import Tuning, lower, sharpened
-from tempering.certification.interval import Bounds, propagate
-from tempering.certification.lines import Lines
-from tempering.certification.operation import Interval
-from tempering.certification.rectifier import Rectifier
+from tempering.certification.alpha_crown import (
+    AlphaCrown,
+    OptimizedParameters,
+    chunk,
+    initial_parameters,
+    optimized_bounds,
+)
+from tempering.certification.crown import BoundParameters, crown_intervals, crown_lower_bound
+from tempering.certification.graph import Graph
+from tempering.certification.interval import StepBounds, propagate
+from tempering.certification.leaky_rectifier import LeakyRectifier
+from tempering.certification.linear_bounds import LinearBounds
+from tempering.certification.operations import Interval
 from tempering.certification.region import Region
-from tempering.certification.steps import Graph
 from tempering.core.errors import UsageError
 
 _SMALL = 2000
-"""Numbers in all steps up to which intervals of hidden steps are computed anew by CROWN."""
+"""Largest number of activations for which CROWN recomputes hidden intervals."""
 _BATCH = 64
-"""Domains that are bounded at a time."""
+"""Subdomains that are bounded at a time."""
 _AT_LEAVES = 10
-"""How many times longer a domain without open signs is optimised."""
+"""How many times longer a subdomain without unstable ReLUs is optimised."""
 
 Find = Callable[[Tensor], Tensor | None]
-"""From images, shape (m, c, h, w), to one near them that fools the network, if any does."""
+"""From images, shape (m, c, h, w), to a misclassified image near them, or None."""
 
 
 @dataclass(frozen=True)
 class Branching:
-    """How long to branch.
+    """Settings of branch and bound.
 
     Attributes:
         nodes: Domains that are bounded for a sample at most.
@@ -60,7 +66,7 @@ class Branching:
 
 
 @dataclass(eq=False)
-class _Domain:
+class _Subdomain:
     """Images on which some ReLUs have known signs.
 
     Attributes:
@@ -70,12 +76,12 @@ class _Domain:
     """
 
     signs: dict[int, Tensor]
-    choice: Choice
+    choice: OptimizedParameters
     split: tuple[int, int] | None
 
 
 @dataclass(frozen=True, eq=False)
-class Search:
+class BranchAndBound:
     """Branch and bound for the margins of one sample (Bunel et al., 2020).
 
     A margin is bounded on all images; where the bound is not positive, the ReLU that seems to
@@ -94,7 +100,7 @@ class Search:
 
     graph: Graph
     region: Region
-    bounds: Bounds
+    bounds: StepBounds
     settings: Branching
     find: Find
     until: float
@@ -114,9 +120,9 @@ class Search:
             source: torch.zeros_like(self.bounds.intervals[source].low[0])
             for source in self._sources()
         }
-        heap: list[tuple[float, int, _Domain]] = []
+        heap: list[tuple[float, int, _Subdomain]] = []
         used, proven = 0, float("inf")
-        waiting = [_Domain(signs, Choice({}), None)]
+        waiting = [_Subdomain(signs, OptimizedParameters({}), None)]
         while waiting:
             bounds, domains, found = self._bound(waiting, a)
             used += len(waiting)
@@ -141,10 +147,10 @@ class Search:
         return [
             source
             for source, users in self.graph.inputs_of_nonlinear.items()
-            if any(isinstance(self.graph.steps[user].operation, Rectifier) for user in users)
+            if any(isinstance(self.graph.steps[user].operation, LeakyRectifier) for user in users)
         ]
 
-    def _halves(self, domain: _Domain) -> list[_Domain]:
+    def _halves(self, domain: _Subdomain) -> list[_Subdomain]:
         if domain.split is None:
             return []
         source, place = domain.split
@@ -153,13 +159,13 @@ class Search:
             known = domain.signs[source].flatten().clone()
             known[place] = sign
             signs = domain.signs | {source: known.reshape(domain.signs[source].shape)}
-            halves.append(_Domain(signs, domain.choice, None))
+            halves.append(_Subdomain(signs, domain.choice, None))
         return halves
 
     def _bound(
-        self, domains: list[_Domain], a: Tensor
-    ) -> tuple[list[float], list[_Domain], Tensor | None]:
-        """Bounds of domains, the domains with what to split next, and a counterexample."""
+        self, domains: list[_Subdomain], a: Tensor
+    ) -> tuple[list[float], list[_Subdomain], Tensor | None]:
+        """Bounds of subdomains, the ReLU that each splits next, and a counterexample."""
         count = len(domains)
         rows = torch.arange(count, device=a.device)
         region = self.region.part(torch.zeros_like(rows))
@@ -171,23 +177,25 @@ class Search:
         known.intervals = [
             _cut(one, signs.get(number)) for number, one in enumerate(known.intervals)
         ]
-        remake = sharpened if self.graph.size <= _SMALL else propagate
+        remake = crown_intervals if self.graph.size <= _SMALL else propagate
         bounds = remake(self.graph, region, known)
         empty = _empty(bounds)
         choice = self._begin(bounds, domains, signs, rows, a)
         repeated = a.expand(count, -1)
         plan = AlphaCrown(self.settings.steps, self.settings.rate)
-        best, kept = tuned(self.graph, bounds, region, rows, repeated, choice, plan)
+        best, kept = optimized_bounds(self.graph, bounds, region, rows, repeated, choice, plan)
         leaves = (self._closed(bounds, best) & (best <= 0) & ~empty).nonzero()[:, 0]
         if len(leaves):
             plan = AlphaCrown(self.settings.steps * _AT_LEAVES, self.settings.rate)
             own = kept.mapped(lambda one: one[leaves])
-            longer = tuned(self.graph, bounds, region, leaves, repeated[leaves], own, plan)
+            longer = optimized_bounds(
+                self.graph, bounds, region, leaves, repeated[leaves], own, plan
+            )
             best[leaves] = torch.maximum(best[leaves], longer[0])
         tuning = kept.tuning()
         tuning.seen = {}
         last = len(self.graph.steps) - 1
-        _, image = lower(self.graph, bounds, region, last, rows, repeated, tuning)
+        _, image = crown_lower_bound(self.graph, bounds, region, last, rows, repeated, tuning)
         best = torch.where(empty, torch.full_like(best, torch.inf), best)
         left = (best <= 0).nonzero()[:, 0]
         found = self.find(region.where_least(image, rows)[left]) if len(left) else None
@@ -195,22 +203,22 @@ class Search:
         per_sample = []
         for row in range(count):
             own = kept.mapped(lambda one, row=row: one[row : row + 1])  # type: ignore[misc]
-            per_sample.append(_Domain(domains[row].signs, own, splits[row]))
+            per_sample.append(_Subdomain(domains[row].signs, own, splits[row]))
         return best.tolist(), per_sample, found
 
     def _begin(
         self,
-        bounds: Bounds,
-        domains: list[_Domain],
+        bounds: StepBounds,
+        domains: list[_Subdomain],
         signs: dict[int, Tensor],
         rows: Tensor,
         a: Tensor,
-    ) -> Choice:
-        """Where to begin: with what bounded the domain of which each is a half."""
-        choice = first_choice(self.graph, bounds, rows)
+    ) -> OptimizedParameters:
+        """Start from the parameters of the parent subdomain."""
+        choice = initial_parameters(self.graph, bounds, rows)
         units = self._units(bounds, signs, rows, a)
         zeros = {source: torch.zeros_like(one) for source, one in signs.items()}
-        choice = Choice(choice.slopes, zeros, signs, units)
+        choice = OptimizedParameters(choice.slopes, zeros, signs, units)
         for row, domain in enumerate(domains):
             for step, slopes in domain.choice.slopes.items():
                 if step in choice.slopes:
@@ -221,13 +229,13 @@ class Search:
         return choice
 
     def _units(
-        self, bounds: Bounds, signs: dict[int, Tensor], rows: Tensor, a: Tensor
+        self, bounds: StepBounds, signs: dict[int, Tensor], rows: Tensor, a: Tensor
     ) -> dict[int, Tensor]:
-        """The size of coefficients where multipliers are added, so that one rate suits all."""
-        tuning = Tuning(seen={})
+        """The scale of coefficients where multipliers are added, so that one rate fits all."""
+        tuning = BoundParameters(seen={})
         last = len(self.graph.steps) - 1
         region = self.region.part(torch.zeros_like(rows))
-        lower(self.graph, bounds, region, last, rows, a.expand(len(rows), -1), tuning)
+        crown_lower_bound(self.graph, bounds, region, last, rows, a.expand(len(rows), -1), tuning)
         units = {}
         for source, one in signs.items():
             users = self.graph.inputs_of_nonlinear[source]
@@ -236,26 +244,26 @@ class Search:
             units[source] = size.clamp_min(1e-6).reshape(-1, *[1] * (one.ndim - 1))
         return units
 
-    def _free(self, bounds: Bounds) -> dict[int, Tensor]:
-        """ReLU -> where its sign is open, shape (rows, ...)."""
+    def _free(self, bounds: StepBounds) -> dict[int, Tensor]:
+        """ReLU -> where it is unstable, shape (rows, ...)."""
         found = {}
         for users in self.graph.inputs_of_nonlinear.values():
             for user in users:
-                if isinstance(self.graph.steps[user].operation, Rectifier):
+                if isinstance(self.graph.steps[user].operation, LeakyRectifier):
                     lines = bounds.relaxation(self.graph, user)
-                    if isinstance(lines, Lines) and lines.free is not None:
+                    if isinstance(lines, LinearBounds) and lines.free is not None:
                         found[user] = lines.free
         return found
 
-    def _closed(self, bounds: Bounds, like: Tensor) -> Tensor:
-        """Domains in which every sign is known, shape (rows,)."""
+    def _closed(self, bounds: StepBounds, like: Tensor) -> Tensor:
+        """Subdomains without unstable ReLUs, shape (rows,)."""
         open_ = torch.zeros_like(like, dtype=torch.bool)
         for free in self._free(bounds).values():
             open_ = open_ | free.flatten(1).any(1)
         return ~open_
 
     def _splits(
-        self, bounds: Bounds, seen: dict[int, Tensor], kept: Choice, rows: Tensor
+        self, bounds: StepBounds, seen: dict[int, Tensor], kept: OptimizedParameters, rows: Tensor
     ) -> list[tuple[int, int] | None]:
         """The open ReLU of each domain that costs its bound most.
 
@@ -268,7 +276,7 @@ class Search:
             source = self.graph.steps[user].sources[0]
             given = bounds.intervals[source]
             lines = bounds.relaxation(self.graph, user)
-            if user not in seen or not isinstance(lines, Lines):
+            if user not in seen or not isinstance(lines, LinearBounds):
                 continue
             a = seen[user]
             slope = kept.slopes.get(user, lines.low_slope)
@@ -289,7 +297,7 @@ class Search:
 
 
 def _cut(given: Interval, sign: Tensor | None) -> Interval:
-    """An interval cut at 0 where a sign is known."""
+    """The interval, cut at 0 where the sign is fixed."""
     if sign is None:
         return given
     low = torch.where(sign > 0, given.low.clamp_min(0.0), given.low)
@@ -297,6 +305,6 @@ def _cut(given: Interval, sign: Tensor | None) -> Interval:
     return Interval(low, high)
 
 
-def _empty(bounds: Bounds) -> Tensor:
-    """Domains that hold no image: the ends of some interval cross, shape (rows,)."""
+def _empty(bounds: StepBounds) -> Tensor:
+    """Empty subdomains, in which the ends of some interval cross, shape (rows,)."""
     return torch.stack([(one.low > one.high).flatten(1).any(1) for one in bounds.intervals]).any(0)

@@ -1,4 +1,4 @@
-"""Linear bounds, carried from an output back to the image."""
+"""CROWN: linear bounds, propagated backwards from an output to the image."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from tempering.certification.interval import Bounds, propagate
-from tempering.certification.operation import Affine, Interval, Nonlinear, weigh
+from tempering.certification.graph import Graph
+from tempering.certification.interval import StepBounds, propagate
+from tempering.certification.operations import Affine, Interval, Nonlinear, weigh
 from tempering.certification.region import Region
-from tempering.certification.steps import Graph
 
 _MEMORY = 2**29
-"""Bytes that the coefficients of one chunk may take, with what is made of them."""
+"""Bytes that the coefficients of one chunk and its temporaries may take."""
 _COPIES = 10
-"""Tensors of the widest step that exist at a time, about."""
+"""Estimated number of simultaneous tensors of the widest step."""
 _CHUNK = 2048
-"""Rows that go back at a time at most: larger chunks are no faster."""
+"""Largest number of rows in a chunk; larger ones are no faster."""
 
 
 @dataclass(eq=False)
-class Tuning:
-    """What may be chosen in a linear bound, for each row; any choice is sound.
+class BoundParameters:
+    """Free parameters of a linear bound, for each row; every value is sound.
 
     Attributes:
         slopes: Nonlinear step -> lower slopes, shape (rows, ...).
@@ -39,14 +39,14 @@ class Tuning:
     seen: dict[int, Tensor] | None = None
 
 
-def lower(
+def crown_lower_bound(
     graph: Graph,
-    bounds: Bounds,
+    bounds: StepBounds,
     region: Region,
     at: int,
     rows: Tensor,
     a: Tensor,
-    tuning: Tuning | None = None,
+    tuning: BoundParameters | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Bound a . z from below, z being what step `at` returns (Zhang et al., 2018, theorem 3.2).
 
@@ -64,7 +64,7 @@ def lower(
     Returns:
         Bounds, shape (rows,), and the coefficients of the image, shape (rows, c, h, w).
     """
-    tuning = tuning or Tuning()
+    tuning = tuning or BoundParameters()
     waiting = {at: a}
     total = a.new_zeros(len(a))
     for number in range(at, 0, -1):
@@ -96,11 +96,13 @@ def lower(
 
 
 def _lost(a: Tensor, error: Tensor, rows: Tensor) -> Tensor:
-    """What rounding of a step takes from each row."""
+    """By how much rounding in a step lowers the bound of each row."""
     return weigh(a.abs(), error if len(error) == 1 else error[rows])
 
 
-def short(graph: Graph, bounds: Bounds, region: Region, at: int, rows: Tensor, a: Tensor) -> Tensor:
+def interval_lower_bound(
+    graph: Graph, bounds: StepBounds, region: Region, at: int, rows: Tensor, a: Tensor
+) -> Tensor:
     """Bound a . z by intervals alone, the affine steps before it taken together.
 
     That is interval bound propagation with the last layer merged into the specification
@@ -131,11 +133,13 @@ def short(graph: Graph, bounds: Bounds, region: Region, at: int, rows: Tensor, a
 
 
 def chunk(graph: Graph, copies: int = _COPIES) -> int:
-    """Rows that fit into the memory of one chunk."""
+    """Rows in one chunk, by memory."""
     return max(1, min(_CHUNK, _MEMORY // (8 * copies * graph.width)))
 
 
-def sharpened(graph: Graph, region: Region, known: Bounds, until: float = math.inf) -> Bounds:
+def crown_intervals(
+    graph: Graph, region: Region, known: StepBounds, until: float = math.inf
+) -> StepBounds:
     """Intervals of every step that feeds a relaxation, by CROWN.
 
     Two backward passes for each number whose interval is not settled yet, so that a network
@@ -144,7 +148,7 @@ def sharpened(graph: Graph, region: Region, known: Bounds, until: float = math.i
     clock, those that are left keep the intervals that are known.
     """
 
-    def sharpen(number: int, bounds: Bounds) -> Interval:
+    def sharpen(number: int, bounds: StepBounds) -> Interval:
         known = bounds.intervals[number]
         if region.norm == "linf" and graph.exact[number]:
             return known
@@ -162,7 +166,7 @@ def sharpened(graph: Graph, region: Region, known: Bounds, until: float = math.i
             sample, place = samples[start : start + size], places[start : start + size]
             one = torch.zeros(len(sample), low.shape[1], dtype=low.dtype, device=low.device)
             one = one.scatter(1, place[:, None], 1.0).reshape(-1, *known.low.shape[1:])
-            found, _ = lower(
+            found, _ = crown_lower_bound(
                 graph, bounds, region, number, sample.repeat(2), torch.cat([one, -one])
             )
             least, most = found[: len(sample)], -found[len(sample) :]

@@ -1,4 +1,4 @@
-"""Interval bounds of every step of a network, from the images on."""
+"""Interval bound propagation through all steps of a network."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from tempering.certification.balls import dual_norms, straight
-from tempering.certification.operation import Interval, Nonlinear, Relaxation
+from tempering.certification.graph import Graph
+from tempering.certification.norm_balls import dual_norms, straight
+from tempering.certification.operations import Interval, Nonlinear, Relaxation
 from tempering.certification.region import Region
-from tempering.certification.steps import Graph
 
 
 @dataclass(eq=False)
-class Bounds:
-    """What is known of each step, for some samples.
+class StepBounds:
+    """Intervals of each step, for some samples.
 
     Attributes:
         intervals: Of each step, rounding included, shapes (n, ...).
@@ -40,19 +40,19 @@ class Bounds:
             self.relaxed[number] = step.operation.relax(given)
         return self.relaxed[number]
 
-    def part(self, rows: Tensor) -> Bounds:
+    def part(self, rows: Tensor) -> StepBounds:
         """Some samples."""
         errors = [one[rows] if len(one) > 1 else one for one in self.errors]
-        return Bounds([one.rows(rows) for one in self.intervals], errors)
+        return StepBounds([one.rows(rows) for one in self.intervals], errors)
 
 
-Sharpen = Callable[[int, Bounds], Interval]
-"""From a step's number and the bounds up to it to a better interval of it."""
+Sharpen = Callable[[int, StepBounds], Interval]
+"""From a step's number and the bounds up to it to a tighter interval."""
 
 
 def propagate(
-    graph: Graph, region: Region, known: Bounds | None = None, sharpen: Sharpen | None = None
-) -> Bounds:
+    graph: Graph, region: Region, known: StepBounds | None = None, sharpen: Sharpen | None = None
+) -> StepBounds:
     """Interval bounds of every step, from the input on (Gowal et al., 2018, section 3).
 
     About three forward passes a sample in float64, and the memory of as many activations.
@@ -68,8 +68,8 @@ def propagate(
     """
     first = region.box
     error = graph.cast * first.size()
-    bounds = Bounds([first.widened(error)], [error])
-    ball = _Ball(graph, region, error) if region.norm != "linf" else None
+    bounds = StepBounds([first.widened(error)], [error])
+    ball = _NormBall(graph, region, error) if region.norm != "linf" else None
     for number, step in enumerate(graph.steps):
         if step.operation is None:
             continue
@@ -86,7 +86,7 @@ def propagate(
     return bounds
 
 
-class _Ball:
+class _NormBall:
     """Follows the image itself through the first steps, with what the ball adds to sums.
 
     Each step is charged with the rounding that it may have anywhere in the region, so that
@@ -100,7 +100,7 @@ class _Ball:
         self.centres = {0: Interval(region.x, region.x).widened(error)}
 
     def narrowed(self, number: int, out: Interval, error: Tensor) -> Interval:
-        """What the ball leaves of the interval of a step."""
+        """The interval of a step, intersected with what the norm ball allows."""
         step = self.graph.steps[number]
         if not self.straight[number] or step.operation is None:
             return out

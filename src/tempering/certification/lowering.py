@@ -1,4 +1,4 @@
-"""From the calls of a network to steps that have bounds."""
+"""Lowers a traced network to operations with bounds."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from tempering.certification.calls import FUNCTIONS
-from tempering.certification.layers import LAYERS
-from tempering.certification.operation import Operation
+from tempering.certification import function_rules, layer_rules  # noqa: F401 - they register
+from tempering.certification.graph import Graph, GraphStep
+from tempering.certification.layer_call import LayerCall, Lowered, StepOutput
+from tempering.certification.operations import Operation
 from tempering.certification.precision import Precision, known
-from tempering.certification.request import Request, Source
-from tempering.certification.steps import Graph, Step
-from tempering.certification.tracing import Call, Trace, Unsupported, tensors, trace
+from tempering.certification.rules import FUNCTION_RULES, LAYER_RULES
+from tempering.certification.tracing import TracedCall, TracedNetwork, Unsupported, tensors, trace
 from tempering.core.errors import ModelError
 
 
@@ -40,7 +40,7 @@ def graph_of(model: nn.Module, x: Tensor) -> Graph:
 
 
 def _dtype(model: nn.Module) -> torch.dtype:
-    """The one type of a model's numbers."""
+    """The dtype that all of a model's tensors share."""
     seen: torch.dtype | None = None
     for name, value in tensors(model):
         if not bool(value.isfinite().all()):
@@ -56,16 +56,16 @@ def _dtype(model: nn.Module) -> torch.dtype:
 
 
 def _steps(
-    found: Trace, shape: tuple[int, ...], precision: Precision, device: torch.device
-) -> list[Step]:
-    steps = [Step("images", None, (), shape)]
+    found: TracedNetwork, shape: tuple[int, ...], precision: Precision, device: torch.device
+) -> list[GraphStep]:
+    steps = [GraphStep("images", None, (), shape)]
     number = {found.given: 0}
     for call in found.calls:
         operations, sources = _operations(call, found, number, steps, precision, device)
         for at, operation in enumerate(operations):
             last = at == len(operations) - 1
             form = call.shape if last else steps[sources[0]].shape
-            steps.append(Step(call.name, operation, sources, form))
+            steps.append(GraphStep(call.name, operation, sources, form))
             sources = (len(steps) - 1,)
         # a call without an operation is the identity
         number[call.node] = sources[0]
@@ -77,20 +77,20 @@ def _steps(
 
 
 def _operations(
-    call: Call,
-    found: Trace,
+    call: TracedCall,
+    found: TracedNetwork,
     number: dict[fx.Node, int],
-    steps: list[Step],
+    steps: list[GraphStep],
     precision: Precision,
     device: torch.device,
 ) -> tuple[list[Operation], tuple[int, ...]]:
-    """What a call does, step by step, and which steps feed the first of them."""
+    """The operations of a call, and the steps that feed the first of them."""
 
     def value(given: Any) -> Any:
         if not isinstance(given, fx.Node):
             return given
         if given in number:
-            return Source(number[given], steps[number[given]].shape)
+            return StepOutput(number[given], steps[number[given]].shape)
         return found.constants.get(given, found.numbers.get(given))
 
     arguments = fx.node.map_arg(call.node.args, value)
@@ -98,10 +98,12 @@ def _operations(
     reshapes = call.kind in ("view", "reshape", "flatten", "unflatten")
     if not reshapes and any(source in found.numbers for source in call.node.all_input_nodes):
         raise Unsupported(call.name, call.kind, "it computes with sizes")
-    maker = LAYERS.get(call.key) if isinstance(call.key, type) else FUNCTIONS.get(call.key)
-    if maker is None:
+    rules: Any = LAYER_RULES if isinstance(call.key, type) else FUNCTION_RULES
+    rule = rules.get(call.key)
+    if rule is None:
         raise Unsupported(call.name, call.kind)
-    request = Request(
+    layer_call = LayerCall(
         call.name, call.kind, call.module, arguments, keywords, call.shape, precision, device
     )
-    return maker(request)
+    lowered: Lowered = rule(layer_call)
+    return lowered

@@ -43,9 +43,9 @@ _TINY = {torch.float32: 2.0**-125, torch.float64: 2.0**-1000}
 _TF32, _BFLOAT16 = 2.0**-9, 2.0**-6
 """Relative error of a product of two numbers rounded to 10 or 7 bits, twice what it can be."""
 _SPARE = 256
-"""Terms added to every count, for what surrounds a sum."""
+"""Terms added to every count, for the operations around a sum."""
 _AGAIN = 1 + 2.0**-10
-"""Pays for the rounding of the error bounds themselves."""
+"""Covers the rounding of the error bounds themselves."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Precision:
 
     @classmethod
     def of(cls, dtype: torch.dtype, device: torch.device) -> Precision:
-        """The rounding of a type on a device; float32 and float64 alone have one here."""
+        """The rounding of a dtype on a device; float32 or float64."""
         return cls(_UNITS[dtype], _TINY[dtype], _products(device) * (dtype == torch.float32))
 
     def sums(self, terms: int, fan_out: int = 1) -> float:
@@ -83,21 +83,21 @@ class Precision:
         return (own / (1 - own) + self.product * (terms > 2) + 2 * bounds) * _AGAIN
 
     def values(self, units: float) -> float:
-        """A number of units in the last place, for operations on single numbers."""
+        """Relative error of elementwise operations, from units in the last place."""
         return (units * self.unit + _SPARE * UNIT64) * _AGAIN
 
     def can_sum(self, terms: int) -> bool:
-        """Whether so many terms have a bound at all."""
+        """Whether a sum of so many terms has an error bound."""
         return terms * self.unit < 0.01
 
 
 def known(dtype: torch.dtype) -> bool:
-    """Whether there is a rounding argument for a type."""
+    """Whether the rounding of a dtype is modelled."""
     return dtype in _UNITS
 
 
 def _products(device: torch.device) -> float:
-    """Relative error of products that the settings of torch allow in float32."""
+    """Relative error of float32 products under torch's current settings."""
     allowed = torch.get_float32_matmul_precision()
     if allowed == "medium":
         return _BFLOAT16

@@ -1,4 +1,4 @@
-"""The images that an attacker may show, and the least value of a linear function there."""
+"""The set of perturbed images, and the minimum of a linear function over it."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tempering.certification.operation import Interval
+from tempering.certification.operations import Interval
 from tempering.certification.precision import UNIT64
 from tempering.core.threats import TOLERANCE, Threat
 
 NORMS = ("linf", "l2", "l1")
 _ROUNDS = 12
-"""Steps towards the best multiplier in L2; bounds hold for any."""
+"""Iterations for the L2 multiplier; bounds hold for any value."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +46,7 @@ class Region:
         return cls(threat.name, x, radius, Interval(torch.minimum(low, x), torch.maximum(high, x)))
 
     def part(self, rows: Tensor) -> Region:
-        """Some samples."""
+        """A subset of the samples."""
         return Region(self.norm, self.x[rows], self.radius, self.box.rows(rows))
 
     def least(self, a: Tensor, rows: Tensor) -> Tensor:
@@ -79,7 +79,7 @@ class Region:
         return base + moved - (2 * a.shape[1] + 64) * 2 * UNIT64 * reach
 
     def where_least(self, a: Tensor, rows: Tensor) -> Tensor:
-        """A point at which a . z is about least, shape of `a`; the ball is left to others."""
+        """An approximate minimiser of a . z, shape of `a`; it is not projected onto the ball."""
         flat = a.detach().flatten(1)
         x, down, up = self._room(rows)
         if self.norm == "l2":
@@ -119,7 +119,7 @@ class Region:
         return m
 
     def _multiplier_l1(self, a: Tensor, down: Tensor, up: Tensor) -> Tensor:
-        """The slope of the last pixel that the radius reaches, the steepest first."""
+        """The slope of the last pixel that the radius reaches, in descending order of slope."""
         size, order = a.abs().sort(1, descending=True)
         room = torch.where(a > 0, -down, up).gather(1, order)
         over = room.cumsum(1) >= self.radius

@@ -1,4 +1,4 @@
-"""Randomised smoothing: a certificate in L2 for any classifier, of its vote under noise."""
+"""Randomised smoothing: L2 certificates for the majority vote of any classifier under noise."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from tempering.core.records import Count
 from tempering.core.threats import TOLERANCE
 
 ABSTAINED = -1
-"""In place of a class: the draws do not tell which one wins."""
+"""Prediction where the draws do not determine a winner."""
 
 BATCH_SIZE = 256
-"""Noisy images at a time, if a caller says nothing else."""
+"""Default number of noisy images at a time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +67,7 @@ class SmoothedCertificate:
         return (self.predicted == self.y) & (self.radius > eps)
 
     def count(self, eps: float) -> Count:
-        """How many samples are certified at eps, of all, abstentions and errors included."""
+        """The number of samples certified at eps; abstentions and errors count as not certified."""
         return Count(hits=int(self.certified(eps).sum()), n=len(self))
 
 
@@ -137,7 +137,7 @@ class Smoothing:
 
     @property
     def largest_radius(self) -> float:
-        """The radius of a sample on which all draws agree: none is larger."""
+        """The largest possible radius, reached where all draws agree."""
         return self.sigma * float(stats.norm.ppf(self.alpha ** (1 / self.samples)))
 
     def __call__(
@@ -227,7 +227,7 @@ class Smoothing:
         return {"name": self.name, **asdict(self)}
 
     def label(self) -> str:
-        """A short name with what tells it from its siblings, such as `smoothing-0.25`."""
+        """A short name with its main setting, such as `smoothing-0.25`."""
         return f"{self.name}-{self.sigma:g}"
 
     def _votes(

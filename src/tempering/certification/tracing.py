@@ -1,4 +1,4 @@
-"""Writing down what a network does, call by call."""
+"""Traces a network: the layers and functions that it calls, in order."""
 
 from __future__ import annotations
 
@@ -10,12 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from tempering.certification.rules import LAYER_RULES, computing_type
 from tempering.core.backward import random_stages, true_gradient
 from tempering.core.layout import contiguous_again
-from tempering.models.normalize import Normalize
-
-LEAVES = (Normalize,)
-"""Modules of ours that are steps as they are: tracing would miss what they check."""
 
 _ALIASES = (
     "view reshape flatten unflatten squeeze unsqueeze contiguous permute transpose getitem "
@@ -39,7 +36,7 @@ class Unsupported(Exception):  # noqa: N818 - a reason to abstain, caught within
 
 
 @dataclass(frozen=True, eq=False)
-class Call:
+class TracedCall:
     """One call that a network makes.
 
     Attributes:
@@ -60,7 +57,7 @@ class Call:
 
 
 class _Tracer(fx.Tracer):
-    """Follows a model, and remembers how deep it came."""
+    """Traces a model, and records the stack of layers for error messages."""
 
     proxy_buffer_attributes = True
 
@@ -69,7 +66,7 @@ class _Tracer(fx.Tracer):
         self.at: list[str] = []
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return type(m) in LEAVES or super().is_leaf_module(m, module_qualified_name)
+        return computing_type(m) in LAYER_RULES or super().is_leaf_module(m, module_qualified_name)
 
     def call_module(
         self, m: nn.Module, forward: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -81,7 +78,7 @@ class _Tracer(fx.Tracer):
 
 
 class _Recorder(fx.Interpreter):
-    """Runs a trace and keeps every value."""
+    """Runs a trace and keeps all values."""
 
     def __init__(self, module: fx.GraphModule) -> None:
         super().__init__(module, garbage_collect_values=False)
@@ -92,7 +89,7 @@ class _Recorder(fx.Interpreter):
 
 
 @dataclass(frozen=True, eq=False)
-class Trace:
+class TracedNetwork:
     """The calls of a network in order.
 
     Attributes:
@@ -103,14 +100,14 @@ class Trace:
         numbers: Shapes and sizes that depend on the number of images, by node.
     """
 
-    calls: list[Call]
+    calls: list[TracedCall]
     given: fx.Node
     result: fx.Node
     constants: dict[fx.Node, Any]
     numbers: dict[fx.Node, Any]
 
 
-def trace(model: nn.Module, x: Tensor) -> Trace:
+def trace(model: nn.Module, x: Tensor) -> TracedNetwork:
     """Write down the calls of a model in evaluation mode.
 
     Args:
@@ -150,15 +147,15 @@ def _values(module: fx.GraphModule, x: Tensor, count: int) -> dict[fx.Node, Any]
 
 def _sort(
     model: nn.Module, graph: fx.Graph, few: dict[fx.Node, Any], more: dict[fx.Node, Any]
-) -> Trace:
-    """Tell tensors that depend on images from constants and from shapes."""
+) -> TracedNetwork:
+    """Separate tensors that depend on images from constants and shapes."""
     nodes = list(graph.nodes)
     inputs = [node for node in nodes if node.op == "placeholder"]
     result = next(node for node in nodes if node.op == "output").args[0]
     if len(inputs) != 1 or not isinstance(result, fx.Node):
         raise Unsupported("the model", type(model).__name__, "give one input and one output")
     needed = _ancestors(result)
-    calls: list[Call] = []
+    calls: list[TracedCall] = []
     constants: dict[fx.Node, Any] = {}
     numbers: dict[fx.Node, Any] = {}
     for node in nodes:
@@ -172,12 +169,12 @@ def _sort(
             one, two = few[node].shape, more[node].shape
             if len(one) < 2 or one[0] != 2 or two[0] != 3 or one[1:] != two[1:]:
                 raise Unsupported(name, kind, "it does not keep one row a sample")
-            calls.append(Call(node, name, kind, key, module, tuple(one[1:])))
+            calls.append(TracedCall(node, name, kind, key, module, tuple(one[1:])))
         elif isinstance(few[node], tuple | list) and not isinstance(few[node], torch.Size):
             raise Unsupported(name, kind, "it returns more than one tensor")
         else:
             numbers[node] = few[node]
-    return Trace(calls, inputs[0], result, constants, numbers)
+    return TracedNetwork(calls, inputs[0], result, constants, numbers)
 
 
 def _ancestors(node: fx.Node) -> set[fx.Node]:
@@ -196,7 +193,7 @@ def _identify(
     """Name of the layer, kind, key, and the layer itself."""
     if node.op == "call_module":
         module = model.get_submodule(str(node.target))
-        return str(node.target), type(module).__name__, _runs(module), module
+        return str(node.target), type(module).__name__, computing_type(module), module
     stack = list((node.meta.get("nn_module_stack") or {}).values())
     owner = (str(stack[-1][0]) if stack else "") or "the model"
     target = node.target
@@ -210,13 +207,8 @@ def _identify(
     return owner, name, f"{getattr(target, '__module__', '')}.{name}", None
 
 
-def _runs(module: nn.Module) -> type[nn.Module]:
-    """The class whose forward runs: that of torch if a subclass only adds to it."""
-    return next(base for base in type(module).__mro__ if "forward" in base.__dict__)
-
-
 def _refuse_disguises(model: nn.Module) -> None:
-    """Refuse layers that run something else than their class says."""
+    """Refuse layers that are compiled, hooked, or have a replaced forward."""
     for name, module in model.named_modules():
         hooks = module._forward_hooks or module._forward_pre_hooks
         compiled = getattr(module, "_compiled_call_impl", None) is not None
@@ -228,7 +220,7 @@ def _refuse_disguises(model: nn.Module) -> None:
 
 
 def _refuse_changes(model: nn.Module, graph: fx.Graph) -> None:
-    """Refuse calls in place whose effect is seen other than through their result."""
+    """Refuse in-place calls whose effect is visible other than through their result."""
     nodes = list(graph.nodes)
     for node in nodes:
         name, kind, _, module = _identify(model, node) if node.op.startswith("call") else [None] * 4
@@ -252,7 +244,7 @@ def _is_inplace(node: fx.Node, module: nn.Module | None) -> bool:
 
 
 def _changes_others(model: nn.Module, node: fx.Node, order: list[fx.Node]) -> bool:
-    """Whether it changes a weight, or what a later call sees other than through its result."""
+    """Whether it modifies a weight, or a tensor that a later call reads."""
     place = {one: number for number, one in enumerate(order)}
     root = node.args[0]
     while isinstance(root, fx.Node) and _is_alias(model, root) and root.args:
@@ -273,7 +265,7 @@ def _changes_others(model: nn.Module, node: fx.Node, order: list[fx.Node]) -> bo
 
 
 def _asks_for_form(node: fx.Node) -> bool:
-    """Whether it looks at the shape of a tensor, not at its values."""
+    """Whether it reads the shape of a tensor, not its values."""
     if node.target is getattr:
         return node.args[1] in ("shape", "ndim", "dtype", "device")
     return node.op == "call_method" and node.target in ("size", "dim", "numel")
@@ -285,7 +277,7 @@ def _is_alias(model: nn.Module, node: fx.Node) -> bool:
 
 
 def tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Names and values of all parameters and buffers of numbers."""
+    """Names and values of all floating-point parameters and buffers."""
     for name, value in [*model.named_parameters(), *model.named_buffers()]:
         if value.is_floating_point():
             yield name, value

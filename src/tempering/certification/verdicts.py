@@ -1,4 +1,4 @@
-"""What certification says of each sample."""
+"""Verdicts of certification."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Spent:
-    """What a method was given, and what it made of it.
+class MethodCost:
+    """Cost and yield of one method.
 
     Attributes:
         method: Its name.
@@ -49,4 +49,4 @@ class Certificates:
     reasons: tuple[str, ...]
     counterexamples: dict[int, Tensor]
     unsupported: str | None
-    spent: tuple[Spent, ...]
+    spent: tuple[MethodCost, ...]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from tempering.certification.certifying import certify
+from tempering.certification.certify_samples import certify
 from tempering.core.progress import silence, track
 from tempering.core.threats import Threat
 from tempering.evaluation.context import EvalContext

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tempering.attacks.base import Attack, Problem
-from tempering.certification.certifying import certify
+from tempering.certification.certify_samples import certify
 from tempering.core.probe import Probe
 from tempering.core.progress import silence, track
 from tempering.core.threats import Threat

@@ -1,4 +1,4 @@
-"""Proving that no image of a threat can change a network's answer."""
+"""Certifies that no image within a threat changes a network's decision."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import torch
 from torch import Tensor, nn
 
 from tempering.certification import methods as bounding
-from tempering.certification.alpha import AlphaCrown
-from tempering.certification.branching import Branching, Search
-from tempering.certification.case import Case
-from tempering.certification.falsifying import Falsifier
+from tempering.certification.alpha_crown import AlphaCrown
+from tempering.certification.branching import BranchAndBound, Branching
+from tempering.certification.counterexamples import CounterexampleSearch
+from tempering.certification.graph import Graph
 from tempering.certification.interval import propagate
 from tempering.certification.lowering import graph_of
-from tempering.certification.operation import Interval
+from tempering.certification.margins import MarginBatch
+from tempering.certification.operations import Interval
 from tempering.certification.region import NORMS, Region
-from tempering.certification.steps import Graph
 from tempering.certification.tracing import Unsupported
-from tempering.certification.verdicts import Certificates, Spent
+from tempering.certification.verdicts import Certificates, MethodCost
 from tempering.core.errors import DataError, UnknownNameError, UsageError
 from tempering.core.goals import Goal, Untargeted, reached
 from tempering.core.probe import Probe, probing
@@ -29,13 +29,13 @@ from tempering.core.progress import Advance, track
 from tempering.core.threats import TOLERANCE, Threat
 
 METHODS = ("interval", "crown-ibp", "crown", "alpha-crown", "branching")
-"""From the cheapest on."""
+"""In ascending order of cost."""
 BATCH_SIZE = 64
-"""Samples whose intervals are held at a time, if memory allows."""
+"""Largest batch size; less if memory does not suffice."""
 _MEMORY = 2**30
 _COPIES = 12
 _CHECKED = 8
-"""Samples on which the steps are compared with the network itself."""
+"""Samples on which the lowered network is compared with the original."""
 
 
 def certify(
@@ -106,7 +106,7 @@ def certify(
         raise UsageError(f"seconds {seconds}: give more than 0, or None for no limit")
     until = math.inf if seconds is None else time.monotonic() + seconds
     with probing(model) as probe:
-        job = _Job.begin(probe, x.detach(), y, threat, goal or Untargeted(), until)
+        job = _Certification.begin(probe, x.detach(), y, threat, goal or Untargeted(), until)
         try:
             if len(x):
                 job.run(
@@ -121,7 +121,7 @@ def certify(
 
 
 @dataclass(eq=False)
-class _Job:
+class _Certification:
     probe: Probe
     x: Tensor
     y: Tensor
@@ -133,26 +133,26 @@ class _Job:
     reasons: list[str]
     counterexamples: dict[int, Tensor] = field(default_factory=dict)
     unsupported: str | None = None
-    spent: dict[str, Spent] = field(default_factory=dict)
+    spent: dict[str, MethodCost] = field(default_factory=dict)
 
     @classmethod
     def begin(
         cls, probe: Probe, x: Tensor, y: Tensor, threat: Threat, goal: Goal, until: float
-    ) -> _Job:
+    ) -> _Certification:
         unknown = torch.full((len(x),), -torch.inf, dtype=torch.float64, device=x.device)
         return cls(probe, x, y, threat, goal, until, unknown, [""] * len(x), [""] * len(x))
 
     def run(
         self, methods: list[str], alpha: AlphaCrown, branching: Branching, batch_size: int
     ) -> None:
-        """Clean errors first, then each method on what is left."""
+        """Refute clean errors, then run each method on the undecided samples."""
         protected, logits = self._clean(batch_size)
         if self.threat.name not in NORMS:
             raise Unsupported(str(self.threat), "threat", f"bounds know {', '.join(NORMS)}")
         graph = graph_of(self.probe.model, self.x)
         self._compare(graph, logits)
         batch = max(1, min(batch_size, _MEMORY // (8 * _COPIES * graph.size)))
-        work: dict[str, Callable[[Case, Tensor], None]] = {
+        work: dict[str, Callable[[MarginBatch, Tensor], None]] = {
             "interval": lambda case, _: bounding.interval(case),
             "crown-ibp": lambda case, _: bounding.crown_ibp(case),
             "crown": lambda case, _: bounding.full_crown(case, self.until),
@@ -171,7 +171,7 @@ class _Job:
                     self._tell(advance, rows, names is dear or not dear)
 
     def _clean(self, batch_size: int) -> tuple[Tensor, Tensor]:
-        """Protected outputs and logits of all samples; those already wrong are refuted."""
+        """Protected outputs and logits of all samples; refutes misclassified ones."""
         parts = torch.split(torch.arange(len(self.x), device=self.x.device), batch_size)
         logits = torch.cat([self.probe.logits(self.x[rows], rows) for rows in parts])
         protected = self.goal.protected(self.y, logits.shape[1])
@@ -180,7 +180,7 @@ class _Job:
         return protected, logits
 
     def _compare(self, graph: Graph, logits: Tensor) -> None:
-        """Refuse steps that do not compute what the network does, to within its rounding."""
+        """Refuse a lowered network that differs from the original by more than rounding."""
         x = self.x[:_CHECKED].double()
         at = Region("linf", x, 0.0, Interval(x, x))
         own = propagate(graph, at).intervals[-1]
@@ -194,9 +194,9 @@ class _Job:
         graph: Graph,
         rows: Tensor,
         protected: Tensor,
-        work: dict[str, Callable[[Case, Tensor], None]],
+        work: dict[str, Callable[[MarginBatch, Tensor], None]],
     ) -> None:
-        case = Case.of(graph, Region.around(self.x[rows], self.threat), protected[rows])
+        case = MarginBatch.of(graph, Region.around(self.x[rows], self.threat), protected[rows])
         for name, method in work.items():
             began = time.monotonic()
             if not len(rows) or began > self.until:
@@ -216,8 +216,8 @@ class _Job:
         self, name: str, samples: int, certified: int, left: list[bool], seconds: float
     ) -> None:
         refuted = samples - certified - sum(left)
-        before = self.spent.get(name, Spent(name, 0, 0, 0, 0.0))
-        self.spent[name] = Spent(
+        before = self.spent.get(name, MethodCost(name, 0, 0, 0, 0.0))
+        self.spent[name] = MethodCost(
             name,
             before.samples + samples,
             before.certified + certified,
@@ -225,8 +225,8 @@ class _Job:
             before.seconds + seconds,
         )
 
-    def _branch(self, case: Case, rows: Tensor, settings: Branching) -> None:
-        """Branch on each open margin of each sample, until one of them cannot be proven."""
+    def _branch(self, case: MarginBatch, rows: Tensor, settings: Branching) -> None:
+        """Branch on each open margin of each sample, until one cannot be proven positive."""
         if case.bounds is None:
             bounding.full_crown(case, self.until)
         if case.bounds is None:
@@ -236,10 +236,10 @@ class _Job:
                 break
             sample = torch.tensor([number], device=rows.device)
             limit = math.inf if settings.seconds is None else time.monotonic() + settings.seconds
-            find = Falsifier(
+            find = CounterexampleSearch(
                 self.probe, self.x[row : row + 1], self.y[row : row + 1], self.threat, self.goal
             )
-            search = Search(
+            search = BranchAndBound(
                 case.graph,
                 case.region.part(sample),
                 case.bounds.part(sample),
@@ -262,8 +262,8 @@ class _Job:
                 case.improve(margin, case.best.new_tensor([bound]))
 
     @staticmethod
-    def _worth(case: Case, margin: Tensor) -> bool:
-        """Whether the sample is still open: not proven by another protected output."""
+    def _worth(case: MarginBatch, margin: Tensor) -> bool:
+        """Whether the sample is not yet certified by another protected output."""
         return bool(case.margin()[case.rows[margin]] <= 0)
 
     def _refute(self, row: int, image: Tensor, method: str, reason: str) -> None:
@@ -280,11 +280,11 @@ class _Job:
         advance(final, f"{int((self.margin > 0).sum())} certified")
 
     def abstain(self, reason: str) -> None:
-        """Nothing more can be said, and why."""
+        """Leave the remaining samples undecided, for this reason."""
         self.unsupported = reason
 
     def verdicts(self) -> Certificates:
-        """What was found."""
+        """Verdicts of all samples."""
         certified = self.margin > 0
         late = time.monotonic() > self.until
         loose = "time is up" if late else "its bounds are too loose"

@@ -1,4 +1,4 @@
-"""What a ball in L2 or L1 can do to the first sums of a network; its box alone would allow more."""
+"""Intervals of the first affine steps over L2 and L1 balls, tighter than over their boxes."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from math import prod
 import torch
 from torch import Tensor
 
-from tempering.certification.operation import Affine
-from tempering.certification.steps import Graph
+from tempering.certification.graph import Graph
+from tempering.certification.operations import Affine
 
 _ROWS = 1024
 _SPARE = 1 + 1e-9
-"""Pays for the rounding of norms in float64."""
+"""Covers the rounding of norms in float64."""
 
 
 def straight(graph: Graph) -> list[bool]:
-    """Steps that are affine in the images, through steps of one input each."""
+    """Steps that are affine in the image and reached through single-input steps."""
     found: list[bool] = []
     for step in graph.steps:
         affine = isinstance(step.operation, Affine) and len(step.sources) == 1
@@ -55,7 +55,7 @@ def dual_norms(graph: Graph, norm: str, like: Tensor) -> dict[int, Tensor]:
 
 
 def _pulled(graph: Graph, number: int, a: Tensor) -> Tensor:
-    """Coefficients of a straight step as those of the image."""
+    """Coefficients of such a step, expressed in the image."""
     while number:
         operation = graph.steps[number].operation
         if not isinstance(operation, Affine):

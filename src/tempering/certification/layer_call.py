@@ -1,4 +1,4 @@
-"""What a layer or a function is asked for: its operations; and how those are made."""
+"""The call that a rule receives, and the operations from which it is built."""
 
 from __future__ import annotations
 
@@ -9,14 +9,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tempering.certification.affine import Convolution, Dense, Scaling, Weighing
-from tempering.certification.operation import Operation
+from tempering.certification.affine_operations import (
+    Averaging,
+    Convolution,
+    MatrixProduct,
+    ScaleShift,
+)
+from tempering.certification.operations import Operation
 from tempering.certification.precision import Precision
 from tempering.certification.tracing import Unsupported
 
 
 @dataclass(frozen=True)
-class Source:
+class StepOutput:
     """A tensor that depends on the images.
 
     Attributes:
@@ -29,8 +34,8 @@ class Source:
 
 
 @dataclass(frozen=True, eq=False)
-class Request:
-    """One call, its arguments known.
+class LayerCall:
+    """One call of a layer or function, with its arguments.
 
     Attributes:
         name: Qualified name of the layer.
@@ -53,13 +58,13 @@ class Request:
     device: torch.device
 
     def refuse(self, reason: str) -> Unsupported:
-        """To be raised, with the name of the layer."""
+        """The error to raise for an unsupported argument; names the layer."""
         return Unsupported(self.name, self.kind, reason)
 
-    def source(self) -> Source:
+    def source(self) -> StepOutput:
         """The first argument, which must depend on the images."""
         given = self.args[0] if self.args else self.kwargs.get("input")
-        if not isinstance(given, Source):
+        if not isinstance(given, StepOutput):
             raise self.refuse("its first argument does not depend on the images")
         return given
 
@@ -75,17 +80,17 @@ class Request:
         unknown = [name for name in given if name not in defaults]
         if unknown or len(self.args) - 1 > len(defaults):
             raise self.refuse(f"with the argument {(unknown or ['one too many'])[0]}")
-        if any(isinstance(one, Source) for one in given.values()):
+        if any(isinstance(one, StepOutput) for one in given.values()):
             raise self.refuse("an argument besides the first depends on the images")
         return values | given
 
     def rounded(self, number: float) -> float:
-        """A constant as the network holds it."""
+        """A constant, rounded to the precision of the network."""
         dtype = torch.float32 if self.precision.unit > 1e-12 else torch.float64
         return float(torch.tensor(float(number), dtype=dtype))
 
     def constant(self, value: Any, dims: int) -> Tensor:
-        """A number or a tensor of numbers, shape broadcastable to (1, ...), float64."""
+        """A number or tensor as float64, shape broadcastable to (1, ...)."""
         if isinstance(value, bool) or not isinstance(value, int | float | Tensor):
             raise self.refuse(f"with {value!r}")
         if isinstance(value, Tensor) and not value.is_floating_point():
@@ -100,79 +105,78 @@ class Request:
         return found.reshape([1] * (dims + 1 - found.ndim) + list(found.shape))
 
 
-Made = tuple[list[Operation], tuple[int, ...]]
-"""Operations in order, and the steps that feed the first of them."""
-Maker = Callable[[Request], Made]
+Lowered = tuple[list[Operation], tuple[int, ...]]
+"""Operations in sequence, and the numbers of the steps that feed the first of them."""
 
 
-def alone(request: Request, *operations: Operation) -> Made:
-    """Operations on the first argument, one after the other."""
-    return list(operations), (request.source().step,)
+def in_sequence(call: LayerCall, *operations: Operation) -> Lowered:
+    """Operations applied to the first argument, one after the other."""
+    return list(operations), (call.source().step,)
 
 
-def pair(request: Request, value: Any) -> tuple[int, int]:
-    """A size along both dimensions."""
+def pair(call: LayerCall, value: Any) -> tuple[int, int]:
+    """A size for both spatial dimensions."""
     one, two = value if isinstance(value, tuple | list) else (value, value)
     if not isinstance(one, int) or not isinstance(two, int):
-        raise request.refuse(f"with the size {value!r}")
+        raise call.refuse(f"with the size {value!r}")
     return one, two
 
 
-def moved(request: Request, run: Callable[[Tensor], Tensor], terms: int = 0) -> Made:
-    """Numbers moved, or averaged."""
-    return alone(request, Weighing(run, request.source().shape, terms, request.precision))
+def rearranged(call: LayerCall, run: Callable[[Tensor], Tensor], terms: int = 0) -> Lowered:
+    """A rearrangement of the input, or averages over `terms` entries."""
+    return in_sequence(call, Averaging(run, call.source().shape, terms, call.precision))
 
 
-def scaling(
-    request: Request, scale: Tensor, shift: Tensor, roundings: int, reach: Tensor | None = None
-) -> Scaling:
-    """Each number times a constant, plus a constant; constants in float64."""
-    return Scaling(scale, shift, shift if reach is None else reach, roundings, request.precision)
+def scale_shift(
+    call: LayerCall, scale: Tensor, shift: Tensor, roundings: int, reach: Tensor | None = None
+) -> ScaleShift:
+    """Elementwise scale and shift; constants in float64."""
+    return ScaleShift(scale, shift, shift if reach is None else reach, roundings, call.precision)
 
 
-def dense(request: Request, weight: Tensor, bias: Tensor | None) -> Made:
-    """A product with a matrix."""
-    if not request.precision.can_sum(weight.shape[1] + 1):
-        raise request.refuse(f"with sums of {weight.shape[1]} terms")
+def matrix_product(call: LayerCall, weight: Tensor, bias: Tensor | None) -> Lowered:
+    """A matrix product and a bias."""
+    if not call.precision.can_sum(weight.shape[1] + 1):
+        raise call.refuse(f"with sums of {weight.shape[1]} terms")
     weight = weight.detach().double()
     added = weight.new_zeros(len(weight)) if bias is None else bias.detach().double()
-    return alone(request, Dense(weight, added, request.precision))
+    return in_sequence(call, MatrixProduct(weight, added, call.precision))
 
 
 def convolution(
-    request: Request,
+    call: LayerCall,
     weight: Tensor,
     bias: Tensor | None,
     stride: Any,
     padding: Any,
     dilation: Any,
     groups: int,
-) -> Made:
-    """A convolution, padded with zeros."""
-    shape = request.source().shape
-    steps, spread = pair(request, stride), pair(request, dilation)
+) -> Lowered:
+    """A convolution with zero padding."""
+    shape = call.source().shape
+    steps, spread = pair(call, stride), pair(call, dilation)
     kernel = weight.shape[2:]
     if padding == "valid":
         padding = 0
     if padding == "same":
         extra = [between * (size - 1) for between, size in zip(spread, kernel, strict=True)]
         if any(one % 2 for one in extra):
-            raise request.refuse("padded unevenly")
+            raise call.refuse("padded unevenly")
         padding = tuple(one // 2 for one in extra)
     if len(shape) != 3:
-        raise request.refuse(f"on an input of shape {shape}")
-    if not request.precision.can_sum(weight[0].numel() + 1):
-        raise request.refuse(f"with sums of {weight[0].numel()} terms")
+        raise call.refuse(f"on an input of shape {shape}")
+    if not call.precision.can_sum(weight[0].numel() + 1):
+        raise call.refuse(f"with sums of {weight[0].numel()} terms")
     weight = weight.detach().double().contiguous()
     added = weight.new_zeros(len(weight)) if bias is None else bias.detach().double()
     operation = Convolution(
         weight,
         added,
         steps,
-        pair(request, padding),
+        pair(call, padding),
         spread,
         groups,
         shape,
-        request.precision,
+        call.precision,
     )
-    return alone(request, operation)
+    return in_sequence(call, operation)

@@ -5,18 +5,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tempering.certification.maximum import Largest, Windows
-from tempering.certification.operation import Interval
+from tempering.certification.max_pooling import MaxPooling, PoolingWindows
+from tempering.certification.operations import Interval
 from tempering.core.random import RandomStreams
 
 WINDOWS = [
-    Windows((2, 2), (2, 2), (0, 0), (1, 1)),
-    Windows((3, 3), (1, 1), (1, 1), (1, 1)),
-    Windows((3, 2), (2, 3), (1, 0), (2, 1)),
+    PoolingWindows((2, 2), (2, 2), (0, 0), (1, 1)),
+    PoolingWindows((3, 3), (1, 1), (1, 1), (1, 1)),
+    PoolingWindows((3, 2), (2, 3), (1, 0), (2, 1)),
 ]
 
 
-def pooled(at: Windows, z: Tensor) -> Tensor:
+def pooled(at: PoolingWindows, z: Tensor) -> Tensor:
     return F.max_pool2d(z, at.kernel, at.stride, at.padding, at.dilation)
 
 
@@ -29,9 +29,9 @@ def box(n: int) -> Interval:
 
 
 @pytest.mark.parametrize("at", WINDOWS, ids=str)
-def test_linear_bounds_hold_at_every_point(at: Windows) -> None:
+def test_linear_bounds_hold_at_every_point(at: PoolingWindows) -> None:
     given = box(6)
-    relaxed = Largest(at).relax(given)
+    relaxed = MaxPooling(at).relax(given)
     like = pooled(at, given.low)
     rows = torch.arange(len(like))
     for number in range(60):
@@ -49,7 +49,7 @@ def test_a_window_with_one_possible_winner_is_exact() -> None:
     given = box(1)
     low, high = given.low.clone(), given.high.clone()
     low[:, :, ::2, ::2], high[:, :, ::2, ::2] = 3.0, 4.0
-    pool = Largest(WINDOWS[0])
+    pool = MaxPooling(WINDOWS[0])
     assert not bool(pool.unsettled(Interval(low, high)).any())
     relaxed = pool.relax(Interval(low, high))
     a = torch.randn(1, 2, 3, 3).double()

@@ -1,4 +1,4 @@
-"""Samples under certification: their margins, and the best bound of each so far."""
+"""Margins of samples, with the best lower bound of each so far."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tempering.certification.interval import Bounds
+from tempering.certification.graph import Graph
+from tempering.certification.interval import StepBounds
 from tempering.certification.region import Region
-from tempering.certification.steps import Graph
 
 
 @dataclass(eq=False)
-class Case:
-    """Some samples of one network.
+class MarginBatch:
+    """Margins of some samples.
 
     A margin is a protected output less an unprotected one. A sample is certified if one of
     its protected outputs has positive bounds against every unprotected one. That suffices,
@@ -39,11 +39,11 @@ class Case:
     winner: Tensor
     rival: Tensor
     best: Tensor
-    bounds: Bounds | None = None
+    bounds: StepBounds | None = None
 
     @classmethod
-    def of(cls, graph: Graph, region: Region, protected: Tensor) -> Case:
-        """All margins of some samples, of which nothing is known yet."""
+    def of(cls, graph: Graph, region: Region, protected: Tensor) -> MarginBatch:
+        """All margins of some samples, without bounds yet."""
         pairs = protected[:, :, None] & ~protected[:, None, :]
         rows, winner, rival = pairs.nonzero(as_tuple=True)
         best = torch.full((len(rows),), -torch.inf, dtype=torch.float64, device=rows.device)
@@ -69,15 +69,15 @@ class Case:
         return a.scatter(1, self.rival[margins, None], -1.0)
 
     def improve(self, margins: Tensor, found: Tensor) -> None:
-        """Keep the larger bounds."""
+        """Keep the larger of old and new bounds."""
         self.best[margins] = torch.maximum(self.best[margins], found)
 
-    def part(self, samples: Tensor) -> Case:
-        """Some samples, in rising order."""
+    def part(self, samples: Tensor) -> MarginBatch:
+        """A subset of the samples, in ascending order."""
         place = torch.full((len(self.protected),), -1, device=samples.device)
         place[samples] = torch.arange(len(samples), device=samples.device)
         own = place[self.rows] >= 0
-        return Case(
+        return MarginBatch(
             self.graph,
             self.region.part(samples),
             self.protected[samples],

@@ -1,4 +1,4 @@
-"""Two lines around each output: how steps on single numbers are relaxed."""
+"""Linear lower and upper bounds of elementwise functions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True, eq=False)
-class Lines:
+class LinearBounds:
     """For each number z: low_slope z + low_offset <= f(z) <= high_slope z + high_offset.
 
     Attributes:
@@ -29,7 +29,7 @@ class Lines:
     floor: float = 0.0
 
     def pull(self, a: Tensor, rows: Tensor, slopes: Tensor | None) -> tuple[Tensor, Tensor]:
-        """The lower line where a coefficient is positive, else the upper one."""
+        """Use the lower bound where a coefficient is positive, and the upper one elsewhere."""
         up, down = a.clamp_min(0.0), a.clamp_max(0.0)
         low = self.low_slope[rows]
         if slopes is not None and self.free is not None:

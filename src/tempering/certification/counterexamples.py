@@ -1,4 +1,4 @@
-"""Looking for an image that fools, from where a linear bound is least."""
+"""Searches for a counterexample, starting where a linear bound is least."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tempering.core.threats import Threat
 
 
 @dataclass(frozen=True, eq=False)
-class Falsifier:
+class CounterexampleSearch:
     """Runs the network itself on images near one sample.
 
     Attributes:
@@ -32,7 +32,7 @@ class Falsifier:
     steps: int = 5
 
     def __call__(self, points: Tensor) -> Tensor | None:
-        """An image that fools, shape (c, h, w), if one is met from these, shape (m, c, h, w)."""
+        """A counterexample, shape (c, h, w), from these starts, shape (m, c, h, w), or None."""
         x = self.x.expand(len(points), -1, -1, -1)
         y = self.y.expand(len(points))
         here = self.threat.project(points.to(self.x.dtype), x)

@@ -1,4 +1,4 @@
-"""ReLU and its leaky kin."""
+"""ReLU and leaky ReLU."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tempering.certification.lines import Lines
-from tempering.certification.operation import Interval, Nonlinear
+from tempering.certification.linear_bounds import LinearBounds
+from tempering.certification.operations import Interval, Nonlinear
 from tempering.certification.precision import UNIT64, Precision
 
 
 @dataclass(frozen=True, eq=False)
-class Rectifier(Nonlinear):
+class LeakyRectifier(Nonlinear):
     """z where it is positive, else `floor` times z.
 
     Attributes:
@@ -28,18 +28,18 @@ class Rectifier(Nonlinear):
     pointwise = True
 
     def interval(self, given: Sequence[Interval]) -> tuple[Interval, Tensor]:
-        """Both ends; ReLU itself rounds nothing."""
+        """Map both ends; ReLU has no rounding error."""
         out = Interval(*(F.leaky_relu(end, self.floor) for end in given[0]))
         own = self.precision.values(2) * self.floor * given[0].low.clamp_max(0.0).abs()
         lines = (given[0].low[0].numel() + 256) * UNIT64 * given[0].size()
         return out, own + lines + self.precision.tiny * (self.floor > 0)
 
     def unsettled(self, given: Interval) -> Tensor:
-        """Those that may have either sign."""
+        """Inputs that may have either sign."""
         return (given.low < 0) & (given.high > 0)
 
-    def relax(self, given: Interval) -> Lines:
-        """The chord above; below, the slope that leaves less (Zhang et al., 2018, section 3.3)."""
+    def relax(self, given: Interval) -> LinearBounds:
+        """The chord above; below, the slope of smaller area (Zhang et al., 2018, section 3.3)."""
         free = self.unsettled(given)
         on = (given.low >= 0).to(given.low)
         slope = on + (1 - on) * self.floor
@@ -48,4 +48,4 @@ class Rectifier(Nonlinear):
         chord = torch.where(free, share + (1 - share) * self.floor, slope)
         offset = torch.where(free, (1 - self.floor) * share * -given.low, torch.zeros_like(slope))
         steep = (given.high > -given.low).to(slope) * (1 - self.floor) + self.floor
-        return Lines(torch.where(free, steep, slope), None, chord, offset, free, self.floor)
+        return LinearBounds(torch.where(free, steep, slope), None, chord, offset, free, self.floor)

@@ -5,10 +5,18 @@ import math
 import pytest
 import torch
 
-from tempering.certification.curves import GELU, Clamp, Curve, Sigmoid, SiLU, Softplus, Tanh
-from tempering.certification.operation import Interval
+from tempering.certification.leaky_rectifier import LeakyRectifier
+from tempering.certification.operations import Interval
 from tempering.certification.precision import Precision
-from tempering.certification.rectifier import Rectifier
+from tempering.certification.smooth_activations import (
+    GELU,
+    Clamp,
+    Sigmoid,
+    SiLU,
+    SmoothActivation,
+    Softplus,
+    Tanh,
+)
 
 EXACT = Precision.of(torch.float64, torch.device("cpu"))
 CURVES = [
@@ -21,8 +29,8 @@ CURVES = [
     Clamp(EXACT, most=0.1),
     GELU(EXACT),
     SiLU(EXACT),
-    Rectifier(0.0, EXACT),
-    Rectifier(0.3, EXACT),
+    LeakyRectifier(0.0, EXACT),
+    LeakyRectifier(0.3, EXACT),
 ]
 
 
@@ -39,7 +47,7 @@ def grid(given: Interval) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("curve", CURVES, ids=lambda curve: type(curve).__name__)
-def test_lines_lie_on_their_side_everywhere(curve: Curve | Rectifier) -> None:
+def test_lines_lie_on_their_side_everywhere(curve: SmoothActivation | LeakyRectifier) -> None:
     given = intervals()
     z = grid(given)
     value = curve.interval([Interval(z, z)])[0].low
@@ -52,7 +60,7 @@ def test_lines_lie_on_their_side_everywhere(curve: Curve | Rectifier) -> None:
 
 
 @pytest.mark.parametrize("curve", CURVES, ids=lambda curve: type(curve).__name__)
-def test_intervals_hold_all_values(curve: Curve | Rectifier) -> None:
+def test_intervals_hold_all_values(curve: SmoothActivation | LeakyRectifier) -> None:
     given = intervals()
     out, error = curve.interval([given])
     # a dip deeper than its formula by rounding alone
@@ -62,7 +70,7 @@ def test_intervals_hold_all_values(curve: Curve | Rectifier) -> None:
     assert bool((value <= out.high + error).all())
 
 
-def best_area(curve: Curve, low: float, high: float, below: bool) -> float:
+def best_area(curve: SmoothActivation, low: float, high: float, below: bool) -> float:
     """How far the best line stays from the curve at the middle, by trying slopes."""
     z = torch.linspace(low, high, 2001, dtype=torch.float64)
     middle = (low + high) / 2
@@ -75,11 +83,11 @@ def best_area(curve: Curve, low: float, high: float, below: bool) -> float:
 
 @pytest.mark.parametrize(
     "curve",
-    [one for one in CURVES if isinstance(one, Curve)],
+    [one for one in CURVES if isinstance(one, SmoothActivation)],
     ids=lambda curve: type(curve).__name__,
 )
 @pytest.mark.parametrize(("low", "high"), [(-3.0, 2.0), (-0.5, 4.0), (0.2, 1.7), (-2.5, -0.3)])
-def test_no_line_is_nearer_at_the_middle(curve: Curve, low: float, high: float) -> None:
+def test_no_line_is_nearer_at_the_middle(curve: SmoothActivation, low: float, high: float) -> None:
     given = Interval(torch.tensor([[low]]).double(), torch.tensor([[high]]).double())
     lines = curve.relax(given)
     assert lines.low_offset is not None

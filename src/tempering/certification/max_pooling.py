@@ -1,4 +1,4 @@
-"""The largest number of each window."""
+"""Bounds of max pooling."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tempering.certification.operation import Interval, Nonlinear
+from tempering.certification.operations import Interval, Nonlinear
 from tempering.certification.precision import UNIT64
 
 _OUTSIDE = -1e300
-"""What stands in the padding: never the largest."""
+"""Value of the padding: never the maximum."""
 
 
 @dataclass(frozen=True)
-class Windows:
-    """Where windows lie.
+class PoolingWindows:
+    """Geometry of pooling windows.
 
     Attributes:
         kernel: Height and width.
@@ -48,34 +48,34 @@ class Windows:
 
 
 @dataclass(frozen=True, eq=False)
-class Largest(Nonlinear):
+class MaxPooling(Nonlinear):
     """Max-pooling.
 
     Attributes:
         windows: Where windows lie.
     """
 
-    windows: Windows
+    windows: PoolingWindows
 
     def _pool(self, z: Tensor) -> Tensor:
         at = self.windows
         return F.max_pool2d(z, at.kernel, at.stride, at.padding, at.dilation)
 
     def interval(self, given: Sequence[Interval]) -> tuple[Interval, Tensor]:
-        """Both ends; nothing is rounded."""
+        """Map both ends; there is no rounding error."""
         out = Interval(self._pool(given[0].low), self._pool(given[0].high))
         lost = (given[0].low[0].numel() + 256) * UNIT64 * 4 * self._pool(given[0].size())
         return out, lost
 
     def _contenders(self, given: Interval) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Ends in windows, the place of the best lower end, and who may beat it."""
+        """Ends in windows, the position of the largest lower end, and what may exceed it."""
         low, high = (self.windows.cut(end, _OUTSIDE) for end in given)
         best = low.argmax(2, keepdim=True)
         others = torch.ones_like(low, dtype=torch.bool).scatter(2, best, False)
         return low, high, best, others & (high > low.gather(2, best))
 
     def unsettled(self, given: Interval) -> Tensor:
-        """All of a window where more than one may be the largest."""
+        """All entries of windows in which more than one may be the maximum."""
         low, _, _, rivals = self._contenders(given)
         open_ = rivals.any(2, keepdim=True) & (low > _OUTSIDE)
         counts = self.windows.gather(open_.to(low), given.low.shape[2:])
@@ -119,14 +119,14 @@ class Relaxed:
         offset: Of the upper bound, shape (n, channels, windows).
     """
 
-    windows: Windows
+    windows: PoolingWindows
     size: tuple[int, ...]
     best: Tensor
     slope: Tensor
     offset: Tensor
 
     def pull(self, a: Tensor, rows: Tensor, slopes: Tensor | None) -> tuple[Tensor, Tensor]:  # noqa: ARG002
-        """The lower bound where a coefficient is positive, else the upper one."""
+        """Use the lower bound where a coefficient is positive, and the upper one elsewhere."""
         flat = a.flatten(2)
         up, down = flat.clamp_min(0.0), flat.clamp_max(0.0)
         whole = down[:, :, None] * self.slope[rows]

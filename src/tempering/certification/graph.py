@@ -1,4 +1,4 @@
-"""A network as a list of steps, each of which knows its bounds."""
+"""A network as a list of steps with bounds."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from math import prod
 
 from torch import Tensor
 
-from tempering.certification.operation import Nonlinear, Operation
+from tempering.certification.operations import Nonlinear, Operation
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
+class GraphStep:
     """One operation of a network.
 
     Attributes:
@@ -38,12 +38,12 @@ class Graph:
         cast: Relative rounding of images to the network's own type; 0 if they have it.
     """
 
-    steps: tuple[Step, ...]
+    steps: tuple[GraphStep, ...]
     cast: float = 0.0
 
     @cached_property
     def inputs_of_nonlinear(self) -> dict[int, list[int]]:
-        """Steps whose interval some relaxation needs -> the steps that need it."""
+        """Step -> the nonlinear steps whose relaxation needs its interval."""
         found: dict[int, list[int]] = {}
         for number, step in enumerate(self.steps):
             if isinstance(step.operation, Nonlinear):
@@ -52,7 +52,7 @@ class Graph:
 
     @cached_property
     def exact(self) -> list[bool]:
-        """Steps whose interval is exact if that of the input is a box: one mixing step at most."""
+        """Steps whose interval is exact for an input box: at most one step that sums inputs."""
         mixing: list[int] = []
         for step in self.steps:
             if step.operation is None:
@@ -67,16 +67,16 @@ class Graph:
 
     @cached_property
     def width(self) -> int:
-        """Numbers in the widest step."""
+        """Activations of the widest step."""
         return max(prod(step.shape) for step in self.steps)
 
     @cached_property
     def size(self) -> int:
-        """Numbers in all steps."""
+        """Activations of all steps."""
         return sum(prod(step.shape) for step in self.steps)
 
     def norms(self, norm: str, make: Callable[[], dict[int, Tensor]]) -> dict[int, Tensor]:
-        """What `make` gives for a norm, made once."""
+        """The result of `make` for a norm, cached."""
         if norm not in self._norms:
             self._norms[norm] = make()
         return self._norms[norm]

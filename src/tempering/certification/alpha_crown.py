@@ -1,4 +1,4 @@
-"""Choosing what linear bounds leave open, so that they are as tight as they can be."""
+"""alpha-CROWN: optimises the free slopes and multipliers of linear bounds."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from tempering.certification.crown import Tuning, lower
-from tempering.certification.interval import Bounds
-from tempering.certification.lines import Lines
+from tempering.certification.crown import BoundParameters, crown_lower_bound
+from tempering.certification.graph import Graph
+from tempering.certification.interval import StepBounds
+from tempering.certification.linear_bounds import LinearBounds
 from tempering.certification.region import Region
-from tempering.certification.steps import Graph
 from tempering.core.errors import UsageError
 
 _MEMORY = 2**29
 _COPIES = 14
-"""Tensors a step that differentiation keeps, about."""
+"""Estimated number of tensors that automatic differentiation keeps for each step."""
 _DECAY = (0.9, 0.999)
 
 
 @dataclass(frozen=True)
 class AlphaCrown:
-    """How long to look for better slopes.
+    """Settings of the slope optimisation.
 
     Attributes:
         steps: Of Adam, at least 1; each costs a row about three backward passes.
@@ -46,8 +46,8 @@ class AlphaCrown:
 
 
 @dataclass(eq=False)
-class Choice:
-    """Open choices of some rows.
+class OptimizedParameters:
+    """Parameters that are optimised, for some rows.
 
     Attributes:
         slopes: Nonlinear step -> lower slopes, shape (rows, ...), each in [floor, 1].
@@ -63,55 +63,55 @@ class Choice:
     signs: dict[int, Tensor] = field(default_factory=dict)
     units: dict[int, Tensor] = field(default_factory=dict)
 
-    def tuning(self) -> Tuning:
-        """As a linear bound wants it."""
+    def tuning(self) -> BoundParameters:
+        """The parameters in the form that a linear bound takes."""
         pushes = {
             step: -sign * self.multipliers[step] * self.units[step]
             for step, sign in self.signs.items()
         }
-        return Tuning(dict(self.slopes), pushes)
+        return BoundParameters(dict(self.slopes), pushes)
 
     def leaves(self) -> list[Tensor]:
-        """What is optimised."""
+        """The tensors that are optimised."""
         return [*self.slopes.values(), *self.multipliers.values()]
 
-    def mapped(self, change: Callable[[Tensor], Tensor]) -> Choice:
-        """The same with every tensor changed."""
+    def mapped(self, change: Callable[[Tensor], Tensor]) -> OptimizedParameters:
+        """A copy with a function applied to every tensor."""
 
         def all_of(tensors: dict[int, Tensor]) -> dict[int, Tensor]:
             return {step: change(one) for step, one in tensors.items()}
 
-        return Choice(
+        return OptimizedParameters(
             all_of(self.slopes), all_of(self.multipliers), all_of(self.signs), all_of(self.units)
         )
 
 
-def first_choice(graph: Graph, bounds: Bounds, rows: Tensor) -> Choice:
-    """The slopes of CROWN, where they are free."""
+def initial_parameters(graph: Graph, bounds: StepBounds, rows: Tensor) -> OptimizedParameters:
+    """Start from the slopes of CROWN."""
     slopes = {}
     for number in (user for users in graph.inputs_of_nonlinear.values() for user in users):
         lines = bounds.relaxation(graph, number)
-        if isinstance(lines, Lines) and lines.free is not None and bool(lines.free.any()):
+        if isinstance(lines, LinearBounds) and lines.free is not None and bool(lines.free.any()):
             slopes[number] = lines.low_slope[rows].clone()
-    return Choice(slopes)
+    return OptimizedParameters(slopes)
 
 
 def chunk(graph: Graph) -> int:
-    """Rows that can be optimised at a time."""
+    """Rows that are optimised at a time."""
     return max(1, _MEMORY // (8 * _COPIES * graph.size))
 
 
-def tuned(
+def optimized_bounds(
     graph: Graph,
-    bounds: Bounds,
+    bounds: StepBounds,
     region: Region,
     rows: Tensor,
     a: Tensor,
-    choice: Choice,
+    choice: OptimizedParameters,
     settings: AlphaCrown,
     enough: float = 0.0,
-) -> tuple[Tensor, Choice]:
-    """Climb the lower bound of each row by its own slopes and multipliers, with Adam.
+) -> tuple[Tensor, OptimizedParameters]:
+    """Maximise the lower bound of each row over its slopes and multipliers, with Adam.
 
     Any slope in its range and any multiplier of at least 0 gives a sound bound (Xu et al.,
     2021, section 3.2; Wang et al., 2021, theorem 3.1); the best one met is kept. Intervals
@@ -143,7 +143,9 @@ def tuned(
         with torch.set_grad_enabled(not final and bool(leaves)):
             for leaf in leaves:
                 leaf.requires_grad_(not final)
-            bound, _ = lower(graph, bounds, region, last, rows[active], a[active], now.tuning())
+            bound, _ = crown_lower_bound(
+                graph, bounds, region, last, rows[active], a[active], now.tuning()
+            )
         gradients = [] if final or not bound.requires_grad else _gradients(bound, leaves)
         for leaf in leaves:
             leaf.requires_grad_(False)
@@ -171,12 +173,14 @@ def _rows(stay: Tensor, values: Tensor) -> Tensor:
     return values[stay]
 
 
-def _ranges(graph: Graph, bounds: Bounds, choice: Choice) -> list[tuple[float, float | None]]:
-    """Between what each kind of choice is sound."""
+def _ranges(
+    graph: Graph, bounds: StepBounds, choice: OptimizedParameters
+) -> list[tuple[float, float | None]]:
+    """The range in which each parameter gives a sound bound."""
     slopes: list[tuple[float, float | None]] = []
     for number in choice.slopes:
         lines = bounds.relaxation(graph, number)
-        slopes.append((lines.floor if isinstance(lines, Lines) else 0.0, 1.0))
+        slopes.append((lines.floor if isinstance(lines, LinearBounds) else 0.0, 1.0))
     return [*slopes, *((0.0, None) for _ in choice.multipliers)]
 
 
@@ -188,8 +192,10 @@ def _gradients(bound: Tensor, leaves: list[Tensor]) -> list[Tensor]:
     ]
 
 
-def _keep(kept: Choice, now: Choice, active: Tensor, better: Tensor) -> None:
-    """Remember the choices of the rows that are better than before."""
+def _keep(
+    kept: OptimizedParameters, now: OptimizedParameters, active: Tensor, better: Tensor
+) -> None:
+    """Keep the parameters of rows that improved."""
     for old, new in zip(kept.leaves(), now.leaves(), strict=True):
         old[active[better]] = new[better]
 
@@ -201,7 +207,7 @@ def _step(
     rate: float,
     count: int,
 ) -> None:
-    """One step of Adam upwards (Kingma and Ba, 2015, algorithm 1)."""
+    """One ascent step of Adam (Kingma and Ba, 2015, algorithm 1)."""
     first, second = _DECAY
     for leaf, gradient, pair in zip(leaves, gradients, moments, strict=True):
         pair[0].mul_(first).add_(gradient, alpha=1 - first)

@@ -1,4 +1,4 @@
-"""What every step of a network must answer before it can be bounded."""
+"""Interfaces of operations: intervals, affine transposes, linear relaxations."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 class Interval(NamedTuple):
-    """Two tensors with what lies between them, shape (n, ...), float64."""
+    """Lower and upper ends, shape (n, ...), float64."""
 
     low: Tensor
     high: Tensor
@@ -21,20 +21,20 @@ class Interval(NamedTuple):
         return torch.maximum(self.low.abs(), self.high.abs())
 
     def widened(self, by: Tensor) -> Interval:
-        """As much larger on both sides."""
+        """Widened on both sides."""
         return Interval(self.low - by, self.high + by)
 
     def within(self, other: Interval) -> Interval:
-        """What lies in both."""
+        """The intersection of both."""
         return Interval(torch.maximum(self.low, other.low), torch.minimum(self.high, other.high))
 
     def rows(self, rows: Tensor) -> Interval:
-        """Some samples."""
+        """A subset of the samples."""
         return Interval(self.low[rows], self.high[rows])
 
 
 def weigh(a: Tensor, values: Tensor) -> Tensor:
-    """The sum of products of each row, shape (rows,)."""
+    """The dot product of each row, shape (rows,)."""
     return (a * values).flatten(1).sum(1)
 
 
@@ -61,19 +61,19 @@ class Operation(ABC):
 
 
 class Affine(Operation):
-    """A step that is affine in what goes in."""
+    """An operation that is affine in its inputs."""
 
     @abstractmethod
     def transpose(self, a: Tensor) -> list[Tensor]:
-        """From coefficients of the output, shape (rows, ...), to those of each input."""
+        """Coefficients of each input from those of the output, shape (rows, ...)."""
 
     def constant(self, a: Tensor) -> Tensor:
-        """What the constant part adds to each row, shape (rows,)."""
+        """The contribution of the constant term to each row, shape (rows,)."""
         return a.new_zeros(len(a))
 
 
 class Relaxation(Protocol):
-    """Linear bounds of a step between known ends."""
+    """Linear bounds of an operation over an interval."""
 
     def pull(self, a: Tensor, rows: Tensor, slopes: Tensor | None) -> tuple[Tensor, Tensor]:
         """Bound a . f(z) from below by a linear function of z.
@@ -90,7 +90,7 @@ class Relaxation(Protocol):
 
 
 class Nonlinear(Operation):
-    """A step of one input that must be relaxed."""
+    """A nonlinear operation with one input."""
 
     @abstractmethod
     def relax(self, given: Interval) -> Relaxation:
@@ -98,4 +98,4 @@ class Nonlinear(Operation):
 
     @abstractmethod
     def unsettled(self, given: Interval) -> Tensor:
-        """Inputs of which a narrower interval could tighten the bounds, shape of them, bool."""
+        """Inputs whose bounds a narrower interval could tighten, shape of the input, bool."""

@@ -1,4 +1,4 @@
-"""Affine steps: sums of products, scalings, averages, moves, sums of two, rows of several."""
+"""Affine operations: matrix products, convolutions, scaling, averages, sums, concatenation."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tempering.certification.operation import Affine, Interval, weigh
+from tempering.certification.operations import Affine, Interval, weigh
 from tempering.certification.precision import Precision
 
 
 def _centred(
     given: Interval, map_: Callable[[Tensor], Tensor], absolute: Callable[[Tensor], Tensor]
 ) -> tuple[Interval, Tensor]:
-    """The interval of a linear map, and the map of absolute values: three products in all.
+    """The interval of a linear map, and the map of absolute values; costs three products.
 
     Gowal et al. (2018), section 3, equation 6.
     """
@@ -27,8 +27,8 @@ def _centred(
 
 
 @dataclass(frozen=True, eq=False)
-class Dense(Affine):
-    """Products with a matrix along the last dimension.
+class MatrixProduct(Affine):
+    """A matrix product along the last dimension.
 
     Attributes:
         weight: Shape (out, in), float64.
@@ -41,7 +41,7 @@ class Dense(Affine):
     precision: Precision
 
     def interval(self, given: Sequence[Interval]) -> tuple[Interval, Tensor]:
-        """Centre and radius."""
+        """Propagate centre and radius."""
         absolute = self.weight.abs()
         out, size = _centred(
             given[0], lambda z: F.linear(z, self.weight), lambda z: F.linear(z, absolute)
@@ -88,7 +88,7 @@ class Convolution(Affine):
         return F.conv2d(z, weight, None, self.stride, self.padding, self.dilation, self.groups)
 
     def interval(self, given: Sequence[Interval]) -> tuple[Interval, Tensor]:
-        """Centre and radius."""
+        """Propagate centre and radius."""
         absolute, bias = self.weight.abs(), self.bias[:, None, None]
         out, size = _centred(
             given[0], lambda z: self._run(z, self.weight), lambda z: self._run(z, absolute)
@@ -100,7 +100,7 @@ class Convolution(Affine):
         return Interval(out.low + bias, out.high + bias), error
 
     def transpose(self, a: Tensor) -> list[Tensor]:
-        """The transposed convolution; no matrix is made."""
+        """The transposed convolution, without forming a matrix."""
         left_over = [
             size - ((out - 1) * step - 2 * pad + spread * (kernel - 1) + 1)
             for size, out, step, pad, spread, kernel in zip(
@@ -124,8 +124,8 @@ class Convolution(Affine):
 
 
 @dataclass(frozen=True, eq=False)
-class Scaling(Affine):
-    """Each number times a factor, and a shift.
+class ScaleShift(Affine):
+    """Elementwise: a factor, and a shift.
 
     Attributes:
         scale: Broadcastable to (1, ...), float64.
@@ -143,7 +143,7 @@ class Scaling(Affine):
     pointwise = True
 
     def interval(self, given: Sequence[Interval]) -> tuple[Interval, Tensor]:
-        """Both ends, in order."""
+        """Map both ends; swap them where the factor is negative."""
         ends = given[0].low * self.scale, given[0].high * self.scale
         error = self.precision.values(self.roundings) * (
             given[0].size() * self.scale.abs() + self.reach.abs()
@@ -152,17 +152,17 @@ class Scaling(Affine):
         return out, error + self.roundings * self.precision.tiny
 
     def transpose(self, a: Tensor) -> list[Tensor]:
-        """Scaled."""
+        """Coefficients times the factors."""
         return [a * self.scale]
 
     def constant(self, a: Tensor) -> Tensor:
-        """Weighed shifts."""
+        """Coefficients times the shifts."""
         return weigh(a, self.shift.expand_as(a[:1]))
 
 
 @dataclass(frozen=True, eq=False)
-class Weighing(Affine):
-    """Averages, and moves of numbers from place to place.
+class Averaging(Affine):
+    """Averages, and rearrangements such as reshape and permute.
 
     Attributes:
         run: The step: linear, with weights of at least 0 that sum to at most 1 an output.
@@ -178,11 +178,11 @@ class Weighing(Affine):
 
     @property
     def pointwise(self) -> bool:  # type: ignore[override]
-        """Moves are."""
+        """Whether it is a rearrangement."""
         return self.terms == 0
 
     def interval(self, given: Sequence[Interval]) -> tuple[Interval, Tensor]:
-        """Both ends."""
+        """Map both ends."""
         out = Interval(self.run(given[0].low), self.run(given[0].high))
         if self.terms == 0:
             return out, torch.zeros_like(out.low[:1])
@@ -191,7 +191,7 @@ class Weighing(Affine):
         return out, error + (self.terms + 2) * self.precision.tiny
 
     def transpose(self, a: Tensor) -> list[Tensor]:
-        """By differentiation."""
+        """Computed by automatic differentiation."""
         with torch.enable_grad():
             probe = a.new_zeros((len(a), *self.shape), requires_grad=True)
             out = self.run(probe)
@@ -200,7 +200,7 @@ class Weighing(Affine):
 
 
 @dataclass(frozen=True, eq=False)
-class Total(Affine):
+class Sum(Affine):
     """The sum, or the difference, of two tensors of one shape.
 
     Attributes:
@@ -212,20 +212,20 @@ class Total(Affine):
     precision: Precision
 
     def interval(self, given: Sequence[Interval]) -> tuple[Interval, Tensor]:
-        """Sums of ends."""
+        """Sums of lower and of upper ends."""
         one, two = given
         other = two if self.sign > 0 else Interval(-two.high, -two.low)
         error = self.precision.values(1) * (one.size() + two.size())
         return Interval(one.low + other.low, one.high + other.high), error
 
     def transpose(self, a: Tensor) -> list[Tensor]:
-        """To both."""
+        """The same coefficients for both inputs, up to the sign."""
         return [a, a * self.sign]
 
 
 @dataclass(frozen=True, eq=False)
-class Rows(Affine):
-    """Several tensors one after the other along a dimension.
+class Concatenation(Affine):
+    """Tensors concatenated along a dimension.
 
     Attributes:
         dim: The dimension, samples counted.
@@ -236,11 +236,11 @@ class Rows(Affine):
     sizes: tuple[int, ...]
 
     def interval(self, given: Sequence[Interval]) -> tuple[Interval, Tensor]:
-        """Ends one after the other."""
+        """Concatenated ends."""
         low = torch.cat([one.low for one in given], self.dim)
         high = torch.cat([one.high for one in given], self.dim)
         return Interval(low, high), torch.zeros_like(low[:1])
 
     def transpose(self, a: Tensor) -> list[Tensor]:
-        """In parts."""
+        """Coefficients split by input."""
         return list(torch.split(a, list(self.sizes), self.dim))

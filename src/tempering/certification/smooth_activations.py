@@ -1,4 +1,4 @@
-"""Activations that bend: sigmoid, tanh, softplus, GELU, SiLU, and the clamp."""
+"""Bounds of sigmoid, tanh, softplus, GELU, SiLU and clamp."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tempering.certification.lines import Lines
-from tempering.certification.operation import Interval, Nonlinear
+from tempering.certification.linear_bounds import LinearBounds
+from tempering.certification.operations import Interval, Nonlinear
 from tempering.certification.precision import UNIT64, Precision
 
 _HALVINGS = 30
-"""Steps of the search for a slope; lines are sound for any slope."""
+"""Bisection steps for a slope; bounds hold for any slope."""
 _PIECES = 32
-"""Pieces into which an interval is cut where extremes have no formula."""
+"""Pieces into which an interval is split if the extremes have no closed form."""
 _ULPS = 16
-"""Units in the last place by which libraries may be off in these functions."""
+"""Error of library implementations in units in the last place."""
 
 
 @dataclass(frozen=True, eq=False)
-class Curve(Nonlinear):
+class SmoothActivation(Nonlinear):
     """A function of single numbers with slopes in a known range.
 
     A line of slope s lies below f on [l, u] if its offset is at most the least value of
@@ -54,27 +54,27 @@ class Curve(Nonlinear):
         """
 
     def deviation(self, given: Interval, out: Interval) -> Tensor:  # noqa: ARG002
-        """By how much the network's own function may be off."""
+        """Error bound of the network's own implementation."""
         return self.precision.values(_ULPS) * (1 + out.size())
 
     def interval(self, given: Sequence[Interval]) -> tuple[Interval, Tensor]:
-        """Both ends: these functions do not fall."""
+        """Map both ends; the function does not decrease."""
         out = Interval(self.value(given[0].low), self.value(given[0].high))
         return out, self.deviation(given[0], out) + self._lost(given[0], out)
 
     def _lost(self, given: Interval, out: Interval) -> Tensor:
-        """What rounding of lines and of their use may lose."""
+        """Error bound for rounding in the lines and in their use."""
         return (given.low[0].numel() + 256) * UNIT64 * (1 + given.size() * 2 + out.size())
 
     def unsettled(self, given: Interval) -> Tensor:
-        """All."""
+        """All inputs."""
         return given.low < given.high
 
-    def relax(self, given: Interval) -> Lines:
-        """The line of least area on either side."""
+    def relax(self, given: Interval) -> LinearBounds:
+        """The line of smallest area on each side."""
         low_slope, low_offset = self._line(given, below=True)
         high_slope, high_offset = self._line(given, below=False)
-        return Lines(low_slope, low_offset, high_slope, high_offset)
+        return LinearBounds(low_slope, low_offset, high_slope, high_offset)
 
     def _line(self, given: Interval, below: bool) -> tuple[Tensor, Tensor]:
         middle = (given.low + given.high) / 2
@@ -90,7 +90,7 @@ class Curve(Nonlinear):
         return slope, offset
 
     def _extreme(self, slope: Tensor, given: Interval, below: bool) -> tuple[Tensor, Tensor]:
-        """The least (or largest) f(z) - s z on the interval, and where it stands."""
+        """The minimum (or maximum) of f(z) - s z on the interval, and where it is attained."""
         points, missed = self.extremes(slope, given)
         best, where = self.value(given.low) - slope * given.low, given.low
         for point in (given.high, *points):
@@ -101,14 +101,14 @@ class Curve(Nonlinear):
         return (best - missed if below else best + missed), where
 
 
-class Sigmoid(Curve):
+class Sigmoid(SmoothActivation):
     """1 / (1 + exp(-z))."""
 
     pointwise = True
     slopes = (0.0, 0.25)
 
     def value(self, z: Tensor) -> Tensor:
-        """In (0, 1)."""
+        """Values in (0, 1)."""
         return z.sigmoid()
 
     def extremes(self, slope: Tensor, given: Interval) -> tuple[list[Tensor], float]:  # noqa: ARG002
@@ -118,14 +118,14 @@ class Sigmoid(Curve):
         return [point, -point], 0.0
 
 
-class Tanh(Curve):
+class Tanh(SmoothActivation):
     """The hyperbolic tangent."""
 
     pointwise = True
     slopes = (0.0, 1.0)
 
     def value(self, z: Tensor) -> Tensor:
-        """In (-1, 1)."""
+        """Values in (-1, 1)."""
         return z.tanh()
 
     def extremes(self, slope: Tensor, given: Interval) -> tuple[list[Tensor], float]:  # noqa: ARG002
@@ -135,7 +135,7 @@ class Tanh(Curve):
 
 
 @dataclass(frozen=True, eq=False)
-class Softplus(Curve):
+class Softplus(SmoothActivation):
     """log(1 + exp(beta z)) / beta, replaced by z where beta z is above a threshold.
 
     Attributes:
@@ -165,7 +165,7 @@ class Softplus(Curve):
 
 
 @dataclass(frozen=True, eq=False)
-class Clamp(Curve):
+class Clamp(SmoothActivation):
     """Cut at both ends; exact.
 
     Attributes:
@@ -179,15 +179,15 @@ class Clamp(Curve):
     slopes = (0.0, 1.0)
 
     def value(self, z: Tensor) -> Tensor:
-        """In [least, most]."""
+        """Values in [least, most]."""
         return z.clamp(self.least, self.most)
 
     def deviation(self, given: Interval, out: Interval) -> Tensor:
-        """None."""
+        """Zero: the clamp is exact."""
         return torch.zeros_like(out.low[:1]) * given.low.new_zeros(())
 
     def unsettled(self, given: Interval) -> Tensor:
-        """Those that may be cut, and need not be."""
+        """Inputs whose interval contains a kink."""
         cut = (given.low < self.least) | (given.high > self.most)
         return cut & (given.high > self.least) & (given.low < self.most)
 
@@ -197,20 +197,20 @@ class Clamp(Curve):
         return [torch.full_like(slope, end) for end in ends], 0.0
 
 
-class _Dipping(Curve):
-    """Falls to one lowest point, then rises; bends by no more than `bend`."""
+class _Dipping(SmoothActivation):
+    """Decreases to one minimum, then increases; second derivative at most `bend`."""
 
     bend: ClassVar[float]
     """The largest absolute second derivative."""
     lowest: ClassVar[float]
-    """Where the lowest point is, to within 1e-4."""
+    """Position of the minimum, to within 1e-4."""
 
     def deviation(self, given: Interval, out: Interval) -> Tensor:
         """A share of z: near 0 of what multiplies it, digits cancel."""
         return self.precision.values(_ULPS) * (1 + torch.maximum(given.size(), out.size()))
 
     def interval(self, given: Sequence[Interval]) -> tuple[Interval, Tensor]:
-        """The larger end, and the lowest point if it is within."""
+        """The larger end, and the minimum if it is inside."""
         ends = self.value(given[0].low), self.value(given[0].high)
         dip = given[0].low.new_tensor(self.lowest)
         # near the lowest point the function is flat: within 1e-4 it rises by 1e-8 bend / 2
