@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from tempering.certification import certify
 from tempering.certification.interval import propagate
 from tempering.certification.lowering import graph_of
-from tempering.certification.operations import Interval
+from tempering.certification.operations import IntervalTensor
 from tempering.certification.region import Region
 from tempering.core.threats import Linf
 from tempering.models import MODELS
@@ -187,7 +187,7 @@ def test_steps_compute_what_the_network_does_and_no_more_than_its_rounding(
     net, x = build(name, dtype), images(5).to(dtype)
     graph = graph_of(net, x)
     wide = x.double()
-    own = propagate(graph, Region("linf", wide, 0.0, Interval(wide, wide))).intervals[-1]
+    own = propagate(graph, Region("linf", wide, 0.0, IntervalTensor(wide, wide))).intervals[-1]
     with torch.no_grad():
         logits = net(x).double()
     assert bool((logits >= own.low).all())

@@ -12,7 +12,7 @@ from tempering.certification.crown import crown_intervals, crown_lower_bound, in
 from tempering.certification.graph import Graph
 from tempering.certification.interval import StepBounds, propagate
 from tempering.certification.lowering import graph_of
-from tempering.certification.operations import Interval
+from tempering.certification.operations import IntervalTensor
 from tempering.certification.region import Region
 from tempering.core.random import RandomStreams
 from tempering.core.threats import L1, L2, TOLERANCE, Linf, Threat
@@ -74,14 +74,14 @@ def test_it_is_crown_as_written_with_matrices(sizes: list[int]) -> None:
 
 
 def _by_lines_alone(graph: Graph, region: Region) -> StepBounds:
-    def sharpen(number: int, bounds: StepBounds) -> Interval:
+    def sharpen(number: int, bounds: StepBounds) -> IntervalTensor:
         known = bounds.intervals[number]
         size = known.low[0].numel()
         one = torch.eye(size, dtype=torch.float64).repeat(len(known.low), 1)
         rows = torch.arange(len(known.low)).repeat_interleave(size)
         low, _ = crown_lower_bound(graph, bounds, region, number, rows, one)
         high, _ = crown_lower_bound(graph, bounds, region, number, rows, -one)
-        return Interval(low.reshape(known.low.shape), -high.reshape(known.low.shape))
+        return IntervalTensor(low.reshape(known.low.shape), -high.reshape(known.low.shape))
 
     return propagate(graph, region, None, sharpen)
 

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tempering.certification.max_pooling import MaxPooling, PoolingWindows
-from tempering.certification.operations import Interval
+from tempering.certification.operations import IntervalTensor
 from tempering.core.random import RandomStreams
 
 WINDOWS = [
@@ -20,12 +20,12 @@ def pooled(at: PoolingWindows, z: Tensor) -> Tensor:
     return F.max_pool2d(z, at.kernel, at.stride, at.padding, at.dilation)
 
 
-def box(n: int) -> Interval:
+def box(n: int) -> IntervalTensor:
     streams = RandomStreams.of(9, n)
     low = streams.uniform((2, 6, 6), -1.0, 1.0).double()
     width = streams.derive("width").uniform((2, 6, 6)).double()
     settled = streams.derive("settled").uniform((2, 6, 6)) < 0.2
-    return Interval(low, low + torch.where(settled, torch.zeros_like(width), width))
+    return IntervalTensor(low, low + torch.where(settled, torch.zeros_like(width), width))
 
 
 @pytest.mark.parametrize("at", WINDOWS, ids=str)
@@ -50,8 +50,8 @@ def test_a_window_with_one_possible_winner_is_exact() -> None:
     low, high = given.low.clone(), given.high.clone()
     low[:, :, ::2, ::2], high[:, :, ::2, ::2] = 3.0, 4.0
     pool = MaxPooling(WINDOWS[0])
-    assert not bool(pool.unsettled(Interval(low, high)).any())
-    relaxed = pool.relax(Interval(low, high))
+    assert not bool(pool.unsettled(IntervalTensor(low, high)).any())
+    relaxed = pool.relax(IntervalTensor(low, high))
     a = torch.randn(1, 2, 3, 3).double()
     pulled, constant = relaxed.pull(a, torch.arange(1), None)
     assert torch.equal(pulled[:, :, ::2, ::2], a)

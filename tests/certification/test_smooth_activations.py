@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tempering.certification.leaky_rectifier import LeakyRectifier
-from tempering.certification.operations import Interval
+from tempering.certification.operations import IntervalTensor
 from tempering.certification.precision import Precision
 from tempering.certification.smooth_activations import (
     GELU,
@@ -34,14 +34,14 @@ CURVES = [
 ]
 
 
-def intervals() -> Interval:
+def intervals() -> IntervalTensor:
     ends = [-40.0, -8.0, -3.0, -1.3, -0.75, -0.4, -1e-3, 0.0, 1e-9, 0.3, 0.9, 2.0, 5.0, 30.0]
     pairs = [(low, high) for low in ends for high in ends if low <= high]
     low, high = torch.tensor(pairs, dtype=torch.float64).unbind(1)
-    return Interval(low[None], high[None])
+    return IntervalTensor(low[None], high[None])
 
 
-def grid(given: Interval) -> torch.Tensor:
+def grid(given: IntervalTensor) -> torch.Tensor:
     share = torch.linspace(0, 1, 401, dtype=torch.float64)[:, None]
     return given.low + share * (given.high - given.low)
 
@@ -50,7 +50,7 @@ def grid(given: Interval) -> torch.Tensor:
 def test_lines_lie_on_their_side_everywhere(curve: SmoothActivation | LeakyRectifier) -> None:
     given = intervals()
     z = grid(given)
-    value = curve.interval([Interval(z, z)])[0].low
+    value = curve.interval([IntervalTensor(z, z)])[0].low
     lines = curve.relax(given)
     low = lines.low_slope * z + (0.0 if lines.low_offset is None else lines.low_offset)
     high = lines.high_slope * z + lines.high_offset
@@ -65,7 +65,7 @@ def test_intervals_hold_all_values(curve: SmoothActivation | LeakyRectifier) -> 
     out, error = curve.interval([given])
     # a dip deeper than its formula by rounding alone
     z = grid(given)
-    value = curve.interval([Interval(z, z)])[0].high
+    value = curve.interval([IntervalTensor(z, z)])[0].high
     assert bool((value >= out.low - error).all())
     assert bool((value <= out.high + error).all())
 
@@ -88,7 +88,7 @@ def best_area(curve: SmoothActivation, low: float, high: float, below: bool) -> 
 )
 @pytest.mark.parametrize(("low", "high"), [(-3.0, 2.0), (-0.5, 4.0), (0.2, 1.7), (-2.5, -0.3)])
 def test_no_line_is_nearer_at_the_middle(curve: SmoothActivation, low: float, high: float) -> None:
-    given = Interval(torch.tensor([[low]]).double(), torch.tensor([[high]]).double())
+    given = IntervalTensor(torch.tensor([[low]]).double(), torch.tensor([[high]]).double())
     lines = curve.relax(given)
     assert lines.low_offset is not None
     middle = (low + high) / 2

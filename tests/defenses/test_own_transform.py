@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tempering.attacks import EOT, PGD
+from tempering.attacks import EOT, FGSM, PGD
 from tempering.core.backward import adaptive_stages, random_stages, true_gradient
 from tempering.core.protocols import DEFENSES, Transform, register_defense
 from tempering.core.threats import Linf
@@ -72,9 +72,9 @@ def test_rounding_blinds_the_true_gradient_and_not_the_declared_one() -> None:
     assert standing(model, ATTACK(model, x, y, threat), y) <= 0.1
 
 
-def test_random_padding_falls_further_to_the_mean_gradient() -> None:
+def test_one_gradient_of_random_padding_says_little_and_the_mean_of_20_more() -> None:
     model, (x, y) = Pipeline(trained(), [RandomResizePad(20)], classes=10).eval(), known(40)
-    threat, attack = Linf(0.1), PGD(steps=10, until_fooled=False)
+    threat = Linf(0.1)
 
     def accuracy(images: Tensor) -> float:
         """The mean over 20 draws."""
@@ -84,10 +84,10 @@ def test_random_padding_falls_further_to_the_mean_gradient() -> None:
         torch.manual_seed(0)
         assert random_stages(model) == ["transforms.0"]
         clean = accuracy(x)
-        one_draw = accuracy(attack(model, x, y, threat))
-        mean = accuracy(EOT(attack, 20)(model, x, y, threat))
+        one_draw = sum(accuracy(FGSM()(model, x, y, threat)) for _ in range(8)) / 8
+        mean = accuracy(EOT(FGSM(), 20)(model, x, y, threat))
     assert clean >= 0.6
-    assert mean <= one_draw - 0.05, (clean, one_draw, mean)
+    assert mean <= one_draw - 0.1, (clean, one_draw, mean)
 
 
 def test_it_is_saved_and_loaded_with_its_network(tmp_path: Path) -> None:

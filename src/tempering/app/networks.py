@@ -13,7 +13,7 @@ from torch import nn
 from tempering.app.recipe import ModelSettings
 from tempering.core.errors import UsageError
 from tempering.data.splits import Splits
-from tempering.models.classifier import Network
+from tempering.models.classifier import BaseClassifier
 from tempering.models.foreign import load_foreign
 from tempering.models.registry import build
 from tempering.models.seeded import seeded
@@ -139,7 +139,7 @@ class FromModule:
 
 def architecture_of(model: nn.Module) -> dict[str, Any] | str:
     """What a manifest says of a network."""
-    return model.architecture if isinstance(model, Network) else type(model).__name__
+    return model.architecture if isinstance(model, BaseClassifier) else type(model).__name__
 
 
 def fast_layout(model: nn.Module) -> nn.Module:

@@ -9,13 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tempering.certification.operations import Affine, Interval, weigh
+from tempering.certification.operations import Affine, IntervalTensor, weigh
 from tempering.certification.precision import Precision
 
 
 def _centred(
-    given: Interval, map_: Callable[[Tensor], Tensor], absolute: Callable[[Tensor], Tensor]
-) -> tuple[Interval, Tensor]:
+    given: IntervalTensor, map_: Callable[[Tensor], Tensor], absolute: Callable[[Tensor], Tensor]
+) -> tuple[IntervalTensor, Tensor]:
     """The interval of a linear map, and the map of absolute values; costs three products.
 
     Gowal et al. (2018), section 3, equation 6.
@@ -23,7 +23,7 @@ def _centred(
     centre, radius = (given.low + given.high) / 2, (given.high - given.low) / 2
     middle = map_(centre)
     spread, size = absolute(torch.cat([radius, centre.abs()])).chunk(2)
-    return Interval(middle - spread, middle + spread), spread + size
+    return IntervalTensor(middle - spread, middle + spread), spread + size
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +40,7 @@ class MatrixProduct(Affine):
     bias: Tensor
     precision: Precision
 
-    def interval(self, given: Sequence[Interval]) -> tuple[Interval, Tensor]:
+    def interval(self, given: Sequence[IntervalTensor]) -> tuple[IntervalTensor, Tensor]:
         """Propagate centre and radius."""
         absolute = self.weight.abs()
         out, size = _centred(
@@ -49,7 +49,7 @@ class MatrixProduct(Affine):
         terms = self.weight.shape[1] + 1
         share = self.precision.sums(terms, self.weight.shape[0])
         error = share * (size + self.bias.abs()) + terms * self.precision.tiny
-        return Interval(out.low + self.bias, out.high + self.bias), error
+        return IntervalTensor(out.low + self.bias, out.high + self.bias), error
 
     def transpose(self, a: Tensor) -> list[Tensor]:
         """A W."""
@@ -87,7 +87,7 @@ class Convolution(Affine):
     def _run(self, z: Tensor, weight: Tensor) -> Tensor:
         return F.conv2d(z, weight, None, self.stride, self.padding, self.dilation, self.groups)
 
-    def interval(self, given: Sequence[Interval]) -> tuple[Interval, Tensor]:
+    def interval(self, given: Sequence[IntervalTensor]) -> tuple[IntervalTensor, Tensor]:
         """Propagate centre and radius."""
         absolute, bias = self.weight.abs(), self.bias[:, None, None]
         out, size = _centred(
@@ -97,7 +97,7 @@ class Convolution(Affine):
         fan_out = self.weight.shape[0] // self.groups * self.weight[0, 0].numel()
         share = self.precision.sums(terms, fan_out)
         error = share * (size + bias.abs()) + terms * self.precision.tiny
-        return Interval(out.low + bias, out.high + bias), error
+        return IntervalTensor(out.low + bias, out.high + bias), error
 
     def transpose(self, a: Tensor) -> list[Tensor]:
         """The transposed convolution, without forming a matrix."""
@@ -142,13 +142,13 @@ class ScaleShift(Affine):
     precision: Precision
     pointwise = True
 
-    def interval(self, given: Sequence[Interval]) -> tuple[Interval, Tensor]:
+    def interval(self, given: Sequence[IntervalTensor]) -> tuple[IntervalTensor, Tensor]:
         """Map both ends; swap them where the factor is negative."""
         ends = given[0].low * self.scale, given[0].high * self.scale
         error = self.precision.values(self.roundings) * (
             given[0].size() * self.scale.abs() + self.reach.abs()
         )
-        out = Interval(torch.minimum(*ends) + self.shift, torch.maximum(*ends) + self.shift)
+        out = IntervalTensor(torch.minimum(*ends) + self.shift, torch.maximum(*ends) + self.shift)
         return out, error + self.roundings * self.precision.tiny
 
     def transpose(self, a: Tensor) -> list[Tensor]:
@@ -181,9 +181,9 @@ class Averaging(Affine):
         """Whether it is a rearrangement."""
         return self.terms == 0
 
-    def interval(self, given: Sequence[Interval]) -> tuple[Interval, Tensor]:
+    def interval(self, given: Sequence[IntervalTensor]) -> tuple[IntervalTensor, Tensor]:
         """Map both ends."""
-        out = Interval(self.run(given[0].low), self.run(given[0].high))
+        out = IntervalTensor(self.run(given[0].low), self.run(given[0].high))
         if self.terms == 0:
             return out, torch.zeros_like(out.low[:1])
         fan_out = max(1, out.low[0].numel())
@@ -211,12 +211,12 @@ class Sum(Affine):
     sign: int
     precision: Precision
 
-    def interval(self, given: Sequence[Interval]) -> tuple[Interval, Tensor]:
+    def interval(self, given: Sequence[IntervalTensor]) -> tuple[IntervalTensor, Tensor]:
         """Sums of lower and of upper ends."""
         one, two = given
-        other = two if self.sign > 0 else Interval(-two.high, -two.low)
+        other = two if self.sign > 0 else IntervalTensor(-two.high, -two.low)
         error = self.precision.values(1) * (one.size() + two.size())
-        return Interval(one.low + other.low, one.high + other.high), error
+        return IntervalTensor(one.low + other.low, one.high + other.high), error
 
     def transpose(self, a: Tensor) -> list[Tensor]:
         """The same coefficients for both inputs, up to the sign."""
@@ -235,11 +235,11 @@ class Concatenation(Affine):
     dim: int
     sizes: tuple[int, ...]
 
-    def interval(self, given: Sequence[Interval]) -> tuple[Interval, Tensor]:
+    def interval(self, given: Sequence[IntervalTensor]) -> tuple[IntervalTensor, Tensor]:
         """Concatenated ends."""
         low = torch.cat([one.low for one in given], self.dim)
         high = torch.cat([one.high for one in given], self.dim)
-        return Interval(low, high), torch.zeros_like(low[:1])
+        return IntervalTensor(low, high), torch.zeros_like(low[:1])
 
     def transpose(self, a: Tensor) -> list[Tensor]:
         """Coefficients split by input."""

@@ -22,7 +22,7 @@ from tempering.certification.graph import Graph
 from tempering.certification.interval import StepBounds, propagate
 from tempering.certification.leaky_rectifier import LeakyRectifier
 from tempering.certification.linear_bounds import LinearBounds
-from tempering.certification.operations import Interval
+from tempering.certification.operations import IntervalTensor
 from tempering.certification.region import Region
 from tempering.core.errors import UsageError
 
@@ -296,13 +296,13 @@ class BranchAndBound:
         ]
 
 
-def _cut(given: Interval, sign: Tensor | None) -> Interval:
+def _cut(given: IntervalTensor, sign: Tensor | None) -> IntervalTensor:
     """The interval, cut at 0 where the sign is fixed."""
     if sign is None:
         return given
     low = torch.where(sign > 0, given.low.clamp_min(0.0), given.low)
     high = torch.where(sign < 0, given.high.clamp_max(0.0), given.high)
-    return Interval(low, high)
+    return IntervalTensor(low, high)
 
 
 def _empty(bounds: StepBounds) -> Tensor:

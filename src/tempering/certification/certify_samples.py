@@ -18,7 +18,7 @@ from tempering.certification.graph import Graph
 from tempering.certification.interval import propagate
 from tempering.certification.lowering import graph_of
 from tempering.certification.margins import MarginBatch
-from tempering.certification.operations import Interval
+from tempering.certification.operations import IntervalTensor
 from tempering.certification.region import NORMS, Region
 from tempering.certification.tracing import Unsupported
 from tempering.certification.verdicts import Certificates, MethodCost
@@ -182,7 +182,7 @@ class _Certification:
     def _compare(self, graph: Graph, logits: Tensor) -> None:
         """Refuse a lowered network that differs from the original by more than rounding."""
         x = self.x[:_CHECKED].double()
-        at = Region("linf", x, 0.0, Interval(x, x))
+        at = Region("linf", x, 0.0, IntervalTensor(x, x))
         own = propagate(graph, at).intervals[-1]
         seen = logits[:_CHECKED].double()
         if seen.shape != own.low.shape or not bool(((seen >= own.low) & (seen <= own.high)).all()):

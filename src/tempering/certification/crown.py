@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tempering.certification.graph import Graph
 from tempering.certification.interval import StepBounds, propagate
-from tempering.certification.operations import Affine, Interval, Nonlinear, weigh
+from tempering.certification.operations import Affine, IntervalTensor, Nonlinear, weigh
 from tempering.certification.region import Region
 
 _MEMORY = 2**29
@@ -148,7 +148,7 @@ def crown_intervals(
     clock, those that are left keep the intervals that are known.
     """
 
-    def sharpen(number: int, bounds: StepBounds) -> Interval:
+    def sharpen(number: int, bounds: StepBounds) -> IntervalTensor:
         known = bounds.intervals[number]
         if region.norm == "linf" and graph.exact[number]:
             return known
@@ -172,6 +172,6 @@ def crown_intervals(
             least, most = found[: len(sample)], -found[len(sample) :]
             low[sample, place] = torch.maximum(low[sample, place], least)
             high[sample, place] = torch.minimum(high[sample, place], most)
-        return Interval(low.reshape(known.low.shape), high.reshape(known.high.shape))
+        return IntervalTensor(low.reshape(known.low.shape), high.reshape(known.high.shape))
 
     return propagate(graph, region, known, sharpen)

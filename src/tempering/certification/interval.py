@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tempering.certification.graph import Graph
 from tempering.certification.norm_balls import dual_norms, straight
-from tempering.certification.operations import Interval, Nonlinear, Relaxation
+from tempering.certification.operations import IntervalTensor, Nonlinear, Relaxation
 from tempering.certification.region import Region
 
 
@@ -24,7 +24,7 @@ class StepBounds:
         relaxed: Linear bounds of nonlinear steps, made when first asked for.
     """
 
-    intervals: list[Interval]
+    intervals: list[IntervalTensor]
     errors: list[Tensor]
     relaxed: dict[int, Relaxation] = field(default_factory=dict)
 
@@ -36,7 +36,7 @@ class StepBounds:
                 raise TypeError(f"step {step.name} is {type(step.operation).__name__}")
             given = self.intervals[step.sources[0]]
             # crossed ends mean that no image leads here: any line will do
-            given = Interval(given.low, torch.maximum(given.low, given.high))
+            given = IntervalTensor(given.low, torch.maximum(given.low, given.high))
             self.relaxed[number] = step.operation.relax(given)
         return self.relaxed[number]
 
@@ -46,7 +46,7 @@ class StepBounds:
         return StepBounds([one.rows(rows) for one in self.intervals], errors)
 
 
-Sharpen = Callable[[int, StepBounds], Interval]
+Sharpen = Callable[[int, StepBounds], IntervalTensor]
 """From a step's number and the bounds up to it to a tighter interval."""
 
 
@@ -97,9 +97,9 @@ class _NormBall:
         self.graph, self.radius = graph, region.radius
         self.norms = graph.norms(region.norm, lambda: dual_norms(graph, region.norm, region.x))
         self.straight = straight(graph)
-        self.centres = {0: Interval(region.x, region.x).widened(error)}
+        self.centres = {0: IntervalTensor(region.x, region.x).widened(error)}
 
-    def narrowed(self, number: int, out: Interval, error: Tensor) -> Interval:
+    def narrowed(self, number: int, out: IntervalTensor, error: Tensor) -> IntervalTensor:
         """The interval of a step, intersected with what the norm ball allows."""
         step = self.graph.steps[number]
         if not self.straight[number] or step.operation is None:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tempering.certification.linear_bounds import LinearBounds
-from tempering.certification.operations import Interval, Nonlinear
+from tempering.certification.operations import IntervalTensor, Nonlinear
 from tempering.certification.precision import UNIT64, Precision
 
 
@@ -27,18 +27,18 @@ class LeakyRectifier(Nonlinear):
     precision: Precision
     pointwise = True
 
-    def interval(self, given: Sequence[Interval]) -> tuple[Interval, Tensor]:
+    def interval(self, given: Sequence[IntervalTensor]) -> tuple[IntervalTensor, Tensor]:
         """Map both ends; ReLU has no rounding error."""
-        out = Interval(*(F.leaky_relu(end, self.floor) for end in given[0]))
+        out = IntervalTensor(*(F.leaky_relu(end, self.floor) for end in given[0]))
         own = self.precision.values(2) * self.floor * given[0].low.clamp_max(0.0).abs()
         lines = (given[0].low[0].numel() + 256) * UNIT64 * given[0].size()
         return out, own + lines + self.precision.tiny * (self.floor > 0)
 
-    def unsettled(self, given: Interval) -> Tensor:
+    def unsettled(self, given: IntervalTensor) -> Tensor:
         """Inputs that may have either sign."""
         return (given.low < 0) & (given.high > 0)
 
-    def relax(self, given: Interval) -> LinearBounds:
+    def relax(self, given: IntervalTensor) -> LinearBounds:
         """The chord above; below, the slope of smaller area (Zhang et al., 2018, section 3.3)."""
         free = self.unsettled(given)
         on = (given.low >= 0).to(given.low)

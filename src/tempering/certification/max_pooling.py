@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tempering.certification.operations import Interval, Nonlinear
+from tempering.certification.operations import IntervalTensor, Nonlinear
 from tempering.certification.precision import UNIT64
 
 _OUTSIDE = -1e300
@@ -61,27 +61,27 @@ class MaxPooling(Nonlinear):
         at = self.windows
         return F.max_pool2d(z, at.kernel, at.stride, at.padding, at.dilation)
 
-    def interval(self, given: Sequence[Interval]) -> tuple[Interval, Tensor]:
+    def interval(self, given: Sequence[IntervalTensor]) -> tuple[IntervalTensor, Tensor]:
         """Map both ends; there is no rounding error."""
-        out = Interval(self._pool(given[0].low), self._pool(given[0].high))
+        out = IntervalTensor(self._pool(given[0].low), self._pool(given[0].high))
         lost = (given[0].low[0].numel() + 256) * UNIT64 * 4 * self._pool(given[0].size())
         return out, lost
 
-    def _contenders(self, given: Interval) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _contenders(self, given: IntervalTensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Ends in windows, the position of the largest lower end, and what may exceed it."""
         low, high = (self.windows.cut(end, _OUTSIDE) for end in given)
         best = low.argmax(2, keepdim=True)
         others = torch.ones_like(low, dtype=torch.bool).scatter(2, best, False)
         return low, high, best, others & (high > low.gather(2, best))
 
-    def unsettled(self, given: Interval) -> Tensor:
+    def unsettled(self, given: IntervalTensor) -> Tensor:
         """All entries of windows in which more than one may be the maximum."""
         low, _, _, rivals = self._contenders(given)
         open_ = rivals.any(2, keepdim=True) & (low > _OUTSIDE)
         counts = self.windows.gather(open_.to(low), given.low.shape[2:])
         return (counts > 0) & (given.low < given.high)
 
-    def relax(self, given: Interval) -> Relaxed:
+    def relax(self, given: IntervalTensor) -> Relaxed:
         """Below, the one with the largest lower end; above, the better of two.
 
         With m that lower end, all z are at most m + the sum of max(z_i - m, 0) over those

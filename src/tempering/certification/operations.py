@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 
-class Interval(NamedTuple):
+class IntervalTensor(NamedTuple):
     """Lower and upper ends, shape (n, ...), float64."""
 
     low: Tensor
@@ -20,17 +20,19 @@ class Interval(NamedTuple):
         """The largest absolute value."""
         return torch.maximum(self.low.abs(), self.high.abs())
 
-    def widened(self, by: Tensor) -> Interval:
+    def widened(self, by: Tensor) -> IntervalTensor:
         """Widened on both sides."""
-        return Interval(self.low - by, self.high + by)
+        return IntervalTensor(self.low - by, self.high + by)
 
-    def within(self, other: Interval) -> Interval:
+    def within(self, other: IntervalTensor) -> IntervalTensor:
         """The intersection of both."""
-        return Interval(torch.maximum(self.low, other.low), torch.minimum(self.high, other.high))
+        return IntervalTensor(
+            torch.maximum(self.low, other.low), torch.minimum(self.high, other.high)
+        )
 
-    def rows(self, rows: Tensor) -> Interval:
+    def rows(self, rows: Tensor) -> IntervalTensor:
         """A subset of the samples."""
-        return Interval(self.low[rows], self.high[rows])
+        return IntervalTensor(self.low[rows], self.high[rows])
 
 
 def weigh(a: Tensor, values: Tensor) -> Tensor:
@@ -49,7 +51,7 @@ class Operation(ABC):
     pointwise: bool = False
 
     @abstractmethod
-    def interval(self, given: Sequence[Interval]) -> tuple[Interval, Tensor]:
+    def interval(self, given: Sequence[IntervalTensor]) -> tuple[IntervalTensor, Tensor]:
         """What the exact step can return, and how far its rounding may move that.
 
         Args:
@@ -93,9 +95,9 @@ class Nonlinear(Operation):
     """A nonlinear operation with one input."""
 
     @abstractmethod
-    def relax(self, given: Interval) -> Relaxation:
+    def relax(self, given: IntervalTensor) -> Relaxation:
         """Linear bounds that hold for all z in an interval."""
 
     @abstractmethod
-    def unsettled(self, given: Interval) -> Tensor:
+    def unsettled(self, given: IntervalTensor) -> Tensor:
         """Inputs whose bounds a narrower interval could tighten, shape of the input, bool."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tempering.certification.operations import Interval
+from tempering.certification.operations import IntervalTensor
 from tempering.certification.precision import UNIT64
 from tempering.core.threats import TOLERANCE, Threat
 
@@ -32,7 +32,7 @@ class Region:
     norm: str
     x: Tensor
     radius: float
-    box: Interval
+    box: IntervalTensor
 
     @classmethod
     def around(cls, x: Tensor, threat: Threat) -> Region:
@@ -43,7 +43,9 @@ class Region:
         low = (x - radius).clamp_min(-slack)
         high = (x + radius).clamp_max(1 + slack)
         # an image may itself lie a rounding outside the box
-        return cls(threat.name, x, radius, Interval(torch.minimum(low, x), torch.maximum(high, x)))
+        return cls(
+            threat.name, x, radius, IntervalTensor(torch.minimum(low, x), torch.maximum(high, x))
+        )
 
     def part(self, rows: Tensor) -> Region:
         """A subset of the samples."""

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tempering.certification.linear_bounds import LinearBounds
-from tempering.certification.operations import Interval, Nonlinear
+from tempering.certification.operations import IntervalTensor, Nonlinear
 from tempering.certification.precision import UNIT64, Precision
 
 _HALVINGS = 30
@@ -45,7 +45,7 @@ class SmoothActivation(Nonlinear):
         """The exact function, in float64."""
 
     @abstractmethod
-    def extremes(self, slope: Tensor, given: Interval) -> tuple[list[Tensor], float | Tensor]:
+    def extremes(self, slope: Tensor, given: IntervalTensor) -> tuple[list[Tensor], float | Tensor]:
         """Points, besides the ends, at which f(z) - s z can be least or largest.
 
         Returns:
@@ -53,30 +53,30 @@ class SmoothActivation(Nonlinear):
             may be missed.
         """
 
-    def deviation(self, given: Interval, out: Interval) -> Tensor:  # noqa: ARG002
+    def deviation(self, given: IntervalTensor, out: IntervalTensor) -> Tensor:  # noqa: ARG002
         """Error bound of the network's own implementation."""
         return self.precision.values(_ULPS) * (1 + out.size())
 
-    def interval(self, given: Sequence[Interval]) -> tuple[Interval, Tensor]:
+    def interval(self, given: Sequence[IntervalTensor]) -> tuple[IntervalTensor, Tensor]:
         """Map both ends; the function does not decrease."""
-        out = Interval(self.value(given[0].low), self.value(given[0].high))
+        out = IntervalTensor(self.value(given[0].low), self.value(given[0].high))
         return out, self.deviation(given[0], out) + self._lost(given[0], out)
 
-    def _lost(self, given: Interval, out: Interval) -> Tensor:
+    def _lost(self, given: IntervalTensor, out: IntervalTensor) -> Tensor:
         """Error bound for rounding in the lines and in their use."""
         return (given.low[0].numel() + 256) * UNIT64 * (1 + given.size() * 2 + out.size())
 
-    def unsettled(self, given: Interval) -> Tensor:
+    def unsettled(self, given: IntervalTensor) -> Tensor:
         """All inputs."""
         return given.low < given.high
 
-    def relax(self, given: Interval) -> LinearBounds:
+    def relax(self, given: IntervalTensor) -> LinearBounds:
         """The line of smallest area on each side."""
         low_slope, low_offset = self._line(given, below=True)
         high_slope, high_offset = self._line(given, below=False)
         return LinearBounds(low_slope, low_offset, high_slope, high_offset)
 
-    def _line(self, given: Interval, below: bool) -> tuple[Tensor, Tensor]:
+    def _line(self, given: IntervalTensor, below: bool) -> tuple[Tensor, Tensor]:
         middle = (given.low + given.high) / 2
         least = torch.full_like(middle, self.slopes[0])
         most = torch.full_like(middle, self.slopes[1])
@@ -89,7 +89,7 @@ class SmoothActivation(Nonlinear):
         offset, _ = self._extreme(slope, given, below)
         return slope, offset
 
-    def _extreme(self, slope: Tensor, given: Interval, below: bool) -> tuple[Tensor, Tensor]:
+    def _extreme(self, slope: Tensor, given: IntervalTensor, below: bool) -> tuple[Tensor, Tensor]:
         """The minimum (or maximum) of f(z) - s z on the interval, and where it is attained."""
         points, missed = self.extremes(slope, given)
         best, where = self.value(given.low) - slope * given.low, given.low
@@ -111,7 +111,7 @@ class Sigmoid(SmoothActivation):
         """Values in (0, 1)."""
         return z.sigmoid()
 
-    def extremes(self, slope: Tensor, given: Interval) -> tuple[list[Tensor], float]:  # noqa: ARG002
+    def extremes(self, slope: Tensor, given: IntervalTensor) -> tuple[list[Tensor], float]:  # noqa: ARG002
         """Where p (1 - p) = s."""
         root = (1 - 4 * slope).clamp_min(0.0).sqrt()
         point = 2 * torch.atanh(root)
@@ -128,7 +128,7 @@ class Tanh(SmoothActivation):
         """Values in (-1, 1)."""
         return z.tanh()
 
-    def extremes(self, slope: Tensor, given: Interval) -> tuple[list[Tensor], float]:  # noqa: ARG002
+    def extremes(self, slope: Tensor, given: IntervalTensor) -> tuple[list[Tensor], float]:  # noqa: ARG002
         """Where 1 - t^2 = s."""
         point = torch.atanh((1 - slope).clamp_min(0.0).sqrt())
         return [point, -point], 0.0
@@ -152,14 +152,14 @@ class Softplus(SmoothActivation):
         """Without the threshold."""
         return torch.logaddexp(self.beta * z, torch.zeros_like(z)) / self.beta
 
-    def deviation(self, given: Interval, out: Interval) -> Tensor:
+    def deviation(self, given: IntervalTensor, out: IntervalTensor) -> Tensor:
         """The threshold too."""
         jump = math.log1p(math.exp(-self.threshold)) / self.beta
         above = given.high * self.beta >= self.threshold * (1 - 1e-5)
         rounding = self.precision.values(_ULPS) / min(1.0, self.beta)
         return jump * above + rounding * (1 + out.size())
 
-    def extremes(self, slope: Tensor, given: Interval) -> tuple[list[Tensor], float]:  # noqa: ARG002
+    def extremes(self, slope: Tensor, given: IntervalTensor) -> tuple[list[Tensor], float]:  # noqa: ARG002
         """Where the sigmoid is s."""
         return [torch.logit(slope) / self.beta], 0.0
 
@@ -182,16 +182,16 @@ class Clamp(SmoothActivation):
         """Values in [least, most]."""
         return z.clamp(self.least, self.most)
 
-    def deviation(self, given: Interval, out: Interval) -> Tensor:
+    def deviation(self, given: IntervalTensor, out: IntervalTensor) -> Tensor:
         """Zero: the clamp is exact."""
         return torch.zeros_like(out.low[:1]) * given.low.new_zeros(())
 
-    def unsettled(self, given: Interval) -> Tensor:
+    def unsettled(self, given: IntervalTensor) -> Tensor:
         """Inputs whose interval contains a kink."""
         cut = (given.low < self.least) | (given.high > self.most)
         return cut & (given.high > self.least) & (given.low < self.most)
 
-    def extremes(self, slope: Tensor, given: Interval) -> tuple[list[Tensor], float]:  # noqa: ARG002
+    def extremes(self, slope: Tensor, given: IntervalTensor) -> tuple[list[Tensor], float]:  # noqa: ARG002
         """The kinks."""
         ends = [end for end in (self.least, self.most) if math.isfinite(end)]
         return [torch.full_like(slope, end) for end in ends], 0.0
@@ -205,11 +205,11 @@ class _Dipping(SmoothActivation):
     lowest: ClassVar[float]
     """Position of the minimum, to within 1e-4."""
 
-    def deviation(self, given: Interval, out: Interval) -> Tensor:
+    def deviation(self, given: IntervalTensor, out: IntervalTensor) -> Tensor:
         """A share of z: near 0 of what multiplies it, digits cancel."""
         return self.precision.values(_ULPS) * (1 + torch.maximum(given.size(), out.size()))
 
-    def interval(self, given: Sequence[Interval]) -> tuple[Interval, Tensor]:
+    def interval(self, given: Sequence[IntervalTensor]) -> tuple[IntervalTensor, Tensor]:
         """The larger end, and the minimum if it is inside."""
         ends = self.value(given[0].low), self.value(given[0].high)
         dip = given[0].low.new_tensor(self.lowest)
@@ -217,10 +217,10 @@ class _Dipping(SmoothActivation):
         bottom = self.value(dip) - 1e-8 * self.bend
         within = (given[0].low <= dip + 1e-4) & (given[0].high >= dip - 1e-4)
         low = torch.minimum(*ends)
-        out = Interval(torch.where(within, bottom, low), torch.maximum(*ends))
+        out = IntervalTensor(torch.where(within, bottom, low), torch.maximum(*ends))
         return out, self.deviation(given[0], out) + self._lost(given[0], out)
 
-    def extremes(self, slope: Tensor, given: Interval) -> tuple[list[Tensor], Tensor]:  # noqa: ARG002
+    def extremes(self, slope: Tensor, given: IntervalTensor) -> tuple[list[Tensor], Tensor]:  # noqa: ARG002
         """Points side by side: between two of them a chord is off by h^2 / 8 times the bend."""
         step = (given.high - given.low) / _PIECES
         points = [given.low + step * number for number in range(1, _PIECES)]

@@ -12,10 +12,10 @@ from tempering.core.errors import ModelError
 from tempering.core.protocols import Detector, Transform, abstention_logit
 from tempering.defenses.description import describe
 from tempering.models.blueprint import Blueprint
-from tempering.models.classifier import Network
+from tempering.models.classifier import BaseClassifier
 
 
-class Pipeline(Network):
+class Pipeline(BaseClassifier):
     """Transforms, then a classifier; beside them a detector that may make it abstain.
 
     Every stage keeps the gradient that it declares, so `evaluate` attacks the whole. With a

@@ -7,12 +7,12 @@ __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
     {
         "Architecture": f"{_ROOM}.registry",
+        "BaseClassifier": f"{_ROOM}.classifier",
         "Blueprint": f"{_ROOM}.blueprint",
         "Classifier": f"{_ROOM}.classifier",
         "LoadedModel": f"{_ROOM}.store",
         "MODELS": f"{_ROOM}.registry",
         "Manifest": f"{_ROOM}.manifest",
-        "Network": f"{_ROOM}.classifier",
         "Normalize": f"{_ROOM}.normalize",
         "build": f"{_ROOM}.registry",
         "check_classifier": f"{_ROOM}.checks",

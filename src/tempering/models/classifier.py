@@ -12,7 +12,7 @@ from tempering.core.errors import ModelError
 from tempering.models.blueprint import Blueprint
 
 
-class Network(nn.Module):
+class BaseClassifier(nn.Module):
     """From images in [0, 1] to logits: the base of all networks that can be built by name.
 
     Attributes:
@@ -29,7 +29,7 @@ class Network(nn.Module):
     architecture: dict[str, Any] | str
 
 
-class Classifier(Network):
+class Classifier(BaseClassifier):
     """Stages in a row."""
 
     def __init__(

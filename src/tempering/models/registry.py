@@ -9,7 +9,7 @@ from typing import Any
 
 from tempering.core.errors import UnknownNameError, UsageError
 from tempering.core.registry import Registry
-from tempering.models.classifier import Network
+from tempering.models.classifier import BaseClassifier
 from tempering.models.paper import paper_cnn
 from tempering.models.seeded import seeded
 from tempering.models.strided import strided_cnn
@@ -28,7 +28,7 @@ class Architecture:
 
     name: str
     summary: str
-    build: Callable[..., Network]
+    build: Callable[..., BaseClassifier]
 
     @property
     def options(self) -> dict[str, Any]:
@@ -56,7 +56,7 @@ for _entry in (
 
 def build(
     name: str, shape: tuple[int, int, int], classes: int, *, seed: int = 0, **options: Any
-) -> Network:
+) -> BaseClassifier:
     """Build a network by name, with weights that depend on the seed alone.
 
     Args:
