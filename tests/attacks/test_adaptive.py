@@ -7,7 +7,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tempering.attacks import BPDA, EOT, PGD, Attack, DeepFool, JointDetection, Owned, Transfer
+from tempering.attacks import (
+    BPDA,
+    EOT,
+    PGD,
+    Attack,
+    DeepFool,
+    JointDetection,
+    SurrogateRef,
+    Transfer,
+)
 from tempering.core.backward import true_gradient
 from tempering.core.errors import AttackError, ModelError, NoGradientError, UsageError
 from tempering.core.goals import Targeted
@@ -334,7 +343,7 @@ def test_eot_changes_nothing_on_a_model_that_is_not_random() -> None:
 def test_eot_alone_within_an_attack_that_changes_what_is_seen_is_refused() -> None:
     x, y = known(2)
     attack = Transfer(EOT(ATTACK, 2, alone=True), trained(1), diversity=0.5)
-    with pytest.raises(UsageError, match="alone = True on a VariedProbe: give alone = False"):
+    with pytest.raises(UsageError, match="alone = True on InputDiversityProbe: give alone = False"):
         attack(trained(), x, y, Linf(0.1))
 
 
@@ -392,4 +401,4 @@ def test_wrappers_are_values_and_tell_what_they_add() -> None:
     one, other = (JointDetection(ATTACK, Roughness(), 0.5) for _ in range(2))
     assert one == other
     assert hash(one) == hash(other)
-    assert one.detector == Owned.of(Roughness())
+    assert one.detector == SurrogateRef.of(Roughness())

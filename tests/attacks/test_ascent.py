@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from tempering.attacks import BIM, FGSM, PGD, Attack, CWLinf, Restarts
-from tempering.attacks.ascent import anywhere
+from tempering.attacks.ascent import random_start
 from tempering.core.backward import true_gradient
 from tempering.core.goals import EvadeDetector, Goal, Targeted
 from tempering.core.passes import Passes, counted
@@ -91,10 +91,10 @@ def test_where_nothing_falls_every_step_is_paid(
 
 def test_starts_in_l2_lie_at_every_distance_and_in_linf_anywhere_in_the_cube() -> None:
     x, streams = torch.full((400, 1, 8, 8), 0.5), RandomStreams.of(0, 400)
-    far = L2(0.4).distance(anywhere(L2(0.4), x, streams), x) / 0.4
+    far = L2(0.4).distance(random_start(L2(0.4), x, streams), x) / 0.4
     even = torch.linspace(0, 1, 400)
     assert float((far.sort().values - even).abs().max()) < 0.08
-    assert torch.equal(anywhere(Linf(0.1), x, streams), Linf(0.1).sample(x, streams))
+    assert torch.equal(random_start(Linf(0.1), x, streams), Linf(0.1).sample(x, streams))
 
 
 def test_bfloat16_models_leave_images_in_float32() -> None:

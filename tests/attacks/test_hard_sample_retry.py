@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from tempering.attacks import PGD, HardSampleRetry, LocalSearch
 from tempering.attacks.base import Problem
+from tempering.attacks.hard_sample_retry import RetrySettings
 from tempering.attacks.losses import ratio
 from tempering.core.errors import ThreatError, UsageError
 from tempering.core.goals import Untargeted
@@ -64,7 +67,7 @@ def test_it_breaks_what_the_attack_nearly_broke(net: nn.Module, threat: Linf | L
     x = X.double()
     y = net(x).argmax(1)
     before = broken(net, WEAK(net, x, y, threat), y)
-    x_adv = HardSampleRetry(WEAK, climbs=2, steps=20)(net, x, y, threat)
+    x_adv = HardSampleRetry(WEAK, RetrySettings(steps=20))(net, x, y, threat)
     assert broken(net, x_adv, y) > before
     assert bool(threat.contains(x_adv, x).all())
 
@@ -74,7 +77,7 @@ def test_points_are_never_farther_from_success_than_before(net: nn.Module) -> No
     y = net(x).argmax(1)
     keep = nn.functional.one_hot(y, 5).bool()
     before = ratio(net(WEAK(net, x, y, Linf(0.01))), keep)
-    after = ratio(net(HardSampleRetry(WEAK, climbs=1, steps=5)(net, x, y, Linf(0.01))), keep)
+    after = ratio(net(HardSampleRetry(WEAK, RetrySettings(steps=5))(net, x, y, Linf(0.01))), keep)
     assert bool((after >= before).all())
     assert bool((after > before).any())
 
@@ -104,7 +107,7 @@ def problem(net: nn.Module, rows: slice) -> Problem:
 def test_a_sample_gets_the_same_alone_and_from_a_model_that_sees_it_once_at_a_time(
     net: nn.Module,
 ) -> None:
-    attack, everyone = HardSampleRetry(WEAK, climbs=2, steps=10), problem(net, slice(None))
+    attack, everyone = HardSampleRetry(WEAK, RetrySettings(steps=10)), problem(net, slice(None))
     together = attack.propose(Probe(net), everyone)
     alone = attack.propose(Probe(net), problem(net, slice(7, 19)))
     patient = attack.propose(OneAtATime(net), everyone)
@@ -115,14 +118,22 @@ def test_a_sample_gets_the_same_alone_and_from_a_model_that_sees_it_once_at_a_ti
 
 
 def test_its_name_and_its_settings() -> None:
-    attack = HardSampleRetry(WEAK, climbs=2, steps=20)
+    settings = RetrySettings(steps=20, targets=2)
+    attack = HardSampleRetry(WEAK, settings)
     assert attack.label() == "pgd-1+local-search-2+hard-sample-retry"
-    assert attack.config()["hard-sample-retry"] == {"climbs": 2, "steps": 20}
-    assert attack.effort() == WEAK.effort() + 40
+    assert attack.config()["hard-sample-retry"] == asdict(settings)
+    assert attack.effort() > WEAK.effort()
 
 
-def test_what_makes_no_sense_is_refused() -> None:
-    with pytest.raises(UsageError, match="climbs = 0"):
-        HardSampleRetry(WEAK, climbs=0)
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("steps", 0), ("margin", -0.1), ("square_margin", 0), ("square_queries", 3)],
+)
+def test_invalid_settings_are_refused(field: str, value: float) -> None:
+    with pytest.raises(UsageError, match=f"retry: {field} = {value}"):
+        RetrySettings(**{field: value})  # type: ignore[arg-type]
+
+
+def test_a_threat_that_the_inner_attack_does_not_know_is_refused() -> None:
     with pytest.raises(ThreatError, match="l0"):
         HardSampleRetry(WEAK).require(L0(3))

@@ -1,18 +1,13 @@
 """Square: what it may ask, what it finds, and the projection that L1 needs."""
 
-import copy
 import math
 
 import pytest
 import torch
 
-from tempering.attacks import PGD, Square, square_moves
-from tempering.attacks.base import Problem
-from tempering.attacks.box import into_l1_and_box
+from tempering.attacks import PGD, Square, square_moves, square_search
 from tempering.core.errors import UsageError
-from tempering.core.goals import Untargeted
 from tempering.core.passes import counted
-from tempering.core.probe import probing
 from tempering.core.random import RandomStreams
 from tempering.core.tally import tallied
 from tempering.core.threats import L1, L2, Linf, Threat
@@ -41,24 +36,29 @@ def test_in_l1_a_window_that_gets_more_than_it_may_breaks_more(
     rows = accurate(net, x[:200], y[:200]).nonzero()[:, 0]
     x, y = x[rows], y[rows]
     overfilled = standing(net, Square(queries=200)(net, x, y, L1(12.0)), y)
-    monkeypatch.setattr(square_moves, "_OVERFILL", 1.0)
+    monkeypatch.setattr(
+        square_search, "moves_for", lambda threat: square_moves.BumpMoves(threat, 1)
+    )
     assert overfilled < standing(net, Square(queries=200)(net, x, y, L1(12.0)), y) - 0.1
 
 
 def test_in_l1_the_budget_of_channels_adds_up_to_the_whole() -> None:
-    moves = square_moves.Taxicab(4.0)
+    moves = square_moves.BumpMoves(L1(4.0), 1, overfill=6.0)
     delta = torch.zeros(1, 3, 6, 6)
     delta[0, 0, 0, 0], delta[0, 1, 2, 2], delta[0, 2, 5, 5] = 1.0, -0.5, 0.5
     both = delta.clone()
     both[0, 2] = 0.0  # the third change lies outside of both windows
-    shares = moves.available(delta, both).flatten() / square_moves._OVERFILL
+    shares = moves.available(delta, both).flatten() / moves.overfill
     assert torch.allclose(shares, torch.tensor([1.0, 0.5, 0.0]) + 2.0 / 3)
 
 
 def test_every_scale_of_a_hill_has_the_same_share_of_the_budget() -> None:
     """Ring d has a budget near 1 / d, in squares for L2 and in sizes for L1."""
-    for moves, power in ((square_moves.Euclidean(1.0), 2), (square_moves.Taxicab(1.0), 1)):
-        hill = moves._hill(401, 401, torch.zeros(1)).pow(power)
+    for moves, power in (
+        (square_moves.BumpMoves(L2(1.0), 2), 2),
+        (square_moves.BumpMoves(L1(1.0), 1), 1),
+    ):
+        hill = moves.hill(401, 401, torch.zeros(1)).pow(power)
         row = (torch.arange(401) - 200).abs()
         ring = torch.maximum(row[:, None], row[None, :])
         octaves = [float(hill[(ring >= at) & (ring < 2 * at)].sum()) for at in (4, 8, 16)]
@@ -67,13 +67,13 @@ def test_every_scale_of_a_hill_has_the_same_share_of_the_budget() -> None:
 
 def test_windows_shrink_eight_times_by_the_papers_schedule() -> None:
     attack, shape = Square(queries=10_000, share=0.5), torch.Size((1, 1, 512, 512))
-    sides = [attack._side(step, shape) for step in range(10_000)]
+    sides = [attack._side(step + 2, shape) for step in range(10_000)]
     changes = [step for step in range(1, 10_000) if sides[step] != sides[step - 1]]
     assert changes == [11, 51, 201, 1001, 2001, 4001, 6001, 8001]
     assert sides[0] == round(math.sqrt(0.5) * 512)
     assert sides[-1] == round(math.sqrt(0.5 / 2**8) * 512)
     tenth = Square(queries=1000, share=0.5)
-    assert [tenth._side(step, shape) for step in range(1000)] == sides[::10]
+    assert [tenth._side(step + 2, shape) for step in range(1000)] == sides[::10]
 
 
 def test_it_never_asks_more_than_it_may_and_stops_where_it_fooled() -> None:
@@ -104,22 +104,6 @@ def test_more_queries_go_on_from_where_fewer_ended_up() -> None:
     assert shares[0] > shares[-1]
 
 
-def test_asking_ahead_changes_no_result() -> None:
-    net, (x, y) = copy.deepcopy(trained()).double(), known()
-    problem = Problem(x.double(), y, Linf(0.1), RandomStreams.of(2, len(x)), Untargeted(), 256)
-    attack, found, forwards = Square(queries=80), [], []
-    for ahead in (1, 5, 500):
-        with probing(net) as probe, counted() as passes:
-            search = attack.begin(probe, problem)
-            attack.go_on(search, problem, range(1, 80), ahead=ahead)
-        found.append(search.best)
-        forwards.append(passes.forward)
-    assert 0 < int(search.fooled.sum()) < len(x)
-    for other in found[1:]:
-        assert torch.equal(other, found[0])
-    assert forwards[0] < forwards[1] < forwards[2]  # what was void was asked anew
-
-
 def test_gradients_do_not_matter() -> None:
     """A model without any gradient is as easy for it, and PGD sees nothing there."""
     net, (x, y) = trained(), known(20)
@@ -131,32 +115,6 @@ def test_gradients_do_not_matter() -> None:
     threat = Linf(0.2)
     assert standing(Stepped(), PGD(steps=20)(Stepped(), x, y, threat), y) > 0.8
     assert standing(Stepped(), Square(queries=300)(Stepped(), x, y, threat), y) < 0.3
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_the_projection_onto_ball_and_box_is_the_nearest_point(seed: int) -> None:
-    streams = RandomStreams.of(seed, 8)
-    x = streams.uniform((1, 3, 4)).double()
-    delta = streams.derive("delta").normal((1, 3, 4)).double()
-    found = into_l1_and_box(x, delta, 2.0)
-    assert bool(((found - x).abs().sum((1, 2, 3)) <= 2.0 + 1e-12).all())
-    assert 0 <= float(found.min()) <= float(found.max()) <= 1
-    target = x + delta
-    best = (found - target).square().sum((1, 2, 3))
-    for time in range(200):  # no feasible point is nearer (variational inequality)
-        other = L1(2.0).sample(x, streams.derive("other", time))
-        assert bool((((target - found) * (other - found)).sum((1, 2, 3)) <= 1e-9).all())
-    cut = (x + L1(2.0).shrink(delta)).clamp(0, 1)
-    assert bool((best <= (cut - target).square().sum((1, 2, 3)) + 1e-12).all())
-
-
-def test_the_projection_leaves_what_fits_and_cuts_only_at_the_box() -> None:
-    x = torch.tensor([0.5, 0.9, 0.1]).double().reshape(1, 1, 1, 3)
-    small = torch.tensor([0.1, -0.1, 0.0]).double().reshape(1, 1, 1, 3)
-    assert torch.allclose(into_l1_and_box(x, small, 1.0), x + small)
-    wide = torch.tensor([0.1, 5.0, -5.0]).double().reshape(1, 1, 1, 3)
-    expected = torch.tensor([0.6, 1.0, 0.0]).double().reshape(1, 1, 1, 3)
-    assert torch.allclose(into_l1_and_box(x, wide, 1.0), expected)
 
 
 @pytest.mark.parametrize("settings", [{"queries": 0}, {"queries": 2.5}, {"share": 0}, {"share": 2}])

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from tempering.attacks import BIM, PGD, Owned, Restarts, Transfer, parse_attack
+from tempering.attacks import BIM, PGD, Restarts, SurrogateRef, Transfer, parse_attack
 from tempering.core.errors import ModelError, UsageError
 from tempering.core.passes import counted
 from tempering.core.random import RandomStreams
@@ -152,4 +152,4 @@ def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(ModelError):
         Transfer(PGD(), "no/such/run")(trained(), x, y, THREAT)
     with pytest.raises(UsageError, match="names no file"):
-        Owned("weights:0123").network()
+        SurrogateRef("weights:0123").network()

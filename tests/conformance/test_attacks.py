@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from tempering.attacks import (
+    APGDT,
     ATTACKS,
     BPDA,
     EOT,
@@ -16,12 +17,13 @@ from tempering.attacks import (
     HardSampleRetry,
     LocalSearch,
     NearestOf,
-    Owned,
     Restarts,
+    SurrogateRef,
     Transfer,
     WorstOf,
 )
 from tempering.attacks.apgd import APGD
+from tempering.attacks.hard_sample_retry import RetrySettings
 from tempering.attacks.nearest import NearestAttack
 from tempering.core.errors import ModelError, ThreatError
 from tempering.core.passes import counted
@@ -72,7 +74,8 @@ COMBINED = [
     EOT(quick(ATTACKS["pgd"]), 2),
     LocalSearch(quick(ATTACKS["pgd"]), queries=20, extra_restarts=2),
     HardSampleRetry(
-        LocalSearch(quick(ATTACKS["pgd"]), queries=20, extra_restarts=2), climbs=1, steps=5
+        LocalSearch(quick(ATTACKS["pgd"]), queries=20, extra_restarts=2),
+        RetrySettings(steps=5, targets=2, square_queries=20),
     ),
 ]
 ATTACKS_TRIED = [
@@ -102,7 +105,7 @@ CASES = [
 
 def same(x_adv: Tensor, other: Tensor, attack: Attack, threat: Threat) -> bool:
     """Equal to the bit where steps have one length; division by a sum leaves rounding."""
-    rounds = APGD | NearestAttack | NearestOf
+    rounds = APGD | APGDT | NearestAttack | NearestOf
     exact = threat.name in ("linf", "patch") and not isinstance(attack, rounds)
     return torch.allclose(x_adv, other, rtol=0, atol=0 if exact else 1e-9)
 
@@ -328,7 +331,7 @@ def test_is_a_value(attack: Attack) -> None:
         with pytest.raises(dataclasses.FrozenInstanceError):
             setattr(attack, field.name, None)
     assert type(attack).__name__ in repr(attack)
-    kinds = (*ATTACKS.values(), Restarts, Owned, *map(type, COMBINED))
+    kinds = (*ATTACKS.values(), Restarts, RetrySettings, SurrogateRef, *map(type, COMBINED))
     assert eval(repr(attack), {kind.__name__: kind for kind in kinds}) == attack
 
 

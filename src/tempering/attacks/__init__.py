@@ -6,8 +6,8 @@ _ROOM = "tempering.attacks"
 __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
     {
-        "APGDCE": f"{_ROOM}.apgd_ce",
-        "APGDDLR": f"{_ROOM}.apgd_dlr",
+        "APGDCE": f"{_ROOM}.apgd",
+        "APGDDLR": f"{_ROOM}.apgd",
         "APGDT": f"{_ROOM}.apgd_t",
         "Attack": f"{_ROOM}.base",
         "ATTACKS": f"{_ROOM}.registry",
@@ -31,7 +31,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "MIFGSM": f"{_ROOM}.mifgsm",
         "NearestOf": f"{_ROOM}.combinators",
         "HardSampleRetry": f"{_ROOM}.hard_sample_retry",
-        "Owned": f"{_ROOM}.owned",
+        "SurrogateRef": f"{_ROOM}.surrogate_ref",
         "parse_attack": f"{_ROOM}.registry",
         "PatchAttack": f"{_ROOM}.patch",
         "PGD": f"{_ROOM}.pgd",
@@ -40,7 +40,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "RFGSM": f"{_ROOM}.rfgsm",
         "SigmaZero": f"{_ROOM}.sigma_zero",
         "Square": f"{_ROOM}.square",
-        "StartImages": f"{_ROOM}.stock",
+        "StartImages": f"{_ROOM}.start_images",
         "Transfer": f"{_ROOM}.transfer",
         "UniversalPatch": f"{_ROOM}.universal_patch",
         "WorstOf": f"{_ROOM}.combinators",

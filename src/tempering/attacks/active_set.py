@@ -1,7 +1,7 @@
-"""Samples in work side by side, each with its own state.
+"""The active set: samples that an iterative attack works on, each with its own state.
 
-A row that is decided leaves at once, and the next sample in the queue takes its place
-when half of the places are free: batches stay full and no pass is wasted.
+A finished sample leaves at once. Waiting samples enter when half of the batch is free, so
+batches stay full and no pass is spent on a finished sample.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tempering.attacks.base import Problem
 
 @dataclass
 class ActiveSet:
-    """The state of some samples; every field is a tensor with one row a sample.
+    """The state of some samples; every field is a tensor with one row per sample.
 
     Attributes:
         ids: Row numbers in the problem, shape (n,), int64.
@@ -52,15 +52,15 @@ def run_active_set(
     advance: Callable[[R], Tensor | None],
     leave: Callable[[R], None],
 ) -> None:
-    """Take samples through an iteration until all have left.
+    """Iterate until all samples have left.
 
     Args:
-        problem: Says how many samples are worked on at a time.
+        problem: Gives the batch size.
         ids: The samples, shape (n,), int64.
-        enter: From sample numbers to their first state.
-        advance: One iteration for all rows; which of them are done, shape (n,), bool, or
+        enter: From sample numbers to their initial state.
+        advance: One iteration of all rows; which of them are finished, shape (n,), bool, or
             None if none is.
-        leave: Takes the state of rows that are done.
+        leave: Receives the state of finished rows.
     """
     size = problem.batch_size
     rows, queue = enter(ids[:size]), ids[size:]

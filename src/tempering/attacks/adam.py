@@ -1,4 +1,4 @@
-"""Adam, one state a sample: for attacks that minimise rather than climb."""
+"""Adam with one state per sample, for attacks that minimize an objective."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Adam:
     Attributes:
         first: Shape of the images.
         second: Shape of the images.
-        step: Gradients seen of each sample, shape (n,), int64.
+        step: Number of gradients of each sample, shape (n,), int64.
     """
 
     first: Tensor
@@ -26,12 +26,12 @@ class Adam:
 
     @classmethod
     def start(cls, x: Tensor) -> Adam:
-        """No gradient seen."""
+        """The state before the first gradient."""
         step = torch.zeros(len(x), dtype=torch.int64, device=x.device)
         return cls(torch.zeros_like(x), torch.zeros_like(x), step)
 
     def descend(self, gradient: Tensor, rate: float | Tensor) -> Tensor:
-        """The next step down, to be added, at one rate or one for each sample, shape (n,)."""
+        """The next step, to be added, at one rate or one per sample, shape (n,)."""
         self.step.add_(1)
         self.first.lerp_(gradient, 1 - _BETA_1)
         self.second.lerp_(gradient.square(), 1 - _BETA_2)

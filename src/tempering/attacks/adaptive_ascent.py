@@ -1,7 +1,7 @@
-"""Climbing with steps that find their own length, one state a sample.
+"""Gradient ascent with adaptive step sizes, which all APGD attacks share.
 
-Shared by the APGD family (Croce and Hein, 2020 and 2021): the norm decides by a rule how
-to step and when to shorten steps, the attack decides which loss is climbed.
+Croce and Hein, 2020 and 2021. The norm's rule decides how to step and when to shorten
+steps; the attack chooses the loss.
 """
 
 from __future__ import annotations
@@ -20,16 +20,12 @@ from tempering.core.probe import Probe
 from tempering.core.threats import Threat
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""From logits, protected outputs and targets to one number a sample."""
-
-_LOOKS = ((1, 3), (2, 2), (3, 1))
-"""After how many fifths of its steps a climb is looked at, and how many times `near` short of
-success it may then be."""
+"""From logits, protected outputs and targets to one number per sample."""
 
 
 @dataclass
-class Trail(ActiveSet):
-    """The state of climbs.
+class AdaptiveState(ActiveSet):
+    """The state of the samples.
 
     Attributes:
         ids: Row numbers in the problem.
@@ -73,13 +69,14 @@ class Trail(ActiveSet):
     fooled: Tensor
 
 
-class Climb(NamedTuple):
-    """Where climbs ended.
+class AscentResult(NamedTuple):
+    """The result for each sample.
 
     Attributes:
-        points: The fooled points, or else those of largest loss, shape (n, c, h, w).
-        fooled: Whether they are fooled, shape (n,), bool.
-        loss: The largest loss of each climb, shape (n,).
+        points: The points that succeeded, or else those of the largest loss, shape
+            (n, c, h, w).
+        fooled: Whether they succeeded, shape (n,), bool.
+        loss: The largest loss, shape (n,).
     """
 
     points: Tensor
@@ -88,76 +85,75 @@ class Climb(NamedTuple):
 
 
 class StepRule(Protocol):
-    """How a norm steps."""
+    """Step sizes and directions of a norm."""
 
-    def begin(self, trail: Trail, threat: Threat) -> None:
-        """Set the first step of climbs."""
+    def begin(self, state: AdaptiveState, threat: Threat) -> None:
+        """Set the first step size."""
         ...
 
-    def review(self, trail: Trail, gradient: Tensor, threat: Threat, steps: int) -> Tensor:
-        """Where it is time, shorten steps and go back to the best points; gradients to follow."""
+    def review(self, state: AdaptiveState, gradient: Tensor, threat: Threat, steps: int) -> Tensor:
+        """At checkpoints shorten steps and return to the best points; gives the gradients there."""
         ...
 
-    def move(self, trail: Trail, gradient: Tensor, threat: Threat) -> Tensor:
+    def move(self, state: AdaptiveState, gradient: Tensor, threat: Threat) -> Tensor:
         """The next points, shape of x_adv."""
         ...
 
 
 @dataclass(frozen=True)
 class AdaptiveAscent:
-    """How to climb.
+    """Settings of an ascent.
 
     Attributes:
-        steps: Gradient steps a sample.
-        loss: What is climbed.
-        rule: How to step.
+        steps: Gradient steps per sample.
+        loss: What is maximized; above 0 where the attack succeeds.
+        rule: Step sizes and directions.
         until_fooled: Whether a sample leaves as soon as it is fooled.
-        near: How little short of success, a loss of 0, a climb has to be to go on: three times
-            that after a fifth of its steps, twice after two fifths, and that after three; None
-            to go on in any case.
+        margin_threshold: A sample is given up after half of the steps if its loss is lower
+            than minus this; None to use all steps.
     """
 
     steps: int
     loss: Loss
     rule: StepRule
     until_fooled: bool
-    near: float | None = None
+    margin_threshold: float | None = None
 
     def run(
         self, probe: Probe, problem: Problem, start: Callable[[Tensor], Tensor], target: Tensor
-    ) -> Climb:
-        """Climb for every sample of a problem.
+    ) -> AscentResult:
+        """Ascend for every sample of a problem.
 
         Args:
             probe: The model.
             problem: Samples, threat and goal.
-            start: From row numbers to the points where climbs begin.
+            start: From row numbers to initial points.
             target: The output that each sample is driven to, shape (n,), int64.
         """
         out = torch.empty_like(problem.x)
         fooled = torch.zeros(len(out), dtype=torch.bool, device=out.device)
         losses = torch.zeros(len(out), dtype=out.dtype, device=out.device)
 
-        def leave(trail: Trail) -> None:
-            out[trail.ids] = trail.best
-            fooled[trail.ids] = trail.fooled
-            losses[trail.ids] = trail.best_loss
+        def leave(state: AdaptiveState) -> None:
+            out[state.ids] = state.best
+            fooled[state.ids] = state.fooled
+            losses[state.ids] = state.best_loss
 
         run_active_set(
             problem,
             torch.arange(len(out), device=out.device),
             lambda ids: self._enter(problem, ids, start(ids), target[ids]),
-            lambda trail: self._advance(probe, problem, trail),
+            lambda state: self._advance(probe, problem, state),
             leave,
         )
-        return Climb(out, fooled, losses)
+        return AscentResult(out, fooled, losses)
 
-    def _enter(self, problem: Problem, ids: Tensor, start: Tensor, target: Tensor) -> Trail:
+    def _enter(self, problem: Problem, ids: Tensor, start: Tensor, target: Tensor) -> AdaptiveState:
         x = problem.x[ids]
         low = x.new_full((len(ids),), -torch.inf)
         never = torch.zeros(len(ids), dtype=torch.bool, device=x.device)
         count = torch.zeros(len(ids), dtype=torch.int64, device=x.device)
-        trail = Trail(
+        state = AdaptiveState(
             ids=ids,
             x=x,
             y=problem.y[ids],
@@ -178,68 +174,64 @@ class AdaptiveAscent:
             done=count,
             fooled=never,
         )
-        self.rule.begin(trail, problem.threat)
-        return trail
+        self.rule.begin(state, problem.threat)
+        return state
 
-    def _advance(self, probe: Probe, problem: Problem, trail: Trail) -> Tensor | None:
+    def _advance(self, probe: Probe, problem: Problem, state: AdaptiveState) -> Tensor | None:
         seen: list[Tensor] = []
 
         def loss(logits: Tensor) -> Tensor:
-            seen.append(problem.goal.protected(trail.y, logits.shape[1]))
-            value = self.loss(logits, seen[0], trail.target)
+            seen.append(problem.goal.protected(state.y, logits.shape[1]))
+            value = self.loss(logits, seen[0], state.target)
             seen.append(value.detach())
             return value
 
-        logits, gradient = probe.gradient(trail.x_adv, loss, trail.index)
-        protected, value = seen[0], seen[1].to(trail.x.dtype)
+        logits, gradient = probe.gradient(state.x_adv, loss, state.index)
+        protected, value = seen[0], seen[1].to(state.x.dtype)
         fooled = reached(logits, protected)
-        self._remember(trail, value, fooled, gradient)
-        trail.rises = trail.rises + ((value > trail.last_loss) & (trail.done > 1))
-        trail.last_loss = value
-        trail.mark = trail.best_loss.where(trail.done == 0, trail.mark)
-        gradient = self.rule.review(trail, gradient, problem.threat, self.steps)
-        moved = self.rule.move(trail, gradient, problem.threat)
-        trail.previous, trail.x_adv = trail.x_adv, moved
-        trail.done = trail.done + 1
-        finished = trail.done >= self.steps
-        left = finished | trail.fooled if self.until_fooled else finished
-        left = left | self._hopeless(trail)
+        self._remember(state, value, fooled, gradient)
+        state.rises = state.rises + ((value > state.last_loss) & (state.done > 1))
+        state.last_loss = value
+        state.mark = state.best_loss.where(state.done == 0, state.mark)
+        gradient = self.rule.review(state, gradient, problem.threat, self.steps)
+        moved = self.rule.move(state, gradient, problem.threat)
+        state.previous, state.x_adv = state.x_adv, moved
+        state.done = state.done + 1
+        finished = state.done >= self.steps
+        left = finished | state.fooled if self.until_fooled else finished
+        if self.margin_threshold is not None:
+            halfway = state.done == (self.steps + 1) // 2
+            left = left | halfway & (state.best_loss < -self.margin_threshold)
         if not bool(left.any()):
             return None
-        self._look_at_last(probe, problem, trail, finished)
+        self._evaluate_last(probe, problem, state, finished)
         return left
 
-    def _hopeless(self, trail: Trail) -> Tensor:
-        """Climbs that are looked at now and have not come near, shape (n,), bool."""
-        far = torch.zeros_like(trail.fooled)
-        if self.near is None:
-            return far
-        for fifths, times in _LOOKS:
-            due = trail.done == fifths * self.steps // 5
-            far |= due & (trail.best_loss < -times * self.near)
-        return far
-
-    def _remember(self, trail: Trail, value: Tensor, fooled: Tensor, gradient: Tensor) -> None:
-        better = value > trail.best_loss
+    def _remember(
+        self, state: AdaptiveState, value: Tensor, fooled: Tensor, gradient: Tensor
+    ) -> None:
+        better = value > state.best_loss
         if self.until_fooled:
             better = better | fooled
         wide = better[:, None, None, None]
-        trail.best = torch.where(wide, trail.x_adv, trail.best)
-        trail.best_gradient = torch.where(wide, gradient, trail.best_gradient)
-        trail.best_loss = torch.where(better, value, trail.best_loss)
-        trail.fooled = torch.where(better, fooled, trail.fooled)
+        state.best = torch.where(wide, state.x_adv, state.best)
+        state.best_gradient = torch.where(wide, gradient, state.best_gradient)
+        state.best_loss = torch.where(better, value, state.best_loss)
+        state.fooled = torch.where(better, fooled, state.fooled)
 
-    def _look_at_last(self, probe: Probe, problem: Problem, trail: Trail, finished: Tensor) -> None:
-        """Where the last step led: a forward pass for samples that are not fooled yet."""
-        rows = (finished & ~trail.fooled).nonzero()[:, 0]
+    def _evaluate_last(
+        self, probe: Probe, problem: Problem, state: AdaptiveState, finished: Tensor
+    ) -> None:
+        """Evaluate the point after the last step where no point has succeeded."""
+        rows = (finished & ~state.fooled).nonzero()[:, 0]
         if not len(rows):
             return
-        points = trail.x_adv[rows]
-        logits = probe.logits(points, trail.index[rows])
-        protected = problem.goal.protected(trail.y[rows], logits.shape[1])
-        value = self.loss(logits, protected, trail.target[rows]).to(trail.x.dtype)
+        points = state.x_adv[rows]
+        logits = probe.logits(points, state.index[rows])
+        protected = problem.goal.protected(state.y[rows], logits.shape[1])
+        value = self.loss(logits, protected, state.target[rows]).to(state.x.dtype)
         fooled = reached(logits, protected)
-        better = rows[fooled | (value > trail.best_loss[rows])]
-        trail.best[better] = trail.x_adv[better]
-        trail.best_loss[rows] = torch.maximum(value, trail.best_loss[rows])
-        trail.fooled[rows] = fooled
+        better = rows[fooled | (value > state.best_loss[rows])]
+        state.best[better] = state.x_adv[better]
+        state.best_loss[rows] = torch.maximum(value, state.best_loss[rows])
+        state.fooled[rows] = fooled

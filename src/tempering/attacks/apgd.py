@@ -1,4 +1,4 @@
-"""APGD: what its three losses share."""
+"""APGD: gradient ascent with adaptive step sizes, on cross-entropy or the DLR loss."""
 
 from __future__ import annotations
 
@@ -9,34 +9,33 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from tempering.attacks.adaptive_ascent import AdaptiveAscent, Climb, Loss, StepRule
+from tempering.attacks.adaptive_ascent import AdaptiveAscent, AscentResult, Loss
 from tempering.attacks.base import Attack, Problem
 from tempering.attacks.halving import Halving
+from tempering.attacks.losses import LOSSES
 from tempering.attacks.sparsity import Sparsity
 from tempering.attacks.steps import check_count
 from tempering.core.probe import Probe
 
-_ONWARDS = 0.5
-"""First step, in eps, of climbs that go on from good points: 2 eps would lead away from them."""
 _L1_PHASES = ((3.0, 0.3), (2.0, 0.3), (1.0, 0.4))
-"""In L1: how many times eps the ball is wide, and for what share of the steps."""
+"""In L1: radius of the ball in eps, and share of the steps, phase by phase."""
 
 
 @dataclass(frozen=True)
 class APGD(Attack):
-    """The base of attacks that climb with steps of adaptive length from a random start.
-
-    In L1 the first climbs are in wider balls, each from where the last one ended (Croce
-    and Hein, 2021, section 4.2).
+    """The base of the APGD attacks.
 
     Attributes:
-        steps: Gradient steps a sample.
+        steps: Gradient steps per sample.
         until_fooled: Whether a sample leaves as soon as it is fooled; otherwise the point
-            of largest loss is returned.
+            of the largest loss is returned.
     """
 
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
+    any_threat: ClassVar[bool] = True
+    source: ClassVar[str] = "Croce and Hein, 2020"
     cost: ClassVar[str] = "steps x (forward + backward) + forward (3 in L1)"
+    loss: ClassVar[str]
 
     steps: int = 100
     until_fooled: bool = True
@@ -44,77 +43,97 @@ class APGD(Attack):
     def __post_init__(self) -> None:
         check_count(self.name, "steps", self.steps)
 
-    def climb(
-        self,
-        probe: Probe,
-        problem: Problem,
-        loss: Loss,
-        target: Tensor | None = None,
-        steps: int | None = None,
-        points: Tensor | None = None,
-        near: float | None = None,
-    ) -> Climb:
-        """Climb a loss for every sample of a problem.
-
-        Args:
-            probe: The model.
-            problem: Samples, threat and goal.
-            loss: From logits, protected outputs and targets to one number a sample.
-            target: The output that each sample is driven to, shape (n,), int64, if any.
-            steps: By default those of the attack.
-            points: Where to go on from, shape of the problem's x; None for anywhere.
-            near: How little loss short of success a climb has to be to go on, see
-                `AdaptiveAscent`; None to go on in any case.
-        """
-        steps = steps or self.steps
-        if target is None:
-            target = torch.zeros_like(problem.y)
-        rule: StepRule
-        if problem.threat.name == "l1" and points is None:
-            return self._narrowing(probe, problem, loss, target, steps, near)
-        if problem.threat.name == "l1":
-            rule = Sparsity(warm=True)
-        else:
-            rule = Halving() if points is None else Halving(_ONWARDS)
-        ascent = AdaptiveAscent(steps, loss, rule, self.until_fooled, near)
-        return ascent.run(probe, problem, _from(problem, points), target)
-
-    def _narrowing(
-        self,
-        probe: Probe,
-        problem: Problem,
-        loss: Loss,
-        target: Tensor,
-        steps: int,
-        near: float | None,
-    ) -> Climb:
-        left = steps
-        points: Tensor | None = None
-        for width, share in _L1_PHASES[:-1]:
-            part = int(share * steps)
-            if not part:
-                continue
-            left -= part
-            wide = replace(problem, threat=problem.threat.with_eps(width * problem.threat.eps))
-            ascent = AdaptiveAscent(part, loss, Sparsity(warm=points is not None), False)
-            points = ascent.run(probe, wide, _from(wide, points), target).points
-        rule = Sparsity(warm=points is not None)
-        ascent = AdaptiveAscent(left, loss, rule, self.until_fooled, near)
-        return ascent.run(probe, problem, _from(problem, points), target)
+    def propose(self, probe: Probe, problem: Problem) -> Tensor:
+        """One ascent per sample from a random point."""
+        loss = untargeted(self.loss)
+        return ascend(probe, problem, loss, self.steps, until_fooled=self.until_fooled).points
 
     def label(self) -> str:
         """The name with its steps, such as `apgd-ce-100`."""
         return f"{self.name}-{self.steps}"
 
 
-def _anywhere(problem: Problem) -> Callable[[Tensor], Tensor]:
-    def start(ids: Tensor) -> Tensor:
-        return problem.threat.sample(problem.x[ids], problem.streams[ids])
+@dataclass(frozen=True)
+class APGDCE(APGD):
+    """Cross-entropy with adaptive step sizes.
 
-    return start
+    Croce and Hein, 'Reliable evaluation of adversarial robustness with an ensemble of
+    diverse parameter-free attacks', 2020; in L1 'Mind the box', 2021.
+    """
+
+    name: ClassVar[str] = "apgd-ce"
+    loss: ClassVar[str] = "cross-entropy"
 
 
-def _from(problem: Problem, points: Tensor | None) -> Callable[[Tensor], Tensor]:
+@dataclass(frozen=True)
+class APGDDLR(APGD):
+    """The difference of logits ratio (DLR) with adaptive step sizes.
+
+    Croce and Hein, 'Reliable evaluation of adversarial robustness with an ensemble of
+    diverse parameter-free attacks', 2020; in L1 'Mind the box', 2021.
+    """
+
+    name: ClassVar[str] = "apgd-dlr"
+    loss: ClassVar[str] = "ratio"
+
+
+def untargeted(name: str) -> Loss:
+    """A loss of `LOSSES` for `ascend`, which also hands out targets."""
+    loss = LOSSES[name]
+    return lambda logits, protected, _target: loss(logits, protected)
+
+
+def ascend(
+    probe: Probe,
+    problem: Problem,
+    loss: Loss,
+    steps: int,
+    *,
+    target: Tensor | None = None,
+    points: Tensor | None = None,
+    margin_threshold: float | None = None,
+    until_fooled: bool = True,
+) -> AscentResult:
+    """Ascend a loss for every sample of a problem.
+
+    From a random point the first step has length 2 eps; in L1 the first two phases run in
+    wider balls (Croce and Hein, 2021, section 4.2). From given points it is eps / 2, so
+    that the ascent continues there.
+
+    Args:
+        probe: The model.
+        problem: Samples, threat and goal.
+        loss: From logits, protected outputs and targets to one number per sample, above 0
+            if the attack succeeds.
+        steps: Gradient steps per sample.
+        target: The output that each sample is driven to, shape (n,), int64, if any.
+        points: Initial points, shape of the problem's x; None for random ones.
+        margin_threshold: A sample is given up after half of the steps if its loss is lower
+            than minus this; None to use all steps.
+        until_fooled: Whether a sample leaves as soon as it is fooled.
+    """
+    if target is None:
+        target = torch.zeros_like(problem.y)
+    if problem.threat.norm != "l1":
+        rule = Halving(first=2.0 if points is None else 0.5)
+        ascent = AdaptiveAscent(steps, loss, rule, until_fooled, margin_threshold)
+        return ascent.run(probe, problem, _initial(problem, points), target)
+    left = steps
+    for width, share in _L1_PHASES[:-1] if points is None else ():
+        part = int(share * steps)
+        if not part:
+            continue
+        left -= part
+        wide = replace(problem, threat=problem.threat.with_eps(width * problem.threat.eps))
+        phase = AdaptiveAscent(part, loss, Sparsity(warm=points is not None), until_fooled=False)
+        points = phase.run(probe, wide, _initial(wide, points), target).points
+    sparse = Sparsity(warm=points is not None)
+    ascent = AdaptiveAscent(left, loss, sparse, until_fooled, margin_threshold)
+    return ascent.run(probe, problem, _initial(problem, points), target)
+
+
+def _initial(problem: Problem, points: Tensor | None) -> Callable[[Tensor], Tensor]:
+    """From row numbers to initial points within the threat."""
     if points is None:
-        return _anywhere(problem)
+        return lambda ids: problem.threat.sample(problem.x[ids], problem.streams[ids])
     return lambda ids: problem.threat.project(points[ids], problem.x[ids])

@@ -1,4 +1,4 @@
-"""APGD-T: one climb to each of the likeliest other classes."""
+"""APGD-T: a targeted ascent to each of the most likely other classes."""
 
 from __future__ import annotations
 
@@ -8,157 +8,156 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from tempering.attacks.adaptive_ascent import Climb
-from tempering.attacks.apgd import APGD
-from tempering.attacks.base import Problem
+from tempering.attacks.adaptive_ascent import AscentResult
+from tempering.attacks.apgd import ascend
+from tempering.attacks.base import Attack, Problem
 from tempering.attacks.losses import ratio_to
-from tempering.attacks.steps import check_count
-from tempering.attacks.targets import check_top_targets, shortlist, survey, trial_steps
+from tempering.attacks.steps import check_count, check_positive
+from tempering.attacks.targets import best_targets, check_top_targets, rank_targets, trial_steps
 from tempering.core.errors import UsageError
 from tempering.core.probe import Probe
 from tempering.core.random import RandomStreams
 
-_NEAR = 0.05
-"""How little loss short of success may be bad luck; no scale of the logits changes it, but
-with two outputs it is in logits."""
+_RESTART_MARGIN = 0.05
+"""Largest distance to success, in units of the DLR loss, at which a sample gets extra restarts."""
 
 
 @dataclass(frozen=True)
-class APGDT(APGD):
-    """Climb the targeted difference of logits ratio, target after target, on what still stands.
+class APGDT(Attack):
+    """The targeted difference of logits ratio, one target after the other on robust samples.
 
     Croce and Hein, 'Reliable evaluation of adversarial robustness with an ensemble of
     diverse parameter-free attacks', 2020, section 4.1; in L1 'Mind the box', 2021.
 
     Attributes:
-        steps: Gradient steps a sample and target.
-        until_fooled: Whether a sample leaves as soon as it is fooled; otherwise every climb
-            is made, and the point of largest loss returned.
-        targets: How many of the likeliest outputs are tried.
-        top_targets: How many of them get all steps, after a trial of a tenth of the steps
-            for each; None for all of them and no trial, as the paper has it.
-        extra_restarts: How many climbs more, each from another start to the best target, a sample
-            gets at most if its best loss is just short of success; 0 in the paper.
-        near: How little loss short of success a climb has to be to go on, a share of the
-            logits' range: three times that after a fifth of its steps, twice after two fifths,
-            and that after three; None to go on in any case, as the paper has it.
+        steps: Gradient steps per sample and target.
+        until_fooled: Whether a sample leaves as soon as it is fooled; otherwise all targets
+            are tried, and the point of the largest loss is returned.
+        targets: Number of the most likely outputs that are tried.
+        top_targets: Number of targets that get all steps, chosen by a trial of a tenth of the
+            steps for each; None for all of them without trials, as in the paper.
+        extra_restarts: Restarts on the best target for samples whose best loss is within
+            0.05 of success; 0 in the paper.
+        margin_threshold: An ascent is given up after half of its steps if its loss is lower
+            than minus this; None to use all steps, as in the paper.
     """
 
     name: ClassVar[str] = "apgd-t"
+    norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
+    any_threat: ClassVar[bool] = True
     source: ClassVar[str] = "Croce and Hein, 2020"
     cost: ClassVar[str] = (
         "(targets / 10 + top_targets + extra_restarts) x steps x (forward + backward), "
-        "and a forward a climb"
+        "and a forward per ascent"
     )
 
+    steps: int = 100
+    until_fooled: bool = True
     targets: int = 9
     top_targets: int | None = 2
     extra_restarts: int = 2
-    near: float | None = None
+    margin_threshold: float | None = None
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        check_count(self.name, "steps", self.steps)
         check_count(self.name, "targets", self.targets)
         check_top_targets(self.name, self.top_targets)
         if self.extra_restarts < 0:
             raise UsageError(f"apgd-t: extra_restarts = {self.extra_restarts}: give 0 or more")
-        if self.near is not None and not self.near > 0:
-            raise UsageError(f"apgd-t: near = {self.near}: give more than 0, or none")
+        if self.margin_threshold is not None:
+            check_positive(self.name, "margin_threshold", self.margin_threshold)
 
     def propose(self, probe: Probe, problem: Problem) -> Tensor:
-        """Climbs to the best targets for samples that no target before has fooled."""
-        run = _Climbs(self, probe, problem)
+        """Ascend to the best targets of each sample until one succeeds."""
+        run = _TargetedRun(self, probe, problem)
         targets = run.targets
         if self.top_targets is not None and self.top_targets < targets.shape[1]:
-            score = run.over(targets, trial_steps(self.steps), "trial", near=None)
-            targets = shortlist(targets, score, self.top_targets)
-        run.again(targets, run.over(targets, self.steps, "target", near=self.near))
+            score = run.ascend(targets, trial_steps(self.steps), "trial", run.robust())
+            targets = best_targets(targets, score, self.top_targets)
+        score = run.ascend(targets, self.steps, "target", run.robust(), self.margin_threshold)
+        near = run.robust() & (run.best > -_RESTART_MARGIN) & (run.best <= 0)
+        if self.extra_restarts and bool(near.any()):
+            best = targets.gather(1, score.argmax(1, keepdim=True))
+            again = best.repeat(1, self.extra_restarts)
+            run.ascend(again, self.steps, "extra-restart", near, self.margin_threshold)
         return run.out
 
+    def label(self) -> str:
+        """The name with its steps, such as `apgd-t-100`."""
+        return f"{self.name}-{self.steps}"
 
-class _Climbs:
-    """Samples that still stand, and their targets, likeliest first."""
+
+class _TargetedRun:
+    """The samples of a problem and their best points so far.
+
+    Attributes:
+        out: Points of the largest loss, or those that succeeded, shape (n, c, h, w).
+        best: Their losses, shape (n,).
+        fooled: Which samples need no further ascent, shape (n,), bool.
+        targets: Their targets, most likely first, shape (n, m).
+    """
 
     def __init__(self, attack: APGDT, probe: Probe, problem: Problem) -> None:
-        self.attack, self.probe, self.problem = attack, probe, problem
+        self._attack, self._probe, self._problem = attack, probe, problem
         self.out = problem.x.clone()
         self.best = problem.x.new_full((len(problem.x),), -torch.inf)
-        fooled, self.targets = survey(probe, problem, attack.targets)
+        fooled, self.targets = rank_targets(probe, problem, attack.targets)
         self.fooled = fooled & attack.until_fooled
 
-    def over(
+    def robust(self) -> Tensor:
+        """Samples that are not fooled, shape (n,), bool."""
+        return ~self.fooled
+
+    def ascend(
         self,
         targets: Tensor,
         steps: int,
         purpose: str,
-        *,
-        near: float | None,
-        among: Tensor | None = None,
+        among: Tensor,
+        margin_threshold: float | None = None,
     ) -> Tensor:
-        """A climb to each target, shape (n, m); the losses reached, shape of targets.
+        """Ascend to each target in turn; the losses reached, shape of targets, (n, m).
 
-        Of all samples that stand, or of those among some, shape (n,), bool.
-
-        Where few samples stand, several of their targets go side by side to fill a batch.
-        Of targets that fool a sample the likeliest counts, so batches change no result.
+        Several targets of a sample run side by side where few samples are left, to fill a
+        batch. The most likely target that succeeds counts, so batches change no result.
         """
         score = self.out.new_full(targets.shape, -torch.inf)
         number = 0
         while number < targets.shape[1]:
-            stands = ~self.fooled if among is None else ~self.fooled & among
-            standing = stands.nonzero()[:, 0]
-            if not len(standing):
+            rows = (among & self.robust()).nonzero()[:, 0]
+            if not len(rows):
                 break
-            numbers = range(number, min(number + self._abreast(standing), targets.shape[1]))
-            climb = self._climb(standing, targets, numbers, steps, purpose, near)
-            for place, one in enumerate(numbers):
-                rows = slice(place * len(standing), (place + 1) * len(standing))
-                score[standing, one] = climb.loss[rows]
-                self._keep(standing, Climb(*(part[rows] for part in climb)))
+            numbers = range(number, min(number + self._parallel(rows), targets.shape[1]))
+            streams = [self._problem.streams[rows].derive(purpose, one) for one in numbers]
+            part = self._problem.part(rows.repeat(len(numbers)))
+            result = ascend(
+                self._probe,
+                replace(part, streams=RandomStreams.side_by_side(streams)),
+                ratio_to,
+                steps,
+                target=targets[rows][:, numbers.start : numbers.stop].t().flatten(),
+                margin_threshold=margin_threshold,
+                until_fooled=self._attack.until_fooled,
+            )
+            for place, target in enumerate(numbers):
+                block = slice(place * len(rows), (place + 1) * len(rows))
+                score[rows, target] = result.loss[block]
+                self._keep(rows, AscentResult(*(field[block] for field in result)))
             number = numbers.stop
         return score
 
-    def again(self, targets: Tensor, score: Tensor) -> None:
-        """Encores of samples that came near.
-
-        Args:
-            targets: Those that were climbed to, shape (n, m).
-            score: Losses reached, shape of targets.
-        """
-        near = ~self.fooled & (self.best > -_NEAR) & (self.best <= 0)
-        if self.attack.extra_restarts and bool(near.any()):
-            best = targets.gather(1, score.argmax(1, keepdim=True))
-            more = best.repeat(1, self.attack.extra_restarts)
-            self.over(more, self.attack.steps, "extra-restart", near=self.attack.near, among=near)
-
-    def _abreast(self, standing: Tensor) -> int:
-        """How many targets a batch has room for; one at first, when most samples fall."""
-        if self.probe.stateful or bool(self.best[standing].isneginf().any()):
+    def _parallel(self, rows: Tensor) -> int:
+        """Targets that fit into a batch; one at first, when most samples fall."""
+        if self._probe.stateful or bool(self.best[rows].isneginf().any()):
             return 1
-        return max(1, self.problem.batch_size // len(standing))
+        return max(1, self._problem.batch_size // len(rows))
 
-    def _climb(
-        self,
-        standing: Tensor,
-        targets: Tensor,
-        numbers: range,
-        steps: int,
-        purpose: str,
-        near: float | None,
-    ) -> Climb:
-        """Climbs to some targets, all samples to the first of them, then to the next."""
-        streams = [self.problem.streams[standing].derive(purpose, number) for number in numbers]
-        part = self.problem.part(standing.repeat(len(numbers)))
-        part = replace(part, streams=RandomStreams.side_by_side(streams))
-        target = targets[standing][:, numbers.start : numbers.stop].t().flatten()
-        return self.attack.climb(self.probe, part, ratio_to, target, steps, near=near)
-
-    def _keep(self, standing: Tensor, climb: Climb) -> None:
-        """The points of samples that are fooled now, or are better than before."""
-        better = climb.loss > self.best[standing]
-        if self.attack.until_fooled:
-            before = self.fooled[standing]
-            better = ~before & (better | climb.fooled)
-            self.fooled[standing] = before | climb.fooled
-        self.best[standing[better]] = climb.loss[better]
-        self.out[standing[better]] = climb.points[better]
+    def _keep(self, rows: Tensor, result: AscentResult) -> None:
+        """Keep points that succeed or have a larger loss than before."""
+        better = result.loss > self.best[rows]
+        if self._attack.until_fooled:
+            before = self.fooled[rows]
+            better = ~before & (better | result.fooled)
+            self.fooled[rows] = before | result.fooled
+        self.best[rows[better]] = result.loss[better]
+        self.out[rows[better]] = result.points[better]

@@ -1,7 +1,4 @@
-"""Climbing a loss step by step, on those samples that are still undecided.
-
-Shared by every gradient attack with a fixed budget and steps of a fixed length.
-"""
+"""Projected gradient ascent with steps of fixed length on the samples not yet fooled."""
 
 from __future__ import annotations
 
@@ -20,41 +17,40 @@ from tempering.attacks.steps import check_steps, default_step, steepest
 from tempering.core.goals import reached
 from tempering.core.probe import Probe
 from tempering.core.random import RandomStreams
-from tempering.core.threats import Threat
+from tempering.core.threats import L1, L2, Threat
 
 Start = Callable[[Threat, Tensor, RandomStreams], Tensor]
-"""From a threat, images and their streams to the points where climbs begin."""
+"""From a threat, images and their streams to initial points."""
 
 
-def anywhere(threat: Threat, x: Tensor, streams: RandomStreams) -> Tensor:
-    """A random point of the ball, in L2 and L1 at a distance drawn evenly from 0 to eps.
+def random_start(threat: Threat, x: Tensor, streams: RandomStreams) -> Tensor:
+    """A random point of the ball; in L2 and L1 at a uniformly drawn share of its distance.
 
-    Of a ball of many dimensions nearly all volume lies at its surface: a point drawn evenly
-    from it has spent the whole budget on noise, which steps must first undo.
+    Nearly all of the volume of a high-dimensional ball lies at its surface: a uniform
+    point would spend the whole budget on noise that the steps must first undo.
     """
     point = threat.sample(x, streams)
-    if threat.name not in ("l2", "l1"):
+    if not isinstance(threat, L2 | L1):
         return point
     share = streams.derive("start distance").uniform((1, 1, 1)).to(x.dtype)
     return torch.lerp(x, point, share.to(x.device))
 
 
-def at_the_image(threat: Threat, x: Tensor, streams: RandomStreams) -> Tensor:  # noqa: ARG001
+def clean_start(threat: Threat, x: Tensor, streams: RandomStreams) -> Tensor:  # noqa: ARG001
     """The image itself."""
     return x.clone()
 
 
 @dataclass(frozen=True)
 class Ascent:
-    """How to climb.
+    """Settings of a projected gradient ascent.
 
     Attributes:
-        steps: Gradient steps a sample, at least 1.
+        steps: Gradient steps per sample, at least 1.
         step_size: Length of a step in the threat's norm.
-        start: Where climbs begin.
+        start: Chooses the initial points.
         loss: A name in `LOSSES`.
         until_fooled: Whether a sample leaves as soon as it is fooled.
-        decay: What share of the gathered gradient a step keeps; 0 for no momentum.
     """
 
     steps: int
@@ -62,17 +58,15 @@ class Ascent:
     start: Start
     loss: str
     until_fooled: bool
-    decay: float = 0.0
 
     def run(self, probe: Probe, problem: Problem) -> Tensor:
-        """Climb for every sample of a problem; x_adv, shape of its x.
+        """Ascend for every sample of a problem; returns x_adv, shape of its x.
 
-        Whether the last step fooled is not looked at: that is for the judge, and would
-        cost a pass a sample.
+        The point after the last step is not evaluated: the judge does that.
         """
         out = torch.empty_like(problem.x)
 
-        def leave(rows: _Climbers) -> None:
+        def leave(rows: _AscentState) -> None:
             out[rows.ids] = rows.x_adv
 
         run_active_set(
@@ -84,14 +78,13 @@ class Ascent:
         )
         return out
 
-    def _enter(self, problem: Problem, ids: Tensor) -> _Climbers:
+    def _enter(self, problem: Problem, ids: Tensor) -> _AscentState:
         x, streams = problem.x[ids], problem.streams[ids]
         done = torch.zeros(len(ids), dtype=torch.int64, device=x.device)
-        gathered = torch.zeros_like(x) if self.decay else x.new_empty(len(ids), 0)
         start = self.start(problem.threat, x, streams)
-        return _Climbers(ids, x, start, problem.y[ids], streams.index, done, gathered)
+        return _AscentState(ids, x, start, problem.y[ids], streams.index, done)
 
-    def _advance(self, probe: Probe, problem: Problem, rows: _Climbers) -> Tensor | None:
+    def _advance(self, probe: Probe, problem: Problem, rows: _AscentState) -> Tensor | None:
         protected: list[Tensor] = []
 
         def loss(logits: Tensor) -> Tensor:
@@ -99,9 +92,7 @@ class Ascent:
             return LOSSES[self.loss](logits, protected[0])
 
         logits, gradient = probe.gradient(rows.x_adv, loss, rows.index)
-        if self.decay:
-            rows.gathered = gradient = rows.gathered * self.decay + _unit(gradient)
-        step = steepest(problem.threat, rows.x_adv, gradient, self.step_size)
+        step = steepest(problem.threat, rows.x_adv, rows.x, gradient, self.step_size)
         moved = problem.threat.project(step.add_(rows.x_adv), rows.x)
         rows.done += 1
         finished = rows.done >= self.steps
@@ -114,34 +105,28 @@ class Ascent:
         return left if bool(left.any()) else None
 
 
-def _unit(gradient: Tensor) -> Tensor:
-    """Scaled so that absolute entries sum to 1; zero stays zero."""
-    total = gradient.flatten(1).abs().sum(1)
-    return gradient / total.where(total > 0, torch.ones_like(total))[:, None, None, None]
-
-
 @dataclass
-class _Climbers(ActiveSet):
+class _AscentState(ActiveSet):
     x: Tensor
     x_adv: Tensor
     y: Tensor
     index: Tensor
     done: Tensor
-    gathered: Tensor
 
 
 @dataclass(frozen=True)
 class IterativeAttack(Attack):
-    """The base of attacks that climb one loss within the ball.
+    """The base of attacks that differ in their loss and initial points only.
 
     Attributes:
-        steps: Gradient steps a sample.
+        steps: Gradient steps per sample.
         step_size: Length of a step in the threat's norm; None for 2.5 eps / steps.
         until_fooled: Whether a sample leaves as soon as it is fooled; training and
-            transfer want the whole climb.
+            transfer need all steps.
     """
 
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
+    any_threat: ClassVar[bool] = True
     cost: ClassVar[str] = "steps x (forward + backward)"
     start: ClassVar[Start]
     loss: ClassVar[str]
@@ -154,7 +139,7 @@ class IterativeAttack(Attack):
         check_steps(self.name, self.steps, self.step_size)
 
     def propose(self, probe: Probe, problem: Problem) -> Tensor:
-        """Climb the loss of this attack."""
+        """Ascend this attack's loss from its initial points."""
         return Ascent(
             steps=self.steps,
             step_size=default_step(self.step_size, problem.threat, self.steps),

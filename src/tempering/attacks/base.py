@@ -1,4 +1,4 @@
-"""What every attack is: a frozen set of hyperparameters that can be called."""
+"""The base of all attacks: a frozen set of hyperparameters that can be called."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from tempering.core.errors import AttackError, DataError, ThreatError
 from tempering.core.goals import Goal, Untargeted
 from tempering.core.probe import Probe, probing
 from tempering.core.random import RandomStreams
-from tempering.core.threats import TOLERANCE, Threat
+from tempering.core.threats import NORMS, TOLERANCE, Threat
 
 BATCH_SIZE = 256
-"""Samples that an attack works on at a time, if its caller says nothing else."""
+"""Default number of samples that an attack processes at a time."""
 
 COUNTS = ("steps", "queries", "epochs", "searches", "iterations", "targets", "places")
-"""Hyperparameters that say how many times an attack looks at a model."""
+"""Hyperparameters whose product approximates the number of model evaluations per sample."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What an attack is given: images, a budget, a goal, and streams to draw from.
+    """The input of an attack: images, threat, goal and random streams.
 
     Attributes:
         x: Images in [0, 1], shape (n, c, h, w).
         y: Labels, shape (n,), int64.
         threat: What may change.
-        streams: One random stream a sample.
+        streams: One random stream per sample.
         goal: What counts as success.
-        batch_size: Samples to work on at a time.
+        batch_size: Samples to process at a time.
     """
 
     x: Tensor
@@ -44,7 +44,7 @@ class Problem:
     batch_size: int
 
     def batches(self) -> list[Tensor]:
-        """Row numbers in order, batch by batch."""
+        """Row numbers, batch by batch."""
         rows = torch.arange(len(self.x), device=self.x.device)
         return [rows[at : at + self.batch_size] for at in range(0, len(rows), self.batch_size)]
 
@@ -53,25 +53,28 @@ class Problem:
         return replace(self, x=self.x[rows], y=self.y[rows], streams=self.streams[rows])
 
     def protected(self, logits: Tensor, rows: Tensor | None = None) -> Tensor:
-        """Outputs that the defender wants to win, for all rows or some, shape of their logits."""
+        """Protected outputs of all rows or of some, shape of their logits, bool."""
         y = self.y if rows is None else self.y[rows]
         return self.goal.protected(y, logits.shape[1])
 
 
 @dataclass(frozen=True)
 class Attack(ABC):
-    """An attack: hyperparameters that compare, print and go into records.
+    """An attack: hyperparameters that can be compared, printed and recorded.
 
     Attributes:
         name: Canonical name, the same in registry, records and reports.
-        norms: Names of the norms that it can work in.
-        access: What it needs of the model: `gradients`, `scores`, `labels` or `none`.
+        norms: Built-in norms in which it works.
+        any_threat: Whether it also works in a user's `Threat` that extends none of the
+            built-in norms, through the methods of `Threat` only.
+        access: Access to the model: `gradients`, `scores`, `labels` or `none`.
         source: Author, title, year.
-        cost: Passes a sample at most, in terms of the hyperparameters.
+        cost: Passes per sample at most, in terms of the hyperparameters.
     """
 
     name: ClassVar[str]
     norms: ClassVar[tuple[str, ...]]
+    any_threat: ClassVar[bool] = False
     access: ClassVar[str] = "gradients"
     source: ClassVar[str]
     cost: ClassVar[str] = "depends on its settings"
@@ -86,26 +89,26 @@ class Attack(ABC):
         goal: Goal | None = None,
         batch_size: int = BATCH_SIZE,
     ) -> Tensor:
-        """Propose adversarial images; whether they succeed is for others to judge.
+        """Propose adversarial images; the evaluator decides whether they succeed.
 
         Args:
             model: From images in [0, 1] to logits, shape (n, outputs).
             x: Images in [0, 1], shape (n, c, h, w), float.
             y: Labels, shape (n,), int64.
             threat: What may change.
-            random: One stream a sample; by default those of seed 0, samples 0 to n - 1.
+            random: One stream per sample; by default those of seed 0, samples 0 to n - 1.
             goal: What counts as success; by default any class but the true one.
-            batch_size: Samples to work on at a time; changes no draw and no decision.
+            batch_size: Samples to process at a time; it changes no result.
 
         Returns:
             x_adv, shape and dtype of x, within the threat around x.
 
         Raises:
-            ThreatError: If the attack does not know the threat's norm.
+            ThreatError: If the attack does not work in the threat.
             AttackError: If shapes or streams do not fit together.
             DataError: If images are neither float32 nor float64, lie outside [0, 1] or are
                 not finite, or labels are no int64 or name no output of the model.
-            ModelError: If the model does not answer with finite logits and gradients.
+            ModelError: If the model's logits or gradients are not finite.
 
         Example:
             >>> from tempering.attacks import PGD
@@ -147,18 +150,20 @@ class Attack(ABC):
             return self.propose(probe, problem).detach()
 
     def require(self, threat: Threat) -> None:
-        """Refuse a threat whose norm this attack does not know.
+        """Refuse a threat in which this attack does not work.
 
         Raises:
-            ThreatError: Naming the norms that it does know.
+            ThreatError: Naming the norms in which it does.
         """
-        if threat.name not in self.norms:
+        norm = threat.norm
+        custom = norm not in (*NORMS, "patch")
+        if norm not in self.norms and not (custom and self.any_threat):
             raise ThreatError(
-                f"{self.name} does not attack in {threat.name}: it knows {', '.join(self.norms)}"
+                f"{self.name} does not attack in {norm}: it knows {', '.join(self.norms)}"
             )
 
     def knows(self, threat: Threat) -> bool:
-        """Whether this attack can work in a threat's norm."""
+        """Whether this attack works in a threat."""
         try:
             self.require(threat)
         except ThreatError:
@@ -170,10 +175,10 @@ class Attack(ABC):
         """The algorithm: x_adv for a problem of at least one sample and eps > 0."""
 
     def effort(self) -> int:
-        """Looks at a model that it may take for a sample at most: a rough order of strength.
+        """Approximate number of model evaluations per sample: a rough order of strength.
 
-        The product of whatever it counts: steps, queries, epochs, and how often. Attacks
-        that are made of others count theirs.
+        The product of steps, queries, epochs and so on; a combined attack counts those of its
+        parts.
 
         Example:
             >>> from tempering.attacks import FGSM, PGD, Restarts, Square
@@ -183,7 +188,7 @@ class Attack(ABC):
         return math.prod(getattr(self, name, 1) for name in COUNTS)
 
     def minimum_norm(self) -> bool:
-        """Whether it looks for the smallest change that fools, and not for any within the threat.
+        """Whether it minimizes the perturbation instead of using the whole threat.
 
         Example:
             >>> from tempering.attacks import CWL2, CWLinf
@@ -193,7 +198,7 @@ class Attack(ABC):
         return False
 
     def batch_dependent(self) -> bool:
-        """Whether what it proposes for a sample depends on the other samples too."""
+        """Whether the result for a sample depends on the other samples."""
         return False
 
     def config(self) -> dict[str, Any]:
@@ -201,7 +206,7 @@ class Attack(ABC):
         return {"name": self.name, **asdict(self)}
 
     def label(self) -> str:
-        """A short name with what tells it from its siblings, such as `pgd-40`."""
+        """A short name with the main hyperparameter, such as `pgd-40`."""
         return self.name
 
 

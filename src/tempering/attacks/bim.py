@@ -1,11 +1,11 @@
-"""BIM: many small steps from the image itself."""
+"""BIM: projected gradient steps from the image itself."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tempering.attacks.ascent import IterativeAttack, Start, at_the_image
+from tempering.attacks.ascent import IterativeAttack, Start, clean_start
 
 
 @dataclass(frozen=True)
@@ -17,5 +17,5 @@ class BIM(IterativeAttack):
 
     name: ClassVar[str] = "bim"
     source: ClassVar[str] = "Kurakin, Goodfellow and Bengio, 2017"
-    start: ClassVar[Start] = staticmethod(at_the_image)
+    start: ClassVar[Start] = staticmethod(clean_start)
     loss: ClassVar[str] = "cross-entropy"

@@ -1,4 +1,4 @@
-"""Where a model's decision boundaries lie, to first order."""
+"""Linearized decision boundaries."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tempering.attacks.slopes import way_to_zero
-from tempering.attacks.targets import likeliest
+from tempering.attacks.slopes import distance_to_zero
+from tempering.attacks.targets import most_likely
 from tempering.core.goals import reached
 from tempering.core.probe import Probe
 from tempering.core.threats import Threat
 
 
 @dataclass(frozen=True, eq=False)
-class Boundaries:
-    """Linear pictures of the boundaries between the protected outputs and some others.
+class LinearBoundaries:
+    """Linear models of the boundaries between the protected outputs and some others.
 
     Attributes:
         fooled: Whether the points are on the attacker's side, shape (n,), bool.
@@ -37,14 +37,14 @@ class Boundaries:
         protect: Callable[[Tensor], Tensor],
         choose: Callable[[Tensor, Tensor], Tensor],
         index: Tensor,
-    ) -> Boundaries:
+    ) -> LinearBoundaries:
         """Linearise a model around points: one forward pass, and a backward for each output.
 
         Args:
             probe: The model.
             x: Points in [0, 1], shape (n, c, h, w).
             protect: From logits to protected outputs, shape (n, outputs), bool.
-            choose: From logits and protected outputs to the others looked at, shape (n, m).
+            choose: From logits and protected outputs to the other outputs, shape (n, m).
             index: Sample numbers for error messages, shape (n,).
         """
         seen: list[Tensor] = []
@@ -65,17 +65,17 @@ class Boundaries:
         if self.gaps.shape[1] == 1:
             return self.gaps[:, 0], self.normals[:, 0]
         flat = self.normals.flatten(0, 1)
-        away = way_to_zero(threat, self.gaps.flatten(), flat).reshape(self.gaps.shape)
+        away = distance_to_zero(threat, self.gaps.flatten(), flat).reshape(self.gaps.shape)
         rows = torch.arange(len(away), device=away.device)
         which = away.argmin(1)
         return self.gaps[rows, which], self.normals[rows, which]
 
 
-def rivals(most: int) -> Callable[[Tensor, Tensor], Tensor]:
-    """Look at the likeliest outputs that are not protected, `most` at most."""
-    return lambda logits, protected: likeliest(logits, protected, most)
+def top_rivals(most: int) -> Callable[[Tensor, Tensor], Tensor]:
+    """Choose the most likely outputs that are not protected, `most` at most."""
+    return lambda logits, protected: most_likely(logits, protected, most)
 
 
-def only(target: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
-    """Look at one given output a sample, shape (n,)."""
+def fixed_target(target: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+    """Choose one given output per sample, shape (n,)."""
     return lambda _logits, _protected: target[:, None]

@@ -17,13 +17,13 @@ from tempering.attacks.straight_through import (
     SaturatingFunctions,
     replaced_gradients,
 )
-from tempering.attacks.wrapping import Wrapping
+from tempering.attacks.wrapper import AttackWrapper
 from tempering.core.errors import AttackError, NoGradientError
 from tempering.core.probe import Probe
 
 
 @dataclass(frozen=True)
-class BPDA(Wrapping):
+class BPDA(AttackWrapper):
     """Backward pass differentiable approximation: the true forward, another backward.
 
     Athalye, Carlini and Wagner, 'Obfuscated gradients give a false sense of security', 2018,

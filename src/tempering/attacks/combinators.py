@@ -1,4 +1,4 @@
-"""Several attacks as one: the worst or the nearest of all, or one after the other."""
+"""Several attacks as one: the worst case, the nearest success, or one after the other."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from tempering.core.threats import Threat
 
 
 @dataclass(frozen=True, init=False)
-class Several(Attack, ABC):
-    """The base of attacks that are made of others.
+class CombinedAttack(Attack, ABC):
+    """The base of attacks that combine others.
 
     Attributes:
         attacks: At least one.
     """
 
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1", "l0", "patch")
-    cost: ClassVar[str] = "that of its attacks"
+    cost: ClassVar[str] = "sum of its attacks"
 
     attacks: tuple[Attack, ...]
 
@@ -34,38 +34,38 @@ class Several(Attack, ABC):
         object.__setattr__(self, "attacks", (*given, *attacks))
         if not self.attacks:
             raise UsageError(f"{self.name} of no attack: give at least one")
-        for one in self.attacks:
-            if not isinstance(one, Attack):
-                raise UsageError(f"{self.name} of {one!r}: give attacks, such as PGD()")
+        for attack in self.attacks:
+            if not isinstance(attack, Attack):
+                raise UsageError(f"{self.name} of {attack!r}: give attacks, such as PGD()")
 
     def require(self, threat: Threat) -> None:
-        """Refuse a threat that one of the attacks does not know.
+        """Refuse a threat in which one of the attacks does not work.
 
         Raises:
-            ThreatError: Naming the norms that it does know.
+            ThreatError: Naming the norms in which it does.
         """
-        for one in self.attacks:
-            one.require(threat)
+        for attack in self.attacks:
+            attack.require(threat)
 
     def effort(self) -> int:
-        """That of all attacks together."""
-        return sum(one.effort() for one in self.attacks)
+        """Sum of the efforts of all attacks."""
+        return sum(attack.effort() for attack in self.attacks)
 
     def batch_dependent(self) -> bool:
-        """Whether one of the attacks does."""
-        return any(one.batch_dependent() for one in self.attacks)
+        """Whether one of the attacks is batch-dependent."""
+        return any(attack.batch_dependent() for attack in self.attacks)
 
     def config(self) -> dict[str, Any]:
         """The configurations of all attacks, in order."""
-        return {"name": self.name, "attacks": [one.config() for one in self.attacks]}
+        return {"name": self.name, "attacks": [attack.config() for attack in self.attacks]}
 
     def label(self) -> str:
         """Such as `cascade(fgsm,pgd-40)`."""
-        return f"{self.name}({','.join(one.label() for one in self.attacks)})"
+        return f"{self.name}({','.join(attack.label() for attack in self.attacks)})"
 
     def _part(self, problem: Problem, rows: Tensor, number: int) -> Problem:
-        """What the attack of a number is given: an attack draws as it would alone."""
-        first = [one.config()["name"] for one in self.attacks].index(
+        """The problem for one of the attacks; the first of each name draws as it would alone."""
+        first = [attack.config()["name"] for attack in self.attacks].index(
             self.attacks[number].config()["name"]
         )
         streams = problem.streams[rows]
@@ -75,7 +75,7 @@ class Several(Attack, ABC):
 
 
 @dataclass(frozen=True, init=False)
-class WorstOf(Several):
+class WorstOf(CombinedAttack):
     """Every attack on every sample; the image of the largest margin is kept.
 
     Example:
@@ -88,26 +88,25 @@ class WorstOf(Several):
     source: ClassVar[str] = "Tramèr and Boneh, 2019"
 
     def propose(self, probe: Probe, problem: Problem) -> Tensor:
-        """Run all; for each sample the first that fools, and of equals the larger margin."""
-        everyone = torch.arange(len(problem.x), device=problem.x.device)
+        """Run all; keep the first success of each sample, or else the largest margin."""
+        rows = torch.arange(len(problem.x), device=problem.x.device)
         best = problem.x.clone()
         gap, fooled = _answers(probe, problem, best)
         for number, attack in enumerate(self.attacks):
-            x_adv = attack.propose(probe, self._part(problem, everyone, number))
-            here, won = _answers(probe, problem, x_adv)
-            better = (won & ~fooled) | ((won == fooled) & (here > gap))
-            best[better], gap[better] = x_adv[better], here[better]
-            fooled |= won
+            x_adv = attack.propose(probe, self._part(problem, rows, number))
+            margins, success = _answers(probe, problem, x_adv)
+            better = (success & ~fooled) | ((success == fooled) & (margins > gap))
+            best[better], gap[better] = x_adv[better], margins[better]
+            fooled |= success
         return best
 
 
 @dataclass(frozen=True, init=False)
-class NearestOf(Several):
-    """Every attack on every sample; the nearest image that fools is kept, or the image itself.
+class NearestOf(CombinedAttack):
+    """Every attack on every sample; the nearest success is kept, or the image itself.
 
-    What misleads one search for the nearest image need not mislead another: FMN follows
-    gradients where the linearised boundaries that FAB goes to are wrong, and FAB goes on
-    where gradients lead FMN nowhere.
+    Minimum-norm attacks fail on different samples: FMN follows gradients where the
+    linearized boundaries of FAB are wrong, and FAB proceeds where FMN is stuck.
 
     Example:
         >>> from tempering.attacks import FAB, FMN
@@ -119,24 +118,24 @@ class NearestOf(Several):
     source: ClassVar[str] = "Tempering, as in Croce and Hein, 2020"
 
     def propose(self, probe: Probe, problem: Problem) -> Tensor:
-        """Run all; for each sample the success of the least distance."""
-        everyone = torch.arange(len(problem.x), device=problem.x.device)
+        """Run all; keep the nearest success of each sample."""
+        rows = torch.arange(len(problem.x), device=problem.x.device)
         nearest = Nearest.start(problem.x)
         for number, attack in enumerate(self.attacks):
-            x_adv = attack.propose(probe, self._part(problem, everyone, number))
+            x_adv = attack.propose(probe, self._part(problem, rows, number))
             fooled = _answers(probe, problem, x_adv)[1]
-            away = problem.threat.distance(x_adv, problem.x).to(problem.x.dtype)
-            nearest.update(everyone, x_adv, away, fooled)
+            distance = problem.threat.distance(x_adv, problem.x).to(problem.x.dtype)
+            nearest.update(rows, x_adv, distance, fooled)
         return nearest.x_adv
 
     def minimum_norm(self) -> bool:
-        """It does if all its attacks do."""
-        return all(one.minimum_norm() for one in self.attacks)
+        """Whether all attacks are minimum-norm attacks."""
+        return all(attack.minimum_norm() for attack in self.attacks)
 
 
 @dataclass(frozen=True, init=False)
-class Cascade(Several):
-    """Attacks one after the other, each on the samples that the ones before left standing.
+class Cascade(CombinedAttack):
+    """Attacks one after the other, each on the samples that the earlier ones did not fool.
 
     Example:
         >>> from tempering.attacks import FGSM, PGD
@@ -148,17 +147,17 @@ class Cascade(Several):
     source: ClassVar[str] = "Croce and Hein, 2020"
 
     def propose(self, probe: Probe, problem: Problem) -> Tensor:
-        """Run, keep what fooled, and hand on the rest; what never fooled is the last proposal."""
+        """Run in order on the robust samples; those never fooled keep the last proposal."""
         out = problem.x.clone()
-        standing = torch.arange(len(out), device=out.device)
+        robust = torch.arange(len(out), device=out.device)
         for number, attack in enumerate(self.attacks):
-            part = self._part(problem, standing, number)
+            part = self._part(problem, robust, number)
             x_adv = attack.propose(probe, part)
-            out[standing] = x_adv
+            out[robust] = x_adv
             if number + 1 == len(self.attacks):
                 break
-            standing = standing[~_answers(probe, part, x_adv)[1]]
-            if not len(standing):
+            robust = robust[~_answers(probe, part, x_adv)[1]]
+            if not len(robust):
                 break
         return out
 

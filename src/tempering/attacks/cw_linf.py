@@ -5,18 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tempering.attacks.ascent import IterativeAttack, Start, anywhere
+from tempering.attacks.ascent import IterativeAttack, Start, random_start
 
 
 @dataclass(frozen=True)
 class CWLinf(IterativeAttack):
-    """Carlini and Wagner's margin loss, climbed within the ball from a random start.
+    """PGD on Carlini and Wagner's margin loss.
 
     The loss is f6 of Carlini and Wagner, 'Towards evaluating the robustness of neural
-    networks', 2017, section V-A; the climb is PGD, as in Madry et al., 2018.
+    networks', 2017, section V-A; the optimizer is the PGD of Madry et al., 2018.
     """
 
     name: ClassVar[str] = "cw-linf"
     source: ClassVar[str] = "Carlini and Wagner, 2017; Madry et al., 2018"
-    start: ClassVar[Start] = staticmethod(anywhere)
+    start: ClassVar[Start] = staticmethod(random_start)
     loss: ClassVar[str] = "margin"

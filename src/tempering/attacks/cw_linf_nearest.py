@@ -1,4 +1,4 @@
-"""C&W L-inf for the nearest image: a ceiling on every pixel's change, lowered while it fools."""
+"""C&W L-inf: the smallest perturbation, by lowering a ceiling on the change of each pixel."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ from tempering.attacks.nearest import Nearest, NearestAttack
 from tempering.attacks.steps import check_count, check_positive
 from tempering.core.goals import margin
 from tempering.core.probe import Probe
+from tempering.core.threats import Threat
 
 _LOWER, _LEAST = 0.3, 0.01
-"""Share by which the ceiling lies below the nearest success at first, and where all ends."""
+"""Share by which the ceiling lies below the nearest success: at first, and at the end."""
 _STRIDE = 0.2
 """Longest step, as a share of the ceiling."""
 _WINDOW, _STALLED = 20, 0.98
-"""Steps between two looks back, and the share of what is minimised that is left at a stall."""
+"""Steps between two checks, and the smallest ratio of the objective that counts as a stall."""
 _CUT, _SETTLED = 0.2, 0.05
-"""What a step shrinks to where it gains nothing, and the share of the first that ends a search."""
-_DEARER = 10.0
-"""How many times the first const the second and last one is, where a search fails."""
+"""Factor of the step size at a stall, and the share of the first step size that ends a search."""
+_LARGER = 10.0
+"""Factor of the first const after a failed search."""
 _FLAT = 1e-30
-"""Slope below which a margin counts as flat."""
+"""Gradient below which a margin counts as flat."""
 
 
 @dataclass(frozen=True)
@@ -35,19 +36,17 @@ class CWLinfNearest(NearestAttack):
     """Minimise const * max(0, -margin) + sum_i max(0, |delta_i| - ceiling), by Adam.
 
     Carlini and Wagner, 'Towards evaluating the robustness of neural networks', 2017,
-    section VI-C: the ceiling lies below the nearest success so far, each search goes on
-    from where the last one ended, and const grows where one fails. Other than theirs, the
-    ceiling is bisected: it starts at 0.7 of the nearest success, and what it lies lower is
-    halved where two consts have failed, until it is near. Without any success all
-    iterations go into the first search. Pixels are kept in the box by projection, as in
-    `cw-l2`, and Adam's step is cut where it gains nothing.
+    section VI-C: the ceiling lies below the nearest success so far, each search continues
+    from the end of the last one, and const grows after a failure. Unlike theirs, the
+    ceiling is bisected: it starts at 0.7 of the nearest success, and the difference is
+    halved after two consts have failed. Without any success all iterations are spent on
+    the first search. Pixels are kept in bounds by projection, as in `cw-l2`.
 
     Attributes:
-        iterations: Adam steps a sample at most.
-        learning_rate: Adam's first step in each search, in pixel units, or a fifth of the
-            ceiling if that is less.
-        initial_const: First const, over the largest slope of the margin that was seen: the
-            slope of the ceiling is 1.
+        iterations: Adam steps per sample at most.
+        learning_rate: Adam's first step in each search, in pixel units; at most a fifth of
+            the ceiling.
+        initial_const: First const, relative to the largest gradient of the margin so far.
     """
 
     name: ClassVar[str] = "cw-linf-nearest"
@@ -65,21 +64,21 @@ class CWLinfNearest(NearestAttack):
         check_positive(self.name, "initial_const", self.initial_const)
 
     def search(self, probe: Probe, problem: Problem) -> Tensor:
-        """All searches; each sample goes on to its next one by itself."""
+        """All searches; each sample proceeds at its own pace."""
         nearest = Nearest.start(problem.x)
         run_active_set(
             problem,
             torch.arange(len(problem.x), device=problem.x.device),
-            lambda ids: _Searchers.start(ids, problem.x[ids], self),
+            lambda ids: _CWLinfState.start(ids, problem.x[ids], problem.threat, self),
             lambda rows: self._step(probe, problem, rows, nearest),
             lambda _: None,
         )
         return nearest.x_adv
 
     def _step(
-        self, probe: Probe, problem: Problem, rows: _Searchers, nearest: Nearest
+        self, probe: Probe, problem: Problem, rows: _CWLinfState, nearest: Nearest
     ) -> Tensor | None:
-        """One step of Adam; which samples are through."""
+        """One step of Adam; which samples are finished."""
         seen: list[Tensor] = []
 
         def loss(logits: Tensor) -> Tensor:
@@ -104,19 +103,19 @@ class CWLinfNearest(NearestAttack):
         left |= (rows.done >= self.iterations) | (best.isinf() & (rows.slope == 0))
         return left if bool(left.any()) else None
 
-    def _next_ceiling(self, rows: _Searchers, best: Tensor, total: Tensor) -> Tensor:
-        """Lower the ceiling of samples that got below it, raise it where const is at its end."""
+    def _next_ceiling(self, rows: _CWLinfState, best: Tensor, total: Tensor) -> Tensor:
+        """Lower the ceiling of samples below it; raise it where both consts have failed."""
         below = best <= rows.ceiling
         due = ~below & best.isfinite() & (rows.step % _WINDOW == 0)
         stalled = rows.stalled(due, total, _STALLED, _CUT)
         failed = stalled & (rows.rate <= _SETTLED * self._rate(rows.ceiling))
-        dearer = failed & (rows.const < 2 * self.initial_const)
-        beaten = failed & ~dearer
+        retry = failed & (rows.const < 2 * self.initial_const)
+        beaten = failed & ~retry
         rows.lower = torch.where(beaten, rows.lower / 2, rows.lower)
         rows.ceiling = torch.where(below | beaten, best * (1 - rows.lower), rows.ceiling)
-        rows.const = torch.where(dearer, _DEARER * rows.const, rows.const)
+        rows.const = torch.where(retry, _LARGER * rows.const, rows.const)
         rows.const = rows.const.masked_fill(beaten, self.initial_const)
-        rows.anew(below | failed, self._rate(rows.ceiling))
+        rows.reset(below | failed, self._rate(rows.ceiling))
         return (best == 0) | (beaten & (rows.lower < _LEAST))
 
     def _rate(self, ceiling: Tensor) -> Tensor:
@@ -124,15 +123,15 @@ class CWLinfNearest(NearestAttack):
 
 
 @dataclass
-class _Searchers(Descent):
+class _CWLinfState(Descent):
     """The state of searches.
 
     Attributes:
         done: Steps in all.
-        const: Price of the lack of margin, times `slope`.
-        slope: The largest one of the margin so far.
-        ceiling: Change of a pixel that costs nothing yet.
-        lower: Share by which the ceiling goes below the nearest success.
+        const: Weight of the margin loss, times `slope`.
+        slope: Largest gradient of the margin so far.
+        ceiling: Change of a pixel that is not penalized.
+        lower: Share by which the ceiling lies below the nearest success.
     """
 
     done: Tensor
@@ -142,12 +141,13 @@ class _Searchers(Descent):
     lower: Tensor
 
     @classmethod
-    def start(cls, ids: Tensor, x: Tensor, attack: CWLinfNearest) -> Self:
-        """At the images, under a ceiling that no change exceeds."""
+    def start(cls, ids: Tensor, x: Tensor, threat: Threat, attack: CWLinfNearest) -> Self:
+        """At the images, with a ceiling that no change exceeds."""
         one = x.new_ones(len(x))
         return cls.at(
             ids,
             x,
+            threat,
             attack.learning_rate,
             done=torch.zeros_like(ids),
             const=one * attack.initial_const,

@@ -1,4 +1,4 @@
-"""DDN: direction and length of the perturbation, each by its own rule."""
+"""DDN: direction and norm of the perturbation are updated separately."""
 
 from __future__ import annotations
 
@@ -9,32 +9,29 @@ import torch
 from torch import Tensor
 
 from tempering.attacks.base import Problem
-from tempering.attacks.nearest import BatchedNearestAttack, Nearest, succeeds
+from tempering.attacks.nearest import Nearest, NearestAttack, batched, succeeds
 from tempering.attacks.schedules import cosine
-from tempering.attacks.slopes import way_to_zero
+from tempering.attacks.slopes import distance_to_zero
 from tempering.attacks.steps import check_count, check_share
 from tempering.core.goals import log_odds, margin, reached
 from tempering.core.probe import Probe
-from tempering.core.threats import L2
 
 _LAST_STEP, _LAST_GAMMA = 0.01, 0.001
 
 
 @dataclass(frozen=True)
-class DDN(BatchedNearestAttack):
-    """Turn the perturbation with the gradient; shorten it where it fools, else lengthen it.
+class DDN(NearestAttack):
+    """Gradient steps on the direction; the norm shrinks after a success and grows otherwise.
 
     Rony et al., 'Decoupling direction and norm for efficient gradient-based L2
-    adversarial attacks and defenses', 2019, algorithm 1. There the length always changes
-    by 5 %, which is then its precision; here that share falls along a cosine, as steps do.
-    Until a sample is first fooled, its length is at least what the linearised model asks
-    for, where the paper starts from 1 whatever the images are. Cross-entropy, which the
-    paper climbs, finds the class to go to; in the second half of the steps the margin is
-    climbed, whose zero is the boundary.
+    adversarial attacks and defenses', 2019, algorithm 1. Unlike in the paper, the relative
+    change of the norm falls along a cosine; until the first success the norm is at least
+    the distance to the linearized boundary; and the second half of the steps uses the
+    margin in place of cross-entropy, since its zero is the boundary.
 
     Attributes:
-        steps: Gradient steps a sample.
-        gamma: First share by which the length changes.
+        steps: Gradient steps per sample.
+        gamma: First relative change of the norm.
     """
 
     name: ClassVar[str] = "ddn"
@@ -49,9 +46,12 @@ class DDN(BatchedNearestAttack):
         check_count(self.name, "steps", self.steps)
         check_share(self.name, "gamma", self.gamma)
 
-    def descend(self, probe: Probe, problem: Problem) -> Tensor:
-        """All steps for one batch."""
-        x, threat = problem.x, L2(problem.threat.eps)
+    def search(self, probe: Probe, problem: Problem) -> Tensor:
+        """All steps, batch by batch."""
+        return batched(problem, lambda part: self._search_batch(probe, part))
+
+    def _search_batch(self, probe: Probe, problem: Problem) -> Tensor:
+        x, threat = problem.x, problem.threat
         rows = torch.arange(len(x), device=x.device)
         nearest, x_adv = Nearest.start(x), x.clone()
         length, across = torch.zeros_like(nearest.distance), x[0].numel() ** 0.5
@@ -69,14 +69,14 @@ class DDN(BatchedNearestAttack):
             away = threat.distance(x_adv, x)
             nearest.update(rows, x_adv, away, fooled)
             gamma = cosine(self.gamma, _LAST_GAMMA, step, self.steps)
-            guess = (away + way_to_zero(threat, seen[1], gradient)).clamp_max(across)
-            longer = torch.maximum(length, guess)
-            found = nearest.distance.isfinite()
-            outward = torch.where(found, length, longer) * (1 + gamma)
+            estimate = (away + distance_to_zero(threat, seen[1], gradient)).clamp_max(across)
+            longer = torch.maximum(length, estimate)
+            succeeded = nearest.distance.isfinite()
+            outward = torch.where(succeeded, length, longer) * (1 + gamma)
             length = torch.where(fooled, length * (1 - gamma), outward)
             turn = threat.ascent(gradient) * cosine(1.0, _LAST_STEP, step, self.steps)
             direction = threat.ascent(x_adv - x + turn)
-            x_adv = (x + length[:, None, None, None] * direction).clamp(0.0, 1.0)
+            x_adv = threat.project(x + length[:, None, None, None] * direction, x, length)
         nearest.update(
             rows, x_adv, threat.distance(x_adv, x), succeeds(probe, problem, x_adv, rows)
         )

@@ -1,4 +1,4 @@
-"""What attacks have in common that see labels alone: a start, a walk, and queries that end it."""
+"""The base of decision-based attacks, which see labels only."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from tempering.attacks.asking import Oracle, check_queries
 from tempering.attacks.base import Attack, Problem
-from tempering.attacks.starting import TRIES, check_tries, find_start
-from tempering.attacks.stock import StartImages
+from tempering.attacks.query_oracle import QueryOracle, check_queries
+from tempering.attacks.start_images import StartImages
+from tempering.attacks.start_points import TRIES, check_tries, find_start
 from tempering.core.probe import Probe
 
 
 @dataclass(frozen=True)
 class DecisionAttack(Attack):
-    """The base of attacks that walk along the decision boundary.
+    """The base of attacks that move along the decision boundary.
 
-    They look for the nearest image that fools; where that is farther than eps, the image
-    itself is proposed. They start from an image of `starts` or from noise that fools.
-    Towards a given class such noise is rare: give `starts`, as the papers do. Where
-    nothing fools, the sample is given up, which says nothing about the model; the tally
-    notes such samples (`no_start`).
+    They search for the nearest adversarial image; if it is farther than eps, the image
+    itself is proposed. They start from an image of `starts` or from noise that is
+    adversarial. For a targeted goal such noise is rare: give `starts`, as the papers do.
+    A sample without an initial point is given up, which says nothing about the model; the
+    tally counts these samples (`no_start`).
 
     Attributes:
-        queries: Forward passes a sample at most.
+        queries: Forward passes per sample at most.
         until_fooled: Whether a sample leaves as soon as it is fooled within eps; False
-            to find the smallest distance that the queries allow.
-        tries: Images of `starts`, and of noise, that are tried for a start.
-        starts: Images that the attacker brings along, by class: as an attack is written,
-            the address of data such as `mnist`, whose training images serve.
+            to use all queries for the smallest distance.
+        tries: Images of `starts`, and noise images, that are tried as initial points.
+        starts: Labelled images of the attacker; in an attack specification the address
+            of a dataset such as `mnist`, whose training images are used.
     """
 
     access: ClassVar[str] = "labels"
@@ -47,39 +47,41 @@ class DecisionAttack(Attack):
         check_tries(self.name, self.tries)
 
     def propose(self, probe: Probe, problem: Problem) -> Tensor:
-        """The nearest fooling image within eps; the image itself where none was found."""
-        oracle = Oracle(probe, problem, self.queries)
-        everyone = torch.arange(len(problem.x), device=problem.x.device)
-        fooled = oracle.fooled(problem.x, everyone)
-        x_adv, rows = find_start(oracle, problem, everyone[~fooled], self.tries, self.starts)
-        self.walk(oracle, problem, x_adv, rows)
+        """The nearest adversarial image within eps; the image itself if there is none."""
+        oracle = QueryOracle(probe, problem, self.queries)
+        all_rows = torch.arange(len(problem.x), device=problem.x.device)
+        fooled = oracle.fooled(problem.x, all_rows)
+        x_adv, rows = find_start(oracle, problem, all_rows[~fooled], self.tries, self.starts)
+        self.minimize(oracle, problem, x_adv, rows)
         within = problem.threat.distance(x_adv, problem.x) <= problem.threat.eps
         return torch.where(within[:, None, None, None], x_adv, problem.x)
 
     @abstractmethod
-    def walk(self, oracle: Oracle, problem: Problem, x_adv: Tensor, rows: Tensor) -> None:
-        """Bring starts nearer, in place, as long as there are queries.
+    def minimize(self, oracle: QueryOracle, problem: Problem, x_adv: Tensor, rows: Tensor) -> None:
+        """Reduce the distance of adversarial images, in place, while queries are left.
 
         Args:
-            oracle: Answers, and counts.
+            oracle: Answers queries.
             problem: Images, threat and streams.
-            x_adv: Starts, shape of the problem's x.
-            rows: Samples that have one, shape (m,), int64.
+            x_adv: Initial points, shape of the problem's x.
+            rows: Samples that have an initial point, shape (m,), int64.
         """
 
-    def going(self, oracle: Oracle, problem: Problem, x_adv: Tensor, rows: Tensor) -> Tensor:
-        """Those of the rows that have queries left and a reason to spend them."""
-        rows = oracle.may(rows)
+    def unfinished(
+        self, oracle: QueryOracle, problem: Problem, x_adv: Tensor, rows: Tensor
+    ) -> Tensor:
+        """Those of the rows that have queries left and still need them."""
+        rows = oracle.affordable(rows)
         if not self.until_fooled:
             return rows
         return rows[problem.threat.distance(x_adv[rows], problem.x[rows]) > problem.threat.eps]
 
     def minimum_norm(self) -> bool:
-        """It does, unless it leaves a sample that is fooled within the threat."""
+        """True unless a sample leaves as soon as it is fooled."""
         return not self.until_fooled
 
     def config(self) -> dict[str, Any]:
-        """Hyperparameters, and where its own images come from."""
+        """Hyperparameters, with the address of `starts`."""
         own = None if self.starts is None else self.starts.address
         return {**Attack.config(replace(self, starts=None)), "starts": own}
 

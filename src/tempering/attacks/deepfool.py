@@ -1,4 +1,4 @@
-"""DeepFool: step after step onto the nearest linearised boundary."""
+"""DeepFool: repeated steps to the nearest linearized boundary."""
 
 from __future__ import annotations
 
@@ -11,33 +11,32 @@ from torch import Tensor
 
 from tempering.attacks.active_set import ActiveSet, run_active_set
 from tempering.attacks.base import Problem
-from tempering.attacks.boundaries import Boundaries, rivals
-from tempering.attacks.hyperplanes import shortest_way
+from tempering.attacks.boundaries import LinearBoundaries, top_rivals
+from tempering.attacks.hyperplanes import smallest_step
 from tempering.attacks.nearest import NearestAttack
 from tempering.attacks.steps import check_count
 from tempering.core.errors import UsageError
 from tempering.core.probe import Probe
 
 _SHARE = 0.6
-"""How much of the linearised way a step goes, the last one aside."""
+"""Share of the linearized distance that every step but the last one covers."""
 
 
 @dataclass(frozen=True)
 class DeepFool(NearestAttack):
-    """Go to the nearest boundary of the linearised model, and again, until it is crossed.
+    """Step to the nearest boundary of the linearized model until the boundary is crossed.
 
     Moosavi-Dezfooli, Fawzi and Frossard, 'DeepFool: a simple and accurate method to fool
-    deep neural networks', 2016, algorithm 2 and section 3.3. The paper knows no box; here
-    each way is the shortest within it, so that saturated pixels cost nothing. Where many
-    pixels cannot move, the others have far to go, beyond where the linear picture holds,
-    so a step closes 0.6 of the gap, and only the last that is left closes all of it, as
-    the paper's do. The overshoot then crosses what remains: on a linear model the end is
-    no further than the overshoot beyond the optimum.
+    deep neural networks', 2016, algorithm 2 and section 3.3. Unlike in the paper,
+    steps are the smallest within [0, 1]. Where many pixels are at a bound, the others move
+    beyond the range of the linear model, so a step closes 0.6 of the gap; the last one
+    closes all of it. On a linear model the result is at most the overshoot beyond the
+    optimum.
 
     Attributes:
-        steps: Linearisations a sample at most.
-        overshoot: How much further than to the boundary, as a share of the whole way.
-        rivals: How many of the likeliest other outputs are looked at.
+        steps: Linearizations per sample at most.
+        overshoot: Distance beyond the boundary, as a share of the perturbation.
+        rivals: Number of the most likely other outputs that are considered.
     """
 
     name: ClassVar[str] = "deepfool"
@@ -56,10 +55,10 @@ class DeepFool(NearestAttack):
             raise UsageError(f"deepfool: overshoot = {self.overshoot}: give at least 0")
 
     def search(self, probe: Probe, problem: Problem) -> Tensor:
-        """Walk until fooled; the image itself where that never happened."""
+        """Step until fooled; the image itself where that never happens."""
         out = problem.x.clone()
 
-        def leave(rows: _Walkers) -> None:
+        def leave(rows: _DeepFoolState) -> None:
             out[rows.ids] = torch.where(rows.fooled[:, None, None, None], rows.x_adv, rows.x)
 
         run_active_set(
@@ -71,26 +70,31 @@ class DeepFool(NearestAttack):
         )
         return out
 
-    def _enter(self, problem: Problem, ids: Tensor) -> _Walkers:
+    def _enter(self, problem: Problem, ids: Tensor) -> _DeepFoolState:
         x = problem.x[ids]
         done = torch.zeros(len(ids), dtype=torch.int64, device=x.device)
         fooled = torch.zeros(len(ids), dtype=torch.bool, device=x.device)
-        return _Walkers(ids, x, x, x, problem.y[ids], problem.streams.index[ids], done, fooled)
+        return _DeepFoolState(
+            ids, x, x, x, problem.y[ids], problem.streams.index[ids], done, fooled
+        )
 
-    def _advance(self, probe: Probe, problem: Problem, rows: _Walkers) -> Tensor | None:
+    def _advance(self, probe: Probe, problem: Problem, rows: _DeepFoolState) -> Tensor | None:
         def protect(logits: Tensor) -> Tensor:
             return problem.goal.protected(rows.y, logits.shape[1])
 
-        seen = Boundaries.around(probe, rows.x_adv, protect, rivals(self.rivals), rows.index)
+        seen = LinearBoundaries.around(
+            probe, rows.x_adv, protect, top_rivals(self.rivals), rows.index
+        )
         gap, normal = seen.nearest(problem.threat)
-        # the walk goes on from where it was before it overshot
+        # the next step starts from the point before the overshoot
         here = gap + (normal * (rows.base - rows.x_adv)).flatten(1).sum(1)
         rows.done = rows.done + 1
         finished = rows.done >= self.steps
         need = (-here).clamp_min(0.0) * torch.where(finished, 1.0, _SHARE).to(here.dtype)
-        way = shortest_way(problem.threat, rows.base, normal, need)
-        base = (rows.base + way).clamp(0.0, 1.0)
-        far = (rows.x + (1 + self.overshoot) * (base - rows.x)).clamp(0.0, 1.0)
+        low, high = problem.threat.bounds(rows.x)
+        step = smallest_step(problem.threat, rows.base, rows.x, normal, need)
+        base = (rows.base + step).clamp(low, high)
+        far = (rows.x + (1 + self.overshoot) * (base - rows.x)).clamp(low, high)
         rows.fooled = seen.fooled
         keep = seen.fooled[:, None, None, None]
         rows.base = torch.where(keep, rows.base, base)
@@ -111,7 +115,7 @@ class DeepFool(NearestAttack):
 
 
 @dataclass
-class _Walkers(ActiveSet):
+class _DeepFoolState(ActiveSet):
     x: Tensor
     base: Tensor
     x_adv: Tensor

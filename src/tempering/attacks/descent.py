@@ -1,8 +1,7 @@
-"""Going down from an image by Adam, search after search, one state a sample.
+"""Repeated minimization with Adam, which the attacks of Carlini and Wagner share.
 
-Shared by the attacks of Carlini and Wagner: a search's step is cut where it gains nothing
-any more, and the next search begins anew. The attack decides what is minimised, when a
-search has ended and what the next one is for.
+The step size of a search is cut when progress stalls; the next search starts with a fresh
+optimizer. The attack defines the objective and when a search ends.
 """
 
 from __future__ import annotations
@@ -15,23 +14,28 @@ from torch import Tensor
 
 from tempering.attacks.active_set import ActiveSet
 from tempering.attacks.adam import Adam
+from tempering.core.threats import Threat
 
 
 @dataclass
 class Descent(ActiveSet):
-    """Samples, each in a search of its own.
+    """The state of the samples, each in a search of its own.
 
     Attributes:
         x: Images.
-        x_adv: Where Adam is.
+        x_min: Lower bound of each pixel, shape of x.
+        x_max: Upper bound of each pixel, shape of x.
+        x_adv: Current points.
         first: Adam's first moment.
-        second: Adam's second.
+        second: Adam's second moment.
         step: Steps in this search.
-        rate: Length of the next step.
-        previous: What is minimised, at the last look back.
+        rate: Current step size.
+        previous: Objective at the last check.
     """
 
     x: Tensor
+    x_min: Tensor
+    x_max: Tensor
     x_adv: Tensor
     first: Tensor
     second: Tensor
@@ -40,19 +44,23 @@ class Descent(ActiveSet):
     previous: Tensor
 
     @classmethod
-    def at(cls, ids: Tensor, x: Tensor, rate: float, **more: Any) -> Self:
-        """At the images, before the first search.
+    def at(cls, ids: Tensor, x: Tensor, threat: Threat, rate: float, **more: Any) -> Self:
+        """The state before the first search, at the images.
 
         Args:
             ids: Row numbers in the problem, shape (n,), int64.
             x: Images, shape (n, c, h, w).
-            rate: Length of the first step.
-            **more: The fields that an attack adds.
+            threat: Gives the bounds of pixels.
+            rate: First step size.
+            **more: Fields that an attack adds.
         """
         adam = Adam.start(x)
+        low, high = (bound.expand_as(x) for bound in threat.bounds(x))
         return cls(
             ids=ids,
             x=x,
+            x_min=low,
+            x_max=high,
             x_adv=x.clone(),
             first=adam.first,
             second=adam.second,
@@ -63,18 +71,18 @@ class Descent(ActiveSet):
         )
 
     def move(self, gradient: Tensor) -> None:
-        """One step down a gradient, shape of x_adv, kept in the box by projection."""
+        """One Adam step against a gradient, shape of x_adv, projected onto the bounds."""
         down = Adam(self.first, self.second, self.step).descend(gradient, self.rate)
-        self.x_adv = down.add_(self.x_adv).clamp_(0.0, 1.0)
+        self.x_adv = down.add_(self.x_adv).clamp_(self.x_min, self.x_max)
 
     def stalled(self, due: Tensor, total: Tensor, least: float, cut: float) -> Tensor:
-        """Look back where it is time, and shorten steps that gained too little.
+        """Compare with the last check where one is due, and cut step sizes without progress.
 
         Args:
-            due: Which rows look back, shape (n,), bool.
-            total: What is minimised, shape (n,).
-            least: Share of what it was at the last look that is left at a stall.
-            cut: What a step shrinks to there.
+            due: Which rows are checked, shape (n,), bool.
+            total: Objective, shape (n,).
+            least: Smallest ratio to the objective at the last check that counts as a stall.
+            cut: Factor of the step size at a stall.
 
         Returns:
             Which rows have stalled, shape (n,), bool.
@@ -84,8 +92,8 @@ class Descent(ActiveSet):
         self.rate = torch.where(stalled, cut * self.rate, self.rate)
         return stalled
 
-    def anew(self, rows: Tensor, rate: float | Tensor) -> None:
-        """Forget the search that some rows, shape (n,), bool, have ended; not where it led."""
+    def reset(self, rows: Tensor, rate: float | Tensor) -> None:
+        """Start a new search from the current points for some rows, shape (n,), bool."""
         wide = rows[:, None, None, None]
         self.first = self.first.masked_fill(wide, 0.0)
         self.second = self.second.masked_fill(wide, 0.0)

@@ -1,4 +1,4 @@
-"""EOT: attacks on models that answer differently each time."""
+"""EOT: attacks on randomized models."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ import torch
 from torch import Tensor
 
 from tempering.attacks.base import Problem
-from tempering.attacks.wrapping import Wrapping
+from tempering.attacks.wrapper import AttackWrapper
 from tempering.core.errors import UsageError
 from tempering.core.probe import Loss, Probe
 from tempering.core.random import derive
 
 
 class MeanProbe(Probe):
-    """A model whose answers and gradients are means over draws of its own randomness.
+    """A model whose logits and gradients are means over its own randomness.
 
-    The model draws from torch's global generator, whose state is put back after each
-    look. The draws of a look depend on the seed and on how many looks came before.
+    The model draws from torch's global generator, whose state is restored after each
+    call. The draws of a call depend on the seed and on the number of calls before.
 
     Attributes:
-        streams: How many.
+        samples: Number of draws per call.
     """
 
-    def __init__(self, inner: Probe, streams: int, seed: int) -> None:
+    def __init__(self, inner: Probe, samples: int, seed: int) -> None:
         super().__init__(inner.model)
         self._inner = inner
         self.stateful = inner.stateful
-        self.streams = streams
+        self.samples = samples
         self._seed = seed
-        self._looks = 0
+        self._calls = 0
 
     def logits(self, x: Tensor, index: Tensor | None = None) -> Tensor:
         """Mean logits."""
-        looks = [self._inner.logits(x, index) for _ in self._drawn(x.device)]
-        return torch.stack(looks).mean(0)
+        draws = [self._inner.logits(x, index) for _ in self._drawn(x.device)]
+        return torch.stack(draws).mean(0)
 
     def gradient(self, x: Tensor, loss: Loss, index: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Mean logits and mean gradients."""
@@ -52,16 +52,16 @@ class MeanProbe(Probe):
         return _means([self._inner.gradients(x, losses, index) for _ in self._drawn(x.device)])
 
     def _drawn(self, device: torch.device) -> Iterator[int]:
-        self._looks += 1
-        for draw in range(self.streams):
-            with _seeded(derive(self._seed, "look", self._looks, draw), device):
+        self._calls += 1
+        for draw in range(self.samples):
+            with _seeded(derive(self._seed, "look", self._calls, draw), device):
                 yield draw
 
 
 class AloneProbe(Probe):
-    """A random model that each sample passes by itself, with draws of its own.
+    """A randomized model that processes one sample at a time.
 
-    The draws depend on the seed, the sample's number and how often it was looked at.
+    The draws depend on the seed, the sample's number and the number of its calls.
     """
 
     stateful = True
@@ -69,21 +69,21 @@ class AloneProbe(Probe):
     def __init__(self, inner: Probe, seed: int) -> None:
         super().__init__(inner.model)
         self._seed = seed
-        self._looks: Counter[int] = Counter()
+        self._calls: Counter[int] = Counter()
 
     def _forward(self, x: Tensor, index: Tensor | None) -> Tensor:
         parts = []
         numbers = torch.arange(len(x), device=x.device) if index is None else index
         for row, number in enumerate(numbers.tolist()):
-            self._looks[number] += 1
+            self._calls[number] += 1
             one = slice(row, row + 1)
-            with _seeded(derive(self._seed, "alone", number, self._looks[number]), x.device):
+            with _seeded(derive(self._seed, "alone", number, self._calls[number]), x.device):
                 parts.append(super()._forward(x[one], None if index is None else index[one]))
         return torch.cat(parts)
 
 
-def _means(looks: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    logits, gradients = zip(*looks, strict=True)
+def _means(draws: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    logits, gradients = zip(*draws, strict=True)
     return torch.stack(logits).mean(0), torch.stack(gradients).mean(0)
 
 
@@ -96,31 +96,27 @@ def _seeded(seed: int, device: torch.device) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class EOT(Wrapping):
-    """Expectation over transformation: follow the mean gradient over n draws of the model.
+class EOT(AttackWrapper):
+    """Expectation over transformation: the mean gradient over n draws of the model.
 
     Athalye, Engstrom, Ilyas and Kwok, 'Synthesizing robust adversarial examples', 2018.
 
-    What holds, if the model's randomness comes from torch's global generator: the same
-    seed, samples and batch size give the same result, whatever else was drawn before,
-    and the generator is left as it was. What a model draws for a sample depends on the
-    batch that it comes in: on its size, and on how many looks came before. So, other
-    than elsewhere, the result for a sample depends on its batch; the verdict, which the
-    judge makes with draws of its own, does so too. With `alone` each sample passes the
-    model by itself, and its result depends on its own number and the seed alone. That
-    takes as many passes, each of one image, and is slow. Randomness from elsewhere, such
-    as `random` or numpy, is seeded by neither. A model that is not random has the result
-    of its attack on it without EOT, up to rounding, in any batch.
+    If the model draws from torch's global generator, the same seed, samples and batch
+    size give the same result, and the generator is left as it was. The draws for a sample
+    depend on its batch, so its result does, too. With `alone` each sample passes the model
+    by itself, and its result depends on its number and the seed only; this is slow.
+    Randomness from elsewhere, such as `random` or numpy, is not seeded. For a
+    deterministic model the result is that of the inner attack, up to rounding.
 
     Attributes:
-        attack: What runs.
-        n: RandomStreams for each gradient and each answer, at least 1.
+        attack: The inner attack.
+        n: Draws per gradient and per query, at least 1.
         alone: Whether each sample passes the model by itself.
 
     Raises:
-        UsageError: If n is no whole number of at least 1; when run, if `alone` is asked
-            for within an attack that changes what is seen of the model, as
-            `Transfer(EOT(...), diversity=0.5)` does.
+        UsageError: If n is no whole number of at least 1; when run, if `alone` is set
+            inside an attack that modifies the model's input or gradient, such as
+            `Transfer(EOT(...), diversity=0.5)`.
 
     Example:
         >>> from tempering.attacks import PGD
@@ -130,7 +126,7 @@ class EOT(Wrapping):
 
     name: ClassVar[str] = "eot"
     source: ClassVar[str] = "Athalye, Engstrom, Ilyas and Kwok, 2018"
-    cost: ClassVar[str] = "n times its attack's"
+    cost: ClassVar[str] = "n x that of its attack"
 
     n: int = 10
     alone: bool = False
@@ -140,23 +136,23 @@ class EOT(Wrapping):
             raise UsageError(f"eot: n = {self.n}: give a whole number of at least 1")
 
     def propose(self, probe: Probe, problem: Problem) -> Tensor:
-        """What the attack proposes for the mean of the model."""
+        """The inner attack's proposals for the mean of the model."""
         seed = problem.streams.derive("eot").key
         if self.alone:
             if type(probe) is not Probe:
                 raise UsageError(
-                    f"eot: alone = True on a {type(probe).__name__}: give alone = False within "
-                    "attacks that change what is seen of the model"
+                    f"eot: alone = True on {type(probe).__name__}: give alone = False within "
+                    "attacks that modify the model's input or gradient"
                 )
             probe = AloneProbe(probe, seed)
         return self.attack.propose(MeanProbe(probe, self.n, seed), problem)
 
     def effort(self) -> int:
-        """The inner attack's, n times."""
+        """Effort of the inner attack, times n."""
         return self.n * self.attack.effort()
 
     def settings(self) -> dict[str, Any]:
-        """How many draws, and whether samples pass by themselves."""
+        """Number of draws, and whether samples pass by themselves."""
         return {"n": self.n, "alone": self.alone}
 
     def label(self) -> str:

@@ -1,4 +1,4 @@
-"""FAB: the nearest adversarial by walks along the nearest boundary."""
+"""FAB: the nearest adversarial image by steps along the nearest boundary."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ import torch
 from torch import Tensor
 
 from tempering.attacks.base import Problem
-from tempering.attacks.boundary_walk import BoundaryWalk
+from tempering.attacks.fab_walk import FABWalk
 from tempering.attacks.nearest import Nearest, NearestAttack, tighten
 from tempering.attacks.steps import check_count
 from tempering.core.probe import Probe
 
 BISECTIONS = 10
-"""Of the line from each image to its nearest success, at the end."""
+"""Final bisections of the line from each image to its nearest success."""
 
 
 @dataclass(frozen=True)
 class FAB(NearestAttack):
-    """Walk along the nearest linearised boundary, drawn back to the image all the while.
+    """Step along the nearest linearized boundary with a bias towards the image.
 
     Croce and Hein, 'Minimally distorted adversarial examples with a fast adaptive
     boundary attack', 2020.
 
     Attributes:
-        steps: Linearisations a sample.
-        rivals: How many of the likeliest other outputs are looked at in each.
-        random_start: Whether to start at a random point of the ball of half of eps, as
+        steps: Linearizations per sample.
+        rivals: Number of the most likely other outputs that are considered.
+        random_start: Whether to start at a random point of the ball of radius eps / 2, as
             restarts do, and not at the image itself.
         until_fooled: Whether a sample leaves once it is fooled within eps; otherwise all
-            steps go into the nearest point.
+            steps are used to find the nearest point.
     """
 
     name: ClassVar[str] = "fab"
@@ -49,7 +49,7 @@ class FAB(NearestAttack):
         check_count(self.name, "rivals", self.rivals)
 
     def search(self, probe: Probe, problem: Problem) -> Tensor:
-        """Walk, then bisect the line to the best point."""
+        """Step along the boundary, then bisect the line to the best point."""
         half = problem.threat.with_eps(problem.threat.eps / 2)
 
         def start(ids: Tensor) -> Tensor:
@@ -57,9 +57,9 @@ class FAB(NearestAttack):
             return half.sample(x, problem.streams[ids]) if self.random_start else x.clone()
 
         nearest = Nearest.start(problem.x)
-        everyone = torch.arange(len(problem.x), device=problem.x.device)
-        walk = BoundaryWalk(self.steps, self.rivals, self.until_fooled)
-        walk.run(probe, problem, everyone, nearest, start)
+        rows = torch.arange(len(problem.x), device=problem.x.device)
+        iteration = FABWalk(self.steps, self.rivals, self.until_fooled)
+        iteration.run(probe, problem, rows, nearest, start)
         if not self.until_fooled:
             tighten(probe, problem, nearest, BISECTIONS)
         return nearest.x_adv

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from tempering.attacks.ascent import Ascent, at_the_image
+from tempering.attacks.ascent import Ascent, clean_start
 from tempering.attacks.base import Attack, Problem
 from tempering.core.probe import Probe
 
@@ -22,6 +22,7 @@ class FGSM(Attack):
     name: ClassVar[str] = "fgsm"
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
     source: ClassVar[str] = "Goodfellow, Shlens and Szegedy, 2015"
+    any_threat: ClassVar[bool] = True
     cost: ClassVar[str] = "forward + backward"
 
     def propose(self, probe: Probe, problem: Problem) -> Tensor:
@@ -29,7 +30,7 @@ class FGSM(Attack):
         return Ascent(
             steps=1,
             step_size=problem.threat.eps,
-            start=at_the_image,
+            start=clean_start,
             loss="cross-entropy",
             until_fooled=False,
         ).run(probe, problem)

@@ -1,4 +1,4 @@
-"""FMN: gradient steps within a ball whose radius follows the boundary."""
+"""FMN: gradient steps in a ball whose radius adapts to the boundary."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from tempering.attacks.base import Problem
-from tempering.attacks.nearest import BatchedNearestAttack, Nearest, succeeds
+from tempering.attacks.nearest import Nearest, NearestAttack, batched, succeeds
 from tempering.attacks.schedules import cosine
-from tempering.attacks.slopes import way_to_zero
+from tempering.attacks.slopes import distance_to_zero
 from tempering.attacks.steps import check_count, check_positive, check_share
 from tempering.core.goals import margin, reached
 from tempering.core.probe import Probe
@@ -22,17 +22,17 @@ _UNIT = L2(1.0)
 
 
 @dataclass(frozen=True)
-class FMN(BatchedNearestAttack):
-    """Climb the margin within a ball that shrinks where a sample is fooled, else grows.
+class FMN(NearestAttack):
+    """Ascend the margin in a ball that shrinks after a success and grows otherwise.
 
     Pintor et al., 'Fast minimum-norm adversarial attacks through adaptive norm
-    constraints', 2021, algorithm 1. Steps have L2 length in every norm. Until a sample
-    is first fooled, its radius is what the linearised model asks for.
+    constraints', 2021, algorithm 1. Steps have L2 length in every norm. Until the
+    first success the radius is the distance to the linearized boundary.
 
     Attributes:
-        steps: Gradient steps a sample.
+        steps: Gradient steps per sample.
         step_size: First length of a step, in L2; it falls along a cosine.
-        gamma: First share by which the radius changes; falls likewise.
+        gamma: First relative change of the radius; it falls likewise.
     """
 
     name: ClassVar[str] = "fmn"
@@ -49,8 +49,11 @@ class FMN(BatchedNearestAttack):
         check_positive(self.name, "step_size", self.step_size)
         check_share(self.name, "gamma", self.gamma)
 
-    def descend(self, probe: Probe, problem: Problem) -> Tensor:
-        """All steps for one batch."""
+    def search(self, probe: Probe, problem: Problem) -> Tensor:
+        """All steps, batch by batch."""
+        return batched(problem, lambda part: self._search_batch(probe, part))
+
+    def _search_batch(self, probe: Probe, problem: Problem) -> Tensor:
         x, threat = problem.x, problem.threat
         rows = torch.arange(len(x), device=x.device)
         nearest, x_adv = Nearest.start(x), x.clone()
@@ -69,10 +72,10 @@ class FMN(BatchedNearestAttack):
             away = threat.distance(x_adv, x)
             nearest.update(rows, x_adv, away, fooled)
             gamma = cosine(self.gamma, _LAST_GAMMA, step, self.steps)
-            guess = away + way_to_zero(threat, seen[1], gradient)
-            found = nearest.distance.isfinite()
-            wider = torch.maximum(guess, radius).where(radius.isfinite(), guess)
-            outward = torch.where(found, radius, wider) * (1 + gamma)
+            estimate = away + distance_to_zero(threat, seen[1], gradient)
+            succeeded = nearest.distance.isfinite()
+            wider = torch.maximum(estimate, radius).where(radius.isfinite(), estimate)
+            outward = torch.where(succeeded, radius, wider) * (1 + gamma)
             inward = torch.minimum(radius * (1 - gamma), nearest.distance)
             radius = torch.where(fooled, inward, outward)
             length = cosine(self.step_size, _LAST_STEP * self.step_size, step, self.steps)

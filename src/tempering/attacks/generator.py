@@ -1,4 +1,4 @@
-"""A learned generator: trained once against a model, then one forward pass an image."""
+"""A generator network: trained once against a model, then one forward pass per image."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tempering.attacks.base import BATCH_SIZE, Attack, Problem
-from tempering.attacks.learning import Teacher, as_problem, fixed, in_order
+from tempering.attacks.learning import TrainingLoss, as_problem, in_order, shared_stream
 from tempering.attacks.steps import check_count, check_positive
 from tempering.core.goals import Goal
 from tempering.core.probe import Probe, probing
@@ -19,11 +19,11 @@ from tempering.core.threats import Threat
 from tempering.models.weights import weights_hash
 
 
-class Network(nn.Module):
-    """From images to changes, shape of the images, between -1 and 1 in each pixel.
+class GeneratorNetwork(nn.Module):
+    """From images to perturbations, shape of the images, each pixel between -1 and 1.
 
-    Two halvings and two doublings with the finer layers added (Ronneberger, Fischer and
-    Brox, 2015), and the mean over the image in the middle; no layer mixes samples.
+    A small U-Net (Ronneberger, Fischer and Brox, 2015) with a global mean in the middle;
+    no layer mixes samples.
     """
 
     def __init__(self, channels: int, width: int) -> None:
@@ -37,7 +37,7 @@ class Network(nn.Module):
         self.out = nn.Conv2d(width, channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Changes for images in [0, 1]."""
+        """Perturbations of images in [0, 1]."""
         act, enlarge = nn.functional.silu, nn.functional.interpolate
         fine = act(self.fine(x - 0.5))
         half = act(self.halve(fine))
@@ -48,8 +48,8 @@ class Network(nn.Module):
         changes: Tensor = nn.functional.softsign(self.out(fine))
         return changes
 
-    def draw(self, streams: RandomStreams) -> Network:
-        """Fresh weights (He et al., 2015) from one stream."""
+    def draw(self, streams: RandomStreams) -> GeneratorNetwork:
+        """Draw fresh weights (He et al., 2015) from one stream."""
         with torch.no_grad():
             for name, parameter in self.named_parameters():
                 if parameter.ndim == 1:
@@ -63,19 +63,19 @@ class Network(nn.Module):
 
 @dataclass(frozen=True)
 class Generator(Attack):
-    """Train a network whose output, within the ball around an image, fools the model.
+    """Train a network whose perturbations fool the model.
 
     After Xiao et al., 'Generating adversarial examples with adversarial networks', 2018,
-    without a discriminator: what keeps an image like its original is the threat. Called
-    like other attacks it learns from the images that it is given, so its result for an
-    image depends on all of them; `fit` gives the trained network as an attack of its
-    own, which costs no pass of the model.
+    without a discriminator, since the threat limits the perturbation. Called as an attack
+    it is trained on the images under attack, so the result for an image depends on all of
+    them; `fit` returns the trained network as an attack of its own, which costs no pass of
+    the model.
 
     Attributes:
         epochs: Passes through the images, at least 1.
         learning_rate: Of Adam.
         width: Channels of the generator's layers.
-        batch: Images of each training step; the caller's batch size changes nothing.
+        batch: Images per training step, whatever the caller's batch size.
 
     Example:
         `Generator().fit(model, data.train.x, data.train.y, Linf(0.3))(model, x, y, Linf(0.3))`
@@ -84,7 +84,7 @@ class Generator(Attack):
     name: ClassVar[str] = "generator"
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
     source: ClassVar[str] = "Xiao et al., 2018"
-    cost: ClassVar[str] = "30 gradients a training sample, then no pass"
+    cost: ClassVar[str] = "epochs x (forward + backward) per training sample, then no pass"
 
     epochs: int = 30
     learning_rate: float = 5e-3
@@ -97,11 +97,11 @@ class Generator(Attack):
         check_positive(self.name, "learning_rate", self.learning_rate)
 
     def batch_dependent(self) -> bool:
-        """It does."""
+        """True: it is trained on all samples."""
         return True
 
     def propose(self, probe: Probe, problem: Problem) -> Tensor:
-        """What a network proposes that was trained on these images."""
+        """The proposals of a network trained on these images."""
         return self._train(probe, problem).propose(probe, problem)
 
     def fit(
@@ -120,14 +120,14 @@ class Generator(Attack):
             x: Images in [0, 1], shape (n, c, h, w), at least one.
             y: Labels, shape (n,), int64.
             threat: What may change.
-            random: One stream a sample; the seed alone matters.
+            random: One stream per sample; only the seed matters.
             goal: What counts as success.
 
         Returns:
             The trained network, as an attack.
 
         Raises:
-            ThreatError: If the threat's norm is not known.
+            ThreatError: If the attack does not work in the threat.
             UsageError: If there is no image.
         """
         problem = as_problem(self, x, y, threat, random, goal, BATCH_SIZE)
@@ -139,8 +139,8 @@ class Generator(Attack):
         x, y, index = problem.x, problem.y, problem.streams.index
         dtype = x.dtype if x.dtype == torch.float64 else torch.float32
         with torch.random.fork_rng(devices=[]), torch.enable_grad():
-            network = Network(x.shape[1], self.width).to(x.device, dtype)
-            network.draw(fixed(problem.streams.derive("weights")))
+            network = GeneratorNetwork(x.shape[1], self.width).to(x.device, dtype)
+            network.draw(shared_stream(problem.streams.derive("weights")))
             weights = list(network.parameters())
             adam = torch.optim.Adam(weights, lr=self.learning_rate)
             for epoch in range(self.epochs):
@@ -148,8 +148,8 @@ class Generator(Attack):
                 for at in range(0, len(order), self.batch):
                     rows = order[at : at + self.batch]
                     x_adv = _shaped(network, x[rows], problem.threat)
-                    teacher = Teacher(problem.goal, y[rows], probe)
-                    gradient = teacher.gradient(x_adv.detach(), index[rows])
+                    objective = TrainingLoss(problem.goal, y[rows], probe)
+                    gradient = objective.gradient(x_adv.detach(), index[rows])
                     if not bool(gradient.any()):
                         continue
                     steps = torch.autograd.grad(x_adv, weights, -gradient / len(rows))
@@ -162,10 +162,10 @@ class Generator(Attack):
 
 @dataclass(frozen=True)
 class TrainedGenerator(Attack):
-    """A trained generator: one forward pass of it an image; the model is not asked.
+    """A trained generator: one forward pass per image; the model is not queried.
 
     Attributes:
-        threat: What it was trained for.
+        threat: The threat it was trained for.
         weights: Hash of its weights.
         network: The network.
     """
@@ -181,7 +181,7 @@ class TrainedGenerator(Attack):
     network: nn.Module = field(compare=False, repr=False)
 
     def propose(self, probe: Probe, problem: Problem) -> Tensor:  # noqa: ARG002 - not asked
-        """The generator's images, in the ball that is asked for now."""
+        """The generator's images, projected onto the present threat."""
         parts = []
         network = self.network.to(problem.x.device)
         with torch.no_grad():
@@ -196,15 +196,16 @@ class TrainedGenerator(Attack):
 
 
 def _shaped(network: nn.Module, x: Tensor, threat: Threat) -> Tensor:
-    """Images of a generator, within the threat.
+    """Perturbed images within the threat.
 
-    In L-inf its output says where between the least and the largest value that is
-    allowed a pixel lies: no gradient is lost at the box. Otherwise it is a change, which
-    the threat cuts to size.
+    In L-inf the output is a position between the least and the largest allowed value of a
+    pixel, so no gradient is lost at the bounds. Otherwise it is a perturbation, which is
+    projected.
     """
     first = next(network.parameters())
     changes: Tensor = network(x.to(first.dtype)).to(x.dtype)
-    if threat.name == "linf":
-        low, high = (x - threat.eps).clamp_min(0.0), (x + threat.eps).clamp_max(1.0)
+    if threat.norm == "linf":
+        low, high = threat.bounds(x)
+        low, high = (x - threat.eps).maximum(low), (x + threat.eps).minimum(high)
         return low + (high - low) * (1.0 + changes) / 2.0
     return threat.project(x + changes, x)

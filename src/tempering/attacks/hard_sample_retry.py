@@ -1,139 +1,165 @@
-"""More of everything for samples that an attack nearly fooled."""
+"""Further attempts at samples that an attack left close to success."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from tempering.attacks.apgd_ce import APGDCE
-from tempering.attacks.apgd_dlr import APGDDLR
+from tempering.attacks.apgd import ascend, untargeted
 from tempering.attacks.apgd_t import APGDT
 from tempering.attacks.base import Problem
-from tempering.attacks.local_search import LocalSearch, margin_gap
-from tempering.attacks.losses import ratio
+from tempering.attacks.local_search import LocalSearch, distance_to_success
 from tempering.attacks.square import Square
-from tempering.attacks.steps import check_count
-from tempering.attacks.wrapping import Wrapping
+from tempering.attacks.steps import check_count, check_positive
+from tempering.attacks.wrapper import AttackWrapper
+from tempering.core.errors import UsageError
 from tempering.core.probe import Probe
-from tempering.core.random import RandomStreams
 from tempering.core.threats import Threat
 
-_ONWARDS, _SEARCH = 0.2, 0.05
-"""How little loss short of success, whatever the logits' scale, is worth a climb onwards, and
-searches around the best point."""
-_NEAR, _NEARER = 0.1, (0.05, 0.02)
-"""The same for climbs from elsewhere, and for more of them to the targets that trials find best."""
-_STRIPES, _AGAIN = 0.6, 0.05
-"""The same for a search from stripes, and for a climb onwards and searches once more at the end."""
-_TARGETS = 3
-"""How many likeliest targets have climbs from elsewhere, after two that go to no target."""
-_QUERIES = 1200
-"""Queries of a search from stripes."""
-_LOOKS = ((50, 0.8, 1), (100, 0.7, 1), (200, 0.42, 4), (400, 0.28, 4), (600, 0.2, 8))
-"""After how many of them it is looked at, how near it has to have come by then to go on, and how
-many it then asks at once, since fewer samples are left."""
-_ENDS, _TRIAL, _GOOD = 0.3, 10, 0.1
-"""How near such a search has to end for a climb, after how many steps the climb is looked at, and
-how near it has to have come by then to go on."""
-_CLIMBS, _CLIMBS_ON = 0.15, 0.1
-"""How near climbs from elsewhere have to come to go on, and climbs onwards."""
-_AHEAD = 4
-"""Queries that are asked at once; few samples are near misses."""
-
 Attempt = Callable[[Problem, Tensor], Tensor]
-"""From samples and their best points so far to other points."""
+"""From samples and their best points so far to new points."""
+
+_CHECKS = 4
+"""Parts of a square search; after each, samples that are too far from success are given up."""
 
 
 @dataclass(frozen=True)
-class HardSampleRetry(Wrapping):
-    """An attack, and then more attempts at samples that it left short of success by little.
-
-    Attacks stop at a point that is good where they are, and which one that is depends on
-    the start. So near misses get a climb onwards from the best point and searches around
-    it, climbs from elsewhere, the more the nearer they are, a search from stripes with a
-    climb from where it ends (stripes reach what random points and gradients do not), and
-    at the end the first two once more.
+class RetrySettings:
+    """How much is tried. Distances to success are in units of the DLR loss.
 
     Attributes:
-        attack: Goes first.
-        climbs: How many climbs from elsewhere the nearest get besides, and the very nearest
-            once more.
-        steps: Gradient steps of each climb.
+        steps: Gradient steps of each ascent, at least 1.
+        margin: Distance to success below which a sample gets ascents from random points. Below
+            twice of it an ascent continues from the best point; below half of it the local
+            search is repeated. An ascent that is farther away after half of its steps ends.
+        targets: Most likely targets that get an ascent each, at least 1.
+        square_margin: Distance to success below which a sample gets a square search; it falls
+            linearly to 0 with the queries made.
+        square_queries: Queries of the square search at most, at least 4.
+
+    Raises:
+        UsageError: If a value is out of range.
+    """
+
+    steps: int = 50
+    margin: float = 0.1
+    targets: int = 3
+    square_margin: float = 0.6
+    square_queries: int = 1000
+
+    def __post_init__(self) -> None:
+        for count in ("steps", "targets", "square_queries"):
+            check_count("retry", count, getattr(self, count))
+        for margin in ("margin", "square_margin"):
+            check_positive("retry", margin, getattr(self, margin))
+        if self.square_queries < _CHECKS:
+            raise UsageError(
+                f"retry: square_queries = {self.square_queries}: give at least {_CHECKS}"
+            )
+
+
+@dataclass(frozen=True)
+class HardSampleRetry(AttackWrapper):
+    """An attack, and further attempts at samples that it left close to success.
+
+    The result of an ascent depends on its initial point. So the remaining samples close to
+    success get, in this order: an ascent from the best point and another local search;
+    ascents from random points on cross-entropy, on the DLR loss and to the most likely
+    targets; a square search from its initial stripes, followed by an ascent from its end;
+    and the first two once more.
+
+    Attributes:
+        attack: The inner attack.
+        retry: How much is tried.
     """
 
     name: ClassVar[str] = "hard-sample-retry"
     norms: ClassVar[tuple[str, ...]] = LocalSearch.norms
     source: ClassVar[str] = "Tempering, after Croce and Hein, 2020, and Andriushchenko et al., 2020"
-    cost: ClassVar[str] = "the attack's, and up to (2.6 climbs + 8.2) x steps for near misses"
+    cost: ClassVar[str] = (
+        "that of its attack; for samples close to success (targets + 5) x steps x (forward + "
+        "backward), two local searches, and square_queries x forward"
+    )
 
     attack: LocalSearch
-    climbs: int = 3
-    steps: int = 50
-
-    def __post_init__(self) -> None:
-        check_count(self.name, "climbs", self.climbs)
-        check_count(self.name, "steps", self.steps)
+    retry: RetrySettings = RetrySettings()
 
     def require(self, threat: Threat) -> None:
-        """Refuse a threat whose norm the attack does not know.
+        """Refuse a threat in which the inner attack does not work.
 
         Raises:
-            ThreatError: Naming the norms that are known.
+            ThreatError: Naming the norms in which it does.
         """
         self.attack.require(threat)
 
     def propose(self, probe: Probe, problem: Problem) -> Tensor:
-        """The attack's points, or those nearer to success that further attempts found."""
-        left = _Left(probe, problem, self.attack.propose(probe, problem))
-        anywhere, by_entropy = _Climb(self.steps, near=_CLIMBS), APGDCE(self.steps)
-        each = APGDT(self.steps, targets=_TARGETS, top_targets=None, extra_restarts=0, near=_CLIMBS)
-        likeliest = replace(each, top_targets=1)
-        self._from_best(left, probe, _ONWARDS, _SEARCH)
-        left.improve(_NEAR, lambda part, _: by_entropy.propose(probe, part))
-        left.improve(_NEAR, lambda part, _: anywhere(probe, part))
-        left.improve(_NEAR, lambda part, _: each.propose(probe, part))
-        for near in _NEARER:
-            left.improve(near, lambda part, _: likeliest.propose(probe, part), self.climbs)
-        left.improve(_STRIPES, lambda part, _: self._from_stripes(probe, part))
-        self._from_best(left, probe, _AGAIN, _AGAIN)
-        return left.points
+        """The inner attack's points, or points closer to success from further attempts."""
+        retry, margin = self.retry, self.retry.margin
+        best = _BestPoints(probe, problem, self.attack.propose(probe, problem))
+        targeted = APGDT(
+            retry.steps,
+            targets=retry.targets,
+            top_targets=None,
+            extra_restarts=0,
+            margin_threshold=margin,
+        )
+        self._from_best(best, probe)
+        best.improve(margin, lambda part, _: self._ascend(probe, part, "cross-entropy"))
+        best.improve(margin, lambda part, _: self._ascend(probe, part, "ratio"))
+        best.improve(margin, lambda part, _: targeted.propose(probe, part))
+        best.improve(retry.square_margin, lambda part, _: self._square(probe, part))
+        self._from_best(best, probe)
+        return best.points
 
-    def _from_best(self, left: _Left, probe: Probe, onwards: float, search: float) -> None:
-        climb = _Climb(self.steps, near=_CLIMBS_ON)
-        left.improve(onwards, lambda part, best: climb(probe, part, best))
-        left.improve(search, lambda part, best: self.attack.search(probe, part, best, _AHEAD))
+    def _ascend(
+        self, probe: Probe, problem: Problem, loss: str = "ratio", points: Tensor | None = None
+    ) -> Tensor:
+        return ascend(
+            probe,
+            problem,
+            untargeted(loss),
+            self.retry.steps,
+            points=points,
+            margin_threshold=self.retry.margin,
+        ).points
 
-    def _from_stripes(self, probe: Probe, problem: Problem) -> Tensor:
-        """A search from stripes and a climb from its end, each as long as it comes near."""
-        square = Square(_QUERIES)
+    def _from_best(self, best: _BestPoints, probe: Probe) -> None:
+        """An ascent and a local search from the best points."""
+        margin = self.retry.margin
+        best.improve(2 * margin, lambda part, points: self._ascend(probe, part, points=points))
+        best.improve(margin / 2, lambda part, points: self.attack.search(probe, part, points))
+
+    def _square(self, probe: Probe, problem: Problem) -> Tensor:
+        """A square search, and an ascent from where it ends close to success."""
+        retry = self.retry
+        square = Square(retry.square_queries)
         search = square.begin(probe, problem)
-        rows, query, ahead = search.standing(), 1, 1
-        for look, hopeful, next_ahead in _LOOKS:
-            square.go_on(search, problem, range(query, look), rows, ahead)
-            rows, query, ahead = search.standing(rows), look, next_ahead
-            rows = rows[margin_gap(probe, problem, search.best, rows) < hopeful]
-        square.go_on(search, problem, range(query, _QUERIES), rows, ahead)
-        left = _Left(probe, problem, search.best)
-        result, climb = _Climb(_TRIAL), _Climb(self.steps, near=_CLIMBS_ON)
-        left.improve(_ENDS, lambda part, best: result(probe, part, best))
-        left.improve(_GOOD, lambda part, best: climb(probe, part, best))
-        return left.points
+        rows, part = search.points.active(), retry.square_queries // _CHECKS
+        for number in range(_CHECKS):
+            rows = square.run(search, rows, range(max(1, number * part), (number + 1) * part))
+            distance = distance_to_success(probe, problem, search.points.best, rows)
+            rows = rows[distance < retry.square_margin * (1 - (number + 1) / _CHECKS)]
+        best = _BestPoints(probe, problem, search.points.best)
+        best.improve(
+            2 * retry.margin, lambda part, points: self._ascend(probe, part, points=points)
+        )
+        return best.points
 
     def effort(self) -> int:
-        """The inner attack's, and the climbs'."""
-        return self.attack.effort() + self.climbs * self.steps
+        """Effort of the inner attack, and of the ascents."""
+        return self.attack.effort() + (self.retry.targets + 5) * self.retry.steps
 
     def settings(self) -> dict[str, Any]:
-        """How much it tries."""
-        return {"climbs": self.climbs, "steps": self.steps}
+        """The retry settings."""
+        return asdict(self.retry)
 
 
-class _Left:
-    """Samples, and the points nearest to success that are known of them.
+class _BestPoints:
+    """The points closest to success so far.
 
     Attributes:
         points: Shape (n, c, h, w).
@@ -141,57 +167,26 @@ class _Left:
 
     def __init__(self, probe: Probe, problem: Problem, points: Tensor) -> None:
         self._probe, self._problem, self.points = probe, problem, points.contiguous()
-        everyone = torch.arange(len(points), device=points.device)
-        self._short = margin_gap(probe, problem, self.points, everyone)
+        rows = torch.arange(len(points), device=points.device)
+        self._distance = distance_to_success(probe, problem, self.points, rows)
         self._attempts = 0
 
-    def improve(self, near: float, attempt: Attempt, times: int = 1) -> None:
-        """Attempt samples that are short of success by less than this; keep what is nearer.
+    def improve(self, margin: float, attempt: Attempt) -> None:
+        """Attempt robust samples within a distance to success; keep points that are closer.
 
         Args:
-            near: How little loss short of success is worth it.
-            attempt: What is tried.
-            times: How often, each from another start, side by side to fill a batch.
+            margin: Distance to success below which a sample is attempted.
+            attempt: Makes new points.
         """
         self._attempts += 1
-        rows = ((self._short >= 0) & (self._short < near)).nonzero()[:, 0]
+        rows = ((self._distance >= 0) & (self._distance < margin)).nonzero()[:, 0]
         if not len(rows):
             return
-        for turns in torch.split(torch.arange(times), 1 if self._probe.stateful else times):
-            self._attempt(rows, attempt, turns.tolist())
-
-    def _attempt(self, rows: Tensor, attempt: Attempt, turns: list[int]) -> None:
-        streams = [
-            self._problem.streams[rows].derive("attempt", self._attempts, turn) for turn in turns
-        ]
-        again = rows.repeat(len(turns))
-        part = replace(self._problem.part(again), streams=RandomStreams.side_by_side(streams))
-        found = attempt(part, self.points[again])
-        everyone = torch.arange(len(again), device=rows.device)
-        short = margin_gap(self._probe, part, found, everyone).view(-1, len(rows))
-        least, turn = short.min(0)
-        nearer = least < self._short[rows]
-        nearest = turn * len(rows) + everyone[: len(rows)]
-        self.points[rows[nearer]], self._short[rows[nearer]] = found[nearest][nearer], least[nearer]
-
-
-@dataclass(frozen=True)
-class _Climb:
-    """A climb of the difference of logits ratio.
-
-    Attributes:
-        steps: Gradient steps.
-        near: How near it has to come to go on; None to go on in any case.
-    """
-
-    steps: int
-    near: float | None = None
-
-    def __call__(self, probe: Probe, problem: Problem, points: Tensor | None = None) -> Tensor:
-        """Where climbs end that go on from points, or begin anywhere; shape of the problem's x."""
-        climbing = APGDDLR(self.steps)
-
-        def loss(logits: Tensor, keep: Tensor, _: Tensor) -> Tensor:
-            return ratio(logits, keep)
-
-        return climbing.climb(probe, problem, loss, points=points, near=self.near).points
+        part = self._problem.part(rows)
+        part = replace(part, streams=part.streams.derive("attempt", self._attempts))
+        points = attempt(part, self.points[rows])
+        own = torch.arange(len(rows), device=rows.device)
+        distance = distance_to_success(self._probe, part, points, own)
+        closer = distance < self._distance[rows]
+        self.points[rows[closer]] = points[closer]
+        self._distance[rows[closer]] = distance[closer]

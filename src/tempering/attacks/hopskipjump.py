@@ -1,4 +1,4 @@
-"""HopSkipJump: a gradient out of labels alone, at the decision boundary."""
+"""HopSkipJump: gradients estimated from labels at the decision boundary."""
 
 from __future__ import annotations
 
@@ -9,45 +9,43 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from tempering.attacks.ahead import ahead
-from tempering.attacks.approach import approach, clear
-from tempering.attacks.asking import Oracle
 from tempering.attacks.base import Problem
+from tempering.attacks.boundary_search import search_boundary, step_past_boundary
 from tempering.attacks.decision import DecisionAttack
+from tempering.attacks.query_oracle import QueryOracle
 from tempering.core.errors import UsageError
 from tempering.core.random import RandomStreams
 
 _HALVINGS = 25
-"""Times that a step is cut in half before a sample waits for its next estimate."""
+"""How often a step is halved before a sample waits for its next estimate."""
 _COARSEST = 0.01
-"""Share of the distance at which a binary search ends at the latest, however small an image."""
-_CLEAR = 1
-"""Queries kept back for the end: a point clear of the boundary."""
+"""Largest share of the distance at which a binary search ends, for small images."""
+_RESERVED = 1
+"""Queries reserved for the last step, away from the boundary."""
 _LAST = 1.5
-"""Times its share of labels up to which an estimate takes all that are left."""
+"""An estimate takes all queries left if those are less than this many times its own."""
 
 
 @dataclass(frozen=True)
 class HopSkipJump(DecisionAttack):
-    """Walk along the decision boundary, by directions estimated from labels around it.
+    """Steps along the decision boundary in directions estimated from labels.
 
     Chen, Jordan and Wainwright, 'HopSkipJumpAttack: a query-efficient decision-based
-    attack', 2020, algorithms 1 and 2. The paper has a first estimate of 100 and a
-    precision of 1; half and ten times as much, together, came nearer in L2 on validation
-    digits of MNIST, two networks, 1,782 queries. The last estimate takes the queries that
-    would not make another round, and the nearest point of the walk is kept.
+    attack', 2020, algorithms 1 and 2. The defaults differ from the
+    paper's first estimate of 100 and precision of 1. The last estimate takes the queries
+    that do not suffice for another round, and the nearest point is kept.
 
     Attributes:
-        first_estimate: Labels asked for in the first estimate; they grow with the root
-            of the iteration.
-        precision: The paper's gamma: 1 or more; a larger one stops binary searches earlier,
-            and looks around a point in a wider circle.
+        first_estimate: Queries of the first estimate; they grow with the square root of
+            the iteration.
+        precision: The paper's gamma, at least 1; a larger one stops binary searches
+            earlier and samples around a point at a larger distance.
     """
 
     name: ClassVar[str] = "hopskipjump"
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2")
     source: ClassVar[str] = "Chen, Jordan and Wainwright, 2020"
-    cost: ClassVar[str] = "up to 10,000 forward passes a sample"
+    cost: ClassVar[str] = "queries x forward"
 
     first_estimate: int = 50
     precision: float = 10.0
@@ -59,61 +57,65 @@ class HopSkipJump(DecisionAttack):
         if not 1 <= self.precision < math.inf:
             raise UsageError(f"hopskipjump: precision = {self.precision}: give at least 1")
 
-    def walk(self, oracle: Oracle, problem: Problem, x_adv: Tensor, rows: Tensor) -> None:
-        """Estimate, step, and go back to the boundary, again and again; end clear of it."""
-        walk = _Walk(self, oracle, problem)
-        everyone = rows
-        oracle.keep_back(_CLEAR)
-        x_adv[rows] = approach(oracle, problem, x_adv[rows], rows, walk.precision)
+    def minimize(self, oracle: QueryOracle, problem: Problem, x_adv: Tensor, rows: Tensor) -> None:
+        """Estimate, step and return to the boundary, repeatedly; end slightly past it."""
+        run = _BoundaryRun(self, oracle, problem)
+        start_rows = rows
+        oracle.reserve(_RESERVED)
+        x_adv[rows] = search_boundary(oracle, problem, x_adv[rows], rows, run.precision)
         at, time = x_adv.clone(), 0
-        while len(rows := walk.able(self.going(oracle, problem, x_adv, rows))):
+        while len(rows := run.able(self.unfinished(oracle, problem, x_adv, rows))):
             time += 1
-            at[rows] = walk.advance(at[rows], rows, time)
-            nearer = rows[walk.distance(at[rows], rows) < walk.distance(x_adv[rows], rows)]
+            at[rows] = run.advance(at[rows], rows, time)
+            nearer = rows[run.distance(at[rows], rows) < run.distance(x_adv[rows], rows)]
             x_adv[nearer] = at[nearer]
-        oracle.keep_back(0)
-        x_adv[everyone] = clear(oracle, problem, x_adv[everyone], everyone, walk.precision)
+        oracle.reserve(0)
+        x_adv[start_rows] = step_past_boundary(
+            oracle, problem, x_adv[start_rows], start_rows, run.precision
+        )
 
 
-class _Walk:
-    """One walk along the boundary, for all samples side by side."""
+class _BoundaryRun:
+    """The iterations of all samples."""
 
-    def __init__(self, attack: HopSkipJump, oracle: Oracle, problem: Problem) -> None:
+    def __init__(self, attack: HopSkipJump, oracle: QueryOracle, problem: Problem) -> None:
         self.attack, self.oracle, self.problem = attack, oracle, problem
-        self.straight = problem.threat.name == "l2"
+        self.is_l2 = problem.threat.norm == "l2"
         self.size = problem.x[0].numel()
-        power = 1.5 if self.straight else 2.0
+        power = 1.5 if self.is_l2 else 2.0
         self.precision = min(_COARSEST, attack.precision / self.size**power)
         self.finish = 1 + math.ceil(-math.log2(self.precision))
-        """Queries that a round takes after its estimate: a step, and the way back."""
+        """Queries of a round after its estimate: a step and a binary search."""
 
     def distance(self, x_adv: Tensor, rows: Tensor) -> Tensor:
         return self.problem.threat.distance(x_adv, self.problem.x[rows])
 
     def able(self, rows: Tensor) -> Tensor:
-        """Those of the rows that can finish another round."""
-        return rows[self.oracle.left(rows) > self.finish]
+        """Those of the rows that have queries for another round."""
+        return rows[self.oracle.remaining(rows) > self.finish]
 
     def advance(self, at: Tensor, rows: Tensor, time: int) -> Tensor:
-        """Estimate a direction, step along it, and go back to the boundary."""
+        """Estimate a direction, step along it, and return to the boundary."""
         away = self.distance(at, rows)
         direction = self._direction(at, rows, away, time)
         moved, stepped = self._step(at, rows, direction, away / math.sqrt(time))
         here = stepped.nonzero()[:, 0]
         out = at.clone()
-        out[here] = approach(self.oracle, self.problem, moved[here], rows[here], self.precision)
+        out[here] = search_boundary(
+            self.oracle, self.problem, moved[here], rows[here], self.precision
+        )
         return out
 
     def _counts(self, rows: Tensor, time: int) -> Tensor:
-        """Labels to ask for in an estimate; the last one takes what would not make another."""
+        """Queries of an estimate; the last one takes those that do not suffice for another."""
         wanted = math.ceil(self.attack.first_estimate * math.sqrt(time))
-        left = self.oracle.left(rows) - self.finish
+        left = self.oracle.remaining(rows) - self.finish
         return torch.where(left < _LAST * wanted, left, torch.full_like(left, wanted))
 
     def _direction(self, at: Tensor, rows: Tensor, away: Tensor, time: int) -> Tensor:
-        """Mean of random directions, weighted by whether they fool, less their common share."""
+        """Mean of random directions weighted by their labels, with the mean label as baseline."""
         counts = self._counts(rows, time)
-        reach = away * self.precision * self.size ** (0.5 if self.straight else 1.0)
+        reach = away * self.precision * self.size ** (0.5 if self.is_l2 else 1.0)
         reach = reach.clamp_min(1e-6) if time > 1 else torch.full_like(away, 0.1)
         total, plain = torch.zeros_like(at), torch.zeros_like(at)
         votes = torch.zeros_like(away)
@@ -125,9 +127,11 @@ class _Walk:
             own = torch.arange(len(rows), device=rows.device).repeat(len(numbers))
             number = torch.arange(first, first + len(numbers), device=rows.device)
             asked = (number.repeat_interleave(len(rows)) < counts[own]).nonzero()[:, 0]
-            noise, own = self._noise(ahead(streams, numbers), at)[asked], own[asked]
+            blocks = RandomStreams.side_by_side([streams.derive(one) for one in numbers])
+            noise, own = self._noise(blocks, at)[asked], own[asked]
             length = reach[own][:, None, None, None]
-            points = (at[own] + length * noise).clamp(0.0, 1.0)
+            low, high = self.problem.threat.bounds(self.problem.x[rows[own]])
+            points = (at[own] + length * noise).clamp(low, high)
             noise = (points - at[own]) / length
             votes_here = self.oracle.fooled(points, rows[own]).to(at.dtype) * 2 - 1
             total.index_add_(0, own, noise * votes_here[:, None, None, None])
@@ -137,31 +141,32 @@ class _Walk:
         agreed = mean.abs() >= 1
         base = torch.where(agreed, torch.zeros_like(mean), mean)[:, None, None, None]
         estimate = total - base * plain
-        if not self.straight:
+        if not self.is_l2:
             return estimate.sign()
         return self.problem.threat.ascent(estimate)
 
     def _noise(self, streams: RandomStreams, like: Tensor) -> Tensor:
         shape = like.shape[1:]
-        noise = streams.normal(shape) if self.straight else streams.uniform(shape, -1.0, 1.0)
+        noise = streams.normal(shape) if self.is_l2 else streams.uniform(shape, -1.0, 1.0)
         length = noise.flatten(1).square().sum(1).sqrt().clamp_min(1e-12)
         return (noise / length[:, None, None, None]).to(like.dtype)
 
     def _step(
         self, x_adv: Tensor, rows: Tensor, direction: Tensor, length: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Step as far as the image still fools, halving; which rows found such a step."""
+        """Halve the step until the image is adversarial; which rows have such a step."""
         moved = x_adv.clone()
-        found = torch.zeros(len(rows), dtype=torch.bool, device=rows.device)
+        done = torch.zeros(len(rows), dtype=torch.bool, device=rows.device)
         length = length.clone()
         for _ in range(_HALVINGS):
-            here = ((~found) & (self.oracle.left(rows) > 0)).nonzero()[:, 0]
+            here = ((~done) & (self.oracle.remaining(rows) > 0)).nonzero()[:, 0]
             if not len(here):
                 break
             step = length[here][:, None, None, None] * direction[here]
-            tried = (x_adv[here] + step).clamp(0.0, 1.0)
-            won = self.oracle.fooled(tried, rows[here])
-            moved[here[won]] = tried[won]
-            found[here[won]] = True
-            length[here[~won]] /= 2
-        return moved, found
+            low, high = self.problem.threat.bounds(self.problem.x[rows[here]])
+            tried = (x_adv[here] + step).clamp(low, high)
+            success = self.oracle.fooled(tried, rows[here])
+            moved[here[success]] = tried[success]
+            done[here[success]] = True
+            length[here[~success]] /= 2
+        return moved, done

@@ -1,4 +1,4 @@
-"""The shortest way to a hyperplane within the box, in L-inf, L2 and L1: closed forms."""
+"""The smallest step to a hyperplane within pixel bounds, in L-inf, L2 and L1: closed forms."""
 
 from __future__ import annotations
 
@@ -8,49 +8,51 @@ from torch import Tensor
 from tempering.core.threats import Threat
 
 
-def shortest_way(threat: Threat, x: Tensor, normal: Tensor, need: Tensor) -> Tensor:
-    """The smallest step within the box that changes a linear function by a given amount.
+def smallest_step(threat: Threat, x_adv: Tensor, x: Tensor, normal: Tensor, need: Tensor) -> Tensor:
+    """The smallest step within the bounds that changes a linear function by a given amount.
 
-    Minimise ||d|| subject to <normal, d> = need and 0 <= x + d <= 1. Pixels move in
-    proportion to a speed until the box holds them (L-inf: all alike; L2: by their weight),
-    or one after the other, the heaviest first (L1).
+    Minimize ||d|| subject to <normal, d> = need and low <= x_adv + d <= high. Pixels move
+    in proportion to a speed until they reach a bound (L-inf: all alike; L2: by their
+    weight), or one after the other, the largest weight first (L1).
 
     Args:
-        threat: Gives the norm: linf, l2 or l1.
-        x: Points in [0, 1], shape (n, c, h, w).
-        normal: Weights, shape of x.
+        threat: Gives the norm, `linf`, `l2` or `l1`, and the bounds.
+        x_adv: Points within the bounds, shape (n, c, h, w).
+        x: Images, shape of x_adv.
+        normal: Weights, shape of x_adv.
         need: Change of the function, shape (n,); its sign says in which direction.
 
     Returns:
-        The steps, shape of x; where the box allows no such change, as far as it goes.
+        The steps, shape of x_adv; the largest possible change where the bounds allow no more.
 
     Example:
         >>> from tempering.core.threats import L2
         >>> half, ones = torch.full((1, 1, 1, 4), 0.5), torch.ones(1, 1, 1, 4)
-        >>> shortest_way(L2(1.0), half, ones, torch.tensor([0.4])).flatten().tolist()[:2]
+        >>> smallest_step(L2(1.0), half, half, ones, torch.tensor([0.4])).flatten().tolist()[:2]
         [0.10000000149011612, 0.10000000149011612]
     """
     weights = normal.flatten(1)
     largest = weights.abs().amax(1, keepdim=True)
     largest = largest.where(largest > 0, torch.ones_like(largest))
-    weights = weights / largest * torch.where(need < 0, -1.0, 1.0).to(x.dtype)[:, None]
+    weights = weights / largest * torch.where(need < 0, -1.0, 1.0).to(x_adv.dtype)[:, None]
     need = need.abs()[:, None] / largest
-    flat = x.flatten(1)
-    room = torch.where(weights > 0, 1 - flat, flat).clamp_min(0.0)
+    low, high = threat.bounds(x)
+    room = torch.where(weights.reshape(x.shape) > 0, high - x_adv, x_adv - low)
+    room = room.flatten(1).clamp_min(0.0)
     size = weights.abs()
-    if threat.name == "l1":
+    if threat.norm == "l1":
         moved = _in_turn(size, room, need)
     else:
-        speed = torch.ones_like(size) if threat.name == "linf" else size
+        speed = torch.ones_like(size) if threat.norm == "linf" else size
         moved = _together(size, speed, room, need)
-    return (weights.sign() * moved).reshape(x.shape)
+    return (weights.sign() * moved).reshape(x_adv.shape)
 
 
 def _together(size: Tensor, speed: Tensor, room: Tensor, need: Tensor) -> Tensor:
-    """All pixels move at their speed until their room ends: for how long?
+    """Move all pixels at their speeds, each until its room ends, until the need is met.
 
-    What they gain together is concave and piecewise linear in time, so that Newton's
-    method climbs to the answer from the left and ends on it: faster than a sort.
+    The gain is concave and piecewise linear in time, so Newton's method reaches the exact
+    time from below, faster than sorting would.
     """
     time = torch.zeros_like(need)
     moved = torch.zeros_like(size)
@@ -58,16 +60,16 @@ def _together(size: Tensor, speed: Tensor, room: Tensor, need: Tensor) -> Tensor
     for _ in range(size.shape[1] + 1):
         rate = (size * speed * (moved < room)).sum(1, keepdim=True)
         short = need - (size * moved).sum(1, keepdim=True)
-        going = (short > accuracy * need) & (rate > 0)
-        if not bool(going.any()):
+        active = (short > accuracy * need) & (rate > 0)
+        if not bool(active.any()):
             break
-        time = torch.where(going, time + short / rate, time)
+        time = torch.where(active, time + short / rate, time)
         moved = torch.minimum(time * speed, room)
     return moved
 
 
 def _in_turn(size: Tensor, room: Tensor, need: Tensor) -> Tensor:
-    """The heaviest pixel moves as far as it can, then the next."""
+    """Move the pixel of the largest weight as far as possible, then the next."""
     heavy, order = size.sort(dim=1, descending=True, stable=True)
     space = room.gather(1, order)
     gain = heavy * space

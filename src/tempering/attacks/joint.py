@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from tempering.attacks.base import Attack, Problem
-from tempering.attacks.owned import Owned
-from tempering.attacks.wrapping import Wrapping
+from tempering.attacks.surrogate_ref import SurrogateRef
+from tempering.attacks.wrapper import AttackWrapper
 from tempering.core.errors import UsageError
 from tempering.core.goals import Undetected
 from tempering.core.probe import Probe, probing
@@ -48,7 +48,7 @@ class GuardedClassifier(nn.Module):
 
 
 @dataclass(frozen=True, init=False)
-class JointDetection(Wrapping):
+class JointDetection(AttackWrapper):
     """Fool the classifier and stay below the detector's threshold, in one attack.
 
     Carlini and Wagner, 'Adversarial examples are not easily detected: bypassing ten detection
@@ -71,14 +71,14 @@ class JointDetection(Wrapping):
     source: ClassVar[str] = "Carlini and Wagner, 2017"
     cost: ClassVar[str] = "its attack's, through classifier and detector"
 
-    detector: Owned
+    detector: SurrogateRef
     threshold: float
     scale: float
 
     def __init__(
         self,
         attack: Attack,
-        detector: nn.Module | Owned | str | Path,
+        detector: nn.Module | SurrogateRef | str | Path,
         threshold: float,
         scale: float = 1.0,
     ) -> None:
@@ -87,7 +87,7 @@ class JointDetection(Wrapping):
         if not 0 < scale < math.inf:
             raise UsageError(f"joint: scale = {scale}: give more than 0")
         object.__setattr__(self, "attack", attack)
-        object.__setattr__(self, "detector", Owned.of(detector))
+        object.__setattr__(self, "detector", SurrogateRef.of(detector))
         object.__setattr__(self, "threshold", threshold)
         object.__setattr__(self, "scale", scale)
 

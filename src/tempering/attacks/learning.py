@@ -1,4 +1,4 @@
-"""What attacks share that learn something from many images."""
+"""Attacks that are trained on many images: gradients and input."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from tempering.core.probe import Probe
 from tempering.core.random import RandomStreams
 from tempering.core.threats import Threat
 
-_ENOUGH = 3.0
-"""Log odds beyond which a fooled sample teaches nothing more."""
+_SATURATION = 3.0
+"""Log odds beyond which a sample contributes no gradient."""
 
 
 @dataclass(frozen=True, eq=False)
-class Teacher:
-    """Tells how images should change to fool a model.
+class TrainingLoss:
+    """The loss by which a perturbation is trained.
 
     Attributes:
         goal: What counts as success.
@@ -33,17 +33,17 @@ class Teacher:
     probe: Probe
 
     def gradient(self, x_adv: Tensor, index: Tensor) -> Tensor:
-        """Gradient of log odds, cut off where a sample is well fooled; shape of x_adv."""
+        """Gradient of clipped log odds, shape of x_adv."""
 
         def loss(logits: Tensor) -> Tensor:
             odds = log_odds(logits, self.goal.protected(self.y, logits.shape[1]))
-            return odds.clamp_max(_ENOUGH)
+            return odds.clamp_max(_SATURATION)
 
         return self.probe.gradient(x_adv, loss, index)[1]
 
 
 def in_order(problem: Problem) -> Problem:
-    """The same problem with its samples sorted by number, so that order teaches nothing."""
+    """The same problem with its samples sorted by number, so that their order has no effect."""
     order = problem.streams.index.argsort(stable=True)
     return replace(problem, x=problem.x[order], y=problem.y[order], streams=problem.streams[order])
 
@@ -57,21 +57,21 @@ def as_problem(
     goal: Goal | None,
     batch_size: int,
 ) -> Problem:
-    """What an attack learns from.
+    """The problem on which an attack is trained.
 
     Raises:
-        ThreatError: If the attack does not know the threat's norm.
+        ThreatError: If the attack does not work in the threat.
         UsageError: If there is no image.
     """
     attack.require(threat)
     if len(x) == 0:
-        raise UsageError(f"{attack.name}: no images to learn from: give at least one")
+        raise UsageError(f"{attack.name}: no training images: give at least one")
     streams = (random or RandomStreams.of(0, len(x))).on(x.device)
     return Problem(x.detach(), y, threat, streams, goal or Untargeted(), max(1, batch_size))
 
 
-def fixed(streams: RandomStreams) -> RandomStreams:
-    """One stream that depends on the seed alone, for what is drawn once for all samples."""
+def shared_stream(streams: RandomStreams) -> RandomStreams:
+    """One stream that depends on the seed only, for values that all samples share."""
     return RandomStreams(
         streams.key, torch.zeros(1, dtype=torch.int64, device=streams.index.device)
     )

@@ -1,183 +1,145 @@
-"""Random search around the point where an attack ended."""
+"""Random search around the point at which another attack ended."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from tempering.attacks.asking import Oracle, check_queries
 from tempering.attacks.base import Problem
 from tempering.attacks.losses import ratio
+from tempering.attacks.query_oracle import QueryOracle, check_queries
 from tempering.attacks.random_search import RandomSearch
-from tempering.attacks.square_moves import MOVES
 from tempering.attacks.square_search import SquareSearch
-from tempering.attacks.wrapping import Wrapping
+from tempering.attacks.steps import check_positive
+from tempering.attacks.wrapper import AttackWrapper
+from tempering.core.errors import UsageError
 from tempering.core.probe import Probe
 from tempering.core.threats import Threat
 
-_WIDEST = 5
-"""Side of the first window, in pixels; it shrinks to one."""
-_FARTHEST, _FAR, _NEAR, _NEARER = 0.4, 0.3, 0.13, 0.8
-"""How little loss short of success, whatever the logits' scale, is worth a search; going on after
-a quarter of it; there without progress, and a second search; and the factor by which it has to be
-less before each search after that."""
+_LARGEST_WINDOW = 5
+"""Side of the first window, in pixels; it shrinks to 1."""
 _PROGRESS = 0.02
-"""By what share a search has to have narrowed the gap to success to be worth going on."""
-_AHEAD, _MOST_AHEAD = 4, 16
-"""How many queries more each search asks at once than the one before, and how many at most: fewer
-samples come to it. That depends on the search alone, so a sample's passes depend on no other."""
+"""Relative reduction of the distance to success below which a search is given up halfway."""
 
 
 @dataclass(frozen=True)
-class LocalSearch(Wrapping):
-    """An attack, and then random search of small windows from the points that it ended at.
+class LocalSearch(AttackWrapper):
+    """An attack, followed by random search with small windows around its result.
 
-    Where gradients stop short of better points that are near, as they do after training
-    with a single step, random search finds them; from a gradient's end it takes a
-    fraction of the queries that it takes from stripes. The moves are those of the square
-    attack (Andriushchenko, Croce, Flammarion and Hein, 2020), the rest is ours.
+    Random search finds better points nearby where gradients are uninformative, as they are
+    after training with single-step attacks. The window changes are those of the square
+    attack (Andriushchenko, Croce, Flammarion and Hein, 2020).
 
     Attributes:
-        attack: Goes first.
-        queries: Forward passes of a search for a sample, at most.
-        extra_restarts: How many searches more a sample gets at most, as long as they lead it nearer
-            to success, and it is near.
+        attack: The inner attack.
+        queries: Forward passes of a search per sample, at most.
+        extra_restarts: Further searches of a sample as long as they make progress.
+        margin_threshold: Distance to success, in units of the DLR loss, below which a sample
+            is searched; half of it for the second search, a quarter for the third, and so on.
         until_fooled: Whether a sample leaves as soon as it is fooled.
     """
 
     name: ClassVar[str] = "local-search"
-    norms: ClassVar[tuple[str, ...]] = tuple(MOVES)
+    norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
     source: ClassVar[str] = "Tempering, after Andriushchenko et al., 2020"
-    cost: ClassVar[str] = "the attack's, and up to queries x forward"
+    cost: ClassVar[str] = "that of its attack, and (1 + extra_restarts) x queries x forward"
 
     queries: int = 300
-    extra_restarts: int = 6
+    extra_restarts: int = 2
+    margin_threshold: float = 0.3
     until_fooled: bool = True
 
     def __post_init__(self) -> None:
         check_queries(self.name, self.queries)
+        check_positive(self.name, "margin_threshold", self.margin_threshold)
+        if self.extra_restarts < 0:
+            raise UsageError(
+                f"local-search: extra_restarts = {self.extra_restarts}: give 0 or more"
+            )
 
     def require(self, threat: Threat) -> None:
-        """Refuse a threat whose norm the attack, or the search, does not know.
+        """Refuse a threat in which the attack or the search does not work.
 
         Raises:
-            ThreatError: Naming the norms that are known.
+            ThreatError: Naming the norms in which it does.
         """
-        super(Wrapping, self).require(threat)
+        super(AttackWrapper, self).require(threat)
         super().require(threat)
 
     def propose(self, probe: Probe, problem: Problem) -> Tensor:
-        """The point of the largest margin that was found, or the first that fooled."""
+        """The point of the largest margin found, or the first that succeeded."""
         return self.search(probe, problem, self.attack.propose(probe, problem))
 
-    def search(self, probe: Probe, problem: Problem, ends: Tensor, ahead: int = 1) -> Tensor:
-        """Searches alone.
+    def search(self, probe: Probe, problem: Problem, points: Tensor) -> Tensor:
+        """The search without the inner attack.
 
         Args:
             probe: The model.
             problem: Samples, threat and goal.
-            ends: Where something ended, shape of the problem's x.
-            ahead: How many queries the first search asks at once.
+            points: Initial points, shape of the problem's x; changed in place.
         """
-        around = _Around(self, probe, problem, ends)
-        rows = around.points.standing()
-        for number in range(1 + self.extra_restarts):
-            if number:
-                rows = around.points.standing(rows)
-                rows = rows[around.short(rows) < _NEAR * _NEARER ** (number - 1)]
-            rows = around.go_on(rows, number, min(ahead + number * _AHEAD, _MOST_AHEAD))
-        return around.points.best
+        oracle = QueryOracle(probe, problem, (1 + self.extra_restarts) * self.queries)
+        search = RandomSearch(oracle, points, self.until_fooled)
+        windows = SquareSearch(search, problem, "refine")
+        rows = search.active()
+        for restart in range(1 + self.extra_restarts):
+            rows = search.active(rows)
+            distance = distance_to_success(probe, problem, search.best, rows)
+            rows = rows[distance < self.margin_threshold / 2**restart]
+            rows = self._run(windows, rows, restart * self.queries)
+        return search.best
 
-    def effort(self) -> int:
-        """The inner attack's, and the search's."""
-        return self.attack.effort() + self.queries
-
-    def settings(self) -> dict[str, Any]:
-        """How far it searches."""
-        return {
-            "queries": self.queries,
-            "extra_restarts": self.extra_restarts,
-            "until_fooled": self.until_fooled,
-        }
-
-    def label(self) -> str:
-        """Such as `apgd-t-50+local_search-300`."""
-        return f"{super().label()}-{self.queries}"
-
-
-class _Around:
-    """Searches around points where something ended."""
-
-    def __init__(self, attack: LocalSearch, probe: Probe, problem: Problem, ends: Tensor) -> None:
-        self.attack, self.probe, self.problem = attack, probe, problem
-        oracle = Oracle(probe, problem, (1 + attack.extra_restarts) * attack.queries)
-        self.points = RandomSearch(oracle, ends, attack.until_fooled)
-        self.windows = SquareSearch(self.points, problem, "refine")
-
-    def short(self, rows: Tensor) -> Tensor:
-        """How little loss the best points of some samples are short of success."""
-        return margin_gap(self.probe, self.problem, self.points.best, rows)
-
-    def go_on(self, rows: Tensor, number: int, ahead: int) -> Tensor:
-        """One search for some samples; those that it has led nearer, by number.
-
-        Args:
-            rows: Samples, shape (m,), int64.
-            number: Which search it is, from 0.
-            ahead: How many queries to ask at once.
-        """
-        before, first = self.points.gap.clone(), number * self.attack.queries
-        queries = range(1, self.attack.queries)
-        while queries:
-            rows = self.points.standing(rows)
-            rows = self._worth_it(rows, before, number, queries.start)
-            if not len(rows):
-                break
-            alike = self._alike(queries)
-            of_all = range(first + alike.start, first + alike.stop)
-            rows = self.windows.go_on(rows, of_all, self._side(alike.start), ahead)
-            queries = queries[len(alike) :]
-        return rows
-
-    def _worth_it(self, rows: Tensor, before: Tensor, number: int, query: int) -> Tensor:
-        """Samples that a search goes on with, by number."""
-        if number == 0 and query == 1:
-            rows = rows[self.short(rows) < _FARTHEST]
-        if number == 0 and query == self.attack.queries // 4:
-            short, nearer = self.short(rows), self.points.nearer(rows, before, _PROGRESS)
-            rows = rows[(short < _NEAR) | (short < _FAR) & nearer]
-        if query == self.attack.queries // 2:
-            rows = rows[self.points.nearer(rows, before, _PROGRESS)]
+    def _run(self, windows: SquareSearch, rows: Tensor, first: int) -> Tensor:
+        """One search; the samples whose margin has improved enough to go on."""
+        search, half = windows.points, self.queries // 2
+        before = search.margin.clone()
+        for (side, _), block in groupby(
+            range(1, self.queries), lambda query: (self._side(query), query >= half)
+        ):
+            numbers = list(block)
+            if numbers[0] == half:
+                rows = rows[search.margin[rows] > (1 - _PROGRESS) * before[rows]]
+            rows = windows.run(rows, range(first + numbers[0], first + numbers[-1] + 1), side)
         return rows
 
     def _side(self, query: int) -> int:
         """Side of the windows at a query."""
-        side: float = _WIDEST ** (1 - query / self.attack.queries)
+        side: float = _LARGEST_WINDOW ** (1 - query / self.queries)
         return round(side)
 
-    def _alike(self, queries: range) -> range:
-        """The first queries: those until a look, or until windows shrink."""
-        looks, side = (self.attack.queries // 4, self.attack.queries // 2), self._side(queries[0])
-        until = queries.start + 1
-        while until in queries and until not in looks and self._side(until) == side:
-            until += 1
-        return range(queries.start, until)
+    def effort(self) -> int:
+        """Effort of the inner attack, and the queries."""
+        return self.attack.effort() + self.queries
+
+    def settings(self) -> dict[str, Any]:
+        """The settings of the search."""
+        return {
+            "queries": self.queries,
+            "extra_restarts": self.extra_restarts,
+            "margin_threshold": self.margin_threshold,
+            "until_fooled": self.until_fooled,
+        }
+
+    def label(self) -> str:
+        """Such as `apgd-t-50+local-search-300`."""
+        return f"{super().label()}-{self.queries}"
 
 
-def margin_gap(probe: Probe, problem: Problem, points: Tensor, rows: Tensor) -> Tensor:
-    """How little loss points are short of success, whatever the logits' scale.
+def distance_to_success(probe: Probe, problem: Problem, points: Tensor, rows: Tensor) -> Tensor:
+    """The negative DLR loss, which is invariant to the scale of the logits.
 
     Args:
         probe: The model.
         problem: Samples and goal.
-        points: One a sample, shape (n, c, h, w).
-        rows: Samples to look at, shape (m,), int64; a forward pass each.
+        points: One per sample, shape (n, c, h, w).
+        rows: Samples, shape (m,), int64; a forward pass each.
 
     Returns:
-        Shape (m,); below 0 where they succeed.
+        Shape (m,); below 0 where the points succeed.
     """
     losses = [points.new_zeros(0)]
     for part in torch.split(rows, problem.batch_size) if len(rows) else ():

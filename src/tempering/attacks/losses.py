@@ -1,4 +1,4 @@
-"""Losses that gradient attacks climb: from logits to one number a sample."""
+"""Losses that gradient attacks maximize: from logits to one number per sample."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ _TINY = 1e-12
 def ratio(logits: Tensor, protected: Tensor) -> Tensor:
     """Difference of logits ratio, shape (n,) (Croce and Hein, 2020, equation 6).
 
-    The margin over the distance from the first to the third largest logit: it does not
-    change where a model scales its logits. With two outputs there is no third, and the
-    margin itself is climbed.
+    The margin over the distance from the first to the third largest logit: it is
+    invariant to the scale of the logits. With two outputs it is the margin itself.
     """
     gap = margin(logits, protected)
     if logits.shape[1] < 3:
@@ -27,7 +26,7 @@ def ratio(logits: Tensor, protected: Tensor) -> Tensor:
 
 
 def margin_to(logits: Tensor, protected: Tensor, target: Tensor) -> Tensor:
-    """Logit of a target less the best protected one, shape (n,); target is (n,), int64."""
+    """Logit of a target minus the best protected one, shape (n,); target is (n,), int64."""
     low = torch.finfo(logits.dtype).min
     best = logits.masked_fill(~protected, low).amax(1)
     return logits.gather(1, target[:, None])[:, 0] - best
@@ -36,8 +35,8 @@ def margin_to(logits: Tensor, protected: Tensor, target: Tensor) -> Tensor:
 def ratio_to(logits: Tensor, protected: Tensor, target: Tensor) -> Tensor:
     """Targeted difference of logits ratio, shape (n,) (Croce and Hein, 2020, equation 7).
 
-    With fewer than four outputs the fourth largest logit is missing: the smallest takes
-    its place, and with two outputs the margin itself is climbed.
+    With three outputs the smallest logit takes the place of the fourth largest; with two
+    outputs it is the margin itself.
     """
     gap = margin_to(logits, protected, target)
     if logits.shape[1] < 3:
@@ -51,4 +50,4 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "margin": margin,
     "ratio": ratio,
 }
-"""Loss names -> from logits and protected outputs to one number a sample."""
+"""Loss names -> from logits and protected outputs to one number per sample."""

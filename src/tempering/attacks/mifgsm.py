@@ -1,4 +1,4 @@
-"""MI-FGSM: small steps along a gradient that is gathered over all of them."""
+"""MI-FGSM: iterative steps along an accumulated gradient."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from tempering.attacks.ascent import Ascent, at_the_image
+from tempering.attacks.ascent import Ascent, clean_start
 from tempering.attacks.base import Attack, Problem
+from tempering.attacks.momentum import MomentumProbe
 from tempering.attacks.steps import check_steps
 from tempering.core.errors import UsageError
 from tempering.core.probe import Probe
@@ -22,16 +23,17 @@ class MIFGSM(Attack):
     Dong et al., 'Boosting adversarial attacks with momentum', 2018, algorithm 1.
 
     Attributes:
-        steps: Gradient steps a sample.
+        steps: Gradient steps per sample.
         step_size: Length of a step in the threat's norm; None for eps / steps.
-        decay: What share of the gathered gradient each step keeps.
-        until_fooled: Whether a sample leaves as soon as it is fooled; transfer wants the
-            whole climb.
+        decay: Factor of the accumulated gradient at each step.
+        until_fooled: Whether a sample leaves as soon as it is fooled; transfer needs all
+            steps.
     """
 
     name: ClassVar[str] = "mifgsm"
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2")
     source: ClassVar[str] = "Dong et al., 2018"
+    any_threat: ClassVar[bool] = True
     cost: ClassVar[str] = "steps x (forward + backward)"
 
     steps: int = 10
@@ -45,16 +47,15 @@ class MIFGSM(Attack):
             raise UsageError(f"mifgsm: decay = {self.decay}: give a number of at least 0")
 
     def propose(self, probe: Probe, problem: Problem) -> Tensor:
-        """Climb cross-entropy with momentum."""
+        """Ascend cross-entropy with momentum."""
         step_size = problem.threat.eps / self.steps if self.step_size is None else self.step_size
         return Ascent(
             steps=self.steps,
             step_size=step_size,
-            start=at_the_image,
+            start=clean_start,
             loss="cross-entropy",
             until_fooled=self.until_fooled,
-            decay=self.decay,
-        ).run(probe, problem)
+        ).run(MomentumProbe(probe, self.decay), problem)
 
     def label(self) -> str:
         """The name with its steps, such as `mifgsm-10`."""

@@ -1,8 +1,9 @@
-"""Looking for the smallest perturbation that fools, and keeping the best of each sample."""
+"""Minimum-norm attacks: the nearest success of each sample."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -28,17 +29,17 @@ class Nearest:
 
     @classmethod
     def start(cls, x: Tensor) -> Nearest:
-        """Nothing found yet."""
+        """No success yet."""
         return cls(x.clone(), torch.full((len(x),), torch.inf, dtype=x.dtype, device=x.device))
 
     def update(self, rows: Tensor, x_adv: Tensor, distance: Tensor, success: Tensor) -> None:
-        """Keep successes that are nearer than the best.
+        """Keep successes that are nearer than the nearest so far.
 
         Args:
             rows: Samples to which the points belong, shape (m,), int64.
             x_adv: Points, shape (m, c, h, w).
             distance: Of each, shape (m,).
-            success: Which points fool, shape (m,), bool.
+            success: Which points succeed, shape (m,), bool.
         """
         better = (success & (distance < self.distance[rows])).nonzero()[:, 0]
         if len(better):
@@ -48,43 +49,33 @@ class Nearest:
 
 @dataclass(frozen=True)
 class NearestAttack(Attack):
-    """The base of attacks that look for the smallest perturbation that fools.
+    """The base of minimum-norm attacks.
 
-    They give the nearest success within eps, or else the image itself: a failure is
-    never passed off as a success.
+    They return the nearest success within eps, or else the image itself.
     """
 
     def propose(self, probe: Probe, problem: Problem) -> Tensor:
-        """The nearest adversarial found within eps; the image itself where none was."""
+        """The nearest success within eps; the image itself if there is none."""
         found = self.search(probe, problem)
         near = problem.threat.distance(found, problem.x) <= problem.threat.eps
         return torch.where(near[:, None, None, None], found, problem.x)
 
     def minimum_norm(self) -> bool:
-        """It does, unless it leaves a sample that is fooled within the threat."""
+        """True unless a sample leaves as soon as it is fooled."""
         return not getattr(self, "until_fooled", False)
 
     @abstractmethod
     def search(self, probe: Probe, problem: Problem) -> Tensor:
-        """The nearest success of each sample, however far; the image itself where none was."""
+        """The nearest success of each sample at any distance; the image itself if there is none."""
 
 
-@dataclass(frozen=True)
-class BatchedNearestAttack(NearestAttack):
-    """The base of those that take all samples through the same number of steps."""
-
-    def search(self, probe: Probe, problem: Problem) -> Tensor:
-        """Batch by batch."""
-        parts = [self.descend(probe, problem.part(rows)) for rows in problem.batches()]
-        return torch.cat(parts)
-
-    @abstractmethod
-    def descend(self, probe: Probe, problem: Problem) -> Tensor:
-        """The nearest success of each sample of one batch; the image itself where none was."""
+def batched(problem: Problem, search: Callable[[Problem], Tensor]) -> Tensor:
+    """Search batch by batch, for attacks that take all samples through the same steps."""
+    return torch.cat([search(problem.part(rows)) for rows in problem.batches()])
 
 
 def succeeds(probe: Probe, problem: Problem, x_adv: Tensor, rows: Tensor) -> Tensor:
-    """Whether points fool, shape (m,), bool; a forward pass each.
+    """Whether points succeed, shape (m,), bool; a forward pass each.
 
     Args:
         probe: The model.
@@ -102,8 +93,8 @@ def tighten(probe: Probe, problem: Problem, nearest: Nearest, times: int) -> Non
     Args:
         probe: The model.
         problem: Samples and goal.
-        nearest: Shortened in place where a nearer point fools; distances as of the threat.
-        times: Bisections; a forward pass each for every sample that was fooled.
+        nearest: Updated in place; distances in the threat's norm.
+        times: Bisections, each a forward pass for every sample with a success.
     """
     found = (nearest.distance.isfinite() & (nearest.distance > 0)).nonzero()[:, 0]
     for rows in replace(problem, x=problem.x[found]).batches():

@@ -1,4 +1,4 @@
-"""An adversarial patch for each image: free pixels within one square."""
+"""An adversarial patch for each image: arbitrary pixels within one square."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from tempering.core.probe import Probe
 
 @dataclass(frozen=True)
 class PatchAttack(Attack):
-    """Climb cross-entropy within one square, at the place where the gradient is largest.
+    """Ascend cross-entropy within one square, at the place of the largest gradient.
 
     After Brown, Mané, Roy, Abadi and Gilmer, 'Adversarial patch', 2017, but with a patch
-    for each image. Every second place of a threat without one is drawn instead of
-    chosen, since the steepest place is not always the best.
+    for each image. If the threat has no fixed place, every second place is random, since
+    the place of the largest gradient is not always the best.
 
     Attributes:
-        steps: Gradient steps a sample and place.
+        steps: Gradient steps per sample and place.
         step_size: Length of a step in pixel units.
-        places: Places that are tried; a patch that is bound to a place has one.
+        places: Number of places that are tried; 1 for a patch of a fixed place.
     """
 
     name: ClassVar[str] = "patch"
     norms: ClassVar[tuple[str, ...]] = ("patch",)
     source: ClassVar[str] = "Brown, Mané, Roy, Abadi and Gilmer, 2017"
-    cost: ClassVar[str] = "up to 164 gradients a sample"
+    cost: ClassVar[str] = "(places x steps + 1) x (forward + backward) + places x forward"
 
     steps: int = 40
     step_size: float = 0.1
@@ -44,40 +44,40 @@ class PatchAttack(Attack):
         check_count(self.name, "places", self.places)
 
     def propose(self, probe: Probe, problem: Problem) -> Tensor:
-        """The first patch that fools; the last tried where none does."""
+        """The first patch that succeeds, or else the last one tried."""
         threat = patch_of(problem)
         out = problem.x.clone()
         for rows in problem.batches():
             x = problem.x[rows]
-            logits, gradient = _climb(probe, problem, rows, x)
-            standing = rows[~_reached(problem, rows, logits)]
-            gradient = gradient[torch.isin(rows, standing)]
+            logits, gradient = _gradient(probe, problem, rows, x)
+            robust = rows[~_reached(problem, rows, logits)]
+            gradient = gradient[torch.isin(rows, robust)]
             for place in range(self.places if threat.at is None else 1):
-                if not len(standing):
+                if not len(robust):
                     break
                 if place % 2 == 0:
-                    gain = torch.where(gradient > 0, 1 - problem.x[standing], problem.x[standing])
+                    gain = torch.where(gradient > 0, 1 - problem.x[robust], problem.x[robust])
                     mask = threat.best(gradient.abs() * gain)
                     gradient = gradient * ~mask
                 else:
-                    streams = problem.streams[standing].derive("place", place)
-                    mask = threat.random(problem.x[standing].shape, streams)
-                x_adv, fooled = self._place(probe, problem, standing, mask)
-                out[standing] = x_adv
-                standing, gradient = standing[~fooled], gradient[~fooled]
+                    streams = problem.streams[robust].derive("place", place)
+                    mask = threat.random(problem.x[robust].shape, streams)
+                x_adv, fooled = self._place(probe, problem, robust, mask)
+                out[robust] = x_adv
+                robust, gradient = robust[~fooled], gradient[~fooled]
         return out
 
     def _place(
         self, probe: Probe, problem: Problem, rows: Tensor, mask: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Climb within masks; images, and which of them fool."""
+        """Ascend within masks; images, and which of them succeed."""
         x_adv = problem.x[rows].clone()
         fooled = torch.zeros(len(rows), dtype=torch.bool, device=rows.device)
         for _ in range(self.steps):
             here = (~fooled).nonzero()[:, 0]
             if not len(here):
                 break
-            logits, gradient = _climb(probe, problem, rows[here], x_adv[here])
+            logits, gradient = _gradient(probe, problem, rows[here], x_adv[here])
             won = _reached(problem, rows[here], logits)
             fooled[here[won]] = True
             step = self.step_size * gradient.sign() * mask[here]
@@ -98,7 +98,7 @@ def patch_of(problem: Problem) -> Patch:
     """The threat of a problem, as a patch.
 
     Raises:
-        ThreatError: If it is none, or leaves the image.
+        ThreatError: If it is no patch, or exceeds the image.
     """
     if not isinstance(problem.threat, Patch):
         raise ThreatError(f"{problem.threat} is no patch: give patch:0.05")
@@ -106,7 +106,7 @@ def patch_of(problem: Problem) -> Patch:
     return problem.threat
 
 
-def _climb(probe: Probe, problem: Problem, rows: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+def _gradient(probe: Probe, problem: Problem, rows: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     def loss(logits: Tensor) -> Tensor:
         return log_odds(logits, problem.goal.protected(problem.y[rows], logits.shape[1]))
 

@@ -1,11 +1,11 @@
-"""PGD: many small steps from a random start."""
+"""PGD: projected gradient steps from a random point of the ball."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tempering.attacks.ascent import IterativeAttack, Start, anywhere
+from tempering.attacks.ascent import IterativeAttack, Start, random_start
 
 
 @dataclass(frozen=True)
@@ -17,5 +17,5 @@ class PGD(IterativeAttack):
 
     name: ClassVar[str] = "pgd"
     source: ClassVar[str] = "Madry et al., 2018"
-    start: ClassVar[Start] = staticmethod(anywhere)
+    start: ClassVar[Start] = staticmethod(random_start)
     loss: ClassVar[str] = "cross-entropy"

@@ -1,4 +1,4 @@
-"""The attacks by name, and how people write one."""
+"""The attacks by name, and their text form."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import dataclasses
 import typing
 from typing import Any
 
-from tempering.attacks.apgd_ce import APGDCE
-from tempering.attacks.apgd_dlr import APGDDLR
+from tempering.attacks.apgd import APGDCE, APGDDLR
 from tempering.attacks.apgd_t import APGDT
 from tempering.attacks.base import Attack
 from tempering.attacks.bim import BIM
@@ -31,7 +30,7 @@ from tempering.attacks.restarts import Restarts
 from tempering.attacks.rfgsm import RFGSM
 from tempering.attacks.sigma_zero import SigmaZero
 from tempering.attacks.square import Square
-from tempering.attacks.stock import StartImages
+from tempering.attacks.start_images import StartImages
 from tempering.attacks.transfer import Transfer, read_transfer
 from tempering.attacks.universal_patch import UniversalPatch
 from tempering.core.errors import UnknownNameError, UsageError
@@ -51,7 +50,7 @@ for _other in (Square, HopSkipJump, Boundary, Transfer, PatchAttack, UniversalPa
 
 
 _EVERYWHERE = ("restarts", "local_search")
-"""Parameters that are no attack's own."""
+"""Parameters that all attacks accept."""
 
 _WORDS: dict[Any, str] = {
     bool: "true or false",
@@ -83,18 +82,18 @@ def _value(text: str, wanted: Any, where: str) -> Any:
 
 
 def parse_attack(text: str) -> Attack:
-    """Read an attack as people write it: NAME or NAME:key=value,key=value.
+    """Read an attack: NAME or NAME:key=value,key=value.
 
     Args:
-        text: Such as `pgd:steps=40,restarts=2`; `restarts` and `local_search`, queries of a
-            random search from where it ends, work with every attack.
+        text: Such as `pgd:steps=40,restarts=2`; `restarts` and `local_search` (queries of a
+            random search from the result) work with every attack.
 
     Returns:
         The attack.
 
     Raises:
-        UnknownNameError: If there is no such attack; offers the nearest names.
-        UsageError: If a parameter is unknown or has no sensible value.
+        UnknownNameError: If there is no such attack; suggests similar names.
+        UsageError: If a parameter is unknown or has an invalid value.
 
     Example:
         >>> parse_attack("pgd:steps=20").steps

@@ -1,4 +1,4 @@
-"""Trying again with other draws, on the samples that still stand."""
+"""Restarts with fresh random streams on the samples that are still robust."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from tempering.core.threats import Threat
 
 @dataclass(frozen=True)
 class Restarts(Attack):
-    """An attack, repeated on its survivors with fresh random streams.
+    """An attack repeated with fresh random streams on the samples that it did not fool.
 
-    An attack that draws nothing finds the same again.
+    A deterministic attack gains nothing from restarts.
 
     Attributes:
-        attack: What to repeat.
-        times: How often to run it at most.
+        attack: The attack to repeat.
+        times: Number of runs at most.
     """
 
     name: ClassVar[str] = "restarts"
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1", "l0", "patch")
     source: ClassVar[str] = "Madry et al., 2018"
-    cost: ClassVar[str] = "times x the attack's, and a forward between"
+    cost: ClassVar[str] = "times x that of the attack, and a forward between runs"
 
     attack: Attack
     times: int
@@ -39,44 +39,44 @@ class Restarts(Attack):
             raise UsageError(f"restarts = {self.times}: give at least 1")
 
     def require(self, threat: Threat) -> None:
-        """Refuse a threat whose norm the inner attack does not know.
+        """Refuse a threat in which the inner attack does not work.
 
         Raises:
-            ThreatError: Naming the norms that it does know.
+            ThreatError: Naming the norms in which it does.
         """
         self.attack.require(threat)
 
     def propose(self, probe: Probe, problem: Problem) -> Tensor:
-        """Run, keep what fooled, and run again on the rest; the first run draws as if alone."""
+        """Run on the samples not yet fooled; the first run draws as the attack alone would."""
         out = problem.x.clone()
-        standing = torch.arange(len(out), device=out.device)
+        robust = torch.arange(len(out), device=out.device)
         for time in range(self.times):
             streams = problem.streams.derive("restart", time) if time else problem.streams
-            part = replace(problem, streams=streams).part(standing)
-            attack = from_elsewhere(self.attack) if time else self.attack
+            part = replace(problem, streams=streams).part(robust)
+            attack = with_random_start(self.attack) if time else self.attack
             x_adv = attack.propose(probe, part)
-            out[standing] = x_adv
+            out[robust] = x_adv
             if time + 1 == self.times:
                 break
-            standing = standing[~_fooled(probe, part, x_adv)]
-            if not len(standing):
+            robust = robust[~_fooled(probe, part, x_adv)]
+            if not len(robust):
                 break
         return out
 
     def effort(self) -> int:
-        """As often as it runs, the attack's."""
+        """Effort of the attack, times the number of runs."""
         return self.times * self.attack.effort()
 
     def batch_dependent(self) -> bool:
-        """Whether the inner attack does."""
+        """Whether the inner attack is batch-dependent."""
         return self.attack.batch_dependent()
 
     def minimum_norm(self) -> bool:
-        """Whether the inner attack does."""
+        """Whether the inner attack is a minimum-norm attack."""
         return self.attack.minimum_norm()
 
     def config(self) -> dict[str, Any]:
-        """The inner attack's hyperparameters, and how often."""
+        """The inner attack's configuration, and the number of runs."""
         config = self.attack.config()
         return {**config, "restarts": self.times * config.get("restarts", 1)}
 
@@ -85,8 +85,8 @@ class Restarts(Attack):
         return f"{self.attack.label()}x{self.times}"
 
 
-def from_elsewhere(attack: Attack) -> Attack:
-    """The attack from a random start, where it knows one."""
+def with_random_start(attack: Attack) -> Attack:
+    """The attack with a random start, if it has that option."""
     if hasattr(attack, "random_start"):
         changed: dict[str, Any] = {"random_start": True}
         return replace(attack, **changed)

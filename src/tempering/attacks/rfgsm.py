@@ -1,4 +1,4 @@
-"""R+FGSM: a random step, then one along the gradient."""
+"""R+FGSM: a random step, then a gradient step."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tempering.core.threats import Threat
 
 @dataclass(frozen=True)
 class RFGSM(Attack):
-    """A random corner step out of the gradient's mask, then one full step on cross-entropy.
+    """A random sign step, then one gradient step on cross-entropy with the rest of eps.
 
     Tramer et al., 'Ensemble adversarial training: attacks and defenses', 2018, section 4.1.
 
@@ -36,7 +36,7 @@ class RFGSM(Attack):
         check_share(self.name, "share", self.share)
 
     def propose(self, probe: Probe, problem: Problem) -> Tensor:
-        """A random corner of the smaller ball, then one step of what is left of eps."""
+        """A random corner of the smaller ball, then one gradient step."""
         return Ascent(
             steps=1,
             step_size=(1 - self.share) * problem.threat.eps,
@@ -47,4 +47,4 @@ class RFGSM(Attack):
 
     def _corner(self, threat: Threat, x: Tensor, streams: RandomStreams) -> Tensor:
         sign = streams.on(x.device).uniform(x.shape[1:], -1.0, 1.0).sign().to(x.dtype)
-        return (x + self.share * threat.eps * sign).clamp(0.0, 1.0)
+        return threat.project(x + self.share * threat.eps * sign, x)

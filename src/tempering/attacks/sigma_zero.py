@@ -1,4 +1,4 @@
-"""sigma-zero: as few changed pixels as possible."""
+"""sigma-zero: the smallest number of changed pixels."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tempering.attacks.adam import Adam
 from tempering.attacks.base import Problem
-from tempering.attacks.nearest import BatchedNearestAttack, Nearest, succeeds
+from tempering.attacks.nearest import Nearest, NearestAttack, batched, succeeds
 from tempering.attacks.schedules import cosine
 from tempering.attacks.steps import check_count, check_positive, check_share
 from tempering.core.goals import margin, reached
@@ -20,21 +20,21 @@ _LAST_RATE = 0.1
 
 
 @dataclass(frozen=True)
-class SigmaZero(BatchedNearestAttack):
-    """Minimise the lack of margin and a smooth count of changed pixels, dropping small changes.
+class SigmaZero(NearestAttack):
+    """Minimize a margin loss and a smooth count of changed pixels; small changes are removed.
 
     Cina et al., 'Sigma-zero: gradient-based optimization of l0-norm adversarial
-    examples', 2025, algorithm 1. Changes below a threshold are undone at every step; it
-    rises where a sample is fooled and falls where it is not. At the end, one more gradient
-    says which pixels matter most, and the fewest of them that fool, black or white, are
-    sought by bisection.
+    examples', 2025, algorithm 1. Changes below a threshold are removed at every step; it
+    rises after a success and falls otherwise. At the end, one more gradient ranks the
+    pixels, and the smallest number of them that succeed, set to black or white, is found
+    by bisection.
 
     Attributes:
-        steps: Gradient steps a sample.
+        steps: Gradient steps per sample.
         learning_rate: Adam's first step, in pixel units; falls to a tenth along a cosine.
-        sigma: How smooth the count is: it takes a change of its square root for one half.
+        sigma: Smoothness of the count: a change of sqrt(sigma) counts as one half.
         threshold: First threshold, in pixel units.
-        threshold_step: How fast the threshold moves, as a share of the learning rate.
+        threshold_step: Change of the threshold per step, as a share of the learning rate.
     """
 
     name: ClassVar[str] = "sigma-zero"
@@ -55,11 +55,15 @@ class SigmaZero(BatchedNearestAttack):
         check_share(self.name, "threshold", self.threshold)
         check_share(self.name, "threshold_step", self.threshold_step)
 
-    def descend(self, probe: Probe, problem: Problem) -> Tensor:
-        """All steps for one batch."""
+    def search(self, probe: Probe, problem: Problem) -> Tensor:
+        """All steps, batch by batch."""
+        return batched(problem, lambda part: self._search_batch(probe, part))
+
+    def _search_batch(self, probe: Probe, problem: Problem) -> Tensor:
         x, threat = problem.x, problem.threat
         rows = torch.arange(len(x), device=x.device)
         nearest, adam, x_adv = Nearest.start(x), Adam.start(x), x.clone()
+        low, high = threat.bounds(x)
         threshold = torch.full_like(nearest.distance, self.threshold)
         for step in range(self.steps):
             seen: list[Tensor] = []
@@ -73,7 +77,7 @@ class SigmaZero(BatchedNearestAttack):
             nearest.update(rows, x_adv, threat.distance(x_adv, x), fooled)
             slope = self._slope(gradient, x_adv - x)
             rate = cosine(self.learning_rate, _LAST_RATE * self.learning_rate, step, self.steps)
-            moved = (x_adv + adam.descend(slope, rate)).clamp(0.0, 1.0)
+            moved = (x_adv + adam.descend(slope, rate)).clamp(low, high)
             change = torch.where(fooled, rate, -rate).to(x.dtype) * self.threshold_step
             threshold = (threshold + change).clamp(0.0, 1.0)
             small = (moved - x).abs() < threshold[:, None, None, None]
@@ -85,7 +89,7 @@ class SigmaZero(BatchedNearestAttack):
         return nearest.x_adv
 
     def _slope(self, gradient: Tensor, delta: Tensor) -> Tensor:
-        """Of lack and smooth count together, scaled to a largest entry of 1."""
+        """Gradient of loss and smooth count, scaled to a largest entry of 1."""
         square = delta.square()
         count = 2 * self.sigma * delta / (square + self.sigma).square() / delta[0].numel()
         total = gradient + count
@@ -98,7 +102,7 @@ class SigmaZero(BatchedNearestAttack):
 
 
 def _prune(probe: Probe, problem: Problem, nearest: Nearest) -> None:
-    """Bisect how many of the pixels with the largest linear gains are enough."""
+    """Bisect the number of pixels of the largest linear gain that suffices."""
     rows = (nearest.distance.isfinite() & (nearest.distance > 1)).nonzero()[:, 0]
     if not len(rows):
         return
@@ -108,7 +112,8 @@ def _prune(probe: Probe, problem: Problem, nearest: Nearest) -> None:
         return margin(logits, problem.protected(logits, rows))
 
     _, gradient = probe.gradient(nearest.x_adv[rows], gap, index)
-    ends = (gradient > 0).to(x.dtype)
+    low_end, high_end = problem.threat.bounds(x)
+    ends = torch.where(gradient > 0, high_end, low_end)
     gains = (gradient * (ends - x)).flatten(1)
     rank = gains.argsort(dim=1, descending=True, stable=True).argsort(dim=1).reshape(x.shape)
     low, high = torch.zeros_like(nearest.distance[rows]), nearest.distance[rows]

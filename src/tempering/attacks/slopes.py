@@ -1,4 +1,4 @@
-"""First-order estimates of how far a boundary is."""
+"""First-order estimates of the distance to a boundary."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from tempering.core.threats import Threat
 
 
 def steepness(threat: Threat, gradient: Tensor) -> Tensor:
-    """The dual norm of a gradient: what a step of unit norm gains at most, shape (n,)."""
+    """The dual norm of a gradient: the largest gain of a step of unit norm, shape (n,)."""
     return (threat.ascent(gradient) * gradient).flatten(1).sum(1)
 
 
-def way_to_zero(threat: Threat, value: Tensor, gradient: Tensor) -> Tensor:
-    """How far a linear function is from zero, in the threat's norm.
+def distance_to_zero(threat: Threat, value: Tensor, gradient: Tensor) -> Tensor:
+    """Distance of a linear function to zero, in the threat's norm.
 
     Args:
         threat: Gives the norm.

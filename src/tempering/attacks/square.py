@@ -1,40 +1,40 @@
-"""Square: random search over square windows, with scores alone."""
+"""Square: random search over square windows, using scores only."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import groupby
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from tempering.attacks.asking import Oracle, check_queries
 from tempering.attacks.base import Attack, Problem
+from tempering.attacks.query_oracle import QueryOracle, check_queries
 from tempering.attacks.random_search import RandomSearch
-from tempering.attacks.square_moves import MOVES
+from tempering.attacks.square_moves import moves_for
 from tempering.attacks.square_search import SquareSearch
 from tempering.core.errors import UsageError
 from tempering.core.probe import Probe
 
 _HALVINGS = (10, 50, 200, 1000, 2000, 4000, 6000, 8000)
-"""Queries, of 10,000, after which the window's share of the image is halved (the paper of 2020)."""
+"""Queries, out of 10,000, after which the window's share of the area is halved (2020 paper)."""
 
 
 @dataclass(frozen=True)
 class Square(Attack):
-    """Random search: change a square window, keep the change if the margin grew.
+    """Random search: change a square window and keep the change if the margin increases.
 
     Andriushchenko, Croce, Flammarion and Hein, 'Square attack: a query-efficient
-    black-box adversarial attack via random search', 2020, algorithms 1 to 3. Croce and
-    Hein, 'Mind the box: l1-APGD for sparse adversarial attacks', 2021, carry it over to
-    L1; what that takes is worked out here (`square_moves.Taxicab`). A sample leaves when
-    it is fooled or when its queries are spent; what it draws depends on the sample and
-    the number of the query alone.
+    black-box adversarial attack via random search', 2020, algorithms 1 to 3; in L1 after
+    Croce and Hein, 'Mind the box: l1-APGD for sparse adversarial attacks', 2021. A sample
+    leaves when it is fooled or its queries are spent. Its random draws depend on the
+    sample and the number of the query only.
 
     Attributes:
-        queries: Forward passes a sample at most; the first is spent on the image itself.
-        share: First window's share of the image's area, above 0 and at most 1.
+        queries: Forward passes per sample at most, the first on the image itself.
+        share: Share of the image's area that the first window covers, in (0, 1].
         until_fooled: Whether a sample leaves as soon as it is fooled.
     """
 
@@ -42,7 +42,7 @@ class Square(Attack):
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
     access: ClassVar[str] = "scores"
     source: ClassVar[str] = "Andriushchenko et al., 2020; Croce and Hein, 2021"
-    cost: ClassVar[str] = "up to 5,000 forward passes a sample"
+    cost: ClassVar[str] = "queries x forward"
 
     queries: int = 5000
     share: float = 0.8
@@ -54,56 +54,42 @@ class Square(Attack):
             raise UsageError(f"square: share = {self.share}: give more than 0 and at most 1")
 
     def propose(self, probe: Probe, problem: Problem) -> Tensor:
-        """The image of the largest margin that was found, or the first that fooled."""
+        """The image of the largest margin found, or the first that succeeded."""
         search = self.begin(probe, problem)
-        self.go_on(search, problem, range(1, self.queries))
-        return search.best
+        self.run(search, search.points.active(), range(1, self.queries))
+        return search.points.best
 
-    def begin(self, probe: Probe, problem: Problem) -> RandomSearch:
-        """A search at the images themselves: the first query."""
-        oracle = Oracle(probe, problem, self.queries)
-        return RandomSearch(oracle, problem.x.clone(), self.until_fooled)
+    def begin(self, probe: Probe, problem: Problem) -> SquareSearch:
+        """A search at the images themselves, which takes the first query."""
+        oracle = QueryOracle(probe, problem, self.queries)
+        points = RandomSearch(oracle, problem.x.clone(), self.until_fooled)
+        return SquareSearch(points, problem, "query")
 
-    def go_on(
-        self,
-        search: RandomSearch,
-        problem: Problem,
-        queries: range,
-        among: Tensor | None = None,
-        ahead: int = 1,
-    ) -> None:
-        """Some queries of a search.
+    def run(self, search: SquareSearch, rows: Tensor, queries: range) -> Tensor:
+        """Make some queries of a search; the second one is the initial perturbation.
 
         Args:
-            search: Is moved.
-            problem: Samples, threat and streams.
-            queries: Their numbers.
-            among: Samples, by number, shape (m,), int64; None for all.
-            ahead: How many to ask at once: for few samples, more queries in less time.
+            search: From `begin`; changed in place.
+            rows: Samples, shape (m,), int64.
+            queries: Numbers of the queries, from 1.
+
+        Returns:
+            The samples that are still searched, int64.
         """
-        among = search.standing(among)
-        if queries.start == 1 and len(queries) and len(among):
-            stripes = MOVES[problem.threat.name](problem.threat.eps)
-            start = stripes.start(problem.x[among], problem.streams[among].derive("query", 1))
-            search.ask(among, start, always=True)
+        problem, rows = search.problem, search.points.active(rows)
+        if 1 in queries and len(rows):
+            streams = problem.streams[rows].derive("query", 1)
+            start = moves_for(problem.threat).start(problem.x[rows], streams)
+            search.points.query(rows, start, always_keep=True)
             queries = queries[1:]
-        windows = SquareSearch(search, problem, "query")
-        while queries and len(among):
-            alike = self._alike(queries, problem.x.shape)
-            side = self._side(alike.start - 2, problem.x.shape)
-            among = windows.go_on(among, alike, side, ahead)
-            queries = queries[len(alike) :]
+        for side, block in groupby(queries, lambda query: self._side(query, problem.x.shape)):
+            numbers = list(block)
+            rows = search.run(rows, range(numbers[0], numbers[-1] + 1), side)
+        return rows
 
-    def _alike(self, queries: range, shape: torch.Size) -> range:
-        """The first queries: those until windows shrink."""
-        side, until = self._side(queries.start - 2, shape), queries.start + 1
-        while until in queries and self._side(until - 2, shape) == side:
-            until += 1
-        return range(queries.start, until)
-
-    def _side(self, step: int, shape: torch.Size) -> int:
-        """Length of the window, from its share of the image's area at this step."""
-        scaled = step / self.queries * 10_000
+    def _side(self, query: int, shape: torch.Size) -> int:
+        """Side of the window at a query, from its share of the image's area."""
+        scaled = (query - 2) / self.queries * 10_000
         share = self.share / 2 ** sum(scaled > limit for limit in _HALVINGS)
         return max(1, round(math.sqrt(share * shape[2] * shape[3])))
 

@@ -1,256 +1,246 @@
-"""How Square starts and what it changes, norm by norm."""
+"""The initial perturbation of Square and its random window changes, one class per norm."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Generic, TypeVar
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from tempering.attacks.box import into_l1_and_box
-from tempering.attacks.windows import Windows
+from tempering.attacks.square_windows import SquareWindows
 from tempering.core.random import RandomStreams
+from tempering.core.threats import Threat
 
 _TINY = 1e-12
+_UNCHANGED = 1e-3
+"""Share of eps below which a change of a pixel counts as none."""
 _TILES = 5
-"""Tiles along an image's side in the first perturbation of L2 and L1."""
+"""Tiles along an image's side in the initial perturbation of L2 and L1."""
 _STRETCHES = 2
-"""Times that a perturbation is stretched to eps and cut to the box: the second uses up most of
-what the first cut off."""
+"""How often a perturbation is scaled to eps and projected: the second time uses up most of what
+the box cut off."""
 
-_OVERFILL = 6.0
-"""Times its share of the budget that a new window gets in L1, before the projection."""
+
+class WindowMoves(Protocol):
+    """Random changes of square windows within a threat."""
+
+    def start(self, x: Tensor, streams: RandomStreams) -> Tensor:
+        """The initial perturbed images, shape of x."""
+        ...
+
+    def draw(self, streams: RandomStreams, like: Tensor, side: int) -> Any:
+        """Random changes of windows of one side, one per stream, for images such as these.
+
+        The result is indexed by number: `changes[which]`.
+        """
+        ...
+
+    def step(self, x: Tensor, best: Tensor, change: Any) -> Tensor:
+        """The best images so far with one window changed; `best` may be overwritten."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
-class Change:
-    """What is drawn of changes to images, one each.
+class CornerChange:
+    """Sets a window to x + eps or x - eps, by channel.
 
     Attributes:
-        window: What is changed.
-        signs: Up or down, 1 or -1, shape (n, c, 1, 1).
+        window: The window that changes.
+        signs: Direction of each channel, 1 or -1, shape (n, c, 1, 1).
     """
 
-    window: Windows
+    window: SquareWindows
     signs: Tensor
 
-    def __getitem__(self, which: Tensor) -> Change:
-        """Some of them, by number, int64."""
-        return replace(self, window=self.window[which], signs=self.signs.index_select(0, which))
-
-
-@dataclass(frozen=True, eq=False)
-class Exchange(Change):
-    """A change that is paid for by another window.
-
-    Attributes:
-        other: The window that is emptied.
-        lying: Whether hill and valley lie side by side, shape (n, 1, 1, 1), bool.
-    """
-
-    other: Windows
-    lying: Tensor
-
-    def __getitem__(self, which: Tensor) -> Exchange:
-        """Some of them, by number, int64."""
-        window, signs = self.window[which], self.signs.index_select(0, which)
-        return Exchange(window, signs, self.other[which], self.lying.index_select(0, which))
-
-
-Drawn = TypeVar("Drawn", bound=Change)
+    def __getitem__(self, which: Tensor) -> CornerChange:
+        return CornerChange(self.window[which], self.signs.index_select(0, which))
 
 
 @dataclass(frozen=True)
-class Moves(ABC, Generic[Drawn]):
-    """Changes within a ball of radius eps and the box."""
+class CornerMoves:
+    """L-inf: every pixel of a window moves to x + eps or x - eps.
 
-    eps: float
+    Andriushchenko et al., 2020, algorithm 2.
 
-    @abstractmethod
-    def start(self, x: Tensor, streams: RandomStreams) -> Tensor:
-        """The first perturbed images, shape of x."""
+    Attributes:
+        threat: The ball.
+    """
 
-    @abstractmethod
-    def draw(self, streams: RandomStreams, like: Tensor, side: int) -> Drawn:
-        """Changes of windows of one side, one a stream, for images such as these."""
-
-    @abstractmethod
-    def step(self, x: Tensor, best: Tensor, change: Drawn) -> Tensor:
-        """Images that differ from the best so far, which it may change in place, by one window."""
-
-
-def _signs(streams: RandomStreams, shape: tuple[int, ...], like: Tensor) -> Tensor:
-    return torch.where(streams.uniform(shape) < 0.5, -1.0, 1.0).to(like.dtype)
-
-
-def _way(streams: RandomStreams, like: Tensor) -> Tensor:
-    """A sign a channel, shape (n, c, 1, 1)."""
-    return _signs(streams.derive("sign"), (like.shape[1], 1, 1), like)
-
-
-class Corners(Moves[Change]):
-    """L-inf: every pixel of a window goes to one end, eps up or eps down by channel."""
+    threat: Threat
 
     def start(self, x: Tensor, streams: RandomStreams) -> Tensor:
-        """Vertical stripes."""
+        """Vertical stripes of width 1."""
         stripes = _signs(streams, (x.shape[1], 1, x.shape[3]), x)
-        return (x + self.eps * stripes).clamp(0.0, 1.0)
+        return self.threat.project(x + self.threat.eps * stripes, x)
 
-    def draw(self, streams: RandomStreams, like: Tensor, side: int) -> Change:
-        """One window, each channel of one sign."""
-        window = Windows.drawn(streams.derive("place"), (like.shape[2], like.shape[3]), side)
-        return Change(window, _way(streams, like))
+    def draw(self, streams: RandomStreams, like: Tensor, side: int) -> CornerChange:
+        """One window per stream, one sign per channel."""
+        shape = (like.shape[2], like.shape[3])
+        window = SquareWindows.drawn(streams.derive("place"), shape, side)
+        return CornerChange(window, _channel_signs(streams, like))
 
-    def step(self, x: Tensor, best: Tensor, change: Change) -> Tensor:
-        """Each channel by its sign; the other way round if that changes nothing."""
-        window, shift = change.window, self.eps * change.signs
+    def step(self, x: Tensor, best: Tensor, change: CornerChange) -> Tensor:
+        """Move each channel by its sign, or by the opposite sign if that changes nothing."""
+        window, shift = change.window, self.threat.eps * change.signs
         image, before = window.of(x), window.of(best)
-        moved, turned = (image + shift).clamp(0.0, 1.0), (image - shift).clamp(0.0, 1.0)
-        changes = (moved != before).flatten(1).any(1)[:, None, None, None]
-        return window.put(best, torch.where(changes, moved, turned))
+        up, down = (image + shift).clamp(0.0, 1.0), (image - shift).clamp(0.0, 1.0)
+        moved = (up - before).abs().flatten(1).amax(1) > _UNCHANGED * self.threat.eps
+        changed = window.put(best, torch.where(moved[:, None, None, None], up, down))
+        return self.threat.project(changed, x)
 
 
-class _Budget(Moves[Exchange]):
-    """L2 and L1: one window gives what it has of the budget to another."""
+@dataclass(frozen=True, eq=False)
+class BumpChange:
+    """Moves the budget of one window into another.
 
-    steepness: ClassVar[int]
-    """Power with which a bump falls off from its middle."""
+    Attributes:
+        window: The window that receives a bump.
+        emptied: The window whose perturbation is removed.
+        signs: Direction of each channel, 1 or -1, shape (n, c, 1, 1).
+        transposed: Whether hill and valley lie side by side, shape (n, 1, 1, 1), bool.
+    """
 
-    @abstractmethod
-    def lengths(self, delta: Tensor) -> Tensor:
-        """Norms over the last two dimensions, which are kept."""
+    window: SquareWindows
+    emptied: SquareWindows
+    signs: Tensor
+    transposed: Tensor
 
-    @abstractmethod
-    def fit(self, x: Tensor, delta: Tensor) -> Tensor:
-        """Images with a perturbation of the ball's full radius, within the box."""
+    def __getitem__(self, which: Tensor) -> BumpChange:
+        return BumpChange(
+            self.window[which],
+            self.emptied[which],
+            self.signs.index_select(0, which),
+            self.transposed.index_select(0, which),
+        )
 
-    @abstractmethod
-    def available(self, delta: Tensor, both: Tensor) -> Tensor:
-        """Budget of one window, by channel: what two have, and a share of what is unused."""
+
+@dataclass(frozen=True)
+class BumpMoves:
+    """L2 and L1: a bump in one window takes over the budget of another.
+
+    L2 is algorithm 3 of Andriushchenko et al., 2020. L1 follows Croce and Hein, 'Mind the
+    box', 2021, with two choices of ours. Hills fall off faster: ring d of a hill has about
+    8 d pixels, so heights of d ** -3 give every scale the same share of a sum of sizes, as
+    d ** -2 does for a sum of squares. And a new window receives more than its budget; the
+    projection then removes the smallest changes, which keeps the perturbation sparse.
+
+    Attributes:
+        threat: The ball.
+        order: Order of the norm, 1 or 2, by which budgets add up.
+        overfill: Factor by which a new window exceeds its budget before the projection.
+    """
+
+    threat: Threat
+    order: int
+    overfill: float = 1.0
 
     def start(self, x: Tensor, streams: RandomStreams) -> Tensor:
-        """Tiles of bumps, each of one sign by channel."""
+        """Tiles of bumps, each with one sign per channel."""
         side = max(1, min(x.shape[2:]) // _TILES)
         delta = torch.zeros_like(x)
         places = (
             (top, left) for top in _tiles(x.shape[2], side) for left in _tiles(x.shape[3], side)
         )
         for number, (top, left) in enumerate(places):
-            part = streams.derive("tile", number)
-            bumps = _way(part, x) * self._bumps(_lying(part), side, x)
+            tile = streams.derive("tile", number)
+            bumps = _channel_signs(tile, x) * self.bumps(_transposed(tile), side, x)
             delta[:, :, top : top + side, left : left + side] = bumps
         return self.fit(x, delta)
 
-    def draw(self, streams: RandomStreams, like: Tensor, side: int) -> Exchange:
-        """A window to empty, and one to fill, of an odd side where that can be."""
+    def draw(self, streams: RandomStreams, like: Tensor, side: int) -> BumpChange:
+        """Two windows per stream, of an odd side where the image allows it."""
         shape = (like.shape[2], like.shape[3])
         side = max(3, side + (side + 1) % 2) if min(shape) >= 3 else 1
         side = min(side, min(shape) - (min(shape) + 1) % 2)
-        one = Windows.drawn(streams.derive("place"), shape, side)
-        other = Windows.drawn(streams.derive("other"), shape, side)
-        return Exchange(one, _way(streams, like), other, _lying(streams))
+        return BumpChange(
+            SquareWindows.drawn(streams.derive("place"), shape, side),
+            SquareWindows.drawn(streams.derive("other"), shape, side),
+            _channel_signs(streams, like),
+            _transposed(streams),
+        )
 
-    def step(self, x: Tensor, best: Tensor, change: Exchange) -> Tensor:
-        """Empty one window; add a bump to another, which takes over the budget of both."""
-        one, other, side = change.window, change.other, change.window.rows.shape[1]
+    def step(self, x: Tensor, best: Tensor, change: BumpChange) -> Tensor:
+        """Empty one window and add a bump to the other, with the budget of both."""
+        window, emptied, side = change.window, change.emptied, change.window.rows.shape[1]
         delta = best - x
-        both = delta * (one.mask() | other.mask())
+        both = delta * (window.mask() | emptied.mask())
         budget = self.available(delta, both)
-        old = one.of(delta)
-        bump = change.signs * self._bumps(change.lying, side, x)
-        new = bump + old / self.lengths(old).clamp_min(_TINY)
-        new = new / self.lengths(new).clamp_min(_TINY) * budget
-        return self.fit(x, one.put(other.put(delta, 0.0), new))
+        old = window.of(delta)
+        bump = change.signs * self.bumps(change.transposed, side, x)
+        new = bump + old / self.channel_norms(old).clamp_min(_TINY)
+        new = new / self.channel_norms(new).clamp_min(_TINY) * budget
+        return self.fit(x, window.put(emptied.put(delta, 0.0), new))
 
-    def _bumps(self, lying: Tensor, side: int, x: Tensor) -> Tensor:
+    def channel_norms(self, delta: Tensor) -> Tensor:
+        """Norm of each channel, shape (n, c, 1, 1)."""
+        norms: Tensor = torch.linalg.vector_norm(delta, self.order, dim=(-2, -1), keepdim=True)
+        return norms
+
+    def available(self, delta: Tensor, both: Tensor) -> Tensor:
+        """Budget of a new window by channel: that of two windows, and a share of the unused."""
+        used = delta.abs().pow(self.order).sum((1, 2, 3), keepdim=True)
+        unused = (self.threat.eps**self.order - used).clamp_min(0.0) / delta.shape[1]
+        freed = both.abs().pow(self.order).sum((2, 3), keepdim=True)
+        return self.overfill * (freed + unused).pow(1 / self.order)
+
+    def fit(self, x: Tensor, delta: Tensor) -> Tensor:
+        """Images with a perturbation of norm eps where the box allows it."""
+        for _ in range(_STRETCHES):
+            norm = torch.linalg.vector_norm(delta.flatten(1), self.order, dim=1).clamp_min(_TINY)
+            scale = (self.threat.eps / norm).clamp_min(1.0)[:, None, None, None]
+            x_adv = self.threat.project(x + scale * delta, x)
+            delta = x_adv - x
+        return x_adv
+
+    def bumps(self, transposed: Tensor, side: int, like: Tensor) -> Tensor:
         """A hill beside a valley, one above the other or side by side, shape (n, 1, side, side)."""
         upper = side // 2
-        hill, valley = self._hill(upper, side, x), self._hill(side - upper, side, x)
+        hill, valley = self.hill(upper, side, like), self.hill(side - upper, side, like)
         pair = torch.cat(
-            [hill / self.lengths(hill).clamp_min(_TINY), -valley / self.lengths(valley)]
+            [
+                hill / self.channel_norms(hill).clamp_min(_TINY),
+                -valley / self.channel_norms(valley),
+            ]
         )
-        pair = pair / self.lengths(pair)
-        return torch.where(lying, pair.T, pair)
+        pair = pair / self.channel_norms(pair)
+        return torch.where(transposed, pair.T, pair)
 
-    def _hill(self, height: int, width: int, like: Tensor) -> Tensor:
-        """Nested squares around the middle added up, ring k of height 1 / k ** steepness."""
+    def hill(self, height: int, width: int, like: Tensor) -> Tensor:
+        """A sum of nested squares around the middle, shape (height, width).
+
+        Square k has height k ** -2 in L2 and k ** -3 in L1.
+        """
         row = torch.arange(height, device=like.device, dtype=like.dtype)
         column = torch.arange(width, device=like.device, dtype=like.dtype)
         down, across = (row - height // 2).abs(), (column - width // 2).abs()
         ring = torch.maximum(down[:, None], across[None, :])
         out = torch.zeros_like(ring)
         for number in range(max(height, width) // 2 + 1):
-            out += (ring <= number) / (number + 1) ** self.steepness
+            out += (ring <= number) / (number + 1) ** (4 - self.order)
         return out
 
 
-def _lying(streams: RandomStreams) -> Tensor:
+def moves_for(threat: Threat) -> WindowMoves:
+    """The window moves of a threat's norm, one of `linf`, `l2` and `l1`."""
+    if threat.norm == "linf":
+        return CornerMoves(threat)
+    return BumpMoves(threat, order=2) if threat.norm == "l2" else BumpMoves(threat, 1, overfill=6.0)
+
+
+def _signs(streams: RandomStreams, shape: tuple[int, ...], like: Tensor) -> Tensor:
+    return torch.where(streams.uniform(shape) < 0.5, -1.0, 1.0).to(like.dtype)
+
+
+def _channel_signs(streams: RandomStreams, like: Tensor) -> Tensor:
+    """One sign per channel, shape (n, c, 1, 1)."""
+    return _signs(streams.derive("sign"), (like.shape[1], 1, 1), like)
+
+
+def _transposed(streams: RandomStreams) -> Tensor:
     return streams.derive("turn").uniform((1, 1, 1)) < 0.5
 
 
 def _tiles(length: int, side: int) -> range:
-    """Where tiles begin along a side, in the middle of what does not divide."""
+    """Offsets of tiles along a side; what does not divide is split between both ends."""
     return range(length % side // 2, length - side + 1, side)
-
-
-class Euclidean(_Budget):
-    """L2: budgets add up as squares."""
-
-    steepness = 2
-
-    def lengths(self, delta: Tensor) -> Tensor:
-        """Euclidean length of each channel."""
-        return delta.square().sum((-2, -1), keepdim=True).sqrt()
-
-    def fit(self, x: Tensor, delta: Tensor) -> Tensor:
-        """Stretched to length eps and cut to the box; what the cut saves stretches the rest."""
-        for _ in range(_STRETCHES):
-            length = delta.flatten(1).square().sum(1).sqrt().clamp_min(_TINY)
-            stretched = delta * (self.eps / length)[:, None, None, None]
-            delta = (x + stretched).clamp(0.0, 1.0) - x
-        return (x + delta).clamp(0.0, 1.0)
-
-    def available(self, delta: Tensor, both: Tensor) -> Tensor:
-        """Lengths from squares."""
-        unused = (self.eps**2 - delta.square().sum((1, 2, 3), keepdim=True)).clamp_min(0.0)
-        return (both.square().sum((2, 3), keepdim=True) + unused / delta.shape[1]).sqrt()
-
-
-class Taxicab(_Budget):
-    """L1: budgets add up as they are.
-
-    The shape of a bump follows from the one in L2. Ring d of a hill has about 8 d pixels,
-    each of height about d ** (1 - steepness). With the steepness of L2, which is 2, the
-    squares of a ring add up to about 1 / d: every scale of the hill has the same share
-    of the budget. In L1 sizes add up, and share it out in this way with a steepness of 3.
-
-    A new window gets more than it may: the projection then takes the same from every
-    changed pixel, and the weak ones are the images' own again, as a sparse change needs.
-    How much more was measured on training digits and on patches of photographs: nothing
-    more was far weaker, and from 6 times on there was no gain.
-    """
-
-    steepness = 3
-
-    def lengths(self, delta: Tensor) -> Tensor:
-        """Sum of sizes in each channel."""
-        return delta.abs().sum((-2, -1), keepdim=True)
-
-    def fit(self, x: Tensor, delta: Tensor) -> Tensor:
-        """The nearest point of ball and box together; what the box saves stretches the rest."""
-        for _ in range(_STRETCHES):
-            total = delta.abs().sum((1, 2, 3), keepdim=True).clamp_min(_TINY)
-            x_adv = into_l1_and_box(x, delta * (self.eps / total).clamp_min(1.0), self.eps)
-            delta = x_adv - x
-        return x_adv
-
-    def available(self, delta: Tensor, both: Tensor) -> Tensor:
-        """Sums of sizes, overfilled: the projection takes from everything what is too much."""
-        unused = (self.eps - delta.abs().sum((1, 2, 3), keepdim=True)).clamp_min(0.0)
-        return _OVERFILL * (both.abs().sum((2, 3), keepdim=True) + unused / delta.shape[1])
-
-
-MOVES: dict[str, type[Moves[Any]]] = {"linf": Corners, "l2": Euclidean, "l1": Taxicab}
-"""Norm -> how Square moves in it."""

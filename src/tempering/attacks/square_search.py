@@ -1,4 +1,4 @@
-"""Random search that changes one square window a query."""
+"""Random search that changes one square window per query."""
 
 from __future__ import annotations
 
@@ -7,63 +7,63 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tempering.attacks.ahead import ahead as streams_ahead
 from tempering.attacks.base import Problem
 from tempering.attacks.random_search import RandomSearch
-from tempering.attacks.square_moves import MOVES
+from tempering.attacks.square_moves import moves_for
+from tempering.core.random import RandomStreams
 
 _STREAMS = 8192
-"""How many streams are drawn from at once: drawing costs calls more than numbers."""
+"""Streams that are drawn from in one call: a call costs more than its numbers."""
 
 
 @dataclass(frozen=True, eq=False)
 class SquareSearch:
-    """Changes of windows, and the search that they move.
+    """A random search and the window changes that drive it.
 
     Attributes:
-        search: The best points so far.
+        points: The best points so far.
         problem: Samples, threat and streams.
-        purpose: Of the streams; the number of a query is their last label.
+        purpose: Label of the streams; the number of the query follows it.
     """
 
-    search: RandomSearch
+    points: RandomSearch
     problem: Problem
     purpose: str
 
-    def go_on(self, rows: Tensor, queries: range, side: int, ahead: int) -> Tensor:
-        """Some queries with windows of one side.
+    def run(self, rows: Tensor, queries: range, side: int) -> Tensor:
+        """Make queries with windows of one side.
 
         Args:
-            rows: Samples, by number, shape (m,), int64.
-            queries: Their numbers, from 0.
-            side: Of the windows, in pixels.
-            ahead: How many to ask at once.
+            rows: Samples, shape (m,), int64.
+            queries: Numbers of the queries, from 0.
+            side: Side of the windows, in pixels.
 
         Returns:
-            Samples to go on with, by number.
+            The samples that are still searched, int64.
         """
-        rows = self.search.standing(rows)
+        rows = self.points.active(rows)
         while queries and len(rows):
-            turns = max(1, _STREAMS // (len(rows) * ahead))
-            self._drawn_at_once(rows, queries[: turns * ahead], side, ahead)
-            queries, rows = queries[turns * ahead :], self.search.standing(rows)
+            block = max(1, _STREAMS // len(rows))
+            self._run_block(rows, queries[:block], side)
+            queries, rows = queries[block:], self.points.active(rows)
         return rows
 
-    def _drawn_at_once(self, rows: Tensor, queries: range, side: int, ahead: int) -> None:
-        threat, x, many = self.problem.threat, self.problem.x, len(rows)
-        moves = MOVES[threat.name](threat.eps)
-        streams = streams_ahead(self.problem.streams[rows], queries, self.purpose)
-        changes = moves.draw(streams, x, side)
+    def _run_block(self, rows: Tensor, queries: range, side: int) -> None:
+        """Queries whose changes are all drawn beforehand."""
+        x, count = self.problem.x, len(rows)
+        moves = moves_for(self.problem.threat)
+        streams = self.problem.streams[rows]
+        changes = moves.draw(
+            RandomStreams.side_by_side([streams.derive(self.purpose, query) for query in queries]),
+            x,
+            side,
+        )
         place = torch.zeros(len(x), dtype=torch.int64, device=x.device)
-        place[rows] = torch.arange(many, device=x.device)
-
-        def move(asked: Tensor, numbers: Tensor) -> Tensor:
-            change = changes[(numbers - queries.start) * many + place[asked]]
-            best = self.search.best.index_select(0, asked)
-            return moves.step(x.index_select(0, asked), best, change)
-
-        for first in queries[::ahead]:
-            rows = self.search.standing(rows)
-            if len(rows):
-                turn = range(first, min(first + ahead, queries.stop))
-                self.search.ask_ahead(rows, turn, move)
+        place[rows] = torch.arange(count, device=x.device)
+        for number in range(len(queries)):
+            rows = self.points.active(rows)
+            if not len(rows):
+                return
+            change = changes[number * count + place[rows]]
+            best = self.points.best.index_select(0, rows)
+            self.points.query(rows, moves.step(x.index_select(0, rows), best, change))

@@ -1,4 +1,4 @@
-"""Rules for the number and length of steps."""
+"""Number and length of gradient steps."""
 
 from __future__ import annotations
 
@@ -11,25 +11,26 @@ from tempering.core.errors import UsageError
 from tempering.core.threats import L1, Threat
 
 REACH = 2.5
-"""How many times eps all default steps together could travel (Madry et al., 2018)."""
+"""Sum of all default step sizes, in eps (Madry et al., 2018)."""
 
 
 def default_step(step_size: float | None, threat: Threat, steps: int) -> float:
-    """The given step size, or 2.5 eps / steps, never more than the ball is wide."""
+    """The given step size, or 2.5 eps / steps, at most the ball's diameter."""
     if step_size is not None:
         return step_size
     return min(REACH * threat.eps / steps, 2.0 * threat.eps)
 
 
-def steepest(threat: Threat, x_adv: Tensor, gradient: Tensor, length: float) -> Tensor:
-    """The step of a length, in the threat's norm, that climbs fastest along a gradient.
+def steepest(threat: Threat, x_adv: Tensor, x: Tensor, gradient: Tensor, length: float) -> Tensor:
+    """The step of a length, in the threat's norm, that increases a linear function most.
 
-    In L1 the steepest pixel takes all that the box allows it, the next one what is left,
-    and so on: a step onto a pixel that cannot move would be lost.
+    In L1 the pixel of the largest gradient moves as far as the threat's bounds allow, then
+    the next one, and so on: a step on a pixel that cannot move would be wasted.
 
     Args:
-        threat: Gives the norm.
-        x_adv: Points in [0, 1], shape (n, c, h, w).
+        threat: Gives norm and bounds.
+        x_adv: Current points, shape (n, c, h, w).
+        x: Images, shape of x_adv.
         gradient: Shape of x_adv.
         length: In the threat's norm.
 
@@ -37,10 +38,12 @@ def steepest(threat: Threat, x_adv: Tensor, gradient: Tensor, length: float) -> 
         The step, shape of x_adv.
     """
     if not isinstance(threat, L1):
-        return threat.ascent(gradient).mul_(length)
+        return length * threat.ascent(gradient)
     flat = gradient.flatten(1)
     order = flat.abs().argsort(dim=1, descending=True, stable=True)
-    room = torch.where(gradient > 0, 1 - x_adv, x_adv).flatten(1).clamp_min(0.0).gather(1, order)
+    low, high = threat.bounds(x)
+    room = torch.where(gradient > 0, high - x_adv, x_adv - low)
+    room = room.flatten(1).clamp_min(0.0).gather(1, order)
     before = room.cumsum(1) - room
     taken = torch.minimum(room, (length - before).clamp_min(0.0))
     step = torch.zeros_like(flat).scatter(1, order, taken)
@@ -48,7 +51,7 @@ def steepest(threat: Threat, x_adv: Tensor, gradient: Tensor, length: float) -> 
 
 
 def check_steps(name: str, steps: int, step_size: float | None) -> None:
-    """Refuse numbers of steps and step sizes that make no attack.
+    """Refuse an invalid number of steps or step size.
 
     Raises:
         UsageError: If steps is no whole number of at least 1, or the step size is not
@@ -60,7 +63,7 @@ def check_steps(name: str, steps: int, step_size: float | None) -> None:
 
 
 def check_count(name: str, field: str, value: int) -> None:
-    """Refuse what is no whole number of at least 1.
+    """Refuse anything but a whole number of at least 1.
 
     Raises:
         UsageError: Naming attack, field and value.
@@ -70,7 +73,7 @@ def check_count(name: str, field: str, value: int) -> None:
 
 
 def check_positive(name: str, field: str, value: float) -> None:
-    """Refuse what is no finite number above 0.
+    """Refuse anything but a finite number above 0.
 
     Raises:
         UsageError: Naming attack, field and value.
@@ -80,7 +83,7 @@ def check_positive(name: str, field: str, value: float) -> None:
 
 
 def check_share(name: str, field: str, value: float) -> None:
-    """Refuse what does not lie strictly between 0 and 1.
+    """Refuse anything outside of the open interval (0, 1).
 
     Raises:
         UsageError: Naming attack, field and value.

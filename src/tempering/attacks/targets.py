@@ -1,8 +1,4 @@
-"""The outputs that a sample may be driven to, likeliest first; a trial of all picks top_targets.
-
-A targeted attack spends most of its passes on targets that are out of reach. A tenth of
-the steps towards each of them shows which are worth the rest.
-"""
+"""Target classes of targeted attacks: the most likely ones, ranked by short trial runs."""
 
 from __future__ import annotations
 
@@ -15,13 +11,13 @@ from tempering.core.goals import reached
 from tempering.core.probe import Probe
 
 
-def likeliest(logits: Tensor, protected: Tensor, most: int) -> Tensor:
-    """The unprotected outputs of largest logits.
+def most_likely(logits: Tensor, protected: Tensor, most: int) -> Tensor:
+    """The unprotected outputs of the largest logits.
 
     Args:
         logits: Shape (n, outputs).
         protected: Shape of logits, bool; each row has an output that is not protected.
-        most: How many at most.
+        most: Number of outputs at most.
 
     Returns:
         Output numbers, shape (n, m), int64, with m at most what every row has.
@@ -31,13 +27,32 @@ def likeliest(logits: Tensor, protected: Tensor, most: int) -> Tensor:
     return logits.masked_fill(protected, low).topk(min(most, least), dim=1).indices
 
 
-def shortlist(targets: Tensor, score: Tensor, most: int) -> Tensor:
-    """The targets of largest score, best first; of equal ones the likeliest.
+def rank_targets(probe: Probe, problem: Problem, most: int) -> tuple[Tensor, Tensor]:
+    """Evaluate all images once and order their targets by likelihood.
 
     Args:
-        targets: Output numbers, shape (n, m), likeliest first.
-        score: What a trial of each gave, shape (n, m).
-        most: How many stay.
+        probe: The model.
+        problem: At least one sample.
+        most: Number of targets per sample at most.
+
+    Returns:
+        Which images already meet the goal, shape (n,), bool, and targets, shape (n, m).
+    """
+    parts, keeps = [], []
+    for rows in problem.batches():
+        parts.append(probe.logits(problem.x[rows], problem.streams.index[rows]))
+        keeps.append(problem.protected(parts[-1], rows))
+    logits, protected = torch.cat(parts), torch.cat(keeps)
+    return reached(logits, protected), most_likely(logits, protected, most)
+
+
+def best_targets(targets: Tensor, score: Tensor, most: int) -> Tensor:
+    """The targets of the largest score, best first; ties go to the more likely target.
+
+    Args:
+        targets: Output numbers, shape (n, m), most likely first.
+        score: Result of each target's trial, shape (n, m).
+        most: Number of targets to keep.
 
     Returns:
         Output numbers, shape (n, most).
@@ -46,27 +61,8 @@ def shortlist(targets: Tensor, score: Tensor, most: int) -> Tensor:
     return targets.gather(1, order[:, :most])
 
 
-def survey(probe: Probe, problem: Problem, most: int) -> tuple[Tensor, Tensor]:
-    """Look at all images of a problem once.
-
-    Args:
-        probe: The model.
-        problem: At least one sample.
-        most: How many targets a sample gets at most.
-
-    Returns:
-        Which images already meet the goal, shape (n,), bool, and targets, shape (n, m).
-    """
-    looks, keeps = [], []
-    for rows in problem.batches():
-        looks.append(probe.logits(problem.x[rows], problem.streams.index[rows]))
-        keeps.append(problem.protected(looks[-1], rows))
-    logits, protected = torch.cat(looks), torch.cat(keeps)
-    return reached(logits, protected), likeliest(logits, protected, most)
-
-
 def trial_steps(steps: int) -> int:
-    """Steps of a trial: a tenth, at least one.
+    """Steps of a trial run: a tenth, at least one.
 
     Example:
         >>> trial_steps(100), trial_steps(3)
@@ -76,7 +72,7 @@ def trial_steps(steps: int) -> int:
 
 
 def check_top_targets(name: str, top_targets: int | None) -> None:
-    """Refuse numbers of top_targets that make no attack.
+    """Refuse an invalid number of targets that get all steps.
 
     Raises:
         UsageError: Naming attack, field and value.

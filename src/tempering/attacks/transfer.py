@@ -1,4 +1,4 @@
-"""Transfer: samples made on models that the attacker owns, shown to one that it does not."""
+"""Transfer: adversarial images of surrogate models, applied to the target model."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from tempering.attacks.base import Attack, Problem
+from tempering.attacks.early_stopping import without_early_stopping
+from tempering.attacks.input_diversity import InputDiversityProbe
 from tempering.attacks.momentum import MomentumProbe
-from tempering.attacks.owned import Owned
 from tempering.attacks.restarts import Restarts
-from tempering.attacks.strength import at_full_strength
-from tempering.attacks.variety import VariedProbe
+from tempering.attacks.surrogate_ref import SurrogateRef
 from tempering.core.errors import ModelError, UsageError
 from tempering.core.probe import Probe, probing
 from tempering.core.threats import Threat
@@ -35,7 +35,7 @@ class Ensemble(nn.Module):
             ModelError: If the members' outputs differ in number.
         """
         logits = [member(x) for member in self.members]
-        shapes = {tuple(one.shape) for one in logits}
+        shapes = {tuple(part.shape) for part in logits}
         if len(shapes) > 1:
             raise ModelError(
                 f"surrogates answer with shapes {sorted(shapes)}: give models of the same classes"
@@ -45,22 +45,21 @@ class Ensemble(nn.Module):
 
 @dataclass(frozen=True, init=False)
 class Transfer(Attack):
-    """An attack on the attacker's own models, to its last step; the target is never asked.
+    """An attack on surrogate models without early stopping; the target is never queried.
 
     Papernot, McDaniel and Goodfellow, 'Transferability in machine learning', 2016. Two
-    changes make samples depend less on the model that they were made on: momentum
-    (Dong et al., 'Boosting adversarial attacks with momentum', 2018) and random small
-    changes of size and place before each gradient (Xie et al., 'Improving
-    transferability of adversarial examples with input diversity', 2019).
+    options improve transferability: momentum (Dong et al., 'Boosting adversarial attacks
+    with momentum', 2018) and random resizing and shifting before each gradient (Xie et
+    al., 'Improving transferability of adversarial examples with input diversity', 2019).
 
     Attributes:
-        attack: What runs on the surrogates.
-        surrogates: At least one; of several, the mean of their logits is attacked.
-        diversity: Probability that an image is shrunk and shifted before a gradient.
-        momentum: Share of the past gradients that each gradient carries on.
+        attack: The attack on the surrogates.
+        surrogates: At least one; with several, the mean of their logits is attacked.
+        diversity: Probability that an image is resized and shifted before a gradient.
+        momentum: Factor of the accumulated gradient at each step.
 
     Raises:
-        UsageError: If there is no surrogate, or a number makes no sense.
+        UsageError: If there is no surrogate, or a number is out of range.
 
     Example:
         `Transfer(PGD(steps=20), "runs/mine", diversity=0.5, momentum=1.0)`
@@ -70,22 +69,22 @@ class Transfer(Attack):
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1", "l0", "patch")
     access: ClassVar[str] = "none"
     source: ClassVar[str] = "Papernot, McDaniel and Goodfellow, 2016"
-    cost: ClassVar[str] = "its attack's, on the surrogates; none on the model"
+    cost: ClassVar[str] = "no pass of the model; that of its attack on the surrogates"
 
     attack: Attack
-    surrogates: tuple[Owned, ...]
+    surrogates: tuple[SurrogateRef, ...]
     diversity: float
     momentum: float
 
     def __init__(
         self,
         attack: Attack,
-        *networks: nn.Module | Owned | str | Path,
-        surrogates: tuple[Owned, ...] = (),
+        *networks: nn.Module | SurrogateRef | str | Path,
+        surrogates: tuple[SurrogateRef, ...] = (),
         diversity: float = 0.0,
         momentum: float = 0.0,
     ) -> None:
-        owned = (*map(Owned.of, networks), *surrogates)
+        owned = (*map(SurrogateRef.of, networks), *surrogates)
         if not owned:
             raise UsageError("transfer: no surrogate: give surrogate=RUN, a model of your own")
         if not 0 <= diversity <= 1:
@@ -94,7 +93,7 @@ class Transfer(Attack):
             raise UsageError(f"transfer: momentum = {momentum}: give 0 to 1")
         if isinstance(attack, Restarts):
             raise UsageError(
-                "transfer of restarts: a surrogate cannot tell which of them fools the model: "
+                "transfer of restarts: a surrogate cannot tell which restart fools the model: "
                 "give Restarts(Transfer(...), times)"
             )
         object.__setattr__(self, "attack", attack)
@@ -103,39 +102,39 @@ class Transfer(Attack):
         object.__setattr__(self, "momentum", momentum)
 
     def require(self, threat: Threat) -> None:
-        """Refuse a threat whose norm the inner attack does not know.
+        """Refuse a threat in which the inner attack does not work.
 
         Raises:
-            ThreatError: Naming the norms that it does know.
+            ThreatError: Naming the norms in which it does.
         """
         self.attack.require(threat)
 
     def propose(self, probe: Probe, problem: Problem) -> Tensor:  # noqa: ARG002 - not asked
-        """What the attack proposes on the surrogates."""
-        networks = [one.network().to(problem.x.device) for one in self.surrogates]
+        """The inner attack's proposals for the surrogates."""
+        networks = [ref.network().to(problem.x.device) for ref in self.surrogates]
         network = networks[0] if len(networks) == 1 else Ensemble(networks)
         with probing(network) as own:
             seen: Probe = own
             if self.diversity:
-                seen = VariedProbe(network, self.diversity, problem.streams)
+                seen = InputDiversityProbe(network, self.diversity, problem.streams)
             if self.momentum:
                 seen = MomentumProbe(seen, self.momentum)
-            return at_full_strength(self.attack).propose(seen, problem)
+            return without_early_stopping(self.attack).propose(seen, problem)
 
     def effort(self) -> int:
-        """The attack's, on the surrogates."""
+        """Effort of the inner attack, on the surrogates."""
         return self.attack.effort()
 
     def batch_dependent(self) -> bool:
-        """Whether the inner attack does."""
+        """Whether the inner attack is batch-dependent."""
         return self.attack.batch_dependent()
 
     def config(self) -> dict[str, Any]:
-        """The attack's configuration, and where the surrogates come from."""
+        """The inner attack's configuration, and the addresses of the surrogates."""
         return {
             "name": self.name,
             "attack": self.attack.config(),
-            "surrogates": [one.address for one in self.surrogates],
+            "surrogates": [ref.address for ref in self.surrogates],
             "diversity": self.diversity,
             "momentum": self.momentum,
         }
@@ -146,18 +145,18 @@ class Transfer(Attack):
 
 
 def read_transfer(tail: str, parse: Callable[[str], Attack]) -> Attack:
-    """Read what comes after `transfer:`, such as `surrogate=runs/a+runs/b,attack=bim,steps=20`.
+    """Read what follows `transfer:`, such as `surrogate=runs/a+runs/b,attack=bim,steps=20`.
 
     Args:
         tail: `surrogate`: run folders with `+` between them; `attack`: its name, by
-            default pgd; `diversity`, `momentum`, `restarts`; all else is that attack's.
+            default pgd; `diversity`, `momentum`, `restarts`; other keys belong to that attack.
         parse: Reads the inner attack.
 
     Returns:
         The attack.
 
     Raises:
-        UsageError: If there is no surrogate, or a value makes no sense.
+        UsageError: If there is no surrogate, or a value is invalid.
     """
     settings: dict[str, str] = {}
     for pair in filter(None, tail.split(",")):
@@ -167,7 +166,7 @@ def read_transfer(tail: str, parse: Callable[[str], Attack]) -> Attack:
                 f"transfer: {pair!r} is not key=value, once: write surrogate=runs/mine"
             )
         settings[key] = value
-    addresses = [one for one in settings.pop("surrogate", "").split("+") if one]
+    addresses = [address for address in settings.pop("surrogate", "").split("+") if address]
     name = settings.pop("attack", "pgd")
     diversity = _number(settings.pop("diversity", "0"), "diversity")
     momentum = _number(settings.pop("momentum", "0"), "momentum")

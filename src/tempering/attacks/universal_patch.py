@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tempering.attacks.base import BATCH_SIZE, Attack, Problem
-from tempering.attacks.learning import Teacher, as_problem, in_order
+from tempering.attacks.learning import TrainingLoss, as_problem, in_order
 from tempering.attacks.patch import patch_of
 from tempering.attacks.steps import check_steps
 from tempering.core.errors import ThreatError
@@ -23,13 +23,12 @@ from tempering.core.threats import Threat
 
 @dataclass(frozen=True)
 class UniversalPatch(Attack):
-    """Learn one patch that fools on whatever image and at whatever place it is put.
+    """Train one patch that fools the model on any image and at any place.
 
-    Brown, Mané, Roy, Abadi and Gilmer, 'Adversarial patch', 2017. In each epoch every
-    image gets the patch at a place of its own, and the patch steps along the sign of
-    the mean gradient. Called like other attacks it learns from the images that it is
-    given, so its result for an image depends on all of them; `fit` gives the patch
-    itself, as an attack that can be put on others.
+    Brown, Mané, Roy, Abadi and Gilmer, 'Adversarial patch', 2017. In each epoch the
+    patch is placed at random on every image and takes a step along the sign of the mean
+    gradient. Called as an attack it is trained on the images under attack, so the result
+    for an image depends on all of them; `fit` returns the patch as an attack of its own.
 
     Attributes:
         epochs: Passes through the images, at least 1.
@@ -39,7 +38,7 @@ class UniversalPatch(Attack):
     name: ClassVar[str] = "universal-patch"
     norms: ClassVar[tuple[str, ...]] = ("patch",)
     source: ClassVar[str] = "Brown, Mané, Roy, Abadi and Gilmer, 2017"
-    cost: ClassVar[str] = "100 gradients a sample"
+    cost: ClassVar[str] = "epochs x (forward + backward)"
 
     epochs: int = 100
     step_size: float = 0.05
@@ -48,12 +47,12 @@ class UniversalPatch(Attack):
         check_steps(self.name, self.epochs, self.step_size)
 
     def batch_dependent(self) -> bool:
-        """It does."""
+        """True: it is trained on all samples."""
         return True
 
     def propose(self, probe: Probe, problem: Problem) -> Tensor:
-        """The images with the patch that was learned from them."""
-        return self._learn(probe, problem).propose(probe, problem)
+        """The images with the patch that was trained on them."""
+        return self._train(probe, problem).propose(probe, problem)
 
     def fit(
         self,
@@ -65,14 +64,14 @@ class UniversalPatch(Attack):
         goal: Goal | None = None,
         batch_size: int = BATCH_SIZE,
     ) -> FixedPatch:
-        """Learn a patch from images; arguments as for calling an attack.
+        """Train a patch on images; arguments as for calling an attack.
 
         Args:
             model: From images in [0, 1] to logits.
             x: Images in [0, 1], shape (n, c, h, w), at least one.
             y: Labels, shape (n,), int64.
             threat: Size and place.
-            random: One stream a sample.
+            random: One stream per sample.
             goal: What counts as success.
             batch_size: Samples at a time.
 
@@ -80,14 +79,14 @@ class UniversalPatch(Attack):
             The patch, as an attack.
 
         Raises:
-            ThreatError: If the threat is no patch or leaves the image.
+            ThreatError: If the threat is no patch or exceeds the image.
             UsageError: If there is no image.
         """
         problem = as_problem(self, x, y, threat, random, goal, batch_size)
         with probing(model) as probe:
-            return self._learn(probe, problem)
+            return self._train(probe, problem)
 
-    def _learn(self, probe: Probe, problem: Problem) -> FixedPatch:
+    def _train(self, probe: Probe, problem: Problem) -> FixedPatch:
         problem = in_order(problem)
         threat = patch_of(problem)
         height, width = problem.x.shape[2:]
@@ -104,8 +103,8 @@ class UniversalPatch(Attack):
                 streams = problem.streams[rows].derive("epoch", epoch)
                 mask = threat.random(problem.x[rows].shape, streams)
                 x_adv = _put(problem.x[rows], patch, mask)
-                teacher = Teacher(problem.goal, problem.y[rows], probe)
-                gradient = teacher.gradient(x_adv, problem.streams.index[rows])
+                objective = TrainingLoss(problem.goal, problem.y[rows], probe)
+                gradient = objective.gradient(x_adv, problem.streams.index[rows])
                 inside = gradient.movedim(1, -1)[mask[:, 0]]
                 inside = inside.reshape(len(rows), *patch.shape[1:], patch.shape[0])
                 total += inside.sum(0).movedim(-1, 0)
@@ -115,10 +114,10 @@ class UniversalPatch(Attack):
 
 @dataclass(frozen=True)
 class FixedPatch(Attack):
-    """A patch that is put on images, each at a place of its own; the model is not asked.
+    """A patch that is placed at random on each image; the model is not queried.
 
     Attributes:
-        threat: Size and place, as it was learned for.
+        threat: Size and place for which it was trained.
         content: Hash of the patch.
         patch: Its pixels, shape (c, side, side).
     """
@@ -134,14 +133,16 @@ class FixedPatch(Attack):
     patch: Tensor = field(compare=False, repr=False)
 
     def require(self, threat: Threat) -> None:
-        """Refuse any threat but one that allows a patch of this size.
+        """Refuse a threat that does not allow a patch of this size.
 
         Raises:
             ThreatError: If it is no patch, or a smaller one.
         """
         super().require(threat)
         if threat.eps < self.threat.eps:
-            raise ThreatError(f"a patch made for {self.threat} under {threat}: give {self.threat}")
+            raise ThreatError(
+                f"a patch trained for {self.threat} under {threat}: give {self.threat}"
+            )
 
     def propose(self, probe: Probe, problem: Problem) -> Tensor:  # noqa: ARG002 - not asked
         """Images with the patch."""
@@ -153,7 +154,7 @@ class FixedPatch(Attack):
         return _put(problem.x, self.patch.to(problem.x), mask)
 
     def config(self) -> dict[str, Any]:
-        """Threat and hash; the pixels are not for a record."""
+        """Threat and hash of the pixels."""
         return {"name": self.name, "threat": str(self.threat), "content": self.content}
 
 

@@ -49,6 +49,11 @@ class Patch(Threat):
     def __str__(self) -> str:
         return super().__str__() + ("" if self.at is None else "@{},{}".format(*self.at))
 
+    @property
+    def norm(self) -> str:
+        """`patch`."""
+        return Patch.name
+
     def side(self, height: int, width: int) -> int:
         """Side length in pixels of the largest allowed square, which is clipped to the image."""
         area = self.eps * height * width * (1 + 1e-9)

@@ -61,9 +61,37 @@ class Threat(ABC):
         short = f"{self.eps:g}"
         return f"{self.name}:{short if float(short) == self.eps else repr(self.eps)}"
 
+    @property
+    def norm(self) -> str:
+        """Name of the built-in norm that this threat extends, or its own name if none.
+
+        Attacks choose their geometry by it, so a subclass of `Linf` is attacked as `linf`,
+        whatever its `name`.
+        """
+        return next((kind.name for kind in NORMS.values() if isinstance(self, kind)), self.name)
+
     def with_eps(self, eps: float) -> Self:
         """The same threat model with another radius."""
         return replace(self, eps=eps)
+
+    def bounds(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Least and largest value of each pixel that the threat allows at any radius.
+
+        Args:
+            x: Images in [0, 1], shape (n, c, h, w).
+
+        Returns:
+            Two tensors that broadcast to x: 0 and 1 for the built-in norms; for a subclass
+            what its `project` leaves of all-black and all-white images.
+        """
+        low, high = x.new_zeros(()), x.new_ones(())
+        if type(self) in NORMS.values():
+            return low, high
+        radius = x.new_full((len(x),), torch.inf)
+        return (
+            self.project(low.expand_as(x), x, radius),
+            self.project(high.expand_as(x), x, radius),
+        )
 
     def contains(self, x_adv: Tensor, x: Tensor) -> Tensor:
         """Whether each x_adv is finite and within ball and box, shape (n,), bool."""

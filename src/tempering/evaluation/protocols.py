@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, get_args
 
-from tempering.attacks.apgd_ce import APGDCE
-from tempering.attacks.apgd_dlr import APGDDLR
+from tempering.attacks.apgd import APGDCE, APGDDLR
 from tempering.attacks.apgd_t import APGDT
 from tempering.attacks.base import Attack
 from tempering.attacks.bpda import BPDA
@@ -17,7 +16,7 @@ from tempering.attacks.fab import FAB
 from tempering.attacks.fab_t import FABT
 from tempering.attacks.fgsm import FGSM
 from tempering.attacks.fmn import FMN
-from tempering.attacks.hard_sample_retry import HardSampleRetry
+from tempering.attacks.hard_sample_retry import HardSampleRetry, RetrySettings
 from tempering.attacks.hopskipjump import HopSkipJump
 from tempering.attacks.local_search import LocalSearch
 from tempering.attacks.mifgsm import MIFGSM
@@ -119,12 +118,11 @@ def _white(name: str, threat: Threat) -> Protocol:
 def attacks_of(protocol: str, threat: Threat) -> list[Attack]:
     """The white-box attacks of a protocol, as far as they know the threat's norm.
 
-    `fast` breaks what it can with few passes: ten steps for what falls at once, then the
-    likeliest targets, random search where gradients stop short, and more of everything for
-    near misses. `autoattack` is the
-    standard four at their standard budgets (Croce and Hein, 2020), ours in place of
-    theirs, without trials and extra_restarts, which the paper does not have. `thorough` is both
-    with more steps and restarts.
+    `fast` needs few passes: short attacks first, then one targeted ascent per sample, and
+    further attempts at samples close to success. `autoattack` consists of the four attacks
+    of Croce and Hein, 2020, with their budgets, in our implementation. `thorough` combines
+    both with more steps and restarts. In a user's threat that extends no built-in norm, the
+    attacks that need no more than the methods of `Threat` remain.
 
     Args:
         protocol: One of `NAMES`.
@@ -140,19 +138,27 @@ def attacks_of(protocol: str, threat: Threat) -> list[Attack]:
     """
     if protocol not in NAMES:
         raise UsageError(f"protocol {protocol!r}: give one of {', '.join(NAMES)}")
-    if threat.name == "l0":
+    if threat.norm == "l0":
         return [SigmaZero(steps=300 if protocol == "fast" else 1000)]
-    if threat.name == "patch":
+    if threat.norm == "patch":
         return [PatchAttack(), *([Restarts(PatchAttack(), 3)] if protocol == "thorough" else [])]
-    return {"fast": _fast, "autoattack": _autoattack, "thorough": _thorough}[protocol]()
+    attacks = {"fast": _fast, "autoattack": _autoattack, "thorough": _thorough}[protocol]()
+    unwrapped = [_innermost(attack) if not attack.knows(threat) else attack for attack in attacks]
+    return [attack for attack in unwrapped if attack.knows(threat)]
+
+
+def _innermost(attack: Attack) -> Attack:
+    return (
+        _innermost(attack.attack) if isinstance(attack, LocalSearch | HardSampleRetry) else attack
+    )
 
 
 def _fast() -> list[Attack]:
-    likeliest = APGDT(steps=50, targets=6, top_targets=1, extra_restarts=0, near=0.4)
+    likeliest = APGDT(steps=50, targets=6, top_targets=1, extra_restarts=0, margin_threshold=0.6)
     return [
         FGSM(),
         CWLinf(steps=10),
-        HardSampleRetry(LocalSearch(likeliest, queries=200, extra_restarts=2)),
+        HardSampleRetry(LocalSearch(likeliest, queries=200)),
     ]
 
 
@@ -166,13 +172,10 @@ def _autoattack() -> list[Attack]:
 
 
 def _thorough() -> list[Attack]:
+    targeted = APGDT(steps=100, top_targets=3, extra_restarts=0)
     return [
         CWLinf(steps=20),
-        HardSampleRetry(
-            LocalSearch(APGDT(100, top_targets=3, extra_restarts=0), queries=1000),
-            climbs=5,
-            steps=100,
-        ),
+        HardSampleRetry(LocalSearch(targeted, queries=1000), RetrySettings(steps=100)),
         Restarts(APGDCE(steps=100), 5),
         Restarts(APGDDLR(steps=100), 5),
         APGDT(steps=200, targets=9, top_targets=None),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from tempering.attacks.base import Attack
+from tempering.attacks.early_stopping import without_early_stopping
 from tempering.attacks.restarts import Restarts
-from tempering.attacks.strength import at_full_strength
 from tempering.core.random import RandomStreams
 
 
@@ -41,7 +41,7 @@ def attempts(attack: Attack) -> list[Attempt]:
         [(0,), (1,)]
     """
     if not isinstance(attack, Restarts):
-        return [Attempt(at_full_strength(attack))]
+        return [Attempt(without_early_stopping(attack))]
     return [
         replace(inner, restarts=(time, *inner.restarts))
         for time in range(attack.times)

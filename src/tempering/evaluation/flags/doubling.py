@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tempering.attacks.base import Attack
-from tempering.attacks.restarts import from_elsewhere
+from tempering.attacks.restarts import with_random_start
 from tempering.core.records import Flag
 from tempering.evaluation.flags.changing import changed
 from tempering.evaluation.flags.kind import Kind
@@ -40,7 +40,7 @@ def attack_too_weak(part: Slice, trace: Trace) -> Flag | None:
         return None
     rest = part.at(standing)
     longer = rest.fooled(rest.attacked(doubled(trace.attack)))
-    restart = from_elsewhere(trace.attack)
+    restart = with_random_start(trace.attack)
     again = rest.fooled(rest.attacked(restart, rest.streams.derive("restart", 1)))
     more = longer | again
     if not bool(more.any()):

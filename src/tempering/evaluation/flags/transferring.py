@@ -7,7 +7,7 @@ from dataclasses import replace
 from torch import nn
 
 from tempering.attacks.base import Attack
-from tempering.attacks.strength import at_full_strength
+from tempering.attacks.early_stopping import without_early_stopping
 from tempering.attacks.transfer import Ensemble, Transfer
 from tempering.core.records import Flag
 from tempering.evaluation.flags.kind import Kind
@@ -43,7 +43,7 @@ def transfer_failure(part: Slice, attack: Attack, surrogate: nn.Module | None) -
         x_adv = part.attacked(attack)
     elif surrogate is not None:
         source = _of(surrogate, part)
-        x_adv = source.attacked(at_full_strength(attack))
+        x_adv = source.attacked(without_early_stopping(attack))
     else:
         return None
     there, here = source.fooled(x_adv), part.fooled(x_adv)

@@ -93,7 +93,7 @@ class Trades(Objective):
             clean = probe.logits(batch.x)
             for _ in range(self.steps):
                 _, gradient = probe.gradient(x_adv, lambda logits: divergence(clean, logits))
-                step = steepest(threat, x_adv, gradient, length)
+                step = steepest(threat, x_adv, batch.x, gradient, length)
                 x_adv = threat.project(x_adv + step, batch.x)
         return batch.with_x_adv(x_adv)
 

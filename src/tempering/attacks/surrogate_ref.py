@@ -1,4 +1,4 @@
-"""Networks that an attacker brings along: surrogates and detectors, as values."""
+"""References to networks of the attacker, such as surrogates and detectors, as values."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from tempering.models.weights import weights_hash
 
 
 @dataclass(frozen=True)
-class Owned:
-    """A network by where it comes from, which compares, prints and goes into records.
+class SurrogateRef:
+    """A network identified by its address, for comparison, printing and records.
 
     Attributes:
         address: A run folder, a `.safetensors` file with its manifest, or
-            `file.py:factory`; or `weights:HASH` for a module at hand.
-        module: The module at hand; None to load it from the address when it is needed.
+            `file.py:factory`; or `weights:HASH` for a module in memory.
+        module: The module in memory; None to load it from the address when needed.
 
     Example:
-        >>> Owned.of(nn.Flatten()).address
+        >>> SurrogateRef.of(nn.Flatten()).address
         'weights:e3b0c44298fc1c14'
     """
 
@@ -32,9 +32,9 @@ class Owned:
     module: nn.Module | None = field(default=None, compare=False, repr=False)
 
     @classmethod
-    def of(cls, given: nn.Module | Owned | str | Path) -> Owned:
-        """From a module, or from where one is stored."""
-        if isinstance(given, Owned):
+    def of(cls, given: nn.Module | SurrogateRef | str | Path) -> SurrogateRef:
+        """From a module, or from the address of one."""
+        if isinstance(given, SurrogateRef):
             return given
         if isinstance(given, nn.Module):
             return cls(f"weights:{weights_hash(given)}", given)

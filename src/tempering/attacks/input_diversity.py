@@ -1,4 +1,4 @@
-"""Images shown a little smaller and elsewhere, anew for each gradient."""
+"""Input diversity: images are randomly resized and shifted before each gradient."""
 
 from __future__ import annotations
 
@@ -7,21 +7,22 @@ from collections import Counter
 import torch
 from torch import Tensor, nn
 
+from tempering.core.errors import AttackError
 from tempering.core.probe import Loss, Probe
 from tempering.core.random import RandomStreams
 
 _SMALLEST = 0.9
-"""Least size of a shrunk image, as a share of its own."""
+"""Smallest size of a resized image, relative to the original."""
 
 
-class VariedProbe(Probe):
-    """A model that sees an image shrunk and shifted, with some probability.
+class InputDiversityProbe(Probe):
+    """A model whose input is resized and shifted with some probability.
 
-    Xie et al., 2019, equation 3. Sizes and places are drawn for each sample and the
-    number of its gradient, so they depend on no batch.
+    Xie et al., 2019, equation 3. Sizes and shifts depend on the sample and the
+    number of its gradient only, not on the batch.
 
     Attributes:
-        probability: Of a change.
+        probability: Of a transformation.
     """
 
     stateful = True
@@ -33,9 +34,9 @@ class VariedProbe(Probe):
         self._times: Counter[int] = Counter()
 
     def gradient(self, x: Tensor, loss: Loss, index: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Logits of the changed images, and the gradient with respect to the images as given."""
+        """Logits of the transformed images, and the gradient with respect to the original ones."""
         if index is None:
-            raise ValueError("changes are drawn sample by sample: give their numbers")
+            raise AttackError("input diversity is drawn per sample: give the sample numbers")
         numbers = index.tolist()
         times = torch.tensor([self._times[number] for number in numbers], device=x.device)
         self._times.update(numbers)
@@ -52,7 +53,7 @@ class VariedProbe(Probe):
             self.model = inner
 
     def _grid(self, streams: RandomStreams, x: Tensor) -> Tensor:
-        """Where each pixel of the changed image looks in the given one, -1 to 1."""
+        """Sampling positions of each pixel of the transformed image, -1 to 1."""
         changed = streams.derive("whether").uniform((1,)) < self.probability
         size = streams.derive("size").uniform((1,), _SMALLEST, 1.0)
         place = streams.derive("place").uniform((2,), -1.0, 1.0) * (1.0 - size)
@@ -65,7 +66,7 @@ class VariedProbe(Probe):
 
 
 class _Resampled(nn.Module):
-    """A model behind a resampling of its images; what lies outside is black."""
+    """A model behind a resampling of its images; pixels outside of the image are 0."""
 
     def __init__(self, model: nn.Module, grid: Tensor) -> None:
         super().__init__()

@@ -1,35 +1,36 @@
-"""Where a decision attack begins: any image, however far, that fools."""
+"""Initial points of decision-based attacks: any image that is adversarial, at any distance."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from tempering.attacks.asking import Oracle
 from tempering.attacks.base import Problem
-from tempering.attacks.stock import StartImages
+from tempering.attacks.query_oracle import QueryOracle
+from tempering.attacks.start_images import StartImages
 from tempering.core.errors import UsageError
 from tempering.core.random import RandomStreams
 from tempering.core.tally import tally
 
 TRIES = 200
-"""Images of each kind that are tried for a sample before it is given up."""
+"""Candidates of each kind that are tried per sample."""
 _GRIDS = (1, 2, 4, 7, 14, 28)
 
 
 def find_start(
-    oracle: Oracle, problem: Problem, rows: Tensor, tries: int, starts: StartImages | None
+    oracle: QueryOracle, problem: Problem, rows: Tensor, tries: int, starts: StartImages | None
 ) -> tuple[Tensor, Tensor]:
-    """Try the attacker's own images, the negative, and noise of many grains, until one fools.
+    """Try the attacker's own images, the negative, and noise until one is adversarial.
 
-    Of its own images it tries those of a class that is wanted, nearest first. Every try
-    is a query. A sample for which nothing fools is noted in the open tally.
+    Own images of a suitable class are tried nearest first. Every candidate takes a query
+    and is brought into the threat's bounds. A sample without success is recorded in the
+    open tally (`no_start`).
 
     Args:
-        oracle: Answers, and counts; asked about each sample before.
+        oracle: Answers queries; has answered one for each sample before.
         problem: Images and streams.
-        rows: Samples that are not fooled as they are, shape (m,), int64.
-        tries: Images of its own, and of noise, at most.
+        rows: Samples that are not fooled without a perturbation, shape (m,), int64.
+        tries: Own images, and noise images, at most.
         starts: The attacker's own images; None for none.
 
     Returns:
@@ -39,10 +40,12 @@ def find_start(
     out = problem.x.clone()
     found = torch.zeros(len(out), dtype=torch.bool, device=out.device)
 
-    def attempt(seeking: Tensor, tried: Tensor) -> None:
-        won = oracle.fooled(tried, seeking)
-        out[seeking[won]] = tried[won]
-        found[seeking[won]] = True
+    def attempt(rows: Tensor, candidates: Tensor) -> None:
+        low, high = problem.threat.bounds(problem.x[rows])
+        candidates = candidates.clamp(low, high)
+        success = oracle.fooled(candidates, rows)
+        out[rows[success]] = candidates[success]
+        found[rows[success]] = True
 
     if starts is not None and len(rows):
         own = starts.images().x.to(out)
@@ -50,22 +53,22 @@ def find_start(
         nearest = starts.nearest(problem, rows, oracle.outputs, tries)
         numbers[rows, : nearest.shape[1]] = nearest
         for number in numbers.unbind(1):
-            seeking = oracle.may(rows[~found[rows] & (number[rows] >= 0)])
-            if not len(seeking):
+            left = oracle.affordable(rows[~found[rows] & (number[rows] >= 0)])
+            if not len(left):
                 break
-            attempt(seeking, own[number[seeking]])
-    for time in range(tries):
-        seeking = oracle.may(rows[~found[rows]])
-        if not len(seeking):
+            attempt(left, own[number[left]])
+    for attempt_number in range(tries):
+        left = oracle.affordable(rows[~found[rows]])
+        if not len(left):
             break
-        streams = problem.streams[seeking].derive("start", time)
-        attempt(seeking, _candidate(problem.x[seeking], streams, time))
+        streams = problem.streams[left].derive("start", attempt_number)
+        attempt(left, _candidate(problem.x[left], streams, attempt_number))
     tally("no_start", problem.streams.index[rows[~found[rows]]])
     return out, rows[found[rows]]
 
 
 def check_tries(name: str, tries: int) -> None:
-    """Refuse a number of tries that finds no start.
+    """Refuse an invalid number of tries.
 
     Raises:
         UsageError: If it is no whole number of at least 1.
@@ -74,28 +77,28 @@ def check_tries(name: str, tries: int) -> None:
         raise UsageError(f"{name}: tries = {tries}: give a whole number of at least 1")
 
 
-def _candidate(x: Tensor, streams: RandomStreams, time: int) -> Tensor:
-    """The negative; then noise, by turns alone and mixed with the image."""
-    if time == 0:
+def _candidate(x: Tensor, streams: RandomStreams, number: int) -> Tensor:
+    """The negative first; then noise alone and noise mixed with the image in turn."""
+    if number == 0:
         return 1.0 - x
-    noise = _noise(x, streams, (time - 1) // 2)
-    if time % 2:
+    noise = _noise(x, streams, (number - 1) // 2)
+    if number % 2:
         return noise
     share = streams.derive("share").uniform((1, 1, 1)).to(x.dtype)
     return x + share * (noise - x)
 
 
 def _noise(x: Tensor, streams: RandomStreams, turn: int) -> Tensor:
-    """Grey blocks, black and white blocks, or black and white blots, coarse and fine.
+    """Grey blocks, black and white blocks, or black and white blobs of several sizes.
 
-    The share of white is drawn too: digits on black have little of it.
+    The share of white is random, too: digits on black have little of it.
     """
     channels, height, width = x.shape[1:]
     grid = _GRIDS[turn % len(_GRIDS)]
     kind = turn // len(_GRIDS) % 3
     coarse = streams.uniform((channels, min(grid, height), min(grid, width)))
-    blots = kind == 2
-    mode = "bilinear" if blots else "nearest"
+    blobs = kind == 2
+    mode = "bilinear" if blobs else "nearest"
     noise = nn.functional.interpolate(coarse, (height, width), mode=mode)
     if kind:
         white = streams.derive("white").uniform((1,))

@@ -1,4 +1,4 @@
-"""FAB's walk along a decision boundary, drawn back to the image all the while."""
+"""The iteration of FAB along a linearized decision boundary."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from torch import Tensor
 
 from tempering.attacks.active_set import ActiveSet, run_active_set
 from tempering.attacks.base import Problem
-from tempering.attacks.boundaries import Boundaries, only, rivals
-from tempering.attacks.hyperplanes import shortest_way
+from tempering.attacks.boundaries import LinearBoundaries, fixed_target, top_rivals
+from tempering.attacks.hyperplanes import smallest_step
 from tempering.attacks.nearest import Nearest, succeeds
 from tempering.core.probe import Probe
 from tempering.core.threats import Threat
 
 _PULL = 0.1
-"""The most that a step mixes in of the way from the image itself (alpha_max)."""
+"""Largest weight of the step from the image itself (alpha_max)."""
 _OVERSHOOT = 1.05
 _BACK = 0.9
-"""Where a walk goes on after a success: at this share of the way from the image (beta)."""
+"""After a success the next point is at this share of the distance from the image (beta)."""
 
 
 @dataclass(frozen=True)
-class BoundaryWalk:
-    """How to walk.
+class FABWalk:
+    """Settings of the iteration.
 
     Croce and Hein, 'Minimally distorted adversarial examples with a fast adaptive
-    boundary attack', 2020, algorithm 1, with its constants. The model is looked at once a
-    step: after a success, the picture of the boundary at the success serves at the point
-    drawn back from it, where the paper takes another one.
+    boundary attack', 2020, algorithm 1, with its constants. The model is linearized once
+    per step: after a success, the linearization at the success is used for the point
+    moved back towards the image, where the paper takes a new one.
 
     Attributes:
-        steps: Linearisations a sample.
-        rivals: How many outputs are looked at where no target is given.
+        steps: Linearizations per sample.
+        rivals: Number of outputs that are considered if no target is given.
         until_fooled: Whether a sample leaves once it is fooled within eps.
     """
 
@@ -51,28 +51,28 @@ class BoundaryWalk:
         start: Callable[[Tensor], Tensor] | None = None,
         target: Tensor | None = None,
     ) -> None:
-        """Walk with some samples of a problem.
+        """Run for some samples of a problem.
 
         Args:
             probe: The model.
             problem: Samples, threat and goal.
-            ids: Samples that walk, shape (m,), int64.
-            nearest: The best of all samples; updated in place.
-            start: From row numbers to the points where walks begin; by default the images.
-            target: The output whose boundary each sample of the problem walks along,
+            ids: Samples, shape (m,), int64.
+            nearest: The nearest successes of all samples; updated in place.
+            start: From row numbers to initial points; by default the images.
+            target: The output whose boundary is followed for each sample of the problem,
                 shape (n,), int64; None for the nearest boundary at every step.
         """
         empty = torch.zeros_like(problem.y)
         goals = empty if target is None else target
 
-        def enter(rows: Tensor) -> _Walkers:
+        def enter(rows: Tensor) -> _FABState:
             x, done = problem.x[rows], torch.zeros_like(rows)
             index = problem.streams.index[rows]
             begin = x.clone() if start is None else start(rows)
-            return _Walkers(rows, x, begin, problem.y[rows], index, goals[rows], done)
+            return _FABState(rows, x, begin, problem.y[rows], index, goals[rows], done)
 
-        def advance(rows: _Walkers) -> Tensor | None:
-            choose = rivals(self.rivals) if target is None else only(rows.target)
+        def advance(rows: _FABState) -> Tensor | None:
+            choose = top_rivals(self.rivals) if target is None else fixed_target(rows.target)
             return self._advance(probe, problem, rows, nearest, choose)
 
         run_active_set(problem, ids, enter, advance, lambda _: None)
@@ -81,7 +81,7 @@ class BoundaryWalk:
         self,
         probe: Probe,
         problem: Problem,
-        rows: _Walkers,
+        rows: _FABState,
         nearest: Nearest,
         choose: Callable[[Tensor, Tensor], Tensor],
     ) -> Tensor | None:
@@ -89,7 +89,7 @@ class BoundaryWalk:
             return problem.goal.protected(rows.y, logits.shape[1])
 
         threat = problem.threat
-        seen = Boundaries.around(probe, rows.x_adv, protect, choose, rows.index)
+        seen = LinearBoundaries.around(probe, rows.x_adv, protect, choose, rows.index)
         nearest.update(rows.ids, rows.x_adv, threat.distance(rows.x_adv, rows.x), seen.fooled)
         gap, normal = seen.nearest(threat)
         rows.x_adv = _step(threat, rows.x, rows.x_adv, seen.fooled, gap, normal)
@@ -106,7 +106,7 @@ class BoundaryWalk:
 
 
 @dataclass
-class _Walkers(ActiveSet):
+class _FABState(ActiveSet):
     x: Tensor
     x_adv: Tensor
     y: Tensor
@@ -118,17 +118,18 @@ class _Walkers(ActiveSet):
 def _step(
     threat: Threat, x: Tensor, x_adv: Tensor, fooled: Tensor, gap: Tensor, normal: Tensor
 ) -> Tensor:
-    """To the boundary, from the current points and from the images, mixed by their distances."""
+    """Steps to the boundary from the current points and from the images, weighted by length."""
     back = torch.where(fooled, _BACK, 1.0).to(x.dtype)[:, None, None, None]
     here = torch.lerp(x, x_adv, back)
     both = torch.cat([here, x])
     normals = normal.repeat(2, 1, 1, 1)
     risen = (normals * (both - x_adv.repeat(2, 1, 1, 1))).flatten(1).sum(1)
-    ways = shortest_way(threat, both, normals, -(gap.repeat(2) + risen))
-    lengths = threat.distance(ways, torch.zeros_like(ways))
-    from_here, from_x = ways.chunk(2)
+    steps = smallest_step(threat, both, x.repeat(2, 1, 1, 1), normals, -(gap.repeat(2) + risen))
+    lengths = threat.distance(steps, torch.zeros_like(steps))
+    from_here, from_x = steps.chunk(2)
     tiny = torch.finfo(x.dtype).tiny
     pull = lengths[: len(x)] / (lengths[: len(x)] + lengths[len(x) :]).clamp_min(tiny)
     pull = pull.clamp_max(_PULL)[:, None, None, None]
     mixed = torch.lerp(here + _OVERSHOOT * from_here, x + _OVERSHOOT * from_x, pull)
-    return mixed.clamp(0.0, 1.0)
+    low, high = threat.bounds(x)
+    return mixed.clamp(low, high)

@@ -1,4 +1,4 @@
-"""What attacks have in common that run one other attack on a model seen differently."""
+"""The base of attacks that modify one other attack or its view of the model."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from tempering.core.threats import Threat
 
 
 @dataclass(frozen=True)
-class Wrapping(Attack, ABC):
-    """The base of adaptive attacks.
+class AttackWrapper(Attack, ABC):
+    """An attack around an inner attack; norms, effort and configuration follow the inner one.
 
     Attributes:
-        attack: What runs.
+        attack: The inner attack.
     """
 
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1", "l0", "patch")
@@ -23,31 +23,31 @@ class Wrapping(Attack, ABC):
     attack: Attack
 
     def require(self, threat: Threat) -> None:
-        """Refuse a threat whose norm the inner attack does not know.
+        """Refuse a threat in which the inner attack does not work.
 
         Raises:
-            ThreatError: Naming the norms that it does know.
+            ThreatError: Naming the norms in which it does.
         """
         self.attack.require(threat)
 
     def effort(self) -> int:
-        """The inner attack's."""
+        """Effort of the inner attack."""
         return self.attack.effort()
 
     def batch_dependent(self) -> bool:
-        """Whether the inner attack does."""
+        """Whether the inner attack is batch-dependent."""
         return self.attack.batch_dependent()
 
     def minimum_norm(self) -> bool:
-        """Whether the inner attack does."""
+        """Whether the inner attack is a minimum-norm attack."""
         return self.attack.minimum_norm()
 
     def config(self) -> dict[str, Any]:
-        """The inner attack's hyperparameters, and what this one adds under its own name."""
+        """The inner attack's configuration, and the settings of this one under its name."""
         return {**self.attack.config(), self.name: self.settings()}
 
     def settings(self) -> dict[str, Any]:
-        """What this attack adds."""
+        """The settings that this attack adds."""
         return {}
 
     def label(self) -> str:

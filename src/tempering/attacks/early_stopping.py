@@ -1,4 +1,4 @@
-"""What of an attack changes when it is used inside of another."""
+"""Turning off early stopping in an attack and all attacks inside of it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 from tempering.attacks.base import Attack
 
 
-def at_full_strength(attack: Attack) -> Attack:
-    """An attack that climbs to the end, also where it has long fooled its own model.
+def without_early_stopping(attack: Attack) -> Attack:
+    """The same attack with all its steps, also for samples that are fooled already.
 
-    A sample that only just fools the model it was made on seldom fools another.
+    An image that barely fools a surrogate seldom transfers to another model.
 
     Example:
         >>> from tempering.attacks import PGD
-        >>> at_full_strength(PGD(steps=5)).until_fooled
+        >>> without_early_stopping(PGD(steps=5)).until_fooled
         False
     """
     changed: dict[str, Any] = {}
@@ -24,7 +24,7 @@ def at_full_strength(attack: Attack) -> Attack:
         if field.name == "until_fooled":
             changed[field.name] = False
         elif isinstance(value, Attack):
-            changed[field.name] = at_full_strength(value)
+            changed[field.name] = without_early_stopping(value)
         elif isinstance(value, tuple) and any(isinstance(one, Attack) for one in value):
-            changed[field.name] = tuple(map(at_full_strength, value))
+            changed[field.name] = tuple(map(without_early_stopping, value))
     return replace(attack, **changed) if changed else attack

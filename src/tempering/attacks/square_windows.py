@@ -1,4 +1,4 @@
-"""Square windows of images, one place a sample."""
+"""Square windows of images, one position per sample."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from tempering.core.random import RandomStreams
 
 
 @dataclass(frozen=True, eq=False)
-class Windows:
-    """One window a sample, all of one size.
+class SquareWindows:
+    """One window per sample, all of the same size.
 
     Attributes:
         rows: Which rows they cover, shape (n, height), int64.
@@ -26,8 +26,8 @@ class Windows:
     shape: tuple[int, int]
 
     @classmethod
-    def drawn(cls, streams: RandomStreams, shape: tuple[int, int], side: int) -> Windows:
-        """Windows of a side, or of the whole image where that is shorter, at random places."""
+    def drawn(cls, streams: RandomStreams, shape: tuple[int, int], side: int) -> SquareWindows:
+        """Windows of a given side at random positions, cut to the image where it is smaller."""
         device = streams.index.device
         height, width = min(side, shape[0]), min(side, shape[1])
         free = torch.tensor([shape[0] - height + 1, shape[1] - width + 1], device=device)
@@ -35,23 +35,23 @@ class Windows:
         down, across = torch.arange(height, device=device), torch.arange(width, device=device)
         return cls(top + down, left + across, shape)
 
-    def __getitem__(self, which: Tensor) -> Windows:
-        """Those of some samples, by number, int64."""
+    def __getitem__(self, which: Tensor) -> SquareWindows:
+        """The windows of some samples, by number, int64."""
         rows, columns = self.rows.index_select(0, which), self.columns.index_select(0, which)
         return replace(self, rows=rows, columns=columns)
 
     def mask(self) -> Tensor:
-        """Where the windows are, shape (n, 1, h, w), bool."""
+        """Masks of the windows, shape (n, 1, h, w), bool."""
         nowhere = self.rows.new_zeros(len(self.rows), 1, *self.shape, dtype=torch.bool)
         return self.put(nowhere, True)
 
     def of(self, x: Tensor) -> Tensor:
-        """What is in the windows, shape (n, c, height, width)."""
+        """The content of the windows, shape (n, c, height, width)."""
         inside = x.flatten(2).gather(2, self._places.expand(-1, x.shape[1], -1))
         return inside.view(*x.shape[:2], self.rows.shape[1], self.columns.shape[1])
 
     def put(self, x: Tensor, values: Tensor | float) -> Tensor:
-        """Images with other values in the windows.
+        """Write values into the windows.
 
         Args:
             x: Shape (n, c, h, w); changed in place.
@@ -67,9 +67,9 @@ class Windows:
 
     @cached_property
     def _places(self) -> Tensor:
-        """Pixels, by number in a flat channel, shape (n, 1, height * width), int64.
+        """Indices of the pixels in a flattened channel, shape (n, 1, height * width), int64.
 
-        To pick by those is several times as fast as by row and column.
+        Indexing by these is several times as fast as by row and column.
         """
         places = (self.rows * self.shape[1])[:, :, None] + self.columns[:, None, :]
         return places.flatten(1)[:, None]

@@ -1,4 +1,4 @@
-"""Images that an attacker brings along: where a decision attack may begin."""
+"""Labelled images of the attacker, as initial points of decision-based attacks."""
 
 from __future__ import annotations
 
@@ -13,21 +13,20 @@ from tempering.core.errors import UsageError
 from tempering.data.dataset import Dataset
 from tempering.data.loading import load
 
-_AT_HAND = "data:"
+_IN_MEMORY = "data:"
 
 
 @dataclass(frozen=True)
 class StartImages:
-    """Labelled images by where they come from, which compare, print and go into records.
+    """Labelled images identified by their address, for comparison, printing and records.
 
-    They belong to the attack, as its other settings do: give images that an attacker may
-    have, such as training data or photographs of the class that is wanted, never the
-    samples that are attacked.
+    Give images that an attacker may have, such as training data or photographs of the
+    target class, never the samples under attack.
 
     Attributes:
-        address: Of data, such as `mnist`, whose training images serve; or `data:HASH` for
-            a dataset at hand.
-        data: The dataset at hand; None to load it from the address when it is needed.
+        address: Of a dataset, such as `mnist`, whose training images are used; or
+            `data:HASH` for a dataset in memory.
+        data: The dataset in memory; None to load it from the address when needed.
 
     Example:
         >>> one = Dataset.of(torch.ones(1, 8, 8), torch.tensor([3]))
@@ -42,36 +41,36 @@ class StartImages:
     def of(cls, given: Dataset | str) -> StartImages:
         """From a dataset, or from the address of one."""
         if isinstance(given, Dataset):
-            return cls(f"{_AT_HAND}{given.content_hash}", given)
+            return cls(f"{_IN_MEMORY}{given.content_hash}", given)
         return cls(given)
 
     def images(self) -> Dataset:
         """The dataset.
 
         Raises:
-            UsageError: If there is none at the address, or it names data at hand alone.
+            UsageError: If there is none at the address, or it names data in memory only.
         """
         if self.data is not None:
             return self.data
-        if self.address.startswith(_AT_HAND):
+        if self.address.startswith(_IN_MEMORY):
             raise UsageError(f"starts {self.address}: give the dataset itself, or its address")
         return _loaded(self.address)
 
     def nearest(self, problem: Problem, rows: Tensor, outputs: int, most: int) -> Tensor:
-        """Images of classes that some samples may be taken for, nearest first.
+        """Images of classes that count as success for some samples, nearest first.
 
         Args:
             problem: Images and goal.
             rows: Samples, shape (m,), int64.
-            outputs: How many outputs the model has.
-            most: How many images at most.
+            outputs: Number of the model's outputs.
+            most: Number of images at most.
 
         Returns:
-            Numbers of images in `images()` for each row, shape (m, k), k at most `most`;
-            -1 where a row has no more of them.
+            Indices into `images()` for each row, shape (m, k), k at most `most`; -1 where a
+            row has no more of them.
 
         Raises:
-            UsageError: If its images are of another shape than the samples.
+            UsageError: If its images have another shape than the samples.
         """
         data = self.images()
         if data.x.shape[1:] != problem.x.shape[1:]:
@@ -93,7 +92,7 @@ class StartImages:
         away = torch.cdist(
             problem.x[rows].flatten(1),
             data.x.to(problem.x).flatten(1),
-            compute_mode="donot_use_mm_for_euclid_dist",  # a row's distances know no batch
+            compute_mode="donot_use_mm_for_euclid_dist",  # distances must not depend on the batch
         )
         away = away.masked_fill(~helps, torch.inf)
         found, order = away.sort(dim=1, stable=True)
