@@ -123,12 +123,12 @@ class Mixture(Settings):
 
 
 class Stopping(Settings):
-    """When training ends: whichever rule speaks first; a rule left out does not apply.
+    """When training ends: at the first rule that applies; a rule left out never does.
 
     Attributes:
         max_iterations: Steps at most.
         gain_at_least: Gain in worst-case accuracy over the starting model that is enough, a
-            fraction (the paper's rho, eq. 6).
+            fraction.
         plateau_rounds: Rounds without a gain of `plateau_gain` in worst-case accuracy.
         plateau_gain: What counts as a gain, a fraction.
         budget_seconds: Time at most; makes a run depend on the machine's speed.

@@ -233,8 +233,8 @@ class Learner:
         self._net, self._wrapped_optimizer = engine.fabric.setup(model, self._optimizer)
         self._attack_model: nn.Module | None = None
         if objective.inner_maximization != "none":
-            twin = copy.deepcopy(model).to(engine.proposal_dtype)
-            self._attack_model = twin.requires_grad_(False).eval()
+            attacked = copy.deepcopy(model).to(engine.proposal_dtype)
+            self._attack_model = attacked.requires_grad_(False).eval()
         self._order: tuple[int, Tensor] | None = None
 
     def next_batch(self) -> Batch:
