@@ -33,7 +33,7 @@ from tests.training.toys import ENGINE
 
 THREAT = Linf(0.15)
 SHORT = PGD(steps=5, until_fooled=False)
-STEPS = 150
+STEPS = 100
 
 
 @cache
@@ -96,19 +96,20 @@ def test_single_pass_copies_protect_less_than_fresh_samples() -> None:
 
 def test_interval_training_can_be_certified_and_standard_training_cannot() -> None:
     objective = Interval(kappa=0.5, ramp_start=0.1, ramp_end=0.7)
-    model, test = trained(objective, steps=300, eps=0.05), digits().test.first(60)
+    model, test = trained(objective, steps=200, eps=0.05), digits().test.first(60)
 
     def share(model: nn.Module) -> float:
         found = certify(model, test.x, test.y, Linf(0.05), methods=("interval",))
         return float(found.certified.float().mean())
 
     assert share(model) > 0.3
-    assert share(trained(Standard(), steps=300)) < 0.05
+    assert share(trained(Standard(), steps=200)) < 0.05
 
 
 def test_training_under_noise_withstands_noise() -> None:
     sigma = 0.5
-    assert noisy(trained(GaussianNoise(sigma)), sigma) > noisy(trained(Standard()), sigma) + 0.05
+    noise, standard = trained(GaussianNoise(sigma), 200), trained(Standard(), 200)
+    assert noisy(noise, sigma) > noisy(standard, sigma) + 0.05
 
 
 def test_every_objective_is_tried_here() -> None:
