@@ -43,7 +43,7 @@ PARTS = (
     "certificates",
     "eps_curve",
     "evaluator",
-    "flags.examining",
+    "flags.examination",
     "protocols",
     "stage_runner",
 )

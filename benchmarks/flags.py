@@ -1,8 +1,8 @@
-"""Renders the page of flags: each flag on a model that raises it, and on one that does not.
+"""Generate docs/flags.md: each kind of flag with a case that raises it and a control.
 
-Run `python benchmarks/flags.py`; it runs every demonstration of
-`tests/evaluation/flags/demonstrations.py`, writes `records/flags.jsonl`, and makes
-`docs/flags.md` from it. `--render` makes the page from the records alone.
+`python benchmarks/flags.py` runs every demonstration of
+`tests/evaluation/flags/demonstrations.py`, writes `records/flags.jsonl`, and generates
+`docs/flags.md` from it. `--render` generates the page from the existing records.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 
 from journal import RECORDS, Row, say
 from tempering.core.files import write_text
-from tempering.evaluation.flags import KINDS, Kind
+from tempering.evaluation.flags import FLAG_KINDS, FlagKind
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "flags.md"
@@ -25,45 +25,44 @@ PAGE = ROOT / "docs" / "flags.md"
 INTRO = """\
 # Flags
 
-A flag says that a number is not to be trusted, on what evidence, and what to do. Those that mask
-gradients make an evaluation switch to attacks through hidden stages and to attacks without
-gradients.
+A flag says that a robustness number cannot be trusted. It states the evidence and a remedy. If a
+flag is evidence of gradient masking, the evaluation adds attacks with an adaptive backward (BPDA)
+and attacks without gradients.
 
-Checks read what was measured. Examinations run a little more, on a few samples: `examine(setting,
-target, threat, attack)` does all of them, names what broke off, and counts its passes;
-`masked(flags)` tells whether gradients are masked. Thresholds stand beside the checks, one kind a
-file, in `src/tempering/evaluation/flags/`. Flags about data are in [the page on
+Some checks read the results of an evaluation; others run extra passes on a few samples.
+`examine(context, target, threat, attack)` runs all of the latter and counts their passes, and
+`is_gradient_masked(flags)` tells whether any flag is evidence of gradient masking. The thresholds
+are constants in `src/tempering/evaluation/flags/`. Flags about data are described in [the page on
 method](method.md#flags).
 
-Each entry names a model that raises the flag, with the evidence that it gave, and a model that
-does not raise it. The models are planted defences, `tests/evaluation/defences.py`, mostly around a
-small network that was trained on MNIST for a second and hides nothing (the *plain network*).
-Images are 48 digits that it gets right, and the threat is L-inf with eps 0.2, where nothing else
-is said. The tests run all of them; `benchmarks/flags.py` makes this page from
-`benchmarks/records/flags.jsonl`.
+Each entry names a case that raises the flag, with the evidence, and a control that does not. The
+models are planted defences (`tests/evaluation/defences.py`), most of them around a small network
+trained on MNIST for a second (the *plain network*). The samples are 48 digits that it classifies
+correctly, under L-inf with eps 0.2 unless stated otherwise. The tests run all cases;
+`benchmarks/flags.py` generates this page from `benchmarks/records/flags.jsonl`.
 
-After Carlini et al., *On evaluating adversarial robustness*, 2019; Athalye, Carlini and Wagner,
+Sources: Carlini et al., *On evaluating adversarial robustness*, 2019; Athalye, Carlini and Wagner,
 *Obfuscated gradients give a false sense of security*, 2018; Pintor et al., *Indicators of attack
 failure*, 2022, whose six indicators keep their names; Zimmermann et al., *Increasing confidence in
 adversarial robustness evaluations*, 2022.
 """
 
 GROUPS: dict[str, tuple[str, ...]] = {
-    "The model": (
+    "Model outputs": (
         "non-deterministic model",
-        "answers depend on the batch",
+        "outputs depend on the batch",
         "outputs are probabilities",
         "inputs in the wrong units",
     ),
-    "Its gradients": (
+    "Gradients": (
         "unavailable gradients",
         "zero gradients",
-        "hidden gradient",
+        "gradient masking by a stage",
         "vanishing gradients",
-        "gradients disagree with differences",
+        "gradients disagree with finite differences",
         "unstable predictions",
     ),
-    "The attack": (
+    "Attack strength": (
         "silent success",
         "incomplete optimization",
         "loss not converged",
@@ -72,76 +71,76 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "attack too weak",
         "unstable under re-run",
         "binarization test failed",
-        "binarization test takes a stronger attack",
+        "binarization test needs a stronger attack",
     ),
-    "One attack beside another": (
+    "Comparisons between attacks": (
         "black-box beats white-box",
         "transfer beats white-box",
         "gray-box beats white-box",
         "stale samples beat white-box",
-        "one step beats many",
+        "single-step beats iterative",
         "true gradient beats adaptive",
     ),
-    "Numbers that cannot be": (
+    "Impossible results": (
         "accuracy rises with eps",
-        "accuracy does not fall",
-        "unbounded attack fails",
+        "accuracy does not fall to chance",
+        "minimum-norm attack failed",
         "certified but broken",
         "too few samples",
         "not examined",
     ),
 }
-"""Headings of the page, and the kinds below them, in the catalogue's order."""
+"""Headings of the page and the kinds below them, in the order of the catalogue."""
 
 
 def measure() -> list[Row]:
     """Run every demonstration.
 
     Raises:
-        SystemExit: If one does not raise its flag, or its counterpart does.
+        SystemExit: If a case does not raise its flag, or its control does.
     """
     sys.path.insert(0, str(ROOT))
     from tests.evaluation.flags.demonstrations import DEMONSTRATIONS
 
     rows = []
-    for one in DEMONSTRATIONS:
-        say(one.kind.name)
-        flag, other = one.raised(), one.passed()
-        if flag is None or other is not None:
-            raise SystemExit(f"{one.kind.name}: {flag} and {other}: one has to raise it, one not")
+    for case in DEMONSTRATIONS:
+        say(case.kind.name)
+        flag, control = case.positive(), case.negative()
+        if flag is None or control is not None:
+            raise SystemExit(f"{case.kind.name}: got {flag}, and {control} for the control")
         rows.append(
             {
                 "name": flag.name,
-                "guilty": one.guilty,
+                "raised_by": case.raised_by,
                 "evidence": flag.evidence,
                 "samples": len(flag.samples),
                 "remedy": flag.remedy,
-                "innocent": one.innocent,
+                "not_raised_by": case.not_raised_by,
             }
         )
     return rows
 
 
-def render(rows: Sequence[Row], kinds: Sequence[Kind] = KINDS) -> str:
-    """The page, from records and the kinds' own words."""
-    seen = {row["name"]: row for row in rows}
-    words = {kind.name: kind for kind in kinds}
+def render(rows: Sequence[Row], kinds: Sequence[FlagKind] = FLAG_KINDS) -> str:
+    """The page, from the records and the texts of the kinds."""
+    by_name = {row["name"]: row for row in rows}
+    kind_of = {kind.name: kind for kind in kinds}
     parts = [INTRO]
     for heading, names in GROUPS.items():
         parts.append(f"## {heading}\n")
-        parts += [_entry(words[name], seen[name]) for name in names]
+        parts += [_entry(kind_of[name], by_name[name]) for name in names]
     return "\n".join(parts)
 
 
-def _entry(kind: Kind, row: Row) -> str:
+def _entry(kind: FlagKind, row: Row) -> str:
     lines = [f"### {kind.name}\n", f"{_sentence(kind.meaning)}\n"]
-    lines.append(f"- **What to do:** {kind.remedy}.")
+    lines.append(f"- **Remedy:** {kind.remedy}.")
     if row["remedy"] != kind.remedy:
-        lines.append(f"  Here: {row['remedy']}.")
-    lines.append(f"- **Raised by** {row['guilty']}: {row['evidence']}.")
-    lines.append(f"- **Not raised by** {row['innocent']}.")
+        lines.append(f"  In this case: {row['remedy']}.")
+    lines.append(f"- **Raised by** {row['raised_by']}: {row['evidence']}.")
+    lines.append(f"- **Not raised by** {row['not_raised_by']}.")
     if kind.masks:
-        lines.append("- It masks gradients.")
+        lines.append("- This is evidence of gradient masking.")
     return "\n".join(lines) + "\n"
 
 
@@ -150,7 +149,7 @@ def _sentence(text: str) -> str:
 
 
 def main() -> None:
-    """Measure, unless told otherwise, and render."""
+    """Run the demonstrations unless `--render` is given, and write the page."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--render", action="store_true", help="make the page from the records")
     path = RECORDS / "flags.jsonl"

@@ -16,7 +16,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "Patch": "tempering.core.patches",
         "TemperingError": "tempering.core.errors",
         "attacks": "tempering.attacks",
-        "compare_runs": "tempering.app.against",
+        "compare_runs": "tempering.app.compare",
         "data": "tempering.data",
         "defenses": "tempering.defenses",
         "evaluate": "tempering.app.evaluate",

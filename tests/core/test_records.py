@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from tempering.core.comparisons import Comparison, Judged
+from tempering.core.comparisons import ComparedModel, Comparison
+from tempering.core.corruption_records import CorruptionResult
 from tempering.core.errors import RunError
 from tempering.core.proofs import Proof
 from tempering.core.records import (
@@ -31,7 +32,6 @@ from tempering.core.records import (
     dump_records,
     load_records,
 )
-from tempering.core.shifts import Shift
 
 COUNT = Count(hits=9, n=10)
 
@@ -127,8 +127,8 @@ RECORDS: list[AnyRecord] = [
     ),
     Comparison(
         quantity="robust",
-        first=Judged(model="m", run=None, weights="w", tried="protocol fast", n=10),
-        second=Judged(model="o", run="other", weights="v", tried="protocol fast", n=20),
+        first=ComparedModel(model="m", run=None, weights="w", tried="protocol fast", n=10),
+        second=ComparedModel(model="o", run="other", weights="v", tried="protocol fast", n=20),
         threat="linf:0.3",
         both=5,
         first_only=2,
@@ -136,7 +136,7 @@ RECORDS: list[AnyRecord] = [
         neither=2,
         data_hash="d",
     ),
-    Shift(
+    CorruptionResult(
         subject="given",
         corruption="noise",
         severity=1,

@@ -7,7 +7,7 @@ import torch
 from tempering.attacks import FGSM, PGD, Generator, Restarts, WorstOf
 from tempering.core.engine import start_engine
 from tempering.core.threats import Linf
-from tempering.evaluation import EvalContext, Target, measure, measure_shifts
+from tempering.evaluation import EvalContext, Target, measure, measure_corruptions
 from tempering.evaluation.gradients import without_gradient
 from tests.evaluation.toys import Net, dataset
 
@@ -26,7 +26,7 @@ def main(out: str) -> None:
     learner = WorstOf(FGSM(), Generator(epochs=2))
     learned, learned_outcome = measure(context, target, learner, Linf(0.05))
     zero = without_gradient(context, target)
-    shifts = measure_shifts(context, target, ["noise", "rotation"])
+    corruptions = measure_corruptions(context, target, ["noise", "rotation"])
     if engine.is_main:
         found = {
             "processes": engine.world_size,
@@ -35,8 +35,8 @@ def main(out: str) -> None:
             "zero": zero,
             "learned_passes": learned.cost.forward + learned.cost.backward,
             "learned": learned_outcome.x_adv,
-            "shifts_forward": shifts.cost.forward,
-            "shifts": torch.tensor([one.correct.hits for one in shifts.shifted]),
+            "corruptions_forward": corruptions[0].cost.forward,
+            "corruptions": torch.tensor([result.correct.hits for result in corruptions]),
             **{name: part for name, part in vars(per_sample).items() if part is not None},
         }
         torch.save(found, out)

@@ -209,7 +209,7 @@ def test_bad_calls_are_refused() -> None:
 def test_without_kornia_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     for part in ("filters", "enhance", "geometry"):
         monkeypatch.setitem(sys.modules, f"kornia.{part}", None)
-    message = r"corruption 'blur' needs the library kornia: pip install \"tempering\[shifts\]\""
+    message = r"'blur' needs the library kornia: pip install \"tempering\[corruptions\]\""
     with pytest.raises(UsageError, match=message):
         CORRUPTIONS["blur"](images(), 1, streams(7))
     for name in ("noise", "jpeg"):

@@ -381,8 +381,8 @@ def test_two_processes_give_the_verdicts_of_one(tmp_path: Path) -> None:
     assert one["forward"] == two["forward"]
     assert one["backward"] == two["backward"]
     assert one["learned_passes"] == two["learned_passes"]
-    assert one["shifts_forward"] == two["shifts_forward"] == 41 * 11
-    assert len(set(one["shifts"].tolist())) > 1
+    assert one["corruptions_forward"] == two["corruptions_forward"] == 41 * 11
+    assert len(set(one["corruptions"].tolist())) > 1
     assert 0 < int(one["robust"].sum()) < len(one["robust"])
     for name in (
         "robust",
@@ -392,7 +392,7 @@ def test_two_processes_give_the_verdicts_of_one(tmp_path: Path) -> None:
         "distance",
         "zero",
         "learned",
-        "shifts",
+        "corruptions",
     ):
         assert torch.equal(one[name], two[name]), name
 

@@ -15,7 +15,7 @@ from tempering.core.errors import ModelError
 from tempering.core.threats import Linf
 from tempering.data import Dataset, load
 from tempering.evaluation import EvalContext, Target, measure
-from tempering.evaluation.shifts import measure_shifts
+from tempering.evaluation.corruption_accuracy import measure_corruptions
 
 THREAT = Linf(0.25)
 ATTACKS = [(PGD(steps=3), 0.06), (Restarts(PGD(steps=2), 3), 0.06), (Square(queries=25), 0.25)]
@@ -84,10 +84,10 @@ def test_corruptions_of_a_sample_do_not_depend_on_its_position(
     counts = []
     for name in ("all", "shuffled"):
         data = labelled[name]
-        found = measure_shifts(
+        results = measure_corruptions(
             context(data), Target.of("given", Network(), data), ["noise", "rotation"]
         )
-        counts.append([one.correct.hits for one in found.shifted])
+        counts.append([result.correct.hits for result in results])
     assert counts[0] == counts[1]
     assert len(set(counts[0])) > 2
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tempering.core.comparisons import Comparison, Judged
+from tempering.core.comparisons import ComparedModel, Comparison
+from tempering.core.corruption_records import CorruptionResult
 from tempering.core.proofs import Proof
 from tempering.core.records import (
     Assessment,
@@ -14,7 +15,6 @@ from tempering.core.records import (
     Record,
     StageResult,
 )
-from tempering.core.shifts import Shift
 from tests.report import synthetic_run as made
 
 N = made.N
@@ -75,8 +75,8 @@ def comparison(quantity: str, both: int, alone: int, other: int) -> Comparison:
     side = {"tried": "protocol fast, access white", "n": N}
     return Comparison(
         quantity=quantity,  # type: ignore[arg-type]
-        first=Judged(model="mine", run="run", weights="aa", **side),  # type: ignore[arg-type]
-        second=Judged(model="theirs", run="other", weights="bb", **side),  # type: ignore[arg-type]
+        first=ComparedModel(model="mine", run="run", weights="aa", **side),  # type: ignore[arg-type]
+        second=ComparedModel(model="theirs", run="other", weights="bb", **side),  # type: ignore[arg-type]
         threat="linf:0.3",
         both=both,
         first_only=alone,
@@ -86,10 +86,10 @@ def comparison(quantity: str, both: int, alone: int, other: int) -> Comparison:
     )
 
 
-def shifts() -> list[Shift]:
+def corruptions() -> list[CorruptionResult]:
     """Common corruptions."""
     return [
-        Shift(
+        CorruptionResult(
             subject="given",
             corruption=name,
             severity=severity,
@@ -109,7 +109,7 @@ def shifts() -> list[Shift]:
 def records() -> list[Record]:
     """All records of a whole run of `temper evaluate`."""
     return [
-        made.provenance(command="temper evaluate made-up.py:build --shifts all"),
+        made.provenance(command="temper evaluate made-up.py:build --corruptions all"),
         made.measurement("given", "white", "clean", CLEAN),
         *stages(),
         made.measurement("given", "white", "worst", ROBUST),
@@ -117,7 +117,7 @@ def records() -> list[Record]:
         *curve(),
         *proofs(),
         made.flag(),
-        *shifts(),
+        *corruptions(),
         comparison("clean", 980, 11, 5),
         comparison("robust", 640, 62, 18),
         comparison("certified", 500, 110, 40),

@@ -8,12 +8,20 @@ from itertools import pairwise
 import pytest
 
 from tempering.core.records import Epoch
-from tempering.report import curves
-from tempering.report.bars import LEFT, SCALE, Bar, Group, bar_chart
+from tempering.report.accuracy_section import eps_curves
+from tempering.report.bar_chart import LEFT, SCALE, Bar, BarGroup, bar_chart
 from tempering.report.legend import LETTER, Key, legend
-from tempering.report.lines import Point, Series, axis, in_percent, line_chart
+from tempering.report.line_chart import (
+    Point,
+    Series,
+    accuracy_by_eps_chart,
+    axis,
+    in_percent,
+    line_chart,
+)
 from tempering.report.palette import PALETTE
 from tempering.report.svg import element, standalone
+from tempering.report.training_section import rounds_chart, training_charts
 from tests.report import synthetic_run as made
 
 
@@ -37,7 +45,7 @@ def test_ticks_are_round_and_cover_the_range(
 
 
 def test_a_bar_is_as_long_as_its_value() -> None:
-    chart = bar_chart("t", "d", [Group("g", (Bar("b", 0.25), Bar("c", 1.0), Bar("e", None)))])
+    chart = bar_chart("t", "d", [BarGroup("g", (Bar("b", 0.25), Bar("c", 1.0), Bar("e", None)))])
     widths = [float(w) for w in re.findall(r'<rect [^>]*width="([\d.]+)" height="13"', chart.body)]
     assert widths[-2:] == [SCALE * 0.25, SCALE]
     assert "not measured" in chart.body
@@ -82,7 +90,7 @@ def test_the_label_of_a_mark_lies_on_no_line_and_within_the_chart(value: float) 
 
 
 def test_a_sweep_starts_from_clean_accuracy_and_says_its_numbers() -> None:
-    chart = curves.sweep(made.measurements(), 0.3)
+    chart = eps_curves(made.measurements(), 0.3)
     assert chart is not None
     assert "hardened model: 99.1 % at 0, 98.4 % at 0.05" in chart.description
     assert "40.2 % at 0.35" in chart.description
@@ -90,23 +98,44 @@ def test_a_sweep_starts_from_clean_accuracy_and_says_its_numbers() -> None:
     assert chart.body.count("band") == 2
 
 
+@pytest.mark.parametrize(
+    ("spots", "eps", "high"),
+    [
+        ([(0, 1.0), (5, 0.8), (10, 0.3), (15, 0.0), (40, 0.0), (784, 0.0)], 10, 15),
+        ([(0, 1.0), (5, 0.8), (10, 0.3), (15, 0.0), (40, 0.0), (784, 0.0)], 40, 40),
+        ([(0, 1.0), (5, 0.9), (10, 0.6)], 5, 10),
+        ([(0, 0.4), (5, 0.4), (784, 0.4)], None, 5),
+        ([(0, 0.9), (5, 0.6), (10, 0.4), (15, 0.3), (784, 0.0)], 10, 15),
+        ([(0, 0.9), (5, 0.6), (784, 0.0)], 784, 800),
+    ],
+)
+def test_the_eps_axis_ends_where_all_curves_are_flat(
+    spots: list[tuple[float, float]], eps: float | None, high: float
+) -> None:
+    line = Series("s", tuple(Point(x, y) for x, y in spots), "after")
+    chart = accuracy_by_eps_chart("t", [line], eps)
+    ticks = re.findall(r'text-anchor="middle" class="quiet">([\d.]+)<', str(chart.body))
+    assert float(ticks[-1]) == high
+    assert f"{100 * spots[-1][1]:.1f} % at {spots[-1][0]}" in chart.description
+
+
 def test_a_loss_that_is_not_finite_leaves_a_gap_and_no_error() -> None:
     epochs = made.epochs("hardened")
     epochs[3] = epochs[3].model_copy(update={"train_loss": float("nan")})
-    charts = curves.training(epochs, "hardened")
+    charts = training_charts(epochs, "hardened")
     assert len(charts) == 2
     assert "nan" not in charts[1].body
 
 
 def test_no_curve_of_a_model_that_was_not_trained() -> None:
-    assert curves.training(made.epochs("hardened"), "surrogate") == []
-    assert curves.sweep(made.given(), 0.3) is None
-    assert curves.rounds([]) is None
+    assert training_charts(made.epochs("hardened"), "surrogate") == []
+    assert eps_curves(made.given(), 0.3) is None
+    assert rounds_chart([]) is None
 
 
 def test_one_epoch_is_enough_for_a_curve() -> None:
     one: list[Epoch] = made.epochs("hardened")[:1]
-    assert len(curves.training(one, "hardened")) == 2
+    assert len(training_charts(one, "hardened")) == 2
 
 
 def test_a_legend_never_leaves_its_width() -> None:
@@ -123,7 +152,7 @@ def test_elements_escape_what_they_are_given() -> None:
 
 
 def test_a_drawing_that_stands_alone_knows_light_and_dark() -> None:
-    chart = bar_chart("title", "words", [Group("g", (Bar("b", 0.5),))])
+    chart = bar_chart("title", "words", [BarGroup("g", (Bar("b", 0.5),))])
     drawn = standalone(chart)
     assert drawn.startswith("<svg")
     assert "prefers-color-scheme:dark" in drawn

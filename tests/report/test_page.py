@@ -75,14 +75,15 @@ def test_every_cell_of_the_standard_table_is_the_record_it_stands_for(tmp_path: 
     page, _ = page_of(tmp_path, made.hardened())
     rows = page.tables["standard"]
     assert [head.split(" ", 1)[1] for head in rows[0][1:]] == [
-        "white-box", "white-box", "stale samples", "gray-box, surrogate", "gray-box, old model",
+        "white-box", "white-box", "stale samples", "gray-box, surrogate",
+        "gray-box, undefended model",
     ]  # fmt: skip
     names = ["clean", "fgsm", "bim-40", "pgd-40x2", "cw-linf-40", "worst"]
     for name, row in zip(names, rows[1:], strict=False):
         for hits_of, cell in zip(made.VIEWS.values(), row[1:], strict=True):
             expected = shown(Count(hits=hits_of[name], n=made.N)) if name in hits_of else "–"
             assert cell == expected, (name, row[0])
-    assert rows[7][0] == "worst case over everything tried"
+    assert rows[7][0] == "worst case over all attacks and access levels"
     assert rows[7][2] == shown(Count(hits=912, n=made.N))
     assert len(rows) == 8
 
@@ -114,7 +115,7 @@ def test_four_counts_naive_gradient_and_carlini(tmp_path: Path) -> None:
     assert carlini["C&W, minimum L2: success"][2].startswith("100.0 % 200 of 200")
     assert carlini["C&W, minimum L2: accuracy at L2 ≤ 1.5"][2].startswith("85.5 % 171 of 200")
     assert carlini["C&W, minimum L2: accuracy at L2 ≤ 2.0"][2].startswith("66.5 % 133 of 200")
-    assert carlini["Margin PGD within the threat: accuracy"][2].startswith("92.1 %")
+    assert carlini["C&W margin loss within the threat: accuracy"][2].startswith("92.1 %")
     few = carlini["C&W of the paper's protocol, few iterations: accuracy"]
     assert few[2].startswith("95.9 %")
 
@@ -132,10 +133,10 @@ def test_the_summary_says_both_bounds_interval_eps_n_seed_and_why_it_ended(tmp_p
     words = " ".join(lead.prose)
     for part in (
         "hardened",
-        "every pixel may change by at most 0.3",
-        "at least 0.0 % and at most 91.2 % of 1,000 test images",
+        "each pixel may change by at most 0.3",
+        "Robust accuracy on 1,000 test images is at most 91.2 %",
         "[89.3, 92.8]",
-        "Nothing was certified",
+        "No image is certified",
         "worst case did not rise by 0.005 in 2 rounds",
         "One flag was raised",
     ):
@@ -146,14 +147,13 @@ def test_the_summary_says_both_bounds_interval_eps_n_seed_and_why_it_ended(tmp_p
     assert facts["Robust accuracy"].text == "0.0 % to 91.2 %"
 
 
-def test_a_certified_lower_bound_is_called_proven(tmp_path: Path) -> None:
+def test_a_lower_bound_is_called_certified(tmp_path: Path) -> None:
     worst = Count(hits=912, n=made.N)
     bounds = {"lower": 0.425, "upper": 0.912, "interval": worst.interval}
     run = report(tmp_path, made.given(), found=made.summary(robust_accuracy=bounds))
     words = " ".join(run.sections[0].prose)
-    assert "at least 42.5 % and at most 91.2 %" in words
-    assert "The lower figure is proven." in words
-    assert "Nothing was certified" not in words
+    assert "at least 42.5 % (certified) and at most 91.2 %" in words
+    assert "No image is certified" not in words
 
 
 def test_rounds_keep_their_outcome_and_reason(tmp_path: Path) -> None:
@@ -187,8 +187,13 @@ def test_provenance_has_command_hashes_recipe_packages_and_costs(tmp_path: Path)
     assert ["training.alpha", "0.5"] in page.tables["recipe"]
     assert ["torch", "2.0.0"] in page.tables["packages"]
     costs = {row[0].split()[0]: row[1:] for row in page.tables["costs"][1:]}
-    assert costs["pgd-40x2"] == ["1,000", "41,000 41.0 each", "40,000 40.0 each", "12.4 s"]
-    assert costs["cw-l2"][1] == "1,700,000 8,500.0 each"
+    assert costs["pgd-40x2"] == [
+        "1,000",
+        "41,000 41.0 per image",
+        "40,000 40.0 per image",
+        "12.4 s",
+    ]
+    assert costs["cw-l2"][1] == "1,700,000 8,500.0 per image"
 
 
 def test_sections_vanish_where_nothing_was_recorded(tmp_path: Path) -> None:
@@ -276,7 +281,7 @@ def test_markdown_has_every_table_of_the_page(tmp_path: Path) -> None:
     assert len(tables) > 15
     for table in tables:
         assert f"**{numbers[table.id]}.** " in written
-    assert "| 1,000 | 41,000 (41.0 each) |" in written
+    assert "| 1,000 | 41,000 (41.0 per image) |" in written
     assert render(tmp_path).with_name("report.md").read_text(encoding="utf-8") == written
 
 

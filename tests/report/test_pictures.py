@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from tempering.core.errors import RunError
-from tempering.report.exhibits import gallery
+from tempering.report.gallery_section import gallery_section
 from tempering.report.pictures import MINUS, PLUS, difference, difference_png, load_pictures, png
 from tempering.report.reading import read_run
 from tempering.report.section import Examples
@@ -44,13 +44,17 @@ def test_the_difference_is_signed_and_clear_where_nothing_changed() -> None:
 
 def test_examples_say_who_was_right_wrong_or_flagging(tmp_path: Path) -> None:
     made.write(tmp_path, made.hardened(), arrays=made.pictures())
-    section = gallery(read_run(tmp_path))
+    section = gallery_section(read_run(tmp_path))
     assert section is not None
     examples = section.blocks[0]
     assert isinstance(examples, Examples)
     first, flagged = examples.examples[0], examples.examples[3]
-    assert [answer for _, answer, _ in first.answers] == ["7 (right)", "3 (wrong)", "7 (right)"]
-    assert flagged.answers[-1][1:] == ("flagged", "fair")
+    assert [answer for _, answer, _ in first.predictions] == [
+        "7 (correct)",
+        "7 (correct)",
+        "3 (wrong)",
+    ]
+    assert flagged.predictions[1][1:] == ("flagged", "fair")
     assert first.heading == "7, fgsm"
 
 

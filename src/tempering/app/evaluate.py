@@ -66,8 +66,8 @@ def evaluate(
     samples: int | None = None,
     seconds: float | None = None,
     seed: int = 0,
-    shifts: str | None = None,
-    against: Path | None = None,
+    corruptions: str | None = None,
+    compare: Path | None = None,
     engine: Engine | None = None,
 ) -> Assessment:
     """Judge a model: proofs first, then attack after attack on what is left.
@@ -87,10 +87,10 @@ def evaluate(
         seconds: How long attacks may take; samples that are left then count as standing,
             with a flag. By default as long as they need.
         seed: Of all random draws.
-        shifts: `all` common corruptions, or names such as `noise,blur`; `shifts` of the
-            result then counts right answers under them, which is no adversarial robustness.
-        against: The folder of an evaluated run; `against` of the result is then a paired
-            comparison with that run's model, sample by sample.
+        corruptions: `all` common corruptions, or names such as `noise,blur`. `shifts` of the
+            result then counts correct predictions under them (not adversarial robustness).
+        compare: Folder of a finished evaluation. `against` of the result is then a paired
+            comparison with the model of that run, sample by sample.
         engine: Where to compute; by default where Fabric finds best.
 
     Returns:
@@ -120,7 +120,7 @@ def evaluate(
         samples=samples,
         seed=seed,
     )
-    side = SideMeasurements.of(setup, shifts, against)
+    side = SideMeasurements.of(setup, corruptions, compare)
     setup = setup.with_source()
     with counted() as passes:
         result = Evaluator(setup.context, setup.config).evaluate(setup.target)
@@ -144,8 +144,8 @@ def evaluate_address(
     samples: int | None = None,
     seconds: float | None = None,
     seed: int | None = None,
-    shifts: str | None = None,
-    against: Path | None = None,
+    corruptions: str | None = None,
+    compare: Path | None = None,
     name: str | None = None,
     resume: Path | None = None,
     out: Path | None = None,
@@ -165,8 +165,8 @@ def evaluate_address(
         samples: Test images.
         seconds: How long attacks may take.
         seed: Of all draws; the manifest's seed splits the data.
-        shifts: `all` common corruptions, or names such as `noise,blur`.
-        against: The folder of an evaluated run, to compare with sample by sample.
+        corruptions: `all` common corruptions, or names such as `noise,blur`.
+        compare: Folder of a finished evaluation to compare with, sample by sample.
         name: Of the run.
         resume: A run that was cut; what it has measured is not measured again.
         out: A folder for verdicts and images of each sample.
@@ -195,7 +195,7 @@ def evaluate_address(
         samples=samples,
         seed=seed or 0,
     )
-    side = SideMeasurements.of(setup, shifts, against)
+    side = SideMeasurements.of(setup, corruptions, compare)
     identity = setup.identity()
     run = _folder(address, name, resume, identity, engine)
     started = time.perf_counter() - run.seconds

@@ -39,7 +39,7 @@ from tempering.core.threats import Threat
 from tempering.data.loading import SOURCES
 from tempering.data.splits import Splits
 from tempering.evaluation.evaluation_result import EvaluationResult
-from tempering.evaluation.flags.distances import search_failed
+from tempering.evaluation.flags.impossible_results import check_minimum_norm
 from tempering.evaluation.target import Target
 from tempering.models.manifest import Manifest
 from tempering.models.store import save
@@ -330,7 +330,7 @@ class Hardening:
         with counted() as passes:
             after = evaluation.hardened(after_target, surrogate, undefended)
         distances = evaluation.distances(after_target)
-        failed = [search_failed(one) for one in distances]
+        failed = [check_minimum_norm(one) for one in distances]
         self.records += [*after.records, *before.curve]
         self.records += [*distances, *evaluation.distances(before_target)]
         self.records += [flag for flag in failed if flag is not None]

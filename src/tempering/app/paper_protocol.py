@@ -19,7 +19,7 @@ from tempering.evaluation.context import EvalContext
 from tempering.evaluation.measuring import measure
 from tempering.evaluation.minimum_norm import unbounded
 from tempering.evaluation.target import Target
-from tempering.report.paper_figures import REPORTED
+from tempering.report.paper_section import REPORTED
 
 DATA = "mnist"
 """What the paper measured."""

@@ -1,4 +1,4 @@
-"""What an evaluation measures beside verdicts: common corruptions, and another model."""
+"""Measurements beside the verdicts: common corruptions, and a comparison with another run."""
 
 from __future__ import annotations
 
@@ -7,27 +7,34 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tempering.app.against import Verdicts, compared, read_verdicts, require_same, verdicts_of
+from tempering.app.compare import (
+    RunVerdicts,
+    compare_verdicts,
+    read_verdicts,
+    require_comparable,
+    verdicts_of,
+)
 from tempering.app.evaluation_setup import EvaluationSetup
-from tempering.app.shifting import measure, parse_shifts
-from tempering.core.comparisons import against_of
+from tempering.core.comparisons import summarize_comparison
+from tempering.core.corruption_records import CorruptionResult, summarize_corruptions
 from tempering.core.records import AnyRecord, Assessment
-from tempering.core.shifts import Shift, shift_summary
+from tempering.evaluation.corruption_accuracy import measure_corruptions
+from tempering.evaluation.corruptions import parse_corruptions
 from tempering.evaluation.evaluation_result import EvaluationResult
 from tempering.evaluation.result_cache import NoCache, ResultCache
 
 
 @dataclass(frozen=True, eq=False)
 class SideMeasurements:
-    """What is asked for beside verdicts; it changes none of them.
+    """Measurements that do not change verdicts.
 
     Attributes:
-        corruptions: Their names.
-        other: Verdicts of the run that the model is compared with.
+        corruptions: Names of corruptions.
+        other: RunVerdicts of the run that the model is compared with.
     """
 
     corruptions: tuple[str, ...] = ()
-    other: Verdicts | None = None
+    other: RunVerdicts | None = None
 
     @classmethod
     def of(
@@ -46,10 +53,10 @@ class SideMeasurements:
                 unknown or lacks its library.
             DataError: If a corruption cannot be made of such images.
         """
-        names = () if corruptions is None else parse_shifts(corruptions, setup.context.data)
+        names = () if corruptions is None else parse_corruptions(corruptions, setup.context.data.x)
         verdicts = None if other is None else read_verdicts(other)
         if verdicts is not None:
-            require_same(verdicts, setup.data, str(setup.config.threat))
+            require_comparable(verdicts, setup.data, str(setup.config.threat))
         return cls(names, verdicts)
 
     def add(
@@ -77,17 +84,19 @@ class SideMeasurements:
         """
         added = list(records)
         if self.corruptions:
-            shifts = self.corrupted(setup, cache or NoCache())
-            added += shifts
-            assessment = assessment.model_copy(update={"shifts": shift_summary(shifts)})
+            results = self.corrupted(setup, cache or NoCache())
+            added += results
+            assessment = assessment.model_copy(update={"shifts": summarize_corruptions(results)})
         if self.other is not None:
             own = verdicts_of(result, added, assessment, run)
-            comparisons = compared(own, self.other)
+            comparisons = compare_verdicts(own, self.other)
             added += comparisons
-            assessment = assessment.model_copy(update={"against": against_of(comparisons)})
+            assessment = assessment.model_copy(
+                update={"against": summarize_comparison(comparisons)}
+            )
         return assessment, added
 
-    def corrupted(self, setup: EvaluationSetup, cache: ResultCache) -> list[Shift]:
+    def corrupted(self, setup: EvaluationSetup, cache: ResultCache) -> list[CorruptionResult]:
         """Counts under corruptions."""
-        work = partial(measure, setup.context, setup.target, self.corruptions)
-        return cache.get(f"shifts-{'-'.join(self.corruptions)}", work)
+        work = partial(measure_corruptions, setup.context, setup.target, self.corruptions)
+        return cache.get(f"corruptions-{'-'.join(self.corruptions)}", work)

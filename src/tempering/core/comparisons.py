@@ -1,4 +1,4 @@
-"""Records of two models on the same samples."""
+"""Records of a paired comparison of two models on the same samples."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from typing import Literal
 
 from pydantic import Field
 
-from tempering.core.paired import Paired
+from tempering.core.paired import PairedCounts
 from tempering.core.record import Record
 
 Quantity = Literal["clean", "robust", "certified"]
-"""What is compared: right without attack, after everything that was tried, or by a proof."""
+"""What is compared: correct without attack, robust to every attack run, or certified."""
 
 
-class Judged(Record):
+class ComparedModel(Record):
     """One side of a comparison.
 
     Attributes:
-        model: Its name.
-        run: The folder's name; None for an evaluation that writes none.
-        weights: Their hash.
-        tried: How it was attacked.
-        n: Samples it was judged on.
+        model: Name of the model.
+        run: Name of the run folder; None for an evaluation without one.
+        weights: Hash of the weights.
+        tried: How the model was attacked.
+        n: Samples it was evaluated on.
     """
 
     model: str
@@ -33,24 +33,24 @@ class Judged(Record):
 
 
 class Comparison(Record):
-    """Two models on the same samples, first ones of the test data: four counts.
+    """Two models on the same samples of the test data: four counts.
 
     Attributes:
-        quantity: What is counted.
-        first: The model that a run is about.
-        second: The one that it is compared with.
-        threat: What may change.
-        both: Samples on which it holds for both models.
-        first_only: Samples on which it holds for the first model alone.
-        second_only: Samples on which it holds for the second model alone.
+        quantity: The property that is counted.
+        first: The model that this run evaluates.
+        second: The model that it is compared with.
+        threat: The threat model of both evaluations.
+        both: Samples on which the property holds for both models.
+        first_only: Samples on which it holds for the first model only.
+        second_only: Samples on which it holds for the second model only.
         neither: Samples on which it holds for neither.
-        data_hash: Of the data that both were judged on.
+        data_hash: Hash of the data of both evaluations.
     """
 
     kind: Literal["comparison"] = "comparison"
     quantity: Quantity
-    first: Judged
-    second: Judged
+    first: ComparedModel
+    second: ComparedModel
     threat: str
     both: int = Field(ge=0)
     first_only: int = Field(ge=0)
@@ -59,18 +59,18 @@ class Comparison(Record):
     data_hash: str
 
     @property
-    def paired(self) -> Paired:
-        """The counts, with difference, interval and test."""
-        return Paired(self.both, self.first_only, self.second_only, self.neither)
+    def paired(self) -> PairedCounts:
+        """The counts with difference, confidence interval and test."""
+        return PairedCounts(self.both, self.first_only, self.second_only, self.neither)
 
 
-class Contrast(Record):
-    """Four counts, and what they say.
+class PairedSummary(Record):
+    """Four counts with their difference, confidence interval and test.
 
     Attributes:
         difference: Accuracy of the first less that of the second, a fraction.
-        interval: Its 95 % interval (Newcombe), fractions.
-        p_value: Of McNemar's exact two-sided test.
+        interval: 95 % confidence interval of the difference (Newcombe), fractions.
+        p_value: p value of McNemar's exact two-sided test.
     """
 
     n: int = Field(ge=1)
@@ -83,71 +83,73 @@ class Contrast(Record):
     p_value: float
 
     def __str__(self) -> str:
-        return str(Paired(self.both, self.first_only, self.second_only, self.neither))
+        return str(PairedCounts(self.both, self.first_only, self.second_only, self.neither))
 
 
-class Against(Record):
-    """One model beside another one, sample by sample: what `--json` prints.
+class ComparisonSummary(Record):
+    """A paired comparison of two models, as `--json` prints it.
 
     Attributes:
-        first: The model that was judged.
-        second: The one it is compared with.
-        threat: What may change.
-        clean: Right without attack.
-        robust: After everything that was tried on each.
-        certified: With a proof; None unless proofs were tried on both, and one succeeded.
-        warnings: What a reader must know besides.
+        first: The model that was evaluated.
+        second: The model that it is compared with.
+        threat: The threat model.
+        clean: Correct without attack.
+        robust: Robust to every attack that was run on each.
+        certified: Certified robust; None unless certification ran on both models and certified
+            at least one sample.
+        warnings: Reasons why the comparison says less than it seems to.
     """
 
-    first: Judged
-    second: Judged
+    first: ComparedModel
+    second: ComparedModel
     threat: str
-    clean: Contrast
-    robust: Contrast
-    certified: Contrast | None = None
+    clean: PairedSummary
+    robust: PairedSummary
+    certified: PairedSummary | None = None
     warnings: list[str] = Field(default_factory=list)
 
 
-def warnings_of(one: Comparison) -> list[str]:
-    """What makes a comparison say less than it seems to, in sentences."""
-    told = []
-    if one.first.tried != one.second.tried:
-        told.append(
-            f"The models were not attacked alike ({one.first.tried}; {one.second.tried}), so the "
-            "robust counts compare attacks as well as models."
+def comparison_warnings(comparison: Comparison) -> list[str]:
+    """Reasons why a comparison says less than it seems to, in sentences."""
+    first, second = comparison.first, comparison.second
+    warnings = []
+    if first.tried != second.tried:
+        warnings.append(
+            f"The models were attacked differently ({first.tried}; {second.tried}): the robust "
+            "counts compare attacks as well as models."
         )
-    if one.first.n != one.second.n:
-        told.append(
-            f"One was judged on {one.first.n} samples and the other on {one.second.n}, so only the "
-            f"first {one.paired.n} are compared."
+    if first.n != second.n:
+        warnings.append(
+            f"One model was evaluated on {first.n} samples and the other on {second.n}: only the "
+            f"first {comparison.paired.n} are compared."
         )
-    if one.first.weights == one.second.weights:
-        told.append("Both have the same weights.")
-    return told
+    if first.weights == second.weights:
+        warnings.append("Both models have the same weights.")
+    return warnings
 
 
-def against_of(found: Sequence[Comparison]) -> Against:
-    """Comparisons of two models as one block.
+def summarize_comparison(comparisons: Sequence[Comparison]) -> ComparisonSummary:
+    """Summarize the comparisons of two models.
 
     Args:
-        found: One a quantity, clean and robust among them.
+        comparisons: One per quantity, with clean and robust among them.
     """
-    by = {one.quantity: one for one in found}
-    one = by["robust"]
-    return Against(
-        first=one.first,
-        second=one.second,
-        threat=one.threat,
-        clean=_contrast(by["clean"]),
-        robust=_contrast(one),
-        certified=_contrast(by["certified"]) if "certified" in by else None,
-        warnings=warnings_of(one),
+    by_quantity = {comparison.quantity: comparison for comparison in comparisons}
+    robust = by_quantity["robust"]
+    return ComparisonSummary(
+        first=robust.first,
+        second=robust.second,
+        threat=robust.threat,
+        clean=_paired_summary(by_quantity["clean"]),
+        robust=_paired_summary(robust),
+        certified=_paired_summary(by_quantity["certified"]) if "certified" in by_quantity else None,
+        warnings=comparison_warnings(robust),
     )
 
 
-def _contrast(one: Comparison) -> Contrast:
-    paired = one.paired
-    return Contrast(
+def _paired_summary(comparison: Comparison) -> PairedSummary:
+    paired = comparison.paired
+    return PairedSummary(
         n=paired.n,
         both=paired.both,
         first_only=paired.first,

@@ -1,4 +1,4 @@
-"""How often two models were right on the same samples, and what that says of them."""
+"""Paired counts of two models on the same samples, with a confidence interval and a test."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from tempering.core.intervals import Z95, wilson
 
 
 @dataclass(frozen=True)
-class Paired:
-    """How often two models were right on the same samples.
+class PairedCounts:
+    """How often each of two models was correct on the same samples.
 
     Attributes:
-        both: Samples on which both were right.
-        first: Samples on which the first alone was right, b.
-        second: Samples on which the second alone was right, c.
-        neither: Samples on which neither was right.
+        both: Samples on which both models were correct.
+        first: Samples on which only the first was correct (b).
+        second: Samples on which only the second was correct (c).
+        neither: Samples on which neither was correct.
 
     Raises:
         UsageError: If a count is negative, or there is no sample.
@@ -31,26 +31,25 @@ class Paired:
     def __post_init__(self) -> None:
         counts = (self.both, self.first, self.second, self.neither)
         if min(counts) < 0 or self.n == 0:
-            raise UsageError(f"a comparison over counts {counts}: give at least one sample")
+            raise UsageError(f"paired counts {counts}: give counts of at least 0, not all 0")
 
     @property
     def n(self) -> int:
-        """How many samples there were."""
+        """Number of samples."""
         return self.both + self.first + self.second + self.neither
 
     @property
     def p_value(self) -> float:
-        """The exact two-sided test of McNemar, 'Note on the sampling error', 1947.
+        """P value of the exact two-sided test of McNemar, 'Note on the sampling error', 1947.
 
-        If both models were equally good, each sample that tells them apart would speak for
-        either with probability 1/2; this is the chance that the b + c of them split as
-        unevenly as here or more. Samples on which both are right or both are wrong say
-        nothing about it. It is 1 where no sample tells them apart.
+        Under the null hypothesis of equal accuracy, each of the b + c discordant samples
+        favours either model with probability 1/2. The p value is the probability of a split
+        at least as uneven as the observed one; it is 1 if there is no discordant sample.
         """
         from scipy import stats
 
-        apart = self.first + self.second
-        return float(stats.binomtest(self.first, apart).pvalue) if apart else 1.0
+        discordant = self.first + self.second
+        return float(stats.binomtest(self.first, discordant).pvalue) if discordant else 1.0
 
     @property
     def difference(self) -> float:
@@ -64,25 +63,24 @@ class Paired:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The 95 % interval of the difference, fractions from -1 to 1.
+        """95 % confidence interval of the difference, fractions from -1 to 1.
 
         Newcombe, 'Improved confidence intervals for the difference between binomial
-        proportions based on paired data', 1998, method 10: the Wilson intervals of both
-        accuracies, which reports show anyway, put together with the models' correlation.
-        Unlike the interval of Wald it never leaves [-1, 1], and has a width where no sample
-        tells the models apart. It is approximate and the p value exact: near 0.05 one may
-        speak for a difference where the other does not.
+        proportions based on paired data', 1998, method 10: it combines the Wilson intervals
+        of both accuracies with the correlation of the models. Unlike the Wald interval it
+        stays in [-1, 1] and has a positive width without discordant samples. The interval is
+        approximate and the p value exact, so they can disagree for p near 0.05.
         """
         first, second = self.both + self.first, self.both + self.second
-        below, above = _arms(first, self.n)
-        other_below, other_above = _arms(second, self.n)
+        below, above = _wilson_arms(first, self.n)
+        other_below, other_above = _wilson_arms(second, self.n)
         phi = self._correlation()
-        low = _length(below, other_above, phi)
-        high = _length(above, other_below, phi)
+        low = _half_width(below, other_above, phi)
+        high = _half_width(above, other_below, phi)
         return max(-1.0, self.difference - low), min(1.0, self.difference + high)
 
     def _correlation(self) -> float:
-        """Phi of both verdicts, towards 0 by the paper's continuity correction if positive."""
+        """Phi coefficient, with the continuity correction of the paper if it is positive."""
         first, second, n = self.both + self.first, self.both + self.second, self.n
         margins = first * (n - first) * second * (n - second)
         if margins == 0:
@@ -96,16 +94,16 @@ class Paired:
         low, high = self.interval
         return (
             f"{self.points:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}], "
-            f"p = {self.p_value:.2g} (only the first right {self.first}, only the second "
-            f"{self.second}, of {self.n})"
+            f"p = {self.p_value:.2g} (only the first correct: {self.first}, only the "
+            f"second: {self.second}, of {self.n})"
         )
 
 
-def _arms(hits: int, n: int) -> tuple[float, float]:
-    """How far the Wilson interval reaches below and above a proportion."""
+def _wilson_arms(hits: int, n: int) -> tuple[float, float]:
+    """Distance from a proportion to both ends of its Wilson interval."""
     low, high = wilson(hits, n, Z95)
     return hits / n - low, high - hits / n
 
 
-def _length(one: float, other: float, phi: float) -> float:
-    return math.sqrt(max(0.0, one * one - 2 * phi * one * other + other * other))
+def _half_width(first: float, second: float, phi: float) -> float:
+    return math.sqrt(max(0.0, first * first - 2 * phi * first * second + second * second))

@@ -13,13 +13,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from tempering.core.comparisons import Against, Comparison
+from tempering.core.comparisons import Comparison, ComparisonSummary
+from tempering.core.corruption_records import CorruptionResult, CorruptionSummary
 from tempering.core.errors import RunError
 from tempering.core.proofs import Proof
 from tempering.core.record import Cost as Cost
 from tempering.core.record import Count as Count
 from tempering.core.record import Record as Record
-from tempering.core.shifts import Shift, ShiftSummary
 
 Access = Literal["white", "gray-surrogate", "gray-before", "black", "stale", "any"]
 """What the attacker knew.
@@ -256,7 +256,7 @@ AnyRecord = Annotated[
     | Flag
     | Finding
     | Comparison
-    | Shift
+    | CorruptionResult
     | Proof,
     Field(discriminator="kind"),
 ]
@@ -340,9 +340,9 @@ class Assessment(Summary):
         surrogate: How the surrogate was trained; None if it was given or not needed.
         surrogate_weights: Hash of the surrogate's parameters and buffers; None without a
             gray-box attacker.
-        shifts: Accuracy under common corruptions, where that was asked for; not part of
-            `passes` and `seconds`.
-        against: Beside another run's model on the same samples, where that was asked for.
+        shifts: Accuracy under common corruptions, if asked for; not counted in `passes` and
+            `seconds`.
+        against: Paired comparison with the model of another run, if asked for.
     """
 
     protocol: str
@@ -356,8 +356,8 @@ class Assessment(Summary):
     schedule: list[str] = Field(default_factory=list)
     surrogate: Surrogate | None = None
     surrogate_weights: str | None = None
-    shifts: ShiftSummary | None = None
-    against: Against | None = None
+    shifts: CorruptionSummary | None = None
+    against: ComparisonSummary | None = None
 
 
 def dump_records(records: Iterable[Record]) -> str:

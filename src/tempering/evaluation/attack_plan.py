@@ -22,8 +22,8 @@ from tempering.evaluation.complete_verification import (
     worth_verifying,
 )
 from tempering.evaluation.evaluation_result import on_all_samples
-from tempering.evaluation.flags.catalogue import masked
-from tempering.evaluation.flags.determinism import RANDOM
+from tempering.evaluation.flags.catalogue import is_gradient_masked
+from tempering.evaluation.flags.model_outputs import RANDOM
 from tempering.evaluation.protocols import GRAY, RANKED_ON, around_masks
 from tempering.evaluation.results import AttackResult
 from tempering.evaluation.run import EvaluationRun
@@ -140,7 +140,7 @@ def _around_masks(
     run: EvaluationRun, runner: StageRunner, examination: Sequence[Flag]
 ) -> list[Flag]:
     """Where gradients mislead, attack through what hides them, and without them."""
-    if not (masked(examination) or runner.log.failed):
+    if not (is_gradient_masked(examination) or runner.log.failed):
         return []
     before, n = int(runner.robust.sum()), run.context.n
     random = RANDOM.name in {flag.name for flag in examination}

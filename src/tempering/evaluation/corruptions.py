@@ -1,13 +1,13 @@
-"""Common corruptions and shifts of images: what cameras, files and hands do, not attackers.
+"""Common corruptions of images: noise, blur, contrast, brightness, rotation, translation, JPEG.
 
-Nobody chooses them against a model. So accuracy under them is no adversarial robustness, nor
-an upper bound of it that is worth the name: a model can stand all of them and fall to the
-first attack, and the other way round.
+They are not optimised against a model, so accuracy under them is not adversarial robustness,
+and neither bounds the other: a model can be accurate under all of them and fail under the
+weakest attack, and the other way round.
 
-The kinds are among those of Hendrycks and Dietterich, 'Benchmarking neural network robustness
-to common corruptions and perturbations', 2019, and of Engstrom et al., 'Exploring the
-landscape of spatial robustness', 2019. The amounts are ours, in even steps, and relative to
-the size of the image; so numbers cannot be set beside those of ImageNet-C or MNIST-C.
+The corruptions are a selection from Hendrycks and Dietterich, 'Benchmarking neural network
+robustness to common corruptions and perturbations', 2019, and Engstrom et al., 'Exploring the
+landscape of spatial robustness', 2019. Severities are in even steps and relative to the image
+size; they are not those of ImageNet-C or MNIST-C, so the numbers are not comparable.
 """
 
 from __future__ import annotations
@@ -31,18 +31,20 @@ from tempering.data.augmentation import gaussian_noise
 
 SEVERITIES = (1, 2, 3, 4, 5)
 """From mild to severe."""
+ALL = "all"
+"""What a user writes for every corruption."""
 
 
 @dataclass(frozen=True)
 class Corruption:
-    """One way in which images change, at five severities.
+    """A corruption of images at five severities.
 
     Attributes:
         name: Canonical name.
-        unit: What the amounts are.
-        amounts: One a severity.
-        change: From images in [0, 1], an amount and one stream a sample to images.
-        library: The part of kornia that it takes, or None.
+        unit: Meaning of the amounts.
+        amounts: Strength at each severity.
+        change: Function of images in [0, 1], an amount and one random stream per sample.
+        library: The kornia module that it needs, or None.
     """
 
     name: str
@@ -52,7 +54,7 @@ class Corruption:
     library: str | None = None
 
     def require(self) -> None:
-        """Refuse to start without the library.
+        """Check that the library is installed.
 
         Raises:
             UsageError: If kornia is needed and missing.
@@ -64,34 +66,37 @@ class Corruption:
         except ImportError as error:
             raise UsageError(
                 f"corruption {self.name!r} needs the library kornia: "
-                'pip install "tempering[shifts]"'
+                'pip install "tempering[corruptions]"'
             ) from error
 
     def amount(self, severity: int) -> float:
-        """The amount of a severity.
+        """The strength at a severity.
 
         Raises:
-            UsageError: If it is none of 1 to 5.
+            UsageError: If the severity is not in 1 to 5.
         """
         if severity not in SEVERITIES:
             raise UsageError(f"{self.name}: severity {severity}: give one of 1 to 5")
         return self.amounts[severity - 1]
 
     def __call__(self, x: Tensor, severity: int, streams: RandomStreams) -> Tensor:
-        """Corrupt images; a sample's draws depend on no batch and grow with severity alone.
+        """Corrupt images.
+
+        The random numbers of a sample are the same at every severity and do not depend on the
+        batch.
 
         Args:
             x: Images in [0, 1], shape (n, c, h, w), float32 or float64.
             severity: 1 to 5.
-            streams: One stream a sample.
+            streams: One random stream per sample.
 
         Returns:
             Images in [0, 1], shape, dtype and device of x.
 
         Raises:
-            UsageError: If the severity is none of 1 to 5, kornia is needed and missing, or
-                there is not one stream a sample.
-            DataError: If JPEG is asked of images that are neither grey nor red, green, blue.
+            UsageError: If the severity is not in 1 to 5, kornia is needed and missing, or
+                the number of streams is not that of the images.
+            DataError: If JPEG is asked for and the images have neither 1 nor 3 channels.
 
         Example:
             >>> x = torch.full((2, 1, 4, 4), 0.5)
@@ -109,50 +114,75 @@ class Corruption:
 
 
 CORRUPTIONS: Registry[Corruption] = Registry("corruption")
-"""Name -> corruption, in the order in which reports show them."""
+"""Name -> corruption, in the order of reports."""
+
+
+def parse_corruptions(text: str, x: Tensor) -> tuple[str, ...]:
+    """Parse the names of corruptions and check that they apply to the images.
+
+    Args:
+        text: `all`, or names separated by commas.
+        x: Images in [0, 1], shape (n, c, h, w).
+
+    Returns:
+        Names without repeats, in the order of reports.
+
+    Raises:
+        UnknownNameError: If a corruption is unknown.
+        UsageError: If no name is given, or a library is missing.
+        DataError: If a corruption does not apply to images of this shape.
+    """
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise UsageError(f"corruptions {text!r}: give all, or names such as noise,blur")
+    wanted = list(CORRUPTIONS) if names == [ALL] else names
+    for name in wanted:
+        CORRUPTIONS[name].require()
+        CORRUPTIONS[name](x[:1], 1, RandomStreams.of(0, 1))
+    return tuple(name for name in CORRUPTIONS if name in wanted)
 
 
 def _kornia(part: str) -> Any:
     return importlib.import_module(f"kornia.{part}")
 
 
-def _blur(x: Tensor, amount: float, _draws: RandomStreams) -> Tensor:
+def _blur(x: Tensor, amount: float, _streams: RandomStreams) -> Tensor:
     sigma = amount * min(x.shape[2:])
     size = 2 * math.ceil(3 * sigma) + 1
     blurred: Tensor = _kornia("filters").gaussian_blur2d(x, size, (sigma, sigma), "replicate")
     return blurred
 
 
-def _contrast(x: Tensor, amount: float, _draws: RandomStreams) -> Tensor:
-    flat: Tensor = _kornia("enhance").adjust_contrast_with_mean_subtraction(x, amount)
-    return flat
+def _contrast(x: Tensor, amount: float, _streams: RandomStreams) -> Tensor:
+    flattened: Tensor = _kornia("enhance").adjust_contrast_with_mean_subtraction(x, amount)
+    return flattened
 
 
-def _brightness(x: Tensor, amount: float, _draws: RandomStreams) -> Tensor:
+def _brightness(x: Tensor, amount: float, _streams: RandomStreams) -> Tensor:
     bright: Tensor = _kornia("enhance").adjust_brightness(x, amount)
     return bright
 
 
 def _rotation(x: Tensor, amount: float, streams: RandomStreams) -> Tensor:
     side = streams.choice(2).to(x.dtype) * 2 - 1
-    turned: Tensor = _kornia("geometry").rotate(x, amount * side, padding_mode="border")
-    return turned
+    rotated: Tensor = _kornia("geometry").rotate(x, amount * side, padding_mode="border")
+    return rotated
 
 
 def _translation(x: Tensor, amount: float, streams: RandomStreams) -> Tensor:
     angle = streams.uniform((1,), 0.0, 2 * math.pi).to(x.dtype)
     height, width = x.shape[2:]
     shift = amount * torch.cat([width * angle.cos(), height * angle.sin()], 1)
-    moved: Tensor = _kornia("geometry").translate(x, shift, padding_mode="border")
-    return moved
+    translated: Tensor = _kornia("geometry").translate(x, shift, padding_mode="border")
+    return translated
 
 
-def _jpeg(x: Tensor, amount: float, _draws: RandomStreams) -> Tensor:
-    """Through a real file in memory: kornia's codec is a differentiable stand-in for one."""
+def _jpeg(x: Tensor, amount: float, _streams: RandomStreams) -> Tensor:
+    """Encode and decode a JPEG file in memory; kornia's differentiable codec only imitates it."""
     if x.shape[1] not in (1, 3):
         raise DataError(f"jpeg of images with {x.shape[1]} channels: give 1 or 3")
     pixels = (x * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-    read = np.stack([_through_jpeg(one, round(amount)) for one in pixels])
+    read = np.stack([_through_jpeg(image, round(amount)) for image in pixels])
     back = torch.from_numpy(read).reshape(pixels.shape).permute(0, 3, 1, 2)
     return back.to(x.device, x.dtype) / 255
 
@@ -166,7 +196,7 @@ def _through_jpeg(pixels: np.ndarray[Any, Any], quality: int) -> np.ndarray[Any,
         return np.asarray(picture)
 
 
-for _one in (
+for _corruption in (
     Corruption(
         "noise",
         "standard deviation of Gaussian noise, in units of [0, 1]",
@@ -175,14 +205,14 @@ for _one in (
     ),
     Corruption(
         "blur",
-        "standard deviation of a Gaussian blur, as a share of the shorter side",
+        "standard deviation of a Gaussian blur, as a share of the shorter image side",
         (0.02, 0.03, 0.04, 0.05, 0.06),
         _blur,
         "filters",
     ),
     Corruption(
         "contrast",
-        "factor on the distance from the image's mean grey",
+        "factor on the difference from the image's mean grey level",
         (0.85, 0.70, 0.55, 0.40, 0.25),
         _contrast,
         "enhance",
@@ -196,18 +226,18 @@ for _one in (
     ),
     Corruption(
         "rotation",
-        "degrees, to a side that is drawn",
+        "degrees, in a random direction",
         (6.0, 12.0, 18.0, 24.0, 30.0),
         _rotation,
         "geometry",
     ),
     Corruption(
         "translation",
-        "share of the sides, in a direction that is drawn",
+        "share of the image size, in a random direction",
         (0.04, 0.08, 0.12, 0.16, 0.20),
         _translation,
         "geometry",
     ),
-    Corruption("jpeg", "quality of a JPEG file, of 100", (50.0, 40.0, 30.0, 20.0, 10.0), _jpeg),
+    Corruption("jpeg", "JPEG quality, out of 100", (50.0, 40.0, 30.0, 20.0, 10.0), _jpeg),
 ):
-    CORRUPTIONS.register(_one.name)(_one)
+    CORRUPTIONS.register(_corruption.name)(_corruption)

@@ -11,10 +11,10 @@ from tempering.core.errors import ModelError
 from tempering.core.records import Flag
 from tempering.evaluation.config import EvaluationConfig
 from tempering.evaluation.context import EvalContext
-from tempering.evaluation.flags.examining import examine
-from tempering.evaluation.flags.outputs import probabilities
-from tempering.evaluation.flags.slices import Slice
-from tempering.evaluation.flags.unavailable import unavailable_gradients
+from tempering.evaluation.flags.examination import examine
+from tempering.evaluation.flags.examined_samples import ExaminedSamples
+from tempering.evaluation.flags.gradient_quality import check_gradients_available
+from tempering.evaluation.flags.model_outputs import check_outputs_are_logits
 from tempering.evaluation.result_cache import ResultCache
 from tempering.evaluation.target import Target
 
@@ -50,10 +50,11 @@ def _glance(context: EvalContext, target: Target, config: EvaluationConfig) -> l
     """What a few passes show: probabilities as outputs, and gradients of zero."""
     flags: list[Flag | None] = []
     if context.engine.is_main:
-        flags.append(probabilities(Slice.of(context, target, config.threat, config.examined)))
+        part = ExaminedSamples.of(context, target, config.threat, config.examined)
+        flags.append(check_outputs_are_logits(part))
         with contextlib.suppress(ModelError):  # clean predictions will raise it for all samples
-            few = Slice.of(context, target, config.threat, GLANCED).right()
-            flags.append(unavailable_gradients(few) if len(few) else None)
+            few = ExaminedSamples.of(context, target, config.threat, GLANCED).correct()
+            flags.append(check_gradients_available(few) if len(few) else None)
     raised = [flag.model_dump(mode="json") for flag in flags if flag is not None]
     same = json.loads(context.engine.broadcast(json.dumps(raised)))
     return [Flag.model_validate(flag) for flag in same]

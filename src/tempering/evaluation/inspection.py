@@ -10,17 +10,20 @@ from tempering.core.records import Flag, Measurement, MinimumNorm
 from tempering.core.threats import Threat
 from tempering.evaluation.context import EvalContext
 from tempering.evaluation.evaluation_result import EvaluationResult
-from tempering.evaluation.flags.distances import search_failed
-from tempering.evaluation.flags.growth import does_not_fall, rises_with_eps
-from tempering.evaluation.flags.hidden import gradient_gap, zero_gradients
-from tempering.evaluation.flags.sizes import too_few_samples
-from tempering.evaluation.flags.winners import (
-    black_beats_white,
-    gray_beats_white,
-    one_step_beats_many,
-    stale_beats_white,
-    transfer_beats_white,
-    true_beats_adaptive,
+from tempering.evaluation.flags.attack_comparisons import (
+    check_black_box,
+    check_gray_box,
+    check_single_step,
+    check_stale,
+    check_transfer,
+    check_true_gradient,
+)
+from tempering.evaluation.flags.gradient_quality import check_masking_stage, check_zero_gradients
+from tempering.evaluation.flags.impossible_results import (
+    check_above_chance,
+    check_minimum_norm,
+    check_rise,
+    check_sample_size,
 )
 from tempering.evaluation.gradients import without_gradient
 from tempering.evaluation.minimum_norm import unbounded
@@ -54,21 +57,21 @@ def inspect(
     gray = evaluation.attacks("gray-surrogate") + evaluation.attacks("gray-before")
     worst = evaluation.get("worst", "any")
     flags = [
-        gray_beats_white(white + true, gray),
-        stale_beats_white(white + true, evaluation.attacks("stale")),
-        one_step_beats_many(white),
-        true_beats_adaptive(white, true),
-        black_beats_white(white + true),
-        transfer_beats_white(white + true),
-        zero_gradients(without_gradient(context, evaluation.target), worst.per_sample),
-        rises_with_eps([*evaluation.measurements, *others]),
-        does_not_fall(sweep, *_grey(context, evaluation)) if sweep else None,
-        too_few_samples(worst.measurement.attack, worst.measurement.robust),
+        check_gray_box(white + true, gray),
+        check_stale(white + true, evaluation.attacks("stale")),
+        check_single_step(white),
+        check_true_gradient(white, true),
+        check_black_box(white + true),
+        check_transfer(white + true),
+        check_zero_gradients(without_gradient(context, evaluation.target), worst.per_sample),
+        check_rise([*evaluation.measurements, *others]),
+        check_above_chance(sweep, *_grey(context, evaluation)) if sweep else None,
+        check_sample_size(worst.measurement.attack, worst.measurement.robust),
     ]
     for result in true:
         same = evaluation.find(result.measurement.attack)
-        flags += [gradient_gap(same, result)] if same else []
-    flags += [search_failed(one) for one in distances]
+        flags += [check_masking_stage(same, result)] if same else []
+    flags += [check_minimum_norm(result) for result in distances]
     names = context.data.ids.names
     return [
         flag.model_copy(update={"samples": [names[int(row)] for row in flag.samples]})

@@ -1,4 +1,4 @@
-"""Two models on the same samples: which is better, and how sure that is."""
+"""Paired comparison of two models by their verdicts on the same samples."""
 
 from __future__ import annotations
 
@@ -6,28 +6,27 @@ import torch
 from torch import Tensor
 
 from tempering.core.errors import UsageError
-from tempering.core.paired import Paired
+from tempering.core.paired import PairedCounts
 
 
-def compare_paired(first: Tensor, second: Tensor) -> Paired:
+def compare_paired(first: Tensor, second: Tensor) -> PairedCounts:
     """Compare two models by their verdicts on the same samples.
 
     Args:
-        first: Whether the first model was right, or stood, on each sample, shape (n,), bool.
-        second: The same of the second model, on the same samples in the same order.
+        first: Whether the first model was correct (or robust) on each sample, shape (n,), bool.
+        second: The same for the second model, same samples in the same order.
 
     Returns:
-        The four counts, with test, difference and interval.
+        The four counts, with their difference, confidence interval and test.
 
     Raises:
-        UsageError: If these are not two vectors of verdicts on the same number of samples,
-            at least one.
+        UsageError: If the verdicts are not two bool vectors of the same length, at least 1.
 
     Example:
         >>> a = torch.tensor([True, True, True, True, True, True, False])
         >>> b = torch.tensor([True, False, False, False, False, False, False])
-        >>> found = compare_paired(a, b)
-        >>> found.first, found.second, found.p_value
+        >>> counts = compare_paired(a, b)
+        >>> counts.first, counts.second, counts.p_value
         (5, 0, 0.0625)
     """
     for verdicts in (first, second):
@@ -38,10 +37,11 @@ def compare_paired(first: Tensor, second: Tensor) -> Paired:
             )
     if len(first) != len(second):
         raise UsageError(
-            f"{len(first)} verdicts beside {len(second)}: give both models' on the same samples"
+            f"{len(first)} and {len(second)} verdicts: give verdicts of both models on the same "
+            "samples"
         )
     first, second = first.cpu(), second.cpu()
-    return Paired(
+    return PairedCounts(
         both=int((first & second).sum()),
         first=int((first & ~second).sum()),
         second=int((~first & second).sum()),

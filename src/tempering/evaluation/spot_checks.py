@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tempering.evaluation.attack_samples import AttackTask, attack_samples
-from tempering.evaluation.flags.certificates import check_certificates
+from tempering.evaluation.flags.impossible_results import check_certificates
 from tempering.evaluation.protocols import attacks_of
 from tempering.evaluation.run import EvaluationRun
 from tempering.evaluation.stages import Stage

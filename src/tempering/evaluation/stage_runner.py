@@ -20,7 +20,7 @@ from tempering.evaluation.attack_samples import (
     attack_samples,
 )
 from tempering.evaluation.deadline import OutOfTimeError
-from tempering.evaluation.flags.certificates import check_certificates
+from tempering.evaluation.flags.impossible_results import check_certificates
 from tempering.evaluation.per_sample import PerSampleResult, join, lost
 from tempering.evaluation.ranking import RankingTrial, in_order
 from tempering.evaluation.results import AttackResult, record

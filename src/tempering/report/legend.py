@@ -14,13 +14,13 @@ LETTER, SWATCH, ROW = 6.7, 22.0, 18.0
 
 @dataclass(frozen=True)
 class Key:
-    """What a mark means.
+    """An entry of a legend.
 
     Attributes:
-        label: In words.
-        mark: Its colour.
-        faded: Drawn pale.
-        dash: For lines, their dash pattern; None for bars.
+        label: Text.
+        mark: Colour.
+        faded: Whether it is drawn pale.
+        dash: Dash pattern of a line; None for bars.
     """
 
     label: str
@@ -30,10 +30,10 @@ class Key:
 
 
 def legend(keys: Sequence[Key], width: float) -> tuple[Markup, float]:
-    """Draw keys in rows.
+    """Draw entries in rows.
 
     Returns:
-        The elements, and where the chart may begin.
+        The elements, and the y at which the chart begins.
     """
     across = _across(keys, width)
     parts: list[Markup] = []
@@ -52,7 +52,7 @@ def _needs(key: Key) -> float:
 
 
 def _across(keys: Sequence[Key], width: float) -> int:
-    """Keys a row: the most that fit in every row."""
+    """Entries per row: the most that fit in every row."""
     for across in range(len(keys), 1, -1):
         rows = [keys[at : at + across] for at in range(0, len(keys), across)]
         if all(sum(map(_needs, row)) <= width + 14 for row in rows):

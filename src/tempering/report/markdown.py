@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tempering.report.contents import report_of
 from tempering.report.reading import read_run
-from tempering.report.section import Block, Facts, Report, Section, Tabled, Warned
+from tempering.report.section import Block, Facts, Flags, Report, Section, TableBlock
 from tempering.report.tables import Cell, Column, Table
 from tempering.report.wording import whole
 
@@ -37,8 +37,8 @@ def table(shown: Table, number: str = "") -> str:
     """A table with its caption above and its note below.
 
     Args:
-        shown: What to show.
-        number: Such as `Table 3`; stands before the caption.
+        shown: The table.
+        number: Number before the caption, such as `Table 3`.
     """
     head = f"**{number}.** " if number else ""
     lines = [
@@ -53,38 +53,38 @@ def table(shown: Table, number: str = "") -> str:
 
 
 def text(value: str) -> str:
-    r"""Text on one line, with whatever Markdown or HTML would act on made harmless.
+    r"""Text on one line, with Markdown and HTML escaped.
 
     Example:
         >>> text("<b>a|b")
         '&lt;b>a\\|b'
     """
-    return _ACTIVE.sub(_harmless, " ".join(value.split()))
+    return _ACTIVE.sub(_escaped, " ".join(value.split()))
 
 
 def paragraph(value: str) -> str:
-    """Text as a paragraph: it begins neither a heading nor a list."""
+    """Text as a paragraph, escaped so that it starts neither a heading nor a list."""
     return _OPENING.sub(r"\\", text(value))
 
 
-def _harmless(match: re.Match[str]) -> str:
-    found = match[0]
-    return {"<": "&lt;", "&": "&amp;"}.get(found, f"\\{found}")
+def _escaped(match: re.Match[str]) -> str:
+    character = match[0]
+    return {"<": "&lt;", "&": "&amp;"}.get(character, f"\\{character}")
 
 
 def _section(section: Section, numbers: dict[str, str]) -> list[str]:
-    prose = [paragraph(said) for said in section.prose if said]
+    prose = [paragraph(part) for part in section.prose if part]
     blocks = [shown for block in section.blocks if (shown := _block(block, numbers))]
     return [f"## {text(section.title)}", *prose, *blocks] if prose or blocks else []
 
 
 def _block(block: Block, numbers: dict[str, str]) -> str:
     match block:
-        case Tabled():
+        case TableBlock():
             return table(block.table, numbers[block.table.id])
         case Facts():
             return "\n".join(f"- {text(name)}: {_cell(cell)}" for name, cell in block.rows)
-        case Warned():
+        case Flags():
             return "\n".join(
                 f"- **{text(flag.name)}.** {text(flag.meaning)} *Remedy:* {text(flag.remedy)} "
                 f"*Evidence:* {text(flag.evidence)}"

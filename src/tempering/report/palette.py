@@ -1,4 +1,4 @@
-"""Colours: those that steel runs through as it is tempered, in light and in dark."""
+"""Colours of reports in light and dark mode (the temper colours of steel)."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ PALETTE: dict[str, tuple[str, str]] = {
     "fair": ("#8a6100", "#dcb65c"),
     "bad": ("#a3262e", "#f18f8b"),
 }
-"""Name -> colour on light and on dark ground."""
+"""Name -> colour in light and in dark mode."""
 
 SERIES = {"before": "bronze", "after": "blue", "third": "purple", "fourth": "straw"}
-"""What a mark stands for -> its colour."""
+"""Mark -> name of its colour."""
 
 _MARKS = """
 .chart text{{font:12px system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif;
@@ -53,7 +53,7 @@ def _shade(which: int) -> dict[str, str]:
 
 
 def page_css() -> str:
-    """Custom properties for a page, light and dark, and the marks of charts that use them."""
+    """Style of a page: colours as custom properties in both modes, and styles of charts."""
     light, dark = (
         "".join(f"--{name}:{colour};" for name, colour in _shade(which).items()) for which in (0, 1)
     )
@@ -66,6 +66,6 @@ def page_css() -> str:
 
 
 def drawing_css() -> str:
-    """The marks of charts for an SVG file that stands alone, light and dark."""
+    """Style of charts in an SVG file, in both modes."""
     dark = _marks(_shade(1))
     return f"{_marks(_shade(0))}@media (prefers-color-scheme:dark){{{dark}}}"

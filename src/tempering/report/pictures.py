@@ -1,4 +1,4 @@
-"""Images of a run as PNG data, and the file that holds them."""
+"""Images of a run: the file that contains them, and PNG encoding."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ Floats = NDArray[np.float32]
 Arrays = Mapping[str, NDArray[np.generic]]
 
 PLUS, MINUS = (204, 82, 46), (58, 124, 196)
-"""Colours of a pixel that grew and of one that fell."""
+"""Colours of a pixel that increased and of one that decreased."""
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """Clean images, their adversarial twins, and what models said of them.
+    """Clean images, adversarial images, and predictions on them.
 
     Attributes:
         x: Clean, shape (k, c, h, w), float32 in [0, 1].
         x_adv: Adversarial, same shape.
         y: True classes, shape (k,).
-        clean: What the protected model says of x, shape (k,); None is not known.
-        before: What the undefended model says of x_adv, shape (k,); None is not known.
-        after: What the protected model says of x_adv, shape (k,); None is not known.
-        attack: Name of the attack, shape (k,); None is not known.
+        clean: Predictions of the attacked model on x, shape (k,); None if unknown.
+        before: Predictions of the undefended model on x_adv, shape (k,); None if unknown.
+        after: Predictions of the attacked model on x_adv, shape (k,); None if unknown.
+        attack: Name of the attack, shape (k,); None if unknown.
     """
 
     x: Floats
@@ -47,12 +47,12 @@ class Gallery:
 
 @dataclass(frozen=True)
 class Pictures:
-    """All images of a run; what is missing is None.
+    """All images of a run; None if missing.
 
     Attributes:
         gallery: Adversarial examples.
         samples_x: Images of the data, shape (k, c, h, w).
-        samples_y: Their classes, shape (k,).
+        samples_y: Labels, shape (k,).
         augmented_x: Images after augmentation, shape (k, c, h, w).
     """
 

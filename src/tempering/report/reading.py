@@ -1,4 +1,4 @@
-"""A run folder, read back: what reports are made from."""
+"""Read the records, summary and images of a run folder."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from tempering.report.pictures import Pictures, load_pictures
 
 @dataclass(frozen=True)
 class Run:
-    """What a run left behind.
+    """The content of a run folder.
 
     Attributes:
-        name: Of its folder.
-        records: All measurements.
-        summary: What it found.
-        pictures: Images, as far as there are any.
+        name: Name of the folder.
+        records: All records.
+        summary: The summary.
+        pictures: The images, if any.
     """
 
     name: str
@@ -57,6 +57,4 @@ def _load_summary(path: Path) -> Summary:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "its text"
-        raise RunError(
-            f"{path}: {where}: {first['msg']}: evaluate the run again to write it anew"
-        ) from error
+        raise RunError(f"{path}: {where}: {first['msg']}: evaluate again to rewrite it") from error

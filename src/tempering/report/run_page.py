@@ -1,4 +1,4 @@
-"""The report of a run: one HTML file that opens offline, and its tables as Markdown."""
+"""Write the report of a run: one self-contained HTML file, and Markdown."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What a report is made of: sections of prose, tables, figures and pictures.
+"""The content of a report: sections with prose, tables, figures and images.
 
-The page and the Markdown are two ways of showing the same sections.
+HTML and Markdown are two renderings of the same sections.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tempering.report.tables import Cell, Table, Tone
 
 @dataclass(frozen=True)
 class Facts:
-    """A few values that matter most, each with its name."""
+    """Key figures with their names."""
 
     kind: ClassVar[str] = "facts"
     caption: str
@@ -24,8 +24,8 @@ class Facts:
 
 
 @dataclass(frozen=True)
-class Tabled:
-    """A table; folded ones are opened by who wants them."""
+class TableBlock:
+    """A table; a folded one is collapsed at first."""
 
     kind: ClassVar[str] = "table"
     table: Table
@@ -47,9 +47,9 @@ class Picture:
     """An image of the data.
 
     Attributes:
-        source: PNG as a data address.
-        text: What it shows, for those who do not see it.
-        label: What stands below it.
+        source: PNG as a data URL.
+        text: Alternative text.
+        label: Text below the image.
     """
 
     source: str
@@ -59,17 +59,17 @@ class Picture:
 
 @dataclass(frozen=True)
 class Example:
-    """An image, its adversarial twin and their difference, and what models said.
+    """A clean image, an adversarial image, their difference, and predictions on them.
 
     Attributes:
-        heading: Its true class and the attack.
+        heading: True class and attack.
         pictures: The three images.
-        answers: Who was asked about what, the answer, and how it is meant.
+        predictions: Model and image, prediction, and its tone.
     """
 
     heading: str
     pictures: tuple[Picture, ...]
-    answers: tuple[tuple[str, str, Tone], ...]
+    predictions: tuple[tuple[str, str, Tone], ...]
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Examples:
 
 
 @dataclass(frozen=True)
-class Sheet:
+class PictureSheet:
     """Images in rows under one caption."""
 
     kind: ClassVar[str] = "sheet"
@@ -93,14 +93,14 @@ class Sheet:
 
 
 @dataclass(frozen=True)
-class Warned:
-    """Flags, each with meaning, remedy and evidence."""
+class Flags:
+    """Flags with meaning, remedy and evidence."""
 
     kind: ClassVar[str] = "flags"
     flags: tuple[Flag, ...]
 
 
-Block = Facts | Tabled | Figure | Examples | Sheet | Warned
+Block = Facts | TableBlock | Figure | Examples | PictureSheet | Flags
 
 
 @dataclass(frozen=True)
@@ -109,9 +109,9 @@ class Section:
 
     Attributes:
         id: Unique within a report.
-        title: Its heading.
-        prose: Paragraphs at its head.
-        blocks: What follows them.
+        title: Heading.
+        prose: Paragraphs below the heading.
+        blocks: Content after the paragraphs.
     """
 
     id: str
@@ -125,9 +125,9 @@ class Report:
     """A whole report.
 
     Attributes:
-        title: Its heading.
-        subtitle: One line below it.
-        sections: The first one is the summary.
+        title: Heading.
+        subtitle: Line below the heading.
+        sections: Sections, the summary first.
     """
 
     title: str
@@ -138,7 +138,7 @@ class Report:
         """All tables, in order."""
         for section in self.sections:
             for block in section.blocks:
-                if isinstance(block, Tabled):
+                if isinstance(block, TableBlock):
                     yield block.table
 
     def numbers(self) -> dict[str, str]:
@@ -147,22 +147,22 @@ class Report:
             block.id
             for section in self.sections
             for block in section.blocks
-            if isinstance(block, Figure | Examples | Sheet)
+            if isinstance(block, Figure | Examples | PictureSheet)
         ]
-        counted = {"Table": [table.id for table in self.tables()], "Figure": figures}
+        by_word = {"Table": [table.id for table in self.tables()], "Figure": figures}
         return {
             identity: f"{word} {number}"
-            for word, identities in counted.items()
+            for word, identities in by_word.items()
             for number, identity in enumerate(identities, 1)
         }
 
 
-def tabled(tables: Sequence[Table | None], folded: bool = False) -> tuple[Tabled, ...]:
-    """The tables that have rows, as blocks."""
-    return tuple(Tabled(table, folded) for table in tables if table is not None and table.rows)
+def tabled(tables: Sequence[Table | None], folded: bool = False) -> tuple[TableBlock, ...]:
+    """The tables with rows, as blocks."""
+    return tuple(TableBlock(table, folded) for table in tables if table is not None and table.rows)
 
 
 def drawn(identity: str, caption: str, charts: Sequence[Chart | None]) -> tuple[Figure, ...]:
-    """The charts that there are, as one figure, or nothing."""
+    """The charts that exist as one figure, or nothing."""
     present = tuple(chart for chart in charts if chart is not None)
     return (Figure(identity, caption, present),) if present else ()

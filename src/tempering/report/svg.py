@@ -1,4 +1,4 @@
-"""SVG as escaped text: elements, and drawings that stand in a page or alone."""
+"""SVG as escaped text: elements, and drawings for a page or a file."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _number(value: str | float) -> str:
 
 
 def join(*parts: Markup) -> Markup:
-    """Elements one after the other."""
+    """Concatenate elements."""
     return Markup("").join(parts)
 
 
@@ -38,8 +38,8 @@ class Chart:
     """A drawing in units of about a pixel.
 
     Attributes:
-        title: What it shows.
-        description: What it says, for those who do not see it.
+        title: Title.
+        description: Alternative text.
         width: Width of the drawing.
         height: Height of the drawing.
         body: Its elements.
@@ -53,7 +53,7 @@ class Chart:
 
 
 def inline(chart: Chart, identity: str) -> Markup:
-    """A chart for a page whose style holds the marks of charts."""
+    """A chart for a page whose stylesheet has the styles of charts."""
     return element(
         "svg",
         element("title", chart.title, id=f"{identity}-title"),
@@ -67,7 +67,7 @@ def inline(chart: Chart, identity: str) -> Markup:
 
 
 def standalone(*charts: Chart) -> str:
-    """Charts side by side in one SVG file, with style and ground of its own."""
+    """Charts side by side in one SVG file with its own style and background."""
     gap, head = 24.0, 34.0
     width = sum(chart.width for chart in charts) + gap * (len(charts) + 1)
     height = max(chart.height for chart in charts) + head + gap

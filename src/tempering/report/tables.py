@@ -1,4 +1,4 @@
-"""Tables as values: built from records, shown as HTML or as Markdown."""
+"""Tables as values, rendered as HTML or Markdown."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Tone = Literal["", "good", "fair", "bad", "quiet"]
-"""How a cell or a mark is meant; its text says the same in words."""
+"""Colour of a cell; its text says the same in words."""
 
 
 @dataclass(frozen=True)
@@ -14,8 +14,8 @@ class Cell:
     """One entry.
 
     Attributes:
-        text: What is read first, such as `91.2 %`.
-        detail: What stands behind it, such as counts and an interval.
+        text: Main text, such as `91.2 %`.
+        detail: Secondary text, such as counts and an interval.
         tone: Colour of the text.
     """
 
@@ -26,12 +26,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """A column's heading; numbers stand at its right edge.
+    """A column heading; numbers are aligned to the right.
 
     Attributes:
-        label: What it holds.
-        numeric: Whether it holds numbers.
-        detail: What tells it from a neighbour with the same label.
+        label: Content of the column.
+        numeric: Whether it contains numbers.
+        detail: Qualifier below the label.
     """
 
     label: str
@@ -45,14 +45,14 @@ class Table:
 
     Attributes:
         id: Unique within a page.
-        caption: What the numbers are of.
-        columns: One heading a column.
-        rows: As many cells a row as there are columns.
-        note: What a reader must know to read it right.
-        foot: How many of the last rows sum up the others.
+        caption: What the table shows.
+        columns: Column headings.
+        rows: One cell per column in each row.
+        note: Remark below the table.
+        foot: Number of last rows that summarize the others.
 
     Raises:
-        ValueError: If a row has not one cell a column.
+        ValueError: If a row does not have one cell per column.
     """
 
     id: str
@@ -72,14 +72,14 @@ class Table:
 
 
 ABSENT = Cell("–", tone="quiet")
-"""What was not measured."""
+"""Cell of a value that was not measured."""
 
 
 def named(*names: str) -> tuple[Column, ...]:
-    """Columns whose first names the rows and whose others hold numbers."""
+    """A first column of row names, then columns of numbers."""
     return tuple(Column(name, numeric=at > 0) for at, name in enumerate(names))
 
 
 def worded(*names: str) -> tuple[Column, ...]:
-    """Columns that hold words."""
+    """Columns of text."""
     return tuple(Column(name, numeric=False) for name in names)

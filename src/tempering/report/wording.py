@@ -1,4 +1,4 @@
-"""Numbers and settings as people read them."""
+"""Numbers, names and settings in the words of the report."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BRIEF: dict[Subject, str] = {
     "hardened": "after",
     "another-seed": "another seed",
 }
-"""Models in the heading of a column."""
+"""Models in column headings."""
 
 MARKS: dict[Subject, str] = {
     "undefended": "before",
@@ -33,20 +33,20 @@ MARKS: dict[Subject, str] = {
     "another-seed": "fourth",
     "given": "after",
 }
-"""Their colours in charts."""
+"""Colours of models in charts."""
 
 ACCESSES: dict[Access, str] = {
     "white": "white-box",
     "stale": "stale samples",
     "gray-surrogate": "gray-box, surrogate",
-    "gray-before": "gray-box, old model",
+    "gray-before": "gray-box, undefended model",
     "black": "black-box",
-    "any": "anything tried",
+    "any": "all attacks",
 }
-"""What the attacker knew."""
+"""Access levels of the attacker."""
 
 NORMS = {"linf": "L-inf", "l2": "L2", "l1": "L1", "l0": "L0"}
-"""Norms as prose has them."""
+"""Names of norms in prose."""
 
 
 def norm(measurement: Measurement) -> str:
@@ -77,7 +77,7 @@ def bracket(interval: tuple[float, float]) -> str:
 
 
 def whole(number: int) -> str:
-    """An integer with its thousands set apart.
+    """An integer with thousands separators.
 
     Example:
         >>> whole(56000)
@@ -87,7 +87,7 @@ def whole(number: int) -> str:
 
 
 def radius(eps: float) -> str:
-    """A radius, as a fraction of 255 where that is what was meant.
+    """An eps, as a fraction of 255 if it is one.
 
     Example:
         >>> radius(0.3), radius(8 / 255)
@@ -105,14 +105,14 @@ def _integral(value: float) -> bool:
 
 
 def threat(text: str) -> str:
-    """A threat in plain words.
+    """A threat in words.
 
     Args:
-        text: As records hold it, such as `linf:0.3`.
+        text: The threat in records, such as `linf:0.3`.
 
     Example:
         >>> threat("linf:0.3")
-        'every pixel may change by at most 0.3 (pixels lie between 0 and 1)'
+        'each pixel may change by at most 0.3 (pixel range 0 to 1)'
     """
     norm, _, size = text.partition(":")
     try:
@@ -121,15 +121,15 @@ def threat(text: str) -> str:
         return text
     match norm:
         case "linf":
-            return f"every pixel may change by at most {size} (pixels lie between 0 and 1)"
+            return f"each pixel may change by at most {size} (pixel range 0 to 1)"
         case "l2":
-            return f"an image may change by a Euclidean length of at most {size}"
+            return f"the perturbation may have an L2 norm of at most {size} (pixel range 0 to 1)"
         case "l1":
-            return f"the changes of all pixels may sum to at most {size}"
+            return f"the perturbation may have an L1 norm of at most {size} (pixel range 0 to 1)"
         case "l0":
-            return f"at most {size} pixels may change, by any amount"
+            return f"at most {size} pixels may change arbitrarily"
         case "patch":
-            return f"a square patch may cover at most {size} of the image's area"
+            return f"a square patch of at most {size} of the image area may be placed"
         case _:
             return text
 
@@ -151,7 +151,7 @@ def duration(seconds: float) -> str:
 
 
 def counted(count: Count | None) -> Cell:
-    """A count as a cell: its share, and the numbers and 95 % interval behind it."""
+    """A count as a cell: the share, with the numbers and the 95 % interval as detail."""
     if count is None:
         return ABSENT
     detail = f"{whole(count.hits)} of {whole(count.n)} {bracket(count.interval)}"
@@ -159,7 +159,7 @@ def counted(count: Count | None) -> Cell:
 
 
 def attack(name: str) -> str:
-    """An attack's name; the three that are no attacks are spelled out."""
+    """The name of an attack; the three names that are not attacks are spelled out."""
     return {
         "clean": "no attack (clean)",
         "worst": "worst case per sample",
@@ -168,7 +168,7 @@ def attack(name: str) -> str:
 
 
 def listed(names: Sequence[str]) -> str:
-    """Names as a sentence has them.
+    """Names as an enumeration in a sentence.
 
     Example:
         >>> listed(["fgsm", "bim", "pgd"])
@@ -178,9 +178,9 @@ def listed(names: Sequence[str]) -> str:
 
 
 def settings(config: Mapping[str, Any]) -> str:
-    """A configuration on one line, without the name of what it configures."""
-    named = (f"{key} = {value}" for key, value in config.items() if key != "name")
-    return ", ".join(named) or "no settings"
+    """A configuration on one line, without its name."""
+    fields = (f"{key} = {value}" for key, value in config.items() if key != "name")
+    return ", ".join(fields) or "no settings"
 
 
 def flattened(tree: Mapping[str, Any], above: str = "") -> dict[str, str]:
@@ -200,7 +200,7 @@ def flattened(tree: Mapping[str, Any], above: str = "") -> dict[str, str]:
 
 
 def radii(measurements: Sequence[Measurement]) -> str:
-    """The radius that measurements share, or that each has its own.
+    """The common eps of measurements, or that each attack has its own.
 
     Example:
         >>> radii([])

@@ -1,6 +1,6 @@
-"""Each kind of flag on a model that raises it, and on one that does not.
+"""Each kind of flag with a model or attack that raises it, and a control that does not.
 
-Tests run them, and `benchmarks/flags.py` makes the page of flags out of them.
+The tests run them, and `benchmarks/flags.py` generates docs/flags.md from them.
 """
 
 from __future__ import annotations
@@ -23,33 +23,19 @@ from tempering.data.loading import load
 from tempering.defenses.squeeze import Squeeze
 from tempering.evaluation import AttackResult, Target, accuracy_curve, measure, measure_minimum_norm
 from tempering.evaluation.flags import (
-    Trace,
+    AttackTrace,
+    attack_comparisons,
+    attack_strength,
     binarization,
-    certificates,
-    convergence,
-    determinism,
-    differences,
-    distances,
-    doubling,
     examine,
-    growth,
-    hidden,
-    outputs,
-    rerun,
-    silent,
-    sizes,
-    transferring,
-    unavailable,
-    unconstrained,
-    units,
-    unstable,
-    vanishing,
-    watch,
-    winners,
+    gradient_quality,
+    impossible_results,
+    model_outputs,
+    trace_attack,
 )
-from tempering.evaluation.flags.catalogue import ABSTAINED
-from tempering.evaluation.flags.kind import Kind
-from tempering.evaluation.flags.slices import Slice
+from tempering.evaluation.flags.catalogue import NOT_EXAMINED
+from tempering.evaluation.flags.examined_samples import ExaminedSamples
+from tempering.evaluation.flags.flag_kind import FlagKind
 from tempering.evaluation.gradients import without_gradient
 from tests.attacks.trained import known, trained
 from tests.evaluation import defences
@@ -59,26 +45,26 @@ N = 48
 THREAT = Linf(0.2)
 STRONG = PGD(steps=40, until_fooled=False)
 
-PerSampleResult = Flag | None
+Raised = Flag | None
 
 
 @dataclass(frozen=True)
 class Demonstration:
-    """A kind of flag, and two cases.
+    """A kind of flag with a case that raises it and a case that does not.
 
     Attributes:
         kind: The kind.
-        guilty: What raises it, in words.
-        raised: Runs that case.
-        innocent: What does not, in words.
-        passed: Runs that one.
+        raised_by: Description of the model or attack that raises the flag.
+        positive: Runs that case.
+        not_raised_by: Description of the control.
+        negative: Runs the control.
     """
 
-    kind: Kind
-    guilty: str
-    raised: Callable[[], PerSampleResult]
-    innocent: str
-    passed: Callable[[], PerSampleResult]
+    kind: FlagKind
+    raised_by: str
+    positive: Callable[[], Raised]
+    not_raised_by: str
+    negative: Callable[[], Raised]
 
 
 @cache
@@ -88,10 +74,10 @@ def digits() -> Dataset:
     return dataset(x, y, 10)
 
 
-def sliced(model: nn.Module, threat: Threat = THREAT, seed: int = 0) -> Slice:
+def sliced(model: nn.Module, threat: Threat = THREAT, seed: int = 0) -> ExaminedSamples:
     """All of them, to examine a model on."""
     data = digits()
-    return Slice(
+    return ExaminedSamples(
         model, data.x, data.y, threat, RandomStreams.of(derive(seed, "demonstration"), N), 64
     )
 
@@ -121,79 +107,83 @@ def result(
     )
 
 
-def on(
-    model: nn.Module, examination: Callable[[Slice], PerSampleResult]
-) -> Callable[[], PerSampleResult]:
+def on(model: nn.Module, examination: Callable[[ExaminedSamples], Raised]) -> Callable[[], Raised]:
     """An examination of a model alone, of what it gets right."""
-    return lambda: examination(sliced(model).right())
+    return lambda: examination(sliced(model).correct())
 
 
 def traced(
     model: nn.Module,
     attack: Attack,
-    examination: Callable[[Slice, Trace], PerSampleResult],
+    examination: Callable[[ExaminedSamples, AttackTrace], Raised],
     threat: Threat = THREAT,
-) -> Callable[[], PerSampleResult]:
+) -> Callable[[], Raised]:
     """An examination of one run of an attack."""
 
-    def run() -> PerSampleResult:
-        part = sliced(model, threat).right()
-        return examination(part, watch(part, attack))
+    def run() -> Raised:
+        part = sliced(model, threat).correct()
+        return examination(part, trace_attack(part, attack))
 
     return run
 
 
-def some_digits() -> Slice:
+def some_digits() -> ExaminedSamples:
     """Test digits as they come, rightly classified or not."""
     test = load("mnist").test.first(N)
-    return Slice(trained(), test.x, test.y, THREAT, RandomStreams.of(0, N), 64)
+    return ExaminedSamples(trained(), test.x, test.y, THREAT, RandomStreams.of(0, N), 64)
 
 
-def greys(model: nn.Module) -> Slice:
+def greys(model: nn.Module) -> ExaminedSamples:
     """One pixel of medium grey, many times: for the toy with a band."""
     x = torch.linspace(0.48, 0.52, N).reshape(-1, 1, 1, 1)
-    return Slice(model, x, torch.zeros(N).long(), Linf(0.3), RandomStreams.of(3, N), 64)
+    return ExaminedSamples(model, x, torch.zeros(N).long(), Linf(0.3), RandomStreams.of(3, N), 64)
 
 
 def dark(model: nn.Module, attack: Attack, eps: tuple[float, ...]) -> list[AttackResult]:
     """An attack on the toy at several eps."""
     part = greys(model)
     here = context(dataset(part.x, part.y), 64)
-    return [measure(here, Target("given", model, 2, None, "toy"), attack, Linf(one)) for one in eps]
+    return [
+        measure(here, Target("given", model, 2, None, "toy"), attack, Linf(size)) for size in eps
+    ]
 
 
-def curve(model: nn.Module) -> PerSampleResult:
+def curve(model: nn.Module) -> Raised:
     """Accuracy where all can be made grey."""
     here, data = context(digits(), 64), digits()
     points = accuracy_curve(here, judged(model), THREAT, [0.5, 0.6], attacks=[PGD(steps=20)])
     largest = float(data.y.bincount().max()) / N
-    return growth.does_not_fall([one.measurement for one in points], 0.5, largest)
+    return impossible_results.check_above_chance(
+        [point.measurement for point in points], 0.5, largest
+    )
 
 
-def nearest(model: nn.Module) -> PerSampleResult:
+def nearest(model: nn.Module) -> Raised:
     """A minimum-norm attack, with nothing forbidden."""
     here = context(digits(), 64)
     found = measure_minimum_norm(here, judged(model), DDN(steps=30), bounds=(1.0,))
-    return distances.search_failed(found)
+    return impossible_results.check_minimum_norm(found)
 
 
-def blind(model: nn.Module) -> PerSampleResult:
+def blind(model: nn.Module) -> Raised:
     """Zero gradients among what stands."""
     zero = without_gradient(context(digits(), 64), judged(model))
-    return hidden.zero_gradients(zero, result(model, PGD(steps=10), threat=Linf(0.1)).per_sample)
+    return gradient_quality.check_zero_gradients(
+        zero, result(model, PGD(steps=10), threat=Linf(0.1)).per_sample
+    )
 
 
-def proof(certified: Tensor, attack: Attack, threat: Threat) -> PerSampleResult:
+def proof(certified: Tensor, attack: Attack, threat: Threat) -> Raised:
     """Someone's certificates, against an attack."""
     broken = ~result(trained(), attack, threat=threat).per_sample.robust
     try:
-        certificates.check_certificates(certified, broken, attack.label())
+        impossible_results.check_certificates(certified, broken, attack.label())
     except CertificateError as error:
-        return certificates.BROKEN.raised(str(error).split(": ")[1])
+        return impossible_results.CERTIFIED_BUT_BROKEN.raised(str(error).split(": ")[1])
     return None
 
 
-def examined(model: nn.Module, kind: Kind) -> PerSampleResult:
+def examined(model: nn.Module, kind: FlagKind) -> Raised:
     """One flag out of a whole examination."""
     found = examine(context(digits(), 64), judged(model), THREAT, FGSM(), samples=N)
     return next((flag for flag in found if flag.name == kind.name), None)
@@ -216,154 +206,161 @@ PLAIN = "a plain network"
 
 DEMONSTRATIONS: tuple[Demonstration, ...] = (
     Demonstration(
-        determinism.RANDOM,
-        "noise on the image, new at every look",
-        lambda: determinism.same_batch_twice(sliced(defences.Jitter(trained()))),
+        model_outputs.RANDOM,
+        "fresh noise on the image at every query",
+        lambda: model_outputs.check_determinism(sliced(defences.Jitter(trained()))),
         PLAIN,
-        lambda: determinism.same_batch_twice(sliced(trained())),
+        lambda: model_outputs.check_determinism(sliced(trained())),
     ),
     Demonstration(
-        determinism.BATCH,
-        "a stage that takes the mean of the batch from each image",
-        lambda: determinism.another_batch(sliced(defences.Together(trained()))),
+        model_outputs.BATCH_DEPENDENT,
+        "a stage that subtracts the batch mean from each image",
+        lambda: model_outputs.check_batch_independence(sliced(defences.Together(trained()))),
         PLAIN,
-        lambda: determinism.another_batch(sliced(trained())),
+        lambda: model_outputs.check_batch_independence(sliced(trained())),
     ),
     Demonstration(
-        outputs.PROBABILITIES,
-        "a softmax of four times the logits",
-        lambda: outputs.probabilities(sliced(defences.Saturated(trained()))),
+        model_outputs.PROBABILITIES,
+        "a softmax of the logits times four",
+        lambda: model_outputs.check_outputs_are_logits(sliced(defences.Saturated(trained()))),
         PLAIN,
-        lambda: outputs.probabilities(sliced(trained())),
+        lambda: model_outputs.check_outputs_are_logits(sliced(trained())),
     ),
     Demonstration(
-        units.UNITS,
-        "a network made for pixels from 0 to 255",
-        lambda: units.wrong_units(replace(some_digits(), model=defences.WantsBytes(trained()))),
+        model_outputs.WRONG_INPUT_RANGE,
+        "a network trained on pixels from 0 to 255",
+        lambda: model_outputs.check_input_range(
+            replace(some_digits(), model=defences.WantsBytes(trained()))
+        ),
         PLAIN,
-        lambda: units.wrong_units(some_digits()),
+        lambda: model_outputs.check_input_range(some_digits()),
     ),
     Demonstration(
-        unavailable.UNAVAILABLE,
-        "pixels rounded to five greys",
-        on(defences.Rounded(trained()), unavailable.unavailable_gradients),
+        gradient_quality.UNAVAILABLE,
+        "pixels rounded to five gray levels",
+        on(defences.Rounded(trained()), gradient_quality.check_gradients_available),
         PLAIN,
-        on(trained(), unavailable.unavailable_gradients),
+        on(trained(), gradient_quality.check_gradients_available),
     ),
     Demonstration(
-        hidden.ZERO,
-        "pixels rounded to five greys",
+        gradient_quality.ZERO,
+        "pixels rounded to five gray levels",
         lambda: blind(defences.Rounded(trained())),
         PLAIN,
         lambda: blind(trained()),
     ),
     Demonstration(
-        hidden.GAP,
+        gradient_quality.MASKING_STAGE,
         "a hard clamp with an honest adaptive backward",
-        lambda: hidden.gradient_gap(*both(guarded(), PGD(steps=10))),
+        lambda: gradient_quality.check_masking_stage(*both(guarded(), PGD(steps=10))),
         PLAIN,
-        lambda: hidden.gradient_gap(*both(trained(), PGD(steps=10))),
+        lambda: gradient_quality.check_masking_stage(*both(trained(), PGD(steps=10))),
     ),
     Demonstration(
-        vanishing.VANISHING,
-        "a softmax of four times the logits",
-        on(defences.Saturated(trained()), vanishing.vanishing_gradients),
+        gradient_quality.VANISHING,
+        "a softmax of the logits times four",
+        on(defences.Saturated(trained()), gradient_quality.check_vanishing_gradients),
         PLAIN,
-        on(trained(), vanishing.vanishing_gradients),
+        on(trained(), gradient_quality.check_vanishing_gradients),
     ),
     Demonstration(
-        differences.LIES,
-        "black or white, with the gradient of the identity by way of detach()",
-        on(defences.StraightThrough(trained()), differences.lying_gradients),
+        gradient_quality.DISAGREEING,
+        "binarized pixels with a straight-through gradient by detach()",
+        on(defences.StraightThrough(trained()), gradient_quality.check_finite_differences),
         PLAIN,
-        on(trained(), differences.lying_gradients),
+        on(trained(), gradient_quality.check_finite_differences),
     ),
     Demonstration(
-        unstable.UNSTABLE,
-        "short and high waves on the image",
-        on(defences.Ripple(trained()), unstable.unstable_predictions),
+        gradient_quality.UNSTABLE,
+        "a high-frequency ripple added to the image",
+        on(defences.Ripple(trained()), gradient_quality.check_stability),
         PLAIN,
-        on(trained(), unstable.unstable_predictions),
+        on(trained(), gradient_quality.check_stability),
     ),
     Demonstration(
-        silent.SILENT,
-        "a class that wins in a narrow band alone, over which PGD steps back and forth",
-        lambda: silent.silent_success(
-            greys(NARROW), watch(greys(NARROW), PGD(steps=20, until_fooled=False))
+        attack_strength.SILENT,
+        "a toy model with a narrow adversarial band, over which PGD oscillates",
+        lambda: attack_strength.check_silent_success(
+            greys(NARROW), trace_attack(greys(NARROW), PGD(steps=20, until_fooled=False))
         ),
-        "the same, with PGD that stops where it fools",
-        lambda: silent.silent_success(greys(NARROW), watch(greys(NARROW), PGD(steps=20))),
+        "the same with PGD that stops at the first adversarial image",
+        lambda: attack_strength.check_silent_success(
+            greys(NARROW), trace_attack(greys(NARROW), PGD(steps=20))
+        ),
     ),
     Demonstration(
-        convergence.INCOMPLETE,
-        "a plain network under 20 steps of eps / 8, half of which the way to the edge takes",
+        attack_strength.INCOMPLETE,
+        "a plain network under 20 steps of eps / 8, half of them to the boundary of the ball",
         traced(
-            trained(), PGD(steps=20, until_fooled=False), convergence.incomplete_optimization, SMALL
+            trained(),
+            PGD(steps=20, until_fooled=False),
+            attack_strength.check_optimization_complete,
+            SMALL,
         ),
         "the same under 80 steps of eps / 20",
         traced(
             trained(),
             PGD(steps=80, step_size=0.0025, until_fooled=False),
-            convergence.incomplete_optimization,
+            attack_strength.check_optimization_complete,
             SMALL,
         ),
     ),
     Demonstration(
-        convergence.CONVERGED,
-        "a plain network under 10 steps that lead half of the way",
+        attack_strength.NOT_CONVERGED,
+        "a plain network under 10 steps of eps / 25",
         traced(
             trained(),
             PGD(steps=10, step_size=0.008, until_fooled=False),
-            convergence.loss_not_converged,
+            attack_strength.check_loss_converged,
         ),
-        "the same under 40 steps, at an eps that most samples withstand",
-        traced(trained(), STRONG, convergence.loss_not_converged, SMALL),
+        "the same under 40 steps at an eps where most samples are robust",
+        traced(trained(), STRONG, attack_strength.check_loss_converged, SMALL),
     ),
     Demonstration(
-        transferring.FAILURE,
-        "samples made on a network of another seed",
-        lambda: transferring.transfer_failure(
+        attack_comparisons.TRANSFER_FAILURE,
+        "adversarial images made on a network trained with another seed",
+        lambda: attack_comparisons.check_transfer_failure(
             sliced(trained(), Linf(0.1)), PGD(steps=20), trained(1)
         ),
-        "samples made on the network itself",
-        lambda: transferring.transfer_failure(
+        "adversarial images made on the network itself",
+        lambda: attack_comparisons.check_transfer_failure(
             sliced(trained(), Linf(0.1)), PGD(steps=20), trained()
         ),
     ),
     Demonstration(
-        unconstrained.UNCONSTRAINED,
-        "pixels rounded to five greys",
+        attack_strength.UNCONSTRAINED,
+        "pixels rounded to five gray levels",
         on(
             defences.Rounded(trained()),
-            lambda part: unconstrained.unconstrained_attack_failure(part, PGD(steps=20)),
+            lambda part: attack_strength.check_unconstrained(part, PGD(steps=20)),
         ),
         PLAIN,
         on(
             trained(),
-            lambda part: unconstrained.unconstrained_attack_failure(part, PGD(steps=20)),
+            lambda part: attack_strength.check_unconstrained(part, PGD(steps=20)),
         ),
     ),
     Demonstration(
-        doubling.WEAK,
-        "a plain network under 10 steps that lead half of the way",
-        traced(trained(), PGD(steps=10, step_size=0.008), doubling.attack_too_weak),
-        "the same under 40 steps, at an eps that most samples withstand",
-        traced(trained(), STRONG, doubling.attack_too_weak, SMALL),
+        attack_strength.TOO_WEAK,
+        "a plain network under 10 steps of eps / 25",
+        traced(trained(), PGD(steps=10, step_size=0.008), attack_strength.check_more_effort),
+        "the same under 40 steps at an eps where most samples are robust",
+        traced(trained(), STRONG, attack_strength.check_more_effort, SMALL),
     ),
     Demonstration(
-        rerun.RERUN,
-        "a class that wins in a narrow band alone, which a random start hits or misses",
-        lambda: rerun.unstable_under_rerun(
-            greys(NARROW), watch(greys(NARROW), PGD(steps=3, step_size=0.08))
+        attack_strength.SEED_DEPENDENT,
+        "a toy model with a narrow adversarial band, which a random start hits or misses",
+        lambda: attack_strength.check_seed_dependence(
+            greys(NARROW), trace_attack(greys(NARROW), PGD(steps=3, step_size=0.08))
         ),
-        "a band so wide that every start ends in it",
-        lambda: rerun.unstable_under_rerun(
-            greys(WIDE), watch(greys(WIDE), PGD(steps=3, step_size=0.08))
+        "the same with a wide band that every start reaches",
+        lambda: attack_strength.check_seed_dependence(
+            greys(WIDE), trace_attack(greys(WIDE), PGD(steps=3, step_size=0.08))
         ),
     ),
     Demonstration(
         binarization.FAILED,
-        "pixels rounded to five greys",
+        "pixels rounded to five gray levels",
         on(
             defences.Rounded(trained()),
             lambda part: binarization.binarization_test(part, PGD(steps=20)),
@@ -372,8 +369,8 @@ DEMONSTRATIONS: tuple[Demonstration, ...] = (
         on(trained(), lambda part: binarization.binarization_test(part, PGD(steps=20))),
     ),
     Demonstration(
-        binarization.BLUNT,
-        "a plain network under two steps of a thirteenth of the way each",
+        binarization.NEEDS_STRONGER_ATTACK,
+        "a plain network under two steps of eps / 13",
         on(
             trained(),
             lambda part: binarization.binarization_test(part, PGD(steps=2, step_size=0.015)),
@@ -382,30 +379,30 @@ DEMONSTRATIONS: tuple[Demonstration, ...] = (
         on(trained(), lambda part: binarization.binarization_test(part, PGD(steps=20))),
     ),
     Demonstration(
-        winners.BLACK,
-        "a gradient turned around, under PGD and Square",
-        lambda: winners.black_beats_white(
+        attack_comparisons.BLACK,
+        "a reversed gradient, under PGD and Square",
+        lambda: attack_comparisons.check_black_box(
             [
                 result(defences.Reversed(trained()), PGD(steps=20)),
                 result(defences.Reversed(trained()), Square(queries=200)),
             ]
         ),
         PLAIN,
-        lambda: winners.black_beats_white(
+        lambda: attack_comparisons.check_black_box(
             [result(trained(), PGD(steps=40)), result(trained(), Square(queries=200))]
         ),
     ),
     Demonstration(
-        winners.TRANSFER,
-        "pixels rounded to five greys, under PGD and samples from a network of another seed",
-        lambda: winners.transfer_beats_white(
+        attack_comparisons.TRANSFER,
+        "pixels rounded to five gray levels, under PGD and transfer from another network",
+        lambda: attack_comparisons.check_transfer(
             [
                 result(defences.Rounded(trained()), PGD(steps=20)),
                 result(defences.Rounded(trained()), Transfer(PGD(steps=20), trained(1))),
             ]
         ),
         PLAIN,
-        lambda: winners.transfer_beats_white(
+        lambda: attack_comparisons.check_transfer(
             [
                 result(trained(), PGD(steps=40)),
                 result(trained(), Transfer(PGD(steps=20), trained(1))),
@@ -413,102 +410,102 @@ DEMONSTRATIONS: tuple[Demonstration, ...] = (
         ),
     ),
     Demonstration(
-        winners.GRAY,
-        "pixels rounded to five greys, under PGD on it and on a network of another seed",
-        lambda: winners.gray_beats_white(
+        attack_comparisons.GRAY,
+        "pixels rounded to five gray levels, under PGD on it and on another network",
+        lambda: attack_comparisons.check_gray_box(
             [result(defences.Rounded(trained()), PGD(steps=20))],
             [result(defences.Rounded(trained()), PGD(steps=20), "gray-surrogate", trained(1))],
         ),
         PLAIN,
-        lambda: winners.gray_beats_white(
+        lambda: attack_comparisons.check_gray_box(
             [result(trained(), PGD(steps=40))],
             [result(trained(), PGD(steps=20), "gray-surrogate", trained(1))],
         ),
     ),
     Demonstration(
-        winners.STALE,
-        "pixels rounded to five greys, under PGD on it and on the network without rounding",
-        lambda: winners.stale_beats_white(
+        attack_comparisons.STALE,
+        "pixels rounded to five gray levels, under PGD on it and on the network without rounding",
+        lambda: attack_comparisons.check_stale(
             [result(defences.Rounded(trained()), PGD(steps=20))],
             [result(defences.Rounded(trained()), PGD(steps=20), "stale", trained())],
         ),
         PLAIN,
-        lambda: winners.stale_beats_white(
+        lambda: attack_comparisons.check_stale(
             [result(trained(), PGD(steps=40))],
             [result(trained(), PGD(steps=20), "stale", trained(1))],
         ),
     ),
     Demonstration(
-        winners.ONE_STEP,
-        "low waves on the image, in which small steps get stuck",
-        lambda: winners.one_step_beats_many(
+        attack_comparisons.ONE_STEP,
+        "a low ripple added to the image, whose local maxima trap small steps",
+        lambda: attack_comparisons.check_single_step(
             [
                 result(defences.Ripple(trained(), 0.05, 60.0), FGSM()),
                 result(defences.Ripple(trained(), 0.05, 60.0), PGD(steps=20)),
             ]
         ),
         PLAIN,
-        lambda: winners.one_step_beats_many(
+        lambda: attack_comparisons.check_single_step(
             [result(trained(), FGSM()), result(trained(), PGD(steps=40))]
         ),
     ),
     Demonstration(
-        winners.TRUE,
-        "a stage whose adaptive backward points the wrong way, under PGD by either gradient",
-        lambda: winners.true_beats_adaptive(
+        attack_comparisons.TRUE,
+        "a stage whose adaptive backward points in the wrong direction, under PGD with both",
+        lambda: attack_comparisons.check_true_gradient(
             [result(defences.Astray(trained()), PGD(steps=20))],
             [result(defences.Astray(trained()), PGD(steps=20), backward="true")],
         ),
         PLAIN,
-        lambda: winners.true_beats_adaptive(
+        lambda: attack_comparisons.check_true_gradient(
             [result(trained(), PGD(steps=20))], [result(trained(), PGD(steps=20), backward="true")]
         ),
     ),
     Demonstration(
-        growth.RISES,
-        "a class that wins in a narrow band alone, which PGD oversteps where it may go farther",
-        lambda: growth.rises_with_eps(
-            [one.measurement for one in dark(NARROW, PGD(steps=5), (0.2, 0.45))]
+        impossible_results.RISES,
+        "a toy model with a narrow adversarial band, which PGD overshoots at the larger eps",
+        lambda: impossible_results.check_rise(
+            [point.measurement for point in dark(NARROW, PGD(steps=5), (0.2, 0.45))]
         ),
-        "a band so wide that no step is too long",
-        lambda: growth.rises_with_eps(
-            [one.measurement for one in dark(WIDE, PGD(steps=5), (0.2, 0.45))]
+        "the same with a wide band",
+        lambda: impossible_results.check_rise(
+            [point.measurement for point in dark(WIDE, PGD(steps=5), (0.2, 0.45))]
         ),
     ),
     Demonstration(
-        growth.STAYS,
-        "pixels rounded to five greys, under PGD at eps 0.5 and 0.6",
+        impossible_results.ABOVE_CHANCE,
+        "pixels rounded to five gray levels, under PGD at eps 0.5 and 0.6",
         lambda: curve(defences.Rounded(trained())),
         PLAIN,
         lambda: curve(trained()),
     ),
     Demonstration(
-        distances.FAILS,
-        "pixels rounded to five greys, under DDN",
+        impossible_results.MINIMUM_NORM_FAILED,
+        "pixels rounded to five gray levels, under DDN",
         lambda: nearest(defences.Rounded(trained())),
         PLAIN,
         lambda: nearest(trained()),
     ),
     Demonstration(
-        certificates.BROKEN,
+        impossible_results.CERTIFIED_BUT_BROKEN,
         "certificates for all samples of a plain network, under PGD",
         lambda: proof(torch.ones(N).bool(), PGD(steps=20), THREAT),
-        "certificates for those that stand",
+        "certificates for the robust samples only",
         lambda: proof(result(trained(), STRONG).per_sample.robust, STRONG, THREAT),
     ),
     Demonstration(
-        sizes.FEW,
-        "an accuracy of 45 in 50",
-        lambda: sizes.too_few_samples("worst", Count(hits=45, n=50)),
-        "an accuracy of 900 in 1000",
-        lambda: sizes.too_few_samples("worst", Count(hits=900, n=1000)),
+        impossible_results.TOO_FEW,
+        "45 robust samples of 50",
+        lambda: impossible_results.check_sample_size("worst", Count(hits=45, n=50)),
+        "900 robust samples of 1000",
+        lambda: impossible_results.check_sample_size("worst", Count(hits=900, n=1000)),
     ),
     Demonstration(
-        ABSTAINED,
-        "a network that takes no batch of fewer than 30 images",
-        lambda: examined(defences.Picky(trained()), ABSTAINED),
+        NOT_EXAMINED,
+        "a network that fails on batches of fewer than 30 images",
+        lambda: examined(defences.Picky(trained()), NOT_EXAMINED),
         PLAIN,
-        lambda: examined(trained(), ABSTAINED),
+        lambda: examined(trained(), NOT_EXAMINED),
     ),
 )
 """In the order of the catalogue."""

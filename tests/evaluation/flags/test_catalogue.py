@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from tempering.core.records import Flag
-from tempering.evaluation import masked
-from tempering.evaluation.flags import KINDS, Kind
+from tempering.evaluation import is_gradient_masked
+from tempering.evaluation.flags import FLAG_KINDS, FlagKind
 from tests.architecture.sources import FILES, ROOT, tree
 from tests.evaluation.flags.demonstrations import DEMONSTRATIONS, Demonstration
 
@@ -17,16 +17,16 @@ each = pytest.mark.parametrize("demonstration", DEMONSTRATIONS, ids=lambda one: 
 
 @each
 def test_a_planted_fault_raises_the_flag(demonstration: Demonstration) -> None:
-    flag = demonstration.raised()
+    flag = demonstration.positive()
     assert flag is not None
     assert flag.name == demonstration.kind.name
     assert flag.meaning == demonstration.kind.meaning
-    assert re.search(r"\d|as autograd sees it", flag.evidence)
+    assert re.search(r"\d|autograd graph", flag.evidence)
 
 
 @each
 def test_a_model_without_the_fault_does_not(demonstration: Demonstration) -> None:
-    assert demonstration.passed() is None
+    assert demonstration.negative() is None
 
 
 def kinds_in_the_source() -> set[str]:
@@ -34,39 +34,42 @@ def kinds_in_the_source() -> set[str]:
     found = set()
     for path in FILES:
         for node in ast.walk(tree(path)):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Kind":
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "FlagKind":
                 found.add(str(ast.literal_eval(node.args[0])))
     return found
 
 
 def test_the_catalogue_holds_every_kind_once_and_each_is_demonstrated() -> None:
-    names = [kind.name for kind in KINDS]
+    names = [kind.name for kind in FLAG_KINDS]
     assert len(set(names)) == len(names)
     assert set(names) == kinds_in_the_source()
-    assert names == [one.kind.name for one in DEMONSTRATIONS]
+    assert names == [demonstration.kind.name for demonstration in DEMONSTRATIONS]
 
 
 def test_the_page_of_flags_explains_every_kind_as_the_code_does() -> None:
     page = (ROOT / "docs" / "flags.md").read_text("utf-8")
     sections = dict(re.findall(r"^### (.+)\n((?:(?!^##).*\n?)*)", page, re.MULTILINE))
-    assert list(sections) == [kind.name for kind in KINDS]
-    for one in DEMONSTRATIONS:
-        text = sections[one.kind.name].lower()
-        for said in (one.kind.meaning, one.kind.remedy, one.guilty, one.innocent):
-            assert said.lower() in text, one.kind.name
-        assert ("masks gradients" in text) == one.kind.masks
+    assert list(sections) == [kind.name for kind in FLAG_KINDS]
+    for demonstration in DEMONSTRATIONS:
+        kind, text = demonstration.kind, sections[demonstration.kind.name].lower()
+        described = (demonstration.raised_by, demonstration.not_raised_by)
+        for part in (kind.meaning, kind.remedy, *described):
+            assert part.lower() in text, kind.name
+        assert ("evidence of gradient masking" in text) == kind.masks
 
 
 def test_flags_say_whether_gradients_are_masked() -> None:
-    quiet = [kind.raised("") for kind in KINDS if not kind.masks]
-    assert not masked([])
-    assert not masked(quiet)
-    assert not masked([Flag(name="leaks between splits", meaning="", remedy="", evidence="")])
-    for kind in KINDS:
-        assert masked([*quiet, kind.raised("")]) == kind.masks
+    quiet = [kind.raised("") for kind in FLAG_KINDS if not kind.masks]
+    assert not is_gradient_masked([])
+    assert not is_gradient_masked(quiet)
+    assert not is_gradient_masked(
+        [Flag(name="leaks between splits", meaning="", remedy="", evidence="")]
+    )
+    for kind in FLAG_KINDS:
+        assert is_gradient_masked([*quiet, kind.raised("")]) == kind.masks
 
 
 def test_a_kind_becomes_a_flag_with_plain_numbers() -> None:
-    kind = Kind("slow", "it takes long", "wait")
+    kind = FlagKind("slow", "it takes long", "wait")
     flag = kind.raised("3 of 9", torch.tensor([4, 7]), remedy="wait longer")
     assert (flag.samples, flag.remedy, flag.meaning) == ([4, 7], "wait longer", "it takes long")

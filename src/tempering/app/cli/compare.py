@@ -12,18 +12,18 @@ from tempering.app.cli.console import say
 
 
 def compare(
-    first: Annotated[Path, typer.Argument(help="The folder of an evaluated run.")],
+    first: Annotated[Path, typer.Argument(help="Folder of a finished evaluation.")],
     second: Annotated[Path, typer.Argument(help="Another one, on the same data.")],
     as_json: options.Json = False,
 ) -> None:
-    """Compare two evaluated runs sample by sample; nothing is evaluated again."""
-    from tempering.app.against import compare_runs
-    from tempering.app.cli.comparison import comparison
+    """Compare two finished evaluations sample by sample, without evaluating again."""
+    from tempering.app.cli.comparison import comparison_lines
+    from tempering.app.compare import compare_runs
 
-    found = compare_runs(first, second)
+    comparison = compare_runs(first, second)
     if as_json:
-        say(found.model_dump_json(indent=2))
+        say(comparison.model_dump_json(indent=2))
         return
-    say(f"{found.first.model} (run {found.first.run}), {found.threat}")
-    for line in comparison(found):
+    say(f"{comparison.first.model} (run {comparison.first.run}), {comparison.threat}")
+    for line in comparison_lines(comparison):
         say(line)

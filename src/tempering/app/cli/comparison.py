@@ -1,21 +1,22 @@
-"""A comparison of two models as lines of text."""
+"""A paired comparison of two models as lines of text."""
 
 from __future__ import annotations
 
-from tempering.core.comparisons import Against, Judged, Quantity
+from tempering.core.comparisons import ComparedModel, ComparisonSummary, Quantity
 
 
-def comparison(found: Against) -> list[str]:
-    """Lines for the terminal: a head, one line a quantity, warnings."""
-    parts: dict[Quantity, object] = {"clean": found.clean, "robust": found.robust}
-    if found.certified is not None:
-        parts["certified"] = found.certified
-    n = found.robust.n
-    lines = [f"compared with    {_who(found.second)}, the second, on the same {n} images"]
-    for quantity, pairs in parts.items():
-        lines.append(f"  {quantity:<14} {pairs}")
-    return [*lines, *(f"  note           {one}" for one in found.warnings)]
+def comparison_lines(comparison: ComparisonSummary) -> list[str]:
+    """Lines for the terminal: a heading, one line per quantity, warnings."""
+    quantities: dict[Quantity, object] = {"clean": comparison.clean, "robust": comparison.robust}
+    if comparison.certified is not None:
+        quantities["certified"] = comparison.certified
+    n, second = comparison.robust.n, _model_name(comparison.second)
+    return [
+        f"compared with    {second}, the second model, on the same {n} images",
+        *(f"  {quantity:<14} {paired}" for quantity, paired in quantities.items()),
+        *(f"  note           {warning}" for warning in comparison.warnings),
+    ]
 
 
-def _who(side: Judged) -> str:
+def _model_name(side: ComparedModel) -> str:
     return side.model if side.run is None else f"{side.model} (run {side.run})"

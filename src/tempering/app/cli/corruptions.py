@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from tempering.core.shifts import ShiftSummary
+from tempering.core.corruption_records import CorruptionSummary
 
 
-def corruptions(found: ShiftSummary) -> list[str]:
-    """Lines for the terminal: a head that says what this is not, and one line a corruption."""
-    width = max(map(len, found.by_corruption))
-    lines = [f"common corruptions (not adversarial), severity 1 to 5, % right of {found.n} images"]
-    for name, one in found.by_corruption.items():
-        shares = "".join(f"{100 * hits / found.n:7.1f}" for hits in one.correct)
-        lines.append(f"  {name:<{max(width, 14)}} {shares}")
+def corruption_lines(summary: CorruptionSummary) -> list[str]:
+    """Lines for the terminal: a heading, then one line per corruption."""
+    width = max(14, *map(len, summary.by_corruption))
+    heading = "common corruptions (not adversarial), accuracy in % at severity 1 to 5"
+    lines = [f"{heading}, {summary.n} images"]
+    for name, counts in summary.by_corruption.items():
+        shares = "".join(f"{100 * hits / summary.n:7.1f}" for hits in counts.correct)
+        lines.append(f"  {name:<{width}} {shares}")
     return lines

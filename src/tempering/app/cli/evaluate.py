@@ -44,16 +44,16 @@ def evaluate(
         str | None,
         typer.Option("--time", help="Time limit for attacks, such as 90s, 10m or 1h."),
     ] = None,
-    shifts: Annotated[
+    corruptions: Annotated[
         str | None,
         typer.Option(
-            "--shifts",
-            help="Common corruptions too, which are no attacks: all, or names: noise,blur.",
+            "--corruptions",
+            help="Also measure accuracy under common corruptions: all, or names: noise,blur.",
         ),
     ] = None,
-    against: Annotated[
+    compare: Annotated[
         Path | None,
-        typer.Option("--against", help="An evaluated run to compare with, sample by sample."),
+        typer.Option("--compare", help="A finished evaluation to compare with, sample by sample."),
     ] = None,
     name: options.Name = None,
     resume: Annotated[
@@ -82,8 +82,8 @@ def evaluate(
             samples=samples,
             seconds=None if limit is None else parse_seconds(limit),
             seed=seed,
-            shifts=shifts,
-            against=against,
+            corruptions=corruptions,
+            compare=compare,
             name=name,
             resume=resume,
             out=out,

@@ -7,9 +7,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tempering.app.cli.comparison import comparison
+from tempering.app.cli.comparison import comparison_lines
 from tempering.app.cli.console import leads
-from tempering.app.cli.corruptions import corruptions
+from tempering.app.cli.corruptions import corruption_lines
 from tempering.core.records import Assessment, Summary, Surrogate
 
 
@@ -57,8 +57,8 @@ def show(summary: Summary, run: Path | None) -> None:
 def _beside(found: Assessment) -> list[str]:
     """Lines for surrogate, corruptions and comparison."""
     lines = [] if found.surrogate is None else [_owned(found.surrogate)]
-    lines += [] if found.shifts is None else corruptions(found.shifts)
-    return lines + ([] if found.against is None else comparison(found.against))
+    lines += [] if found.shifts is None else corruption_lines(found.shifts)
+    return lines + ([] if found.against is None else comparison_lines(found.against))
 
 
 def _owned(model: Surrogate) -> str:

@@ -1,4 +1,4 @@
-"""Everything that tells that a robustness number cannot be trusted, one kind a file."""
+"""Flags: checks that reveal when a robustness number cannot be trusted."""
 
 from tempering.core.lazy import lazy_exports
 
@@ -6,14 +6,13 @@ _ROOM = "tempering.evaluation.flags"
 __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
     {
-        "KINDS": f"{_ROOM}.catalogue",
-        "Kind": f"{_ROOM}.kind",
-        "Slice": f"{_ROOM}.slices",
-        "Trace": f"{_ROOM}.watching",
-        "check_certificates": f"{_ROOM}.certificates",
-        "examine": f"{_ROOM}.examining",
-        "masked": f"{_ROOM}.catalogue",
-        "watch": f"{_ROOM}.watching",
-        "weaker_wins": f"{_ROOM}.winners",
+        "AttackTrace": f"{_ROOM}.attack_trace",
+        "ExaminedSamples": f"{_ROOM}.examined_samples",
+        "FLAG_KINDS": f"{_ROOM}.catalogue",
+        "FlagKind": f"{_ROOM}.flag_kind",
+        "check_certificates": f"{_ROOM}.impossible_results",
+        "examine": f"{_ROOM}.examination",
+        "is_gradient_masked": f"{_ROOM}.catalogue",
+        "trace_attack": f"{_ROOM}.attack_trace",
     },
 )

@@ -1,4 +1,4 @@
-"""All kinds of flags of this room, and what they say together."""
+"""All kinds of flags of this room."""
 
 from __future__ import annotations
 
@@ -6,81 +6,68 @@ from collections.abc import Iterable
 
 from tempering.core.records import Flag
 from tempering.evaluation.flags import (
+    attack_comparisons,
+    attack_strength,
     binarization,
-    certificates,
-    convergence,
-    determinism,
-    differences,
-    distances,
-    doubling,
-    growth,
-    hidden,
-    outputs,
-    rerun,
-    silent,
-    sizes,
-    transferring,
-    unavailable,
-    unconstrained,
-    units,
-    unstable,
-    vanishing,
-    winners,
+    gradient_quality,
+    impossible_results,
+    model_outputs,
 )
-from tempering.evaluation.flags.kind import Kind
+from tempering.evaluation.flags.flag_kind import FlagKind
 
-ABSTAINED = Kind(
+NOT_EXAMINED = FlagKind(
     "not examined",
-    "the model or the attack broke an examination off, or there is none for the threat; what it "
-    "would have shown is unknown",
-    "see to the error, and examine again; where the threat has no examination, look in L-inf too",
+    "a check failed with an error, or does not exist for the threat; its result is unknown",
+    "fix the error and examine again; where no check exists for the threat, examine L-inf too",
 )
 
-KINDS: tuple[Kind, ...] = (
-    determinism.RANDOM,
-    determinism.BATCH,
-    outputs.PROBABILITIES,
-    units.UNITS,
-    unavailable.UNAVAILABLE,
-    hidden.ZERO,
-    hidden.GAP,
-    vanishing.VANISHING,
-    differences.LIES,
-    unstable.UNSTABLE,
-    silent.SILENT,
-    convergence.INCOMPLETE,
-    convergence.CONVERGED,
-    transferring.FAILURE,
-    unconstrained.UNCONSTRAINED,
-    doubling.WEAK,
-    rerun.RERUN,
+FLAG_KINDS: tuple[FlagKind, ...] = (
+    model_outputs.RANDOM,
+    model_outputs.BATCH_DEPENDENT,
+    model_outputs.PROBABILITIES,
+    model_outputs.WRONG_INPUT_RANGE,
+    gradient_quality.UNAVAILABLE,
+    gradient_quality.ZERO,
+    gradient_quality.MASKING_STAGE,
+    gradient_quality.VANISHING,
+    gradient_quality.DISAGREEING,
+    gradient_quality.UNSTABLE,
+    attack_strength.SILENT,
+    attack_strength.INCOMPLETE,
+    attack_strength.NOT_CONVERGED,
+    attack_comparisons.TRANSFER_FAILURE,
+    attack_strength.UNCONSTRAINED,
+    attack_strength.TOO_WEAK,
+    attack_strength.SEED_DEPENDENT,
     binarization.FAILED,
-    binarization.BLUNT,
-    winners.BLACK,
-    winners.TRANSFER,
-    winners.GRAY,
-    winners.STALE,
-    winners.ONE_STEP,
-    winners.TRUE,
-    growth.RISES,
-    growth.STAYS,
-    distances.FAILS,
-    certificates.BROKEN,
-    sizes.FEW,
-    ABSTAINED,
+    binarization.NEEDS_STRONGER_ATTACK,
+    attack_comparisons.BLACK,
+    attack_comparisons.TRANSFER,
+    attack_comparisons.GRAY,
+    attack_comparisons.STALE,
+    attack_comparisons.ONE_STEP,
+    attack_comparisons.TRUE,
+    impossible_results.RISES,
+    impossible_results.ABOVE_CHANCE,
+    impossible_results.MINIMUM_NORM_FAILED,
+    impossible_results.CERTIFIED_BUT_BROKEN,
+    impossible_results.TOO_FEW,
+    NOT_EXAMINED,
 )
-"""In the order in which they are worth reading."""
+"""In the order of the documentation."""
 
 
-def masked(flags: Iterable[Flag]) -> bool:
-    """Whether flags say that attacks which follow gradients are misled.
+def is_gradient_masked(flags: Iterable[Flag]) -> bool:
+    """Whether flags are evidence of gradient masking.
 
-    Then an evaluation has to switch to the adaptive backward and to attacks that need no
-    gradient, and to report both numbers.
+    An evaluation must then add the adaptive backward and attacks that need no gradient, and
+    report both numbers.
 
     Example:
-        >>> masked([hidden.ZERO.raised("2 of 3 samples")]), masked([sizes.FEW.raised("n = 9")])
-        (True, False)
+        >>> is_gradient_masked([gradient_quality.ZERO.raised("2 of 3 samples")])
+        True
+        >>> is_gradient_masked([impossible_results.TOO_FEW.raised("n = 9")])
+        False
     """
-    masking = {kind.name for kind in KINDS if kind.masks}
+    masking = {kind.name for kind in FLAG_KINDS if kind.masks}
     return any(flag.name in masking for flag in flags)

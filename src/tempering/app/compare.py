@@ -1,0 +1,281 @@
+"""Compare two evaluated models sample by sample."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tempering.app.folder import VERDICTS
+from tempering.core.arrays import read_arrays
+from tempering.core.comparisons import (
+    ComparedModel,
+    Comparison,
+    ComparisonSummary,
+    Quantity,
+    summarize_comparison,
+)
+from tempering.core.errors import DamagedArraysError, RunError, UsageError
+from tempering.core.proofs import Proof
+from tempering.core.records import AnyRecord, Assessment, Measurement, Provenance
+from tempering.data.dataset import Dataset
+from tempering.data.splits import Splits
+from tempering.evaluation.evaluation_result import EvaluationResult
+from tempering.evaluation.paired import compare_paired
+from tempering.report.reading import read_run
+
+GIVEN = "given"
+"""Protocol name of an evaluation with a list of attacks instead of a protocol."""
+OUT_OF_TIME = "out of time"
+_FINISHED = "give the folder of a finished `temper evaluate` run"
+
+
+@dataclass(frozen=True, eq=False)
+class RunVerdicts:
+    """Per-sample verdicts of an evaluation, and what they were measured on.
+
+    Attributes:
+        side: The model.
+        threat: The threat model.
+        split: How the data was split.
+        data: Address of the data.
+        data_hash: Hash of all data, training data included.
+        samples_hash: Hash of the evaluated samples.
+        clean: Correct without attack, shape (n,), bool.
+        robust: Robust to every attack that was run, shape (n,), bool.
+        certified: Certified robust, shape (n,), bool; None if certification did not run.
+    """
+
+    side: ComparedModel
+    threat: str
+    split: str
+    data: str
+    data_hash: str
+    samples_hash: str
+    clean: Tensor
+    robust: Tensor
+    certified: Tensor | None
+
+
+def compare_runs(first: Path, second: Path) -> ComparisonSummary:
+    """Compare two finished evaluations sample by sample, without evaluating again.
+
+    Args:
+        first: Folder of a finished `temper evaluate` run.
+        second: Folder of another one, on the same data and under the same threat.
+
+    Returns:
+        Counts, differences and tests for clean and robust accuracy, and for certified accuracy
+        if certification ran on both.
+
+    Raises:
+        RunError: If a folder has no verdicts, or its files do not belong together.
+        UsageError: If data, split, threat or samples differ; the message names both values.
+
+    Example:
+        `compare_runs(Path("runs/mine"), Path("runs/theirs")).robust.p_value`
+    """
+    mine, other = read_verdicts(first), read_verdicts(second)
+    if mine.side.n == other.side.n:
+        _require_equal("samples hash", mine.samples_hash, other.samples_hash, other)
+    else:
+        _require_equal("data hash", mine.data_hash, other.data_hash, other)
+    _require_equal("split", mine.split, other.split, other)
+    _require_equal("threat", mine.threat, other.threat, other)
+    return summarize_comparison(compare_verdicts(mine, other))
+
+
+def read_verdicts(folder: Path) -> RunVerdicts:
+    """Read the per-sample verdicts of a finished evaluation.
+
+    Args:
+        folder: Folder of a finished `temper evaluate` run.
+
+    Raises:
+        RunError: If the folder has no verdicts, or its files do not belong together.
+    """
+    if not (folder / VERDICTS).is_file():
+        raise RunError(f"{folder} has no {VERDICTS}: {_FINISHED}")
+    run = read_run(folder)
+    if not isinstance(run.summary, Assessment):
+        raise RunError(f"{folder} is not an evaluation: {_FINISHED}")
+    provenance, clean_record = _provenance(run.records, folder), _clean_record(run.records, folder)
+    index, clean, robust, certified = _columns(folder / VERDICTS)
+    counts = tuple(int(column.sum()) for column in (clean, robust, certified))
+    summary = run.summary
+    expected = (summary.clean_correct, summary.robust_correct, summary.certified_correct)
+    if counts != expected:
+        raise RunError(
+            f"{folder / VERDICTS} counts {counts} clean, robust and certified samples, but "
+            f"summary.json {expected}: give an unmodified run"
+        )
+    if not torch.equal(index, torch.arange(summary.n)):
+        raise RunError(
+            f"the samples of {folder / VERDICTS} are not the first {summary.n}: {_FINISHED}"
+        )
+    return RunVerdicts(
+        side=ComparedModel(
+            model=summary.model,
+            run=folder.resolve().name,
+            weights=clean_record.weights,
+            tried=attack_description(summary),
+            n=summary.n,
+        ),
+        threat=summary.threat,
+        split=provenance.split,
+        data=provenance.data,
+        data_hash=provenance.data_hash,
+        samples_hash=clean_record.data_hash,
+        clean=clean,
+        robust=robust,
+        certified=certified if any(isinstance(row, Proof) for row in run.records) else None,
+    )
+
+
+def require_comparable(other: RunVerdicts, data: Dataset | Splits, threat: str) -> None:
+    """Check before an evaluation that it can be compared with another run.
+
+    Args:
+        other: Verdicts of the other run.
+        data: Data of the evaluation.
+        threat: Threat model of the evaluation.
+
+    Raises:
+        UsageError: If data, split, threat or samples differ; the message names both values.
+    """
+    _require_equal("threat", threat, other.threat, other)
+    if isinstance(data, Splits):
+        _require_equal("split", data.split, other.split, other)
+    test = data.test if isinstance(data, Splits) else data
+    if other.side.n > len(test):
+        raise UsageError(
+            f"{test.name} has {len(test)} samples, and {_run_name(other)} was evaluated on "
+            f"{other.side.n}: give the data of that run"
+        )
+    what = f"hash of the first {other.side.n} samples"
+    _require_equal(what, test.first(other.side.n).content_hash, other.samples_hash, other)
+
+
+def verdicts_of(
+    result: EvaluationResult, records: Sequence[AnyRecord], summary: Assessment, run: str | None
+) -> RunVerdicts:
+    """Collect the per-sample verdicts of an evaluation that has just finished.
+
+    Args:
+        result: The evaluation, sample by sample.
+        records: Its records.
+        summary: Its summary.
+        run: Name of its folder; None without one.
+    """
+    provenance = _provenance(records, "this evaluation")
+    clean = result.get("clean")
+    return RunVerdicts(
+        side=ComparedModel(
+            model=summary.model,
+            run=run,
+            weights=clean.measurement.weights,
+            tried=attack_description(summary),
+            n=summary.n,
+        ),
+        threat=summary.threat,
+        split=provenance.split,
+        data=provenance.data,
+        data_hash=provenance.data_hash,
+        samples_hash=clean.measurement.data_hash,
+        clean=result.clean,
+        robust=result.robust,
+        certified=None if result.certificates is None else result.certified,
+    )
+
+
+def compare_verdicts(first: RunVerdicts, second: RunVerdicts) -> list[Comparison]:
+    """Compare verdicts on the samples that both runs have, which are the first ones.
+
+    Args:
+        first: Verdicts on the model that this run evaluates.
+        second: Verdicts on another model, on the same data.
+
+    Returns:
+        One record per quantity; certified only if certification ran on both models and
+        certified at least one sample.
+    """
+    n = min(first.side.n, second.side.n)
+    pairs: dict[Quantity, tuple[Tensor, Tensor]] = {
+        "clean": (first.clean[:n], second.clean[:n]),
+        "robust": (first.robust[:n], second.robust[:n]),
+    }
+    if first.certified is not None and second.certified is not None:
+        certified = first.certified[:n], second.certified[:n]
+        if any(bool(column.any()) for column in certified):
+            pairs["certified"] = certified
+    comparisons = []
+    for quantity, (ours, theirs) in pairs.items():
+        counts = compare_paired(ours, theirs)
+        comparisons.append(
+            Comparison(
+                quantity=quantity,
+                first=first.side,
+                second=second.side,
+                threat=first.threat,
+                both=counts.both,
+                first_only=counts.first,
+                second_only=counts.second,
+                neither=counts.neither,
+                data_hash=first.data_hash,
+            )
+        )
+    return comparisons
+
+
+def attack_description(summary: Assessment) -> str:
+    """How a model was attacked, in words; equal for two that were attacked the same way."""
+    attacks = f"protocol {summary.protocol}"
+    if summary.protocol == GIVEN:
+        attacks = f"attacks {', '.join(summary.by_attack)}"
+    if summary.surrogate_weights is not None:
+        attacks += f", surrogate {summary.surrogate_weights}"
+    incomplete = any(flag.name == OUT_OF_TIME for flag in summary.flags)
+    return f"{attacks}, access {summary.access}{', out of time' * incomplete}"
+
+
+def _provenance(records: Sequence[AnyRecord], source: object) -> Provenance:
+    record = next((record for record in records if isinstance(record, Provenance)), None)
+    if record is None:
+        raise RunError(f"the records of {source} have no provenance: {_FINISHED}")
+    return record
+
+
+def _clean_record(records: Sequence[AnyRecord], source: object) -> Measurement:
+    for record in records:
+        if isinstance(record, Measurement) and record.attack == "clean":
+            return record
+    raise RunError(f"the records of {source} have no clean accuracy: {_FINISHED}")
+
+
+def _columns(path: Path) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Index, clean, robust and certified, one entry per sample."""
+    try:
+        file = read_arrays(path)
+        index = torch.from_numpy(file["index"].astype(np.int64))
+        clean, robust, certified = (
+            torch.from_numpy(file[name].astype(bool)) for name in ("clean", "robust", "certified")
+        )
+    except (DamagedArraysError, KeyError, ValueError) as error:
+        raise RunError(f"{path} cannot be read: {error}: give an unmodified run") from error
+    return index, clean, robust, certified
+
+
+def _require_equal(what: str, ours: str, theirs: str, other: RunVerdicts) -> None:
+    if ours != theirs:
+        raise UsageError(
+            f"{what} is {ours} here and {theirs} in {_run_name(other)}: give a run on the same "
+            "data, split and threat"
+        )
+
+
+def _run_name(other: RunVerdicts) -> str:
+    return f"{other.side.run} ({other.data})"

@@ -1,0 +1,105 @@
+"""Section of a report: the robustness score rho (eq. 6) and stability."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tempering.core.records import AnyRecord, Measurement
+from tempering.report import selection
+from tempering.report.reading import Run
+from tempering.report.section import Section, tabled
+from tempering.report.tables import ABSENT, Cell, Column, Table, named
+from tempering.report.wording import BRIEF, attack, counted, percent
+
+STABILITY = {
+    "unchanged": "predictions that no attack changed",
+    "drop": "mean of the largest drop in the probability of the true class",
+}
+"""Entries of the summary in words."""
+
+
+def stability_section(run: Run) -> Section | None:
+    """Gain by hardening, and how stable predictions are under attack."""
+    tables = [_rho(run.records), _stability(run.records), _whole_run(run)]
+    if not any(tables):
+        return None
+    prose = [
+        "Rho is robust accuracy after hardening minus robust accuracy before, as a fraction (eq. "
+        "6). It measures a gain, not a level."
+        if tables[0]
+        else "",
+        "Stability is the share of predictions, correct or wrong, that the attack did not change. "
+        "Drop is the mean decrease of the probability of the true class.",
+    ]
+    title = "Robustness score and stability" if tables[0] else "Stability under attack"
+    return Section("scores", title, tuple(prose), tabled(tables))
+
+
+def _rho(records: Sequence[AnyRecord]) -> Table | None:
+    gains: dict[str, list[Cell]] = {}
+    protocols: tuple[selection.Protocol, ...] = ("standard", "paper")
+    for place, protocol in enumerate(protocols):
+        before = selection.measured(records, protocol, "undefended")
+        after = selection.measured(records, protocol, "hardened")
+        for name in [name for name in after if name in before and name != "availability"]:
+            gain = after[name].robust.fraction - before[name].robust.fraction
+            gains.setdefault(name, [ABSENT, ABSENT])[place] = Cell(
+                f"{gain:+.3f}",
+                f"{percent(before[name].robust.fraction)} to "
+                f"{percent(after[name].robust.fraction)}",
+            )
+    names = selection.in_order(list(gains))
+    if not names:
+        return None
+    return Table(
+        "rho",
+        "Robustness score rho, white-box",
+        named("Attack", "At the threat's eps", "At the paper's eps"),
+        tuple((Cell(attack(name)), *gains[name]) for name in names),
+        foot=int(selection.LAST in names),
+    )
+
+
+def _stability(records: Sequence[AnyRecord]) -> Table | None:
+    measured = {
+        subject: selection.measured(records, "standard", subject) for subject in selection.MODELS
+    }
+    measured = {subject: by_attack for subject, by_attack in measured.items() if by_attack}
+    names = selection.in_order([name for by_attack in measured.values() for name in by_attack])
+    names = [name for name in names if name not in (selection.FIRST, "availability")]
+    if not names:
+        return None
+    columns = [Column("Attack", numeric=False)]
+    for subject in measured:
+        columns.append(Column(BRIEF[subject].capitalize(), detail="unchanged"))
+        columns.append(Column(BRIEF[subject].capitalize(), detail="mean drop"))
+    rows = [
+        (
+            Cell(attack(name)),
+            *(cell for by_attack in measured.values() for cell in _cells(by_attack.get(name))),
+        )
+        for name in names
+    ]
+    return Table(
+        "stability",
+        "Predictions unchanged by the attack, and mean drop in the probability of the true class",
+        tuple(columns),
+        tuple(rows),
+        foot=int(selection.LAST in names),
+    )
+
+
+def _cells(measurement: Measurement | None) -> tuple[Cell, Cell]:
+    if measurement is None:
+        return ABSENT, ABSENT
+    return counted(measurement.stable), Cell(f"{measurement.drop:.3f}")
+
+
+def _whole_run(run: Run) -> Table | None:
+    rows = tuple(
+        (Cell(STABILITY.get(name, name.replace("_", " "))), Cell(f"{value:.3f}"))
+        for name, value in run.summary.stability.items()
+    )
+    if not rows:
+        return None
+    return Table("stability-summary", "Stability over all attacks", named("Measure", "Value"), rows)

@@ -1,0 +1,190 @@
+"""Sections of a report: the summary in plain words, and the flags."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tempering.core.records import Assessment, Flag, Measurement, Stop
+from tempering.report import selection
+from tempering.report.bounds_section import bounds_chart, certified
+from tempering.report.reading import Run
+from tempering.report.section import Facts, Flags, Section, drawn
+from tempering.report.tables import Cell
+from tempering.report.wording import (
+    bracket,
+    counted,
+    duration,
+    listed,
+    percent,
+    radius,
+    threat,
+    whole,
+)
+
+
+def summary_section(run: Run) -> Section:
+    """The main results in a few sentences, a chart and key figures."""
+    return Section(
+        "summary",
+        "Summary",
+        (_subject(run), _robustness(run), _clean(run), _stop_reason(run), _flag_note(run)),
+        (
+            *drawn(
+                "bounds",
+                _bounds_caption(run),
+                [bounds_chart(run)],
+            ),
+            Facts("Key figures", tuple(_facts(run))),
+        ),
+    )
+
+
+def _bounds_caption(run: Run) -> str:
+    if run.summary.robust_accuracy.lower > 0:
+        return "Images certified, and not broken by any attack, with 95 % intervals."
+    return "Images not broken by any attack, with its 95 % interval; no image is certified."
+
+
+def flags_section(run: Run) -> Section | None:
+    """The flags of a run."""
+    flags = all_flags(run)
+    if not flags:
+        return None
+    prose = "Each flag makes a number in this report unreliable until its remedy is applied."
+    return Section("flags", "Flags", (prose,), (Flags(tuple(flags)),))
+
+
+def all_flags(run: Run) -> list[Flag]:
+    """The flags in records and summary, without repeats."""
+    return selection.flags([*run.records, *run.summary.flags])
+
+
+def _subject(run: Run) -> str:
+    summary = run.summary
+    model = f"{summary.model} classifies {summary.data}."
+    allowed = f"Threat model: {threat(summary.threat)}."
+    trained = {"hardened": " It was hardened by adversarial training."}
+    return f"{model}{trained.get(selection.main_subject(run.records), '')} {allowed}"
+
+
+def _robustness(run: Run) -> str:
+    bounds, n = run.summary.robust_accuracy, whole(run.summary.n)
+    upper = f"{percent(bounds.upper)} {bracket(bounds.interval)}"
+    images = f"{n} {_split(run)} images"
+    if bounds.lower > 0:
+        lower = percent(bounds.lower)
+        if isinstance(run.summary, Assessment) and run.summary.certified_correct:
+            lower = str(certified(run.summary))
+        return (
+            f"Robust accuracy on {images} is at least {lower} (certified) and at most {upper} "
+            "(worst case over all attacks)."
+        )
+    return (
+        f"Robust accuracy on {images} is at most {upper} (worst case over all attacks). No image "
+        "is certified, so the lower bound is 0: a stronger attack may break more."
+    )
+
+
+def _clean(run: Run) -> str:
+    summary = run.summary
+    clean = f"Clean accuracy is {percent(summary.clean_accuracy)} {bracket(summary.clean_interval)}"
+    before = undefended(run)
+    if before is None or selection.main_subject(run.records) == "undefended":
+        return clean + "."
+    return f"{clean}. Robust accuracy of the undefended model under the same attacks: " + (
+        f"{before.robust}."
+    )
+
+
+def undefended(run: Run) -> Measurement | None:
+    """The worst case of the undefended model, if it was measured."""
+    return selection.measured(run.records, "standard", "undefended").get(selection.LAST)
+
+
+def _stop_reason(run: Run) -> str:
+    stops = selection.of_kind(run.records, Stop)
+    if stops:
+        stop = stops[-1]
+        return f"Training ended after {whole(stop.steps)} steps ({stop.rule}): {stop.reason}."
+    reason = run.summary.stop_reason
+    return f"Training ended: {reason}." if reason else ""
+
+
+def _flag_note(run: Run) -> str:
+    flags = all_flags(run)
+    if not flags:
+        return "No check raised a flag."
+    number = "One flag was" if len(flags) == 1 else f"{whole(len(flags))} flags were"
+    return f"{number} raised, see below: {listed([flag.name for flag in flags])}."
+
+
+def _split(run: Run) -> str:
+    judged = selection.judged(run.records)
+    return judged[0].split if judged else "test"
+
+
+def _facts(run: Run) -> list[tuple[str, Cell]]:
+    summary, bounds = run.summary, run.summary.robust_accuracy
+    provenance = selection.provenance(run.records)
+    before = undefended(run)
+    eps = threat_eps(run)
+    facts = [
+        (
+            "Robust accuracy",
+            Cell(f"{percent(bounds.lower)} to {percent(bounds.upper)}", _intervals(run)),
+        ),
+        (
+            "Clean accuracy",
+            Cell(percent(summary.clean_accuracy), bracket(summary.clean_interval)),
+        ),
+        ("Undefended, robust", counted(before.robust) if before else None),
+        ("Robust with detection", _share(summary.robust_with_detection, "true class or flagged")),
+        ("Forced flags", _share(summary.forced_flags, "clean inputs changed until flagged")),
+        (
+            "rho (eq. 6)",
+            None if summary.rho is None else Cell(f"{summary.rho:.3f}", "after minus before"),
+        ),
+        ("Threat", Cell(summary.threat, "" if eps is None else f"eps {radius(eps)}")),
+        ("Images", Cell(whole(summary.n), _split(run))),
+        ("Seed", Cell(str(summary.seed))),
+        (
+            "Model",
+            Cell(summary.model, f"{whole(provenance.parameters)} parameters" if provenance else ""),
+        ),
+        ("Training objective", _objective(provenance.objective) if provenance else None),
+        ("Data", Cell(summary.data, f"hash {provenance.data_hash}" if provenance else "")),
+        ("Wall time", Cell(duration(summary.seconds))),
+    ]
+    return [(name, cell) for name, cell in facts if cell is not None]
+
+
+def _objective(config: dict[str, Any]) -> Cell | None:
+    """Name and hyperparameters of the training objective; None if nothing was trained."""
+    if not config:
+        return None
+    numbers = [
+        f"{key} {value:g}"
+        for key, value in config.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    ]
+    return Cell(str(config["name"]), ", ".join(numbers))
+
+
+def _intervals(run: Run) -> str:
+    """The intervals of both bounds, or of the upper one only if nothing is certified."""
+    upper = f"upper bound {bracket(run.summary.robust_accuracy.interval)}"
+    if isinstance(run.summary, Assessment) and run.summary.certified_correct:
+        return f"lower bound {bracket(certified(run.summary).interval)}, {upper}"
+    return upper
+
+
+def _share(fraction: float | None, detail: str) -> Cell | None:
+    return None if fraction is None else Cell(percent(fraction), detail)
+
+
+def threat_eps(run: Run) -> float | None:
+    """The threat's eps, if its text contains one."""
+    try:
+        return float(run.summary.threat.partition(":")[2])
+    except ValueError:
+        return None
