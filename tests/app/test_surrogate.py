@@ -20,7 +20,7 @@ from tempering.core.passes import counted
 from tempering.core.records import Surrogate, load_records
 from tempering.data.splits import Splits
 from tempering.report.wording import whole as whole_number
-from tempering.training import loop
+from tempering.training.steps import Learner
 from tests.app.running import started, temper, wait_until
 from tests.app.test_evaluate import MINE, trained
 
@@ -71,7 +71,7 @@ def test_in_a_folder_it_is_trained_once(
     data: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = owned(data, tmp_path)
-    monkeypatch.setattr(loop._Loop, "_step", no_step)
+    monkeypatch.setattr(Learner, "update", no_step)
     again = owned(data, tmp_path)
     assert again.record == first.record
 
@@ -134,7 +134,7 @@ def test_a_resumed_evaluation_trains_no_second_one(
         process.wait()
     assert not (run / "summary.json").exists()
     with monkeypatch.context() as patched:
-        patched.setattr(loop._Loop, "_step", no_step)
+        patched.setattr(Learner, "update", no_step)
         again = temper(*words, "--resume", run, folder=tmp_path)
     assert again.code == 0, again.err
     found = again.json()

@@ -180,7 +180,7 @@ def _verify(
         return certificates
     work = partial(verify_remaining, run.context, run.target, run.threat, certificates, rows)
     verified = run.cache.get("complete-verification", work)
-    runner.certified = verified.certified
+    runner.add_certificates(verified.certified)
     if len(verified.refuted):
         runner.run_stages([Stage(Counterexamples.of(run.context, verified))], verified.refuted)
     return verified

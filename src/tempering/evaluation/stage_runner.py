@@ -92,6 +92,14 @@ class StageRunner:
             undecided = undecided & ~self._ranked_on
         return undecided.nonzero()[:, 0]
 
+    def add_certificates(self, certified: Tensor) -> None:
+        """Skip more samples from now on.
+
+        Args:
+            certified: Samples with a certificate, shape (n,), bool.
+        """
+        self.certified = self.certified | certified
+
     def run_stages(self, stages: Sequence[Stage], among: Tensor | None = None) -> None:
         """Run some stages; those for which there is no time are noted.
 
