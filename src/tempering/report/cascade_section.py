@@ -24,12 +24,11 @@ def cascade_section(run: Run) -> Section | None:
     records = run.records
     stages = [row for row in selection.judged(records) if row.protocol == "cascade"]
     accesses = list(dict.fromkeys(row.access for row in stages))
-    clean = selection.measured(records, "standard", selection.main_subject(records)).get(
-        selection.FIRST
-    )
+    standard = selection.measured(records, "standard", selection.main_subject(records))
+    clean, alone = standard.get(selection.FIRST), not selection.attacks_only(standard)
     proof = first_proof(records)
     tables = [
-        _table(access, [row for row in stages if row.access == access], clean, proof)
+        _table(access, [row for row in stages if row.access == access], clean, proof, alone)
         for access in accesses
     ]
     blocks = tabled(tables)
@@ -73,12 +72,14 @@ def _table(
     stages: Sequence[Measurement],
     clean: Measurement | None,
     proof: Proof | None,
+    alone: bool,
 ) -> Table:
+    """One access level; what the first stage broke is known if no attack ran before it."""
     certified = 0 if proof is None else proof.certified.hits
     rows = [] if clean is None else [_row(clean, None, 0)]
     if proof is not None and clean is not None:
         rows.append(_certification_row(proof, clean))
-    before = clean
+    before = clean if alone else None
     for stage in stages:
         rows.append(_row(stage, before, certified))
         before = stage
