@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tempering.app.overall import overall_findings
 from tempering.core.records import Finding, Measurement, load_records
+from tempering.paper.overall_tables import overall_findings
 from tests.app.running import Done, temper
 
 SMALL = [

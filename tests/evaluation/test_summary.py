@@ -1,4 +1,4 @@
-"""The summary and stability: arithmetic on records, without torch."""
+"""The summary: arithmetic on records, without torch."""
 
 import subprocess
 import sys
@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from tempering.core.errors import RunError, UsageError
+from tempering.core.errors import RunError
 from tempering.core.intervals import wilson
-from tempering.core.records import AnyRecord, Count, Flag, Measurement, Provenance, Stop, Summary
-from tempering.evaluation.stability import Spread, spread, stability_of
+from tempering.core.records import AnyRecord, Count, Flag, Measurement, Provenance, Stop
 from tempering.evaluation.summary import summarize
 
 FLAG = Flag(name="too few samples", meaning="m", remedy="r", evidence="e", samples=[1])
@@ -147,42 +146,9 @@ def test_a_half_run_has_no_summary(without: type, says: str) -> None:
         summarize(records, seconds=1)
 
 
-def test_stability_is_of_the_worst_case() -> None:
-    assert stability_of(_measured("worst", 99)) == {"unchanged": 0.5, "drop": 0.25}
-
-
-def _run(seed: int, clean: int, worst: int) -> Summary:
-    records: list[AnyRecord] = [
-        _provenance().model_copy(update={"seed": seed}),
-        _measured("clean", clean),
-        _measured("worst", worst),
-    ]
-    return summarize(records, seconds=1)
-
-
-def test_spread_over_seeds() -> None:
-    found = spread([_run(0, 196, 160), _run(1, 198, 170), _run(2, 194, 180)])
-    assert found["clean"].mean == pytest.approx(0.98)
-    assert found["clean"].deviation == pytest.approx(0.01)
-    assert (found["robust"].low, found["robust"].high) == (0.8, 0.9)
-    assert found["robust"].runs == 3
-    assert Spread.of([0.5]).deviation == 0
-
-
-def test_a_spread_of_runs_that_do_not_compare_is_refused() -> None:
-    with pytest.raises(UsageError, match="whose seeds differ"):
-        spread([_run(0, 190, 100), _run(0, 190, 101)])
-    other = _run(1, 190, 100).model_copy(update={"threat": "l2:2"})
-    with pytest.raises(UsageError, match="same data, threat and n"):
-        spread([_run(0, 190, 100), other])
-    with pytest.raises(UsageError, match="give the summary of at least one"):
-        spread([])
-
-
 def test_a_summary_needs_no_torch() -> None:
     code = (
-        "import sys; from tempering.evaluation import summarize, spread, stability_of; "
-        "sys.exit('torch' in sys.modules)"
+        "import sys; from tempering.evaluation import summarize; sys.exit('torch' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from tempering.report.paper_page import reproduction
+from tempering.paper.page import reproduction
+from tempering.paper.sections import SECTIONS
 from tempering.report.run_page import render
 from tests.report import evaluated_run as evaluated
 from tests.report import synthetic_run as made
@@ -51,7 +52,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pages")
-    render(made.write(folder / "hardened", made.hardened(), arrays=made.pictures()))
+    render(made.write(folder / "hardened", made.hardened(), arrays=made.pictures()), SECTIONS)
     render(made.write(folder / "given", made.given()))
     found = evaluated.assessment()
     render(made.write(folder / "evaluated", evaluated.records(), found, made.pictures()))

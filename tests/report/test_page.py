@@ -13,6 +13,7 @@ import pytest
 
 from tempering.core.errors import RunError
 from tempering.core.records import Count, Record
+from tempering.paper.sections import SECTIONS
 from tempering.report import markdown
 from tempering.report.contents import report_of
 from tempering.report.reading import read_run
@@ -58,7 +59,7 @@ class Page(HTMLParser):
 
 
 def page_of(folder: Path, records: list[Record], **more: object) -> tuple[Page, str]:
-    source = render(made.write(folder, records, **more)).read_text(encoding="utf-8")
+    source = render(made.write(folder, records, **more), SECTIONS).read_text(encoding="utf-8")
     return Page(source), source
 
 
@@ -86,22 +87,6 @@ def test_every_cell_of_the_standard_table_is_the_record_it_stands_for(tmp_path: 
     assert rows[7][0] == "worst case over all attacks and access levels"
     assert rows[7][2] == shown(Count(hits=912, n=made.N))
     assert len(rows) == 8
-
-
-def test_the_paper_protocol_has_each_eps_and_the_papers_figure_beside_ours(tmp_path: Path) -> None:
-    page, _ = page_of(tmp_path, made.hardened())
-    rows = {row[0]: row for row in page.tables["paper-white"][1:]}
-    ours = {name: shown(Count(hits=hits, n=made.N)) for name, hits in
-            made.PAPER["hardened", "white"].items()}  # fmt: skip
-    assert rows["pgd-40x2"] == [
-        "pgd-40x2", "0.1498 L-inf", "32.4 %", shown(Count(hits=323, n=made.N)), "98.1 %",
-        ours["pgd-40x2"],
-    ]  # fmt: skip
-    assert rows["cw-linf-40"][2] == "7.0 %"
-    assert rows["cw-linf-40"][4] == "96.9 %"
-    gray = {row[0]: row for row in page.tables["paper-gray"][1:]}
-    assert gray["bim-40"][2] == "4.5 %"
-    assert gray["bim-40"][4] == "98.5 %"
 
 
 def test_four_counts_naive_gradient_and_carlini(tmp_path: Path) -> None:
@@ -253,7 +238,7 @@ def hostile(tmp_path: Path) -> Path:
 
 
 def test_hostile_text_stays_text_on_the_page(hostile: Path) -> None:
-    source = render(hostile).read_text(encoding="utf-8")
+    source = render(hostile, SECTIONS).read_text(encoding="utf-8")
     tags = Page(source).tags
     assert "script" not in tags
     assert "onerror" in source
@@ -262,7 +247,7 @@ def test_hostile_text_stays_text_on_the_page(hostile: Path) -> None:
 
 
 def test_hostile_text_stays_text_in_markdown(hostile: Path) -> None:
-    written = markdown.of_run(hostile)
+    written = markdown.of_run(hostile, SECTIONS)
     assert "<script" not in written
     assert "<img" not in written
     assert not re.search(r"(?<!\\)\]\(javascript", written)
@@ -313,6 +298,6 @@ def test_a_wrong_summary_says_what_is_wrong_on_one_line(tmp_path: Path) -> None:
 
 
 def test_the_room_needs_no_torch() -> None:
-    code = "import sys, tempering.report.run_page, tempering.report.paper_page; " \
+    code = "import sys, tempering.report.run_page; " \
            "sys.exit('torch' in sys.modules)"  # fmt: skip
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

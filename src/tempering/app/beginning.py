@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tempering.app.networks import Networks
-from tempering.app.paper_protocol import is_papers_data
 from tempering.app.recipe import FROM_PYTHON, Recipe, load_recipe, parse_recipe
 from tempering.core.errors import UsageError
 from tempering.core.threats import Threat
@@ -15,6 +14,7 @@ from tempering.data.keep import read_keep_mask
 from tempering.data.loading import load
 from tempering.data.splits import Splits
 from tempering.evaluation.target import Target
+from tempering.paper.reported import is_papers_data
 from tempering.training.objective import Objective
 
 SAMPLES = "evaluation.samples"

@@ -22,8 +22,6 @@ from tempering.app.folder import RunFolder, new_folder, old_folder, point_latest
 from tempering.app.gallery import adversarial_examples, data_samples, write_gallery
 from tempering.app.invocation import command_line, resuming
 from tempering.app.networks import Networks, networks_for
-from tempering.app.overall import overall_findings
-from tempering.app.paper_protocol import PaperProtocol, is_papers_data
 from tempering.app.provenance import model_name, provenance
 from tempering.app.recipe import FROM_PYTHON, Recipe, parse_recipe
 from tempering.app.run_evaluation import RunEvaluation
@@ -43,6 +41,10 @@ from tempering.evaluation.flags.impossible_results import check_minimum_norm
 from tempering.evaluation.target import Target
 from tempering.models.manifest import Manifest
 from tempering.models.store import save
+from tempering.paper.overall_tables import overall_findings
+from tempering.paper.protocol import PaperProtocol, Surrogates
+from tempering.paper.reported import is_papers_data
+from tempering.paper.sections import SECTIONS
 from tempering.report.run_page import render
 from tempering.training.objective import Objective
 
@@ -354,11 +356,11 @@ class Hardening:
         if settings is None or not is_papers_data(self.data.address):
             return
         weak = self.surrogate_undefended() if settings.gray else None
-        self.records += PaperProtocol(settings, evaluation).measure(
+        context = evaluation.context(min(settings.samples, len(test)))
+        self.records += PaperProtocol(settings, context, evaluation.cache()).measure(
             Target.of("undefended", undefended.model, test),
             Target.of("hardened", hardened.model, test),
-            weak,
-            surrogate,
+            Surrogates(weak, surrogate),
         )
         self._write_records()
         if settings.single_pass:
@@ -412,7 +414,7 @@ class Hardening:
         if self.engine.is_main:
             self.folder.write_records(self.records)
             write_text(self.folder.summary, summary.model_dump_json(indent=2) + "\n")
-            render(self.folder.path)
+            render(self.folder.path, SECTIONS)
             point_latest(self.folder)
         self.engine.barrier()
         return Hardened(model.cpu().eval(), summary, self.folder.path)

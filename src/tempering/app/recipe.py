@@ -14,6 +14,7 @@ from tempering.attacks.registry import parse_attack
 from tempering.core.errors import RecipeError, UnknownNameError
 from tempering.core.threats import Threat, parse_threat
 from tempering.data.augmentation import Augmentation
+from tempering.paper.settings import PaperSettings
 from tempering.training.settings import Settings, TrainConfig
 
 FOLDER = Path(__file__).parent / "recipes"
@@ -131,36 +132,6 @@ class MinimumNormSettings(Settings):
     norm: Literal["linf", "l2", "l1"] = "l2"
     bounds: list[Radius]
     undefended: bool = True
-
-
-class PaperSettings(Settings):
-    """The paper's protocol: eps so that the undefended model has the paper's 'before'.
-
-    Attributes:
-        samples: Test images.
-        gray: Whether its gray-box table is measured too; takes one more training.
-        single_pass: Whether single-pass adversarial training is measured for Table V.
-        fgsm: How its FGSM is read.
-        pgd: How its PGD is read.
-        bim: How its BIM is read.
-        cw: How its C&W is read: with few iterations, so that it can fail at all.
-        cw_gray: How it is read in the gray-box table: samples of the smallest change stop
-            where they fool the surrogate, and fool no other model.
-    """
-
-    samples: int = Field(ge=1)
-    gray: bool
-    single_pass: bool
-    fgsm: str
-    pgd: str
-    bim: str
-    cw: str
-    cw_gray: str
-
-    def attacks(self, gray: bool = False) -> dict[str, str]:
-        """The paper's names -> attacks of its white-box or its gray-box table."""
-        cw = self.cw_gray if gray else self.cw
-        return {"FGSM": self.fgsm, "PGD": self.pgd, "BIM": self.bim, "C&W": cw}
 
 
 class EvaluationSettings(Settings):

@@ -10,7 +10,7 @@ from tempering.app.harden import harden
 from tempering.app.harden import resume as resume_run
 from tempering.core.errors import UnknownNameError, UsageError
 from tempering.core.records import Summary
-from tempering.report.paper_page import reproduction
+from tempering.paper.page import reproduction
 
 BUDGETS = {"10m": "paper-10m", "90m": "paper-90m", "full": "paper-full"}
 """Budget -> recipe."""

@@ -1,4 +1,4 @@
-"""Judges what attacks propose; worst cases, calibration, checks, records."""
+"""Judges what attacks propose; worst cases, checks, records."""
 
 from tempering.core.lazy import lazy_exports
 
@@ -7,7 +7,6 @@ __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
     {
         "CORRUPTIONS": f"{_ROOM}.corruptions",
-        "Calibration": f"{_ROOM}.calibration",
         "CurveConfig": f"{_ROOM}.config",
         "EvaluationConfig": f"{_ROOM}.config",
         "EvaluationResult": f"{_ROOM}.evaluation_result",
@@ -22,11 +21,9 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "PerSampleResult": f"{_ROOM}.per_sample",
         "PairedCounts": "tempering.core.paired",
         "EvalContext": f"{_ROOM}.context",
-        "Spread": f"{_ROOM}.stability",
         "Target": f"{_ROOM}.target",
         "AttackResult": f"{_ROOM}.results",
         "availability": f"{_ROOM}.availability_attack",
-        "calibrate": f"{_ROOM}.calibration",
         "compare_paired": f"{_ROOM}.paired",
         "distances": f"{_ROOM}.minimum_norm",
         "examine": f"{_ROOM}.flags.examination",
@@ -36,8 +33,6 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "measure": f"{_ROOM}.measuring",
         "measure_minimum_norm": f"{_ROOM}.minimum_norm",
         "measure_corruptions": f"{_ROOM}.corruption_accuracy",
-        "spread": f"{_ROOM}.stability",
-        "stability_of": f"{_ROOM}.stability",
         "summarize": f"{_ROOM}.summary",
         "worst_case": f"{_ROOM}.worst",
         "worst_of": f"{_ROOM}.worst",

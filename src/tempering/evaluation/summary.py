@@ -19,7 +19,6 @@ from tempering.core.records import (
     Subject,
     Summary,
 )
-from tempering.evaluation.stability import stability_of
 
 _SUBJECTS: tuple[Subject, ...] = ("hardened", "given", "single-pass", "undefended")
 
@@ -77,7 +76,7 @@ def summarize(
         robust_with_detection=_share(worst.detected),
         forced_flags=_share(forced.flagged) if forced else None,
         rho=table.rho(),
-        stability=stability_of(worst) | table.seed_spread(),
+        stability=_stability(worst) | table.seed_spread(),
         stop_reason=stops[-1].reason if stops else None,
         attacks={name: table.attack(name) for name in table.names()},
         flags=flags,
@@ -85,6 +84,11 @@ def summarize(
         seed=made.seed,
         seconds=seconds,
     )
+
+
+def _stability(worst: Measurement) -> dict[str, float]:
+    """The share of predictions that no attack changed, and the mean drop in probability."""
+    return {"unchanged": worst.stable.fraction, "drop": worst.drop}
 
 
 def _share(count: Count | None) -> float | None:

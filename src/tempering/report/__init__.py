@@ -7,6 +7,5 @@ __getattr__, __dir__, __all__ = lazy_exports(
     {
         "markdown": "tempering.report.markdown",
         "render": "tempering.report.run_page",
-        "reproduction": "tempering.report.paper_page",
     },
 )

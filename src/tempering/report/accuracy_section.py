@@ -1,4 +1,4 @@
-"""Sections of a report with accuracy by attack: standard protocol, naive gradient, paper."""
+"""Sections of a report with accuracy by attack: standard protocol, true gradient."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from tempering.core.records import Access, AnyRecord, Assessment, Measurement, S
 from tempering.report import selection
 from tempering.report.bar_chart import Bar, BarGroup, bar_chart
 from tempering.report.line_chart import Point, Series, accuracy_by_eps_chart
-from tempering.report.paper_section import REPORTED, View
 from tempering.report.reading import Run
 from tempering.report.section import Block, Section, drawn, tabled
 from tempering.report.svg import Chart
@@ -21,11 +20,13 @@ from tempering.report.wording import (
     attack,
     counted,
     listed,
-    norm,
     percent,
     radii,
     radius,
 )
+
+View = tuple[Subject, Access]
+"""A model and what its attacker knew."""
 
 Views = Mapping[View, Mapping[str, Measurement]]
 """Model and access -> attack -> measurement."""
@@ -97,17 +98,6 @@ def gradient_section(run: Run) -> Section | None:
     return Section("gradient", "True and adaptive gradient", (prose,), blocks) if blocks else None
 
 
-def paper_protocol_section(run: Run) -> Section | None:
-    """Accuracy by attack at the eps of the paper's protocol."""
-    blocks = tabled(paper_tables(run.records))
-    prose = (
-        "The paper does not state eps. For each attack it is calibrated so that the undefended "
-        "model has the accuracy that the paper reports before hardening; the hardened model is "
-        "evaluated at the same eps."
-    )
-    return Section("paper-protocol", "Paper protocol", (prose,), blocks) if blocks else None
-
-
 def standard_table(records: Sequence[AnyRecord]) -> Table | None:
     """Accuracy by attack at the threat's eps, one column per model and access."""
     views = selection.views(records, "standard")
@@ -116,7 +106,7 @@ def standard_table(records: Sequence[AnyRecord]) -> Table | None:
     names = selection.in_order([name for by_attack in views.values() for name in by_attack])
     names = [name for name in names if name != "availability"]
     rows = [
-        (Cell(attack(name)), *(_robust(by_attack.get(name)) for by_attack in views.values()))
+        (Cell(attack(name)), *(robust_cell(by_attack.get(name)) for by_attack in views.values()))
         for name in names
     ]
     foot = int(selection.LAST in names)
@@ -128,9 +118,9 @@ def standard_table(records: Sequence[AnyRecord]) -> Table | None:
     return Table(
         "standard",
         f"Robust accuracy at {sizes}" if sizes else "Robust accuracy by attack",
-        (Column("Attack", numeric=False), *(_column(view) for view in views)),
+        (Column("Attack", numeric=False), *(view_column(view) for view in views)),
         tuple(rows),
-        _note(views),
+        views_note(views),
         foot,
     )
 
@@ -143,52 +133,9 @@ def _worst_over_all_access(records: Sequence[AnyRecord], views: Views) -> tuple[
     if not any(worst.values()):
         return None
     cells = [
-        _robust(worst[subject]) if access == "white" else Cell("") for subject, access in views
+        robust_cell(worst[subject]) if access == "white" else Cell("") for subject, access in views
     ]
     return Cell("worst case over all attacks and access levels"), *cells
-
-
-def paper_tables(records: Sequence[AnyRecord]) -> list[Table]:
-    """Accuracy by attack at the paper's eps, white-box and gray-box, with the paper's numbers."""
-    views = selection.views(records, "paper")
-    white = {view: rows for view, rows in views.items() if not view[1].startswith("gray")}
-    gray = {view: rows for view, rows in views.items() if view[1].startswith("gray")}
-    return [
-        _paper_table(identity, caption, part)
-        for identity, caption, part in (
-            ("paper-white", "White-box robust accuracy at the paper's eps", white),
-            ("paper-gray", "Gray-box robust accuracy at the paper's eps", gray),
-        )
-        if part
-    ]
-
-
-def _paper_table(identity: str, caption: str, views: Views) -> Table:
-    any_view = {name: row for by_attack in views.values() for name, row in by_attack.items()}
-    names = [
-        name for name in selection.in_order(list(any_view)) if name not in selection.NO_ATTACKS
-    ]
-    columns = [Column("Attack", numeric=False), Column("eps")]
-    for view in views:
-        if view in REPORTED:
-            columns.append(Column("Paper", detail=f"{BRIEF[view[0]]}, {_paper_access(view[1])}"))
-        columns.append(_column(view))
-    rows = []
-    for name in names:
-        cells = [Cell(attack(name)), _calibrated_eps(name, views)]
-        for view, by_attack in views.items():
-            if view in REPORTED:
-                share = REPORTED[view].get(selection.family(any_view[name]))
-                cells.append(ABSENT if share is None else Cell(percent(share), tone="quiet"))
-            cells.append(_robust(by_attack.get(name)))
-        rows.append(tuple(cells))
-    return Table(identity, caption, tuple(columns), tuple(rows), _note(views))
-
-
-def _calibrated_eps(name: str, views: Views) -> Cell:
-    measurements = [by_attack[name] for by_attack in views.values() if name in by_attack]
-    sizes = dict.fromkeys(radius(row.eps) for row in measurements)
-    return Cell(" or ".join(sizes), ", ".join(dict.fromkeys(map(norm, measurements))))
 
 
 def gradient_table(records: Sequence[AnyRecord]) -> Table | None:
@@ -201,7 +148,7 @@ def gradient_table(records: Sequence[AnyRecord]) -> Table | None:
             (
                 Cell(f"{attack(name)}, {BRIEF[subject]}"),
                 counted(row.robust),
-                _robust(adaptive.get(name)),
+                robust_cell(adaptive.get(name)),
             )
             for name, row in true.items()
         ]
@@ -221,20 +168,19 @@ def gradient_table(records: Sequence[AnyRecord]) -> Table | None:
     )
 
 
-def _column(view: View) -> Column:
+def view_column(view: View) -> Column:
+    """The column of a model and access."""
     subject, access = view
     return Column(BRIEF[subject].capitalize(), detail=ACCESSES[access])
 
 
-def _paper_access(access: Access) -> str:
-    return "gray-box" if access == "gray-surrogate" else ACCESSES[access]
-
-
-def _robust(measurement: Measurement | None) -> Cell:
+def robust_cell(measurement: Measurement | None) -> Cell:
+    """Robust accuracy of a measurement with its counts."""
     return ABSENT if measurement is None else counted(measurement.robust)
 
 
-def _note(views: Views) -> str:
+def views_note(views: Views) -> str:
+    """Explains the models and access levels of a table."""
     subjects = {subject for subject, _ in views}
     models = [text for subject, text in MODEL_NOTES.items() if subject in subjects]
     return " ".join([*models, *(NOTES[access] for access in dict.fromkeys(a for _, a in views))])

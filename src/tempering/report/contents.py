@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from tempering.report import selection
 from tempering.report.accuracy_section import (
     gradient_section,
-    paper_protocol_section,
     standard_section,
 )
 from tempering.report.bounds_section import bounds_section
@@ -15,17 +16,24 @@ from tempering.report.corruptions_section import corruptions_section
 from tempering.report.cw_section import cw_section
 from tempering.report.detection_section import detection_section
 from tempering.report.gallery_section import data_section, gallery_section
-from tempering.report.paper_section import paper_section
 from tempering.report.provenance_section import provenance_section
 from tempering.report.reading import Run
-from tempering.report.section import Report
+from tempering.report.section import Report, Section
 from tempering.report.stability_section import stability_section
 from tempering.report.summary_section import flags_section, summary_section, threat_eps
 from tempering.report.training_section import training_section
 
+SectionBuilder = Callable[[Run], Section | None]
+"""Builds a section of a report; None if a run has no records for it."""
 
-def report_of(run: Run) -> Report:
-    """The report of a run; sections without records are left out."""
+
+def report_of(run: Run, extra: Sequence[SectionBuilder] = ()) -> Report:
+    """The report of a run; sections without records are left out.
+
+    Args:
+        run: Its records.
+        extra: Sections of other rooms, such as a comparison with published results.
+    """
     records, eps = run.records, threat_eps(run)
     sections = (
         summary_section(run),
@@ -37,8 +45,7 @@ def report_of(run: Run) -> Report:
         detection_section(records),
         gradient_section(run),
         cw_section(records),
-        paper_protocol_section(run),
-        paper_section(records),
+        *(build(run) for build in extra),
         stability_section(run),
         gallery_section(run),
         corruptions_section(records),

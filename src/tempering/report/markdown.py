@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
-from tempering.report.contents import report_of
+from tempering.report.contents import SectionBuilder, report_of
 from tempering.report.reading import read_run
 from tempering.report.section import Block, Facts, Flags, Report, Section, TableBlock
 from tempering.report.tables import Cell, Column, Table
@@ -15,13 +16,17 @@ _ACTIVE = re.compile(r"[\\`*~|$<]|&(?=#?\w+;)|(?<!\w)_|_(?!\w)|\](?=[(\[:])|(?<!
 _OPENING = re.compile(r"^(?=[#>+=-])")
 
 
-def of_run(run: Path) -> str:
+def of_run(run: Path, extra: Sequence[SectionBuilder] = ()) -> str:
     """The report of a run folder.
+
+    Args:
+        run: The folder.
+        extra: Sections that other rooms add.
 
     Raises:
         RunError: If a file is missing or damaged.
     """
-    return page(report_of(read_run(run)))
+    return page(report_of(read_run(run), extra))
 
 
 def page(report: Report) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -10,18 +11,19 @@ from markupsafe import Markup
 
 from tempering.core.files import write_text
 from tempering.report import markdown
-from tempering.report.contents import report_of
+from tempering.report.contents import SectionBuilder, report_of
 from tempering.report.palette import page_css
 from tempering.report.reading import read_run
 from tempering.report.section import Report
 from tempering.report.svg import inline
 
 
-def render(run: Path) -> Path:
+def render(run: Path, extra: Sequence[SectionBuilder] = ()) -> Path:
     """Write `report.html` and `report.md` into a run folder.
 
     Args:
         run: Holds `records.jsonl`, `summary.json` and, if images were kept, `gallery.npz`.
+        extra: Sections that other rooms add.
 
     Returns:
         Path of `report.html`.
@@ -32,7 +34,7 @@ def render(run: Path) -> Path:
     Example:
         `render(Path("runs/latest"))`
     """
-    report = report_of(read_run(run))
+    report = report_of(read_run(run), extra)
     page = html(report)
     write_text(run / "report.md", markdown.page(report))
     write_text(run / "report.html", page)

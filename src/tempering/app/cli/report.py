@@ -16,9 +16,10 @@ def report(
     as_json: options.Json = False,
 ) -> None:
     """Render the report of a run again from its records."""
+    from tempering.paper.sections import SECTIONS
     from tempering.report.run_page import render
 
-    page = render(run)
+    page = render(run, SECTIONS)
     if as_json:
         say_json({"report": str(page), "markdown": str(page.with_suffix(".md"))})
     else:

@@ -6,8 +6,9 @@ import torch
 from tempering.attacks import CWL2, FGSM, PGD
 from tempering.core.errors import UsageError
 from tempering.core.threats import Linf
-from tempering.evaluation import calibrate, measure
+from tempering.evaluation import measure
 from tempering.evaluation.minimum_norm import unbounded
+from tempering.paper import calibrate
 from tests.evaluation.toys import (
     Centroids,
     Scripted,
@@ -103,7 +104,7 @@ def test_a_minimum_norm_attack_that_finds_too_little_has_no_eps() -> None:
     weak = CWL2(searches=1, iterations=1)
     found = calibrate(context(data), target(linear(), data), weak, 0.2)
     assert found.eps is None
-    assert found.reason == "not reached: the attack found too few"
+    assert found.reason == "not reached: the attack found too few adversarial samples"
     assert found.accuracy == pytest.approx(0.9)
 
 

@@ -8,9 +8,9 @@ from markupsafe import Markup
 
 from tempering.core.errors import RunError
 from tempering.core.files import write_text
+from tempering.paper.findings import ATTACK_TABLES, by_table, finding_bars, finding_table
 from tempering.report import markdown, selection
 from tempering.report.gallery_section import augmented_sheet, data_sheet
-from tempering.report.paper_section import ATTACK_TABLES, by_table, finding_bars, finding_table
 from tempering.report.reading import Run, read_run
 from tempering.report.section import PictureSheet
 from tempering.report.svg import Chart, element, join, standalone

@@ -1,39 +1,19 @@
-"""Section of a report: the paper's tables with our measurements and a verdict on each number.
-
-H. Afzal and M. Huzaifa, 'Securing AI Systems Against Adversarial Attacks: A Framework for
-Building Robust and Trustworthy Machine Learning Models', Tables II to V.
-"""
+"""The paper's tables with our measurements and a verdict on each number."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 
-from tempering.core.records import Access, AnyRecord, Finding, Subject
+from tempering.core.records import AnyRecord, Finding
+from tempering.paper.reported import TABLES
 from tempering.report import selection
 from tempering.report.bar_chart import Bar, BarGroup, bar_chart
+from tempering.report.reading import Run
 from tempering.report.section import Figure, Section, TableBlock
 from tempering.report.svg import Chart
 from tempering.report.tables import ABSENT, Cell, Column, Table, Tone
 from tempering.report.wording import bracket, percent, radius
-
-View = tuple[Subject, Access]
-
-REPORTED: dict[View, dict[str, float]] = {
-    ("undefended", "white"): {"fgsm": 0.287, "pgd": 0.324, "bim": 0.265, "cw": 0.070},
-    ("hardened", "white"): {"fgsm": 0.986, "pgd": 0.981, "bim": 0.983, "cw": 0.969},
-    ("undefended", "gray-surrogate"): {"fgsm": 0.112, "pgd": 0.093, "bim": 0.045, "cw": 0.088},
-    ("hardened", "gray-surrogate"): {"fgsm": 0.979, "pgd": 0.979, "bim": 0.985, "cw": 0.970},
-}
-"""Model and access -> attack family -> accuracy in the paper, a fraction."""
-
-TABLES: dict[str, str] = {
-    "II": "Accuracy under white-box attacks",
-    "III": "Accuracy under gray-box attacks",
-    "IV": "Overall results",
-    "V": "Clean accuracy compared with other methods",
-}
-"""Number of a table of the paper -> its content."""
 
 ATTACK_TABLES = {"II": "figure-4", "III": "figure-5"}
 """Tables that the paper also shows as a figure -> file name of the figure."""
@@ -69,10 +49,10 @@ def _place(number: str) -> tuple[int, str]:
     return (order.index(number) if number in order else len(order), number)
 
 
-def paper_section(records: Sequence[AnyRecord]) -> Section | None:
+def findings_section(run: Run) -> Section | None:
     """All tables of the paper that were reproduced."""
     blocks: list[TableBlock | Figure] = []
-    for number, findings in by_table(records).items():
+    for number, findings in by_table(run.records).items():
         blocks.append(TableBlock(finding_table(number, findings)))
         if number in ATTACK_TABLES:
             caption = f"Table {number}: our measurements, and the paper's as pale bars."

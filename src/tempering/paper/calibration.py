@@ -1,4 +1,4 @@
-"""The paper's protocol: the eps at which an attack has the accuracy that the paper reports."""
+"""Calibration: the eps at which an attack reduces a model to a given accuracy."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from tempering.evaluation.results import AttackResult, record
 from tempering.evaluation.target import Target
 
 DOUBLINGS = 7
-"""How many eps are tried upwards; the last allows every image in the box."""
+"""Number of eps that are tried upwards; the last one allows every image in the box."""
 
 HALVINGS = 12
-"""Bisections at most."""
+"""Maximum number of bisections."""
 
 CLOSE, NEAR = 0.0025, 0.02
-"""Distance from the wanted accuracy at which the search ends, and at which it succeeds."""
+"""Distance from the wanted accuracy at which the search ends early, and up to which it succeeds."""
 
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """At which eps an attack brings a model to some accuracy, if at any.
+    """The eps at which an attack reduces a model to a given accuracy, if there is one.
 
     Attributes:
         wanted: Accuracy to reach, a fraction.
-        eps: Where it is reached; None if nowhere.
-        result: What was measured there, or the nearest that was found.
+        eps: Where it is reached; None if it is reached nowhere.
+        result: The measurement there, or the one nearest to the wanted accuracy.
         reason: Why there is no eps; empty if there is one.
     """
 
@@ -45,7 +45,7 @@ class Calibration:
 
     @property
     def accuracy(self) -> float:
-        """Strict accuracy at eps, or the nearest one found, a fraction."""
+        """Accuracy under attack at eps, or the nearest one measured, a fraction."""
         return self.result.measurement.robust.fraction
 
 
@@ -59,26 +59,26 @@ def calibrate(
     access: Access = "white",
     source: nn.Module | None = None,
 ) -> Calibration:
-    """Find the eps at which an attack leaves a model a wanted accuracy.
+    """Find the eps at which an attack reduces a model to a wanted accuracy.
 
-    The smallest such eps is bracketed by doubling and then bisected; every eps has the
-    same random draws. C&W L2 runs once and answers for every eps, in L2. A flag of the
-    model is one wrong class more.
+    The smallest such eps is bracketed by doubling and then bisected; all eps use the same
+    random streams. C&W L2 runs once; its distances give the accuracy at every eps, in L2. The
+    adversarial class of a model counts as a wrong class.
 
     Args:
         context: Data, engine and seed.
         target: The undefended model.
         attack: The attack.
-        wanted: Strict accuracy to reach, a fraction in (0, 1).
-        norm: Of the threat; C&W L2 has its own.
+        wanted: Accuracy to reach, a fraction in (0, 1).
+        norm: Of the threat; ignored by C&W L2.
         access: What the attacker knows.
         source: The surrogate, for gray-box access.
 
     Returns:
-        The eps and what was measured there, or why there is none.
+        The eps and the measurement there, or the reason why there is none.
 
     Raises:
-        UsageError: If the wanted accuracy is no fraction.
+        UsageError: If the wanted accuracy does not lie in (0, 1).
 
     Example:
         `calibrate(context, undefended, FGSM(), 0.287).eps`
@@ -121,7 +121,7 @@ def calibrate(
 
 @dataclass(frozen=True, eq=False)
 class _Search:
-    """What was tried so far."""
+    """The measurements so far."""
 
     wanted: float
     tried: list[AttackResult]
@@ -149,25 +149,28 @@ def _from_distances(
     access: Access,
     source: nn.Module | None,
 ) -> Calibration:
-    found = distances(context, target, attack, "l2", access=access, source=source)
-    clean = found.clean.measurement.robust
+    nearest = distances(context, target, attack, "l2", access=access, source=source)
+    clean = nearest.clean.measurement.robust
     broken = context.n - round(wanted * context.n)
-    least = float(found.away.sort().values[max(0, broken - 1)])
+    least = float(nearest.away.sort().values[max(0, broken - 1)])
     reason, eps = "", least * (1 + 1e-6)
     if clean.fraction <= wanted:
         reason, eps = "accuracy without attack is not above it", 0.0
     elif least == float("inf"):
-        reason, eps = "not reached: the attack found too few", found.attacked.measurement.eps
+        reason, eps = (
+            "not reached: the attack found too few adversarial samples",
+            nearest.attacked.measurement.eps,
+        )
     threat = unbounded("l2", context.data.x.shape[1:]).with_eps(eps)
     result = record(
         context,
         target,
-        found.per_sample(eps),
+        nearest.per_sample(eps),
         attack=attack.label(),
         config=attack.config(),
         threat=threat,
         protocol="paper",
         access=access,
-        cost=found.attacked.measurement.cost,
+        cost=nearest.attacked.measurement.cost,
     )
     return Calibration(wanted, None if reason else eps, result, reason)

@@ -1,4 +1,4 @@
-"""Tables IV and V of the paper beside a run's records: pure functions of them."""
+"""Tables IV and V of the paper compared with a run: pure functions of its records."""
 
 from __future__ import annotations
 
@@ -6,29 +6,31 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from tempering.core.records import AnyRecord, Count, Finding, Measurement, Subject
-
-CLEAN, WHITE, GRAY, RHO = 0.991, 0.9798, 0.9783, 0.12
-"""Table IV: clean accuracy, means over white-box and gray-box attacks, robustness score."""
-
-METHODS: tuple[tuple[Subject, str, float | None], ...] = (
-    ("undefended", "undefended", None),
-    ("single-pass", "adversarial training, single pass", 0.985),
-    ("hardened", "iterative adversarial retraining", 0.991),
-)
-"""Table V: the model, what the paper calls the method, and its clean accuracy."""
+from tempering.paper.reported import CLEAN, MEAN_GRAY, MEAN_WHITE, METHODS, RHO
+from tempering.paper.robustness_score import rho
 
 
 def overall_findings(records: Sequence[AnyRecord]) -> list[Finding]:
-    """Tables IV and V, as far as the records hold what they need."""
+    """Compare Tables IV and V with a run.
+
+    Args:
+        records: Those of the run, with the findings of Tables II and III.
+
+    Returns:
+        One finding for each figure whose records exist.
+    """
     measured = [record for record in records if isinstance(record, Measurement)]
     rows = [record for record in records if isinstance(record, Finding)]
     return [*_table_four(measured, rows), *_table_five(measured)]
 
 
 def _table_four(measured: Sequence[Measurement], rows: Sequence[Finding]) -> list[Finding]:
-    clean = _strict(measured, "hardened", "clean")
+    clean = _robust(measured, "hardened", "clean")
     findings = [] if clean is None else [_counted("IV", "clean accuracy", "after", CLEAN, clean)]
-    for table, name, claimed in (("II", "mean white-box", WHITE), ("III", "mean gray-box", GRAY)):
+    for table, name, claimed in (
+        ("II", "mean white-box", MEAN_WHITE),
+        ("III", "mean gray-box", MEAN_GRAY),
+    ):
         after = _column(rows, table, "after")
         if after:
             mean = fmean(after)
@@ -38,31 +40,33 @@ def _table_four(measured: Sequence[Measurement], rows: Sequence[Finding]) -> lis
             findings.append(_finding("IV", name, "after", claimed, mean, verdict))
     before, after = _column(rows, "II", "before"), _column(rows, "II", "after")
     if before and len(before) == len(after):
-        rho = fmean(after) - fmean(before)
-        told = f"does not hold: eq. 6 on the paper's own Table II gives {_own_rho(rows):.2f}"
-        findings.append(_finding("IV", "rho", "score", RHO, rho, told))
+        verdict = (
+            f"does not hold: eq. 6 on the paper's own Table II gives {_reported_rho(rows):.2f}"
+        )
+        score = rho(fmean(before), fmean(after))
+        findings.append(_finding("IV", "rho", "score", RHO, score, verdict))
     return findings
 
 
-def _own_rho(rows: Sequence[Finding]) -> float:
-    """Eq. 6 on the paper's figures: mean accuracy after less mean accuracy before."""
+def _reported_rho(rows: Sequence[Finding]) -> float:
+    """Eq. 6 on the mean accuracies that the paper reports."""
 
     def mean(column: str) -> float:
         return fmean(
             row.paper for row in rows if (row.table, row.column) == ("II", column) and row.paper
         )
 
-    return mean("after") - mean("before")
+    return rho(mean("before"), mean("after"))
 
 
 def _table_five(measured: Sequence[Measurement]) -> list[Finding]:
     findings = []
     for subject, method, claimed in METHODS:
-        clean, worst = (_strict(measured, subject, attack) for attack in ("clean", "worst"))
+        clean, worst = (_robust(measured, subject, attack) for attack in ("clean", "worst"))
         if clean is None or worst is None:
             continue
         findings.append(_counted("V", method, "clean", claimed, clean))
-        eps = next(one.eps for one in measured if one.attack == "worst")
+        eps = next(record.eps for record in measured if record.attack == "worst")
         findings.append(
             _counted("V", method, "worst white-box case", None, worst).model_copy(
                 update={"eps": eps}
@@ -79,11 +83,12 @@ def _column(rows: Sequence[Finding], table: str, column: str) -> list[float]:
     ]
 
 
-def _strict(measured: Sequence[Measurement], subject: Subject, attack: str) -> Count | None:
-    for one in measured:
-        wanted = (subject, attack, "standard", "white", "adaptive")
-        if (one.subject, one.attack, one.protocol, one.access, one.backward) == wanted:
-            return one.robust
+def _robust(measured: Sequence[Measurement], subject: Subject, attack: str) -> Count | None:
+    wanted = (subject, attack, "standard", "white", "adaptive")
+    for record in measured:
+        key = (record.subject, record.attack, record.protocol, record.access, record.backward)
+        if key == wanted:
+            return record.robust
     return None
 
 

@@ -1,8 +1,8 @@
-"""Stability: how much attacks move a model, and how much its training's seed does.
+"""Stability over training seeds.
 
-The paper (Afzal and Huzaifa, section IV) names stability without a formula. Ours are
-three numbers: the share of predictions that no attack changed, the mean fall of the true
-class's probability, and the spread over training seeds. Pure functions of records.
+The paper (Afzal and Huzaifa, section IV) names stability without a formula. The stability of
+one model under attack is part of every summary; this is the spread of results over runs that
+differ in their seed only. Pure functions of records.
 """
 
 from __future__ import annotations
@@ -12,32 +12,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tempering.core.errors import UsageError
-from tempering.core.records import Measurement, Summary
-
-
-def stability_of(worst: Measurement) -> dict[str, float]:
-    """How much attacks move a model, as fractions.
-
-    Args:
-        worst: The worst case per sample over the attacks.
-
-    Returns:
-        `unchanged`, the share of predictions that no attack changed, right or wrong; and
-        `drop`, the mean over samples of the largest fall of the true class's probability.
-    """
-    return {"unchanged": worst.stable.fraction, "drop": worst.drop}
+from tempering.core.records import Summary
 
 
 @dataclass(frozen=True)
 class Spread:
-    """One number over several runs, a fraction.
+    """A result over several runs, in fractions.
 
     Attributes:
-        runs: How many.
-        mean: Their mean.
-        deviation: Their sample standard deviation; 0 for one run.
-        low: The lowest.
-        high: The highest.
+        runs: Number of runs.
+        mean: Mean.
+        deviation: Sample standard deviation; 0 for a single run.
+        low: Minimum.
+        high: Maximum.
     """
 
     runs: int
@@ -48,10 +35,10 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
-        """The spread of some values.
+        """The spread of given values.
 
         Raises:
-            UsageError: If there is none.
+            UsageError: If no value is given.
 
         Example:
             >>> Spread.of([0.9, 0.92]).high
@@ -64,17 +51,17 @@ class Spread:
 
 
 def spread(summaries: Sequence[Summary]) -> dict[str, Spread]:
-    """How far runs that differ only in their seed are apart.
+    """Spread of accuracy over runs that differ in their seed only.
 
     Args:
-        summaries: One a run, of the same data, threat and number of samples.
+        summaries: One for each run, with equal data, threat and number of samples.
 
     Returns:
         `clean` and `robust` accuracy (the upper bound).
 
     Raises:
-        UsageError: If there is no run, two have the same seed, or they are of other data
-            or another threat.
+        UsageError: If there is no run, two runs have the same seed, or data, threat or
+            number of samples differ.
     """
     seeds = [summary.seed for summary in summaries]
     if len(set(seeds)) < len(seeds):

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tempering.core.errors import RunError
-from tempering.report.paper_page import reproduction
+from tempering.paper.page import reproduction
+from tempering.paper.sections import SECTIONS
 from tempering.report.run_page import render
 from tests.report import synthetic_run as made
 
@@ -60,7 +61,7 @@ def test_bars_show_paper_and_ours(files: list[Path]) -> None:
 
 
 def test_findings_are_on_the_page_of_the_run_too(tmp_path: Path) -> None:
-    page = render(made.write(tmp_path, made.hardened())).read_text(encoding="utf-8")
+    page = render(made.write(tmp_path, made.hardened()), SECTIONS).read_text(encoding="utf-8")
     assert 'id="paper-table-II"' in page
     assert 'id="paper-III"' in page
     assert '<span class="value fair">holds only at eps 0.22</span>' in page
