@@ -78,7 +78,7 @@ RECORDS: list[AnyRecord] = [
         clean=COUNT,
         worst=Count(hits=3, n=10),
         by_attack={"pgd-40": Count(hits=3, n=10)},
-        rho=-0.1,
+        gain=-0.1,
         outcome="best",
         reason="first",
         seconds=1.0,
@@ -261,3 +261,18 @@ def test_a_damaged_line_is_named(tmp_path: Path, line: bytes, message: str) -> N
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"cannot read .*records\.jsonl: No such file"):
         load_records(tmp_path / "records.jsonl")
+
+
+def test_the_gain_of_rounds_and_summaries_has_the_key_rho_in_json() -> None:
+    for kind in (Round, Summary):
+        key = kind.model_fields["gain"].alias
+        assert key == "rho"
+    count = Count(hits=1, n=2)
+    row = Round(
+        round=0, step=1, clean=count, worst=count, by_attack={}, gain=0.5, outcome="best",
+        reason="r", seconds=1.0,
+    )  # fmt: skip
+    document = json.loads(dump_records([row]))
+    assert document["rho"] == 0.5
+    assert "gain" not in document
+    assert Round.model_validate(document) == row

@@ -9,8 +9,9 @@ import pytest
 from tempering.core.errors import RunError
 from tempering.core.intervals import wilson
 from tempering.core.records import AnyRecord, Count, Flag, Measurement, Provenance, Stop
-from tempering.evaluation.summary import summarize
+from tempering.evaluation.summary import Roles, summarize
 
+HARDENED = Roles("hardened", before="undefended", another_seed="another-seed")
 FLAG = Flag(name="too few samples", meaning="m", remedy="r", evidence="e", samples=[1])
 
 
@@ -74,7 +75,7 @@ def _records() -> list[AnyRecord]:
 
 
 def test_the_numbers_of_a_run() -> None:
-    summary = summarize(_records(), seconds=12.5)
+    summary = summarize(_records(), HARDENED, seconds=12.5)
     assert (summary.data, summary.threat, summary.n) == ("mnist", "linf:0.3", 200)
     assert summary.clean_accuracy == 0.98
     assert summary.clean_interval == wilson(196, 200)
@@ -83,7 +84,7 @@ def test_the_numbers_of_a_run() -> None:
     assert summary.robust_accuracy.interval == wilson(166, 200)
     assert summary.robust_with_detection == 0.9
     assert summary.forced_flags == 0.15
-    assert summary.rho == pytest.approx((168 - 2) / 200)
+    assert summary.gain == pytest.approx((168 - 2) / 200)
     assert summary.stability == {"unchanged": 167 / 200, "drop": 0.25}
     assert summary.stop_reason == "no gain"
     assert summary.flags == [FLAG]
@@ -95,10 +96,10 @@ def test_the_numbers_of_a_run() -> None:
 
 
 def test_certificates_bound_from_below() -> None:
-    summary = summarize(_records(), seconds=1, certified=Count(hits=50, n=200))
+    summary = summarize(_records(), HARDENED, seconds=1, certified=Count(hits=50, n=200))
     assert summary.robust_accuracy.lower == 0.25
     with pytest.raises(RunError, match=r"0\.8350 certified but 0\.8300 under attack"):
-        summarize(_records(), seconds=1, certified=Count(hits=167, n=200))
+        summarize(_records(), HARDENED, seconds=1, certified=Count(hits=167, n=200))
 
 
 def test_a_given_model_has_no_before() -> None:
@@ -108,9 +109,9 @@ def test_a_given_model_has_no_before() -> None:
         _measured("fgsm", 100, subject="given"),
         _measured("worst", 99, subject="given"),
     ]
-    summary = summarize(records, seconds=1)
+    summary = summarize(records, Roles("given"), seconds=1)
     assert summary.robust_accuracy.upper == 0.495
-    assert (summary.rho, summary.stop_reason, summary.forced_flags) == (None, None, None)
+    assert (summary.gain, summary.stop_reason, summary.forced_flags) == (None, None, None)
     assert summary.robust_with_detection is None
     assert summary.attacks["fgsm"].before is None
 
@@ -119,8 +120,8 @@ def test_an_undefended_model_alone_is_not_its_own_before() -> None:
     old: list[AnyRecord] = [
         one for one in _records() if not isinstance(one, Measurement) or one.subject == "undefended"
     ]
-    summary = summarize(old, seconds=1)
-    assert summary.rho is None
+    summary = summarize(old, Roles("undefended"), seconds=1)
+    assert summary.gain is None
     assert (summary.attacks["fgsm"].before, summary.attacks["fgsm"].after) == (None, 0.1)
 
 
@@ -130,20 +131,20 @@ def test_validation_counts_where_there_is_no_test() -> None:
         _measured("clean", 190, split="validation"),
         _measured("worst", 120, split="validation"),
     ]
-    assert summarize(records, seconds=1).robust_accuracy.upper == 0.6
+    assert summarize(records, HARDENED, seconds=1).robust_accuracy.upper == 0.6
 
 
 @pytest.mark.parametrize(
     ("without", "says"),
     [
         (Provenance, "the records say not what the run was made of"),
-        (Measurement, "no measurement 'clean' of the undefended model"),
+        (Measurement, "no measurement 'clean' of the hardened model"),
     ],
 )
 def test_a_half_run_has_no_summary(without: type, says: str) -> None:
     records = [one for one in _records() if not isinstance(one, without)]
     with pytest.raises(RunError, match=says):
-        summarize(records, seconds=1)
+        summarize(records, HARDENED, seconds=1)
 
 
 def test_a_summary_needs_no_torch() -> None:

@@ -129,7 +129,7 @@ def assessment(**more: Any) -> Assessment:
     worst = Count(hits=ROBUST, n=N)
     bounds = {"lower": CERTIFIED / N, "upper": ROBUST / N, "interval": worst.interval}
     base = made.summary(
-        robust_accuracy=bounds, robust_with_detection=None, forced_flags=None, rho=None,
+        robust_accuracy=bounds, robust_with_detection=None, forced_flags=None, gain=None,
         stop_reason=None, attacks={},
     )  # fmt: skip
     content: dict[str, Any] = {

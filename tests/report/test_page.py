@@ -182,7 +182,7 @@ def test_provenance_has_command_hashes_recipe_packages_and_costs(tmp_path: Path)
 
 
 def test_sections_vanish_where_nothing_was_recorded(tmp_path: Path) -> None:
-    found = made.summary(rho=None, stability={}, stop_reason=None)
+    found = made.summary(gain=None, stability={}, stop_reason=None)
     page, source = page_of(tmp_path, made.given(), found=found)
     for section in (
         "paper-protocol",

@@ -113,7 +113,7 @@ def test_gains_are_over_the_starting_model(tmp_path: Path) -> None:
     history, stop = train(
         network(), job(tmp_path, settings, Script(worst=[2, 3, 4, 9]), baseline=0.1), ENGINE
     )
-    assert [one.rho for one in rounds(history)] == pytest.approx([0.1, 0.2, 0.3])
+    assert [one.gain for one in rounds(history)] == pytest.approx([0.1, 0.2, 0.3])
     assert (stop.rule, stop.reason) == (
         "GainAtLeast",
         "GainAtLeast(0.25): 0.300 gained over the starting model",

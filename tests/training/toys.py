@@ -164,7 +164,7 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
-def round_(number: int, worst: float, rho: float = 0.0, outcome: str = "kept") -> Round:
+def round_(number: int, worst: float, gain: float = 0.0, outcome: str = "kept") -> Round:
     count = Count(hits=round(1000 * worst), n=1000)
     return Round(
         round=number,
@@ -172,7 +172,7 @@ def round_(number: int, worst: float, rho: float = 0.0, outcome: str = "kept") -
         clean=Count(hits=1000, n=1000),
         worst=count,
         by_attack={"fgsm": count},
-        rho=rho,
+        gain=gain,
         outcome=outcome,  # type: ignore[arg-type]
         reason="made by hand",
         seconds=1.0,

@@ -8,12 +8,13 @@ from tempering.core.passes import Passes as Counter
 from tempering.core.records import AnyRecord, Assessment, Count, Passes, Surrogate
 from tempering.evaluation.context import EvalContext
 from tempering.evaluation.evaluation_result import EvaluationResult
-from tempering.evaluation.summary import summarize
+from tempering.evaluation.summary import Roles, summarize
 
 
 def assess(
     records: Sequence[AnyRecord],
     result: EvaluationResult,
+    roles: Roles,
     *,
     protocol: str,
     access: str,
@@ -26,6 +27,7 @@ def assess(
     Args:
         records: All records of the run.
         result: The evaluation of that model.
+        roles: Which model the run is about, and which others it is compared with.
         protocol: Name of the protocol.
         access: What attackers knew.
         passes: Of the evaluation, in all processes.
@@ -34,7 +36,7 @@ def assess(
     """
     certified, robust = result.certified, result.get("worst", "any").measurement.robust
     count = Count(hits=int(certified.sum()), n=len(certified))
-    summary = summarize(records, seconds=seconds, certified=count)
+    summary = summarize(records, roles, seconds=seconds, certified=count)
     return Assessment(
         **summary.model_dump(),
         protocol=protocol,

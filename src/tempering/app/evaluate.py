@@ -37,6 +37,7 @@ from tempering.data.splits import Splits
 from tempering.evaluation.evaluation_result import EvaluationResult
 from tempering.evaluation.evaluator import Evaluator
 from tempering.evaluation.protocols import GRAY
+from tempering.evaluation.summary import Roles
 from tempering.models.weights import weights_hash
 from tempering.report.run_page import render
 
@@ -259,6 +260,7 @@ def _assess(
     return assess(
         records,
         result,
+        Roles("given"),
         protocol=setup.config.protocol.name,
         access=setup.config.access,
         passes=passes_of_all(setup.context, passes),

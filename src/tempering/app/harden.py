@@ -38,6 +38,7 @@ from tempering.data.loading import SOURCES
 from tempering.data.splits import Splits
 from tempering.evaluation.evaluation_result import EvaluationResult
 from tempering.evaluation.flags.impossible_results import check_minimum_norm
+from tempering.evaluation.summary import Roles
 from tempering.evaluation.target import Target
 from tempering.models.manifest import Manifest
 from tempering.models.store import save
@@ -47,6 +48,9 @@ from tempering.paper.reported import is_papers_data
 from tempering.paper.sections import SECTIONS
 from tempering.report.run_page import render
 from tempering.training.objective import Objective
+
+ROLES = Roles("hardened", before="undefended", another_seed="another-seed")
+"""What the models of a run of `harden` are called in its records."""
 
 
 @dataclass(frozen=True)
@@ -406,6 +410,7 @@ class Hardening:
         summary = assess(
             self.records,
             result,
+            ROLES,
             protocol="fast",
             access="white, gray",
             passes=passes,

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from tempering.core.comparisons import Comparison, ComparisonSummary
 from tempering.core.corruption_records import CorruptionResult, CorruptionSummary
@@ -97,15 +97,16 @@ class Epoch(Record):
 
 
 class Round(Record):
-    """A round of iterative retraining, evaluated on validation data."""
+    """A round of retraining, evaluated on validation data; `gain` has the key `rho` in JSON."""
 
+    model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
     kind: Literal["round"] = "round"
     round: int
     step: int
     clean: Count
     worst: Count
     by_attack: dict[str, Count]
-    rho: float
+    gain: float = Field(alias="rho")
     outcome: Literal["best", "kept", "rolled back"]
     reason: str
     seconds: float
@@ -287,8 +288,9 @@ class AttackSummary(Record):
 
 
 class Summary(Record):
-    """Results of a run: the content of `summary.json`."""
+    """Results of a run: the content of `summary.json`, where `gain` has the key `rho`."""
 
+    model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
     data: str
     threat: str
     n: int
@@ -297,7 +299,7 @@ class Summary(Record):
     robust_accuracy: Bounds
     robust_with_detection: float | None = None
     forced_flags: float | None = None
-    rho: float | None = None
+    gain: float | None = Field(default=None, alias="rho")
     stability: dict[str, float] = Field(default_factory=dict)
     stop_reason: str | None = None
     attacks: dict[str, AttackSummary]

@@ -12,6 +12,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "EvaluationResult": f"{_ROOM}.evaluation_result",
         "Evaluator": f"{_ROOM}.evaluator",
         "Protocol": f"{_ROOM}.stages",
+        "Roles": f"{_ROOM}.summary",
         "Stage": f"{_ROOM}.stages",
         "accuracy_curve": f"{_ROOM}.eps_curve",
         "autoattack": f"{_ROOM}.protocols",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from tempering.core.errors import RunError
 from tempering.core.records import (
@@ -20,36 +21,50 @@ from tempering.core.records import (
     Summary,
 )
 
-_SUBJECTS: tuple[Subject, ...] = ("hardened", "given", "single-pass", "undefended")
+
+@dataclass(frozen=True)
+class Roles:
+    """What the models of a run are, by the names under which they were measured.
+
+    Attributes:
+        subject: The model that the run is about.
+        before: The same model before training, if there is one.
+        another_seed: The same training with another seed, if there is one.
+    """
+
+    subject: Subject
+    before: Subject | None = None
+    another_seed: Subject | None = None
 
 
 def summarize(
-    records: Sequence[AnyRecord], *, seconds: float, certified: Count | None = None
+    records: Sequence[AnyRecord], roles: Roles, *, seconds: float, certified: Count | None = None
 ) -> Summary:
     """Summarise a run.
 
     Args:
         records: All records of the run; measurements of the standard protocol count, on
             test data if there are any.
+        roles: Which model the run is about, and which others it is compared with.
         seconds: Wall time of the whole run.
         certified: Samples with a proof; None if nothing was certified.
 
     Returns:
         Fractions. Robust accuracy is at least what was certified, and at most the worst
-        case over everything tried; `rho` (eq. 6 of the paper) is the worst white-box case
-        after less the one before; `graybox` is under the surrogate, or under the model
-        before hardening if there was no surrogate.
+        case over everything tried; `gain` is the worst white-box case minus the one before;
+        `graybox` is under the surrogate, or under the model before hardening if there was no
+        surrogate.
 
     Raises:
         RunError: If the run has no provenance, no clean accuracy or no worst case.
 
     Example:
-        `summarize(load_records(run / "records.jsonl"), seconds=431.0).robust_accuracy`
+        `summarize(load_records(path), Roles("given"), seconds=431.0).robust_accuracy`
     """
     made = next((one for one in reversed(records) if isinstance(one, Provenance)), None)
     if made is None:
         raise RunError("the records say not what the run was made of: give those of a whole run")
-    table = _Table(records)
+    table = _Table(records, roles)
     clean = table.need("clean")
     worst = table.find("worst", "any") or table.need("worst")
     lower = certified.fraction if certified else 0.0
@@ -75,7 +90,7 @@ def summarize(
         ),
         robust_with_detection=_share(worst.detected),
         forced_flags=_share(forced.flagged) if forced else None,
-        rho=table.rho(),
+        gain=table.gain(),
         stability=_stability(worst) | table.seed_spread(),
         stop_reason=stops[-1].reason if stops else None,
         attacks={name: table.attack(name) for name in table.names()},
@@ -98,13 +113,12 @@ def _share(count: Count | None) -> float | None:
 class _Table:
     """The measurements of the standard protocol, and the model that the run is about."""
 
-    def __init__(self, records: Sequence[AnyRecord]) -> None:
+    def __init__(self, records: Sequence[AnyRecord], roles: Roles) -> None:
         found = [
             one for one in records if isinstance(one, Measurement) and one.protocol == "standard"
         ]
         self.rows = [one for one in found if one.split == "test"] or found
-        measured = {one.subject for one in self.rows}
-        self.subject = next((one for one in _SUBJECTS if one in measured), _SUBJECTS[-1])
+        self.roles, self.subject = roles, roles.subject
 
     def find(
         self, attack: str, access: Access = "white", subject: Subject | None = None
@@ -141,7 +155,7 @@ class _Table:
 
     def attack(self, name: str) -> AttackSummary:
         """One attack before and after, from stale samples and from outside."""
-        before = None if self.subject == "undefended" else self.find(name, subject="undefended")
+        before = self._of(self.roles.before, name)
         after, stale = self.find(name), self.find(name, "stale")
         outside = self.find(name, "gray-surrogate") or self.find(name, "gray-before")
         return AttackSummary(
@@ -153,14 +167,18 @@ class _Table:
 
     def seed_spread(self) -> dict[str, float]:
         """How far the worst white-box cases of two training seeds are apart."""
-        one, other = self.find("worst"), self.find("worst", subject="another-seed")
+        one, other = self.find("worst"), self._of(self.roles.another_seed, "worst")
         if one is None or other is None:
             return {}
         return {"seed_spread": abs(one.robust.fraction - other.robust.fraction)}
 
-    def rho(self) -> float | None:
-        """Accuracy after hardening less accuracy before it (eq. 6), in the worst white-box case."""
-        after, before = self.find("worst"), self.find("worst", subject="undefended")
-        if self.subject == "undefended" or after is None or before is None:
+    def gain(self) -> float | None:
+        """Accuracy in the worst white-box case minus the one before."""
+        after, before = self.find("worst"), self._of(self.roles.before, "worst")
+        if after is None or before is None:
             return None
         return after.robust.fraction - before.robust.fraction
+
+    def _of(self, subject: Subject | None, attack: str) -> Measurement | None:
+        """White-box accuracy of another model of the run, if there is one."""
+        return None if subject is None else self.find(attack, subject=subject)

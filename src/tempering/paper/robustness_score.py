@@ -1,8 +1,8 @@
 """The paper's robustness score rho (eq. 6), and the stop rule based on it.
 
 rho is accuracy after hardening minus accuracy before it. It measures a gain, not a level: a
-weak undefended model makes it large. In the JSON of records and summaries the gain in
-worst-case accuracy has the key `rho`.
+weak undefended model makes it large. `Round.gain` and `Summary.gain` have the
+key `rho` in JSON.
 """
 
 from __future__ import annotations

@@ -142,7 +142,7 @@ def _facts(run: Run) -> list[tuple[str, Cell]]:
         ("Forced flags", _share(summary.forced_flags, "clean inputs changed until flagged")),
         (
             "rho (eq. 6)",
-            None if summary.rho is None else Cell(f"{summary.rho:.3f}", "after minus before"),
+            None if summary.gain is None else Cell(f"{summary.gain:.3f}", "after minus before"),
         ),
         ("Threat", Cell(summary.threat, "" if eps is None else f"eps {radius(eps)}")),
         ("Images", Cell(whole(summary.n), _split(run))),

@@ -81,7 +81,7 @@ def rounds_table(records: Sequence[AnyRecord]) -> Table | None:
             Cell(whole(row.step)),
             counted(row.clean),
             counted(row.worst),
-            Cell(f"{row.rho:.3f}"),
+            Cell(f"{row.gain:.3f}"),
             Cell(row.outcome, tone=OUTCOMES[row.outcome]),
             Cell(row.reason),
             *(counted(row.by_attack[n]) if n in row.by_attack else ABSENT for n in names),

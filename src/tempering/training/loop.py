@@ -271,7 +271,7 @@ class _Loop:
                 clean=validation.clean,
                 worst=validation.worst,
                 by_attack=validation.by_attack,
-                rho=validation.worst.fraction - rounds.baseline,
+                gain=validation.worst.fraction - rounds.baseline,
                 outcome=outcome,
                 reason=reason,
                 seconds=time.perf_counter() - self.started,

@@ -41,8 +41,8 @@ def show(summary: Summary, run: Path | None) -> None:
         f"robust accuracy  at least {_percent(bounds.lower)}, at most {_percent(bounds.upper)} "
         f"{_interval(bounds.interval)}"
     )
-    if summary.rho is not None:
-        console.print(f"rho (eq. 6)      {summary.rho:.3f}")
+    if summary.gain is not None:
+        console.print(f"rho (eq. 6)      {summary.gain:.3f}")
     if summary.stop_reason is not None:
         console.print(f"stopped by       {summary.stop_reason}")
     if isinstance(summary, Assessment):
