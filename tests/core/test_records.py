@@ -243,7 +243,7 @@ def _spoil(change: dict[str, Any]) -> bytes:
         (b"", "Expecting value"),
         (b"[]", "Input should be a valid dictionary"),
         (_spoil({"kind": "opinion"}), "kind|opinion"),
-        (_spoil({"samples": ["x"]}), r"flag\.samples\.0: Input should be a valid integer"),
+        (_spoil({"samples": [1.5]}), r"flag\.samples\.0\.str: Input should be a valid string"),
         (_spoil({"severity": 3}), r"flag\.severity: Extra inputs"),
     ],
 )
