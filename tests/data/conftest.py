@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tempering.data import Dataset, Splits, load
-from tempering.data.samples import RawSplits
+from tempering.data.raw_splits import RawSplits
 from tempering.data.sources.mnist import read_mnist
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from tempering.core.errors import DataError
 from tempering.core.random import RandomStreams, sample_keys
 from tempering.data import Dataset, SampleIds, Splits, load
-from tempering.data.samples import RawSplits
+from tempering.data.raw_splits import RawSplits
 
 X = np.random.default_rng(0).integers(0, 256, (40, 5, 6), dtype=np.uint8)
 Y = np.arange(40) % 4

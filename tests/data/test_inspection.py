@@ -20,7 +20,7 @@ def broken(small: Splits, x: torch.Tensor, y: torch.Tensor | None = None) -> Spl
 
 def test_mnist_is_spotless_and_has_its_known_numbers(mnist: Splits) -> None:
     found = inspect(mnist)
-    assert found.spotless
+    assert found.clean
     train, validation, test = found.parts.values()
     assert (train.n, validation.n, test.n) == (55_000, 5_000, 10_000)
     assert test.per_class["1"] == 1135
@@ -48,19 +48,21 @@ def test_planted_faults_are_found(small: Splits) -> None:
     y = small.test.y.clone()
     y[5] = (small.train.y[7] + 1) % 3
     y[3] = y[2]
-    found = inspect(broken(small, x, y))
-    assert [str(it) for it in found.duplicates] == ["test 2 = test 3"]
+    found, names = inspect(broken(small, x, y)), small.test.ids.names
+    assert [str(it) for it in found.duplicates] == [f"{names[2]} (test) = {names[3]} (test)"]
     leak, label = found.leaks[0], int(small.train.y[7])
-    assert str(leak) == f"train 7 = test 5 (labels {label} and {(label + 1) % 3})"
+    equal = f"{small.train.ids.names[7]} (train) = {names[5]} (test)"
+    assert str(leak) == f"{equal}, labels {label} and {(label + 1) % 3}"
+    assert (leak.first.index, leak.second.index) == (7, 5)
     assert found.contradictions == found.leaks
-    assert not found.spotless
+    assert not found.clean
 
 
 def test_classes_without_images_are_named(small: Splits) -> None:
     found = inspect(broken(small, small.test.x, torch.zeros(12, dtype=torch.int64)))
     assert found.missing == ("test: b", "test: c")
     assert found.parts["test"].imbalance == float("inf")
-    assert not found.spotless
+    assert not found.clean
 
 
 @pytest.mark.parametrize("value", [float("nan"), 1.5, -0.5])

@@ -7,7 +7,7 @@ from torch import Tensor
 from tempering.core.errors import DataError, UnknownNameError, UsageError
 from tempering.data import Dataset, Splits, load
 from tempering.data.ids import SampleIds
-from tempering.data.samples import RawSplits, Samples
+from tempering.data.raw_splits import RawSamples, RawSplits
 from tempering.data.splits import make_splits
 
 
@@ -82,7 +82,7 @@ def test_an_official_test_does_not_depend_on_the_seed(mnist: Splits) -> None:
 
 def test_a_test_that_is_sorted_by_class_is_mixed() -> None:
     x, y = torch.rand(200, 1, 2, 2), torch.arange(200) // 100
-    train, test = (Samples(x, y, SampleIds.rows(200, name)) for name in ("train/", "test/"))
+    train, test = (RawSamples(x, y, SampleIds.rows(200, name)) for name in ("train/", "test/"))
     splits = make_splits(RawSplits(("a", "b"), train, test), "sorted", "official", seed=0)
     assert 5 < int(splits.test.y[:30].sum()) < 25
     assert sorted(splits.test.y.tolist()) == y.tolist()

@@ -18,6 +18,7 @@ from tempering.app.beginning import (
     require_classifiers,
     require_objectives,
 )
+from tempering.app.data_flags import data_flags
 from tempering.app.folder import RunFolder, new_folder, old_folder, point_latest
 from tempering.app.gallery import adversarial_examples, data_samples, write_gallery
 from tempering.app.invocation import command_line, resuming
@@ -26,7 +27,6 @@ from tempering.app.provenance import model_name, provenance
 from tempering.app.recipe import FROM_PYTHON, Recipe, parse_recipe
 from tempering.app.run_evaluation import RunEvaluation
 from tempering.app.train_models import Trained, Trainer, choose_objective
-from tempering.app.trust import data_flags
 from tempering.core.engine import Engine, start_engine
 from tempering.core.errors import InterruptedRunError, RunError
 from tempering.core.files import write_text

@@ -13,7 +13,7 @@ from tempering.core.errors import DataError
 from tempering.core.hashing import tensor_hash
 from tempering.data.checks import Array
 from tempering.data.ids import SampleIds
-from tempering.data.samples import Samples, validate_arrays
+from tempering.data.raw_splits import RawSamples, validate_arrays
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -110,9 +110,9 @@ class Dataset:
         return tensor_hash({"x": self.x, "y": self.y})
 
     @property
-    def samples(self) -> Samples:
+    def samples(self) -> RawSamples:
         """Images, labels and ids without the names of the classes."""
-        return Samples(self.x, self.y, self.ids)
+        return RawSamples(self.x, self.y, self.ids)
 
     def subset(self, rows: Tensor) -> Dataset:
         """Some of the samples, with their ids.

@@ -1,4 +1,4 @@
-"""What data is made of, and whether it can be trusted: `temper data inspect`."""
+"""Statistics and faults of a dataset: `temper data inspect`."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from tempering.core.files import write_with
 from tempering.data.checks import check_range, check_within
 from tempering.data.dataset import Dataset
-from tempering.data.repeats import Repeat, find_repeats
-from tempering.data.sheet import contact_sheet
+from tempering.data.duplicates import DuplicatePair, find_duplicates
 from tempering.data.splits import Splits
+from tempering.data.thumbnails import contact_sheet
 
 
-class Part(BaseModel):
-    """One split in numbers.
+class SplitStatistics(BaseModel):
+    """Statistics of one split.
 
     Attributes:
         n: Images.
@@ -46,7 +46,7 @@ class Part(BaseModel):
 
 
 class Inspection(BaseModel):
-    """What an inspection found; `model_dump_json()` gives all but the picture.
+    """Result of an inspection; `model_dump_json()` gives all but the picture.
 
     Attributes:
         address: Where the data comes from.
@@ -54,9 +54,9 @@ class Inspection(BaseModel):
         data_hash: Of all three splits.
         shape: Channels, height and width.
         classes: Names of the classes.
-        parts: `train`, `validation` and `test` in numbers.
+        parts: Statistics of `train`, `validation` and `test`.
         duplicates: Equal images within a split.
-        leaks: Equal images in two splits: what was learnt is tested.
+        leaks: Equal images in two splits.
         contradictions: Those of both kinds whose labels differ.
         missing: Classes without an image, as `split: class`.
         picture: A few training samples of each class, content of a PNG file.
@@ -69,15 +69,15 @@ class Inspection(BaseModel):
     data_hash: str
     shape: tuple[int, int, int]
     classes: tuple[str, ...]
-    parts: dict[str, Part]
-    duplicates: tuple[Repeat, ...]
-    leaks: tuple[Repeat, ...]
-    contradictions: tuple[Repeat, ...]
+    parts: dict[str, SplitStatistics]
+    duplicates: tuple[DuplicatePair, ...]
+    leaks: tuple[DuplicatePair, ...]
+    contradictions: tuple[DuplicatePair, ...]
     missing: tuple[str, ...]
     picture: bytes = Field(exclude=True, repr=False)
 
     @property
-    def spotless(self) -> bool:
+    def clean(self) -> bool:
         """Whether nothing was found."""
         return not (self.duplicates or self.leaks or self.missing)
 
@@ -91,25 +91,25 @@ class Inspection(BaseModel):
 
 
 def inspect(splits: Splits) -> Inspection:
-    """Look through data: its balance, its range, and what should not be there.
+    """Compute statistics of data, and find duplicates, leaks and classes without images.
 
     Args:
         splits: The data.
 
     Returns:
-        Numbers, findings and a picture. Repeated images are findings, not errors.
+        Statistics, findings and a picture. Duplicate images are findings, not errors.
 
     Raises:
         DataError: If a value is not finite or not in [0, 1], or a label is no class.
 
     Example:
         >>> from tempering.data import load
-        >>> found = inspect(load("mnist"))
-        >>> found.parts["test"].n, len(found.leaks)
+        >>> inspection = inspect(load("mnist"))
+        >>> inspection.parts["test"].n, len(inspection.leaks)
         (10000, 0)
     """
     parts = {name: _part(data) for name, data in splits.parts.items()}
-    repeats = find_repeats(splits)
+    pairs = find_duplicates(splits)
     return Inspection(
         address=splits.address,
         split=splits.split,
@@ -117,9 +117,9 @@ def inspect(splits: Splits) -> Inspection:
         shape=splits.shape,
         classes=splits.classes,
         parts=parts,
-        duplicates=tuple(it for it in repeats if it.kind == "duplicate"),
-        leaks=tuple(it for it in repeats if it.kind == "leak"),
-        contradictions=tuple(it for it in repeats if it.contradicts),
+        duplicates=tuple(it for it in pairs if it.kind == "duplicate"),
+        leaks=tuple(it for it in pairs if it.kind == "leak"),
+        contradictions=tuple(it for it in pairs if it.contradicts),
         missing=tuple(
             f"{part}: {name}"
             for part, numbers in parts.items()
@@ -130,13 +130,13 @@ def inspect(splits: Splits) -> Inspection:
     )
 
 
-def _part(data: Dataset) -> Part:
+def _part(data: Dataset) -> SplitStatistics:
     check_range(data.x, data.name)
     check_within(data.y, data.classes, data.name)
     low, high = data.x.aminmax()
     std, mean = torch.std_mean(data.x, dim=(0, 2, 3), correction=0)
     counts = torch.bincount(data.y, minlength=data.num_classes).tolist()
-    return Part(
+    return SplitStatistics(
         n=len(data),
         per_class=dict(zip(data.classes, counts, strict=True)),
         minimum=float(low),

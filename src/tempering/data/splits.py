@@ -13,7 +13,7 @@ from tempering.core.errors import DataError, UnknownNameError, UsageError
 from tempering.core.hashing import tensor_hash
 from tempering.core.random import derive, permutation
 from tempering.data.dataset import Dataset
-from tempering.data.samples import RawSplits, Samples
+from tempering.data.raw_splits import RawSamples, RawSplits
 from tempering.data.stratify import stratified
 
 SPLITS = {
@@ -217,7 +217,7 @@ def make_splits(
     count = _validation_count(len(ids), validation_share)
     rest, validation = stratified(train.y[ids], count, derive(seed, "validation"))
 
-    def dataset(name: str, samples: Samples, rows: Tensor) -> Dataset:
+    def dataset(name: str, samples: RawSamples, rows: Tensor) -> Dataset:
         chosen = samples[rows]
         return Dataset(chosen.images(), chosen.y, held.classes, f"{address}/{name}", chosen.ids)
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tempering.core.errors import DataError
-from tempering.data.samples import RawSplits
+from tempering.data.raw_splits import RawSplits
 from tempering.data.sources.mnist import BUNDLED, MD5, read_mnist
 
 IMAGES = "t10k-images-idx3-ubyte"

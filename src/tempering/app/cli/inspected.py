@@ -30,15 +30,15 @@ def text(found: Inspection) -> str:
         span = f"pixels {part.minimum:g} to {part.maximum:g}, mean {mean}, std {std}"
         lines.append(f"{name}: {span}")
     lines.append("")
-    for kind, repeats in (
+    for kind, pairs in (
         ("duplicates within a split", found.duplicates),
         ("leaks between splits", found.leaks),
         ("equal images with different labels", found.contradictions),
     ):
-        lines.append(f"{kind}: {len(repeats) or 'none'}")
-        lines += [f"  {repeat}" for repeat in repeats[:SHOWN]]
-        if len(repeats) > SHOWN:
-            lines.append(f"  and {len(repeats) - SHOWN} more")
+        lines.append(f"{kind}: {len(pairs) or 'none'}")
+        lines += [f"  {pair}" for pair in pairs[:SHOWN]]
+        if len(pairs) > SHOWN:
+            lines.append(f"  and {len(pairs) - SHOWN} more")
     if found.missing:
         lines.append(f"classes without images: {', '.join(found.missing)}")
     return "\n".join(lines)

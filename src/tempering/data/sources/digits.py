@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tempering.data.samples import RawSplits, validate_arrays
+from tempering.data.raw_splits import RawSplits, validate_arrays
 
 
 def read_digits(_argument: str = "") -> RawSplits:

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from tempering.core.errors import DataError
-from tempering.data.samples import RawSplits, validate_arrays
+from tempering.data.raw_splits import RawSplits, validate_arrays
 from tempering.data.sources.pictures import Bytes, decode, stack
 from tempering.data.sources.source import reason
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tempering.core.errors import DataError
-from tempering.data.samples import RawSplits, validate_arrays
+from tempering.data.raw_splits import RawSplits, validate_arrays
 from tempering.data.sources.gunzip import read_bytes, unpack
 from tempering.data.sources.source import folder
 

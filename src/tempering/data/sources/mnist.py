@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 
 from tempering.core.errors import DataError
-from tempering.data.samples import RawSplits, validate_arrays
+from tempering.data.raw_splits import RawSplits, validate_arrays
 from tempering.data.sources.gunzip import unpack
 from tempering.data.sources.idx import IMAGES, LABELS, Bytes, parse_idx
 

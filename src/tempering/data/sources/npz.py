@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tempering.core.arrays import read_arrays
 from tempering.core.errors import DamagedArraysError, DataError
-from tempering.data.samples import RawSplits, validate_arrays
+from tempering.data.raw_splits import RawSplits, validate_arrays
 
 
 def read_npz(argument: str) -> RawSplits:

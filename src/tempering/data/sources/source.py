@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tempering.core.errors import DataError
-from tempering.data.samples import RawSplits
+from tempering.data.raw_splits import RawSplits
 
 
 @dataclass(frozen=True)

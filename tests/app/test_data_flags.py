@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from tempering.app.trust import data_flags
+from tempering.app.data_flags import data_flags
 from tempering.data.dataset import Dataset
 from tempering.data.splits import Splits
 
@@ -35,7 +35,9 @@ def test_a_leak_is_flagged_with_its_places(part: str) -> None:
     leaky = planted(data, part, 5, data.train.x[9], int(data.train.y[9]))
     (flag,) = data_flags(leaky)
     assert flag.name == "leaks between splits"
-    assert flag.evidence == f"train 9 = {part} 5"
+    later: Dataset = getattr(data, part)
+    assert flag.evidence == f"{data.train.ids.names[9]} (train) = {later.ids.names[5]} ({part})"
+    assert flag.samples == [later.ids.names[5]]
     assert flag.remedy
 
 

@@ -1,4 +1,4 @@
-"""Checked images and labels before they are split, still in the bytes of their source."""
+"""Validated images and labels of a source before they are split; bytes stay bytes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tempering.data.ids import SampleIds
 
 
 @dataclass(frozen=True, eq=False)
-class Samples:
+class RawSamples:
     """Images, their classes and their ids.
 
     Attributes:
@@ -30,8 +30,8 @@ class Samples:
     def __len__(self) -> int:
         return len(self.y)
 
-    def __getitem__(self, rows: Tensor) -> Samples:
-        return Samples(self.x[rows], self.y[rows], self.ids[rows])
+    def __getitem__(self, rows: Tensor) -> RawSamples:
+        return RawSamples(self.x[rows], self.y[rows], self.ids[rows])
 
     def images(self) -> Tensor:
         """The images as float32 in [0, 1], shape (n, c, h, w)."""
@@ -40,20 +40,20 @@ class Samples:
 
 @dataclass(frozen=True, eq=False)
 class RawSplits:
-    """What a source holds.
+    """The validated samples of a source.
 
     Attributes:
         classes: Names of the classes.
-        train: Samples to train on; all samples where the source has no test of its own.
+        train: RawSamples to train on; all samples where the source has no test of its own.
         test: The source's own test samples, or None.
     """
 
     classes: tuple[str, ...]
-    train: Samples
-    test: Samples | None = None
+    train: RawSamples
+    test: RawSamples | None = None
 
     @property
-    def everything(self) -> Samples:
+    def everything(self) -> RawSamples:
         """Training and test samples together, in this order."""
         if self.test is None:
             return self.train
@@ -61,7 +61,7 @@ class RawSplits:
         images = (train.x, test.x)
         if train.x.dtype != test.x.dtype:
             images = (train.images(), test.images())
-        return Samples(torch.cat(images), torch.cat([train.y, test.y]), train.ids + test.ids)
+        return RawSamples(torch.cat(images), torch.cat([train.y, test.y]), train.ids + test.ids)
 
 
 def validate_arrays(
@@ -93,7 +93,7 @@ def validate_arrays(
         images = checked_images(x, name)
         labels = checked_labels(y, len(images), name)
         own = SampleIds.rows(len(images), prefixes[at]) if ids is None else SampleIds.of(ids[at])
-        samples.append(Samples(images, labels, own))
+        samples.append(RawSamples(images, labels, own))
     names = checked_classes(classes, torch.cat([part.y for part in samples]), where)
     for (name, *_), part in zip(parts, samples, strict=True):
         check_within(part.y, names, name)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tempering.data import Dataset, Splits, find_repeats
+from tempering.data import Dataset, Splits, find_duplicates
 from tempering.data.ids import SampleIds
 
 Labels = dict[str, list[int]]
@@ -24,47 +24,47 @@ def splits(
 
 
 def found(data: Splits) -> list[str]:
-    return [str(repeat) for repeat in find_repeats(data)]
+    return [str(pair) for pair in find_duplicates(data)]
 
 
 def test_nothing_is_found_where_all_differ(small: Splits) -> None:
-    assert find_repeats(small) == ()
+    assert find_duplicates(small) == ()
 
 
 def test_duplicates_are_paired_with_the_first() -> None:
     data = splits([1, 2, 1, 3, 1], [4], [5])
-    assert found(data) == ["train 0 = train 2", "train 0 = train 4"]
-    assert {repeat.kind for repeat in find_repeats(data)} == {"duplicate"}
+    assert found(data) == ["train/0 (train) = train/2 (train)", "train/0 (train) = train/4 (train)"]
+    assert {pair.kind for pair in find_duplicates(data)} == {"duplicate"}
 
 
 def test_leaks_are_paired_with_the_first_in_each_earlier_split() -> None:
     data = splits([1, 2], [3, 2], [9, 2, 3])
     assert found(data) == [
-        "train 1 = validation 1",
-        "train 1 = test 1",
-        "validation 1 = test 1",
-        "validation 0 = test 2",
+        "train/1 (train) = validation/1 (validation)",
+        "train/1 (train) = test/1 (test)",
+        "validation/1 (validation) = test/1 (test)",
+        "validation/0 (validation) = test/2 (test)",
     ]
-    assert {repeat.kind for repeat in find_repeats(data)} == {"leak"}
+    assert {pair.kind for pair in find_duplicates(data)} == {"leak"}
 
 
 def test_a_leak_that_repeats_within_its_split_is_both() -> None:
-    kinds = [repeat.kind for repeat in find_repeats(splits([7], [1], [7, 7]))]
+    kinds = [pair.kind for pair in find_duplicates(splits([7], [1], [7, 7]))]
     assert kinds == ["leak", "leak", "duplicate"]
 
 
 def test_contradictory_labels_are_told() -> None:
     data = splits([1, 1, 2], [3], [1, 2], {"train": [0, 2, 1], "test": [0, 1]})
-    repeats = {str(repeat): repeat.contradicts for repeat in find_repeats(data)}
-    assert repeats == {
-        "train 0 = train 1 (labels 0 and 2)": True,
-        "train 0 = test 0": False,
-        "train 2 = test 1": False,
+    pairs = {str(pair): pair.contradicts for pair in find_duplicates(data)}
+    assert pairs == {
+        "train/0 (train) = train/1 (train), labels 0 and 2": True,
+        "train/0 (train) = test/0 (test)": False,
+        "train/2 (train) = test/1 (test)": False,
     }
 
 
 def test_pairs_do_not_grow_with_the_square() -> None:
-    assert len(find_repeats(splits([1] * 500, [2], [3]))) == 499
+    assert len(find_duplicates(splits([1] * 500, [2], [3]))) == 499
 
 
 @pytest.mark.parametrize("step", [1e-7, 1e-3])
@@ -75,4 +75,4 @@ def test_images_that_almost_agree_are_different(step: float) -> None:
         Dataset(x * scale, torch.tensor([0, 1]), ("a", "b"), name, SampleIds.rows(2, f"{name}/"))
         for name, scale in (("train", 1.0), ("validation", 0.5), ("test", 0.3))
     )
-    assert find_repeats(Splits("close", "official", train, validation, test)) == ()
+    assert find_duplicates(Splits("close", "official", train, validation, test)) == ()

@@ -1,4 +1,4 @@
-"""A picture of a few samples of each class."""
+"""A contact sheet: the first samples of each class in one picture."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from tempering.data.dataset import Dataset
 
 SIDE, GAP = 48, 4
-"""Smallest side of a sample, and space between samples, pixels."""
+"""Smallest side of a thumbnail, and gap between thumbnails, in pixels."""
 
 MOST_CLASSES = 20
 LIGHT, DARK = (255, 255, 255), (34, 34, 34)
