@@ -7,7 +7,6 @@ from torch import Tensor, nn
 from tempering.attacks import APGDCE, APGDDLR, APGDT, BIM, EOT, Attack, Transfer
 from tempering.attacks.halving import review_windows
 from tempering.attacks.losses import ratio, ratio_to
-from tempering.core.errors import UsageError
 from tempering.core.goals import EvadeDetector, Targeted, Untargeted, log_odds
 from tempering.core.passes import Passes, counted
 from tempering.core.random import RandomStreams
@@ -70,29 +69,6 @@ def test_only_samples_close_to_success_get_extra_restarts(net: nn.Module) -> Non
     with counted() as passes:
         APGDT(steps=10, targets=1, extra_restarts=2)(net, X, y, Linf(1e-9))
     assert passes.backward == 10 * N + 2 * 10 * int(near.sum())
-
-
-def test_ascents_far_from_success_end_halfway(net: nn.Module) -> None:
-    logits = net(X)
-    y, second = logits.topk(2, dim=1).indices.unbind(1)
-    short = -ratio_to(logits, nn.functional.one_hot(y, 5).bool(), second)
-    near = 1.001 * float(short.median())
-    steps = torch.full_like(short, 10)
-    steps[short >= near] = 5
-    assert set(steps.tolist()) == {5.0, 10.0}
-    with counted() as passes:
-        x_adv = APGDT(steps=10, targets=1, extra_restarts=0, margin_threshold=near)(
-            net, X, y, Linf(1e-9)
-        )
-    assert passes.backward == int(steps.sum())
-    assert bool(Linf(1e-9).contains(x_adv, X).all())
-    with counted() as passes:
-        APGDT(steps=10, targets=3, top_targets=1, extra_restarts=0, margin_threshold=near)(
-            net, X, y, Linf(1e-9)
-        )
-    assert passes.backward == 3 * N + int(steps.sum())  # trials are not given up
-    with pytest.raises(UsageError, match="margin_threshold = 0"):
-        APGDT(margin_threshold=0)
 
 
 def test_extra_restarts_break_what_one_start_does_not(net: nn.Module) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tempering.attacks import PGD, HardSampleRetry, LocalSearch
+from tempering.attacks import PGD, HardSampleRetry
 from tempering.attacks.base import Problem
 from tempering.attacks.hard_sample_retry import RetrySettings
 from tempering.attacks.losses import ratio
@@ -22,7 +22,7 @@ from tempering.models.seeded import seeded
 
 N = 60
 X = RandomStreams.of(1, N).uniform((1, 6, 6))
-WEAK = LocalSearch(PGD(steps=1), queries=2, extra_restarts=0)
+WEAK = PGD(steps=1)
 
 
 class Folded(nn.Module):
@@ -120,7 +120,7 @@ def test_a_sample_gets_the_same_alone_and_from_a_model_that_sees_it_once_at_a_ti
 def test_its_name_and_its_settings() -> None:
     settings = RetrySettings(steps=20, targets=2)
     attack = HardSampleRetry(WEAK, settings)
-    assert attack.label() == "pgd-1+local-search-2+hard-sample-retry"
+    assert attack.label() == "pgd-1+hard-sample-retry"
     assert attack.config()["hard-sample-retry"] == asdict(settings)
     assert attack.effort() > WEAK.effort()
 

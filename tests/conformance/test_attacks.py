@@ -73,10 +73,7 @@ COMBINED = [
     BPDA(quick(ATTACKS["pgd"])),
     EOT(quick(ATTACKS["pgd"]), 2),
     LocalSearch(quick(ATTACKS["pgd"]), queries=20, extra_restarts=2),
-    HardSampleRetry(
-        LocalSearch(quick(ATTACKS["pgd"]), queries=20, extra_restarts=2),
-        RetrySettings(steps=5, targets=2, square_queries=20),
-    ),
+    HardSampleRetry(quick(ATTACKS["bim"]), RetrySettings(steps=5, targets=2, square_queries=20)),
 ]
 ATTACKS_TRIED = [
     *map(quick, ATTACKS.values()),

@@ -31,6 +31,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "MIFGSM": f"{_ROOM}.mifgsm",
         "NearestOf": f"{_ROOM}.combinators",
         "HardSampleRetry": f"{_ROOM}.hard_sample_retry",
+        "RetrySettings": f"{_ROOM}.hard_sample_retry",
         "SurrogateRef": f"{_ROOM}.surrogate_ref",
         "parse_attack": f"{_ROOM}.registry",
         "PatchAttack": f"{_ROOM}.patch",

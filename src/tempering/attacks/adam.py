@@ -11,7 +11,7 @@ _BETA_1, _BETA_2, _TINY = 0.9, 0.999, 1e-8
 
 
 @dataclass(frozen=True)
-class Adam:
+class PerSampleAdam:
     """First and second moments of gradients (Kingma and Ba, 2015), updated in place.
 
     Attributes:
@@ -25,7 +25,7 @@ class Adam:
     step: Tensor
 
     @classmethod
-    def start(cls, x: Tensor) -> Adam:
+    def start(cls, x: Tensor) -> PerSampleAdam:
         """The state before the first gradient."""
         step = torch.zeros(len(x), dtype=torch.int64, device=x.device)
         return cls(torch.zeros_like(x), torch.zeros_like(x), step)

@@ -109,15 +109,12 @@ class AdaptiveAscent:
         loss: What is maximized; above 0 where the attack succeeds.
         rule: Step sizes and directions.
         until_fooled: Whether a sample leaves as soon as it is fooled.
-        margin_threshold: A sample is given up after half of the steps if its loss is lower
-            than minus this; None to use all steps.
     """
 
     steps: int
     loss: Loss
     rule: StepRule
     until_fooled: bool
-    margin_threshold: float | None = None
 
     def run(
         self, probe: Probe, problem: Problem, start: Callable[[Tensor], Tensor], target: Tensor
@@ -199,9 +196,6 @@ class AdaptiveAscent:
         state.done = state.done + 1
         finished = state.done >= self.steps
         left = finished | state.fooled if self.until_fooled else finished
-        if self.margin_threshold is not None:
-            halfway = state.done == (self.steps + 1) // 2
-            left = left | halfway & (state.best_loss < -self.margin_threshold)
         if not bool(left.any()):
             return None
         self._evaluate_last(probe, problem, state, finished)

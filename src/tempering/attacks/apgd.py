@@ -91,7 +91,6 @@ def ascend(
     *,
     target: Tensor | None = None,
     points: Tensor | None = None,
-    margin_threshold: float | None = None,
     until_fooled: bool = True,
 ) -> AscentResult:
     """Ascend a loss for every sample of a problem.
@@ -108,15 +107,13 @@ def ascend(
         steps: Gradient steps per sample.
         target: The output that each sample is driven to, shape (n,), int64, if any.
         points: Initial points, shape of the problem's x; None for random ones.
-        margin_threshold: A sample is given up after half of the steps if its loss is lower
-            than minus this; None to use all steps.
         until_fooled: Whether a sample leaves as soon as it is fooled.
     """
     if target is None:
         target = torch.zeros_like(problem.y)
     if problem.threat.norm != "l1":
         rule = Halving(first=2.0 if points is None else 0.5)
-        ascent = AdaptiveAscent(steps, loss, rule, until_fooled, margin_threshold)
+        ascent = AdaptiveAscent(steps, loss, rule, until_fooled)
         return ascent.run(probe, problem, _initial(problem, points), target)
     left = steps
     for width, share in _L1_PHASES[:-1] if points is None else ():
@@ -128,7 +125,7 @@ def ascend(
         phase = AdaptiveAscent(part, loss, Sparsity(warm=points is not None), until_fooled=False)
         points = phase.run(probe, wide, _initial(wide, points), target).points
     sparse = Sparsity(warm=points is not None)
-    ascent = AdaptiveAscent(left, loss, sparse, until_fooled, margin_threshold)
+    ascent = AdaptiveAscent(left, loss, sparse, until_fooled)
     return ascent.run(probe, problem, _initial(problem, points), target)
 
 

@@ -12,7 +12,7 @@ from tempering.attacks.adaptive_ascent import AscentResult
 from tempering.attacks.apgd import ascend
 from tempering.attacks.base import Attack, Problem
 from tempering.attacks.losses import ratio_to
-from tempering.attacks.steps import check_count, check_positive
+from tempering.attacks.steps import check_count
 from tempering.attacks.targets import best_targets, check_top_targets, rank_targets, trial_steps
 from tempering.core.errors import UsageError
 from tempering.core.probe import Probe
@@ -38,8 +38,6 @@ class APGDT(Attack):
             steps for each; None for all of them without trials, as in the paper.
         extra_restarts: Restarts on the best target for samples whose best loss is within
             0.05 of success; 0 in the paper.
-        margin_threshold: An ascent is given up after half of its steps if its loss is lower
-            than minus this; None to use all steps, as in the paper.
     """
 
     name: ClassVar[str] = "apgd-t"
@@ -56,7 +54,6 @@ class APGDT(Attack):
     targets: int = 9
     top_targets: int | None = 2
     extra_restarts: int = 2
-    margin_threshold: float | None = None
 
     def __post_init__(self) -> None:
         check_count(self.name, "steps", self.steps)
@@ -64,8 +61,6 @@ class APGDT(Attack):
         check_top_targets(self.name, self.top_targets)
         if self.extra_restarts < 0:
             raise UsageError(f"apgd-t: extra_restarts = {self.extra_restarts}: give 0 or more")
-        if self.margin_threshold is not None:
-            check_positive(self.name, "margin_threshold", self.margin_threshold)
 
     def propose(self, probe: Probe, problem: Problem) -> Tensor:
         """Ascend to the best targets of each sample until one succeeds."""
@@ -74,12 +69,12 @@ class APGDT(Attack):
         if self.top_targets is not None and self.top_targets < targets.shape[1]:
             score = run.ascend(targets, trial_steps(self.steps), "trial", run.robust())
             targets = best_targets(targets, score, self.top_targets)
-        score = run.ascend(targets, self.steps, "target", run.robust(), self.margin_threshold)
+        score = run.ascend(targets, self.steps, "target", run.robust())
         near = run.robust() & (run.best > -_RESTART_MARGIN) & (run.best <= 0)
         if self.extra_restarts and bool(near.any()):
             best = targets.gather(1, score.argmax(1, keepdim=True))
             again = best.repeat(1, self.extra_restarts)
-            run.ascend(again, self.steps, "extra-restart", near, self.margin_threshold)
+            run.ascend(again, self.steps, "extra-restart", near)
         return run.out
 
     def label(self) -> str:
@@ -114,7 +109,6 @@ class _TargetedRun:
         steps: int,
         purpose: str,
         among: Tensor,
-        margin_threshold: float | None = None,
     ) -> Tensor:
         """Ascend to each target in turn; the losses reached, shape of targets, (n, m).
 
@@ -136,7 +130,6 @@ class _TargetedRun:
                 ratio_to,
                 steps,
                 target=targets[rows][:, numbers.start : numbers.stop].t().flatten(),
-                margin_threshold=margin_threshold,
                 until_fooled=self._attack.until_fooled,
             )
             for place, target in enumerate(numbers):

@@ -34,7 +34,7 @@ _GAIN, _PATIENCE = 0.002, 3
 
 @dataclass(frozen=True)
 class CWL2(NearestAttack):
-    """Minimise |delta|^2 + const * max(0, confidence - margin), by Adam, for a bisected const.
+    """Minimize |delta|^2 + const * max(0, confidence - margin), by Adam, for a bisected const.
 
     Carlini and Wagner, 'Towards evaluating the robustness of neural networks', 2017,
     section VI-A. Pixels are kept in bounds by projection (their section V-B, 1), not

@@ -33,7 +33,7 @@ _FLAT = 1e-30
 
 @dataclass(frozen=True)
 class CWLinfNearest(NearestAttack):
-    """Minimise const * max(0, -margin) + sum_i max(0, |delta_i| - ceiling), by Adam.
+    """Minimize const * max(0, -margin) + sum_i max(0, |delta_i| - ceiling), by Adam.
 
     Carlini and Wagner, 'Towards evaluating the robustness of neural networks', 2017,
     section VI-C: the ceiling lies below the nearest success so far, each search continues

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from tempering.attacks.active_set import ActiveSet
-from tempering.attacks.adam import Adam
+from tempering.attacks.adam import PerSampleAdam
 from tempering.core.threats import Threat
 
 
@@ -54,7 +54,7 @@ class Descent(ActiveSet):
             rate: First step size.
             **more: Fields that an attack adds.
         """
-        adam = Adam.start(x)
+        adam = PerSampleAdam.start(x)
         low, high = (bound.expand_as(x) for bound in threat.bounds(x))
         return cls(
             ids=ids,
@@ -72,7 +72,7 @@ class Descent(ActiveSet):
 
     def move(self, gradient: Tensor) -> None:
         """One Adam step against a gradient, shape of x_adv, projected onto the bounds."""
-        down = Adam(self.first, self.second, self.step).descend(gradient, self.rate)
+        down = PerSampleAdam(self.first, self.second, self.step).descend(gradient, self.rate)
         self.x_adv = down.add_(self.x_adv).clamp_(self.x_min, self.x_max)
 
     def stalled(self, due: Tensor, total: Tensor, least: float, cut: float) -> Tensor:

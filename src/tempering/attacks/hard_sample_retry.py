@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from tempering.attacks.apgd import ascend, untargeted
+from tempering.attacks.apgd import APGDCE, APGDDLR, ascend, untargeted
 from tempering.attacks.apgd_t import APGDT
-from tempering.attacks.base import Problem
-from tempering.attacks.local_search import LocalSearch, distance_to_success
+from tempering.attacks.base import Attack, Problem
+from tempering.attacks.losses import distance_to_success
 from tempering.attacks.square import Square
 from tempering.attacks.steps import check_count, check_positive
 from tempering.attacks.wrapper import AttackWrapper
@@ -33,12 +34,11 @@ class RetrySettings:
 
     Attributes:
         steps: Gradient steps of each ascent, at least 1.
-        margin: Distance to success below which a sample gets ascents from random points. Below
-            twice of it an ascent continues from the best point; below half of it the local
-            search is repeated. An ascent that is farther away after half of its steps ends.
-        targets: Most likely targets that get an ascent each, at least 1.
+        margin: Distance to success below which a sample gets ascents from random points, and
+            twice of it for an ascent from its best point.
+        targets: Number of the most likely targets that get an ascent each, at least 1.
         square_margin: Distance to success below which a sample gets a square search; it falls
-            linearly to 0 with the queries made.
+            linearly to 0 as queries are made.
         square_queries: Queries of the square search at most, at least 4.
 
     Raises:
@@ -67,10 +67,9 @@ class HardSampleRetry(AttackWrapper):
     """An attack, and further attempts at samples that it left close to success.
 
     The result of an ascent depends on its initial point. So the remaining samples close to
-    success get, in this order: an ascent from the best point and another local search;
-    ascents from random points on cross-entropy, on the DLR loss and to the most likely
-    targets; a square search from its initial stripes, followed by an ascent from its end;
-    and the first two once more.
+    success get, in this order: an ascent from the best point; ascents from random points on
+    cross-entropy, on the DLR loss and to the most likely targets; and a square search from
+    its initial stripes, followed by an ascent from its end.
 
     Attributes:
         attack: The inner attack.
@@ -78,60 +77,42 @@ class HardSampleRetry(AttackWrapper):
     """
 
     name: ClassVar[str] = "hard-sample-retry"
-    norms: ClassVar[tuple[str, ...]] = LocalSearch.norms
+    norms: ClassVar[tuple[str, ...]] = Square.norms
     source: ClassVar[str] = "Tempering, after Croce and Hein, 2020, and Andriushchenko et al., 2020"
     cost: ClassVar[str] = (
-        "that of its attack; for samples close to success (targets + 5) x steps x (forward + "
-        "backward), two local searches, and square_queries x forward"
+        "that of its attack; for samples close to success (targets + 4) x steps x (forward + "
+        "backward) and square_queries x forward"
     )
 
-    attack: LocalSearch
     retry: RetrySettings = RetrySettings()
 
     def require(self, threat: Threat) -> None:
-        """Refuse a threat in which the inner attack does not work.
+        """Refuse a threat in which the inner attack or the square search does not work.
 
         Raises:
             ThreatError: Naming the norms in which it does.
         """
-        self.attack.require(threat)
+        super(AttackWrapper, self).require(threat)
+        super().require(threat)
 
     def propose(self, probe: Probe, problem: Problem) -> Tensor:
         """The inner attack's points, or points closer to success from further attempts."""
-        retry, margin = self.retry, self.retry.margin
+        retry = self.retry
+        targeted = APGDT(retry.steps, targets=retry.targets, top_targets=None, extra_restarts=0)
         best = _BestPoints(probe, problem, self.attack.propose(probe, problem))
-        targeted = APGDT(
-            retry.steps,
-            targets=retry.targets,
-            top_targets=None,
-            extra_restarts=0,
-            margin_threshold=margin,
-        )
-        self._from_best(best, probe)
-        best.improve(margin, lambda part, _: self._ascend(probe, part, "cross-entropy"))
-        best.improve(margin, lambda part, _: self._ascend(probe, part, "ratio"))
-        best.improve(margin, lambda part, _: targeted.propose(probe, part))
+        self._ascend_from_best(best, probe)
+        for attack in (APGDCE(retry.steps), APGDDLR(retry.steps), targeted):
+            best.improve(retry.margin, partial(_propose, attack, probe))
         best.improve(retry.square_margin, lambda part, _: self._square(probe, part))
-        self._from_best(best, probe)
         return best.points
 
-    def _ascend(
-        self, probe: Probe, problem: Problem, loss: str = "ratio", points: Tensor | None = None
-    ) -> Tensor:
-        return ascend(
-            probe,
-            problem,
-            untargeted(loss),
-            self.retry.steps,
-            points=points,
-            margin_threshold=self.retry.margin,
-        ).points
-
-    def _from_best(self, best: _BestPoints, probe: Probe) -> None:
-        """An ascent and a local search from the best points."""
-        margin = self.retry.margin
-        best.improve(2 * margin, lambda part, points: self._ascend(probe, part, points=points))
-        best.improve(margin / 2, lambda part, points: self.attack.search(probe, part, points))
+    def _ascend_from_best(self, best: _BestPoints, probe: Probe) -> None:
+        """An ascent of the DLR loss from the best point."""
+        steps, loss = self.retry.steps, untargeted("ratio")
+        best.improve(
+            2 * self.retry.margin,
+            lambda part, points: ascend(probe, part, loss, steps, points=points).points,
+        )
 
     def _square(self, probe: Probe, problem: Problem) -> Tensor:
         """A square search, and an ascent from where it ends close to success."""
@@ -139,23 +120,25 @@ class HardSampleRetry(AttackWrapper):
         square = Square(retry.square_queries)
         search = square.begin(probe, problem)
         rows, part = search.points.active(), retry.square_queries // _CHECKS
-        for number in range(_CHECKS):
-            rows = square.run(search, rows, range(max(1, number * part), (number + 1) * part))
+        for number in range(1, _CHECKS + 1):
+            rows = square.run(search, rows, range(max(1, (number - 1) * part), number * part))
             distance = distance_to_success(probe, problem, search.points.best, rows)
-            rows = rows[distance < retry.square_margin * (1 - (number + 1) / _CHECKS)]
+            rows = rows[distance < retry.square_margin * (1 - number / _CHECKS)]
         best = _BestPoints(probe, problem, search.points.best)
-        best.improve(
-            2 * retry.margin, lambda part, points: self._ascend(probe, part, points=points)
-        )
+        self._ascend_from_best(best, probe)
         return best.points
 
     def effort(self) -> int:
         """Effort of the inner attack, and of the ascents."""
-        return self.attack.effort() + (self.retry.targets + 5) * self.retry.steps
+        return self.attack.effort() + (self.retry.targets + 4) * self.retry.steps
 
     def settings(self) -> dict[str, Any]:
         """The retry settings."""
         return asdict(self.retry)
+
+
+def _propose(attack: Attack, probe: Probe, problem: Problem, _: Tensor) -> Tensor:
+    return attack.propose(probe, problem)
 
 
 class _BestPoints:

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 
 from tempering.attacks.base import Problem
-from tempering.attacks.losses import ratio
+from tempering.attacks.losses import distance_to_success
 from tempering.attacks.query_oracle import QueryOracle, check_queries
 from tempering.attacks.random_search import RandomSearch
 from tempering.attacks.square_search import SquareSearch
@@ -127,22 +126,3 @@ class LocalSearch(AttackWrapper):
     def label(self) -> str:
         """Such as `apgd-t-50+local-search-300`."""
         return f"{super().label()}-{self.queries}"
-
-
-def distance_to_success(probe: Probe, problem: Problem, points: Tensor, rows: Tensor) -> Tensor:
-    """The negative DLR loss, which is invariant to the scale of the logits.
-
-    Args:
-        probe: The model.
-        problem: Samples and goal.
-        points: One per sample, shape (n, c, h, w).
-        rows: Samples, shape (m,), int64; a forward pass each.
-
-    Returns:
-        Shape (m,); below 0 where the points succeed.
-    """
-    losses = [points.new_zeros(0)]
-    for part in torch.split(rows, problem.batch_size) if len(rows) else ():
-        logits = probe.logits(points[part], problem.streams.index[part])
-        losses.append(ratio(logits, problem.protected(logits, part)))
-    return -torch.cat(losses)

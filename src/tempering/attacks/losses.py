@@ -7,7 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from tempering.attacks.base import Problem
 from tempering.core.goals import log_odds, margin
+from tempering.core.probe import Probe
 
 _TINY = 1e-12
 
@@ -43,6 +45,25 @@ def ratio_to(logits: Tensor, protected: Tensor, target: Tensor) -> Tensor:
         return gap
     top = logits.topk(min(4, logits.shape[1]), dim=1).values
     return gap / (top[:, 0] - (top[:, 2] + top[:, -1]) / 2 + _TINY)
+
+
+def distance_to_success(probe: Probe, problem: Problem, points: Tensor, rows: Tensor) -> Tensor:
+    """The negative DLR loss, which is invariant to the scale of the logits.
+
+    Args:
+        probe: The model.
+        problem: Samples and goal.
+        points: One per sample, shape (n, c, h, w).
+        rows: Samples, shape (m,), int64; a forward pass each.
+
+    Returns:
+        Shape (m,); below 0 where the points succeed.
+    """
+    losses = [points.new_zeros(0)]
+    for part in torch.split(rows, problem.batch_size) if len(rows) else ():
+        logits = probe.logits(points[part], problem.streams.index[part])
+        losses.append(ratio(logits, problem.protected(logits, part)))
+    return -torch.cat(losses)
 
 
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {

@@ -18,7 +18,7 @@ from tempering.core.probe import Probe
 
 @dataclass(frozen=True)
 class MIFGSM(Attack):
-    """The momentum iterative method: steps along the sum of all gradients of unit L1 length.
+    """The momentum iterative method: steps along the sum of all L1-normalized gradients.
 
     Dong et al., 'Boosting adversarial attacks with momentum', 2018, algorithm 1.
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from tempering.attacks.adam import Adam
+from tempering.attacks.adam import PerSampleAdam
 from tempering.attacks.base import Problem
 from tempering.attacks.nearest import Nearest, NearestAttack, batched, succeeds
 from tempering.attacks.schedules import cosine
@@ -62,7 +62,7 @@ class SigmaZero(NearestAttack):
     def _search_batch(self, probe: Probe, problem: Problem) -> Tensor:
         x, threat = problem.x, problem.threat
         rows = torch.arange(len(x), device=x.device)
-        nearest, adam, x_adv = Nearest.start(x), Adam.start(x), x.clone()
+        nearest, adam, x_adv = Nearest.start(x), PerSampleAdam.start(x), x.clone()
         low, high = threat.bounds(x)
         threshold = torch.full_like(nearest.distance, self.threshold)
         for step in range(self.steps):

@@ -134,7 +134,7 @@ def attacks_of(protocol: str, threat: Threat) -> list[Attack]:
     Example:
         >>> from tempering.core.threats import Linf
         >>> [attack.label() for attack in attacks_of("fast", Linf(0.3))]
-        ['fgsm', 'cw-linf-10', 'apgd-t-50+local-search-200+hard-sample-retry']
+        ['fgsm', 'cw-linf-10', 'apgd-t-50+hard-sample-retry']
     """
     if protocol not in NAMES:
         raise UsageError(f"protocol {protocol!r}: give one of {', '.join(NAMES)}")
@@ -154,12 +154,8 @@ def _innermost(attack: Attack) -> Attack:
 
 
 def _fast() -> list[Attack]:
-    likeliest = APGDT(steps=50, targets=6, top_targets=1, extra_restarts=0, margin_threshold=0.6)
-    return [
-        FGSM(),
-        CWLinf(steps=10),
-        HardSampleRetry(LocalSearch(likeliest, queries=200)),
-    ]
+    targeted = APGDT(steps=50, targets=6, top_targets=1, extra_restarts=0)
+    return [FGSM(), CWLinf(steps=10), HardSampleRetry(targeted)]
 
 
 def _autoattack() -> list[Attack]:
