@@ -54,7 +54,7 @@ def test_mistakes_are_named() -> None:
     for settings in ({"epochs": 0}, {"width": 0}, {"batch": 0}, {"learning_rate": -1.0}):
         with pytest.raises(UsageError, match=r"generator: .* give"):
             Generator(**settings)  # type: ignore[arg-type]
-    with pytest.raises(UsageError, match="no images to learn from"):
+    with pytest.raises(UsageError, match="no training images"):
         Generator().fit(net, x[:0], y[:0], Linf(0.1))
     with pytest.raises(ThreatError, match="generator does not attack in patch"):
         Generator()(net, x, y, Patch(0.1))

@@ -56,7 +56,7 @@ def test_a_fixed_patch_depends_on_no_other_sample() -> None:
     whole = fixed(net, x, y, SMALL, streams)
     rows = torch.tensor([5, 1])
     assert torch.equal(fixed(net, x[rows], y[rows], SMALL, streams[rows]), whole[rows])
-    with pytest.raises(ThreatError, match=r"made for patch:0\.06 under patch:0\.01"):
+    with pytest.raises(ThreatError, match=r"trained for patch:0\.06 under patch:0\.01"):
         fixed(net, x, y, Patch(0.01))
 
 
@@ -66,5 +66,5 @@ def test_what_is_no_patch_is_refused() -> None:
         PatchAttack()(net, x, y, Linf(0.1))
     with pytest.raises(ThreatError, match="leaves an image of 28 x 28"):
         PatchAttack()(net, x, y, Patch(0.06, at=(25, 0)))
-    with pytest.raises(UsageError, match="no images to learn from"):
+    with pytest.raises(UsageError, match="no training images"):
         UniversalPatch().fit(net, x[:0], y[:0], SMALL)
