@@ -11,8 +11,8 @@ from tempering.attacks import CWL2, Attack, Boundary, HopSkipJump, StartImages, 
 from tempering.attacks.base import Problem
 from tempering.core.errors import UsageError
 from tempering.core.goals import Goal, TargetedLabels, Untargeted
+from tempering.core.passes import counted_per_sample
 from tempering.core.random import RandomStreams
-from tempering.core.tally import tallied
 from tempering.core.threats import L2, Linf
 from tempering.data.dataset import Dataset
 from tests.attacks.linear import linear_case
@@ -67,7 +67,7 @@ def test_labels_are_all_that_they_see(attack: Attack) -> None:
 @each
 def test_they_never_ask_more_than_they_may_and_stop_within_eps(attack: Attack) -> None:
     net, (x, y) = trained(), known(20)
-    with tallied() as counts:
+    with counted_per_sample() as counts:
         x_adv = attack(net, x, y, L2(2.5))
     spent = torch.tensor([counts.forward[one] for one in range(len(x))])
     broken = net(x_adv).argmax(1) != y
@@ -82,7 +82,7 @@ def test_they_never_ask_more_than_they_may_and_stop_within_eps(attack: Attack) -
 @each
 def test_what_is_fooled_from_the_start_costs_one_query(attack: Attack) -> None:
     net, (x, y) = trained(), known(5)
-    with tallied() as counts:
+    with counted_per_sample() as counts:
         assert torch.equal(attack(net, x, (y + 1) % 10, L2(1.0)), x)
     assert set(counts.forward.values()) == {1}
 
@@ -116,7 +116,7 @@ def started(attack: Attack, goal: Goal, threat: L2 = ANYWHERE) -> tuple[Tensor, 
     """Which of 20 digits end as their target, and for which no start was found."""
     net, (x, y) = trained(), known(20)
     wanted = y if goal == Untargeted() else (y + 1) % 10
-    with tallied() as counts:
+    with counted_per_sample() as counts:
         x_adv = attack(net, x, wanted, threat, goal=goal)
     hit = ~goal.protected(wanted, 10).gather(1, net(x_adv).argmax(1, keepdim=True))[:, 0]
     assert torch.equal(x_adv[~hit], x[~hit])

@@ -9,9 +9,8 @@ from torch import Tensor, nn
 from tempering.attacks import PGD, LocalSearch, Square, parse_attack
 from tempering.attacks.losses import ratio
 from tempering.core.errors import ThreatError, UsageError
-from tempering.core.passes import counted
+from tempering.core.passes import counted, counted_per_sample
 from tempering.core.random import RandomStreams
-from tempering.core.tally import tallied
 from tempering.core.threats import L0, Linf
 from tempering.models.seeded import seeded
 
@@ -85,10 +84,10 @@ def test_the_passes_of_a_sample_depend_on_no_other_sample() -> None:
     rows = (model(X).argmax(1) == 0).nonzero()[:, 0][:9]
     streams = RandomStreams.of(0, N)
     attack = LocalSearch(PGD(steps=5), queries=60, extra_restarts=3)
-    with tallied() as together:
+    with counted_per_sample() as together:
         attack(model, X[rows], y[rows], Linf(0.02), streams[rows])
     for row in rows:
-        with tallied() as alone:
+        with counted_per_sample() as alone:
             attack(model, X[row][None], y[:1], Linf(0.02), streams[row[None]])
         assert alone.forward[int(row)] == together.forward[int(row)] > 0
 

@@ -7,9 +7,8 @@ import torch
 
 from tempering.attacks import PGD, Square, square_moves, square_search
 from tempering.core.errors import UsageError
-from tempering.core.passes import counted
+from tempering.core.passes import counted, counted_per_sample
 from tempering.core.random import RandomStreams
-from tempering.core.tally import tallied
 from tempering.core.threats import L1, L2, Linf, Threat
 from tests.attacks.trained import accurate, digits, known, standing, trained
 
@@ -78,7 +77,7 @@ def test_windows_shrink_eight_times_by_the_papers_schedule() -> None:
 
 def test_it_never_asks_more_than_it_may_and_stops_where_it_fooled() -> None:
     net, (x, y) = trained(), known(12)
-    with tallied() as counts:
+    with counted_per_sample() as counts:
         x_adv = Square(queries=25)(net, x, y, Linf(0.2))
     spent = torch.tensor([counts.forward[one] for one in range(len(x))])
     assert not counts.backward

@@ -26,10 +26,9 @@ from tempering.attacks.apgd import APGD
 from tempering.attacks.hard_sample_retry import RetrySettings
 from tempering.attacks.nearest import NearestAttack
 from tempering.core.errors import ModelError, ThreatError
-from tempering.core.passes import counted
+from tempering.core.passes import counted, counted_per_sample
 from tempering.core.patches import Patch
 from tempering.core.random import RandomStreams
-from tempering.core.tally import tallied
 from tempering.core.threats import NORMS, Threat
 from tests.conformance.nets import SHAPES, Poisoned, Twins, busy_net, images, predictions
 
@@ -221,7 +220,7 @@ def test_passes_of_samples_add_up_to_all_passes(
     attack: Attack, threat: Threat, net: nn.Module, x: Tensor, y: Tensor
 ) -> None:
     numbers = torch.arange(N) + 100
-    with counted() as passes, tallied() as counts:
+    with counted() as passes, counted_per_sample() as counts:
         attack(net, x, y, threat, random=RandomStreams(0, numbers), batch_size=4)
     assert sum(counts.forward.values()) == passes.forward
     assert sum(counts.backward.values()) == passes.backward

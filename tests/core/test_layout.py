@@ -1,11 +1,11 @@
-"""Filters with channels last, and back."""
+"""Filters in channels-last order within a view, and as they were in the model."""
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from tempering.core.errors import ModelError
-from tempering.core.layout import channels_last, contiguous_again
+from tempering.core.layout import undo_channels_last
 from tempering.core.probe import probing
 
 X = torch.rand(6, 3, 8, 8, generator=torch.Generator().manual_seed(0)).double()
@@ -23,36 +23,88 @@ class Viewing(nn.Module):
         return out
 
 
-def net() -> nn.Module:
+def net() -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.Flatten(), nn.Linear(64, 5)
     ).double()
 
 
-def test_filters_are_turned_within_and_the_very_same_afterwards() -> None:
+def is_channels_last(filters: Tensor) -> bool:
+    return filters.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_the_filters_of_a_view_are_channels_last_and_those_of_the_model_are_not() -> None:
     model = net()
     before = [(p.data_ptr(), p.stride()) for p in model.parameters()]
     with probing(model) as probe:
-        assert model[2].weight.is_contiguous(memory_format=torch.channels_last)
-        assert not model[2].weight.is_contiguous()
+        filters = probe.model[2].weight  # type: ignore[index]
+        assert is_channels_last(filters)
+        assert not filters.is_contiguous()
+        assert torch.equal(filters, model[2].weight)
         probe.logits(X)
-    assert [(p.data_ptr(), p.stride()) for p in model.parameters()] == before
+        assert [(p.data_ptr(), p.stride()) for p in model.parameters()] == before
+
+
+def test_other_parameters_share_memory() -> None:
+    model = net()
+    with probing(model) as probe:
+        assert probe.model[4].weight.data_ptr() == model[4].weight.data_ptr()  # type: ignore[index]
+        assert probe.model[0].bias.data_ptr() == model[0].bias.data_ptr()  # type: ignore[index]
 
 
 def test_activations_follow_even_where_there_is_one_channel() -> None:
     """Filters of one channel are contiguous in both orders: the strides decide."""
-    convolution = nn.Conv2d(1, 4, 3)
-    with channels_last(convolution):
-        out = convolution(torch.rand(2, 1, 8, 8))
-    assert out.is_contiguous(memory_format=torch.channels_last)
+    with probing(nn.Conv2d(1, 4, 3)) as probe:
+        assert is_channels_last(probe.model(torch.rand(2, 1, 8, 8)))
 
 
-def test_filters_are_put_back_after_an_error() -> None:
+def in_place(weight: nn.Parameter) -> None:
+    with torch.no_grad():
+        weight.mul_(2.0)
+
+
+def through_data(weight: nn.Parameter) -> None:
+    weight.data.mul_(2.0)
+
+
+def one_entry_through_data(weight: nn.Parameter) -> None:
+    weight.data[1, 2, 0, 1] = 3.0
+
+
+def channels_swapped_through_data(weight: nn.Parameter) -> None:
+    weight.data.copy_(weight.data.flip(0))
+
+
+def other_memory(weight: nn.Parameter) -> None:
+    weight.data = 3 * weight.data
+
+
+def optimizer_step(weight: nn.Parameter) -> None:
+    weight.square().sum().backward()  # type: ignore[no-untyped-call]
+    torch.optim.SGD([weight], 0.1).step()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        in_place,
+        through_data,
+        one_entry_through_data,
+        channels_swapped_through_data,
+        other_memory,
+        optimizer_step,
+    ],
+)
+def test_a_view_follows_changes_of_filters(change: object) -> None:
     model = net()
-    before = model[0].weight.data_ptr()
-    with pytest.raises(ZeroDivisionError), probing(model):
-        raise ZeroDivisionError
-    assert model[0].weight.data_ptr() == before
+    with probing(model) as probe:
+        before = probe.logits(X)
+    change(model[0].weight)  # type: ignore[operator]
+    with probing(model) as probe:
+        after = probe.logits(X)
+    with torch.no_grad():
+        assert torch.allclose(after, model(X), rtol=1e-12)
+    assert not torch.allclose(before, after)
 
 
 def test_answers_and_gradients_do_not_change() -> None:
@@ -66,15 +118,15 @@ def test_answers_and_gradients_do_not_change() -> None:
     assert torch.allclose(gradient, wanted, rtol=1e-12)
 
 
-def test_a_model_that_views_its_activations_runs_as_it_was() -> None:
+def test_a_model_that_views_its_activations_runs_with_contiguous_filters() -> None:
     model = Viewing().double()
-    with channels_last(model):
+    with probing(model) as probe:
         with pytest.raises(RuntimeError, match="view"):
-            model(X)
-        assert contiguous_again(model)
-        assert not contiguous_again(model)
-        model(X)
-    with channels_last(model), probing(model) as probe:
+            probe.model(X)
+        assert undo_channels_last(probe.model)
+        assert not undo_channels_last(probe.model)
+        probe.model(X)
+    with probing(model) as probe:
         logits, gradient = probe.gradient(X, lambda out: out[:, 0])
     assert torch.equal(logits, model(X))
     assert gradient.shape == X.shape
@@ -92,7 +144,7 @@ class ViewingBackward(torch.autograd.Function):
         return gradient.view(len(gradient), -1).view(gradient.shape)
 
 
-def test_a_backward_that_views_runs_as_it_was() -> None:
+def test_a_backward_that_views_runs_with_contiguous_filters() -> None:
     class Model(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -116,24 +168,15 @@ def test_an_error_of_the_model_itself_comes_through() -> None:
         probe.logits(X[:, :2])
 
 
-@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
-def test_a_script_whose_weights_are_frozen_runs_as_it_is() -> None:
-    """Its weights are constants of the graph: there is no parameter to turn or freeze."""
-    model, x = net().float().eval(), X.float()
-    script = torch.jit.freeze(torch.jit.trace(model, x))
-    assert not list(script.parameters())
-    with probing(script) as probe, probing(model) as plain:
-        logits, gradient = probe.gradient(x, lambda logits: logits[:, 0])
-        expected = plain.gradient(x, lambda logits: logits[:, 0])
-    assert torch.allclose(logits, expected[0], atol=1e-5)
-    assert torch.allclose(gradient, expected[1], atol=1e-5)
+def test_a_view_made_in_inference_mode_gives_gradients_later() -> None:
+    model = net()
+    with torch.inference_mode(), probing(model) as probe:
+        probe.logits(X)
+    with probing(model) as probe:
+        assert bool(probe.gradient(X, lambda out: out[:, 0])[1].any())
 
 
-def test_models_that_are_compiled_or_channels_last_already_are_left() -> None:
-    already, wrapped, in_place = net().to(memory_format=torch.channels_last), net(), net()
-    wrapped._orig_mod = nn.Identity()  # what torch.compile leaves
-    in_place.compile(backend="eager")
-    for model in (already, wrapped, in_place):
-        before = model[0].weight.data_ptr()
-        with channels_last(model):
-            assert model[0].weight.data_ptr() == before
+def test_filters_that_are_channels_last_already_are_shared() -> None:
+    model = net().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    with probing(model) as probe:
+        assert probe.model[0].weight.data_ptr() == model[0].weight.data_ptr()  # type: ignore[index]

@@ -1,4 +1,4 @@
-"""The probe leaves a model as it found it, and names what is no classifier."""
+"""The probe: logits, gradients, and errors of models that are no classifiers."""
 
 from collections.abc import Callable
 
@@ -34,27 +34,21 @@ def first_logit(logits: Tensor) -> Tensor:
     return logits[:, 0]
 
 
-@pytest.mark.parametrize("fails", [False, True])
-def test_a_model_is_left_as_it_was_found(fails: bool) -> None:
-    model = net().train()
-    model[1].eval()
-    model[3].weight.requires_grad_(False)
-    model[1].weight.grad = torch.ones(6, 4)
-    modes = [module.training for module in model.modules()]
-    needs = [parameter.requires_grad for parameter in model.parameters()]
-    try:
-        with probing(model) as probe:
-            assert not any(module.training for module in model.modules())
-            assert not any(parameter.requires_grad for parameter in model.parameters())
-            probe.gradient(X, first_logit)
-            if fails:
-                raise InterruptedError
-    except InterruptedError:
-        pass
-    assert [module.training for module in model.modules()] == modes
-    assert [parameter.requires_grad for parameter in model.parameters()] == needs
-    assert torch.equal(model[1].weight.grad, torch.ones(6, 4))
-    assert model[3].bias.grad is None
+@pytest.mark.parametrize("method", ["logits", "gradient", "gradients"])
+def test_a_model_that_writes_its_input_changes_no_image(method: str) -> None:
+    def answer(x: Tensor) -> Tensor:
+        x.mul_(2.0)
+        return x.flatten(1)[:, :3]
+
+    x = X.clone()
+    with probing(Answering(answer)) as probe:
+        if method == "logits":
+            assert torch.equal(probe.logits(x), 2 * x.flatten(1)[:, :3])
+        elif method == "gradient":
+            assert torch.equal(probe.gradient(x, first_logit)[1].sum((1, 2, 3)), 2 * torch.ones(3))
+        else:
+            probe.gradients(x, lambda logits: logits[:, :2])
+    assert torch.equal(x, X)
 
 
 def test_logits_and_gradients_are_those_of_the_model() -> None:

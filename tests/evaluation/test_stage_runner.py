@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from tempering.attacks import BIM, FGSM, PGD, Square
+from tempering.core.deadline import Deadline
 from tempering.core.errors import CertificateError
 from tempering.core.threats import Linf
 from tempering.evaluation import EvaluationConfig, Protocol, Stage
-from tempering.evaluation.deadline import Deadline
 from tempering.evaluation.measuring import clean_result
 from tempering.evaluation.result_cache import NoCache, ResultCache
 from tempering.evaluation.run import EvaluationRun

@@ -15,7 +15,7 @@ from tempering.app.result_codec import decode, encode
 from tempering.core.engine import Engine
 from tempering.core.errors import RunError
 from tempering.core.files import write_with
-from tempering.core.passes import counted, note
+from tempering.core.passes import add_passes, counted
 
 T = TypeVar("T")
 
@@ -87,5 +87,5 @@ class FileResultCache:
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise RunError(f"{path} cannot be read: {error}: delete it and resume") from error
         if self.engine.is_main:
-            note(**passes)
+            add_passes(**passes)
         return [result]

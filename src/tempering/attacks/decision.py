@@ -23,8 +23,8 @@ class DecisionAttack(Attack):
     They search for the nearest adversarial image; if it is farther than eps, the image
     itself is proposed. They start from an image of `starts` or from noise that is
     adversarial. For a targeted goal such noise is rare: give `starts`, as the papers do.
-    A sample without an initial point is given up, which says nothing about the model; the
-    tally counts these samples (`no_start`).
+    A sample without an initial point is given up, which says nothing about the model;
+    these samples are counted (`SampleCounts.no_start`).
 
     Attributes:
         queries: Forward passes per sample at most.

@@ -9,8 +9,8 @@ from tempering.attacks.base import Problem
 from tempering.attacks.query_oracle import QueryOracle
 from tempering.attacks.start_images import StartImages
 from tempering.core.errors import UsageError
+from tempering.core.passes import count_no_start
 from tempering.core.random import RandomStreams
-from tempering.core.tally import tally
 
 TRIES = 200
 """Candidates of each kind that are tried per sample."""
@@ -24,7 +24,7 @@ def find_start(
 
     Own images of a suitable class are tried nearest first. Every candidate takes a query
     and is brought into the threat's bounds. A sample without success is recorded in the
-    open tally (`no_start`).
+    open counter (`SampleCounts.no_start`).
 
     Args:
         oracle: Answers queries; has answered one for each sample before.
@@ -63,7 +63,7 @@ def find_start(
             break
         streams = problem.streams[left].derive("start", attempt_number)
         attempt(left, _candidate(problem.x[left], streams, attempt_number))
-    tally("no_start", problem.streams.index[rows[~found[rows]]])
+    count_no_start(problem.streams.index[rows[~found[rows]]])
     return out, rows[found[rows]]
 
 

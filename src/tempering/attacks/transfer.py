@@ -116,7 +116,7 @@ class Transfer(Attack):
         with probing(network) as own:
             seen: Probe = own
             if self.diversity:
-                seen = InputDiversityProbe(network, self.diversity, problem.streams)
+                seen = InputDiversityProbe(own.model, self.diversity, problem.streams)
             if self.momentum:
                 seen = MomentumProbe(seen, self.momentum)
             return without_early_stopping(self.attack).propose(seen, problem)

@@ -12,7 +12,7 @@ from torch import Tensor, fx, nn
 
 from tempering.certification.rules import LAYER_RULES, computing_type
 from tempering.core.backward import random_stages, true_gradient
-from tempering.core.layout import contiguous_again
+from tempering.core.layout import undo_channels_last
 
 _ALIASES = (
     "view reshape flatten unflatten squeeze unsqueeze contiguous permute transpose getitem "
@@ -127,7 +127,7 @@ def trace(model: nn.Module, x: Tensor) -> TracedNetwork:
             graph = tracer.trace(model)
         module = fx.GraphModule(model, graph)
         _refuse_changes(model, graph)
-        contiguous_again(model)
+        undo_channels_last(model)
         few, more = (_values(module, x, count) for count in (2, 3))
     except Unsupported:
         raise

@@ -1,11 +1,18 @@
-"""Counting what a measurement costs: forward and backward passes, one a sample."""
+"""Counting the cost of a measurement in forward and backward passes, in total and per sample.
+
+Counters belong to the thread that opened them (context variables): threads count separately.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
+
+from torch import Tensor
 
 
 @dataclass
@@ -21,7 +28,23 @@ class Passes:
     backward: int = 0
 
 
-_COUNTERS: ContextVar[tuple[Passes, ...]] = ContextVar("passes", default=())
+@dataclass
+class SampleCounts:
+    """Passes of each sample, by its number.
+
+    Attributes:
+        forward: Sample -> forward passes.
+        backward: Sample -> backward passes.
+        no_start: Sample -> searches of a decision attack that found no image to start from.
+    """
+
+    forward: Counter[int] = field(default_factory=Counter)
+    backward: Counter[int] = field(default_factory=Counter)
+    no_start: Counter[int] = field(default_factory=Counter)
+
+
+_TOTALS: ContextVar[tuple[Passes, ...]] = ContextVar("totals", default=())
+_PER_SAMPLE: ContextVar[SampleCounts | None] = ContextVar("per_sample", default=None)
 
 
 @contextmanager
@@ -30,16 +53,16 @@ def counted() -> Iterator[Passes]:
 
     Example:
         >>> with counted() as passes:
-        ...     note(forward=8)
+        ...     add_passes(forward=8)
         >>> passes.forward
         8
     """
     passes = Passes()
-    token = _COUNTERS.set((*_COUNTERS.get(), passes))
+    token = _TOTALS.set((*_TOTALS.get(), passes))
     try:
         yield passes
     finally:
-        _COUNTERS.reset(token)
+        _TOTALS.reset(token)
 
 
 @contextmanager
@@ -48,19 +71,62 @@ def uncounted() -> Iterator[None]:
 
     Example:
         >>> with counted() as passes, uncounted():
-        ...     note(forward=8)
+        ...     add_passes(forward=8)
         >>> passes.forward
         0
     """
-    token = _COUNTERS.set(())
+    token = _TOTALS.set(())
     try:
         yield
     finally:
-        _COUNTERS.reset(token)
+        _TOTALS.reset(token)
 
 
-def note(forward: int = 0, backward: int = 0) -> None:
-    """Add passes to every open counter."""
-    for passes in _COUNTERS.get():
+@contextmanager
+def counted_per_sample() -> Iterator[SampleCounts]:
+    """Count the passes made within for each sample; only the innermost counter counts.
+
+    Example:
+        >>> import torch
+        >>> with counted_per_sample() as counts:
+        ...     count_pass("forward", torch.zeros(3, 1), torch.tensor([3, 4, 3]))
+        >>> counts.forward[3]
+        2
+    """
+    counts = SampleCounts()
+    token = _PER_SAMPLE.set(counts)
+    try:
+        yield counts
+    finally:
+        _PER_SAMPLE.reset(token)
+
+
+def add_passes(forward: int = 0, backward: int = 0) -> None:
+    """Add passes to every open total."""
+    for passes in _TOTALS.get():
         passes.forward += forward
         passes.backward += backward
+
+
+def count_pass(
+    kind: Literal["forward", "backward"], x: Tensor, index: Tensor | None, times: int = 1
+) -> None:
+    """Count passes of a batch, in total and per sample.
+
+    Args:
+        kind: `forward` or `backward`.
+        x: The batch, first dimension samples.
+        index: Sample numbers, shape (n,); without them only totals count.
+        times: Passes of each sample.
+    """
+    add_passes(**{kind: times * len(x)})
+    counts = _PER_SAMPLE.get()
+    if counts is not None and index is not None:
+        getattr(counts, kind).update(index.tolist() * times)
+
+
+def count_no_start(index: Tensor) -> None:
+    """Count samples for which a decision attack found no image to start from, shape (n,)."""
+    counts = _PER_SAMPLE.get()
+    if counts is not None:
+        counts.no_start.update(index.tolist())

@@ -1,4 +1,4 @@
-"""What an attack or a judge sees of a model: logits and input gradients, counted."""
+"""Queries of a model by attacks and judges: logits and input gradients, counted."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ import torch
 from torch import Tensor, nn
 
 from tempering.core.backward import declared_hooks, foreign_stages
+from tempering.core.deadline import check_deadline
 from tempering.core.errors import (
     FailedModelError,
     ModelError,
     NoGradientError,
     TemperingError,
 )
-from tempering.core.layout import channels_last, contiguous_again
+from tempering.core.frozen import frozen
+from tempering.core.layout import undo_channels_last
 from tempering.core.memory import keep_freed_memory
 from tempering.core.naming import sample_name
-from tempering.core.passes import note
-from tempering.core.tally import tally
+from tempering.core.passes import count_pass
 
 T = TypeVar("T")
 Loss = Callable[[Tensor], Tensor]
@@ -29,12 +30,15 @@ Loss = Callable[[Tensor], Tensor]
 
 
 class Probe:
-    """A frozen model in evaluation mode; gradients are those that its stages declare.
+    """Queries of a frozen model in evaluation mode; gradients are those that its stages declare.
+
+    Every forward pass is given a copy of the images, so that a model which writes its input
+    changes neither data nor proposals.
 
     Attributes:
         model: The network; its parameters take no gradient.
-        stateful: Whether an answer depends on what the same sample was shown before, so that
-            a sample may not be shown twice at a time.
+        stateful: Whether an answer depends on earlier queries of the same sample, so that
+            a sample may not appear twice in a batch.
     """
 
     stateful: bool = False
@@ -42,15 +46,15 @@ class Probe:
     def __init__(self, model: nn.Module) -> None:
         self.model = model
         tensors = chain(model.parameters(), model.buffers())
-        first = next((one for one in tensors if one.is_floating_point()), None)
+        first = next((tensor for tensor in tensors if tensor.is_floating_point()), None)
         self.dtype = torch.float32 if first is None else first.dtype
         self._foreign_stages = foreign_stages(model)
 
     def _forward(self, x: Tensor, index: Tensor | None) -> Tensor:
-        note(forward=len(x))
-        tally("forward", index)
+        check_deadline()
+        count_pass("forward", x, index)
         try:
-            logits = self.model(x)
+            logits = self.model(x.clone())  # its own memory: a forward may write its input
         except TemperingError:
             raise
         except Exception as error:
@@ -68,11 +72,11 @@ class Probe:
         return logits
 
     def _retried(self, compute: Callable[[], T]) -> T:
-        """Compute; once more with contiguous filters if `view` refused channels last."""
+        """Compute; once more with contiguous filters if `view` refuses channels last."""
         try:
             return compute()
         except (RuntimeError, FailedModelError):
-            if not contiguous_again(self.model):
+            if not undo_channels_last(self.model):
                 raise
             return compute()
 
@@ -137,16 +141,14 @@ class Probe:
     def _differentiate(
         self, x: Tensor, losses: Callable[[Tensor], Sequence[Tensor]], index: Tensor | None
     ) -> tuple[Tensor, list[Tensor]]:
-        logits, found = self._retried(lambda: self._linearize(x, losses, index))
-        note(backward=len(x) * len(found))
-        for _ in found:
-            tally("backward", index)
+        logits, gradients = self._retried(lambda: self._linearize(x, losses, index))
+        count_pass("backward", x, index, len(gradients))
         logits = logits.detach()
-        if not bool((logits.sum() + sum(gradient.sum() for gradient in found)).isfinite()):
+        if not bool((logits.sum() + sum(gradient.sum() for gradient in gradients)).isfinite()):
             _check_finite("logits", logits, index)
-            for gradient in found:
+            for gradient in gradients:
                 _check_finite("gradients", gradient, index)
-        return logits, [gradient.to(x.dtype) for gradient in found]
+        return logits, [gradient.to(x.dtype) for gradient in gradients]
 
     def _linearize(
         self, x: Tensor, losses: Callable[[Tensor], Sequence[Tensor]], index: Tensor | None
@@ -158,15 +160,15 @@ class Probe:
             if not logits.requires_grad:
                 raise NoGradientError(_NO_GRADIENT)
             heads = losses(logits)
-            found = []
+            gradients = []
             for number, head in enumerate(heads, 1):
                 (gradient,) = torch.autograd.grad(
                     head.sum(), leaf, retain_graph=number < len(heads), allow_unused=True
                 )
                 if gradient is None:
                     raise NoGradientError(_NO_GRADIENT)
-                found.append(gradient)
-        return logits, found
+                gradients.append(gradient)
+        return logits, gradients
 
 
 _NO_GRADIENT = (
@@ -192,11 +194,12 @@ def _check_finite(what: str, values: Tensor, index: Tensor | None) -> None:
 
 @contextmanager
 def probing(model: nn.Module) -> Iterator[Probe]:
-    """Freeze a model for attacks and verdicts, and put it back as it was.
+    """Ask a model through a private view that is frozen and in evaluation mode.
 
-    Within, the model is in evaluation mode, its parameters take no gradient, and its filters
-    have channels last in memory where that is faster; afterwards the mode of every module,
-    `requires_grad`, `.grad` and filters are as before.
+    The model is not changed: not its mode, `requires_grad`, `.grad`, hooks or memory
+    layout. Threads may ask one model at once. Models of which no view can be made are
+    frozen in place instead, one thread at a time; `core/frozen.py` says which. Hooks that
+    the answers depend on belong on `probe.model`.
 
     Example:
         >>> with probing(torch.nn.Flatten()) as probe:
@@ -204,17 +207,5 @@ def probing(model: nn.Module) -> Iterator[Probe]:
         torch.Size([2, 3])
     """
     keep_freed_memory()
-    modules = [module for module in model.modules() if getattr(module, "training", False)]
-    frozen = [p for p in model.parameters() if p.requires_grad]
-    try:
-        if modules:
-            model.eval()
-        for parameter in frozen:
-            parameter.requires_grad_(False)
-        with channels_last(model):
-            yield Probe(model)
-    finally:
-        for parameter in frozen:
-            parameter.requires_grad_(True)
-        for module in modules:
-            module.training = True
+    with frozen(model) as view:
+        yield Probe(view)

@@ -13,11 +13,10 @@ from tempering.core.backward import true_gradient
 from tempering.core.engine import Engine
 from tempering.core.errors import UsageError
 from tempering.core.goals import EvadeDetector, Goal, Targeted, Untargeted
-from tempering.core.passes import Passes, counted
+from tempering.core.passes import Passes, SampleCounts, counted, counted_per_sample
 from tempering.core.progress import track
 from tempering.core.random import RandomStreams
 from tempering.core.records import Cost
-from tempering.core.tally import Tally, tallied
 from tempering.core.threats import Threat
 from tempering.evaluation.context import EvalContext
 from tempering.evaluation.per_sample import PerSampleResult, by_part, join
@@ -136,7 +135,7 @@ def attack_samples(
         for at in range(0, max(1, len(own)), part):
             chunk = Chunk.of(context, clean, own[at : at + part])
             results: list[PerSampleResult] = []
-            with tallied() as counts:
+            with counted_per_sample() as counts:
                 for attempt in task.attempts():
                     attack, labels = attempt.attack, task.labels_of(chunk)
                     streams = _streams(context, attempt, chunk.keys, goal)
@@ -210,7 +209,9 @@ def _with_evasion(
     return first.put(rows, worst_of([first.at(rows), evaded]))
 
 
-def _with_passes(per_sample: PerSampleResult, keys: Tensor, counts: Tally) -> PerSampleResult:
+def _with_passes(
+    per_sample: PerSampleResult, keys: Tensor, counts: SampleCounts
+) -> PerSampleResult:
     """With what each sample took, its verdict among it."""
     forwards, backwards = (
         torch.tensor([count[key] for key in keys.tolist()], dtype=torch.int64)

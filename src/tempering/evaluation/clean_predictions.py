@@ -6,9 +6,9 @@ import time
 
 import torch
 
+from tempering.core.deadline import Deadline
 from tempering.core.errors import UsageError
 from tempering.evaluation.context import EvalContext
-from tempering.evaluation.deadline import Deadline
 from tempering.evaluation.target import Target
 from tempering.evaluation.verdicts import Predictions, predict_samples
 

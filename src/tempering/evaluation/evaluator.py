@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from tempering.core.deadline import Deadline
 from tempering.core.proofs import Proof
 from tempering.core.records import Flag, Measurement
 from tempering.evaluation.attack_plan import run_attacks
@@ -13,7 +14,6 @@ from tempering.evaluation.certified_eps_curve import certified_curve, certified_
 from tempering.evaluation.clean_predictions import predict_in_time
 from tempering.evaluation.config import EvaluationConfig
 from tempering.evaluation.context import EvalContext
-from tempering.evaluation.deadline import Deadline
 from tempering.evaluation.eps_curve import curve_of
 from tempering.evaluation.evaluation_result import EvaluationResult
 from tempering.evaluation.examination import examine_target

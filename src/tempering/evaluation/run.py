@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from tempering.core.deadline import Deadline
 from tempering.core.threats import Threat
 from tempering.evaluation.config import EvaluationConfig
 from tempering.evaluation.context import EvalContext
-from tempering.evaluation.deadline import Deadline
 from tempering.evaluation.per_sample import PerSampleResult
 from tempering.evaluation.result_cache import ResultCache
 from tempering.evaluation.results import AttackResult

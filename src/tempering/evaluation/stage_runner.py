@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tempering.core.deadline import OutOfTimeError
 from tempering.core.errors import AttackError, NoGradientError
 from tempering.core.progress import silence, track
 from tempering.core.records import Access, Cost
@@ -19,7 +20,6 @@ from tempering.evaluation.attack_samples import (
     SampleOutcomes,
     attack_samples,
 )
-from tempering.evaluation.deadline import OutOfTimeError
 from tempering.evaluation.flags.impossible_results import check_certificates
 from tempering.evaluation.per_sample import PerSampleResult, join, lost
 from tempering.evaluation.ranking import RankingTrial, in_order
@@ -126,7 +126,7 @@ class StageRunner:
                     part = rows[at : at + size]
                     name = f"{which}-{stage.access}-{number:02d}-{at // size:04d}"
                     try:
-                        with run.deadline.enforced(run.target.model, context.engine), silence():
+                        with run.deadline.enforced(context.engine), silence():
                             done.append(run.cache.get(name, self._attack(stage, part)))
                     except OutOfTimeError:
                         self.log.unfinished[str(stage)] = len(rows) - at
@@ -166,7 +166,7 @@ class StageRunner:
             for number, stage in enumerate(others):
                 name = f"ranking-{stage.access}-{number:02d}"
                 try:
-                    with run.deadline.enforced(run.target.model, run.context.engine), silence():
+                    with run.deadline.enforced(run.context.engine), silence():
                         outcomes.append(run.cache.get(name, self._attack(stage, rows)))
                 except (OutOfTimeError, NoGradientError):
                     return list(stages)

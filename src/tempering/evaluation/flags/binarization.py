@@ -245,7 +245,7 @@ def last_linear_layer(part: ExaminedSamples) -> str | None:
     """Name of the last linear layer that takes one row per image, or None."""
     names = [name for name, module in part.model.named_modules() if isinstance(module, nn.Linear)]
     x = part.x[:2]
-    with probing(part.model) as probe, _inputs(part.model, names) as seen:
+    with probing(part.model) as probe, _inputs(probe.model, names) as seen:
         probe.logits(x)
     fitting = [name for name, rows in seen.items() if rows.ndim == 2 and len(rows) == len(x)]
     return fitting[-1] if fitting else None

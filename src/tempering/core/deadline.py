@@ -1,4 +1,4 @@
-"""Stopping in time: a job that may take so long and no longer."""
+"""A time limit: every forward pass of a probe checks it."""
 
 from __future__ import annotations
 
@@ -6,17 +6,15 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
-
-from torch import nn
 
 from tempering.core.engine import Engine
 from tempering.core.errors import RunError
 
 
 class OutOfTimeError(RunError):
-    """The time is up; what was going on is not finished."""
+    """The time is up; the work in progress is not finished."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +33,12 @@ class Deadline:
 
     @classmethod
     def never(cls) -> Deadline:
-        """No end."""
+        """No time limit."""
         return cls(math.inf)
 
     @classmethod
     def after(cls, seconds: float) -> Deadline:
-        """So many seconds from now."""
+        """A number of seconds from now."""
         return cls(time.monotonic() + seconds)
 
     @property
@@ -49,10 +47,10 @@ class Deadline:
         return self.at - time.monotonic()
 
     @contextmanager
-    def enforced(self, model: nn.Module, engine: Engine) -> Iterator[None]:
-        """Within it, the model refuses to run once the time is up.
+    def enforced(self, engine: Engine) -> Iterator[None]:
+        """Within it, probes of this thread refuse forward passes once the time is up.
 
-        With several processes, which must agree, the time is looked at once, before.
+        Several processes, which must agree, check the time once, before. Deadlines nest.
 
         Raises:
             OutOfTimeError: When the time is up.
@@ -62,13 +60,21 @@ class Deadline:
         if self.at == math.inf or engine.world_size > 1:
             yield
             return
-
-        def check(_module: nn.Module, _images: Any) -> None:
-            if self.left <= 0:
-                raise OutOfTimeError("the time is up")
-
-        hook = model.register_forward_pre_hook(check)
+        token = _DEADLINES.set((*_DEADLINES.get(), self))
         try:
             yield
         finally:
-            hook.remove()
+            _DEADLINES.reset(token)
+
+
+_DEADLINES: ContextVar[tuple[Deadline, ...]] = ContextVar("deadlines", default=())
+
+
+def check_deadline() -> None:
+    """Check the deadlines that this thread enforces.
+
+    Raises:
+        OutOfTimeError: When the time is up.
+    """
+    if any(deadline.left <= 0 for deadline in _DEADLINES.get()):
+        raise OutOfTimeError("the time is up")
