@@ -145,7 +145,8 @@ def test_a_resumed_evaluation_trains_no_second_one(
     assert "training surrogate" in whole.err
     assert whole.json()["surrogate"] == found["surrogate"]
     page = (run / "report.md").read_text(encoding="utf-8")
-    assert f"{whole_number(record.samples)} training images in {record.steps} steps" in " ".join(
-        page.split()
+    assert (
+        f"for {record.steps} steps on {whole_number(record.samples)} training images"
+        in " ".join(page.split())
     )
     assert whole.json()["robust_correct"] == found["robust_correct"]
