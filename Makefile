@@ -14,8 +14,9 @@ harden: $(VENV)/.installed
 ## make test: set up with the development tools, then every check and the whole test suite
 test: check
 
+## Two workers with one thread each; the tests of a file run in one worker
 check: lint browser
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -79,16 +79,41 @@ def test_one_job_at_a_time(tmp_path: Path) -> None:
         pass
 
 
-def test_all_or_nothing(tmp_path: Path) -> None:
+def refuse_links(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_arguments: object) -> None:
+        raise OSError("a required privilege is not held")
+
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+
+
+def test_without_links_latest_is_a_file_that_is_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse_links(monkeypatch)
+    for name in ("one", "two"):
+        point_latest(new_folder(name, "mnist", tmp_path))
+        assert not (tmp_path / "latest").is_symlink()
+        assert old_folder(tmp_path / "latest").path == tmp_path / name
+    assert {entry.name for entry in tmp_path.iterdir()} == {"one", "two", "latest"}
+
+
+def test_a_file_of_a_users_own_called_latest_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "latest").write_text("my notes: see a/b\n")
+    point_latest(new_folder("one", "mnist", tmp_path))
+    assert (tmp_path / "latest").read_text() == "my notes: see a/b\n"
+    with pytest.raises(RunError, match="no run at"):
+        old_folder(tmp_path / "latest")
+
+
+def test_a_link_in_a_folder_that_is_not_writable_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse_links(monkeypatch)
     folder = new_folder("one", "mnist", tmp_path)
-    with folder.all_or_nothing():
-        (folder.path / "file").touch()
-    assert (folder.path / "file").exists()
 
-    def fail() -> None:
-        with folder.all_or_nothing():
-            raise KeyboardInterrupt
+    def full(*_arguments: object, **_more: object) -> None:
+        raise OSError(28, "No space left on device")
 
-    with pytest.raises(KeyboardInterrupt):
-        fail()
-    assert not folder.path.exists()
+    monkeypatch.setattr("tempering.core.files.tempfile.mkstemp", full)
+    with pytest.raises(RunError, match=r"cannot write .*latest: No space left"):
+        point_latest(folder)

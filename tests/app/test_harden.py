@@ -226,7 +226,7 @@ def test_a_run_of_a_model_at_hand_is_resumed_with_that_model(
     whole = short(data, name="whole")
     with monkeypatch.context() as patch:
         interrupt(patch)
-        with pytest.raises(InterruptedRunError, match=r"go on with temper harden --resume .*cut"):
+        with pytest.raises(InterruptedRunError, match=r"go on with tempering\.resume\('.*cut'\)"):
             short(data, name="cut")
     run = Path("runs/cut")
     with pytest.raises(RunError, match=r"network, a Classifier, of .*cut came from Python"):

@@ -20,6 +20,7 @@ from tempering.core.comparisons import (
     summarize_comparison,
 )
 from tempering.core.errors import DamagedArraysError, RunError, UsageError
+from tempering.core.files import followed
 from tempering.core.proofs import Proof
 from tempering.core.records import AnyRecord, Assessment, Measurement, Provenance
 from tempering.data.dataset import Dataset
@@ -98,6 +99,7 @@ def read_verdicts(folder: Path) -> RunVerdicts:
     Raises:
         RunError: If the folder has no verdicts, or its files do not belong together.
     """
+    folder = followed(folder)
     if not (folder / VERDICTS).is_file():
         raise RunError(f"{folder} has no {VERDICTS}: {_FINISHED}")
     run = read_run(folder)

@@ -15,10 +15,10 @@ from typing import Any
 from torch import nn
 
 from tempering.app.assessment import assess, passes_of_all
+from tempering.app.caller import EVALUATE, Caller
 from tempering.app.evaluation_setup import EvaluationSetup, configure
 from tempering.app.folder import RunFolder, new_folder, point_latest
 from tempering.app.gallery import adversarial_examples, write_gallery
-from tempering.app.invocation import command_line
 from tempering.app.load_inputs import load_inputs, load_model_by_address
 from tempering.app.provenance import model_name, provenance
 from tempering.app.result_cache import FileResultCache
@@ -28,7 +28,7 @@ from tempering.attacks.base import Attack
 from tempering.attacks.registry import parse_attack
 from tempering.core.engine import Engine, start_engine
 from tempering.core.errors import InterruptedRunError, ModelError, RunError, UsageError
-from tempering.core.files import write_text
+from tempering.core.files import followed, write_text
 from tempering.core.passes import Passes, counted
 from tempering.core.records import AnyRecord, Assessment, Provenance
 from tempering.core.threats import Threat
@@ -150,6 +150,8 @@ def evaluate_address(
     name: str | None = None,
     resume: Path | None = None,
     out: Path | None = None,
+    runs: Path | str = "runs",
+    caller: Caller = EVALUATE,
 ) -> Evaluated:
     """Judge a model by its address, and write a run folder with a report.
 
@@ -171,6 +173,8 @@ def evaluate_address(
         name: Of the run.
         resume: A run that was cut; what it has measured is not measured again.
         out: A folder for verdicts and images of each sample.
+        runs: Folder of all runs; a relative path starts at the current directory.
+        caller: The front end, for the record and for messages.
 
     Raises:
         UsageError: If nothing says what the threat is, a name is unknown, a corruption
@@ -179,6 +183,7 @@ def evaluate_address(
         RunError: If the run to resume is of another model, data or demand, or the run to
             compare with is no finished evaluation.
     """
+    base = Path(runs).resolve()
     inputs = load_inputs(address, weights=weights, data=data, split=split, threat=threat, seed=seed)
     engine = start_engine("32-true")
     setup = EvaluationSetup.of(
@@ -198,7 +203,9 @@ def evaluate_address(
     )
     side = SideMeasurements.of(setup, corruptions, compare)
     identity = setup.identity()
-    run = _folder(address, name, resume, identity, engine)
+    run = (
+        _resumed(resume, name, identity) if resume else _new(address, name, base, identity, engine)
+    )
     started = time.perf_counter() - run.seconds
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     cache = FileResultCache(
@@ -206,7 +213,7 @@ def evaluate_address(
     )
     try:
         with _kept(run) if engine.is_main else nullcontext():
-            made = _provenance(setup, command_line(), model_name(inputs.model, address))
+            made = _provenance(setup, caller.command, model_name(inputs.model, address))
             setup = setup.with_source(run)
             with counted() as passes:
                 result = Evaluator(setup.context, setup.config, cache).evaluate(setup.target)
@@ -220,13 +227,13 @@ def evaluate_address(
     except KeyboardInterrupt:
         told = "nothing was kept: evaluate again"
         if run.path.exists():
-            told = f"what was measured is kept: go on with --resume {run.path}"
+            told = f"what was measured is kept: go on with {caller.resume(run.path)}"
         raise InterruptedRunError(f"interrupted; {told}") from None
     except ModelError as error:
         if not run.path.exists():
             raise
         raise ModelError(
-            f"{error}; what was measured is kept: go on with --resume {run.path}"
+            f"{error}; what was measured is kept: go on with {caller.resume(run.path)}"
         ) from error
     engine.barrier()
     return Evaluated(assessment, run.path)
@@ -281,21 +288,24 @@ def _kept(run: RunFolder) -> Iterator[None]:
         raise
 
 
-def _folder(
-    address: str, name: str | None, resume: Path | None, about: dict[str, Any], engine: Engine
+def _resumed(path: Path, name: str | None, about: dict[str, Any]) -> RunFolder:
+    """The folder of an evaluation to resume."""
+    if name is not None:
+        raise UsageError(f"name {name!r} for a run that has one: leave --name out")
+    run = RunFolder(followed(path).resolve())
+    _check_same(run, about)
+    return run
+
+
+def _new(
+    address: str, name: str | None, runs: Path, about: dict[str, Any], engine: Engine
 ) -> RunFolder:
-    """A new run's folder, or the one to go on with."""
-    if resume is not None:
-        if name is not None:
-            raise UsageError(f"name {name!r} for a run that has one: leave --name out")
-        run = RunFolder(resume.resolve())
-        _check_same(run, about)
-        return run
+    """Make the folder of a new evaluation in the main process; the others follow."""
     folder = ""
     if engine.is_main:
-        fresh = new_folder(name, f"evaluate:{Path(address).stem}")
+        fresh = new_folder(name, f"evaluate:{Path(address).stem}", runs)
         write_text(fresh.settings, json.dumps(about, indent=2) + "\n")
-        folder = str(fresh.path.resolve())
+        folder = str(fresh.path)
     return RunFolder(Path(engine.broadcast(folder)))
 
 

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import re
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from tempering.core.errors import RunError, UsageError
-from tempering.core.files import write_text
+from tempering.core.files import followed, point_to, write_text
+from tempering.core.locking import locked
 from tempering.core.records import Record, dump_records
 
-RUNS = Path("runs")
 LATEST = "latest"
 VERDICTS = "verdicts.npz"
 SETTINGS = {"command", "recipe", "weights", "data_hash"}
@@ -101,32 +99,23 @@ class RunFolder:
             raise RunError(f"{self.settings} is damaged: start a new run")
         return settings
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> AbstractContextManager[None]:
         """Keep other jobs out of this folder.
 
         Raises:
             RunError: If another job is at work in it.
         """
-        file = self.path / "checkpoint" / ".lock"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with file.open("w") as handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise RunError(
-                    f"another job is at work in {self.path}: wait for it, or give another name"
-                ) from error
-            yield
+        busy = f"another job is at work in {self.path}: wait for it, or give another name"
+        return locked(self.path / "checkpoint" / ".lock", busy)
 
 
-def new_folder(name: str | None, data: str, base: Path = RUNS) -> RunFolder:
+def new_folder(name: str | None, data: str, runs: Path) -> RunFolder:
     """Make the folder of a new run.
 
     Args:
         name: Of the run; by default the data's name and the time.
         data: Address of the data.
-        base: Where runs lie.
+        runs: Folder of all runs.
 
     Raises:
         UsageError: If the name is none, or there is such a run.
@@ -135,18 +124,13 @@ def new_folder(name: str | None, data: str, base: Path = RUNS) -> RunFolder:
     if name is None:
         stem = re.sub(r"[^a-z0-9]+", "-", Path(data.rpartition(":")[2]).stem.lower()).strip("-")
         stem = f"{stem or 'run'}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
-        name = next(
-            each
-            for number in range(1, 1000)
-            if not (base / (each := stem if number == 1 else f"{stem}-{number}")).exists()
-        )
+        names = [stem, *(f"{stem}-{number}" for number in range(2, 1000))]
+        name = next(name for name in names if not (runs / name).exists())
     if not _NAME.fullmatch(name) or name == LATEST:
         raise UsageError(f"name {name!r}: give letters, digits, dots and dashes, such as mnist-1")
-    path = base / name
+    path = runs / name
     if path.exists():
-        raise UsageError(
-            f"there is a run {path} already: give another name, or go on with --resume {path}"
-        )
+        raise UsageError(f"there is a run {path} already: give another name, or resume that run")
     try:
         path.mkdir(parents=True)
     except OSError as error:
@@ -162,19 +146,16 @@ def old_folder(path: Path) -> RunFolder:
     Raises:
         RunError: If there is none.
     """
-    if not path.is_dir():
+    folder = followed(path)
+    if not folder.is_dir():
         raise RunError(f"no run at {path}: give a folder that `temper harden` has begun")
-    return RunFolder(path.resolve())
+    return RunFolder(folder.resolve())
 
 
 def point_latest(folder: RunFolder) -> None:
-    """Let `latest`, beside a run's folder, point at it."""
-    link = folder.path.parent / LATEST
-    if link.exists() and not link.is_symlink():
-        return
-    temporary = link.with_name(f".{LATEST}.{os.getpid()}")
-    try:
-        temporary.symlink_to(folder.path.name)
-        temporary.replace(link)
-    except OSError as error:
-        raise RunError(f"cannot point {link} at {folder.path}: {error.strerror}") from error
+    """Let `latest`, beside a run's folder, point at it.
+
+    Raises:
+        RunError: If the folder of runs is not writable.
+    """
+    point_to(folder.path.parent / LATEST, folder.path.name)

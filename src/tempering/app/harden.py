@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -18,10 +19,10 @@ from tempering.app.beginning import (
     require_classifiers,
     require_objectives,
 )
+from tempering.app.caller import HARDEN, Caller
 from tempering.app.data_flags import data_flags
 from tempering.app.folder import RunFolder, new_folder, old_folder, point_latest
 from tempering.app.gallery import adversarial_examples, data_samples, write_gallery
-from tempering.app.invocation import command_line, resuming
 from tempering.app.networks import Networks, networks_for
 from tempering.app.provenance import model_name, provenance
 from tempering.app.recipe import FROM_PYTHON, Recipe, parse_recipe
@@ -78,6 +79,8 @@ def harden(
     objective: Objective | str | None = None,
     weights: Path | None = None,
     name: str | None = None,
+    runs: Path | str = "runs",
+    caller: Caller = HARDEN,
 ) -> Hardened:
     """Harden a classifier by robust training, and judge it.
 
@@ -91,7 +94,9 @@ def harden(
         objective: What training minimizes, as a value, as `name:key=value,...` or as
             `file.py:name`; None takes the recipe's.
         weights: Trained weights of a recipe's `file.py:factory`.
-        name: Of the run's folder, under `runs/`.
+        name: Of the run's folder, within `runs`.
+        runs: Folder of all runs; a relative path starts at the current directory.
+        caller: The front end, for the record and for messages.
 
     Returns:
         The model, what was found out about it, and the folder that holds all evidence.
@@ -106,6 +111,7 @@ def harden(
     Example:
         `harden(tp.models.paper_cnn(), tp.data.load("mnist"), tp.Linf(0.3)).record`
     """
+    base = Path(runs).resolve()
     overrides, value = choose_objective(objective, overrides)
     chosen = choose_recipe(recipe, overrides, threat, data)
     engine = start_engine(chosen.precision)
@@ -114,8 +120,15 @@ def harden(
     networks = networks_for(chosen.model, splits, model, weights)
     require_classifiers(networks, splits, chosen.seed)
     require_objectives(chosen, value, networks)
-    folder = _begin(engine, name, splits, chosen, weights, model)
-    return Hardening(chosen, splits, networks, engine, folder, value).run()
+    settings = {
+        "command": caller.command,
+        "recipe": chosen.model_dump(mode="json", exclude_none=True),
+        "weights": str(weights.resolve()) if weights else None,
+        "module": None if model is None else type(model).__name__,
+        "data_hash": splits.data_hash,
+    }
+    folder = _begin(engine, name, splits.address, base, settings)
+    return Hardening(chosen, splits, networks, engine, folder, value, caller).run()
 
 
 def resume(
@@ -123,6 +136,7 @@ def resume(
     model: nn.Module | None = None,
     data: Splits | None = None,
     objective: Objective | None = None,
+    caller: Caller = HARDEN,
 ) -> Hardened:
     """Go on with a run that was interrupted, to the same result.
 
@@ -131,6 +145,7 @@ def resume(
         model: The network that the run was begun with, if it was given as a module.
         data: The data that the run was begun with, if no address says where it lies.
         objective: The objective that the run was begun with, if it was given as a value.
+        caller: The front end, for messages.
 
     Raises:
         RunError: If there is no such run, the data has changed since, or the model or
@@ -157,7 +172,7 @@ def resume(
             f"{splits.data_hash}, it was {settings['data_hash']}: restore it, or start a new run"
         )
     networks = networks_for(recipe.model, splits, model, weights)
-    return Hardening(recipe, splits, networks, engine, folder, objective).run()
+    return Hardening(recipe, splits, networks, engine, folder, objective, caller).run()
 
 
 def _only_from_python(folder: RunFolder, what: str, argument: str) -> RunError:
@@ -168,27 +183,14 @@ def _only_from_python(folder: RunFolder, what: str, argument: str) -> RunError:
 
 
 def _begin(
-    engine: Engine,
-    name: str | None,
-    data: Splits,
-    recipe: Recipe,
-    weights: Path | None,
-    module: nn.Module | None,
+    engine: Engine, name: str | None, data: str, runs: Path, settings: dict[str, Any]
 ) -> RunFolder:
-    """Make the folder of a new run in the first process; the others follow."""
+    """Make the folder of a new run in the main process; the others follow."""
     path = ""
     if engine.is_main:
-        folder = new_folder(name, data.address)
-        path = str(folder.path.resolve())
-        folder.write_settings(
-            {
-                "command": command_line(),
-                "recipe": recipe.model_dump(mode="json", exclude_none=True),
-                "weights": str(weights.resolve()) if weights else None,
-                "module": None if module is None else type(module).__name__,
-                "data_hash": data.data_hash,
-            }
-        )
+        folder = new_folder(name, data, runs)
+        path = str(folder.path)
+        folder.write_settings(settings)
     return RunFolder(Path(engine.broadcast(path)))
 
 
@@ -203,9 +205,10 @@ class Hardening:
         engine: Engine,
         folder: RunFolder,
         objective: Objective | None = None,
+        caller: Caller = HARDEN,
     ) -> None:
         self.recipe, self.data, self.networks = recipe, data, networks
-        self.engine, self.folder = engine, folder
+        self.engine, self.folder, self.caller = engine, folder, caller
         self.threat, self.seed = recipe.threat_model, recipe.seed
         self.trainer = Trainer(recipe, data, engine, folder, objective)
         self.records: list[AnyRecord] = []
@@ -227,7 +230,7 @@ class Hardening:
                 self.folder.note_seconds(self.seconds)
                 what = str(error) or "interrupted; finished stages are saved"
                 raise InterruptedRunError(
-                    f"{what}: go on with {resuming(self.folder.path)}"
+                    f"{what}: go on with {self.caller.resume(self.folder.path)}"
                 ) from None
 
     def _run(self) -> Hardened:

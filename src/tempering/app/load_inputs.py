@@ -9,6 +9,7 @@ from torch import nn
 
 from tempering.app.folder import VERDICTS
 from tempering.core.errors import ModelError, UsageError
+from tempering.core.files import followed
 from tempering.core.threats import Threat, parse_threat
 from tempering.data.dataset import Dataset
 from tempering.data.loading import load
@@ -102,7 +103,7 @@ def load_model_by_address(
         return load_foreign(address, weights), None
     if weights is not None:
         raise UsageError(f"weights {weights} for {address}, which has its own: leave --weights out")
-    path = Path(address)
+    path = followed(Path(address))
     if not path.exists():
         raise ModelError(
             f"no model at {address}: give a run folder, a .safetensors file with its manifest "

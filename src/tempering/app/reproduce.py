@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tempering.app.caller import REPRODUCE, Caller
 from tempering.app.harden import harden
 from tempering.app.harden import resume as resume_run
 from tempering.core.errors import UnknownNameError, UsageError
@@ -38,6 +39,8 @@ def reproduce(
     name: str | None = None,
     resume: Path | None = None,
     folder: Path | None = None,
+    runs: Path | str = "runs",
+    caller: Caller = REPRODUCE,
 ) -> Reproduced:
     """Run the paper's method on the paper's data, and compare its tables with ours.
 
@@ -47,6 +50,8 @@ def reproduce(
         name: Name of the run.
         resume: An interrupted run to continue; only `folder` may be given with it.
         folder: Folder for tables and figures; by default in the run folder.
+        runs: Folder of all runs; a relative path starts at the current directory.
+        caller: The front end, for the record and for messages.
 
     Returns:
         The run and its page.
@@ -61,10 +66,12 @@ def reproduce(
     if budget not in BUDGETS:
         raise UnknownNameError("budget", budget, BUDGETS)
     if resume is None:
-        done = harden(recipe=BUDGETS[budget], overrides=overrides, name=name)
+        done = harden(
+            recipe=BUDGETS[budget], overrides=overrides, name=name, runs=runs, caller=caller
+        )
     elif overrides or name:
         raise UsageError("a resumed run continues with its own settings: give no others")
     else:
-        done = resume_run(resume)
+        done = resume_run(resume, caller=caller)
     written = reproduction(done.run, folder or done.run / "reproduction")
     return Reproduced(done.record, done.run, written[0])

@@ -43,3 +43,58 @@ def write_with(path: Path, write: Callable[[Path], object]) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write a text file atomically, in UTF-8."""
     write_with(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def point_to(link: Path, name: str) -> bool:
+    """Point a link at a file or folder beside it, atomically.
+
+    Where symbolic links are refused, as on Windows, a text file with the name stands for the
+    link; `followed` reads it. What a user keeps under the name of the link is left alone.
+
+    Args:
+        link: The link; what it points at may be replaced.
+        name: Name of the target, in the folder of the link.
+
+    Returns:
+        Whether it points there; False if something else has the name.
+
+    Raises:
+        RunError: If the folder is not writable.
+    """
+    if link.exists() and not link.is_symlink() and _target(link) is None:
+        return False
+    temporary = link.with_name(f".{link.name}.{os.getpid()}")
+    try:
+        temporary.symlink_to(name)
+        temporary.replace(link)
+    except (OSError, NotImplementedError):
+        temporary.unlink(missing_ok=True)
+        write_text(link, f"{name}\n")
+    return True
+
+
+def followed(path: Path) -> Path:
+    """What a path means: the target of a text file that stands for a link, else the path itself.
+
+    Example:
+        >>> followed(Path("runs/mine")).name
+        'mine'
+    """
+    target = _target(path)
+    return path if target is None else target
+
+
+def _target(link: Path) -> Path | None:
+    """The folder that a file made by `point_to` names; None if it is no such file."""
+    if link.suffix or link.is_symlink() or not link.is_file() or link.stat().st_size > _LONGEST:
+        return None
+    try:
+        name = link.read_text(encoding="utf-8").strip()
+    except (OSError, ValueError):
+        return None
+    plain = name == Path(name).name and name not in ("", ".", "..")
+    return link.with_name(name) if plain else None
+
+
+_LONGEST = 300
+"""Bytes of a file that holds a name."""

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tempering.core.errors import ModelError
+from tempering.core.files import followed
 
 WEIGHTS_FILE = "model.safetensors"
 MANIFEST_FILE = "manifest.json"
@@ -63,6 +64,7 @@ def weights_path(path: Path) -> Path:
     Raises:
         ModelError: If there is no weights file.
     """
+    path = followed(path)
     weights = path / WEIGHTS_FILE if path.is_dir() else path
     if weights.suffix != ".safetensors" or not weights.is_file():
         raise ModelError(

@@ -9,7 +9,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from tempering.core.files import write_text
+from tempering.core.files import followed, write_text
 from tempering.report import markdown
 from tempering.report.contents import SectionBuilder, report_of
 from tempering.report.palette import page_css
@@ -34,6 +34,7 @@ def render(run: Path, extra: Sequence[SectionBuilder] = ()) -> Path:
     Example:
         `render(Path("runs/latest"))`
     """
+    run = followed(run)
     report = report_of(read_run(run), extra)
     page = html(report)
     write_text(run / "report.md", markdown.page(report))

@@ -339,7 +339,7 @@ def test_a_place_where_no_run_can_be_written(
 def test_a_name_that_is_taken(hardened: Hardened) -> None:
     before = (hardened.run / "summary.json").stat().st_mtime_ns
     done = temper("harden", "--recipe", TINY, "--name", "tiny", folder=hardened.folder)
-    refused(done, 2, r"there is a run runs/tiny already: .*go on with --resume runs/tiny")
+    refused(done, 2, r"there is a run .*runs/tiny already: give another name, or resume that run")
     assert (hardened.run / "summary.json").stat().st_mtime_ns == before
 
 

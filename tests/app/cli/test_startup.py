@@ -19,7 +19,7 @@ try:
     main()
 except SystemExit as exit_:
     code = exit_.code
-heavy = {{"torch", "numpy", "matplotlib", "lightning_fabric", "sklearn"}} & set(sys.modules)
+heavy = {{"torch", "numpy", "lightning_fabric", "sklearn"}} & set(sys.modules)
 assert not heavy, heavy
 sys.exit(code)
 """

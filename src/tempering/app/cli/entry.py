@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import warnings
 from types import FrameType
 
 import typer
@@ -53,6 +54,7 @@ def main() -> None:
     for name, value in PASSIVE.items():
         os.environ.setdefault(name, value)
     signal.signal(signal.SIGTERM, _interrupt)
+    warnings.showwarning = _show_warning
     try:
         app()
     except InterruptedRunError as error:
@@ -67,6 +69,11 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
+
+
+def _show_warning(message: Warning | str, *_where: object, **_more: object) -> None:
+    """Print a warning in one line, without its place in the code."""
+    print(f"warning: {message}", file=sys.stderr)  # noqa: T201
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:

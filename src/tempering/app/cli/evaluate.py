@@ -10,6 +10,7 @@ import typer
 from tempering.app.cli import options
 from tempering.app.cli.console import progress, say
 from tempering.app.cli.durations import parse_seconds
+from tempering.app.cli.invocation import caller_with_same_options, runs_folder
 
 
 def evaluate(
@@ -87,6 +88,8 @@ def evaluate(
             name=name,
             resume=resume,
             out=out,
+            runs=runs_folder(),
+            caller=caller_with_same_options(),
         )
     if as_json:
         say(done.record.model_dump_json(indent=2))

@@ -10,6 +10,7 @@ import typer
 
 from tempering.app.cli import options
 from tempering.app.cli.console import progress, say
+from tempering.app.cli.invocation import caller, runs_folder
 from tempering.core.errors import UsageError
 
 
@@ -63,9 +64,16 @@ def harden(
 
     with progress():
         if resume is not None:
-            done = job.resume(resume)
+            done = job.resume(resume, caller=caller("harden"))
         else:
-            done = job.harden(recipe=recipe, overrides=overrides, weights=weights, name=name)
+            done = job.harden(
+                recipe=recipe,
+                overrides=overrides,
+                weights=weights,
+                name=name,
+                runs=runs_folder(),
+                caller=caller("harden"),
+            )
     if as_json:
         say(done.record.model_dump_json(indent=2))
         return

@@ -10,6 +10,7 @@ import typer
 
 from tempering.app.cli import options
 from tempering.app.cli.console import progress, say
+from tempering.app.cli.invocation import caller, runs_folder
 
 
 class Size(StrEnum):
@@ -45,6 +46,8 @@ def reproduce(
             name=name,
             resume=resume,
             folder=folder,
+            runs=runs_folder(),
+            caller=caller("reproduce"),
         )
     if as_json:
         say(done.record.model_dump_json(indent=2))
