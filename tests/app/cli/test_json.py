@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tempering.core.records import Summary, load_records
+from tempering.core.records import Assessment, load_records
 from tests.app.conftest import Hardened
 from tests.app.running import TINY, temper
 
@@ -42,7 +42,7 @@ def test_harden_prints_its_summary(hardened: Hardened) -> None:
 def test_the_summary_is_also_a_file_of_the_run_and_of_the_latest_one(hardened: Hardened) -> None:
     text = (hardened.run / "summary.json").read_text(encoding="utf-8")
     assert json.loads(text) == hardened.done.json()
-    assert Summary.model_validate_json(text)
+    assert Assessment.model_validate_json(text)
     latest = hardened.folder / "runs" / "latest"
     assert latest.is_symlink()
     assert (latest / "summary.json").is_file()
