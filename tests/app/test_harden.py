@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 import tempering as tp
 from tempering.app.beginning import choose_recipe, fit_samples
-from tempering.app.harden import Hardened
+from tempering.app.hardening_run import Hardened
 from tempering.app.recipe import load_recipe
 from tempering.core.errors import InterruptedRunError, ModelError, RunError, UsageError
 from tempering.core.records import Assessment, Provenance, Round, Stop, load_records

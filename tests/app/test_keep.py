@@ -8,7 +8,8 @@ from unittest import mock
 import numpy as np
 import pytest
 
-from tempering.app.harden import Hardening, harden, resume
+from tempering.app.harden import harden, resume
+from tempering.app.hardening_run import HardeningRun
 from tempering.core.errors import RunError
 from tempering.data import Splits, load
 from tests.app.running import TINY, temper
@@ -29,7 +30,7 @@ def begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **given: object) -> P
     """A run that was interrupted before it did anything."""
     monkeypatch.chdir(tmp_path)
     with (
-        mock.patch.object(Hardening, "run", side_effect=KeyboardInterrupt),
+        mock.patch.object(HardeningRun, "run", side_effect=KeyboardInterrupt),
         pytest.raises(KeyboardInterrupt),
     ):
         harden(recipe=str(TINY), name="one", **given)  # type: ignore[arg-type]
@@ -42,7 +43,7 @@ def test_a_masked_run_is_resumed_with_its_mask_alone(
     path = mask(digits, tmp_path / "keep.npz", 3)
     overrides = ["data.address='digits'", f"data.keep='{path}'"]
     run = begun(tmp_path, monkeypatch, overrides=overrides)
-    with mock.patch.object(Hardening, "run", autospec=True, side_effect=lambda job: job.data):
+    with mock.patch.object(HardeningRun, "run", autospec=True, side_effect=lambda job: job.data):
         kept = resume(run)
         assert isinstance(kept, Splits)
         assert kept.dropped == 3
@@ -57,7 +58,7 @@ def test_masked_data_from_python_is_not_resumed_with_another_mask(
 ) -> None:
     kept = digits.keep(digits.train.y != 3)
     run = begun(tmp_path, monkeypatch, data=kept)
-    with mock.patch.object(Hardening, "run", autospec=True, side_effect=lambda job: job.data):
+    with mock.patch.object(HardeningRun, "run", autospec=True, side_effect=lambda job: job.data):
         assert resume(run, data=kept) is kept
         for other in (digits, digits.keep(digits.train.y != 4)):
             with pytest.raises(RunError, match="has changed"):

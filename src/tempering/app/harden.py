@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from tempering.app.assessment import assess, passes_of_all
 from tempering.app.beginning import (
     choose_recipe,
     fit_samples,
@@ -20,53 +16,17 @@ from tempering.app.beginning import (
     require_objectives,
 )
 from tempering.app.caller import HARDEN, Caller
-from tempering.app.data_flags import data_flags
-from tempering.app.folder import RunFolder, new_folder, old_folder, point_latest
-from tempering.app.gallery import adversarial_examples, data_samples, write_gallery
-from tempering.app.networks import Networks, networks_for
-from tempering.app.provenance import model_name, provenance
+from tempering.app.folder import RunFolder, new_folder, old_folder
+from tempering.app.hardening_run import Hardened, HardeningRun
+from tempering.app.networks import networks_for
 from tempering.app.recipe import FROM_PYTHON, Recipe, parse_recipe
-from tempering.app.run_evaluation import RunEvaluation
-from tempering.app.train_models import Trained, Trainer, choose_objective
+from tempering.app.train_models import choose_objective
 from tempering.core.engine import Engine, start_engine
-from tempering.core.errors import InterruptedRunError, RunError
-from tempering.core.files import write_text
-from tempering.core.passes import counted
-from tempering.core.random import derive
-from tempering.core.records import AnyRecord, Assessment, Passes, Provenance
+from tempering.core.errors import RunError
 from tempering.core.threats import Threat
 from tempering.data.loading import SOURCES
 from tempering.data.splits import Splits
-from tempering.evaluation.evaluation_result import EvaluationResult
-from tempering.evaluation.flags.impossible_results import check_minimum_norm
-from tempering.evaluation.summary import Roles
-from tempering.evaluation.target import Target
-from tempering.models.manifest import Manifest
-from tempering.models.store import save
-from tempering.paper.overall_tables import overall_findings
-from tempering.paper.protocol import PaperProtocol, Surrogates
-from tempering.paper.reported import is_papers_data
-from tempering.paper.sections import SECTIONS
-from tempering.report.run_page import render
 from tempering.training.objective import Objective
-
-ROLES = Roles("hardened", before="undefended", another_seed="another-seed")
-"""What the models of a run of `harden` are called in its records."""
-
-
-@dataclass(frozen=True)
-class Hardened:
-    """What `harden` gives back.
-
-    Attributes:
-        model: The protected network, on the CPU, in evaluation mode.
-        record: What was found out about it; `record.robust_accuracy` is an interval.
-        run: The run's folder.
-    """
-
-    model: nn.Module
-    record: Assessment
-    run: Path
 
 
 def harden(
@@ -128,7 +88,7 @@ def harden(
         "data_hash": splits.data_hash,
     }
     folder = _begin(engine, name, splits.address, base, settings)
-    return Hardening(chosen, splits, networks, engine, folder, value, caller).run()
+    return HardeningRun(chosen, splits, networks, engine, folder, value, caller).run()
 
 
 def resume(
@@ -172,7 +132,7 @@ def resume(
             f"{splits.data_hash}, it was {settings['data_hash']}: restore it, or start a new run"
         )
     networks = networks_for(recipe.model, splits, model, weights)
-    return Hardening(recipe, splits, networks, engine, folder, objective, caller).run()
+    return HardeningRun(recipe, splits, networks, engine, folder, objective, caller).run()
 
 
 def _only_from_python(folder: RunFolder, what: str, argument: str) -> RunError:
@@ -192,237 +152,3 @@ def _begin(
         path = str(folder.path)
         folder.write_settings(settings)
     return RunFolder(Path(engine.broadcast(path)))
-
-
-class Hardening:
-    """One run: everything that `harden` does, in order."""
-
-    def __init__(
-        self,
-        recipe: Recipe,
-        data: Splits,
-        networks: Networks,
-        engine: Engine,
-        folder: RunFolder,
-        objective: Objective | None = None,
-        caller: Caller = HARDEN,
-    ) -> None:
-        self.recipe, self.data, self.networks = recipe, data, networks
-        self.engine, self.folder, self.caller = engine, folder, caller
-        self.threat, self.seed = recipe.threat_model, recipe.seed
-        self.trainer = Trainer(recipe, data, engine, folder, objective)
-        self.records: list[AnyRecord] = []
-        self.started = time.perf_counter() - folder.seconds
-
-    @property
-    def seconds(self) -> float:
-        """Time that this run has taken; a kill -9 loses what was spent on an unfinished stage."""
-        return time.perf_counter() - self.started
-
-    def run(self) -> Hardened:
-        """Train, judge, write."""
-        if not self.engine.is_main:
-            return self._run()
-        with self.folder.locked():
-            try:
-                return self._run()
-            except (KeyboardInterrupt, InterruptedRunError) as error:
-                self.folder.note_seconds(self.seconds)
-                what = str(error) or "interrupted; finished stages are saved"
-                raise InterruptedRunError(
-                    f"{what}: go on with {self.caller.resume(self.folder.path)}"
-                ) from None
-
-    def _run(self) -> Hardened:
-        model = self.networks.undefended(self.seed)
-        self.records.append(self._provenance())
-        self.records += data_flags(self.data)
-        undefended = self._undefended(model)
-        hardened = self._hardened(undefended.model)
-        self._keep(undefended, hardened)
-        self._save_model(hardened.model)
-        surrogate = self._surrogate() if self.recipe.evaluation.surrogate else None
-        evaluation = self._evaluation(undefended.model, hardened.model)
-        result, passes = self._assess(evaluation, undefended.model, hardened.model, surrogate)
-        self._extend(evaluation, undefended, hardened, surrogate)
-        return self._finish(hardened.model, result, passes)
-
-    def _provenance(self) -> Provenance:
-        model = self.networks.fresh(self.seed)
-        name = model_name(model, self.recipe.model.name)
-        command = self.folder.read_settings()["command"]
-        return provenance(
-            command,
-            self.recipe.model_dump(mode="json"),
-            self.seed,
-            self.data,
-            model,
-            name,
-            self.engine,
-            self.trainer.hardening.config(),
-        )
-
-    def _undefended(self, model: nn.Module) -> Trained:
-        if self.networks.trained:
-            return Trained(model.to(self.engine.device).eval())
-        return self.trainer.undefended(model, "undefended", self.seed)
-
-    def _hardened(self, undefended: nn.Module) -> Trained:
-        before = self.trainer.validate()(undefended).worst.fraction
-        start = self._start(undefended, self.seed)
-        return self.trainer.hardened(start, "hardened", self.seed, before, undefended)
-
-    def _start(self, undefended: nn.Module, seed: int) -> nn.Module:
-        """The network that hardening starts from."""
-        model = self.networks.fresh(seed)
-        if self.networks.trained or self.recipe.training.start == "undefended":
-            model.load_state_dict(undefended.state_dict())
-        return model
-
-    def _keep(self, undefended: Trained, hardened: Trained) -> None:
-        self.records += [*undefended.history, *hardened.history]
-        if hardened.stop is not None:
-            self.records.append(hardened.stop)
-        self._write_records()
-
-    def surrogate_undefended(self) -> nn.Module:
-        """An undefended model of another seed."""
-        seed = derive(self.seed, "surrogate")
-        model = self.networks.undefended(seed)
-        return self.trainer.undefended(model, "surrogate", seed, "surrogate-undefended").model
-
-    def _surrogate(self) -> nn.Module:
-        """A model of another seed, hardened the same way: what a gray-box attacker owns."""
-        seed = derive(self.seed, "surrogate")
-        model, undefended = self.networks.fresh(seed), None
-        from_undefended = self.recipe.training.start == "undefended"
-        if from_undefended or self.trainer.hardening.needs_undefended:
-            undefended = self.surrogate_undefended()
-        if undefended is not None and from_undefended:
-            model.load_state_dict(undefended.state_dict())
-        steps = self.recipe.evaluation.surrogate_iterations
-        return self.trainer.hardened(model, "surrogate", seed, 0.0, undefended, steps).model
-
-    def _evaluation(self, *models: nn.Module) -> RunEvaluation:
-        described = [
-            self.recipe.evaluation.model_dump_json(),
-            str(self.threat),
-            str(self.seed),
-            self.data.test.content_hash,
-            self.data.test.ids.hash,
-            *(Target.of("given", model, self.data.test).weights for model in models),
-        ]
-        return RunEvaluation(
-            settings=self.recipe.evaluation,
-            threat=self.threat,
-            test=self.data.test,
-            seed=self.seed,
-            engine=self.engine,
-            folder=self.folder,
-            key=hashlib.sha256("|".join(described).encode()).hexdigest()[:16],
-        )
-
-    def _assess(
-        self,
-        evaluation: RunEvaluation,
-        undefended: nn.Module,
-        hardened: nn.Module,
-        surrogate: nn.Module | None,
-    ) -> tuple[EvaluationResult, Passes]:
-        """Evaluate the model before and after; the hardened one with all that there is."""
-        test = self.data.test
-        before_target = Target.of("undefended", undefended, test)
-        before = evaluation.compared(before_target, curve=True)
-        self.records += before.measurements
-        self._write_records()
-        after_target = Target.of("hardened", hardened, test)
-        with counted() as passes:
-            after = evaluation.hardened(after_target, surrogate, undefended)
-        distances = evaluation.distances(after_target)
-        failed = [check_minimum_norm(one) for one in distances]
-        self.records += [*after.records, *before.curve]
-        self.records += [*distances, *evaluation.distances(before_target)]
-        self.records += [flag for flag in failed if flag is not None]
-        self._write_records()
-        self._write_gallery(after, self.recipe.evaluation.samples, undefended)
-        return after, passes_of_all(evaluation.context(1), passes)
-
-    def _extend(
-        self,
-        evaluation: RunEvaluation,
-        undefended: Trained,
-        hardened: Trained,
-        surrogate: nn.Module | None,
-    ) -> None:
-        """The spread over seeds; and the paper's protocol, where the data is the paper's."""
-        test = self.data.test
-        if self.recipe.evaluation.spread and surrogate is not None:
-            other = Target.of("another-seed", surrogate, test)
-            self.records += evaluation.compared(other).measurements
-        settings = self.recipe.evaluation.paper
-        if settings is None or not is_papers_data(self.data.address):
-            return
-        weak = self.surrogate_undefended() if settings.gray else None
-        context = evaluation.context(min(settings.samples, len(test)))
-        self.records += PaperProtocol(settings, context, evaluation.cache()).measure(
-            Target.of("undefended", undefended.model, test),
-            Target.of("hardened", hardened.model, test),
-            Surrogates(weak, surrogate),
-        )
-        self._write_records()
-        if settings.single_pass:
-            start = self.networks.fresh(derive(self.seed, "single-pass"))
-            once = self.trainer.single_pass(start, undefended.model, self.seed)
-            self.records += once.history
-            target = Target.of("single-pass", once.model, test)
-            self.records += evaluation.compared(target).measurements
-        self.records += overall_findings(self.records)
-
-    def _write_gallery(self, after: EvaluationResult, samples: int, undefended: nn.Module) -> None:
-        if not self.engine.is_main:
-            return
-        mixture = self.recipe.training.hardened.mixture
-        sigma = mixture.sigma if mixture else 0.0
-        arrays = adversarial_examples(after, self.data.test.first(samples), undefended)
-        arrays |= data_samples(self.data.train, self.recipe.data.augmentation, sigma, self.seed)
-        write_gallery(self.folder, arrays)
-
-    def _save_model(self, model: nn.Module) -> None:
-        if self.engine.is_main:
-            save(
-                model,
-                self.folder.path,
-                Manifest(
-                    architecture=self.networks.architecture,
-                    classes=list(self.data.classes),
-                    shape=self.data.shape,
-                    threat=str(self.threat),
-                    data=self.data.address,
-                    data_hash=self.data.data_hash,
-                    split=self.data.split,
-                    seed=self.seed,
-                ),
-            )
-
-    def _write_records(self) -> None:
-        if self.engine.is_main:
-            self.folder.write_records(self.records)
-            self.folder.note_seconds(self.seconds)
-
-    def _finish(self, model: nn.Module, result: EvaluationResult, passes: Passes) -> Hardened:
-        summary = assess(
-            self.records,
-            result,
-            ROLES,
-            protocol="fast",
-            access="white, gray",
-            passes=passes,
-            seconds=self.seconds,
-        )
-        if self.engine.is_main:
-            self.folder.write_records(self.records)
-            write_text(self.folder.summary, summary.model_dump_json(indent=2) + "\n")
-            render(self.folder.path, SECTIONS)
-            point_latest(self.folder)
-        self.engine.barrier()
-        return Hardened(model.cpu().eval(), summary, self.folder.path)
