@@ -20,55 +20,55 @@ from tempering.evaluation.target import Target
 
 
 def certified_record(
-    context: EvalContext, target: Target, threat: Threat, proofs: CertifiedSamples
+    context: EvalContext, target: Target, threat: Threat, certificates: CertifiedSamples
 ) -> Proof:
-    """What was proven before the attacks.
+    """Certified accuracy at the threat's own eps.
 
     Args:
         context: All samples.
         target: The model.
         threat: What may change.
-        proofs: What was found on them.
+        certificates: Which samples are certified.
     """
-    return _record(context, target, threat, proofs, proofs.certified, "cascade")
+    return _record(context, target, threat, certificates, certificates.certified, "cascade")
 
 
 def certified_curve(
     context: EvalContext,
     target: Target,
     threat: Threat,
-    proofs: CertifiedSamples,
+    certificates: CertifiedSamples,
     right: Tensor,
     curve: Sequence[Measurement],
 ) -> list[Proof]:
-    """Prove at each eps of a curve, smallest first: what has no proof is not tried farther out.
+    """Certify at each eps of a curve, smallest first, samples that were certified before.
 
-    A proof at the threat's own eps is one at every smaller eps.
+    A certificate at the threat's own eps is one at every smaller eps.
 
     Args:
         context: All samples; the curve is over the first of them.
         target: The model.
         threat: Its norm is used.
-        proofs: What was proven at the threat's own eps.
+        certificates: Which samples are certified at the threat's own eps.
         right: Samples that are right without attack, shape (n,), bool.
-        curve: What stood at each eps; none gives no proofs.
+        curve: Accuracy under attack at each eps; without it nothing is certified.
 
     Returns:
         One record an eps above 0, smallest first; none if the model has no bounds.
 
     Raises:
-        CertificateError: If more samples are proven at an eps than stood there.
+        CertificateError: If more samples are certified at an eps than are robust there.
     """
-    if not curve or proofs.unsupported is not None:
+    if not curve or certificates.unsupported is not None:
         return []
     n = curve[0].n
     part = replace(context, data=context.data.first(n))
-    stood = {one.eps: one.robust.hits for one in curve if one.eps > 0}
-    known, last = proofs.certified[:n], right[:n]
+    robust = {one.eps: one.robust.hits for one in curve if one.eps > 0}
+    known, last = certificates.certified[:n], right[:n]
     records: list[Proof] = []
-    with track("proofs against eps", len(stood)) as advance:
-        for eps in sorted(stood):
-            allowed, found = threat.with_eps(eps), proofs
+    with track("certified accuracy against eps", len(robust)) as advance:
+        for eps in sorted(robust):
+            allowed, found = threat.with_eps(eps), certificates
             sofar = known & (eps <= threat.eps)
             if eps != threat.eps:
                 with silence():
@@ -76,13 +76,13 @@ def certified_curve(
                 sofar = sofar | found.certified
             last = sofar
             proven = int(sofar.sum())
-            if proven > stood[eps]:
+            if proven > robust[eps]:
                 raise CertificateError(
-                    f"{proven} of {n} samples proven at {allowed}, and {stood[eps]} stood there: "
-                    "the certificate or the attack is wrong, since no attack can beat a proof"
+                    f"{proven} of {n} samples certified at {allowed}, but only {robust[eps]} robust there: "
+                    "the certificate or the attack is wrong, since no attack can break a certified sample"
                 )
             records.append(_record(part, target, allowed, found, sofar, "curve"))
-            advance(len(records), f"{proven} proven at {eps:g}")
+            advance(len(records), f"{proven} certified at {eps:g}")
     return records
 
 

@@ -61,7 +61,7 @@ def test_a_run_folder_holds_all_evidence(hardened: Hardened) -> None:
 
 def test_progress_goes_to_stderr(hardened: Hardened) -> None:
     assert "training hardened: done in" in hardened.done.err
-    assert "hardened: pgd-2, white: done in" in hardened.done.err
+    assert "hardened: pgd-2: done in" in hardened.done.err
 
 
 def test_evaluate_prints_its_summary_and_becomes_the_latest(
