@@ -73,7 +73,9 @@ def test_more_proofs_than_images_that_stood_is_an_error() -> None:
     points = curve(40)
     less = Count(hits=points[1].robust.hits - 1, n=40)
     points[1] = points[1].model_copy(update={"robust": less})
-    with pytest.raises(CertificateError, match=r"samples certified at linf:0\.02, and \d+ stood"):
+    with pytest.raises(
+        CertificateError, match=r"samples certified at linf:0\.02, but only \d+ robust"
+    ):
         certified_curve(here, judged, THREAT, proofs, right, points)
 
 

@@ -78,8 +78,9 @@ def certified_curve(
             proven = int(sofar.sum())
             if proven > robust[eps]:
                 raise CertificateError(
-                    f"{proven} of {n} samples certified at {allowed}, but only {robust[eps]} robust there: "
-                    "the certificate or the attack is wrong, since no attack can break a certified sample"
+                    f"{proven} of {n} samples certified at {allowed}, but only {robust[eps]} "
+                    "robust there: a certificate or a verdict is wrong, since no attack can break "
+                    "a certified sample"
                 )
             records.append(_record(part, target, allowed, found, sofar, "curve"))
             advance(len(records), f"{proven} certified at {eps:g}")
