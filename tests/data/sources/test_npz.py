@@ -83,7 +83,7 @@ def test_a_corrupt_member_is_refused(tmp_path: Path) -> None:
 def test_a_single_array_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "data.npy"
     np.save(path, X)
-    with pytest.raises(DataError, match="is one array"):
+    with pytest.raises(DataError, match="contains a single array"):
         read_npz(str(path))
 
 
