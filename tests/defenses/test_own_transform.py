@@ -59,7 +59,8 @@ def _registered() -> Iterator[None]:
     register_defense("bit_depth")(BitDepth)
     register_defense("random_resize_pad")(RandomResizePad)
     yield
-    del DEFENSES._entries["bit_depth"], DEFENSES._entries["random_resize_pad"]
+    DEFENSES.unregister("bit_depth")
+    DEFENSES.unregister("random_resize_pad")
 
 
 def test_rounding_blinds_the_true_gradient_and_not_the_declared_one() -> None:

@@ -186,7 +186,7 @@ def register_defense(name: str) -> Callable[[D], D]:
         ... class Inversion(Transform):
         ...     def transform(self, x: Tensor) -> Tensor:
         ...         return 1 - x
-        >>> DEFENSES["inversion"] is Inversion
+        >>> DEFENSES.unregister("inversion") is Inversion
         True
     """
 

@@ -48,6 +48,16 @@ class Registry(Mapping[str, T], Generic[T]):
 
         return enter
 
+    def unregister(self, name: str) -> T:
+        """Remove an entry and return it; its name is free again.
+
+        Raises:
+            UnknownNameError: If there is none of that name.
+        """
+        entry = self[name]
+        del self._entries[name]
+        return entry
+
     def _all(self) -> dict[str, T]:
         if self.kind in _PROVIDERS:
             importlib.import_module(_PROVIDERS[self.kind])

@@ -60,10 +60,15 @@ def _attacks() -> list[dict[str, Any]]:
             "access": kind.access,
             "source": kind.source,
             "cost": kind.cost,
-            "summary": (kind.__doc__ or "").splitlines()[0],
+            "summary": _summary(kind.__doc__),
         }
         for name, kind in ATTACKS.items()
     ]
+
+
+def _summary(docstring: str | None) -> str:
+    """The summary of a docstring; empty without one."""
+    return (docstring or "").strip().partition("\n")[0]
 
 
 def _defenses() -> list[dict[str, Any]]:
@@ -76,7 +81,7 @@ def _defenses() -> list[dict[str, Any]]:
             "input_gradient": defense.input_gradient,
             "random": defense.random,
             "source": defense.source,
-            "summary": (defense.__doc__ or "").splitlines()[0],
+            "summary": _summary(defense.__doc__),
         }
         for name, defense in DEFENSES.items()
     ]
@@ -97,7 +102,7 @@ def _objectives() -> list[dict[str, Any]]:
             "parameters": parameters_of(kind),
             "inner_maximization": kind.inner_maximization,
             "source": kind.source,
-            "summary": (kind.__doc__ or "").splitlines()[0],
+            "summary": _summary(kind.__doc__),
         }
         for name, kind in OBJECTIVES.items()
     ]
