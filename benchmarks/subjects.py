@@ -168,8 +168,8 @@ class _Block(nn.Module):
         return nn.functional.relu(self.body(x) + self.around(x))
 
 
-def resnet18(seed: int = SEED, width: int = 64) -> nn.Module:
-    """A network of ResNet-18's shape for 3 x 32 x 32 images, with random weights.
+def resnet18(seed: int = SEED, width: int = 64, channels: int = 3) -> nn.Module:
+    """A network of ResNet-18's shape for images of 32 x 32 or so, with random weights.
 
     He, Zhang, Ren and Sun, 'Deep residual learning for image recognition', 2016; as is
     usual for images of this size, the first convolution is 3 x 3 and nothing is pooled.
@@ -181,7 +181,7 @@ def resnet18(seed: int = SEED, width: int = 64) -> nn.Module:
                 blocks.append(_Block(inputs, outputs * width, stride if number == 0 else 1))
                 inputs = outputs * width
         net = nn.Sequential(
-            nn.Conv2d(3, width, 3, 1, 1, bias=False),
+            nn.Conv2d(channels, width, 3, 1, 1, bias=False),
             nn.BatchNorm2d(width),
             nn.ReLU(),
             *blocks,

@@ -118,11 +118,11 @@ def _white(name: str, threat: Threat) -> Protocol:
 def attacks_of(protocol: str, threat: Threat) -> list[Attack]:
     """The white-box attacks of a protocol, as far as they know the threat's norm.
 
-    `fast` needs few passes: short attacks first, then one targeted ascent per sample, and
-    further attempts at samples close to success. `autoattack` consists of the four attacks
-    of Croce and Hein, 2020, with their budgets, in our implementation. `thorough` combines
-    both with more steps and restarts. In a user's threat that extends no built-in norm, the
-    attacks that need no more than the methods of `Threat` remain.
+    `fast` needs few passes: short attacks first, then one targeted ascent per sample, and, at
+    samples close to success, a local search and further attempts. `autoattack` consists of
+    the four attacks of Croce and Hein, 2020, with their budgets, in our implementation.
+    `thorough` combines both with more steps and restarts. In a user's threat that extends no
+    built-in norm, the attacks that need no more than the methods of `Threat` remain.
 
     Args:
         protocol: One of `NAMES`.
@@ -134,7 +134,7 @@ def attacks_of(protocol: str, threat: Threat) -> list[Attack]:
     Example:
         >>> from tempering.core.threats import Linf
         >>> [attack.label() for attack in attacks_of("fast", Linf(0.3))]
-        ['fgsm', 'cw-linf-10', 'apgd-t-50+hard-sample-retry']
+        ['fgsm', 'cw-linf-10', 'apgd-t-50+local-search-200+hard-sample-retry']
     """
     if protocol not in NAMES:
         raise UsageError(f"protocol {protocol!r}: give one of {', '.join(NAMES)}")
@@ -155,7 +155,7 @@ def _innermost(attack: Attack) -> Attack:
 
 def _fast() -> list[Attack]:
     targeted = APGDT(steps=50, targets=6, top_targets=1, extra_restarts=0)
-    return [FGSM(), CWLinf(steps=10), HardSampleRetry(targeted)]
+    return [FGSM(), CWLinf(steps=10), HardSampleRetry(LocalSearch(targeted, queries=200))]
 
 
 def _autoattack() -> list[Attack]:
