@@ -12,7 +12,7 @@ from torch import Tensor
 from tempering.attacks.base import Attack
 from tempering.core.backward import adaptive_stages
 from tempering.core.errors import NoGradientError
-from tempering.core.records import Access, Count, Flag, Passes, StageResult
+from tempering.core.records import Access, Count, Flag, PassCounts, StageResult
 from tempering.evaluation.availability_attack import NAME as AVAILABILITY
 from tempering.evaluation.availability_attack import availability
 from tempering.evaluation.certificates import CertifiedSamples
@@ -233,7 +233,7 @@ def _stage_results(run: EvaluationRun, runners: Sequence[StageRunner]) -> dict[s
             robust[access] = before & result.per_sample.robust
             stages[_unused(_named(result), stages)] = StageResult(
                 survivors=int(robust[access].sum()),
-                passes=Passes(forward=cost.forward, backward=cost.backward),
+                passes=PassCounts(forward=cost.forward, backward=cost.backward),
                 seconds=cost.seconds,
             )
     return stages

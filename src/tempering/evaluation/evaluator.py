@@ -16,7 +16,7 @@ from tempering.evaluation.config import EvaluationConfig
 from tempering.evaluation.context import EvalContext
 from tempering.evaluation.eps_curve import curve_of
 from tempering.evaluation.evaluation_result import EvaluationResult
-from tempering.evaluation.examination import examine_target
+from tempering.evaluation.examine_target import examine_target
 from tempering.evaluation.inspection import inspect
 from tempering.evaluation.measuring import clean_result
 from tempering.evaluation.result_cache import NoCache, ResultCache
