@@ -48,7 +48,7 @@ def assess(
         passes=passes,
         by_attack=dict(result.stages),
         schedule=list(result.schedule),
-        surrogate=next((one for one in records if isinstance(one, Surrogate)), None),
+        surrogate=next((record for record in records if isinstance(record, Surrogate)), None),
         surrogate_weights=surrogate_weights,
     )
 

@@ -122,7 +122,7 @@ class _TargetedRun:
             if not len(rows):
                 break
             numbers = range(number, min(number + self._parallel(rows), targets.shape[1]))
-            streams = [self._problem.streams[rows].derive(purpose, one) for one in numbers]
+            streams = [self._problem.streams[rows].derive(purpose, i) for i in numbers]
             part = self._problem.part(rows.repeat(len(numbers)))
             result = ascend(
                 self._probe,

@@ -56,9 +56,9 @@ class NearestAttack(Attack):
 
     def propose(self, probe: Probe, problem: Problem) -> Tensor:
         """The nearest success within eps; the image itself if there is none."""
-        found = self.search(probe, problem)
-        near = problem.threat.distance(found, problem.x) <= problem.threat.eps
-        return torch.where(near[:, None, None, None], found, problem.x)
+        x_adv = self.search(probe, problem)
+        near = problem.threat.distance(x_adv, problem.x) <= problem.threat.eps
+        return torch.where(near[:, None, None, None], x_adv, problem.x)
 
     def minimum_norm(self) -> bool:
         """True unless a sample leaves as soon as it is fooled."""
@@ -96,9 +96,9 @@ def tighten(probe: Probe, problem: Problem, nearest: Nearest, times: int) -> Non
         nearest: Updated in place; distances in the threat's norm.
         times: Bisections, each a forward pass for every sample with a success.
     """
-    found = (nearest.distance.isfinite() & (nearest.distance > 0)).nonzero()[:, 0]
-    for rows in replace(problem, x=problem.x[found]).batches():
-        ids = found[rows]
+    successes = (nearest.distance.isfinite() & (nearest.distance > 0)).nonzero()[:, 0]
+    for rows in replace(problem, x=problem.x[successes]).batches():
+        ids = successes[rows]
         x, end = problem.x[ids], nearest.x_adv[ids]
         low, high = x.new_zeros(len(ids)), x.new_ones(len(ids))
         for _ in range(times):

@@ -107,8 +107,8 @@ def parse_attack(text: str) -> Attack:
     fields = {field.name: types[field.name] for field in dataclasses.fields(kind)}
     settings: dict[str, Any] = {}
     for pair in filter(None, tail.split(",")):
-        key, found, value = (part.strip() for part in pair.partition("="))
-        if not found:
+        key, equals, value = (part.strip() for part in pair.partition("="))
+        if not equals:
             raise UsageError(f"{pair!r} in attack {text!r} is not key=value: write steps=40")
         if key not in _EVERYWHERE and key not in fields:
             raise UnknownNameError(f"parameter of {kind.name}", key, [*fields, *_EVERYWHERE])

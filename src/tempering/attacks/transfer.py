@@ -160,8 +160,8 @@ def read_transfer(tail: str, parse: Callable[[str], Attack]) -> Attack:
     """
     settings: dict[str, str] = {}
     for pair in filter(None, tail.split(",")):
-        key, found, value = (part.strip() for part in pair.partition("="))
-        if not found or key in settings:
+        key, equals, value = (part.strip() for part in pair.partition("="))
+        if not equals or key in settings:
             raise UsageError(
                 f"transfer: {pair!r} is not key=value, once: write surrogate=runs/mine"
             )

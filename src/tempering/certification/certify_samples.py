@@ -94,8 +94,8 @@ def certify(
         >>> net = nn.Sequential(nn.Flatten(), nn.Linear(2, 2))
         >>> _ = net[1].weight.data.copy_(torch.eye(2)), net[1].bias.data.zero_()
         >>> x = torch.tensor([[[[0.9, 0.1]]], [[[0.6, 0.5]]]])
-        >>> found = certify(net, x, torch.tensor([0, 0]), Linf(0.1))
-        >>> found.certified.tolist(), found.settled_by
+        >>> certificates = certify(net, x, torch.tensor([0, 0]), Linf(0.1))
+        >>> certificates.certified.tolist(), certificates.settled_by
         ([True, False], ('interval', 'branching'))
     """
     _check(x, y)
@@ -254,10 +254,10 @@ class _Certification:
                 late = time.monotonic() > search.until
                 if nodes < 1 or late or not self._worth(case, margin):
                     break
-                bound, used, found = search.prove(case.coefficients(margin), nodes)
+                bound, used, image = search.prove(case.coefficients(margin), nodes)
                 nodes -= used
-                if found is not None:
-                    self._refute(row, found, "branching", "an image that fools was found")
+                if image is not None:
+                    self._refute(row, image, "branching", "an image that fools was found")
                     break
                 case.improve(margin, case.best.new_tensor([bound]))
 

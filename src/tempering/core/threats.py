@@ -348,12 +348,12 @@ def parse_threat(text: str) -> Threat:
         >>> parse_threat("linf:8/255").eps == 8 / 255
         True
     """
-    norm, found, radius = text.strip().lower().partition(":")
-    if norm == "patch" and found:
+    norm, colon, radius = text.strip().lower().partition(":")
+    if norm == "patch" and colon:
         from tempering.core.patches import parse_patch
 
         return parse_patch(radius)
-    if not found or norm not in NORMS:
+    if not colon or norm not in NORMS:
         raise ThreatError(
             f"threat {text!r} is not NORM:EPS with a norm of {', '.join(NORMS)} or patch: "
             "write it as linf:0.3, linf:8/255, l2:2.0 or patch:0.05"

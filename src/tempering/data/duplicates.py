@@ -81,7 +81,8 @@ def find_duplicates(splits: Splits) -> tuple[DuplicatePair, ...]:
             here = (split, index, data.ids.names[index], labels[index])
             known = firsts.setdefault(digest, [])
             pairs.extend(
-                DuplicatePair(first=_occurrence(*it), second=_occurrence(*here)) for it in known
+                DuplicatePair(first=_occurrence(*earlier), second=_occurrence(*here))
+                for earlier in known
             )
             if not known or known[-1][0] != split:
                 known.append(here)

@@ -117,9 +117,9 @@ def inspect(splits: Splits) -> Inspection:
         shape=splits.shape,
         classes=splits.classes,
         parts=parts,
-        duplicates=tuple(it for it in pairs if it.kind == "duplicate"),
-        leaks=tuple(it for it in pairs if it.kind == "leak"),
-        contradictions=tuple(it for it in pairs if it.contradicts),
+        duplicates=tuple(pair for pair in pairs if pair.kind == "duplicate"),
+        leaks=tuple(pair for pair in pairs if pair.kind == "leak"),
+        contradictions=tuple(pair for pair in pairs if pair.contradicts),
         missing=tuple(
             f"{part}: {name}"
             for part, numbers in parts.items()

@@ -37,7 +37,7 @@ def contact_sheet(data: Dataset, per_class: int = 10) -> bytes:
     zoom = max(1, -(-SIDE // min(height, width)))
     across, down = width * zoom + GAP, height * zoom + GAP
     captions = [_short(name) for name in classes]
-    left = 2 * GAP + math.ceil(max(ImageFont.load_default().getlength(it) for it in captions))
+    left = 2 * GAP + math.ceil(max(ImageFont.load_default().getlength(text) for text in captions))
     sheet = Image.new("RGB", (left + per_class * across, GAP + len(classes) * down), LIGHT)
     draw = ImageDraw.Draw(sheet)
     for row, caption in enumerate(captions):

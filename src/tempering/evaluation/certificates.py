@@ -64,7 +64,7 @@ def certify_samples(
                 break
             own = part[context.engine.shard(len(part))]
             device = context.engine.device
-            found = certify(
+            verdicts = certify(
                 target.model,
                 context.data.x[own].to(device),
                 context.data.y[own].to(device),
@@ -73,13 +73,13 @@ def certify_samples(
                 batch_size=context.batch_size,
             )
             method = torch.tensor(
-                [METHODS.index(name) + 1 if name in METHODS else 0 for name in found.settled_by],
+                [METHODS.index(name) + 1 if name in METHODS else 0 for name in verdicts.settled_by],
                 dtype=torch.int64,
             )
-            settled_by[part] = context.engine.gather(method * found.certified.cpu(), len(part))
+            settled_by[part] = context.engine.gather(method * verdicts.certified.cpu(), len(part))
             proven = int((settled_by > 0).sum())
             advance(len(part), f"{proven} proven")
-            unsupported = found.unsupported
+            unsupported = verdicts.unsupported
             if not proven:
                 break
     settled = {name: int((settled_by == 1 + at).sum()) for at, name in enumerate(METHODS)}

@@ -58,7 +58,7 @@ def verify_remaining(
     engine, began = context.engine, time.perf_counter()
     own = rows[engine.shard(len(rows))]
     with track("complete verification", len(rows)) as advance, silence():
-        found = certify(
+        verdicts = certify(
             target.model,
             context.data.x[own].to(engine.device),
             context.data.y[own].to(engine.device),
@@ -68,16 +68,16 @@ def verify_remaining(
         )
         advance(len(rows), "")
     images = context.data.x[own].clone()
-    for at, image in found.counterexamples.items():
+    for at, image in verdicts.counterexamples.items():
         images[at] = image.cpu().to(images.dtype)
     method = torch.tensor(
-        [METHODS.index(name) + 1 if name in METHODS else 0 for name in found.settled_by],
+        [METHODS.index(name) + 1 if name in METHODS else 0 for name in verdicts.settled_by],
         dtype=torch.int64,
     )
-    settled = engine.gather(method * found.certified.cpu(), len(rows))
+    settled = engine.gather(method * verdicts.certified.cpu(), len(rows))
     images = engine.gather(images, len(rows))
     wrong = torch.zeros(len(own), dtype=torch.bool)
-    wrong[list(found.counterexamples)] = True
+    wrong[list(verdicts.counterexamples)] = True
     refuted = engine.gather(wrong, len(rows))
     certified = certificates.certified.clone()
     certified[rows[settled > 0]] = True

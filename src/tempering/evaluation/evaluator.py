@@ -94,7 +94,7 @@ class Evaluator:
     ) -> EvaluationResult:
         """Accuracy against eps, what is certified there, and flags of all measurements."""
         results = self.cache.get("curve", partial(curve_of, run, result))
-        curve = tuple(one.measurement for one in results)
+        curve = tuple(result.measurement for result in results)
         result = replace(
             result, curve=curve, certified_curve=self._certified_curve(run, result, curve)
         )

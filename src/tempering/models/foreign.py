@@ -62,8 +62,8 @@ def load_attribute(spec: str, kind: str) -> object:
 
 def _place(spec: str, kind: str, what: str, example: str) -> tuple[Path, str]:
     """The file and the name that `file.py:name` consists of."""
-    file, found, name = spec.rpartition(":")
-    if not found or not file.endswith(".py") or not name.isidentifier():
+    file, colon, name = spec.rpartition(":")
+    if not colon or not file.endswith(".py") or not name.isidentifier():
         raise ModelError(f"{kind} {spec!r}: give file.py:{what}, such as {example}")
     path = Path(file)
     if not path.is_file():
@@ -101,13 +101,13 @@ def _importable(folder: Path) -> Iterator[None]:
 def _run(path: Path) -> ModuleType:
     digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]
     name = f"tempering_foreign_{digest}"
-    found = importlib.util.spec_from_file_location(name, path)
-    if found is None or found.loader is None:
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
         raise ModelError(f"cannot import {path}: give a Python file")
-    module = importlib.util.module_from_spec(found)
+    module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        found.loader.exec_module(module)
+        spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise ModelError(

@@ -56,7 +56,7 @@ def read_hf(argument: str) -> RawSplits:
         for part in (train, test)
         if part is not None
     ]
-    images = stack(it for name, table in parts for it in _pictures(table, image, name))
+    images = stack(picture for name, table in parts for picture in _pictures(table, image, name))
     held, at = list[tuple[Bytes, Any]](), 0
     for _, table in parts:
         held.append((images[at : at + len(table)], np.asarray(table[label][:])))
@@ -99,7 +99,8 @@ def _local(library: Any, path: Path) -> Any:
     for file in files:
         place = str(file.relative_to(path)).lower()
         known = ("test", "validation", "train")
-        parts.setdefault(next((it for it in known if it in place), "train"), []).append(str(file))
+        part = next((part for part in known if part in place), "train")
+        parts.setdefault(part, []).append(str(file))
     return {part: _parquet(library, own) for part, own in parts.items()}
 
 
@@ -126,12 +127,14 @@ def _image_column(library: Any, table: Any, where: str) -> str:
 
 
 def _label_column(library: Any, table: Any, where: str) -> str:
-    classes = [n for n, it in table.features.items() if isinstance(it, library.ClassLabel)]
+    classes = [
+        name for name, feature in table.features.items() if isinstance(feature, library.ClassLabel)
+    ]
     if not classes:
         classes = [
             name
-            for name, it in table.features.items()
-            if name in LABEL_NAMES and "int" in str(getattr(it, "dtype", ""))
+            for name, feature in table.features.items()
+            if name in LABEL_NAMES and "int" in str(getattr(feature, "dtype", ""))
         ]
     if not classes:
         raise DataError(f"{where} has no column of classes ({_columns(table)}): give another")
@@ -139,7 +142,7 @@ def _label_column(library: Any, table: Any, where: str) -> str:
 
 
 def _columns(table: Any) -> str:
-    return ", ".join(f"{name} {type(it).__name__}" for name, it in table.features.items())
+    return ", ".join(f"{name} {type(feature).__name__}" for name, feature in table.features.items())
 
 
 def _pictures(table: Any, column: str, where: str) -> Iterator[tuple[str, Bytes]]:

@@ -32,7 +32,7 @@ def read_idx(argument: str) -> RawSplits:
 
 
 def _find(path: Path, name: str) -> Path | None:
-    return next((it for it in (path / name, path / f"{name}.gz") if it.is_file()), None)
+    return next((file for file in (path / name, path / f"{name}.gz") if file.is_file()), None)
 
 
 def _pair(path: Path, part: str) -> tuple[Bytes, Bytes]:

@@ -49,7 +49,7 @@ def read_imagefolder(argument: str) -> RawSplits:
 
 
 def _classes(path: Path) -> list[str]:
-    names = sorted(it.name for it in path.iterdir() if it.is_dir() and it.name[0] != ".")
+    names = sorted(item.name for item in path.iterdir() if item.is_dir() and item.name[0] != ".")
     if not names:
         raise DataError(f"{path} has no subfolders: give one subfolder of pictures a class")
     return names
@@ -73,9 +73,9 @@ def _read(
 def _files(path: Path, own: list[str], names: list[str]) -> Iterator[tuple[Path, int]]:
     for name in own:
         files = sorted(
-            it
-            for it in (path / name).rglob("*")
-            if it.suffix.lower() in SUFFIXES and it.is_file() and it.name[0] != "."
+            file
+            for file in (path / name).rglob("*")
+            if file.suffix.lower() in SUFFIXES and file.is_file() and file.name[0] != "."
         )
         if not files:
             raise DataError(f"no pictures in {path / name}: give {', '.join(SUFFIXES)}")

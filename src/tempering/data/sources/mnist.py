@@ -48,10 +48,10 @@ def _verified(bundled: Path, name: str, dimensions: int) -> Bytes:
         content, fault = unpack(path.read_bytes())
     except OSError as error:
         raise DataError(f"cannot read bundled {path}: {error.strerror}: {remedy}") from error
-    found = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    if found != MD5[name]:
+    digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    if digest != MD5[name]:
         raise DataError(
-            f"bundled {path} is {fault or 'altered'}: its content has MD5 {found}, "
+            f"bundled {path} is {fault or 'altered'}: its content has MD5 {digest}, "
             f"not {MD5[name]}: {remedy}"
         )
     return parse_idx(content, str(path), dimensions)

@@ -56,8 +56,8 @@ def parse_objective(text: str, defaults: Mapping[str, Any] | None = None) -> Obj
     settings = {key: value for key, value in (defaults or {}).items() if key in names}
     given: dict[str, Any] = {}
     for pair in filter(None, tail.split(",")):
-        key, found, value = (part.strip() for part in pair.partition("="))
-        if not found:
+        key, equals, value = (part.strip() for part in pair.partition("="))
+        if not equals:
             raise UsageError(f"{pair!r} in objective {text!r} is not key=value: write beta=6")
         if key not in names:
             raise UnknownNameError(f"parameter of {kind.name}", key, names)
