@@ -77,10 +77,6 @@ class APGDT(Attack):
             run.ascend(again, self.steps, "extra-restart", near)
         return run.out
 
-    def label(self) -> str:
-        """The name with its steps, such as `apgd-t-100`."""
-        return f"{self.name}-{self.steps}"
-
 
 class _TargetedRun:
     """The samples of a problem and their best points so far.

@@ -81,7 +81,3 @@ class DDN(NearestAttack):
             rows, x_adv, threat.distance(x_adv, x), succeeds(probe, problem, x_adv, rows)
         )
         return nearest.x_adv
-
-    def label(self) -> str:
-        """The name with its steps, such as `ddn-100`."""
-        return f"{self.name}-{self.steps}"

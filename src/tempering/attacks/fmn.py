@@ -84,7 +84,3 @@ class FMN(NearestAttack):
             rows, x_adv, threat.distance(x_adv, x), succeeds(probe, problem, x_adv, rows)
         )
         return nearest.x_adv
-
-    def label(self) -> str:
-        """The name with its steps, such as `fmn-100`."""
-        return f"{self.name}-{self.steps}"

@@ -96,10 +96,6 @@ class SigmaZero(NearestAttack):
         largest = total.flatten(1).abs().amax(1)
         return total / largest.where(largest > 0, torch.ones_like(largest))[:, None, None, None]
 
-    def label(self) -> str:
-        """The name with its steps, such as `sigma-zero-1000`."""
-        return f"{self.name}-{self.steps}"
-
 
 def _prune(probe: Probe, problem: Problem, nearest: Nearest) -> None:
     """Bisect the number of pixels of the largest linear gain that suffices."""

@@ -16,9 +16,9 @@ from tempering.attacks.input_diversity import InputDiversityProbe
 from tempering.attacks.momentum import MomentumProbe
 from tempering.attacks.restarts import Restarts
 from tempering.attacks.surrogate_ref import SurrogateRef
+from tempering.attacks.wrapper import AttackWrapper
 from tempering.core.errors import ModelError, UsageError
 from tempering.core.probe import Probe, probing
-from tempering.core.threats import Threat
 
 
 class Ensemble(nn.Module):
@@ -44,7 +44,7 @@ class Ensemble(nn.Module):
 
 
 @dataclass(frozen=True, init=False)
-class Transfer(Attack):
+class Transfer(AttackWrapper):
     """An attack on surrogate models without early stopping; the target is never queried.
 
     Papernot, McDaniel and Goodfellow, 'Transferability in machine learning', 2016. Two
@@ -66,12 +66,10 @@ class Transfer(Attack):
     """
 
     name: ClassVar[str] = "transfer"
-    norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1", "l0", "patch")
     access: ClassVar[str] = "none"
     source: ClassVar[str] = "Papernot, McDaniel and Goodfellow, 2016"
     cost: ClassVar[str] = "no pass of the model; that of its attack on the surrogates"
 
-    attack: Attack
     surrogates: tuple[SurrogateRef, ...]
     diversity: float
     momentum: float
@@ -101,14 +99,6 @@ class Transfer(Attack):
         object.__setattr__(self, "diversity", diversity)
         object.__setattr__(self, "momentum", momentum)
 
-    def require(self, threat: Threat) -> None:
-        """Refuse a threat in which the inner attack does not work.
-
-        Raises:
-            ThreatError: Naming the norms in which it does.
-        """
-        self.attack.require(threat)
-
     def propose(self, probe: Probe, problem: Problem) -> Tensor:  # noqa: ARG002 - not asked
         """The inner attack's proposals for the surrogates."""
         networks = [ref.network().to(problem.x.device) for ref in self.surrogates]
@@ -121,13 +111,9 @@ class Transfer(Attack):
                 seen = MomentumProbe(seen, self.momentum)
             return without_early_stopping(self.attack).propose(seen, problem)
 
-    def effort(self) -> int:
-        """Effort of the inner attack, on the surrogates."""
-        return self.attack.effort()
-
-    def batch_dependent(self) -> bool:
-        """Whether the inner attack is batch-dependent."""
-        return self.attack.batch_dependent()
+    def minimum_norm(self) -> bool:
+        """False: what is nearest for the surrogates need not fool the target."""
+        return False
 
     def config(self) -> dict[str, Any]:
         """The inner attack's configuration, and the addresses of the surrogates."""
