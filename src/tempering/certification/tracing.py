@@ -12,6 +12,7 @@ from torch import Tensor, fx, nn
 
 from tempering.certification.rules import LAYER_RULES, computing_type
 from tempering.core.backward import random_stages, true_gradient
+from tempering.core.errors import first_line
 from tempering.core.layout import undo_channels_last
 
 _ALIASES = (
@@ -134,8 +135,8 @@ def trace(model: nn.Module, x: Tensor) -> TracedNetwork:
     except Exception as error:
         layer = next((name for name in reversed(tracer.at)), "") or "the model"
         owner = model.get_submodule(layer) if layer != "the model" else model
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise Unsupported(layer, type(owner).__name__, f"it does not trace: {reason}") from error
+        reason = f"it does not trace: {first_line(error)}"
+        raise Unsupported(layer, type(owner).__name__, reason) from error
     return _sort(model, graph, few, more)
 
 

@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tempering.core.errors import DataError
+from tempering.core.errors import DataError, first_line
 from tempering.data.raw_splits import RawSplits, validate_arrays
 from tempering.data.sources.pictures import Bytes, decode, stack
-from tempering.data.sources.source import reason
 
 LABEL_NAMES = ("label", "labels", "fine_label", "y", "target")
 """Column names that win where several columns could be labels."""
@@ -81,7 +80,7 @@ def _tables(library: Any, argument: str) -> Tables:
         raise
     except Exception as error:  # the library and its transports raise many kinds
         raise DataError(
-            f"cannot load hf:{argument}: {reason(error)}: give a folder, or a name on the hub "
+            f"cannot load hf:{argument}: {first_line(error)}: give a folder, or a name on the hub "
             "and a connection to it"
         ) from error
     return loaded if isinstance(loaded, Mapping) else {"train": loaded}
@@ -159,4 +158,6 @@ def _from_bytes(content: bytes | None, where: str) -> Image.Image:
     try:
         return Image.open(io.BytesIO(content or b""))
     except Exception as error:  # Pillow's readers raise many kinds
-        raise DataError(f"cannot read {where}: {reason(error)}: give a whole picture") from error
+        raise DataError(
+            f"cannot read {where}: {first_line(error)}: give a whole picture"
+        ) from error

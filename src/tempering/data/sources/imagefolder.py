@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tempering.core.errors import DataError
+from tempering.core.errors import DataError, first_line
 from tempering.data.raw_splits import RawSplits, validate_arrays
 from tempering.data.sources.pictures import Bytes, decode, stack
-from tempering.data.sources.source import folder, reason
+from tempering.data.sources.source import folder
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
 
@@ -86,6 +86,6 @@ def _open(file: Path) -> Bytes:
     try:
         picture = Image.open(file)
     except Exception as error:  # Pillow's readers raise many kinds
-        raise DataError(f"cannot read {file}: {reason(error)}: give a whole picture") from error
+        raise DataError(f"cannot read {file}: {first_line(error)}: give a whole picture") from error
     with picture:
         return decode(picture, str(file))

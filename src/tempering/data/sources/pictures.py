@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from tempering.core.errors import DataError
-from tempering.data.sources.source import reason
+from tempering.core.errors import DataError, first_line
 
 GREY_MODES = ("1", "L", "LA", "La")
 DEEP_MODES = ("I", "F")
@@ -36,7 +35,9 @@ def decode(picture: Image.Image, where: str) -> Bytes:
         grey = upright.mode in GREY_MODES
         pixels = np.asarray(upright.convert("L" if grey else "RGB"))
     except Exception as error:  # Pillow's decoders raise many kinds
-        raise DataError(f"cannot read {where}: {reason(error)}: give a whole picture") from error
+        raise DataError(
+            f"cannot read {where}: {first_line(error)}: give a whole picture"
+        ) from error
     return pixels[None] if grey else np.moveaxis(pixels, -1, 0)
 
 

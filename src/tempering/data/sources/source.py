@@ -39,8 +39,3 @@ def folder(argument: str, holding: str) -> Path:
     if not path.is_dir():
         raise DataError(f"no folder {path}: give one that holds {holding}")
     return path
-
-
-def reason(error: BaseException) -> str:
-    """The first line of an error's message."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
