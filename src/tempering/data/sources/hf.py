@@ -16,27 +16,27 @@ from tempering.data.raw_splits import RawSplits, validate_arrays
 from tempering.data.sources.pictures import Bytes, decode, stack
 
 LABEL_NAMES = ("label", "labels", "fine_label", "y", "target")
-"""Column names that win where several columns could be labels."""
+"""Names of the label column, preferred in this order."""
 
 Tables = Mapping[str, Any]
 """Split name -> a `datasets.Dataset`."""
 
 
 def read_hf(argument: str) -> RawSplits:
-    """Read a dataset with a picture and a class a row.
+    """Read a dataset with an image and a class per row.
 
     Args:
         argument: A folder that `save_to_disk` wrote, a folder of Parquet files, or a
             name on the hub; `NAME:CONFIG` picks a configuration there.
 
     Returns:
-        Its `train` and `test` splits (`validation` as test if there is no other); all
-        samples as training data if it has one split alone. Ids are row numbers, with the
-        split before them, such as `train/12`, where there are two.
+        The `train` and `test` splits (`validation` if there is no `test`); all samples as
+        training data if there is one split only. Ids are row numbers, with the split as prefix,
+        such as `train/12`, if there are two.
 
     Raises:
-        DataError: If the library is missing, the hub cannot be reached, or the columns
-            cannot be told.
+        DataError: If the library is missing, the hub cannot be reached, or there is no image
+            or label column.
     """
     try:
         library = importlib.import_module("datasets")
@@ -72,7 +72,9 @@ def _tables(library: Any, argument: str) -> Tables:
         if path.is_dir():
             loaded = _local(library, path)
         elif argument.startswith((".", "/", "~")):
-            raise DataError(f"no folder {path}: give one that save_to_disk wrote, or of .parquet")
+            raise DataError(
+                f"no folder {path}: give one that save_to_disk wrote, or of .parquet files"
+            )
         else:
             name, _, config = argument.partition(":")
             loaded = library.load_dataset(name, config or None)
@@ -81,7 +83,7 @@ def _tables(library: Any, argument: str) -> Tables:
     except Exception as error:  # the library and its transports raise many kinds
         raise DataError(
             f"cannot load hf:{argument}: {first_line(error)}: give a folder, or a name on the hub "
-            "and a connection to it"
+            "that can be reached"
         ) from error
     return loaded if isinstance(loaded, Mapping) else {"train": loaded}
 
@@ -122,7 +124,7 @@ def _image_column(library: Any, table: Any, where: str) -> str:
     for name, feature in table.features.items():
         if isinstance(feature, library.Image) or (isinstance(feature, dict) and "bytes" in feature):
             return str(name)
-    raise DataError(f"{where} has no column of images ({_columns(table)}): give another dataset")
+    raise DataError(f"{where} has no image column ({_columns(table)}): give a dataset with one")
 
 
 def _label_column(library: Any, table: Any, where: str) -> str:
@@ -136,7 +138,7 @@ def _label_column(library: Any, table: Any, where: str) -> str:
             if name in LABEL_NAMES and "int" in str(getattr(feature, "dtype", ""))
         ]
     if not classes:
-        raise DataError(f"{where} has no column of classes ({_columns(table)}): give another")
+        raise DataError(f"{where} has no label column ({_columns(table)}): give a dataset with one")
     return str(next((name for name in LABEL_NAMES if name in classes), classes[0]))
 
 
@@ -159,5 +161,5 @@ def _from_bytes(content: bytes | None, where: str) -> Image.Image:
         return Image.open(io.BytesIO(content or b""))
     except Exception as error:  # Pillow's readers raise many kinds
         raise DataError(
-            f"cannot read {where}: {first_line(error)}: give a whole picture"
+            f"cannot read {where}: {first_line(error)}: give an intact image"
         ) from error
