@@ -15,8 +15,8 @@ def test_every_source_is_listed_with_an_example_that_names_it() -> None:
     for name, source in SOURCES.items():
         assert source.name == name
         assert source.summary
-        found, argument = find_source(source.example)
-        assert found is source
+        chosen, argument = find_source(source.example)
+        assert chosen is source
         assert bool(argument) == (source.argument is not None)
 
 

@@ -97,7 +97,7 @@ DATA: list[tuple[dict[str, Any], str]] = [
     ({"x": lambda a: a["x"][..., None].repeat(3, 3)}, "channels last.*give"),
     ({"x": lambda a: a["x"][:50]}, "50 images but 60 labels: give one label per image"),
     ({"y": labelled(-1)}, "label -1 at index 23 is negative: number the classes from 0"),
-    ({"y": labelled(10), **TEN}, "label 10 at index 23 is outside 0 to 9: give the number"),
+    ({"y": labelled(10), **TEN}, "label 10 at index 23 is outside 0 to 9: give a class index"),
     ({"y": lambda a: a["y"] + 0.5}, "label 0.5 at index 0.*give integers"),
     ({"y": lambda a: a["y"] * 0}, "give at least two"),
 ]

@@ -93,7 +93,7 @@ def test_foreign_parquet_with_packed_pictures_is_read(tmp_path: Path) -> None:
         Picture.fromarray(pixels).save(buffer, format="PNG")
         return {"bytes": buffer.getvalue(), "path": None}
 
-    content = {"image": [packed(it) for it in PIXELS], "label": [i % 2 for i in range(30)]}
+    content = {"image": [packed(pixels) for pixels in PIXELS], "label": [i % 2 for i in range(30)]}
     pyarrow.parquet.write_table(pyarrow.table(content), tmp_path / "all.parquet")
     held = read_hf(str(tmp_path))
     assert np.array_equal(held.train.x[:, 0].numpy(), PIXELS)
