@@ -228,10 +228,10 @@ def hostile(tmp_path: Path) -> Path:
             packages={HOSTILE: HOSTILE},
         ),
         *made.epochs("hardened"),
-        *(record.model_copy(update={"reason": HOSTILE}) for record in made.rounds()),
-        *(record.model_copy(update={"attack": record.attack + HOSTILE}) for record in made.measurements()),
+        *(row.model_copy(update={"reason": HOSTILE}) for row in made.rounds()),
+        *(row.model_copy(update={"attack": row.attack + HOSTILE}) for row in made.measurements()),
         made.flag(name=HOSTILE, meaning=HOSTILE, remedy=HOSTILE, evidence=HOSTILE),
-        *(record.model_copy(update={"row": HOSTILE, "verdict": HOSTILE}) for record in made.findings()),
+        *(row.model_copy(update={"row": HOSTILE, "verdict": HOSTILE}) for row in made.findings()),
     ]  # fmt: skip
     summary = made.summary(data=HOSTILE, model=HOSTILE, threat=HOSTILE, stop_reason=HOSTILE)
     return made.write(tmp_path, records, summary, made.pictures())
