@@ -132,7 +132,7 @@ def _manifest(net: Classifier) -> Manifest:
     [
         ("transfer", "transfer: no surrogate: give surrogate=RUN"),
         ("transfer:surrogate", "'surrogate' is not key=value"),
-        ("transfer:surrogate=a,surrogate=b", "is not key=value, once"),
+        ("transfer:surrogate=a,surrogate=b", "surrogate is given twice in transfer"),
         ("transfer:surrogate=a,attack=pdg", "unknown attack 'pdg': did you mean pgd"),
         ("transfer:surrogate=a,step=3", "unknown parameter of pgd 'step'"),
         ("transfer:surrogate=a,diversity=2", "diversity = 2.0: give a probability"),

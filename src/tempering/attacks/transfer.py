@@ -19,6 +19,7 @@ from tempering.attacks.surrogate_ref import SurrogateRef
 from tempering.attacks.wrapper import AttackWrapper
 from tempering.core.errors import ModelError, UsageError
 from tempering.core.probe import Probe, probing
+from tempering.core.specs import read_value, split_pairs
 
 
 class Ensemble(nn.Module):
@@ -144,28 +145,14 @@ def read_transfer(tail: str, parse: Callable[[str], Attack]) -> Attack:
     Raises:
         UsageError: If there is no surrogate, or a value is invalid.
     """
-    settings: dict[str, str] = {}
-    for pair in filter(None, tail.split(",")):
-        key, equals, value = (part.strip() for part in pair.partition("="))
-        if not equals or key in settings:
-            raise UsageError(
-                f"transfer: {pair!r} is not key=value, once: write surrogate=runs/mine"
-            )
-        settings[key] = value
+    settings = split_pairs(tail, "transfer", "surrogate=runs/mine")
     addresses = [address for address in settings.pop("surrogate", "").split("+") if address]
     name = settings.pop("attack", "pgd")
-    diversity = _number(settings.pop("diversity", "0"), "diversity")
-    momentum = _number(settings.pop("momentum", "0"), "momentum")
-    restarts = settings.pop("restarts", "1")
-    if not restarts.isdecimal():
-        raise UsageError(f"transfer: restarts = {restarts!r}: give a whole number")
+    diversity, momentum = (
+        read_value(settings.pop(key, "0"), float, f"transfer: {key}")
+        for key in ("diversity", "momentum")
+    )
+    restarts = read_value(settings.pop("restarts", "1"), int, "transfer: restarts")
     inner = parse(f"{name}:" + ",".join(f"{key}={value}" for key, value in settings.items()))
     attack = Transfer(inner, *addresses, diversity=diversity, momentum=momentum)
-    return attack if int(restarts) == 1 else Restarts(attack, int(restarts))
-
-
-def _number(text: str, key: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise UsageError(f"transfer: {key} = {text!r}: give a number") from None
+    return attack if restarts == 1 else Restarts(attack, restarts)
