@@ -40,7 +40,7 @@ def test_reviews_come_when_the_paper_says() -> None:
 
 
 @pytest.mark.parametrize(
-    ("attack", "each"),
+    ("attack", "per_sample"),
     [
         (APGDCE(steps=10), Passes(11, 10)),
         (APGDDLR(steps=1), Passes(2, 1)),

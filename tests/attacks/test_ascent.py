@@ -70,7 +70,7 @@ def test_no_pass_is_wasted_at_any_batch_size(case: Case, batch_size: int, steps:
 
 
 @pytest.mark.parametrize(
-    ("attack", "each"),
+    ("attack", "per_sample"),
     [
         (FGSM(), Passes(1, 1)),
         (BIM(steps=7), Passes(7, 7)),

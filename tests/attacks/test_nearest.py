@@ -86,7 +86,7 @@ def test_one_pixel_is_found_where_one_is_enough(net: nn.Module) -> None:
 
 
 @pytest.mark.parametrize(
-    ("attack", "each"),
+    ("attack", "per_sample"),
     [
         (DDN(steps=7), Passes(8, 7)),
         (FMN(steps=7), Passes(8, 7)),

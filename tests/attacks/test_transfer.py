@@ -131,7 +131,7 @@ def _manifest(net: Classifier) -> Manifest:
     ("text", "message"),
     [
         ("transfer", "transfer: no surrogate: give surrogate=RUN"),
-        ("transfer:surrogate", "'surrogate' is not key=value"),
+        ("transfer:surrogate", "'surrogate' in transfer is not key=value"),
         ("transfer:surrogate=a,surrogate=b", "surrogate is given twice in transfer"),
         ("transfer:surrogate=a,attack=pdg", "unknown attack 'pdg': did you mean pgd"),
         ("transfer:surrogate=a,step=3", "unknown parameter of pgd 'step'"),
