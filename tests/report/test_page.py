@@ -105,9 +105,9 @@ def test_four_counts_naive_gradient_and_carlini(tmp_path: Path) -> None:
     assert few[2].startswith("95.9 %")
 
 
-def test_rho_is_accuracy_after_minus_before(tmp_path: Path) -> None:
+def test_the_gain_is_accuracy_after_minus_before(tmp_path: Path) -> None:
     page, _ = page_of(tmp_path, made.hardened())
-    rows = {row[0]: row for row in page.tables["rho"][1:]}
+    rows = {row[0]: row for row in page.tables["gain"][1:]}
     assert rows["fgsm"][1].startswith("+0.849 ")
     assert rows["fgsm"][2].startswith("+0.686 ")
     assert rows["worst case per sample"][1].startswith("+0.917 ")
