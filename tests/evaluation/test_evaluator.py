@@ -23,7 +23,7 @@ ATTACKS = [Restarts(PGD(steps=5), 2), BIM(steps=5), FGSM(), CWLinf(steps=5)]
 
 
 @pytest.fixture(scope="module")
-def found() -> EvaluationResult:
+def evaluation() -> EvaluationResult:
     x = torch.rand(40, 1, 3, 3, generator=torch.Generator().manual_seed(3))
     model = Net(outputs=5)
     model.adversarial_class = 4  # type: ignore[assignment]

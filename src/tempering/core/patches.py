@@ -113,10 +113,6 @@ class Patch(Threat):
         chosen = places[held.argmax(1)]
         return self.windows(chosen[:, 0], chosen[:, 1], height, width)
 
-    def project(self, x_adv: Tensor, x: Tensor, radius: Tensor | None = None) -> Tensor:
-        """Keep only changes within the best square, and clip pixels."""
-        return (x + self.shrink(x_adv - x, radius)).clamp(0.0, 1.0)
-
     def shrink(self, delta: Tensor, radius: Tensor | None = None) -> Tensor:  # noqa: ARG002
         """Keep delta in the square where its squared norm is largest: the Euclidean projection."""
         return delta * self.best(delta.square())
