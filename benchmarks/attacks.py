@@ -128,20 +128,20 @@ def works(cases: Sequence[Case], networks: Sequence[str], images: int | None) ->
                     yield slow
 
 
-def contenders(work: Work, batch_size: int) -> list[Contender]:
+def entries(work: Work, batch_size: int) -> list[Contender]:
     """Ours first, in each form, then the others."""
-    small, contenders = shortened(work.case), []
+    small, entries = shortened(work.case), []
     for variant, attack in work.case.variants.items():
         run, warm_up = (
             _ours(made, work.threat, batch_size) for made in (attack, small.variants[variant])
         )
-        contenders.append(Contender(OURS, metadata.version(OURS), variant, run, warm_up))
+        entries.append(Contender(OURS, metadata.version(OURS), variant, run, warm_up))
     for name in work.peers():
         run, warm_up = (
             _theirs(PEERS[name], case, work.threat, batch_size) for case in (work.case, small)
         )
-        contenders.append(Contender(name, PEERS[name].version, "", run, warm_up))
-    return contenders
+        entries.append(Contender(name, PEERS[name].version, "", run, warm_up))
+    return entries
 
 
 def _ours(attack: Attack, threat: Threat, batch_size: int) -> Propose:

@@ -105,8 +105,8 @@ def _line(row: Row, members: Sequence[Row]) -> str:
     over = min(times) / row["floor_seconds"] - 1 if row["floor_seconds"] else 0.0
     distance = ""
     if row["distance"]:
-        median = row["median_distance"]
-        distance = "more than half fail" if median is None else f"{median:.4g}"
+        middle = row["median_distance"]
+        distance = "more than half fail" if middle is None else f"{middle:.4g}"
     return start + (
         f"| {row['forward'] / n:.5g}, {row['backward'] / n:.5g} | {median(times):.3g}{spread} "
         f"| {100 * over:+.0f} % | {row['successes']}{outside} | {distance} "
