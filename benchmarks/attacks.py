@@ -128,7 +128,7 @@ def works(cases: Sequence[Case], networks: Sequence[str], images: int | None) ->
                     yield slow
 
 
-def entries(work: Work, batch_size: int) -> list[Contender]:
+def contenders(work: Work, batch_size: int) -> list[Contender]:
     """Ours first, in each form, then the others."""
     small, entries = shortened(work.case), []
     for variant, attack in work.case.variants.items():
