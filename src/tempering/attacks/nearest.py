@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -69,9 +68,17 @@ class NearestAttack(Attack):
         """The nearest success of each sample at any distance; the image itself if there is none."""
 
 
-def batched(problem: Problem, search: Callable[[Problem], Tensor]) -> Tensor:
-    """Search batch by batch, for attacks that take all samples through the same steps."""
-    return torch.cat([search(problem.part(rows)) for rows in problem.batches()])
+@dataclass(frozen=True)
+class BatchedNearestAttack(NearestAttack):
+    """The base of minimum-norm attacks that take all samples of a batch through the same steps."""
+
+    def search(self, probe: Probe, problem: Problem) -> Tensor:
+        """All steps, batch by batch."""
+        parts = (problem.part(rows) for rows in problem.batches())
+        return torch.cat([self._search_batch(probe, part) for part in parts])
+
+    @abstractmethod
+    def _search_batch(self, probe: Probe, problem: Problem) -> Tensor: ...
 
 
 def succeeds(probe: Probe, problem: Problem, x_adv: Tensor, rows: Tensor) -> Tensor:
