@@ -72,7 +72,10 @@ class Pair:
 
     def settings(self, batch_size: int, seed: int) -> dict[str, Any]:
         """What the peer is told."""
-        own = {one.name: getattr(self.attack, one.name) for one in dataclasses.fields(self.attack)}
+        own = {
+            field.name: getattr(self.attack, field.name)
+            for field in dataclasses.fields(self.attack)
+        }
         own.pop("until_fooled", None)
         return {**own, "classes": CLASSES, "batch_size": batch_size, "seed": seed}
 
@@ -197,7 +200,9 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
 def shortened(pair: Pair) -> Pair:
     """The same pair with few steps, to see that everything runs."""
     few = {"steps": 10, "queries": 100, "targets": 3}
-    given = {one.name: getattr(pair.attack, one.name) for one in dataclasses.fields(pair.attack)}
+    given = {
+        field.name: getattr(pair.attack, field.name) for field in dataclasses.fields(pair.attack)
+    }
     changes = {name: min(n, given[name]) for name, n in few.items() if name in given}
     return dataclasses.replace(pair, attack=dataclasses.replace(pair.attack, **changes))
 

@@ -55,7 +55,7 @@ def _section(rows: Sequence[Row]) -> str:
     drawn = [row for row in rows if not row["exact"]]
     if exact:
         lines += [EXACT, *map(_exact, exact), ""]
-        listed = [_listed(row, one) for row in exact for one in row["disagreements"][:SHOWN]]
+        listed = [_listed(row, sample) for row in exact for sample in row["disagreements"][:SHOWN]]
         if listed:
             lines += [LISTED, *listed, ""]
     if drawn:
@@ -104,17 +104,17 @@ def _start(row: Row, exact: bool = False) -> str:
 
 def _exact(row: Row) -> str:
     standing, only_ours, only_theirs = _counts(row)
-    rounding = sum(one["rounding"] for one in row["disagreements"])
+    rounding = sum(sample["rounding"] for sample in row["disagreements"])
     return _start(row, exact=True) + (
         f"| {standing} | {only_ours} | {only_theirs} | {rounding} "
         f"| {row['largest_pixel_difference']:.2g} |"
     )
 
 
-def _listed(row: Row, one: Row) -> str:
+def _listed(row: Row, case: Row) -> str:
     return _start(row, exact=True) + (
-        f"| {one['sample']} | {one['ours']:.3g} | {one['theirs']:.3g} | {one['pixels']} "
-        f"| {one['largest']:.2g} |"
+        f"| {case['sample']} | {case['ours']:.3g} | {case['theirs']:.3g} | {case['pixels']} "
+        f"| {case['largest']:.2g} |"
     )
 
 
@@ -127,7 +127,7 @@ def _drawn(rows: Sequence[Row]) -> str:
     seconds = [mean(row["seconds"][side] for row in rows) for side in ("ours", "theirs")]
     return _start(rows[0]) + (
         f"| {len(rows)} | {_spread(ours)} | {_spread(theirs)} "
-        f"| {mean(one[0] for one in only):.3g} | {mean(one[1] for one in only):.3g} "
+        f"| {mean(pair[0] for pair in only):.3g} | {mean(pair[1] for pair in only):.3g} "
         f"| {seconds[0]:.0f}, {seconds[1]:.0f} | {_flag(ours, theirs, n, WEAKER)} |"
     )
 

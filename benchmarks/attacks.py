@@ -130,18 +130,18 @@ def works(cases: Sequence[Case], networks: Sequence[str], images: int | None) ->
 
 def contenders(work: Work, batch_size: int) -> list[Contender]:
     """Ours first, in each form, then the others."""
-    small, found = shortened(work.case), []
+    small, entries = shortened(work.case), []
     for variant, attack in work.case.variants.items():
         run, warm_up = (
-            _ours(one, work.threat, batch_size) for one in (attack, small.variants[variant])
+            _ours(made, work.threat, batch_size) for made in (attack, small.variants[variant])
         )
-        found.append(Contender(OURS, metadata.version(OURS), variant, run, warm_up))
+        entries.append(Contender(OURS, metadata.version(OURS), variant, run, warm_up))
     for name in work.peers():
         run, warm_up = (
-            _theirs(PEERS[name], one, work.threat, batch_size) for one in (work.case, small)
+            _theirs(PEERS[name], case, work.threat, batch_size) for case in (work.case, small)
         )
-        found.append(Contender(name, PEERS[name].version, "", run, warm_up))
-    return found
+        entries.append(Contender(name, PEERS[name].version, "", run, warm_up))
+    return entries
 
 
 def _ours(attack: Attack, threat: Threat, batch_size: int) -> Propose:
@@ -352,11 +352,11 @@ def run(chosen: argparse.Namespace) -> None:
             "network": subject.about,
             "environment": environment(),
         }
-        found = list(rows(work, subject, list(zip(took_part, results, strict=True))))
-        for row in found:
+        measured = list(rows(work, subject, list(zip(took_part, results, strict=True))))
+        for row in measured:
             if "seconds" in row:
                 row["floor_seconds"] = floor.seconds(Passes(row["forward"], row["backward"]))
-        journal.put(cell, [{**row, **common} for row in found], STALE)
+        journal.put(cell, [{**row, **common} for row in measured], STALE)
         write_text(chosen.out / "attacks.md", render(journal.rows))
         say(f"{work.network} {work.case.name} ({work.n} images): {meter.tick(work, seconds)}")
     write_text(chosen.out / "attacks.md", render(journal.rows))

@@ -81,7 +81,7 @@ def _floors(rows: Sequence[Row]) -> str:
     told = []
     for kind, word in (("forward", "forward"), ("gradient", "forward and backward")):
         best = [row["floor"][kind] for row in rows]
-        costs = [1e3 * one[kind] for one in best]
+        costs = [1e3 * cost[kind] for cost in best]
         low, high = f"{min(costs):.3g}", f"{max(costs):.3g}"
         where = best[costs.index(min(costs))]
         told.append(
@@ -105,8 +105,8 @@ def _line(row: Row, members: Sequence[Row]) -> str:
     over = min(times) / row["floor_seconds"] - 1 if row["floor_seconds"] else 0.0
     distance = ""
     if row["distance"]:
-        found = row["median_distance"]
-        distance = "more than half fail" if found is None else f"{found:.4g}"
+        middle = row["median_distance"]
+        distance = "more than half fail" if middle is None else f"{middle:.4g}"
     return start + (
         f"| {row['forward'] / n:.5g}, {row['backward'] / n:.5g} | {median(times):.3g}{spread} "
         f"| {100 * over:+.0f} % | {row['successes']}{outside} | {distance} "

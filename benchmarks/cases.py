@@ -68,7 +68,7 @@ class Case:
     def settings(self) -> dict[str, Any]:
         """What peers are told: the hyperparameters of our first variant, and more."""
         first = next(iter(self.variants.values()))
-        own = {one.name: getattr(first, one.name) for one in dataclasses.fields(first)}
+        own = {field.name: getattr(first, field.name) for field in dataclasses.fields(first)}
         own.pop("until_fooled", None)
         return {**own, **self.told}
 
@@ -222,7 +222,7 @@ def shortened(case: Case) -> Case:
     few = {"steps": 5, "queries": 120, "iterations": 20, "searches": 2, "targets": 3}
 
     def small(attack: Attack) -> Attack:
-        given = {one.name for one in dataclasses.fields(attack)}
+        given = {field.name for field in dataclasses.fields(attack)}
         changes = {
             name: min(value, getattr(attack, name)) for name, value in few.items() if name in given
         }

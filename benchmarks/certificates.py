@@ -101,34 +101,36 @@ def shortened(plan: Any, iterations: int) -> Any:
     return dataclasses.replace(plan, iterations=min(plan.iterations, iterations))
 
 
-def evaluated(one: Proved, model: nn.Module, seed: int) -> Row:
+def evaluated(proved: Proved, model: nn.Module, seed: int) -> Row:
     """Both bounds, as an evaluation finds them: proofs first, then attacks."""
-    found = tp.evaluate(model, mnist().test, one.threat, samples=one.images, seed=seed)
+    assessment = tp.evaluate(model, mnist().test, proved.threat, samples=proved.images, seed=seed)
     return {
-        "seconds": found.seconds,
-        "clean": found.clean_correct,
-        "certified": found.certified_correct,
-        "standing": found.robust_correct,
-        "stages": {name: stage.survivors for name, stage in found.by_attack.items()},
-        "forwards": found.passes.forward,
-        "backwards": found.passes.backward,
-        "flags": [flag.name for flag in found.flags],
+        "seconds": assessment.seconds,
+        "clean": assessment.clean_correct,
+        "certified": assessment.certified_correct,
+        "standing": assessment.robust_correct,
+        "stages": {name: stage.survivors for name, stage in assessment.by_attack.items()},
+        "forwards": assessment.passes.forward,
+        "backwards": assessment.passes.backward,
+        "flags": [flag.name for flag in assessment.flags],
     }
 
 
-def by_method(one: Proved, model: nn.Module, method: str) -> Row:
+def by_method(proved: Proved, model: nn.Module, method: str) -> Row:
     """What a method proves when it is given every sample, or all of them one after the other."""
-    test = mnist().test.first(one.images)
+    test = mnist().test.first(proved.images)
     methods = METHODS if method == IN_ORDER else (method,)
     began = time.perf_counter()
-    found = certify(model, test.x, test.y, one.threat, methods=methods, seconds=one.seconds)
+    certificates = certify(
+        model, test.x, test.y, proved.threat, methods=methods, seconds=proved.seconds
+    )
     return {
         "seconds": time.perf_counter() - began,
-        "clean": len(test) - sum(name == "clean" for name in found.settled_by),
-        "certified": int(found.certified.sum()),
-        "refuted": len(found.counterexamples),
-        "late": sum(reason == "time is up" for reason in found.reasons),
-        "spent": [dataclasses.asdict(spent) for spent in found.spent],
+        "clean": len(test) - sum(name == "clean" for name in certificates.settled_by),
+        "certified": int(certificates.certified.sum()),
+        "refuted": len(certificates.counterexamples),
+        "late": sum(reason == "time is up" for reason in certificates.reasons),
+        "spent": [dataclasses.asdict(spent) for spent in certificates.spent],
     }
 
 
@@ -180,13 +182,15 @@ def smoothed(model: nn.Module, smoothing: Smoothing, images: int, seed: int) -> 
     """What is proved of the vote under noise, at several radii, and the network without noise."""
     test = mnist().test.first(images)
     began = time.perf_counter()
-    found = smoothing(model, test.x, test.y, RandomStreams(seed, torch.arange(images)))
+    certificate = smoothing(model, test.x, test.y, RandomStreams(seed, torch.arange(images)))
     return {
         "seconds": time.perf_counter() - began,
         "clean_without_noise": int(right(model, test.x, test.y).sum()),
-        "abstained": int((found.predicted < 0).sum()),
-        "wrong": int(((found.predicted >= 0) & (found.predicted != found.y)).sum()),
-        "certified": {f"{radius:g}": found.count(radius).hits for radius in RADII},
+        "abstained": int((certificate.predicted < 0).sum()),
+        "wrong": int(
+            ((certificate.predicted >= 0) & (certificate.predicted != certificate.y)).sum()
+        ),
+        "certified": {f"{radius:g}": certificate.count(radius).hits for radius in RADII},
         "smoothing": smoothing.config(),
     }
 
@@ -199,19 +203,19 @@ def cells(chosen: argparse.Namespace) -> Iterator[Cell]:
     common = {"seed": chosen.seed, "threads": chosen.threads}
     judging = engine_hash(attacks_of("fast", Linf(0.1))) + sources_hash([PROVEN])
     every = networks(chosen)
-    nets = [one for one in every if one.name in chosen.networks]
-    for one in nets if "evaluation" in chosen.only else ():
-        model, about = one.make()
-        cell = {"section": "evaluation", "network": one.name, "threat": str(one.threat)}
-        cell |= {"n": one.images, "weights": about["weights"], "engine": judging, **common}
-        yield cell, partial(evaluated, one, model, chosen.seed)
-    for one in nets if "methods" in chosen.only else ():
-        model, about = one.make()
+    nets = [net for net in every if net.name in chosen.networks]
+    for net in nets if "evaluation" in chosen.only else ():
+        model, about = net.make()
+        cell = {"section": "evaluation", "network": net.name, "threat": str(net.threat)}
+        cell |= {"n": net.images, "weights": about["weights"], "engine": judging, **common}
+        yield cell, partial(evaluated, net, model, chosen.seed)
+    for net in nets if "methods" in chosen.only else ():
+        model, about = net.make()
         for method in (*METHODS, IN_ORDER):
-            cell = {"section": "methods", "network": one.name, "threat": str(one.threat)}
-            cell |= {"method": method, "n": one.images, "limit": one.seconds, **common}
+            cell = {"section": "methods", "network": net.name, "threat": str(net.threat)}
+            cell |= {"method": method, "n": net.images, "limit": net.seconds, **common}
             cell |= {"weights": about["weights"], "engine": sources_hash([PROVEN])}
-            yield cell, partial(by_method, one, model, method)
+            yield cell, partial(by_method, net, model, method)
     if "attacks" in chosen.only:
         yield from _attacks(chosen, every, common)
     for kind in NETS if "matrices" in chosen.only else ():
@@ -252,7 +256,7 @@ def run(chosen: argparse.Namespace) -> None:
     """Measure what is missing, and render after every cell."""
     torch.set_num_threads(chosen.threads)
     journal = Journal(chosen.out / "certificates.jsonl")
-    trained_as = {one.name: one for one in networks(chosen)}
+    trained_as = {net.name: net for net in networks(chosen)}
     for cell, measure in cells(chosen):
         if journal.holds(cell):
             continue

@@ -160,9 +160,9 @@ def _exact(rows: Sequence[Row]) -> str:
     (row,) = rows
     n, positive = row["samples"], row["positive"]
     lines = [
-        f"| {name} | {row['cell']['threat']} | {one['certified']} | {one['refuted']} "
-        f"| {n - one['certified'] - one['refuted']} | {one['falsely']} | {one['above']} |"
-        for name, one in row["methods"].items()
+        f"| {name} | {row['cell']['threat']} | {count['certified']} | {count['refuted']} "
+        f"| {n - count['certified'] - count['refuted']} | {count['falsely']} | {count['above']} |"
+        for name, count in row["methods"].items()
     ]
     text = EXACT.format(
         nets=row["cell"]["n"],

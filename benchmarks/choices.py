@@ -87,7 +87,9 @@ def measure(name: str, overrides: tuple[str, ...]) -> dict[str, object]:
         "threads": torch.get_num_threads(),
         "attack_gradients": passes.backward,
         "stop": trained.stop.reason if trained.stop else None,
-        "measurements": [one.model_dump(mode="json") for one in judged.measurements],
+        "measurements": [
+            measurement.model_dump(mode="json") for measurement in judged.measurements
+        ],
     }
 
 
@@ -99,8 +101,8 @@ def render(lines: list[dict[str, object]]) -> str:
     ]
     for line in sorted(lines, key=lambda line: list(VARIANTS).index(str(line["variant"]))):
         counts = {
-            (one["attack"], one["access"], one["backward"]): Count(**one["robust"])
-            for one in line["measurements"]  # type: ignore[attr-defined]
+            (row["attack"], row["access"], row["backward"]): Count(**row["robust"])
+            for row in line["measurements"]  # type: ignore[attr-defined]
         }
         naive = next((str(c) for (_, _, how), c in counts.items() if how == "true"), "-")
         rows.append(

@@ -97,19 +97,19 @@ def ours(judged: Judged, images: int, seed: int) -> Row:
     evaluate, test = tp.evaluate, mnist().test
     evaluate(judged.model, test, judged.threat, samples=WARM_UP, seed=seed)
     began = time.perf_counter()
-    found = evaluate(judged.model, test, judged.threat, samples=images, seed=seed)
-    stages = found.by_attack.values()
+    assessment = evaluate(judged.model, test, judged.threat, samples=images, seed=seed)
+    stages = assessment.by_attack.values()
     return {
         "seconds": time.perf_counter() - began,
-        "forwards": found.passes.forward,
-        "backwards": found.passes.backward,
-        "attacking": sum(one.passes.forward + one.passes.backward for one in stages),
-        "attacking_seconds": sum(one.seconds for one in stages),
-        "standing": found.robust_correct,
-        "certified": found.certified_correct,
-        "stages": {name: one.survivors for name, one in found.by_attack.items()},
-        "flags": [flag.name for flag in found.flags],
-        "schedule": found.schedule,
+        "forwards": assessment.passes.forward,
+        "backwards": assessment.passes.backward,
+        "attacking": sum(stage.passes.forward + stage.passes.backward for stage in stages),
+        "attacking_seconds": sum(stage.seconds for stage in stages),
+        "standing": assessment.robust_correct,
+        "certified": assessment.certified_correct,
+        "stages": {name: stage.survivors for name, stage in assessment.by_attack.items()},
+        "flags": [flag.name for flag in assessment.flags],
+        "schedule": assessment.schedule,
     }
 
 
@@ -131,8 +131,8 @@ def theirs(judged: Judged, x: Tensor, y: Tensor, seed: int, batch_size: int) -> 
             attacks=[name],
             seed=seed,
         )
-        found = attack.run_standard_evaluation(x[rows], y[rows], batch_size=batch_size)
-        x_adv = found[0] if isinstance(found, tuple) else found
+        output = attack.run_standard_evaluation(x[rows], y[rows], batch_size=batch_size)
+        x_adv = output[0] if isinstance(output, tuple) else output
         broken = verdicts(judged.model, x[rows], y[rows], x_adv, judged.threat)
         stands[rows[broken]] = False
         stages[name] = int(stands.sum())

@@ -72,11 +72,11 @@ def _compared(network: str, ours: Sequence[Row], theirs: Sequence[Row]) -> str:
     time = _middle(theirs, "seconds")
     seconds = time / _middle(ours, "seconds")
     more = own["standing"] - other["standing"]
-    found = "equal" if more == 0 else f"{abs(more)} {'more' if more > 0 else 'fewer'} robust"
+    verdict = "equal" if more == 0 else f"{abs(more)} {'more' if more > 0 else 'fewer'} robust"
     alone = needed / own["attacking"]
     attacking = time / _middle(ours, "attacking_seconds")
     return (
-        f"| {network} | | | *compared* | | {found} | 1/{passes:.1f} of the passes; "
+        f"| {network} | | | *compared* | | {verdict} | 1/{passes:.1f} of the passes; "
         f"attacks alone 1/{alone:.1f} | 1/{seconds:.1f} of the time; "
         f"attacks alone 1/{attacking:.1f} | |"
     )
@@ -88,17 +88,21 @@ def _middle(runs: Sequence[Row], name: str) -> float:
 
 def _spread(runs: Sequence[Row], name: str) -> str:
     """Minimum and maximum, if there are several runs."""
-    each = [run[name] for run in runs]
-    low, high = (f"{value:.3g}" if value % 1 else f"{value:g}" for value in (min(each), max(each)))
-    return f" ({low} to {high})" if len(each) > 1 else ""
+    values = [run[name] for run in runs]
+    low, high = (
+        f"{value:.3g}" if value % 1 else f"{value:g}" for value in (min(values), max(values))
+    )
+    return f" ({low} to {high})" if len(values) > 1 else ""
 
 
 def _pace(runs: Sequence[Row], side: str) -> str:
     """Time of a gradient beside the runs of one evaluator, if it was measured."""
-    paces = [one for run in runs if run["cell"]["side"] == side for one in run.get("pace", ())]
+    paces = [pace for run in runs if run["cell"]["side"] == side for pace in run.get("pace", ())]
     if not paces:
         return ""
-    middle, low, high = (f"{1e6 * one:.3g}" for one in (median_low(paces), min(paces), max(paces)))
+    middle, low, high = (
+        f"{1e6 * pace:.3g}" for pace in (median_low(paces), min(paces), max(paces))
+    )
     return f" (a gradient took {middle} us, {low} to {high})"
 
 

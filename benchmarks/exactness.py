@@ -100,7 +100,7 @@ def agreement(kind: str, threat: Threat, nets: int) -> Row:
         net = random_net(kind, seed)
         x = _images(threat, seed)
         ours = crown(net, x, threat)
-        theirs = torch.cat([torch.from_numpy(_by_matrices(net, one, threat)) for one in x])
+        theirs = torch.cat([torch.from_numpy(_by_matrices(net, image, threat)) for image in x])
         met = _least_met(net, x, threat, seed)
         coarse = crown(net.float(), x.float(), threat)
         wide = max(wide, float((ours - theirs).abs().max()))
@@ -199,7 +199,7 @@ def exact(nets: int, images: int) -> Row:
         x = RandomStreams.of(seed, images).uniform((1, 1, TINY[0])).double()
         with torch.no_grad():
             y = net(x).argmax(1)
-        least_margins = [_least_margin(net, *one) for one in zip(x, y, strict=True)]
+        least_margins = [_least_margin(net, *sample) for sample in zip(x, y, strict=True)]
         truth.append(torch.tensor(least_margins, dtype=torch.float64))
         for name, methods in METHODS_UP_TO.items():
             by_method[name].append(certify(net, x, y, TINY_THREAT, methods=methods))
@@ -210,10 +210,10 @@ def exact(nets: int, images: int) -> Row:
         reached.append(own - logits.gather(1, 1 - y[:, None])[:, 0])
     least, attacked = torch.cat(truth), torch.cat(reached)
     methods: dict[str, Row] = {}
-    for name, found in by_method.items():
-        margin = torch.cat([one.margin for one in found])
-        certified = torch.cat([one.certified for one in found])
-        refuted = sum(len(one.counterexamples) for one in found)
+    for name, batches in by_method.items():
+        margin = torch.cat([batch.margin for batch in batches])
+        certified = torch.cat([batch.certified for batch in batches])
+        refuted = sum(len(batch.counterexamples) for batch in batches)
         methods[name] = {
             "certified": int(certified.sum()),
             "falsely": int((certified & (least <= 0)).sum()),
@@ -237,7 +237,7 @@ def _patterns(layers: list[Sum]) -> Iterator[list[Array]]:
 
 def _least_margin(net: nn.Sequential, image: Tensor, label: Tensor) -> float:
     """The least margin over ball and box: one linear program for each pattern of ReLU signs."""
-    layers = [one for one in layers_of(net, (1, 1, TINY[0])) if isinstance(one, Sum)]
+    layers = [layer for layer in layers_of(net, (1, 1, TINY[0])) if isinstance(layer, Sum)]
     c = np.array([1.0, -1.0]) if int(label) == 0 else np.array([-1.0, 1.0])
     slack = _slack(TINY_THREAT)
     ball = Ball(image.flatten().numpy(), TINY_THREAT.eps + slack, "linf", slack)

@@ -64,10 +64,10 @@ def _imports(source: bytes) -> Iterator[str]:
     """Modules of this package that a source names, `from a import b` as a and as a.b."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            yield from (one.name for one in node.names if one.name.startswith("tempering."))
+            yield from (alias.name for alias in node.names if alias.name.startswith("tempering."))
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("tempering."):
             yield str(node.module)
-            yield from (f"{node.module}.{one.name}" for one in node.names)
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 def environment() -> Row:
@@ -118,8 +118,8 @@ class Journal:
             stale: Settings that may differ in what is dropped.
         """
 
-        def identity(one: Mapping[str, Any]) -> Row:
-            return {name: value for name, value in one.items() if name not in stale}
+        def identity(row: Mapping[str, Any]) -> Row:
+            return {name: value for name, value in row.items() if name not in stale}
 
         kept = [row for row in self.rows if identity(row["cell"]) != identity(cell)]
         self.rows = [*kept, *({"cell": dict(cell), **row} for row in rows)]

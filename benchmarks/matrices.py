@@ -77,37 +77,37 @@ def layers_of(net: nn.Module, shape: tuple[int, int, int]) -> list[Layer]:
     Raises:
         TypeError: If there is anything else in it.
     """
-    found: list[Layer] = []
-    _add(net, 0, shape, found)
-    return found
+    layers: list[Layer] = []
+    _add(net, 0, shape, layers)
+    return layers
 
 
 def _add(
-    net: nn.Module, source: int, shape: tuple[int, ...], found: list[Layer]
+    net: nn.Module, source: int, shape: tuple[int, ...], layers: list[Layer]
 ) -> tuple[int, tuple[int, ...]]:
     """Append what a module does; the number and the shape of what it returns."""
     size = math.prod(shape)
     if isinstance(net, nn.Sequential):
         for part in net:
-            source, shape = _add(part, source, shape, found)
+            source, shape = _add(part, source, shape, layers)
         return source, shape
     if isinstance(net, nn.Flatten):
         return source, (size,)
     if isinstance(net, Around):
-        inner, _ = _add(net.body, source, shape, found)
-        found.append(Sum((source, inner), (np.eye(size), np.eye(size)), np.zeros(size)))
-        return len(found), shape
+        inner, _ = _add(net.body, source, shape, layers)
+        layers.append(Sum((source, inner), (np.eye(size), np.eye(size)), np.zeros(size)))
+        return len(layers), shape
     for kind, name in ((nn.ReLU, "relu"), (nn.Sigmoid, "sigmoid"), (nn.Tanh, "tanh")):
         if isinstance(net, kind):
-            found.append(Bend(source, name))
-            return len(found), shape
+            layers.append(Bend(source, name))
+            return len(layers), shape
     if isinstance(net, nn.MaxPool2d):
         windows, shape = _windows(shape, int(net.kernel_size), int(net.stride))
-        found.append(Bend(source, "max", windows))
-        return len(found), shape
+        layers.append(Bend(source, "max", windows))
+        return len(layers), shape
     matrix, bias, shape = _matrix(net, shape)
-    found.append(Sum((source,), (matrix,), bias))
-    return len(found), shape
+    layers.append(Sum((source,), (matrix,), bias))
+    return len(layers), shape
 
 
 def _matrix(net: nn.Module, shape: tuple[int, ...]) -> tuple[Array, Array, tuple[int, ...]]:
@@ -157,11 +157,11 @@ def _windows(
     """The numbers in each window, and the shape of the result."""
     place = np.arange(math.prod(shape)).reshape(shape)
     after = (shape[0], (shape[1] - kernel) // step + 1, (shape[2] - kernel) // step + 1)
-    found = []
+    windows = []
     for c, i, j in np.ndindex(*after):
         window = place[c, i * step : i * step + kernel, j * step : j * step + kernel]
-        found.append(tuple(int(one) for one in window.flatten()))
-    return tuple(found), after
+        windows.append(tuple(int(pixel) for pixel in window.flatten()))
+    return tuple(windows), after
 
 
 @dataclass(frozen=True, eq=False)
@@ -235,11 +235,11 @@ class Crown:
 
     def _refine(self, number: int, open_: NDArray[np.bool_]) -> None:
         low, high = self.ends[number]
-        one = np.eye(len(low))[open_]
-        if len(one):
+        unit = np.eye(len(low))[open_]
+        if len(unit):
             low, high = low.copy(), high.copy()
-            low[open_] = np.maximum(low[open_], self._back(number, one))
-            high[open_] = np.minimum(high[open_], -self._back(number, -one))
+            low[open_] = np.maximum(low[open_], self._back(number, unit))
+            high[open_] = np.minimum(high[open_], -self._back(number, -unit))
             self.ends[number] = low, high
 
     def _back(self, number: int, c: Array) -> Array:
@@ -266,7 +266,7 @@ class Crown:
 def _run(layer: Bend, z: Array) -> Array:
     if layer.kind == "max":
         return np.array([z[list(window)].max() for window in layer.windows])
-    return np.array([_value(layer.kind, one) for one in z])
+    return np.array([_value(layer.kind, entry) for entry in z])
 
 
 def _value(kind: str, z: float) -> float:
@@ -287,12 +287,12 @@ def _open(layer: Bend, low: Array, high: Array) -> NDArray[np.bool_]:
         return (low < 0) & (high > 0)
     if layer.kind != "max":
         return low < high
-    found = np.zeros(len(low), dtype=bool)
+    undecided = np.zeros(len(low), dtype=bool)
     for window in map(list, layer.windows):
         best = window[int(low[window].argmax())]
-        if any(high[one] > low[best] for one in window if one != best):
-            found[window] = True
-    return found
+        if any(high[pixel] > low[best] for pixel in window if pixel != best):
+            undecided[window] = True
+    return undecided
 
 
 def _lines(layer: Bend, low: Array, high: Array) -> Lines:
@@ -370,10 +370,10 @@ def _of_largest(layer: Bend, low: Array, high: Array) -> Lines:
         best = window[int(low[window].argmax())]
         floor = low[best]
         below[row, best] = above[row, best] = 1.0
-        rivals = [one for one in window if one != best and high[one] > floor]
-        for one in rivals:
-            above[row, one] = (high[one] - floor) / (high[one] - low[one])
-            over[row] -= above[row, one] * low[one]
+        rivals = [rival for rival in window if rival != best and high[rival] > floor]
+        for rival in rivals:
+            above[row, rival] = (high[rival] - floor) / (high[rival] - low[rival])
+            over[row] -= above[row, rival] * low[rival]
         top, middle = high[window].max(), above[row] @ (low + high) / 2 + over[row]
         if rivals and top < middle:
             above[row], over[row] = 0.0, top

@@ -245,7 +245,7 @@ class Floor:
     def of(cls, costs: Sequence[PassCost]) -> Floor:
         """The best of each kind, each under its own setting."""
         return cls(
-            min(costs, key=lambda one: one.forward), min(costs, key=lambda one: one.gradient)
+            min(costs, key=lambda cost: cost.forward), min(costs, key=lambda cost: cost.gradient)
         )
 
     def seconds(self, passes: Passes) -> float:

@@ -95,7 +95,7 @@ def render(rows: list[Row]) -> str:
     for row in rows:
         cell, ratios, n = row["cell"], row["ratios"], row["cell"]["n"]
         shown = (median(ratios), min(ratios), max(ratios))
-        middle, least, most = (100 * (one - 1) for one in shown)
+        middle, least, most = (100 * (ratio - 1) for ratio in shown)
         lines.append(
             f"| {cell['network']} | {cell['attack']} | {n} | {cell['batch_size']} "
             f"| {cell['threads']} | {row['forward'] / n:g}, {row['backward'] / n:g} "

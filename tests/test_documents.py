@@ -95,14 +95,14 @@ def test_the_readme_links_every_document() -> None:
 
 def commands(text: str) -> list[list[str]]:
     """Calls of `temper` in shell blocks, without the program."""
-    found = []
+    calls = []
     for line in "\n".join(blocks(text, "sh")).splitlines():
         words = shlex.split(line, comments=True)
         if words[:1] == ["torchrun"]:
             words = ["temper", *words[words.index("tempering") + 1 :]]
         if words[:1] == ["temper"]:
-            found.append(words[1:])
-    return found
+            calls.append(words[1:])
+    return calls
 
 
 def spoken(text: str) -> Iterator[list[str]]:
@@ -281,7 +281,7 @@ class Names:
                 )
             case ast.Call(func=function, args=args, keywords=keywords):
                 given = [self.of(arg) for arg in args]
-                named = {str(one.arg): self.of(one.value) for one in keywords}
+                named = {str(keyword.arg): self.of(keyword.value) for keyword in keywords}
                 return self.call(self.of(function), given, named)
         raise AssertionError(f"cannot follow {ast.unparse(node)}")
 
@@ -290,11 +290,11 @@ class Names:
         fields = typing.get_type_hints(kind)
         if name in fields:
             return Of(fields[name])
-        found = inspect.getattr_static(kind, name)
-        if isinstance(found, property | cached_property):
-            getter = found.fget if isinstance(found, property) else found.func
+        member = inspect.getattr_static(kind, name)
+        if isinstance(member, property | cached_property):
+            getter = member.fget if isinstance(member, property) else member.func
             return Of(typing.get_type_hints(getter)["return"])
-        return found
+        return member
 
     @staticmethod
     def call(function: Any, given: list[Any], named: dict[str, Any]) -> Of:
@@ -340,28 +340,30 @@ def test_architecture_lists_every_room_on_its_floor() -> None:
         drawn.setdefault(floor, set()).add(room)
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
     layers = contracts["contracts"][0]["layers"]
-    built = [{room.strip().removeprefix("tempering.") for room in it.split("|")} for it in layers]
+    built = [
+        {room.strip().removeprefix("tempering.") for room in layer.split("|")} for layer in layers
+    ]
     assert [drawn[floor] for floor in sorted(drawn, reverse=True)] == built
     rooms = {room for _, room in rows}
-    assert rooms == {it.parent.name for it in SOURCE.glob("*/__init__.py")}
+    assert rooms == {file.parent.name for file in SOURCE.glob("*/__init__.py")}
     picture = (ROOT / "docs" / "images" / "architecture.svg").read_text("utf-8")
     assert rooms == set(re.findall(r'class="name" [^>]*text-anchor="middle">(\w+)<', picture))
 
 
 def flag_names() -> set[str]:
     """Names of all flags that the source raises: of kinds, and those made on the spot."""
-    found = set()
+    names = set()
     for path in FILES:
         for node in ast.walk(tree(path)):
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
                 continue
-            given = [one.value for one in node.keywords if one.arg == "name"]
+            given = [keyword.value for keyword in node.keywords if keyword.arg == "name"]
             if node.func.id == "FlagKind":
                 given = node.args[:1]
             elif node.func.id != "Flag":
                 continue
-            found |= {str(one.value) for one in given if isinstance(one, ast.Constant)}
-    return found
+            names |= {str(value.value) for value in given if isinstance(value, ast.Constant)}
+    return names
 
 
 def test_every_flag_is_explained() -> None:

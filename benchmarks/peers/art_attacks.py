@@ -41,8 +41,8 @@ def _art(make: Callable[[Any, Any, Threat, Settings], Any]) -> Method:
             device_type="cpu" if x.device.type == "cpu" else "gpu",
         )
         attack = make(evasion, estimator, threat, settings)
-        found = attack.generate(x=x.cpu().numpy(), y=y.cpu().numpy())
-        return torch.from_numpy(np.asarray(found, dtype=np.float32)).to(x.device)
+        x_adv = attack.generate(x=x.cpu().numpy(), y=y.cpu().numpy())
+        return torch.from_numpy(np.asarray(x_adv, dtype=np.float32)).to(x.device)
 
     return run
 

@@ -11,17 +11,17 @@ from tempering.core.threats import Threat
 def _cleverhans_fgsm(m: nn.Module, x: Tensor, y: Tensor, t: Threat, s: Settings) -> Tensor:
     from cleverhans.torch.attacks.fast_gradient_method import fast_gradient_method
 
-    found: Tensor = fast_gradient_method(
+    x_adv: Tensor = fast_gradient_method(
         m, x, t.eps, ORDER[t.name], clip_min=0.0, clip_max=1.0, y=y
     )
-    return found
+    return x_adv
 
 
 def _cleverhans_climb(random: bool) -> Method:
     def run(m: nn.Module, x: Tensor, y: Tensor, t: Threat, s: Settings) -> Tensor:
         from cleverhans.torch.attacks.projected_gradient_descent import projected_gradient_descent
 
-        found: Tensor = projected_gradient_descent(
+        x_adv: Tensor = projected_gradient_descent(
             m,
             x,
             t.eps,
@@ -34,7 +34,7 @@ def _cleverhans_climb(random: bool) -> Method:
             rand_init=random,
             sanity_checks=False,
         )
-        return found
+        return x_adv
 
     return batched(run)
 
@@ -42,7 +42,7 @@ def _cleverhans_climb(random: bool) -> Method:
 def _cleverhans_cw(m: nn.Module, x: Tensor, y: Tensor, t: Threat, s: Settings) -> Tensor:
     from cleverhans.torch.attacks.carlini_wagner_l2 import carlini_wagner_l2
 
-    found: Tensor = carlini_wagner_l2(
+    x_adv: Tensor = carlini_wagner_l2(
         m,
         x,
         s["classes"],
@@ -53,13 +53,13 @@ def _cleverhans_cw(m: nn.Module, x: Tensor, y: Tensor, t: Threat, s: Settings) -
         binary_search_steps=s["searches"],
         max_iterations=s["iterations"],
     )
-    return found
+    return x_adv
 
 
 def _cleverhans_hop(m: nn.Module, x: Tensor, y: Tensor, t: Threat, s: Settings) -> Tensor:
     from cleverhans.torch.attacks.hop_skip_jump_attack import hop_skip_jump_attack
 
-    found: Tensor = hop_skip_jump_attack(
+    x_adv: Tensor = hop_skip_jump_attack(
         m,
         x,
         ORDER[t.name],
@@ -69,7 +69,7 @@ def _cleverhans_hop(m: nn.Module, x: Tensor, y: Tensor, t: Threat, s: Settings) 
         batch_size=s["batch_size"],
         verbose=False,
     )
-    return found
+    return x_adv
 
 
 METHODS = {

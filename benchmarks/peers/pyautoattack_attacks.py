@@ -22,8 +22,8 @@ def _apgd(loss: str) -> Method:
             loss=loss,
             device=x.device,
         )
-        found: Tensor = attack.perturb(x, y)
-        return found
+        x_adv: Tensor = attack.perturb(x, y)
+        return x_adv
 
     return batched(run)
 
@@ -41,8 +41,8 @@ def _apgd_t(m: nn.Module, x: Tensor, y: Tensor, t: Threat, s: Settings) -> Tenso
         n_target_classes=s["targets"],
         device=x.device,
     )
-    found: Tensor = attack.perturb(x, y)
-    return found
+    x_adv: Tensor = attack.perturb(x, y)
+    return x_adv
 
 
 def _fab_t(m: nn.Module, x: Tensor, y: Tensor, t: Threat, s: Settings) -> Tensor:
@@ -59,8 +59,8 @@ def _fab_t(m: nn.Module, x: Tensor, y: Tensor, t: Threat, s: Settings) -> Tensor
         device=x.device,
         n_target_classes=s["targets"],
     )
-    found: Tensor = attack.perturb(x, y)
-    return found
+    x_adv: Tensor = attack.perturb(x, y)
+    return x_adv
 
 
 def _square(m: nn.Module, x: Tensor, y: Tensor, t: Threat, s: Settings) -> Tensor:
@@ -76,8 +76,8 @@ def _square(m: nn.Module, x: Tensor, y: Tensor, t: Threat, s: Settings) -> Tenso
         seed=s["seed"],
         device=x.device,
     )
-    found: Tensor = attack.perturb(x, y)
-    return found
+    x_adv: Tensor = attack.perturb(x, y)
+    return x_adv
 
 
 METHODS = {

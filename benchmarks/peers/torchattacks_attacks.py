@@ -15,8 +15,8 @@ def _torchattacks(make: Callable[[Any, nn.Module, Threat, Settings], Any]) -> Me
     def run(model: nn.Module, x: Tensor, y: Tensor, threat: Threat, settings: Settings) -> Tensor:
         import torchattacks
 
-        found: Tensor = make(torchattacks, model, threat, settings)(x, y)
-        return found
+        x_adv: Tensor = make(torchattacks, model, threat, settings)(x, y)
+        return x_adv
 
     return batched(run)
 

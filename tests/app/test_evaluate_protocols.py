@@ -12,7 +12,7 @@ import torch
 import tempering as tp
 from tempering.app.folder import RunFolder
 from tempering.core.errors import UsageError
-from tempering.evaluation import attack_samples, evaluator, examination, minimum_norm
+from tempering.evaluation import attack_samples, evaluator, examine_target, minimum_norm
 from tests.app.running import ended, started, temper, wait_until
 from tests.app.test_evaluate import MINE, WORDS, trained
 
@@ -148,7 +148,7 @@ def test_examinations_proofs_and_curve_are_made_once(
         raise AssertionError("done again")
 
     with monkeypatch.context() as patched:
-        patched.setattr(examination, "examine", again)
+        patched.setattr(examine_target, "examine", again)
         patched.setattr(evaluator, "certify_samples", again)
         patched.setattr(evaluator, "certified_curve", again)
         patched.setattr(minimum_norm, "measure", again)

@@ -24,17 +24,17 @@ def test_a_file_holds_one_idea(path: Path) -> None:
 
 def _bare(body: list[ast.stmt], where: str) -> list[str]:
     """Public classes and functions without a docstring, nested ones in classes included."""
-    found = []
+    violations = []
     for node in body:
         if not isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             continue
         if node.name.startswith("_"):
             continue
         if not ast.get_docstring(node) and not _completes_another(node):
-            found.append(f"{where}{node.name}")
+            violations.append(f"{where}{node.name}")
         if isinstance(node, ast.ClassDef):
-            found += _bare(node.body, f"{where}{node.name}.")
-    return found
+            violations += _bare(node.body, f"{where}{node.name}.")
+    return violations
 
 
 def _completes_another(node: ast.AST) -> bool:
@@ -59,32 +59,32 @@ def test_a_missing_docstring_is_seen() -> None:
 
 def _unsafe(module: ast.Module) -> list[str]:
     """Calls and imports that could run code out of a data file."""
-    found = []
+    calls = []
     for node in ast.walk(module):
         if isinstance(node, ast.ImportFrom) and node.module in _UNPICKLERS:
             names = {alias.name for alias in node.names}
-            found += [
-                f"{node.module}.{one}" for one in sorted(names & {"load", "loads", "Unpickler"})
+            calls += [
+                f"{node.module}.{name}" for name in sorted(names & {"load", "loads", "Unpickler"})
             ]
         if isinstance(node, ast.Import):
             modules = {alias.name for alias in node.names}
-            found += sorted(modules & (_UNPICKLERS - {"pickle", "torch"}))
+            calls += sorted(modules & (_UNPICKLERS - {"pickle", "torch"}))
         if not isinstance(node, ast.Call):
             continue
         called = ast.unparse(node.func)
         given = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
         if called in ("pickle.load", "pickle.loads", "pickle.Unpickler", "pd.read_pickle"):
-            found.append(called)
+            calls.append(called)
         if called == "torch.load" and given.get("weights_only") != "True":
-            found.append("torch.load without weights_only=True")
+            calls.append("torch.load without weights_only=True")
         if (
             called.endswith(("np.load", "numpy.load"))
             and given.get("allow_pickle", "False") != "False"
         ):
-            found.append("np.load with allow_pickle")
+            calls.append("np.load with allow_pickle")
         if called in ("eval", "exec", "torch.jit.load", "torch.hub.load"):
-            found.append(called)
-    return found
+            calls.append(called)
+    return calls
 
 
 _UNPICKLERS = {"pickle", "torch", "dill", "cloudpickle", "joblib", "shelve", "marshal"}

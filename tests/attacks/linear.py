@@ -66,16 +66,16 @@ class Case:
         """Pixel after pixel: the heaviest first in L1, the most useful first in L0."""
         order = (weights if norm == "l1" else weights * room).argsort(1, descending=True)
         weights, room = weights.gather(1, order), room.gather(1, order)
-        found = torch.full_like(self.gap, torch.inf)
+        distance = torch.full_like(self.gap, torch.inf)
         for row, gap in enumerate(self.gap.tolist()):
             spent = 0.0
             for weight, space in zip(weights[row].tolist(), room[row].tolist(), strict=True):
                 if weight * space > gap:
-                    found[row] = spent + (gap / weight if norm == "l1" else 1)
+                    distance[row] = spent + (gap / weight if norm == "l1" else 1)
                     break
                 gap -= weight * space
                 spent += space if norm == "l1" else 1
-        return found
+        return distance
 
 
 def linear_case(n: int, size: int, saturated: float, dtype: torch.dtype = torch.float64) -> Case:

@@ -398,7 +398,7 @@ def test_wrappers_are_values_and_tell_what_they_add() -> None:
     assert EOT(ATTACK, 10).label() == "pgd-40+eot10"
     assert EOT(ATTACK, 10, alone=True).label() == "pgd-40+eot10-alone"
     assert EOT(ATTACK, 10).config()["eot"] == {"n": 10, "alone": False}
-    one, other = (JointDetection(ATTACK, Roughness(), 0.5) for _ in range(2))
-    assert one == other
-    assert hash(one) == hash(other)
-    assert one.detector == SurrogateRef.of(Roughness())
+    first, other = (JointDetection(ATTACK, Roughness(), 0.5) for _ in range(2))
+    assert first == other
+    assert hash(first) == hash(other)
+    assert first.detector == SurrogateRef.of(Roughness())

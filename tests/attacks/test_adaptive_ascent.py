@@ -40,7 +40,7 @@ def test_reviews_come_when_the_paper_says() -> None:
 
 
 @pytest.mark.parametrize(
-    ("attack", "each"),
+    ("attack", "per_sample"),
     [
         (APGDCE(steps=10), Passes(11, 10)),
         (APGDDLR(steps=1), Passes(2, 1)),
@@ -53,12 +53,12 @@ def test_reviews_come_when_the_paper_says() -> None:
 )
 @pytest.mark.parametrize("threat", [Linf(1e-6), L2(1e-6)], ids=str)
 def test_where_nothing_falls_every_step_is_paid(
-    attack: Attack, each: Passes, threat: Threat
+    attack: Attack, per_sample: Passes, threat: Threat
 ) -> None:
     case = linear_case(n=41, size=4, saturated=0.0)
     with counted() as passes:
         attack(case.model, case.x, case.y, threat, batch_size=5)
-    assert passes == Passes(41 * each.forward, 41 * each.backward)
+    assert passes == Passes(41 * per_sample.forward, 41 * per_sample.backward)
 
 
 def test_only_samples_close_to_success_get_extra_restarts(net: nn.Module) -> None:
@@ -181,8 +181,8 @@ def test_targets_side_by_side_end_as_one_by_one(net: nn.Module, top_targets: int
     """A batch with room for every target, and one that has none."""
     y, attack = net(X).argmax(1), APGDT(steps=10, top_targets=top_targets)
     for threat in (Linf(0.03), L2(0.12), L1(0.3)):
-        one, many = (attack(net, X, y, threat, batch_size=size) for size in (1, 9 * N))
-        assert torch.allclose(one, many, rtol=0, atol=1e-9)
+        single, many = (attack(net, X, y, threat, batch_size=size) for size in (1, 9 * N))
+        assert torch.allclose(single, many, rtol=0, atol=1e-9)
         fooled = net(many).argmax(1) != y
         assert 0 < int(fooled.sum()) < N
 
@@ -207,6 +207,6 @@ def test_no_sample_is_shown_twice_at_a_time_to_a_model_that_remembers(
         (Transfer(APGDT(10), net, diversity=0.5), net, 0.1),
         (Transfer(EOT(APGDT(10), 1), net, momentum=0.9), net, 0.1),
     ):
-        one = attack(model, x, y, Linf(eps), batch_size=1)
+        single = attack(model, x, y, Linf(eps), batch_size=1)
         many = attack(model, x, y, Linf(eps), batch_size=batch_size)
-        assert torch.allclose(one, many, rtol=0, atol=1e-9)
+        assert torch.allclose(single, many, rtol=0, atol=1e-9)

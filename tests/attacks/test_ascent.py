@@ -70,7 +70,7 @@ def test_no_pass_is_wasted_at_any_batch_size(case: Case, batch_size: int, steps:
 
 
 @pytest.mark.parametrize(
-    ("attack", "each"),
+    ("attack", "per_sample"),
     [
         (FGSM(), Passes(1, 1)),
         (BIM(steps=7), Passes(7, 7)),
@@ -82,11 +82,11 @@ def test_no_pass_is_wasted_at_any_batch_size(case: Case, batch_size: int, steps:
 )
 @pytest.mark.parametrize("threat", [Linf(1e-6), L2(1e-6)], ids=str)
 def test_where_nothing_falls_every_step_is_paid(
-    case: Case, attack: Attack, each: Passes, threat: Threat
+    case: Case, attack: Attack, per_sample: Passes, threat: Threat
 ) -> None:
     with counted() as passes:
         attack(case.model, case.x, case.y, threat, batch_size=5)
-    assert passes == Passes(41 * each.forward, 41 * each.backward)
+    assert passes == Passes(41 * per_sample.forward, 41 * per_sample.backward)
 
 
 def test_starts_in_l2_lie_at_every_distance_and_in_linf_anywhere_in_the_cube() -> None:

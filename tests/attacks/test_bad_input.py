@@ -38,7 +38,9 @@ ATTACKS: list[tuple[Attack, Threat]] = [
     (PatchAttack(steps=2), Patch(0.3)),
     (Generator(epochs=1), L2(0.5)),
 ]
-each = pytest.mark.parametrize(("attack", "threat"), ATTACKS, ids=lambda one: str(one)[:12])
+every_attack = pytest.mark.parametrize(
+    ("attack", "threat"), ATTACKS, ids=lambda value: str(value)[:12]
+)
 
 
 class Pair(nn.Module):
@@ -76,7 +78,7 @@ def test_no_steps_are_no_attack(text: str) -> None:
         parse_attack(text)
 
 
-@each
+@every_attack
 def test_eps_0_and_no_images_change_nothing(attack: Attack, threat: Threat) -> None:
     assert torch.equal(attack(NET, X, Y, threat.with_eps(0.0)), X)
     assert attack(NET, X[:0], Y[:0], threat).shape == (0, 1, 4, 4)
@@ -99,7 +101,7 @@ def test_eps_beyond_the_box_in_l1_and_l2_allows_every_image(attack: Attack, thre
     assert 0 <= float(x_adv.min()) <= float(x_adv.max()) <= 1
 
 
-@each
+@every_attack
 @pytest.mark.parametrize("goal", [Targeted(3), EvadeDetector(7)], ids=str)
 def test_a_target_out_of_range_is_named(
     attack: Attack, threat: Threat, goal: Targeted | EvadeDetector
@@ -120,7 +122,7 @@ def test_a_target_that_is_already_answered_leaves_the_image() -> None:
         assert torch.equal(x_adv, X)
 
 
-@each
+@every_attack
 def test_a_model_that_returns_a_tuple_is_named(attack: Attack, threat: Threat) -> None:
     with pytest.raises(ModelError, match="the model returned tuple, not a tensor"):
         attack(Pair(), X, Y, threat)
@@ -131,7 +133,7 @@ def test_a_surrogate_that_returns_a_tuple_is_named() -> None:
         Transfer(PGD(steps=2), Pair())(NET, X, Y, Linf(0.1))
 
 
-@each
+@every_attack
 def test_overflow_in_half_precision_is_named_and_no_success(attack: Attack, threat: Threat) -> None:
     steep = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
     nn.init.constant_(steep[1].weight, 3e4)

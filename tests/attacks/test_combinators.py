@@ -28,7 +28,7 @@ WEAK, STRONG = FGSM(), PGD(steps=10)
 
 def test_the_worst_of_two_breaks_what_either_breaks() -> None:
     net, (x, y) = trained(), known()
-    alone = [~accurate(net, one(net, x, y, THREAT), y) for one in (WEAK, Square(queries=60))]
+    alone = [~accurate(net, attack(net, x, y, THREAT), y) for attack in (WEAK, Square(queries=60))]
     both = ~accurate(net, WorstOf(WEAK, Square(queries=60))(net, x, y, THREAT), y)
     assert torch.equal(both, alone[0] | alone[1])
     assert bool(both.any())
@@ -39,9 +39,9 @@ def test_the_nearest_of_two_is_as_near_as_the_nearer_on_every_image() -> None:
     both = NearestOf(FMN(steps=8), FAB(steps=3))
     assert both.minimum_norm()
     assert not NearestOf(DDN(steps=4), PGD()).minimum_norm()
-    found = [one(net, x, y, Linf(1.0)) for one in both.attacks]
-    away = torch.stack([(one - x).abs().flatten(1).amax(1) for one in found])
-    fooled = torch.stack([~accurate(net, one, y) for one in found])
+    images = [attack(net, x, y, Linf(1.0)) for attack in both.attacks]
+    away = torch.stack([(image - x).abs().flatten(1).amax(1) for image in images])
+    fooled = torch.stack([~accurate(net, image, y) for image in images])
     assert bool(fooled.all())
     assert len(away.argmin(0).unique()) == 2, "each is the nearer one somewhere"
     nearest = (both(net, x, y, Linf(1.0)) - x).abs().flatten(1).amax(1)

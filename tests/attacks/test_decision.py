@@ -37,9 +37,9 @@ def test_distances_come_near_the_exact_ones(
     needed = case.needed(threat.name)
     x_adv = attack(case.model, case.x, case.y, threat)
     assert bool(case.broken(x_adv).all())
-    found = threat.distance(x_adv, case.x) / needed
-    assert bool((found >= 1 - 1e-6).all())
-    assert float(found.median()) < ratio
+    excess = threat.distance(x_adv, case.x) / needed
+    assert bool((excess >= 1 - 1e-6).all())
+    assert float(excess.median()) < ratio
 
 
 class Loud(nn.Module):
@@ -55,21 +55,21 @@ class Loud(nn.Module):
 
 
 ATTACKS = [HopSkipJump(queries=300), Boundary(queries=300)]
-each = pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.name)
+every_attack = pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.name)
 
 
-@each
+@every_attack
 def test_labels_are_all_that_they_see(attack: Attack) -> None:
     net, (x, y) = trained(), known(8)
     assert torch.equal(attack(Loud(net), x, y, L2(3.0)), attack(net, x, y, L2(3.0)))
 
 
-@each
+@every_attack
 def test_they_never_ask_more_than_they_may_and_stop_within_eps(attack: Attack) -> None:
     net, (x, y) = trained(), known(20)
     with counted_per_sample() as counts:
         x_adv = attack(net, x, y, L2(2.5))
-    spent = torch.tensor([counts.forward[one] for one in range(len(x))])
+    spent = torch.tensor([counts.forward[row] for row in range(len(x))])
     broken = net(x_adv).argmax(1) != y
     assert bool(broken.any())
     assert not bool(broken.all())
@@ -79,7 +79,7 @@ def test_they_never_ask_more_than_they_may_and_stop_within_eps(attack: Attack) -
     assert torch.equal(x_adv[~broken], x[~broken])
 
 
-@each
+@every_attack
 def test_what_is_fooled_from_the_start_costs_one_query(attack: Attack) -> None:
     net, (x, y) = trained(), known(5)
     with counted_per_sample() as counts:
@@ -121,10 +121,10 @@ def started(attack: Attack, goal: Goal, threat: L2 = ANYWHERE) -> tuple[Tensor, 
     hit = ~goal.protected(wanted, 10).gather(1, net(x_adv).argmax(1, keepdim=True))[:, 0]
     assert torch.equal(x_adv[~hit], x[~hit])
     assert max(counts.forward.values()) <= attack.effort()
-    return hit, torch.tensor([counts.no_start[one] > 0 for one in range(20)])
+    return hit, torch.tensor([counts.no_start[row] > 0 for row in range(20)])
 
 
-@each
+@every_attack
 def test_every_target_is_reached_from_images_that_the_attacker_brings_along(
     attack: Attack,
 ) -> None:
@@ -133,7 +133,7 @@ def test_every_target_is_reached_from_images_that_the_attacker_brings_along(
     assert not bool(no_start.any())
 
 
-@each
+@every_attack
 def test_a_target_that_is_not_reached_is_marked_where_no_start_was_found(attack: Attack) -> None:
     one_try = replace(attack, tries=1)
     hit, no_start = started(one_try, TargetedLabels())
@@ -145,16 +145,18 @@ def test_a_target_that_is_not_reached_is_marked_where_no_start_was_found(attack:
     assert not bool(started(attack, Untargeted())[1].any())
 
 
-@each
+@every_attack
 def test_own_images_start_nearer_than_noise(attack: Attack) -> None:
     """What a few queries leave of the distance, untargeted."""
     net, (x, y) = trained(), known(20)
     attack = replace(attack, queries=60, until_fooled=False)
-    noise, own = (one(net, x, y, ANYWHERE) for one in (attack, replace(attack, starts=stock())))
+    noise, own = (
+        variant(net, x, y, ANYWHERE) for variant in (attack, replace(attack, starts=stock()))
+    )
     assert ANYWHERE.distance(own, x).median() < ANYWHERE.distance(noise, x).median()
 
 
-@each
+@every_attack
 def test_own_images_belong_to_the_attack_and_not_to_the_batch(attack: Attack) -> None:
     net, (x, y) = trained(), known(6)
     attack = replace(attack, queries=60, starts=stock())

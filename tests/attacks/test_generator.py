@@ -32,8 +32,8 @@ def test_a_trained_one_depends_on_no_other_sample_and_training_on_no_order() -> 
     whole = made(net, x, y, threat, streams)
     back = torch.arange(8).flip(0)
     assert Generator(epochs=2).fit(net, x[back], y[back], threat, streams[back]) == made
-    one = made(net, x[3:4], y[3:4], threat, streams[3:4])
-    assert torch.allclose(one, whole[3:4], rtol=0, atol=1e-6)
+    single = made(net, x[3:4], y[3:4], threat, streams[3:4])
+    assert torch.allclose(single, whole[3:4], rtol=0, atol=1e-6)
 
 
 def test_it_costs_a_gradient_a_sample_and_epoch() -> None:

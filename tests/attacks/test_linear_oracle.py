@@ -133,14 +133,14 @@ def test_cw_l2_with_confidence_goes_further() -> None:
     case = linear_case(n=10, size=4, saturated=0.0)
     x_adv = CWL2(iterations=300, confidence=0.5)(case.model, case.x, case.y, L2(100.0))
     moved = x_adv != case.x
-    found = moved.flatten(1).any(1)
-    assert bool(found.any())
+    changed = moved.flatten(1).any(1)
+    assert bool(changed.any())
     logits = case.model(x_adv).detach()
     wrong = logits.gather(1, 1 - case.y[:, None]) - logits.gather(1, case.y[:, None])
-    assert bool((wrong[:, 0][found] >= 0.5).all())
+    assert bool((wrong[:, 0][changed] >= 0.5).all())
     # where the box allows no such margin, nothing may be claimed
     best = (case.push.flatten(1).abs() * case.room()).sum(1) - case.gap
-    assert torch.equal(found, best >= 0.5)
+    assert torch.equal(changed, best >= 0.5)
 
 
 def test_no_attack_beats_the_closed_form_in_l1() -> None:

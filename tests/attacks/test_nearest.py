@@ -86,7 +86,7 @@ def test_one_pixel_is_found_where_one_is_enough(net: nn.Module) -> None:
 
 
 @pytest.mark.parametrize(
-    ("attack", "each"),
+    ("attack", "per_sample"),
     [
         (DDN(steps=7), Passes(8, 7)),
         (FMN(steps=7), Passes(8, 7)),
@@ -96,11 +96,11 @@ def test_one_pixel_is_found_where_one_is_enough(net: nn.Module) -> None:
     ],
     ids=str,
 )
-def test_costs_are_as_said(net: nn.Module, attack: Attack, each: Passes) -> None:
+def test_costs_are_as_said(net: nn.Module, attack: Attack, per_sample: Passes) -> None:
     y = net(X).argmax(1)
     with counted() as passes:
         attack(net, X, y, L2(1e-9), batch_size=13)
-    assert passes == Passes(N * each.forward, N * each.backward)
+    assert passes == Passes(N * per_sample.forward, N * per_sample.backward)
 
 
 def test_deepfool_stops_where_it_is_fooled(net: nn.Module) -> None:
@@ -171,9 +171,9 @@ def test_a_search_after_a_failed_one_goes_on_from_where_that_ended(net: nn.Modul
     short = CWL2(1, 4, abort_early=False, initial_const=1.0)
     again = CWL2(2, 4, abort_early=False, initial_const=1.0)
     moved, further = (attack(net, X, y, threat) for attack in (short, again))
-    found, more = ((one != X).flatten(1).any(1) for one in (moved, further))
-    assert bool(more[found].all())
-    away = L2(1.0).distance(further, X)[more & ~found]
+    changed, more = ((images != X).flatten(1).any(1) for images in (moved, further))
+    assert bool(more[changed].all())
+    away = L2(1.0).distance(further, X)[more & ~changed]
     assert len(away) > 3
     # Adam takes at most about its rate a pixel and step: four steps lead no further than this
     assert float(away.max()) > 4 * 0.01 * 16**0.5

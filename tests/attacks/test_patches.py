@@ -46,7 +46,7 @@ def test_one_patch_learned_on_others_works_on_digits_that_it_never_saw() -> None
     noise = standing(net, threat.sample(x, RandomStreams.of(0, len(x))), y)
     assert standing(net, x_adv, y) < noise - 0.2
     changed = (x_adv != x).any(1)
-    assert len({tuple(one.nonzero()[0].tolist()) for one in changed}) > 5  # places differ
+    assert len({tuple(mask.nonzero()[0].tolist()) for mask in changed}) > 5  # places differ
 
 
 def test_a_fixed_patch_depends_on_no_other_sample() -> None:

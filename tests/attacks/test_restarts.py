@@ -86,6 +86,6 @@ def test_restarts_describe_themselves() -> None:
 def test_restarts_of_an_attack_that_begins_at_the_image_begin_elsewhere(net: nn.Module) -> None:
     """FAB draws nothing of its own: without random starts a second run could find nothing new."""
     y, attack, threat = net(X).argmax(1), FAB(steps=1), Linf(0.05)
-    alone, more = (broken(net, one(net, X, y, threat)) for one in (attack, Restarts(attack, 4)))
+    alone, more = (broken(net, runs(net, X, y, threat)) for runs in (attack, Restarts(attack, 4)))
     assert bool(more[alone].all())
     assert 0 < int(alone.sum()) < int(more.sum()) < N

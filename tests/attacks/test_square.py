@@ -79,7 +79,7 @@ def test_it_never_asks_more_than_it_may_and_stops_where_it_fooled() -> None:
     net, (x, y) = trained(), known(12)
     with counted_per_sample() as counts:
         x_adv = Square(queries=25)(net, x, y, Linf(0.2))
-    spent = torch.tensor([counts.forward[one] for one in range(len(x))])
+    spent = torch.tensor([counts.forward[row] for row in range(len(x))])
     assert not counts.backward
     stands = net(x_adv).argmax(1) == y
     assert bool(stands.any())

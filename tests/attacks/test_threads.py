@@ -62,9 +62,9 @@ def test_two_attacks_at_once_give_what_each_gives_alone(
             x_adv = attack(model, x, y, threat)
         return x_adv, passes
 
-    alone = [work(*one) for one in pair]
+    alone = [work(*case) for case in pair]
     for _ in range(3):
-        together = at_once([lambda one=one: work(*one) for one in pair])  # type: ignore[misc]
+        together = at_once([lambda case=case: work(*case) for case in pair])  # type: ignore[misc]
         for (x_adv, passes), (expected, counts) in zip(together, alone, strict=True):  # type: ignore[misc,str-unpack]
             assert torch.equal(x_adv, expected)
             assert passes == counts
@@ -100,5 +100,5 @@ def test_another_thread_sees_no_change_of_the_model_during_an_attack() -> None:
         time.sleep(0.001)
     thread.join()
     assert len(seen) > 20
-    assert all(one == before for one in seen)
+    assert all(images == before for images in seen)
     assert state() == before

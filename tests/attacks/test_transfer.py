@@ -43,11 +43,11 @@ def test_the_whole_climb_crosses_over_where_the_first_success_does_not() -> None
 
 def test_ensembles_attack_the_mean_of_the_logits() -> None:
     x, y = known(5)
-    one = Transfer(BIM(steps=5), trained(1))(Forbidden(), x, y, THREAT)
+    single = Transfer(BIM(steps=5), trained(1))(Forbidden(), x, y, THREAT)
     twice = Transfer(BIM(steps=5), trained(1), trained(1))(Forbidden(), x, y, THREAT)
     both = Transfer(BIM(steps=5), trained(1), trained(2))(Forbidden(), x, y, THREAT)
-    assert torch.equal(one, twice)
-    assert not torch.equal(one, both)
+    assert torch.equal(single, twice)
+    assert not torch.equal(single, both)
     two = nn.Sequential(nn.Flatten(), nn.Linear(784, 2))
     with pytest.raises(ModelError, match="surrogates answer with shapes"):
         Transfer(BIM(steps=2), trained(1), two)(Forbidden(), x, y, THREAT)
@@ -131,8 +131,8 @@ def _manifest(net: Classifier) -> Manifest:
     ("text", "message"),
     [
         ("transfer", "transfer: no surrogate: give surrogate=RUN"),
-        ("transfer:surrogate", "'surrogate' is not key=value"),
-        ("transfer:surrogate=a,surrogate=b", "is not key=value, once"),
+        ("transfer:surrogate", "'surrogate' in transfer is not key=value"),
+        ("transfer:surrogate=a,surrogate=b", "surrogate is given twice in transfer"),
         ("transfer:surrogate=a,attack=pdg", "unknown attack 'pdg': did you mean pgd"),
         ("transfer:surrogate=a,step=3", "unknown parameter of pgd 'step'"),
         ("transfer:surrogate=a,diversity=2", "diversity = 2.0: give a probability"),

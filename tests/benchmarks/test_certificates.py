@@ -15,8 +15,8 @@ PLACE = {"processor": "a processor", "torch": "2", "python": "3"}
 
 
 def line(text: str, start: str) -> str:
-    (found,) = [one for one in text.splitlines() if one.startswith(start)]
-    return found
+    (match,) = [row for row in text.splitlines() if row.startswith(start)]
+    return match
 
 
 def images(n: int) -> torch.Tensor:
@@ -118,8 +118,8 @@ def test_undecided_samples_are_neither_wrong_nor_certified_nor_refuted() -> None
         cell={"method": "branching", "limit": 5.0},
     )
     text = render([row])
-    found = line(text, "| a, linf:0.1")
-    assert "| 200 | 10 | 100 | 20 | 70, 60 out of time | 65.0 % [" in found
+    printed = line(text, "| a, linf:0.1")
+    assert "| 200 | 10 | 100 | 20 | 70, 60 out of time | 65.0 % [" in printed
     assert "`a` 5 s" in text
 
 

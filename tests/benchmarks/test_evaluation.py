@@ -121,11 +121,11 @@ def test_the_other_side_is_judged_by_us(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setitem(sys.modules, "pyautoattack", SimpleNamespace(AutoAttack=Fake))
     x, y = known(30)
-    found = theirs(Judged("one", trained(), Linf(EPS), ""), x, y, 0, 16)
-    stages = found["stages"]
+    result = theirs(Judged("one", trained(), Linf(EPS), ""), x, y, 0, 16)
+    stages = result["stages"]
     assert stages["apgd-ce"] == stages["apgd-t"] == stages["fab-t"] == 30
-    assert found["standing"] == stages["square"] < 30
-    assert (found["forwards"], found["backwards"]) == (4 * 30, 0)
+    assert result["standing"] == stages["square"] < 30
+    assert (result["forwards"], result["backwards"]) == (4 * 30, 0)
 
 
 def test_others_are_named_on_the_command_line_and_nothing_is_made_in_vain(tmp_path: Path) -> None:
@@ -140,9 +140,9 @@ def test_others_are_named_on_the_command_line_and_nothing_is_made_in_vain(tmp_pa
     torch.save(net.state_dict(), weights)
     threat: Threat = Linf(0.05)
     chosen = arguments(["--also", f"mine={file}:build,{weights},{threat}", "--only", "mine"])
-    (found,) = models(chosen.iterations, chosen.also, chosen.only)
-    assert (found.name, found.threat, found.about) == ("mine", threat, "my.pt, not ours")
-    assert torch.equal(found.model.state_dict()["1.weight"], net.state_dict()["1.weight"])
+    (judged,) = models(chosen.iterations, chosen.also, chosen.only)
+    assert (judged.name, judged.threat, judged.about) == ("mine", threat, "my.pt, not ours")
+    assert torch.equal(judged.model.state_dict()["1.weight"], net.state_dict()["1.weight"])
 
 
 def test_our_side_counts_everything(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,8 +152,8 @@ def test_our_side_counts_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = known(24)
     splits = SimpleNamespace(test=dataset(x, y, 10))
     monkeypatch.setattr(evaluation, "mnist", lambda: splits)
-    found = evaluation.ours(evaluation.Judged("one", trained(), Linf(EPS), ""), 24, 0)
-    assert found["standing"] == list(found["stages"].values())[-1] < 24
-    assert found["forwards"] > found["backwards"] > 24 * 50
-    assert 24 < found["attacking"] < found["forwards"] + found["backwards"]
-    assert 0 < found["attacking_seconds"] < found["seconds"]
+    row = evaluation.ours(evaluation.Judged("one", trained(), Linf(EPS), ""), 24, 0)
+    assert row["standing"] == list(row["stages"].values())[-1] < 24
+    assert row["forwards"] > row["backwards"] > 24 * 50
+    assert 24 < row["attacking"] < row["forwards"] + row["backwards"]
+    assert 0 < row["attacking_seconds"] < row["seconds"]

@@ -124,8 +124,8 @@ def test_bare_passes_are_measured_under_every_setting() -> None:
 
     threads = torch.get_num_threads()
     costs = pass_costs(net(), torch.rand(3, 1, 4, 4), (2, 8), (1, 2), 0.0)
-    assert len({(one.layout, one.batch, one.threads) for one in costs}) == len(costs) == 8
-    assert all(one.forward > 0 and one.gradient > 0 for one in costs)
+    assert len({(cost.layout, cost.batch, cost.threads) for cost in costs}) == len(costs) == 8
+    assert all(cost.forward > 0 and cost.gradient > 0 for cost in costs)
     assert torch.get_num_threads() == threads
 
 

@@ -48,8 +48,8 @@ def speed(library: str, seconds: list[float], successes: int = 8, **more: Any) -
 
 
 def line(text: str, start: str) -> str:
-    (found,) = [one for one in text.splitlines() if start in one]
-    return found
+    (match,) = [line for line in text.splitlines() if start in line]
+    return match
 
 
 def test_speed_is_stated_only_at_equal_or_better_success() -> None:
@@ -178,9 +178,9 @@ def test_seeds_of_one_attack_are_one_row_with_its_spread() -> None:
 def test_disagreements_of_exact_attacks_are_listed() -> None:
     from agreement_table import render
 
-    one = {"sample": 7, "ours": 0.0004, "theirs": -0.2, "pixels": 3, "largest": 0.04}
-    one["rounding"] = True
-    exact = {"exact": True, "largest_pixel_difference": 0.04, "disagreements": [one]}
+    sample = {"sample": 7, "ours": 0.0004, "theirs": -0.2, "pixels": 3, "largest": 0.04}
+    sample["rounding"] = True
+    exact = {"exact": True, "largest_pixel_difference": 0.04, "disagreements": [sample]}
     text = render([agreed([7], [], 10, attack="bim-40", **exact)])
     assert "| 9, 10 | 1 | 0 | 1 | 0.04 |" in text
     assert "| 7 | 0.0004 | -0.2 | 3 | 0.04 |" in text

@@ -28,9 +28,9 @@ def margins(layers: Layers, c: Tensor, x: Tensor, eps: float) -> Tensor:
     known: list[tuple[Tensor, Tensor]] = []
     for count in range(1, len(layers)):
         size = len(layers[count - 1][1])
-        one = torch.eye(size, dtype=x.dtype)
-        low = _backward(layers[:count], known, one, x, eps)
-        high = -_backward(layers[:count], known, -one, x, eps)
+        unit = torch.eye(size, dtype=x.dtype)
+        low = _backward(layers[:count], known, unit, x, eps)
+        high = -_backward(layers[:count], known, -unit, x, eps)
         known.append((low, high))
     return _backward(layers, known, c, x, eps)
 
@@ -38,7 +38,7 @@ def margins(layers: Layers, c: Tensor, x: Tensor, eps: float) -> Tensor:
 def _backward(
     layers: Layers, known: list[tuple[Tensor, Tensor]], c: Tensor, x: Tensor, eps: float
 ) -> Tensor:
-    found = []
+    bounds = []
     for row in c:
         weights = row @ layers[-1][0]
         constant = row @ layers[-1][1]
@@ -49,5 +49,5 @@ def _backward(
             weights = weights * diagonal
             constant = constant + weights @ b
             weights = weights @ w
-        found.append(weights @ x + constant - eps * weights.abs().sum())
-    return torch.stack(found)
+        bounds.append(weights @ x + constant - eps * weights.abs().sum())
+    return torch.stack(bounds)

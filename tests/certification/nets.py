@@ -144,7 +144,7 @@ def centred(net: nn.Module) -> nn.Module:
     """The same with a last bias that makes all classes about equally frequent."""
     with torch.no_grad():
         seen = net(images(64).to(next(net.parameters()).dtype))
-        last = [one for one in net.modules() if isinstance(one, nn.Linear)][-1]
+        last = [module for module in net.modules() if isinstance(module, nn.Linear)][-1]
         if last.bias is not None:
             last.bias.sub_(seen.mean(0))
     return net
@@ -163,12 +163,12 @@ def answers(net: nn.Module, x: Tensor) -> Tensor:
 
 def points(threat: Threat, x: Tensor, count: int) -> Tensor:
     """Points of the threat around each image, corners among them, shape (count, n, c, h, w)."""
-    found = []
+    sampled = []
     for number in range(count):
         streams = RandomStreams.of(number, len(x))
         point = threat.sample(x, streams.derive("inside"))
         if number % 2:
             way = streams.derive("way").normal(x.shape[1:]).sign().to(x.dtype)
             point = threat.project(x + threat.eps * way, x)
-        found.append(point)
-    return torch.stack(found)
+        sampled.append(point)
+    return torch.stack(sampled)

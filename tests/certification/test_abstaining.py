@@ -47,15 +47,15 @@ def sequence(stage: nn.Module) -> nn.Sequential:
 def reason(net: nn.Module) -> str:
     x = images(4)
     net(x)
-    found = certify(net, x, torch.zeros(4, dtype=torch.int64), Linf(0.1))
-    assert not bool(found.certified.any())
-    return str(found.unsupported)
+    certificates = certify(net, x, torch.zeros(4, dtype=torch.int64), Linf(0.1))
+    assert not bool(certificates.certified.any())
+    return str(certificates.unsupported)
 
 
 @pytest.mark.parametrize("kind", STAGES)
 def test_a_layer_without_bounds_is_named(kind: str) -> None:
-    found = reason(sequence(STAGES[kind]))
-    assert f"1.1 ({kind})" in found
+    message = reason(sequence(STAGES[kind]))
+    assert f"1.1 ({kind})" in message
 
 
 class Own(nn.Module):
@@ -130,8 +130,8 @@ class Passing(torch.autograd.Function):
 def test_a_forward_without_bounds_is_named(name: str) -> None:
     net = Own(FORWARDS[name])
     count = net.block.count.clone()
-    found = reason(net)
-    assert "block" in found
+    message = reason(net)
+    assert "block" in message
     if name != "inplace on a buffer":
         assert torch.equal(net.block.count, count)
 
@@ -202,6 +202,6 @@ def test_every_network_of_ours_has_bounds(name: str) -> None:
     x = images(3, (1, 8, 8))
     with torch.no_grad():
         y = net.eval()(x).argmax(1)
-    found = certify(net, x, y, Linf(1e-4), methods=("interval",))
-    assert found.unsupported is None
-    assert bool(found.margin.isfinite().all())
+    certificates = certify(net, x, y, Linf(1e-4), methods=("interval",))
+    assert certificates.unsupported is None
+    assert bool(certificates.margin.isfinite().all())

@@ -29,17 +29,17 @@ def test_every_sample_of_a_small_network_is_decided(seed: int, threat: Threat) -
     x = images(30, (1, 2, 2)).double()
     y = answers(net, x)
     bounded = certify(net, x, y, threat, methods=METHODS[:4])
-    found = certify(net, x, y, threat, branching=Branching(nodes=400))
-    assert all(found.settled_by)
-    assert int(found.certified.sum()) > int(bounded.certified.sum())
-    assert bool((found.certified >= bounded.certified).all())
-    for row, image in found.counterexamples.items():
+    certificates = certify(net, x, y, threat, branching=Branching(nodes=400))
+    assert all(certificates.settled_by)
+    assert int(certificates.certified.sum()) > int(bounded.certified.sum())
+    assert bool((certificates.certified >= bounded.certified).all())
+    for row, image in certificates.counterexamples.items():
         point = image[None]
         assert bool(threat.contains(point, x[row : row + 1]).all())
         assert int(answers(net, point)) != int(y[row])
-        assert not bool(found.certified[row])
+        assert not bool(certificates.certified[row])
     broken = answers(net, Restarts(PGD(steps=20), 3)(net, x, y, threat)) != y
-    assert not bool((broken & found.certified).any())
+    assert not bool((broken & certificates.certified).any())
 
 
 def test_decisions_agree_with_all_patterns() -> None:
@@ -49,12 +49,17 @@ def test_decisions_agree_with_all_patterns() -> None:
     threat = Linf(0.12)
     sign = 1 - 2 * y.double()
     exact = [
-        least_by_patterns(net, one.flatten(), torch.stack([s, -s]), radius(threat))
-        for one, s in zip(x, sign, strict=True)
+        least_by_patterns(net, image.flatten(), torch.stack([s, -s]), radius(threat))
+        for image, s in zip(x, sign, strict=True)
     ]
-    found = certify(net, x, y, threat)
-    assert found.certified.tolist() == [margin > 0 for margin in exact]
-    assert bool((found.margin[found.certified] <= torch.tensor(exact)[found.certified]).all())
+    certificates = certify(net, x, y, threat)
+    assert certificates.certified.tolist() == [margin > 0 for margin in exact]
+    assert bool(
+        (
+            certificates.margin[certificates.certified]
+            <= torch.tensor(exact)[certificates.certified]
+        ).all()
+    )
 
 
 def test_alone_it_keeps_what_its_first_bounds_certify() -> None:
@@ -62,10 +67,10 @@ def test_alone_it_keeps_what_its_first_bounds_certify() -> None:
     x = images(20, (1, 2, 2)).double()
     y = answers(net, x)
     by_crown = certify(net, x, y, Linf(0.05), methods=("crown",)).certified
-    found = certify(net, x, y, Linf(0.05), methods=("branching",))
+    certificates = certify(net, x, y, Linf(0.05), methods=("branching",))
     assert 0 < int(by_crown.sum()) < 20
-    assert bool((found.certified >= by_crown).all())
-    assert set(found.settled_by) == {"branching"}
+    assert bool((certificates.certified >= by_crown).all())
+    assert set(certificates.settled_by) == {"branching"}
 
 
 def test_no_search_is_begun_when_time_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,9 +85,9 @@ def test_no_search_is_begun_when_time_is_up(monkeypatch: pytest.MonkeyPatch) -> 
     net = tiny(1)
     x = images(20, (1, 2, 2)).double()
     y = answers(net, x)
-    found = certify(net, x, y, Linf(0.2), methods=("branching",), seconds=0.25)
+    certificates = certify(net, x, y, Linf(0.2), methods=("branching",), seconds=0.25)
     assert len(begun) <= 1
-    assert "time is up" in found.reasons
+    assert "time is up" in certificates.reasons
     begun.clear()
     certify(net, x[:4], y[:4], Linf(0.2), methods=("branching",), branching=Branching(seconds=0.2))
     assert 2 <= len(begun) <= 4  # one a sample at most
@@ -104,14 +109,14 @@ def test_nodes_that_run_out_leave_a_sample_open() -> None:
 def test_networks_that_bend_are_no_error(name: str) -> None:
     net, x = build(name), images(4)
     y = answers(net, x)
-    found = certify(net, x, y, Linf(0.05), branching=Branching(nodes=6, steps=2))
+    certificates = certify(net, x, y, Linf(0.05), branching=Branching(nodes=6, steps=2))
     broken = answers(net, PGD(steps=10)(net, x, y, Linf(0.05))) != y
-    assert not bool((broken & found.certified).any())
+    assert not bool((broken & certificates.certified).any())
 
 
 def test_the_same_call_gives_the_same_verdicts() -> None:
     net, x = centred(build("relu")), images(6)
     y = answers(net, x)
-    one, two = (certify(net, x, y, Linf(0.04), branching=Branching(nodes=8)) for _ in range(2))
-    assert torch.equal(one.margin, two.margin)
-    assert one.settled_by == two.settled_by
+    first, two = (certify(net, x, y, Linf(0.04), branching=Branching(nodes=8)) for _ in range(2))
+    assert torch.equal(first.margin, two.margin)
+    assert first.settled_by == two.settled_by

@@ -51,14 +51,14 @@ def test_on_linear_networks_exactly_those_farther_than_eps_are_certified(
     needed = case.needed(norm)
     finite = needed[needed.isfinite()]
     threat = THREATS[norm](float(finite.median()))
-    found = certify(MatrixProduct(case.model), case.x, case.y, threat, methods=("interval",))
+    certificates = certify(MatrixProduct(case.model), case.x, case.y, threat, methods=("interval",))
     # the tolerance of the threat counts as the attacker's
     slack = 40 * TOLERANCE * max(1.0, threat.eps)
     clear = (needed - threat.eps).abs() > slack
     assert int(clear.sum()) > 30
     expected = needed > threat.eps
     assert 5 < int(expected.sum()) < 35
-    assert found.certified[clear].tolist() == expected[clear].tolist()
+    assert certificates.certified[clear].tolist() == expected[clear].tolist()
 
 
 @pytest.mark.parametrize("name", NETS)
@@ -66,8 +66,8 @@ def test_on_linear_networks_exactly_those_farther_than_eps_are_certified(
 def test_no_attack_beats_a_certificate(name: str, threat: Threat) -> None:
     net, x = build(name), images(8)
     y = answers(net, x)
-    found = certify(net, x, y, threat, methods=BOUNDS, alpha=AlphaCrown(steps=2))
-    kept = found.certified
+    certificates = certify(net, x, y, threat, methods=BOUNDS, alpha=AlphaCrown(steps=2))
+    kept = certificates.certified
     attacks: list[Attack] = [PGD(steps=6)]
     if name in THOROUGH:
         attacks += [FAB(steps=5), APGDCE(steps=10), Restarts(PGD(steps=10), 2)]
@@ -76,8 +76,8 @@ def test_no_attack_beats_a_certificate(name: str, threat: Threat) -> None:
         assert not bool(((answers(net, x_adv) != y) & kept).any()), attack
     for point in points(threat, x, 10):
         assert not bool(((answers(net, point) != y) & kept).any())
-    assert found.unsupported is None
-    assert (found.margin > 0).tolist() == kept.tolist()
+    assert certificates.unsupported is None
+    assert (certificates.margin > 0).tolist() == kept.tolist()
 
 
 def test_the_networks_of_the_property_test_have_samples_of_both_kinds() -> None:
@@ -130,11 +130,11 @@ def test_what_float32_cannot_tell_is_not_certified() -> None:
     claimed, wrong = 0, 0
     for gap in (1e-2, 1.0, 1e2, 1e3, 1e4, 1e5, 1e6):
         net = cancelling(gap)
-        found = certify(net, x, torch.zeros(1, dtype=torch.int64), Linf(0.0), methods=BOUNDS)
+        certificates = certify(net, x, torch.zeros(1, dtype=torch.int64), Linf(0.0), methods=BOUNDS)
         broken = bool((answers(net, moved) != 0).any())
         wrong += broken
-        claimed += bool(found.certified[0])
-        assert not (broken and bool(found.certified[0])), gap
+        claimed += bool(certificates.certified[0])
+        assert not (broken and bool(certificates.certified[0])), gap
     assert wrong > 0
     assert claimed > 0
 
@@ -145,9 +145,9 @@ def test_equal_logits_are_no_certificate() -> None:
     nn.init.zeros_(net[1].bias)
     x, y = torch.rand(3, 1, 2, 2), torch.zeros(3, dtype=torch.int64)
     for dtype in (torch.float32, torch.float64):
-        found = certify(net.to(dtype), x.to(dtype), y, Linf(0.1))
-        assert not bool(found.certified.any())
-        assert bool((found.margin <= 0).all())
+        certificates = certify(net.to(dtype), x.to(dtype), y, Linf(0.1))
+        assert not bool(certificates.certified.any())
+        assert bool((certificates.margin <= 0).all())
 
 
 def test_verdicts_do_not_depend_on_the_batch() -> None:
@@ -167,11 +167,11 @@ def test_the_model_is_left_as_found() -> None:
     net[2].eval()
     net[0].weight.requires_grad_(False)
     net[6].weight.grad = torch.ones_like(net[6].weight)
-    before = {name: one.clone() for name, one in net.state_dict().items()}
+    before = {name: value.clone() for name, value in net.state_dict().items()}
     modes = [module.training for module in net.modules()]
     certify(net, images(4), torch.zeros(4, dtype=torch.int64), Linf(0.02))
     assert [module.training for module in net.modules()] == modes
-    assert all(torch.equal(one, before[name]) for name, one in net.state_dict().items())
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
     assert not net[0].weight.requires_grad
     assert torch.equal(net[6].weight.grad, torch.ones_like(net[6].weight))
     assert net[6].bias.grad is None
@@ -180,11 +180,11 @@ def test_the_model_is_left_as_found() -> None:
 def test_clean_errors_are_refuted_by_the_image_itself() -> None:
     net, x = build("relu"), images(6)
     y = (answers(net, x) + 1) % 3
-    found = certify(net, x, y, Linf(0.01))
-    assert set(found.settled_by) == {"clean"}
-    assert torch.equal(found.counterexamples[2], x[2])
-    assert not bool(found.certified.any())
-    assert bool((found.margin == -torch.inf).all())
+    certificates = certify(net, x, y, Linf(0.01))
+    assert set(certificates.settled_by) == {"clean"}
+    assert torch.equal(certificates.counterexamples[2], x[2])
+    assert not bool(certificates.certified.any())
+    assert bool((certificates.margin == -torch.inf).all())
 
 
 def test_a_flag_that_wins_protects_too() -> None:
@@ -203,10 +203,10 @@ def test_a_flag_that_wins_protects_too() -> None:
 @pytest.mark.parametrize("threat", [L0(3), Patch(0.1)], ids=str)
 def test_other_threats_abstain_by_name(threat: Threat) -> None:
     net, x = build("linear"), images(3)
-    found = certify(net, x, answers(net, x), threat)
-    assert not bool(found.certified.any())
-    assert str(threat) in str(found.unsupported)
-    assert found.reasons[0] == found.unsupported
+    certificates = certify(net, x, answers(net, x), threat)
+    assert not bool(certificates.certified.any())
+    assert str(threat) in str(certificates.unsupported)
+    assert certificates.reasons[0] == certificates.unsupported
 
 
 @pytest.mark.parametrize("place", ["weight", "bias"])
@@ -236,16 +236,18 @@ def test_wrong_calls_say_what_would_be_right() -> None:
 
 
 def test_no_images_are_no_error() -> None:
-    found = certify(build("linear"), images(2)[:0], torch.zeros(0, dtype=torch.int64), L2(0.1))
-    assert found.certified.shape == (0,)
-    assert found.settled_by == ()
+    certificates = certify(
+        build("linear"), images(2)[:0], torch.zeros(0, dtype=torch.int64), L2(0.1)
+    )
+    assert certificates.certified.shape == (0,)
+    assert certificates.settled_by == ()
 
 
 def test_time_that_is_up_abstains() -> None:
     net, x = build("relu"), images(8)
-    found = certify(net, x, answers(net, x), Linf(0.1), seconds=1e-9)
-    assert not bool(found.certified.any())
-    assert set(found.reasons) == {"time is up"}
+    certificates = certify(net, x, answers(net, x), Linf(0.1), seconds=1e-9)
+    assert not bool(certificates.certified.any())
+    assert set(certificates.reasons) == {"time is up"}
 
 
 def test_progress_counts_every_sample_once() -> None:

@@ -34,8 +34,8 @@ def perceptron(sizes: list[int], seed: int = 0) -> nn.Sequential:
 
 
 def layers_of(net: nn.Sequential) -> Layers:
-    found = [one for one in net if isinstance(one, nn.Linear)]
-    return [(one.weight.detach(), one.bias.detach()) for one in found]
+    linear = [module for module in net if isinstance(module, nn.Linear)]
+    return [(layer.weight.detach(), layer.bias.detach()) for layer in linear]
 
 
 def inner(n: int, size: int) -> Tensor:
@@ -63,11 +63,13 @@ def test_it_is_crown_as_written_with_matrices(sizes: list[int]) -> None:
     # the paper bounds hidden neurons by lines alone; here the better of lines and intervals
     bounds = _by_lines_alone(graph, region)
     rows, a = every_margin(len(x), sizes[-1])
-    found, _ = crown_lower_bound(graph, bounds, region, len(graph.steps) - 1, rows, a)
+    bound, _ = crown_lower_bound(graph, bounds, region, len(graph.steps) - 1, rows, a)
     layers = layers_of(net)
     eye = torch.eye(sizes[-1], dtype=torch.float64)
-    expected = [margins(layers, eye[:1] - eye[1:], one.flatten(), radius(Linf(EPS))) for one in x]
-    assert torch.allclose(found, torch.cat(expected), atol=1e-9)
+    expected = [
+        margins(layers, eye[:1] - eye[1:], image.flatten(), radius(Linf(EPS))) for image in x
+    ]
+    assert torch.allclose(bound, torch.cat(expected), atol=1e-9)
     tight = crown_intervals(graph, region, propagate(graph, region))
     best, _ = crown_lower_bound(graph, tight, region, len(graph.steps) - 1, rows, a)
     assert bool((best >= torch.cat(expected) - 1e-9).all())
@@ -77,10 +79,10 @@ def _by_lines_alone(graph: Graph, region: Region) -> StepBounds:
     def sharpen(number: int, bounds: StepBounds) -> IntervalTensor:
         known = bounds.intervals[number]
         size = known.low[0].numel()
-        one = torch.eye(size, dtype=torch.float64).repeat(len(known.low), 1)
+        unit = torch.eye(size, dtype=torch.float64).repeat(len(known.low), 1)
         rows = torch.arange(len(known.low)).repeat_interleave(size)
-        low, _ = crown_lower_bound(graph, bounds, region, number, rows, one)
-        high, _ = crown_lower_bound(graph, bounds, region, number, rows, -one)
+        low, _ = crown_lower_bound(graph, bounds, region, number, rows, unit)
+        high, _ = crown_lower_bound(graph, bounds, region, number, rows, -unit)
         return IntervalTensor(low.reshape(known.low.shape), -high.reshape(known.low.shape))
 
     return propagate(graph, region, None, sharpen)
@@ -90,7 +92,7 @@ def least_by_patterns(net: nn.Sequential, x: Tensor, c: Tensor, eps: float) -> f
     """The exact least margin: one linear program for each pattern of ReLU signs."""
     layers = layers_of(net)
     hidden = [len(bias) for _, bias in layers[:-1]]
-    ends = [(float(one) - eps, float(one) + eps) for one in x]
+    ends = [(float(value) - eps, float(value) + eps) for value in x]
     best = float("inf")
     for pattern in itertools.product((0.0, 1.0), repeat=sum(hidden)):
         signs = torch.tensor(pattern, dtype=torch.float64).split(hidden)
@@ -114,7 +116,7 @@ def test_no_bound_is_above_the_exact_minimum_and_each_is_at_least_the_one_before
         c = torch.tensor([1.0, -1.0], dtype=torch.float64)
         threat = Linf(0.25)
         exact = torch.tensor(
-            [least_by_patterns(net, one.flatten(), c, radius(threat)) for one in x]
+            [least_by_patterns(net, image.flatten(), c, radius(threat)) for image in x]
         ).double()
         graph, region = graph_of(net, x), Region.around(x, threat)
         last, rows = len(graph.steps) - 1, torch.arange(len(x))
@@ -159,9 +161,9 @@ def test_every_hidden_value_of_a_float32_run_lies_between_its_bounds(
         out = bounds.intervals[-1]
         assert bool((logits >= out.low).all())
         assert bool((logits <= out.high).all())
-    for one, other in zip(tight.intervals, loose.intervals, strict=True):
-        assert bool((one.low >= other.low).all())
-        assert bool((one.high <= other.high).all())
+    for tight_interval, other in zip(tight.intervals, loose.intervals, strict=True):
+        assert bool((tight_interval.low >= other.low).all())
+        assert bool((tight_interval.high <= other.high).all())
     _compare_hidden(net, graph, tight, tried)
 
 

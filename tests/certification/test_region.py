@@ -43,7 +43,7 @@ def exact(threat: Threat, x: Tensor, a: Tensor) -> Tensor:
             least_, most = torch.where(long, middle, least_), torch.where(long, most, middle)
         change = torch.maximum(torch.minimum(-a / (2 * most), high), low)
         return (a * (x + change)).sum(1)
-    found = []
+    values = []
     for row in range(len(x)):
         size = x.shape[1]
         if isinstance(threat, Linf):
@@ -51,10 +51,10 @@ def exact(threat: Threat, x: Tensor, a: Tensor) -> Tensor:
             answer = linprog(a[row].numpy(), bounds=bounds.numpy())
         else:
             cost = torch.cat([a[row], -a[row]]).numpy()
-            ends = [(0, float(one)) for one in torch.cat([high[row], -low[row]])]
+            ends = [(0, float(end)) for end in torch.cat([high[row], -low[row]])]
             answer = linprog(cost, [[1.0] * 2 * size], [radius], bounds=ends)
-        found.append(float(answer.fun) + float(a[row] @ x[row]))
-    return torch.tensor(found, dtype=torch.float64)
+        values.append(float(answer.fun) + float(a[row] @ x[row]))
+    return torch.tensor(values, dtype=torch.float64)
 
 
 @pytest.mark.parametrize("threat", THREATS, ids=str)

@@ -54,19 +54,19 @@ def network(stage: nn.Module) -> nn.Module:
 
 
 def test_without_a_rule_the_layer_is_named() -> None:
-    found = certify(network(HardSigmoid(0.5)), X, Y, Linf(0.1))
-    assert not bool(found.certified.any())
-    assert found.unsupported is not None
-    assert "no bounds for 0" in found.unsupported
+    certificates = certify(network(HardSigmoid(0.5)), X, Y, Linf(0.1))
+    assert not bool(certificates.certified.any())
+    assert certificates.unsupported is not None
+    assert "no bounds for 0" in certificates.unsupported
 
 
 @pytest.mark.usefixtures("ruled")
 def test_with_a_rule_it_gets_certificates() -> None:
-    found = certify(network(HardSigmoid(0.5)), X, Y, Linf(0.1))
-    assert found.unsupported is None
-    assert found.certified.tolist() == [True, False]
+    certificates = certify(network(HardSigmoid(0.5)), X, Y, Linf(0.1))
+    assert certificates.unsupported is None
+    assert certificates.certified.tolist() == [True, False]
     # (0.9 - 0.1) - (0.1 + 0.1), both halved
-    assert float(found.margin[0]) == pytest.approx(0.3, abs=1e-4)
+    assert float(certificates.margin[0]) == pytest.approx(0.3, abs=1e-4)
 
 
 @pytest.mark.usefixtures("ruled")
@@ -89,9 +89,9 @@ def test_a_rule_that_does_not_compute_what_the_layer_does_is_refused() -> None:
             return torch.lerp(x, x * x, 0.5)
 
     register_rule(Wrong)(lambda call: ([], (call.source().step,)))
-    found = certify(network(Wrong()), X, Y, Linf(0.01))
+    certificates = certify(network(Wrong()), X, Y, Linf(0.01))
     del LAYER_RULES[Wrong]
-    assert "does not compute what its layers say" in str(found.unsupported)
+    assert "does not compute what its layers say" in str(certificates.unsupported)
     with pytest.raises(UsageError, match="HardSigmoid has a rule already"):
         register_rule(HardSigmoid)(lower_hard_sigmoid)
 
@@ -106,8 +106,8 @@ class Contrast(Transform):
 
 
 def test_a_transform_needs_no_rule_if_its_operations_have_one() -> None:
-    found = certify(network(Contrast()), X, Y, Linf(0.1))
-    assert found.certified.tolist() == [True, False]
+    certificates = certify(network(Contrast()), X, Y, Linf(0.1))
+    assert certificates.certified.tolist() == [True, False]
 
 
 def test_a_transform_that_is_random_or_has_no_bounds_is_named() -> None:
@@ -138,5 +138,5 @@ def test_constants_of_a_float64_network_are_not_rounded_to_float32() -> None:
     net = nn.Sequential(nn.Flatten(), Shifted(), nn.Identity())
     net.register_buffer("unused", torch.zeros(1, dtype=torch.float64))
     x = torch.tensor([0.1 + 1e-9, 0.0], dtype=torch.float64).reshape(1, 1, 1, 2)
-    found = certify(net.eval(), x, torch.tensor([0]), Linf(0.0))
-    assert found.unsupported is None
+    certificates = certify(net.eval(), x, torch.tensor([0]), Linf(0.0))
+    assert certificates.unsupported is None

@@ -83,7 +83,7 @@ def best_area(curve: SmoothActivation, low: float, high: float, below: bool) -> 
 
 @pytest.mark.parametrize(
     "curve",
-    [one for one in CURVES if isinstance(one, SmoothActivation)],
+    [curve for curve in CURVES if isinstance(curve, SmoothActivation)],
     ids=lambda curve: type(curve).__name__,
 )
 @pytest.mark.parametrize(("low", "high"), [(-3.0, 2.0), (-0.5, 4.0), (0.2, 1.7), (-2.5, -0.3)])

@@ -82,10 +82,10 @@ def test_the_radius_of_a_linear_model_comes_close_to_its_distance_from_below() -
     x, y = at_distance(SPREAD)
     shortfall = []
     for samples in (100, 1_000, 10_000):
-        found = Smoothing(SIGMA, samples=samples)(Linear(), x, y)
-        assert found.predicted[found.radius > 0].equal(y[found.radius > 0])
-        assert bool((found.radius <= SPREAD.abs()).all())
-        shortfall.append(float((SPREAD.abs() - found.radius).mean()))
+        certificate = Smoothing(SIGMA, samples=samples)(Linear(), x, y)
+        assert certificate.predicted[certificate.radius > 0].equal(y[certificate.radius > 0])
+        assert bool((certificate.radius <= SPREAD.abs()).all())
+        shortfall.append(float((SPREAD.abs() - certificate.radius).mean()))
     assert shortfall == sorted(shortfall, reverse=True)
     assert shortfall[-1] < 0.02, shortfall
 
@@ -94,17 +94,17 @@ def test_the_radius_of_a_linear_model_comes_close_to_its_distance_from_below() -
 def test_votes_have_the_probability_of_the_closed_form(sigma: float) -> None:
     """Noise of a linear model's score is normal: the class wins with Phi(distance / sigma)."""
     x, y = at_distance(SPREAD)
-    found = Smoothing(sigma, samples=4_000)(Linear(), x, y)
-    towards = torch.where(found.selected == 1, SPREAD, -SPREAD)
+    certificate = Smoothing(sigma, samples=4_000)(Linear(), x, y)
+    towards = torch.where(certificate.selected == 1, SPREAD, -SPREAD)
     p = stats.norm.cdf(towards.numpy() / sigma)
-    gap = (found.hits.numpy() - 4_000 * p) / np.sqrt(4_000 * p * (1 - p) + 1)
+    gap = (certificate.hits.numpy() - 4_000 * p) / np.sqrt(4_000 * p * (1 - p) + 1)
     assert np.abs(gap).max() < 4
 
 
 def test_the_radius_is_that_of_the_formula() -> None:
     x, y = at_distance(SPREAD)
-    found = Smoothing(SIGMA, samples=500, alpha=0.01)(Linear(), x, y)
-    for hits, radius in zip(found.hits.tolist(), found.radius.tolist(), strict=True):
+    certificate = Smoothing(SIGMA, samples=500, alpha=0.01)(Linear(), x, y)
+    for hits, radius in zip(certificate.hits.tolist(), certificate.radius.tolist(), strict=True):
         test = stats.binomtest(hits, 500)
         bound = test.proportion_ci(0.98, method="exact").low  # one-sided 0.99
         expected = SIGMA * stats.norm.ppf(bound) if bound > 0.5 else 0.0
@@ -113,15 +113,15 @@ def test_the_radius_is_that_of_the_formula() -> None:
 
 def test_where_all_agree_the_radius_is_the_largest() -> None:
     smoothing = Smoothing(0.5, selection=3, samples=200, alpha=0.01)
-    found = smoothing(Always(2), torch.rand(4, 1, 2, 2), torch.tensor([2, 2, 0, 1]))
-    assert found.hits.tolist() == [200] * 4
-    assert found.predicted.tolist() == [2] * 4
+    certificate = smoothing(Always(2), torch.rand(4, 1, 2, 2), torch.tensor([2, 2, 0, 1]))
+    assert certificate.hits.tolist() == [200] * 4
+    assert certificate.predicted.tolist() == [2] * 4
     largest = 0.5 * stats.norm.ppf(0.01 ** (1 / 200))
-    assert found.radius.tolist() == pytest.approx([largest] * 4, abs=1e-12)
+    assert certificate.radius.tolist() == pytest.approx([largest] * 4, abs=1e-12)
     assert smoothing.largest_radius == pytest.approx(largest, abs=1e-12)
-    assert found.certified(0.9 * largest).tolist() == [True, True, False, False]
-    assert (found.count(0.0).hits, found.count(0.0).n) == (2, 4)
-    assert found.count(float(found.radius[0])).hits == 0, "the ball is open"
+    assert certificate.certified(0.9 * largest).tolist() == [True, True, False, False]
+    assert (certificate.count(0.0).hits, certificate.count(0.0).n) == (2, 4)
+    assert certificate.count(float(certificate.radius[0])).hits == 0, "the ball is open"
 
 
 def test_no_attack_within_the_radius_changes_the_vote() -> None:
@@ -138,11 +138,11 @@ def test_no_attack_within_the_radius_changes_the_vote() -> None:
 def test_an_erratic_model_is_abstained_on() -> None:
     x = torch.rand(60, 1, 2, 2, generator=torch.Generator().manual_seed(0))
     smoothing = Smoothing(0.5, samples=400)
-    found = smoothing(Erratic(), x, torch.zeros(60).long())
-    assert 150 < int(found.hits.min()) < int(found.hits.max()) < 250
-    assert set(found.predicted.tolist()) == {ABSTAINED}
-    assert bool((found.radius == 0).all())
-    assert found.count(0.0).hits == 0
+    certificate = smoothing(Erratic(), x, torch.zeros(60).long())
+    assert 150 < int(certificate.hits.min()) < int(certificate.hits.max()) < 250
+    assert set(certificate.predicted.tolist()) == {ABSTAINED}
+    assert bool((certificate.radius == 0).all())
+    assert certificate.count(0.0).hits == 0
     assert set(smoothing.predict(Erratic(), x).tolist()) == {ABSTAINED}
 
 
@@ -175,9 +175,9 @@ def test_certificates_fail_no_more_often_than_alpha_in_simulation() -> None:
     """One image, drawn for 2,000 times, at a large alpha: a radius beyond the distance is false."""
     alpha, repeats = 0.1, 2_000
     x, y = at_distance(torch.full((repeats,), 0.2))
-    found = Smoothing(SIGMA, selection=20, samples=200, alpha=alpha)(Linear(), x, y)
-    false = int((found.radius > 0.2).sum())
-    assert len(set(found.hits.tolist())) > 20, "the repeats are drawn anew"
+    certificate = Smoothing(SIGMA, selection=20, samples=200, alpha=alpha)(Linear(), x, y)
+    false = int((certificate.radius > 0.2).sum())
+    assert len(set(certificate.hits.tolist())) > 20, "the repeats are drawn anew"
     spread = math.sqrt(repeats * alpha * (1 - alpha))
     assert repeats * alpha / 2 < false < repeats * alpha + 3 * spread
 
@@ -185,9 +185,9 @@ def test_certificates_fail_no_more_often_than_alpha_in_simulation() -> None:
 def test_ties_are_tested_exactly() -> None:
     first, second = torch.tensor([5, 0, 8, 3, 0, 700]), torch.tensor([0, 5, 2, 3, 0, 300])
     exact = [stats.binomtest(a, a + b).pvalue for a, b in zip(first, second, strict=True) if a + b]
-    found = tie_chance(first, second).tolist()
-    assert found.pop(4) == 1.0
-    assert found == pytest.approx(exact, rel=1e-9)
+    chance = tie_chance(first, second).tolist()
+    assert chance.pop(4) == 1.0
+    assert chance == pytest.approx(exact, rel=1e-9)
 
 
 def test_draws_depend_on_the_sample_alone() -> None:
@@ -226,7 +226,7 @@ def test_selection_and_bound_use_other_draws() -> None:
     smoothing(model, x, torch.zeros(1).long())
     smoothing.predict(model, x)
     shown = torch.cat(model.seen).flatten(1).tolist()
-    assert len({tuple(one) for one in shown}) == len(shown) == 60
+    assert len({tuple(noise) for noise in shown}) == len(shown) == 60
 
 
 def test_passes_and_progress_are_counted() -> None:
@@ -250,25 +250,25 @@ def test_passes_and_progress_are_counted() -> None:
 
 def test_models_are_left_as_they_were_and_judged_in_evaluation_mode() -> None:
     model = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(4, 2)).train()
-    found = [
+    certificates = [
         Smoothing(samples=30)(model, torch.full((2, 1, 2, 2), 0.5), torch.zeros(2).long())
         for _ in range(2)
     ]
-    assert found[0].hits.equal(found[1].hits)
+    assert certificates[0].hits.equal(certificates[1].hits)
     assert all(module.training for module in model.modules())
     assert all(p.requires_grad and p.grad is None for p in model.parameters())
 
 
 def test_no_images_have_no_certificates() -> None:
-    found = Smoothing()(Linear(), torch.zeros(0, 1, 3, 3), torch.zeros(0).long())
-    assert (len(found), found.count(0.1).n) == (0, 0)
+    certificate = Smoothing()(Linear(), torch.zeros(0, 1, 3, 3), torch.zeros(0).long())
+    assert (len(certificate), certificate.count(0.1).n) == (0, 0)
     assert Smoothing().predict(Linear(), torch.zeros(0, 1, 3, 3)).shape == (0,)
 
 
 def test_other_sizes_types_and_one_output() -> None:
     x = torch.rand(2, 3, 5, 4, dtype=torch.float64)
-    found = Smoothing(samples=30)(Always(0, outputs=1), x, torch.zeros(2).long())
-    assert found.predicted.tolist() == [0, 0]
+    certificate = Smoothing(samples=30)(Always(0, outputs=1), x, torch.zeros(2).long())
+    assert certificate.predicted.tolist() == [0, 0]
     assert Smoothing(samples=30).predict(Always(0, outputs=1), x).tolist() == [0, 0]
     with torch.no_grad():
         half = nn.Sequential(nn.Flatten(), nn.Linear(60, 2)).to(torch.bfloat16)

@@ -42,7 +42,7 @@ class Twins(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.nets = nn.ModuleDict({str(one): busy_net(one, SHAPES[one]) for one in SHAPES})
+        self.nets = nn.ModuleDict({str(norm): busy_net(norm, SHAPES[norm]) for norm in SHAPES})
         self.eval()
 
     def forward(self, x: Tensor) -> Tensor:

@@ -250,8 +250,8 @@ def test_works_for_any_image_and_any_number_of_classes(
     x_adv = attack(net, x, predictions(net, x), threat)
     assert x_adv.dtype == torch.float32
     assert bool(threat.contains(x_adv, x).all())
-    one = attack(net, x[:1], predictions(net, x[:1]), threat)
-    assert one.shape == (1, *shape)
+    single = attack(net, x[:1], predictions(net, x[:1]), threat)
+    assert single.shape == (1, *shape)
 
 
 @conforms

@@ -28,8 +28,8 @@ def test_the_tree_in_the_docstring_is_the_tree() -> None:
 @pytest.mark.parametrize("room", ["attacks", "core", "models"])
 def test_no_room_has_a_tree_of_its_own(room: str) -> None:
     package = importlib.import_module(f"tempering.{room}")
-    for found in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
-        for value in vars(importlib.import_module(found.name)).values():
+    for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+        for value in vars(importlib.import_module(module.name)).values():
             if isinstance(value, type) and issubclass(value, Exception):
                 own = value.__module__.startswith("tempering.")
                 assert not own or issubclass(value, TemperingError), value

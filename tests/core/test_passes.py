@@ -59,14 +59,14 @@ def test_passes_of_a_batch_count_in_total_and_per_sample() -> None:
 
 
 def test_threads_count_separately() -> None:
-    both_open, found = Barrier(2, timeout=30), {}
+    both_open, counters = Barrier(2, timeout=30), {}
 
     def work(size: int) -> None:
         with counted() as passes, counted_per_sample() as counts:
             both_open.wait()
             count_pass("forward", torch.zeros(size, 1), torch.arange(size))
             both_open.wait()
-        found[size] = passes, counts.forward
+        counters[size] = passes, counts.forward
 
     with counted() as here:
         threads = [Thread(target=work, args=(size,)) for size in (2, 3)]
@@ -75,4 +75,4 @@ def test_threads_count_separately() -> None:
         for thread in threads:
             thread.join()
     assert here == Passes()
-    assert found == {n: (Passes(forward=n), dict.fromkeys(range(n), 1)) for n in (2, 3)}
+    assert counters == {n: (Passes(forward=n), dict.fromkeys(range(n), 1)) for n in (2, 3)}

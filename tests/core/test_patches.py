@@ -33,8 +33,8 @@ def test_distance_is_the_share_of_the_smallest_square() -> None:
     x_adv[1, 0, 2, 3] = 1
     x_adv[2, 0, 1, 1] = x_adv[2, 1, 3, 2] = 0.5
     x_adv[3, :, 0, 0] = x_adv[3, :, 5, 5] = 1
-    found = Patch(1.0).distance(x_adv, x)
-    assert torch.allclose(found, torch.tensor([0.0, 1 / 36, 9 / 36, 1.0]))
+    distance = Patch(1.0).distance(x_adv, x)
+    assert torch.allclose(distance, torch.tensor([0.0, 1 / 36, 9 / 36, 1.0]))
     assert Patch(0.25).contains(x_adv, x).tolist() == [True, True, True, False]
 
 
@@ -66,7 +66,7 @@ def test_the_projection_is_the_nearest_of_all_squares() -> None:
 def test_every_place_is_drawn() -> None:
     threat = Patch(0.25)
     masks = threat.random((400, 1, 4, 4), RandomStreams.of(0, 400))
-    assert len({tuple(one.flatten().tolist()) for one in masks}) == len(threat.places(4, 4)) == 9
+    assert len({tuple(mask.flatten().tolist()) for mask in masks}) == len(threat.places(4, 4)) == 9
 
 
 @pytest.mark.parametrize(

@@ -70,10 +70,10 @@ def test_several_losses_share_one_forward_pass() -> None:
     model = net().eval()
     with probing(model) as probe, counted() as passes:
         logits, gradients = probe.gradients(X, lambda logits: logits[:, [2, 0]] - logits[:, [1]])
-        one, first = probe.gradient(X, lambda logits: logits[:, 2] - logits[:, 1])
+        same, first = probe.gradient(X, lambda logits: logits[:, 2] - logits[:, 1])
         _, second = probe.gradient(X, lambda logits: logits[:, 0] - logits[:, 1])
     assert passes == Passes(3 * 3, 2 * 3 + 2 * 3)
-    assert torch.equal(logits, one)
+    assert torch.equal(logits, same)
     assert gradients.shape == (3, 2, 1, 2, 2)
     assert torch.allclose(gradients, torch.stack([first, second], 1))
 

@@ -176,7 +176,7 @@ def test_records_come_back_as_they_were(tmp_path: Path) -> None:
     assert list(load_records(path)) == RECORDS
     assert {type(record) for record in RECORDS} == set(AnyRecord.__args__[0].__args__)
     lines = path.read_bytes().split(b"\n")
-    assert [json.loads(line)["kind"] for line in lines[:-1]] == [one.kind for one in RECORDS]
+    assert [json.loads(line)["kind"] for line in lines[:-1]] == [record.kind for record in RECORDS]
 
 
 def test_a_summary_comes_back_as_it_was() -> None:

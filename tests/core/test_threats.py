@@ -210,9 +210,9 @@ def test_each_row_may_have_a_radius_of_its_own(threat: Threat) -> None:
     radius = torch.linspace(0.0, 1.0 if threat.name == "linf" else 4.0, 30).double()
     together, shrunk = threat.project(x_adv, x, radius), threat.shrink(x_adv - x, radius)
     for row, eps in enumerate(radius.tolist()):
-        alone, one = threat.with_eps(eps), slice(row, row + 1)
-        assert torch.allclose(together[one], alone.project(x_adv[one], x[one]))
-        assert torch.allclose(shrunk[one], alone.shrink(x_adv[one] - x[one]))
+        alone, sample = threat.with_eps(eps), slice(row, row + 1)
+        assert torch.allclose(together[sample], alone.project(x_adv[sample], x[sample]))
+        assert torch.allclose(shrunk[sample], alone.shrink(x_adv[sample] - x[sample]))
 
 
 @pytest.mark.parametrize("scale", [0.05, 0.5, 3.0])

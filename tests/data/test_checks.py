@@ -135,7 +135,7 @@ def test_one_class_is_no_classification() -> None:
 
 
 def test_two_classes_of_one_name_are_refused() -> None:
-    assert "'a' is named twice" in refused(images(), Y, classes=["a", "b", "a"])
+    assert "'a' occurs twice" in refused(images(), Y, classes=["a", "b", "a"])
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", ">f4"])

@@ -36,26 +36,26 @@ def idx(array: np.ndarray) -> bytes:
 def test_rows_of_an_npz_keep_their_numbers_through_splits(tmp_path: Path) -> None:
     np.savez(tmp_path / "data.npz", x=X, y=Y)
     for split in ("official", "paper"):
-        found = pixels_by_id(load(f"npz:{tmp_path / 'data.npz'}", split, seed=7))
-        assert found == {str(row): image.tobytes() for row, image in enumerate(X)}
+        pixels = pixels_by_id(load(f"npz:{tmp_path / 'data.npz'}", split, seed=7))
+        assert pixels == {str(row): image.tobytes() for row, image in enumerate(X)}
 
 
 @pytest.mark.parametrize("split", ["official", "paper"])
 def test_a_source_with_a_test_names_train_and_test(tmp_path: Path, split: str) -> None:
     np.savez(tmp_path / "data.npz", x=X, y=Y, x_test=X[:8], y_test=Y[:8])
-    found = pixels_by_id(load(f"npz:{tmp_path / 'data.npz'}", split))
+    pixels = pixels_by_id(load(f"npz:{tmp_path / 'data.npz'}", split))
     rows = {f"train/{row}": image.tobytes() for row, image in enumerate(X)}
-    assert found == rows | {f"test/{row}": X[row].tobytes() for row in range(8)}
+    assert pixels == rows | {f"test/{row}": X[row].tobytes() for row in range(8)}
 
 
 def test_rows_of_idx_files(tmp_path: Path) -> None:
     for part, n in (("train", 40), ("t10k", 8)):
         (tmp_path / f"{part}-images-idx3-ubyte").write_bytes(idx(X[:n]))
         (tmp_path / f"{part}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(Y[:n])))
-    found = pixels_by_id(load(f"idx:{tmp_path}"))
-    assert found["train/39"] == X[39].tobytes()
-    assert found["test/7"] == X[7].tobytes()
-    assert len(found) == 48
+    pixels = pixels_by_id(load(f"idx:{tmp_path}"))
+    assert pixels["train/39"] == X[39].tobytes()
+    assert pixels["test/7"] == X[7].tobytes()
+    assert len(pixels) == 48
 
 
 @pytest.mark.parametrize("parts", [("",), ("train", "test")])
@@ -82,9 +82,9 @@ def test_rows_of_a_hugging_face_dataset(tmp_path: Path) -> None:
 
     both = datasets.DatasetDict({"train": table(40), "validation": table(8)})
     both.save_to_disk(str(tmp_path / "both"))
-    found = pixels_by_id(load(f"hf:{tmp_path / 'both'}"))
-    assert found["train/12"] == X[12].tobytes()
-    assert found["validation/7"] == X[7].tobytes()
+    pixels = pixels_by_id(load(f"hf:{tmp_path / 'both'}"))
+    assert pixels["train/12"] == X[12].tobytes()
+    assert pixels["validation/7"] == X[7].tobytes()
     datasets.DatasetDict({"train": table(40)}).save_to_disk(str(tmp_path / "alone"))
     assert set(pixels_by_id(load(f"hf:{tmp_path / 'alone'}"))) == {str(row) for row in range(40)}
 
@@ -173,8 +173,8 @@ def test_keys_are_stable_positive_and_different() -> None:
 def test_draws_of_a_sample_do_not_depend_on_its_position() -> None:
     data = Dataset.of(X, Y)
     part = data.subset(torch.tensor([30, 2, 17]))
-    everyone, few = (RandomStreams(5, it.ids.keys) for it in (data, part))
-    for draw in (lambda it: it.normal((3,)), lambda it: it.uniform((2, 2)), lambda it: it.bits(1)):
+    everyone, few = (RandomStreams(5, dataset.ids.keys) for dataset in (data, part))
+    for draw in (lambda s: s.normal((3,)), lambda s: s.uniform((2, 2)), lambda s: s.bits(1)):
         assert torch.equal(draw(everyone)[[30, 2, 17]], draw(few))
 
 

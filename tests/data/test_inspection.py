@@ -19,16 +19,16 @@ def broken(small: Splits, x: torch.Tensor, y: torch.Tensor | None = None) -> Spl
 
 
 def test_mnist_is_spotless_and_has_its_known_numbers(mnist: Splits) -> None:
-    found = inspect(mnist)
-    assert found.clean
-    train, validation, test = found.parts.values()
+    inspection = inspect(mnist)
+    assert inspection.clean
+    train, validation, test = inspection.parts.values()
     assert (train.n, validation.n, test.n) == (55_000, 5_000, 10_000)
     assert test.per_class["1"] == 1135
     assert (train.minimum, train.maximum) == (0.0, 1.0)
     mean = (train.mean[0] * 55 + validation.mean[0] * 5) / 60
     assert mean == pytest.approx(0.13066, abs=1e-5)
     assert train.std[0] == pytest.approx(0.3081, abs=5e-4)
-    assert found.data_hash == mnist.data_hash
+    assert inspection.data_hash == mnist.data_hash
     assert 1 < train.imbalance < 1.3
 
 
@@ -48,21 +48,23 @@ def test_planted_faults_are_found(small: Splits) -> None:
     y = small.test.y.clone()
     y[5] = (small.train.y[7] + 1) % 3
     y[3] = y[2]
-    found, names = inspect(broken(small, x, y)), small.test.ids.names
-    assert [str(it) for it in found.duplicates] == [f"{names[2]} (test) = {names[3]} (test)"]
-    leak, label = found.leaks[0], int(small.train.y[7])
+    inspection, names = inspect(broken(small, x, y)), small.test.ids.names
+    assert [str(pair) for pair in inspection.duplicates] == [
+        f"{names[2]} (test) = {names[3]} (test)"
+    ]
+    leak, label = inspection.leaks[0], int(small.train.y[7])
     equal = f"{small.train.ids.names[7]} (train) = {names[5]} (test)"
     assert str(leak) == f"{equal}, labels {label} and {(label + 1) % 3}"
     assert (leak.first.index, leak.second.index) == (7, 5)
-    assert found.contradictions == found.leaks
-    assert not found.clean
+    assert inspection.contradictions == inspection.leaks
+    assert not inspection.clean
 
 
 def test_classes_without_images_are_named(small: Splits) -> None:
-    found = inspect(broken(small, small.test.x, torch.zeros(12, dtype=torch.int64)))
-    assert found.missing == ("test: b", "test: c")
-    assert found.parts["test"].imbalance == float("inf")
-    assert not found.clean
+    inspection = inspect(broken(small, small.test.x, torch.zeros(12, dtype=torch.int64)))
+    assert inspection.missing == ("test: b", "test: c")
+    assert inspection.parts["test"].imbalance == float("inf")
+    assert not inspection.clean
 
 
 @pytest.mark.parametrize("value", [float("nan"), 1.5, -0.5])

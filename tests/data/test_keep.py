@@ -101,7 +101,7 @@ def test_a_mask_is_given_when_data_is_loaded(tmp_path: Path) -> None:
     ("change", "says"),
     [
         ({"data_hash": np.array("0" * 16)}, "data with hash 0000000000000000"),
-        ({"keep": np.ones(3, bool)}, "give one bool an id"),
+        ({"keep": np.ones(3, bool)}, "give one bool per id"),
         ({"keep": np.ones(43)}, "keep of type float64"),
         ({"id": np.array(["a", "b"]), "keep": np.ones(2, bool)}, "of 2 samples for .*/train"),
         ({"keep": None}, "has no array keep"),

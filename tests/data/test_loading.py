@@ -15,8 +15,8 @@ def test_every_source_is_listed_with_an_example_that_names_it() -> None:
     for name, source in SOURCES.items():
         assert source.name == name
         assert source.summary
-        found, argument = find_source(source.example)
-        assert found is source
+        chosen, argument = find_source(source.example)
+        assert chosen is source
         assert bool(argument) == (source.argument is not None)
 
 
@@ -38,12 +38,12 @@ def test_an_unknown_source_offers_what_is_known(address: str) -> None:
 
 @pytest.mark.parametrize("address", ["npz", "npz:", "hf", "idx:", "imagefolder"])
 def test_a_missing_argument_is_asked_for(address: str) -> None:
-    with pytest.raises(UsageError, match="needs more: write"):
+    with pytest.raises(UsageError, match="needs an argument: write"):
         load(address)
 
 
 def test_too_much_is_refused() -> None:
-    with pytest.raises(UsageError, match="mnist takes nothing more: write mnist"):
+    with pytest.raises(UsageError, match="mnist takes no argument: write mnist"):
         load("mnist:fashion")
 
 

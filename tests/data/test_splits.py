@@ -56,8 +56,8 @@ def test_a_source_without_a_test_is_split_and_says_so(small: Splits) -> None:
 
 
 def test_parts_are_disjoint_and_complete(small: Splits) -> None:
-    found = keys(*small.parts.values())
-    assert len(found) == len(set(found)) == 60
+    drawn = keys(*small.parts.values())
+    assert len(drawn) == len(set(drawn)) == 60
 
 
 def test_the_recorded_name_gives_the_same_split_again() -> None:

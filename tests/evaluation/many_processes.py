@@ -28,7 +28,7 @@ def main(out: str) -> None:
     zero = without_gradient(context, target)
     corruptions = measure_corruptions(context, target, ["noise", "rotation"])
     if engine.is_main:
-        found = {
+        content = {
             "processes": engine.world_size,
             "forward": measurement.cost.forward,
             "backward": measurement.cost.backward,
@@ -39,7 +39,7 @@ def main(out: str) -> None:
             "corruptions": torch.tensor([result.correct.hits for result in corruptions]),
             **{name: part for name, part in vars(per_sample).items() if part is not None},
         }
-        torch.save(found, out)
+        torch.save(content, out)
 
 
 if __name__ == "__main__":

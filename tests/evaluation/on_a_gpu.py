@@ -18,7 +18,7 @@ def main(device: str) -> None:
     torch.set_num_threads(1)
     data = dataset(*known(N), classes=10)
     plain = trained()
-    found = {
+    assessments = {
         "fast": tp.evaluate(plain, data, tp.Linf(0.1)),
         "l2": tp.evaluate(plain, data, tp.L2(1.5), access="all", surrogate=trained(1)),
         "each": tp.evaluate(plain, data, tp.Linf(0.1), attacks=[FMN(20), parse_attack("square")]),
@@ -31,13 +31,13 @@ def main(device: str) -> None:
     assert all(tensor.device.type == "cpu" for tensor in plain.state_dict().values())
     counts = {
         name: {
-            "clean": one.clean_correct,
-            "robust": one.robust_correct,
-            "certified": one.certified_correct,
-            "passes": one.passes.forward + one.passes.backward,
-            "flags": sorted(flag.name for flag in one.flags),
+            "clean": assessment.clean_correct,
+            "robust": assessment.robust_correct,
+            "certified": assessment.certified_correct,
+            "passes": assessment.passes.forward + assessment.passes.backward,
+            "flags": sorted(flag.name for flag in assessment.flags),
         }
-        for name, one in found.items()
+        for name, assessment in assessments.items()
     }
     sys.stdout.write(json.dumps(counts))
 

@@ -34,12 +34,12 @@ def curve(n: int) -> list[Measurement]:
     clean = measure(here, judged, None, THREAT)
     points = []
     for eps in GRID:
-        one = record(
+        point = record(
             here, judged, clean.per_sample, attack="exact", config={}, threat=THREAT.with_eps(eps),
             protocol="curve", access="white",
         ).measurement  # fmt: skip
         stood = int((distances()[:n] > eps).sum())
-        points.append(one.model_copy(update={"robust": Count(hits=stood, n=n)}))
+        points.append(point.model_copy(update={"robust": Count(hits=stood, n=n)}))
     return points
 
 
@@ -52,12 +52,12 @@ def found(n: int = 40) -> tuple[CertifiedSamples, list[Proof]]:
 
 def test_each_count_is_that_of_the_distances() -> None:
     proofs, records = found()
-    assert [one.eps for one in records] == [0.02, 0.05, 0.1, 0.2]
-    for one in records:
-        expected = int((distances()[:40] > one.eps + 1e-4).sum())
-        assert (one.certified.hits, one.certified.n) == (expected, 40), one.eps
-        assert one.protocol == "curve"
-    hits = [one.certified.hits for one in records]
+    assert [proof.eps for proof in records] == [0.02, 0.05, 0.1, 0.2]
+    for proof in records:
+        expected = int((distances()[:40] > proof.eps + 1e-4).sum())
+        assert (proof.certified.hits, proof.certified.n) == (expected, 40), proof.eps
+        assert proof.protocol == "curve"
+    hits = [proof.certified.hits for proof in records]
     assert hits == sorted(hits, reverse=True)
     assert hits[0] > hits[-1]
     before = certified_record(context(DATA), target(MODEL, DATA), THREAT, proofs)

@@ -38,16 +38,16 @@ def test_what_is_left_is_proven_or_refuted() -> None:
     where, target = context(data), Target.of("given", net, data)
     cheap = certify_samples(where, target, THREAT, torch.arange(N))
     left = (~cheap.certified).nonzero()[:, 0]
-    found = verify_remaining(where, target, THREAT, cheap, left)
-    proven = found.certified & ~cheap.certified
+    verified = verify_remaining(where, target, THREAT, cheap, left)
+    proven = verified.certified & ~cheap.certified
     assert bool(proven.any())
-    assert len(found.refuted) > 0
-    assert bool((found.certified | ~cheap.certified).all())
-    assert not bool(found.certified[found.refuted].any())
-    assert sum(found.settled.values()) == int(found.certified.sum())
-    result = measure(where, target, Counterexamples.of(where, found), THREAT)
+    assert len(verified.refuted) > 0
+    assert bool((verified.certified | ~cheap.certified).all())
+    assert not bool(verified.certified[verified.refuted].any())
+    assert sum(verified.settled.values()) == int(verified.certified.sum())
+    result = measure(where, target, Counterexamples.of(where, verified), THREAT)
     broken = (~result.per_sample.robust).nonzero()[:, 0]
-    assert broken.tolist() == found.refuted.tolist()
+    assert broken.tolist() == verified.refuted.tolist()
     assert bool((result.per_sample.distance[broken] <= THREAT.eps * (1 + 1e-5)).all())
 
 

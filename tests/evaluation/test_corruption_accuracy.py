@@ -37,32 +37,32 @@ def test_counts_are_those_of_the_closed_form() -> None:
     """Grey images, one a level: brightness moves each of them over the border when it should."""
     levels = torch.linspace(0.02, 0.5, 25)
     data = dataset(levels[:, None, None, None].expand(25, 1, 9, 9).clone(), torch.zeros(25).long())
-    found = measure_corruptions(
+    records = measure_corruptions(
         context(data), target(Bright(0.5), data), ["brightness", "contrast"]
     )
-    assert (found[0].clean.hits, found[0].clean.n) == (25, 25)
-    for one in found:
-        added = one.amount if one.corruption == "brightness" else 0.0
+    assert (records[0].clean.hits, records[0].clean.n) == (25, 25)
+    for record in records:
+        added = record.amount if record.corruption == "brightness" else 0.0
         below = int((levels + added <= 0.5 + 1e-6).sum())
-        assert (one.correct.hits, one.correct.n) == (below, 25), one
-    assert len({one.correct.hits for one in found}) == 6
+        assert (record.correct.hits, record.correct.n) == (below, 25), record
+    assert len({record.correct.hits for record in records}) == 6
 
 
 def test_counts_are_those_of_running_the_model_by_hand() -> None:
     model = linear()
-    found = measure_corruptions(context(DATA, seed=3), target(model, DATA), severities=[2, 5])
-    assert found[0].clean.hits == 55
+    records = measure_corruptions(context(DATA, seed=3), target(model, DATA), severities=[2, 5])
+    assert records[0].clean.hits == 55
     streams = RandomStreams(derive(3, "evaluation", "corruptions"), DATA.ids.keys)
-    assert [(one.corruption, one.severity) for one in found] == [
+    assert [(record.corruption, record.severity) for record in records] == [
         (name, severity) for name in CORRUPTIONS for severity in (2, 5)
     ]
-    for one in found:
-        kind = CORRUPTIONS[one.corruption]
+    for record in records:
+        kind = CORRUPTIONS[record.corruption]
         with torch.no_grad():
-            predicted = model(kind(DATA.x, one.severity, streams)).argmax(1)
-        assert one.correct.hits == int((predicted == DATA.y).sum())
-        assert (one.amount, one.unit) == (kind.amount(one.severity), kind.unit)
-    assert len({one.correct.hits for one in found}) > 3
+            predicted = model(kind(DATA.x, record.severity, streams)).argmax(1)
+        assert record.correct.hits == int((predicted == DATA.y).sum())
+        assert (record.amount, record.unit) == (kind.amount(record.severity), kind.unit)
+    assert len({record.correct.hits for record in records}) > 3
 
 
 def _counts(results: list[CorruptionResult]) -> list[int]:
@@ -85,9 +85,9 @@ def test_passes_and_progress_are_counted() -> None:
 
     judged = target(linear(), DATA)
     with counted() as passes, reporting(reporter):
-        found = measure_corruptions(context(DATA, batch_size=40), judged, ["noise", "jpeg"])
-    assert passes.forward == found[0].cost.forward == 60 * (1 + 2 * 5)
-    assert found[0].cost.backward == sum(result.cost.forward for result in found[1:]) == 0
+        records = measure_corruptions(context(DATA, batch_size=40), judged, ["noise", "jpeg"])
+    assert passes.forward == records[0].cost.forward == 60 * (1 + 2 * 5)
+    assert records[0].cost.backward == sum(result.cost.forward for result in records[1:]) == 0
     assert said == [("given: common corruptions", 60, done) for done in (40, 60)]
 
 

@@ -91,7 +91,7 @@ def test_a_sample_is_corrupted_the_same_in_any_batch(name: str, dtype: torch.dty
 def test_what_is_drawn_differs_by_sample_and_seed(name: str) -> None:
     x = images(1).expand(12, -1, -1, -1)
     out = CORRUPTIONS[name](x, 3, streams(12))
-    kinds = {tuple(one.flatten().tolist()) for one in out}
+    kinds = {tuple(image.flatten().tolist()) for image in out}
     assert len(kinds) == (2 if name == "rotation" else 12)
     assert not CORRUPTIONS[name](x, 3, streams(12, seed=1)).equal(out)
 
@@ -102,9 +102,9 @@ def test_noise_has_its_deviation(severity: int) -> None:
     left = noise(torch.full((20, 1, 30, 30), 0.5), severity, streams(20)) - 0.5
     inside = left.abs() < 0.5
     deviation = noise.amount(severity)
-    found = left[inside].double().numpy()
+    changes = left[inside].double().numpy()
     a = 0.5 / deviation
-    assert stats.kstest(found, stats.truncnorm(-a, a, scale=deviation).cdf).pvalue > 0.01
+    assert stats.kstest(changes, stats.truncnorm(-a, a, scale=deviation).cdf).pvalue > 0.01
     assert noise.amount(1) == 0.05
 
 

@@ -130,10 +130,10 @@ def test_a_forced_flag_is_lost_but_noticed_in_the_worst_case() -> None:
             forced = isinstance(problem.goal, Targeted)
             return ATTACK.propose(probe, problem) if forced else problem.x
 
-    found = each_attack(*_line(), EPS, [Forcing()])
-    assert found.get("scripted").measurement.robust.hits == 3
+    evaluation = each_attack(*_line(), EPS, [Forcing()])
+    assert evaluation.get("scripted").measurement.robust.hits == 3
     for access in ("white", "any"):
-        worst = found.get("worst", access).measurement  # type: ignore[arg-type]
+        worst = evaluation.get("worst", access).measurement  # type: ignore[arg-type]
         assert worst.robust.hits == 1
         assert worst.detected is not None
         assert worst.detected.hits == 3

@@ -15,8 +15,8 @@ def test_an_honest_evaluation_raises_nothing() -> None:
         data = dataset(x, model(x).argmax(1), classes=4)
     here, judged = context(data, batch_size=128), target(model, data)
     attacks = [FGSM(), PGD(steps=20)]
-    found = each_attack(here, judged, Linf(0.01), attacks, surrogate=Net(1), before=Net(2))
-    assert found.get("worst").measurement.robust.hits < 390
+    evaluation = each_attack(here, judged, Linf(0.01), attacks, surrogate=Net(1), before=Net(2))
+    assert evaluation.get("worst").measurement.robust.hits < 390
     points = accuracy_curve(here, judged, THREAT, [0.0, 0.05, 0.6], attacks=attacks)
     curve = [point.measurement for point in points]
-    assert inspect(here, found, sweep=curve, others=curve) == []
+    assert inspect(here, evaluation, sweep=curve, others=curve) == []

@@ -376,14 +376,14 @@ def test_two_processes_give_the_verdicts_of_one(tmp_path: Path) -> None:
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=110)
         assert done.returncode == 0, done.stderr
         runs.append(torch.load(out, weights_only=True))
-    one, two = runs
-    assert (one["processes"], two["processes"]) == (1, 2)
-    assert one["forward"] == two["forward"]
-    assert one["backward"] == two["backward"]
-    assert one["learned_passes"] == two["learned_passes"]
-    assert one["corruptions_forward"] == two["corruptions_forward"] == 41 * 11
-    assert len(set(one["corruptions"].tolist())) > 1
-    assert 0 < int(one["robust"].sum()) < len(one["robust"])
+    first, two = runs
+    assert (first["processes"], two["processes"]) == (1, 2)
+    assert first["forward"] == two["forward"]
+    assert first["backward"] == two["backward"]
+    assert first["learned_passes"] == two["learned_passes"]
+    assert first["corruptions_forward"] == two["corruptions_forward"] == 41 * 11
+    assert len(set(first["corruptions"].tolist())) > 1
+    assert 0 < int(first["robust"].sum()) < len(first["robust"])
     for name in (
         "robust",
         "detected",
@@ -394,7 +394,7 @@ def test_two_processes_give_the_verdicts_of_one(tmp_path: Path) -> None:
         "learned",
         "corruptions",
     ):
-        assert torch.equal(one[name], two[name]), name
+        assert torch.equal(first[name], two[name]), name
 
 
 class Learner(FGSM):

@@ -28,12 +28,12 @@ DATA = cloud(31, wrong=4, low=0.3, high=0.7)
 def test_distances_are_those_of_the_linear_model() -> None:
     model = linear()
     attack = CWL2(searches=7, iterations=300)
-    found = distances(context(DATA), target(model, DATA), attack)
+    nearest = distances(context(DATA), target(model, DATA), attack)
     w, _ = weights(model)
     exact = signed_margin(model, DATA).clamp_min(0) / w.norm()
-    assert (found.away[:4] == 0).all(), "errors are at distance 0"
-    assert (found.away[4:] >= exact[4:] - 1e-6).all(), "nothing lies nearer than the boundary"
-    assert torch.allclose(found.away[4:], exact[4:], rtol=0.02, atol=attack.learning_rate)
+    assert (nearest.away[:4] == 0).all(), "errors are at distance 0"
+    assert (nearest.away[4:] >= exact[4:] - 1e-6).all(), "nothing lies nearer than the boundary"
+    assert torch.allclose(nearest.away[4:], exact[4:], rtol=0.02, atol=attack.learning_rate)
 
 
 def test_the_record_counts_and_takes_the_median() -> None:
@@ -69,9 +69,9 @@ class Overshoot(Scripted):
 
 
 def test_distance_is_what_was_changed_not_what_was_needed() -> None:
-    found = distances(context(DATA), target(linear(), DATA), Overshoot())
-    assert found.away.isfinite().all()
-    assert float(found.away[4:].min()) > 1.0
+    nearest = distances(context(DATA), target(linear(), DATA), Overshoot())
+    assert nearest.away.isfinite().all()
+    assert float(nearest.away[4:].min()) > 1.0
 
 
 @pytest.mark.parametrize(

@@ -34,10 +34,10 @@ def test_they_come_to_what_they_come_to_on_the_cpu() -> None:
     for noise in (here.pop("noise"), there.pop("noise")):  # every look is another, on any machine
         assert "non-deterministic model" in noise["flags"]
     assert here.keys() == there.keys()
-    for name, one in here.items():
+    for name, value in here.items():
         other = there[name]
-        assert other["clean"] == one["clean"], name
-        assert other["certified"] == one["certified"], name
-        assert abs(other["robust"] - one["robust"]) <= 2, name
-        assert 0.8 < other["passes"] / one["passes"] < 1.25, name
-        assert other["flags"] == one["flags"], name
+        assert other["clean"] == value["clean"], name
+        assert other["certified"] == value["certified"], name
+        assert abs(other["robust"] - value["robust"]) <= 2, name
+        assert 0.8 < other["passes"] / value["passes"] < 1.25, name
+        assert other["flags"] == value["flags"], name

@@ -18,13 +18,13 @@ from tempering.evaluation import PairedCounts, compare_paired
 def test_verdicts_are_counted_sample_by_sample() -> None:
     first = torch.tensor([True] * 5 + [True] * 3 + [False] * 2 + [False] * 4)
     second = torch.tensor([True] * 5 + [False] * 3 + [True] * 2 + [False] * 4)
-    found = compare_paired(first, second)
-    assert found == PairedCounts(both=5, first=3, second=2, neither=4)
-    assert found.n == 14
+    counts = compare_paired(first, second)
+    assert counts == PairedCounts(both=5, first=3, second=2, neither=4)
+    assert counts.n == 14
     order = torch.randperm(14, generator=torch.Generator().manual_seed(0))
-    assert compare_paired(first[order], second[order]) == found
-    assert found.difference == pytest.approx(1 / 14)
-    assert found.points == pytest.approx(100 / 14)
+    assert compare_paired(first[order], second[order]) == counts
+    assert counts.difference == pytest.approx(1 / 14)
+    assert counts.points == pytest.approx(100 / 14)
 
 
 @pytest.mark.parametrize(
@@ -54,19 +54,19 @@ def test_the_test_rejects_equal_models_no_more_often_than_its_level() -> None:
 
 
 def test_swapping_the_models_changes_the_sign_alone() -> None:
-    one, other = PairedCounts(70, 15, 4, 11), PairedCounts(70, 4, 15, 11)
-    assert one.p_value == other.p_value
-    assert one.difference == -other.difference
-    low, high = one.interval
+    counts, other = PairedCounts(70, 15, 4, 11), PairedCounts(70, 4, 15, 11)
+    assert counts.p_value == other.p_value
+    assert counts.difference == -other.difference
+    low, high = counts.interval
     assert other.interval == pytest.approx((-high, -low))
 
 
 def test_without_a_correlation_the_intervals_add_as_squares() -> None:
     """Where one model is always right there is no correlation: the arms are Wilson's own."""
     low, high = wilson(60, 80)
-    found = PairedCounts(both=60, first=20, second=0, neither=0)
+    counts = PairedCounts(both=60, first=20, second=0, neither=0)
     sure, _ = wilson(80, 80)
-    assert found.interval == pytest.approx(
+    assert counts.interval == pytest.approx(
         (0.25 - math.hypot(1 - sure, high - 0.75), 0.25 + (0.75 - low))
     )
 
@@ -123,9 +123,9 @@ def _likely(table: tuple[int, ...], shares: tuple[float, ...]) -> bool:
 
 def test_for_many_samples_the_interval_is_that_of_wald() -> None:
     b, c, n = 4000, 2000, 100_000
-    found = PairedCounts(85_000, b, c, n - 85_000 - b - c)
+    counts = PairedCounts(85_000, b, c, n - 85_000 - b - c)
     half = 1.96 * math.sqrt(b + c - (b - c) ** 2 / n) / n
-    assert found.interval == pytest.approx((0.02 - half, 0.02 + half), abs=2e-5)
+    assert counts.interval == pytest.approx((0.02 - half, 0.02 + half), abs=2e-5)
 
 
 def test_the_interval_is_that_of_the_papers_example() -> None:

@@ -45,10 +45,10 @@ def test_a_model_that_writes_its_input_changes_neither_data_nor_verdicts(
 ) -> None:
     own, other = data(), data()
     expected = measure(context(own), target(Net(), own), attack, THREAT).per_sample
-    found = measure(context(other), target(Writing(Net()), other), attack, THREAT).per_sample
-    assert torch.equal(found.robust, expected.robust)
+    per_sample = measure(context(other), target(Writing(Net()), other), attack, THREAT).per_sample
+    assert torch.equal(per_sample.robust, expected.robust)
     if attack is not None:
-        assert torch.equal(found.x_adv, expected.x_adv)
+        assert torch.equal(per_sample.x_adv, expected.x_adv)
     assert torch.equal(other.x, own.x)
     fresh = dataset(other.x, other.y, classes=4)
     assert fresh.content_hash == own.content_hash

@@ -26,6 +26,6 @@ def test_what_breaks_nothing_more_is_left_out() -> None:
 
 
 def test_gains_are_counted_on_what_is_left() -> None:
-    one, two = tried("one", "111000", 30), tried("two", "110110", 60)
-    places = in_order([two, one])
+    first, second = tried("one", "111000", 30), tried("two", "110110", 60)
+    places = in_order([second, first])
     assert [(place.broke, place.passes) for place in places] == [(3, 5.0), (2, 10.0)]

@@ -68,8 +68,8 @@ def test_other_samples_change_no_verdict_and_no_adversarial_image(
     results = {}
     for name in ("all", changed):
         data = labelled[name]
-        found = measure(context(data), Target.of("given", Network(), data), attack, Linf(eps))
-        results[name] = found.per_sample
+        result = measure(context(data), Target.of("given", Network(), data), attack, Linf(eps))
+        results[name] = result.per_sample
     part, everyone = labelled[changed], labelled["all"]
     assert 0 < int(results["all"].robust.sum()) < 24, "both verdicts must occur"
     for what in ("x_adv", "robust", "predicted", "distance", "forwards", "backwards"):
@@ -96,8 +96,8 @@ def test_another_id_has_other_draws(labelled: dict[str, Dataset]) -> None:
     data = labelled["all"]
     renamed = Dataset(data.x, data.y, data.classes, data.name, data.ids.under("copy/"))
     first, second = (
-        measure(context(it), Target.of("given", Network(), it), PGD(steps=1), THREAT)
-        for it in (data, renamed)
+        measure(context(dataset), Target.of("given", Network(), dataset), PGD(steps=1), THREAT)
+        for dataset in (data, renamed)
     )
     assert first.per_sample.x_adv is not None
     assert second.per_sample.x_adv is not None

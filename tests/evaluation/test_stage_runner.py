@@ -76,33 +76,33 @@ class Memory:
 
 
 def test_each_stage_works_on_what_is_left() -> None:
-    found = run()
-    counts = [result.measurement.robust.hits for result in found.log.results]
+    attacked = run()
+    counts = [result.measurement.robust.hits for result in attacked.log.results]
     assert counts == sorted(counts, reverse=True)
     assert 60 > counts[0] > counts[-1] > 0
-    before = clean(found)
-    for result in found.log.results:
+    before = clean(attacked)
+    for result in attacked.log.results:
         assert bool((result.per_sample.forwards[before] > 0).all())
         assert bool((result.per_sample.forwards[~before] == 0).all())
         before = before & result.per_sample.robust
-    assert torch.equal(found.robust, before)
+    assert torch.equal(attacked.robust, before)
 
 
 def test_passes_of_the_samples_are_those_of_the_record() -> None:
-    found = run()
-    for result in found.log.results:
+    attacked = run()
+    for result in attacked.log.results:
         cost = result.measurement.cost
         assert int(result.per_sample.forwards.sum()) == cost.forward
         assert int(result.per_sample.backwards.sum()) == cost.backward
 
 
 def test_it_says_what_broke_each_sample_first() -> None:
-    found = run()
-    broken = clean(found) & ~found.robust
-    assert [bool(name) for name in found.broken_by] == broken.tolist()
-    for result in found.log.results:
+    attacked = run()
+    broken = clean(attacked) & ~attacked.robust
+    assert [bool(name) for name in attacked.broken_by] == broken.tolist()
+    for result in attacked.log.results:
         label = result.measurement.attack
-        rows = torch.tensor([name == label for name in found.broken_by])
+        rows = torch.tensor([name == label for name in attacked.broken_by])
         assert not bool(result.per_sample.robust[rows].any())
         assert result.per_sample.x_adv is not None
 
@@ -110,17 +110,17 @@ def test_it_says_what_broke_each_sample_first() -> None:
 def test_proven_samples_are_not_attacked_and_stand() -> None:
     certified = torch.zeros(60, dtype=torch.bool)
     certified[::3] = True
-    found = run(certified=certified)
-    assert bool(found.robust[certified].all())
-    for result in found.log.results:
+    attacked = run(certified=certified)
+    assert bool(attacked.robust[certified].all())
+    for result in attacked.log.results:
         assert int(result.per_sample.forwards[certified].sum()) == 0
         assert bool(result.per_sample.robust[certified].all())
 
 
 @pytest.mark.parametrize("batch_size", [7, 60])
 def test_batches_change_no_verdict(batch_size: int) -> None:
-    one, other = run(), run(batch_size=batch_size)
-    assert one.broken_by == other.broken_by
+    whole, other = run(), run(batch_size=batch_size)
+    assert whole.broken_by == other.broken_by
 
 
 def test_a_stored_part_is_not_computed_again() -> None:
@@ -141,8 +141,8 @@ def test_breaking_a_certified_sample_is_an_error() -> None:
 
 
 def test_a_stage_on_all_samples_meets_what_is_broken_too() -> None:
-    found = run([Stage(FGSM()), Stage(FGSM(), all_samples=True)])
-    undecided, everyone = found.log.results
+    attacked = run([Stage(FGSM()), Stage(FGSM(), all_samples=True)])
+    undecided, everyone = attacked.log.results
     assert int((everyone.per_sample.forwards > 0).sum()) == 60
     assert (undecided.measurement.protocol, everyone.measurement.protocol) == (
         "cascade",
@@ -152,10 +152,10 @@ def test_a_stage_on_all_samples_meets_what_is_broken_too() -> None:
 
 
 def test_without_time_samples_stand_and_that_is_said() -> None:
-    found = run(deadline=Deadline.after(0.0))
-    assert found.log.results == []
-    assert found.log.unfinished == {str(stage): 60 for stage in STAGES}
-    assert torch.equal(found.robust, clean(found))
+    attacked = run(deadline=Deadline.after(0.0))
+    assert attacked.log.results == []
+    assert attacked.log.unfinished == {str(stage): 60 for stage in STAGES}
+    assert torch.equal(attacked.robust, clean(attacked))
 
 
 def test_time_that_runs_out_within_a_stage_ends_it_there() -> None:
@@ -166,32 +166,32 @@ def test_time_that_runs_out_within_a_stage_ends_it_there() -> None:
         def left(self) -> float:
             return 80.0 - next(moments)
 
-    found = run(deadline=Ticking(at=1.0), stages=[Stage(BIM(steps=30, until_fooled=False))])
-    (left,) = found.log.unfinished.values()
+    attacked = run(deadline=Ticking(at=1.0), stages=[Stage(BIM(steps=30, until_fooled=False))])
+    (left,) = attacked.log.unfinished.values()
     assert 0 < left < 60
-    (result,) = found.log.results
+    (result,) = attacked.log.results
     untouched = result.per_sample.forwards == 0
     assert int(untouched.sum()) == left
     assert bool(result.per_sample.robust[untouched].all())
 
 
 def test_the_survey_tries_all_but_the_dearest_on_a_few_and_changes_no_verdict() -> None:
-    found, plain = run(ranked_on=20), run()
-    assert torch.equal(found.robust, plain.robust)
-    first, last = found.log.results[0], found.log.results[-1]
-    rows = clean(found).nonzero()[:20, 0]
+    ranked, plain = run(ranked_on=20), run()
+    assert torch.equal(ranked.robust, plain.robust)
+    first, last = ranked.log.results[0], ranked.log.results[-1]
+    rows = clean(ranked).nonzero()[:20, 0]
     assert first.measurement.attack == "survey"
     assert first.measurement.config["over"] in (["square-4", "fgsm"], ["fgsm", "square-4"])
     assert int((first.per_sample.forwards > 0).sum()) == 20
-    for result in found.log.results[1:-1]:
+    for result in ranked.log.results[1:-1]:
         assert int(result.per_sample.forwards[rows].sum()) == 0
     stands = first.per_sample.robust[rows]
     assert 0 < int(stands.sum()) < 20
     assert last.measurement.attack == "pgd-5"
     assert bool((last.per_sample.forwards[rows[stands]] > 0).all())
     assert int(last.per_sample.forwards[rows[~stands]].sum()) == 0
-    assert found.log.schedule[-1] == "pgd-5: goes last"
-    broke = [int(place.split(": ")[1].split(" broken")[0]) for place in found.log.schedule[:-1]]
+    assert ranked.log.schedule[-1] == "pgd-5: goes last"
+    broke = [int(place.split(": ")[1].split(" broken")[0]) for place in ranked.log.schedule[:-1]]
     assert sum(broke) == 20 - int(stands.sum())
 
 

@@ -118,7 +118,9 @@ def test_a_given_model_has_no_before() -> None:
 
 def test_an_undefended_model_alone_is_not_its_own_before() -> None:
     old: list[AnyRecord] = [
-        one for one in _records() if not isinstance(one, Measurement) or one.subject == "undefended"
+        record
+        for record in _records()
+        if not isinstance(record, Measurement) or record.subject == "undefended"
     ]
     summary = summarize(old, Roles("undefended"), seconds=1)
     assert summary.gain is None
@@ -142,7 +144,7 @@ def test_validation_counts_where_there_is_no_test() -> None:
     ],
 )
 def test_a_half_run_has_no_summary(without: type, says: str) -> None:
-    records = [one for one in _records() if not isinstance(one, without)]
+    records = [record for record in _records() if not isinstance(record, without)]
     with pytest.raises(RunError, match=says):
         summarize(records, HARDENED, seconds=1)
 

@@ -41,10 +41,10 @@ def test_differences_and_their_gradients_are_those_of_the_logits(
     logits = net(scale)
     model = LogProbabilities(nn.Sequential(logits, end))
     with probing(model) as probe, probing(logits) as plain:
-        found, slope = probe.gradient(X, margin)
+        gradient, slope = probe.gradient(X, margin)
         expected, steep = plain.gradient(X, margin)
-    assert torch.allclose(margin(found), margin(expected), rtol=1e-4, atol=1e-4)
-    assert torch.equal(found.argmax(1), expected.argmax(1))
+    assert torch.allclose(margin(gradient), margin(expected), rtol=1e-4, atol=1e-4)
+    assert torch.equal(gradient.argmax(1), expected.argmax(1))
     assert torch.allclose(slope, steep, rtol=1e-3, atol=1e-4 * scale)
 
 

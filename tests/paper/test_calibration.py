@@ -29,22 +29,24 @@ DATA = cloud(200, wrong=10)
 @pytest.mark.parametrize("attack", [FGSM(), PGD(steps=10)])
 def test_the_eps_gives_the_accuracy(attack: FGSM | PGD, wanted: float) -> None:
     model = linear()
-    found = calibrate(context(DATA), target(model, DATA, "undefended"), attack, wanted)
-    assert found.eps is not None
-    assert found.reason == ""
-    exact = float((worst_margin(model, DATA, found.eps) > 0).double().mean())
-    assert found.accuracy == pytest.approx(exact)
+    calibration = calibrate(context(DATA), target(model, DATA, "undefended"), attack, wanted)
+    assert calibration.eps is not None
+    assert calibration.reason == ""
+    exact = float((worst_margin(model, DATA, calibration.eps) > 0).double().mean())
+    assert calibration.accuracy == pytest.approx(exact)
     assert abs(exact - wanted) <= 0.0051, "one sample of 200 is 0.005"
-    record = found.result.measurement
-    assert (record.protocol, record.eps, record.subject) == ("paper", found.eps, "undefended")
+    record = calibration.result.measurement
+    assert (record.protocol, record.eps, record.subject) == ("paper", calibration.eps, "undefended")
 
 
 def test_what_was_calibrated_can_be_measured_again() -> None:
     judged = target(linear(), DATA)
-    found = calibrate(context(DATA), judged, FGSM(), 0.4)
-    assert found.eps is not None
-    again = measure(context(DATA), judged, FGSM(), Linf(found.eps), protocol="paper").measurement
-    assert again.robust == found.result.measurement.robust
+    calibration = calibrate(context(DATA), judged, FGSM(), 0.4)
+    assert calibration.eps is not None
+    again = measure(
+        context(DATA), judged, FGSM(), Linf(calibration.eps), protocol="paper"
+    ).measurement
+    assert again.robust == calibration.result.measurement.robust
 
 
 def test_gray_box_calibration_uses_the_surrogate() -> None:
@@ -62,50 +64,52 @@ def test_gray_box_calibration_uses_the_surrogate() -> None:
 
 def test_no_eps_is_a_value() -> None:
     judged = target(linear(), DATA)
-    found = calibrate(context(DATA), judged, Scripted(), 0.287)
-    assert found.eps is None
-    assert found.accuracy == pytest.approx(0.95)
-    assert found.reason == "not reached up to eps 1"
+    calibration = calibrate(context(DATA), judged, Scripted(), 0.287)
+    assert calibration.eps is None
+    assert calibration.accuracy == pytest.approx(0.95)
+    assert calibration.reason == "not reached up to eps 1"
 
 
 def test_accuracy_that_is_too_low_already_is_said() -> None:
-    found = calibrate(context(DATA), target(linear(), DATA), FGSM(), 0.97)
-    assert (found.eps, found.accuracy) == (None, 0.95)
-    assert found.reason == "accuracy without attack is not above it"
+    calibration = calibrate(context(DATA), target(linear(), DATA), FGSM(), 0.97)
+    assert (calibration.eps, calibration.accuracy) == (None, 0.95)
+    assert calibration.reason == "accuracy without attack is not above it"
 
 
 def test_a_jump_over_the_accuracy_is_said() -> None:
     """All samples fall at the same eps, so none leaves half of them."""
     data = dataset(torch.full((50, 1, 1, 1), 0.2), torch.zeros(50).long())
-    found = calibrate(context(data), target(Centroids(0.2, 0.8, flag=False), data), FGSM(), 0.5)
-    assert found.eps is None
-    assert "jumps past it near eps 0.3" in found.reason
-    assert found.accuracy in (0.0, 1.0)
+    calibration = calibrate(
+        context(data), target(Centroids(0.2, 0.8, flag=False), data), FGSM(), 0.5
+    )
+    assert calibration.eps is None
+    assert "jumps past it near eps 0.3" in calibration.reason
+    assert calibration.accuracy in (0.0, 1.0)
 
 
 def test_one_run_of_a_minimum_norm_attack_answers_for_all_eps() -> None:
     data = cloud(100, wrong=5, low=0.3, high=0.7)
     model = linear()
     attack = CWL2(searches=6, iterations=150)
-    found = calibrate(context(data), target(model, data), attack, 0.3)
-    assert found.eps is not None
-    assert found.accuracy == pytest.approx(0.3)
+    calibration = calibrate(context(data), target(model, data), attack, 0.3)
+    assert calibration.eps is not None
+    assert calibration.accuracy == pytest.approx(0.3)
     w, _ = weights(model)
     exact = (signed_margin(model, data).clamp_min(0) / w.norm()).sort().values
-    assert found.eps == pytest.approx(float(exact[69]), rel=0.05)
-    threat = unbounded("l2", data.x.shape[1:]).with_eps(found.eps)
+    assert calibration.eps == pytest.approx(float(exact[69]), rel=0.05)
+    threat = unbounded("l2", data.x.shape[1:]).with_eps(calibration.eps)
     again = measure(context(data), target(model, data), attack, threat).measurement
-    assert again.robust == found.result.measurement.robust
-    assert found.result.measurement.threat == str(threat)
+    assert again.robust == calibration.result.measurement.robust
+    assert calibration.result.measurement.threat == str(threat)
 
 
 def test_a_minimum_norm_attack_that_finds_too_little_has_no_eps() -> None:
     data = cloud(40, wrong=4, low=0.3, high=0.7)
     weak = CWL2(searches=1, iterations=1)
-    found = calibrate(context(data), target(linear(), data), weak, 0.2)
-    assert found.eps is None
-    assert found.reason == "not reached: the attack found too few adversarial samples"
-    assert found.accuracy == pytest.approx(0.9)
+    calibration = calibrate(context(data), target(linear(), data), weak, 0.2)
+    assert calibration.eps is None
+    assert calibration.reason == "not reached: the attack found too few adversarial samples"
+    assert calibration.accuracy == pytest.approx(0.9)
 
 
 @pytest.mark.parametrize("wanted", [0.0, 1.0, 28.7, float("nan")])

@@ -38,7 +38,7 @@ def test_each_line_has_the_papers_figure_ours_interval_eps_and_verdict(files: li
     lines = [line for line in page.splitlines() if line.startswith("| ")]
     findings = made.findings()
     assert len(lines) == len(findings) + 2 * 4
-    assert all(any(one.verdict in line for line in lines) for one in findings)
+    assert all(any(finding.verdict in line for line in lines) for finding in findings)
 
 
 def test_figures_are_whole_drawings_that_ask_for_nothing(files: list[Path]) -> None:

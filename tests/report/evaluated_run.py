@@ -11,7 +11,7 @@ from tempering.core.records import (
     Assessment,
     Count,
     Measurement,
-    Passes,
+    PassCounts,
     Record,
     StageResult,
 )
@@ -140,9 +140,9 @@ def assessment(**more: Any) -> Assessment:
         "robust_correct": ROBUST,
         "certified_correct": CERTIFIED,
         "interval": worst.interval,
-        "passes": Passes(forward=123_456, backward=65_432),
+        "passes": PassCounts(forward=123_456, backward=65_432),
         "by_attack": {
-            name: StageResult(survivors=hits, passes=Passes(forward=9, backward=8), seconds=0.5)
+            name: StageResult(survivors=hits, passes=PassCounts(forward=9, backward=8), seconds=0.5)
             for name, hits in STAGES.items()
         },
         "schedule": [

@@ -89,10 +89,10 @@ def measurement(
     return Measurement(**(content | more))
 
 
-def with_flag(one: Measurement) -> Measurement:
+def with_flag(record: Measurement) -> Measurement:
     """The same, on a model with an adversarial class."""
-    hits = one.robust.hits
-    return one.model_copy(
+    hits = record.robust.hits
+    return record.model_copy(
         update={
             "detected": Count(hits=min(hits + 14, N), n=N),
             "flagged": Count(hits=14, n=N),
@@ -168,26 +168,26 @@ def rounds() -> list[Round]:
 
 def measurements() -> list[Measurement]:
     """Everything under both protocols, and a sweep."""
-    found = []
+    records = []
     for (subject, access), by_attack in VIEWS.items():
         for attack, hits in by_attack.items():
-            one = measurement(subject, access, attack, hits)
-            found.append(with_flag(one) if subject == "hardened" else one)
-    found.append(measurement("hardened", "any", "worst", 912))
+            record = measurement(subject, access, attack, hits)
+            records.append(with_flag(record) if subject == "hardened" else record)
+    records.append(measurement("hardened", "any", "worst", 912))
     forced = measurement("hardened", "white", "availability", 991)
-    found.append(forced.model_copy(update={"flagged": Count(hits=37, n=N)}))
-    found.append(measurement("hardened", "white", "pgd-40x2", 963, backward="true"))
+    records.append(forced.model_copy(update={"flagged": Count(hits=37, n=N)}))
+    records.append(measurement("hardened", "white", "pgd-40x2", 963, backward="true"))
     for (subject, access), by_attack in PAPER.items():
         for attack, hits in by_attack.items():
             eps = PAPER_EPS[attack]
-            found.append(measurement(subject, access, attack, hits, "paper", eps=eps))
+            records.append(measurement(subject, access, attack, hits, "paper", eps=eps))
     for subject, accuracies in (
         ("undefended", (952, 611, 41, 0, 0, 0, 0)),
         ("hardened", (984, 976, 966, 955, 940, 917, 402)),
     ):
         for eps, hits in zip((0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35), accuracies, strict=True):
-            found.append(measurement(subject, "white", "worst", hits, "curve", eps=eps))
-    return found
+            records.append(measurement(subject, "white", "worst", hits, "curve", eps=eps))
+    return records
 
 
 def minimum_norm(subject: str, median: float | None = 2.31) -> MinimumNorm:
@@ -331,13 +331,15 @@ def pictures() -> dict[str, np.ndarray]:
 def write(
     folder: Path,
     records: Sequence[Record],
-    found: Summary | None = None,
+    summarized: Summary | None = None,
     arrays: dict[str, np.ndarray] | None = None,
 ) -> Path:
     """A run folder; without arrays it has no pictures."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "records.jsonl").write_text(dump_records(records), encoding="utf-8")
-    (folder / "summary.json").write_text((found or summary()).model_dump_json(), encoding="utf-8")
+    (folder / "summary.json").write_text(
+        (summarized or summary()).model_dump_json(), encoding="utf-8"
+    )
     if arrays is not None:
         np.savez_compressed(folder / "gallery.npz", **arrays)
     return folder

@@ -24,8 +24,8 @@ def run_of(folder: Path, records: list[Record] | None = None, **more: object) ->
 
 
 def table(section: Section, identity: str) -> Table:
-    found = [one.table for one in section.blocks if isinstance(one, TableBlock)]
-    return next(one for one in found if one.id == identity)
+    tables = [block.table for block in section.blocks if isinstance(block, TableBlock)]
+    return next(table for table in tables if table.id == identity)
 
 
 def test_every_image_has_one_verdict(tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_every_image_has_one_verdict(tmp_path: Path) -> None:
 def test_both_bounds_stand_in_one_chart_and_in_its_table(tmp_path: Path) -> None:
     section = bounds_section(run_of(tmp_path), 0.3)
     assert section is not None
-    (figure,) = [one for one in section.blocks if isinstance(one, Figure)]
+    (figure,) = [block for block in section.blocks if isinstance(block, Figure)]
     (chart,) = figure.charts
     assert "empirical (not broken): 99.0 % at 0, 91.0 % at 0.1" in chart.description
     assert "certified: 99.0 % at 0, 88.0 % at 0.1" in chart.description
@@ -59,19 +59,19 @@ def test_both_bounds_stand_in_one_chart_and_in_its_table(tmp_path: Path) -> None
 
 
 def test_without_certificates_nothing_is_called_certified(tmp_path: Path) -> None:
-    records = [one for one in evaluated.records() if one not in evaluated.proofs()]
+    records = [record for record in evaluated.records() if record not in evaluated.proofs()]
     unsupported = evaluated.proof(0.3, 0, unsupported="layer LSTM has no bounds")
-    found = run_of(tmp_path, [*records, unsupported], certified_correct=0)
-    section = bounds_section(found, 0.3)
+    run = run_of(tmp_path, [*records, unsupported], certified_correct=0)
+    section = bounds_section(run, 0.3)
     assert section is not None
     assert "layer LSTM has no bounds" in table(section, "verdicts").note
-    (figure,) = [one for one in section.blocks if isinstance(one, Figure)]
+    (figure,) = [block for block in section.blocks if isinstance(block, Figure)]
     assert "certified:" not in figure.charts[0].description
     assert "nothing is certified" in figure.caption
     given = bounds_section(run_of(tmp_path, records, protocol="given", certified_correct=0), 0.3)
     assert given is not None
     assert table(given, "verdicts").note == "Certification did not run."
-    assert not any(isinstance(one, Figure) for one in given.blocks)
+    assert not any(isinstance(block, Figure) for block in given.blocks)
 
 
 def test_the_cascade_says_what_stood_broke_and_stayed_undecided(tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_the_cascade_says_what_stood_broke_and_stayed_undecided(tmp_path: Path) 
     ]  # fmt: skip
     stood = [evaluated.CLEAN, *evaluated.STAGES.values()]
     broke = [row[2].text for row in shown.rows]
-    assert broke[2:] == [str(one - two) for one, two in pairwise(stood)]
+    assert broke[2:] == [str(left - two) for left, two in pairwise(stood)]
     left = [int(row[3].text) for row in shown.rows]
     assert left == [991, 381, *(hits - 610 for hits in evaluated.STAGES.values())]
     words = " ".join(section.prose)

@@ -54,8 +54,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pages")
     render(made.write(folder / "hardened", made.hardened(), arrays=made.pictures()), SECTIONS)
     render(made.write(folder / "given", made.given()))
-    found = evaluated.assessment()
-    render(made.write(folder / "evaluated", evaluated.records(), found, made.pictures()))
+    assessment = evaluated.assessment()
+    render(made.write(folder / "evaluated", evaluated.records(), assessment, made.pictures()))
     return folder
 
 
@@ -108,10 +108,10 @@ def path(request: pytest.FixtureRequest, folder: Path) -> Path:
 
 
 def test_nothing_is_said_to_the_console_and_nothing_is_fetched(visit: Visitor, path: Path) -> None:
-    one = visit(path)
-    one.page.wait_for_load_state("networkidle")
-    assert one.said == []
-    assert one.asked == [path.as_uri()]
+    shown = visit(path)
+    shown.page.wait_for_load_state("networkidle")
+    assert shown.said == []
+    assert shown.asked == [path.as_uri()]
 
 
 def test_hostile_text_runs_nothing(visit: Visitor, tmp_path: Path) -> None:
@@ -119,11 +119,11 @@ def test_hostile_text_runs_nothing(visit: Visitor, tmp_path: Path) -> None:
     records = [made.provenance(command=text, classes=[text] * 10), *made.given(),
                made.flag(name=text)]  # fmt: skip
     run = made.write(tmp_path, records, made.summary(model="m"), made.pictures())
-    one = visit(render(run))
-    one.page.wait_for_load_state("networkidle")
-    assert one.page.title() == "Robustness of m on mnist"
-    assert one.said == []
-    assert len(one.asked) == 1
+    shown = visit(render(run))
+    shown.page.wait_for_load_state("networkidle")
+    assert shown.page.title() == "Robustness of m on mnist"
+    assert shown.said == []
+    assert len(shown.asked) == 1
 
 
 def test_figures_are_there_and_have_a_size(visit: Visitor, folder: Path) -> None:
@@ -173,8 +173,8 @@ def test_text_stands_out_from_its_ground(visit: Visitor, folder: Path, scheme: s
         (".good, .fair, .bad", 4.5),
         ("svg text", 4.5),
     ):
-        found, low = page.evaluate(CONTRAST, [selector, least])
-        assert found > 0, selector
+        faults, low = page.evaluate(CONTRAST, [selector, least])
+        assert faults > 0, selector
         assert low == []
 
 
@@ -252,8 +252,8 @@ def test_the_skip_link_is_first_and_leads_to_the_report(visit: Visitor, path: Pa
 def test_figures_of_the_paper_open_alone(visit: Visitor, folder: Path, scheme: str) -> None:
     grounds = {"light": "rgb(251, 250, 247)", "dark": "rgb(20, 22, 25)"}
     for path in reproduction(folder / "hardened", folder / "paper")[1:]:
-        one = visit(path, scheme=scheme)
-        assert one.said == []
-        assert one.asked == [path.as_uri()]
-        fill = one.page.evaluate("getComputedStyle(document.querySelector('.ground')).fill")
+        shown = visit(path, scheme=scheme)
+        assert shown.said == []
+        assert shown.asked == [path.as_uri()]
+        fill = shown.page.evaluate("getComputedStyle(document.querySelector('.ground')).fill")
         assert fill == grounds[scheme]

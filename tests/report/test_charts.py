@@ -72,12 +72,12 @@ def test_the_label_of_a_mark_lies_on_no_line_and_within_the_chart(value: float) 
     label = "threat, 0.3"
     across, up = axis(0.0, 0.5, "eps"), axis(0.0, 1.0, "y", in_percent)
     chart = line_chart("t", "d", lines, across, up, (value, label))
-    found = re.search(
+    match = re.search(
         rf'<text x="([\d.]+)" y="([\d.]+)" text-anchor="(\w+)"[^>]*>{label}', chart.body
     )
-    assert found
-    left, bottom = float(found[1]), float(found[2])
-    left -= LETTER * len(label) * (found[3] == "end")
+    assert match
+    left, bottom = float(match[1]), float(match[2])
+    left -= LETTER * len(label) * (match[3] == "end")
     right, top = left + LETTER * len(label), bottom - 10
     assert left >= 0
     assert right <= chart.width
@@ -134,8 +134,8 @@ def test_no_curve_of_a_model_that_was_not_trained() -> None:
 
 
 def test_one_epoch_is_enough_for_a_curve() -> None:
-    one: list[Epoch] = made.epochs("hardened")[:1]
-    assert len(training_charts(one, "hardened")) == 2
+    first: list[Epoch] = made.epochs("hardened")[:1]
+    assert len(training_charts(first, "hardened")) == 2
 
 
 def test_a_legend_never_leaves_its_width() -> None:

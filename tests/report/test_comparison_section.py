@@ -63,16 +63,16 @@ def test_attacks_that_differ_and_fewer_samples_are_a_warning() -> None:
 
 def test_each_other_run_has_a_section_and_each_count_a_row() -> None:
     third = ComparedModel(model="third", run=None, **(SIDE | {"weights": "cc"}))
-    found = comparison_sections(
+    sections = comparison_sections(
         [
             comparison(900, 50, 10, quantity="clean"),
             comparison(700, 80, 20),
             comparison(600, 1, 2, second=third),
         ]
     )
-    assert [section.id for section in found] == ["compared", "compared-2"]
-    assert found[1].title == "Compared with third"
-    (block,) = found[0].blocks
+    assert [section.id for section in sections] == ["compared", "compared-2"]
+    assert sections[1].title == "Compared with third"
+    (block,) = sections[0].blocks
     assert isinstance(block, TableBlock)
     assert [row[0].text for row in block.table.rows] == [
         "correct without attack",

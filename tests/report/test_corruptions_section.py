@@ -69,7 +69,7 @@ def test_one_corruption_is_one_chart_and_none_is_no_section() -> None:
 
 
 def test_the_summary_says_what_it_is_not() -> None:
-    found = summarize_corruptions(all_of("noise", "blur"))
-    assert found.meaning == NOT_ADVERSARIAL
-    assert found.by_corruption["noise"].correct == [89, 88, 87, 86, 85]
-    assert (found.n, found.clean_correct) == (100, 95)
+    summary = summarize_corruptions(all_of("noise", "blur"))
+    assert summary.meaning == NOT_ADVERSARIAL
+    assert summary.by_corruption["noise"].correct == [89, 88, 87, 86, 85]
+    assert (summary.n, summary.clean_correct) == (100, 95)

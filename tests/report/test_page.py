@@ -105,9 +105,9 @@ def test_four_counts_naive_gradient_and_carlini(tmp_path: Path) -> None:
     assert few[2].startswith("95.9 %")
 
 
-def test_rho_is_accuracy_after_minus_before(tmp_path: Path) -> None:
+def test_the_gain_is_accuracy_after_minus_before(tmp_path: Path) -> None:
     page, _ = page_of(tmp_path, made.hardened())
-    rows = {row[0]: row for row in page.tables["rho"][1:]}
+    rows = {row[0]: row for row in page.tables["gain"][1:]}
     assert rows["fgsm"][1].startswith("+0.849 ")
     assert rows["fgsm"][2].startswith("+0.686 ")
     assert rows["worst case per sample"][1].startswith("+0.917 ")
@@ -135,7 +135,7 @@ def test_the_summary_says_both_bounds_interval_eps_n_seed_and_why_it_ended(tmp_p
 def test_a_lower_bound_is_called_certified(tmp_path: Path) -> None:
     worst = Count(hits=912, n=made.N)
     bounds = {"lower": 0.425, "upper": 0.912, "interval": worst.interval}
-    run = report(tmp_path, made.given(), found=made.summary(robust_accuracy=bounds))
+    run = report(tmp_path, made.given(), summarized=made.summary(robust_accuracy=bounds))
     words = " ".join(run.sections[0].prose)
     assert "at least 42.5 % (certified) and at most 91.2 %" in words
     assert "No image is certified" not in words
@@ -157,8 +157,8 @@ def test_flags_come_with_meaning_remedy_evidence_and_images(tmp_path: Path) -> N
 
 
 def test_flags_of_the_summary_alone_are_shown_too(tmp_path: Path) -> None:
-    found = made.summary(flags=[made.flag(name="only in the summary")])
-    page, source = page_of(tmp_path, made.given(), found=found)
+    summary = made.summary(flags=[made.flag(name="only in the summary")])
+    page, source = page_of(tmp_path, made.given(), summarized=summary)
     assert "flags" in page.ids
     assert "only in the summary" in source
 
@@ -182,8 +182,8 @@ def test_provenance_has_command_hashes_recipe_packages_and_costs(tmp_path: Path)
 
 
 def test_sections_vanish_where_nothing_was_recorded(tmp_path: Path) -> None:
-    found = made.summary(gain=None, stability={}, stop_reason=None)
-    page, source = page_of(tmp_path, made.given(), found=found)
+    summary = made.summary(gain=None, stability={}, stop_reason=None)
+    page, source = page_of(tmp_path, made.given(), summarized=summary)
     for section in (
         "paper-protocol",
         "findings",
@@ -204,13 +204,13 @@ def test_sections_vanish_where_nothing_was_recorded(tmp_path: Path) -> None:
 
 
 def test_a_run_with_a_summary_alone_still_renders(tmp_path: Path) -> None:
-    page, _ = page_of(tmp_path, [], found=made.summary(stability={}))
+    page, _ = page_of(tmp_path, [], summarized=made.summary(stability={}))
     assert page.tables == {}
     assert page.tags.count("h2") == 1
 
 
 def test_validation_data_is_named_where_no_test_data_was_judged(tmp_path: Path) -> None:
-    records = [one.model_copy(update={"split": "validation"}) for one in made.given()]
+    records = [record.model_copy(update={"split": "validation"}) for record in made.given()]
     words = " ".join(report(tmp_path, records).sections[0].prose)
     assert "1,000 validation images" in words
 
@@ -228,13 +228,13 @@ def hostile(tmp_path: Path) -> Path:
             packages={HOSTILE: HOSTILE},
         ),
         *made.epochs("hardened"),
-        *(one.model_copy(update={"reason": HOSTILE}) for one in made.rounds()),
-        *(one.model_copy(update={"attack": one.attack + HOSTILE}) for one in made.measurements()),
+        *(row.model_copy(update={"reason": HOSTILE}) for row in made.rounds()),
+        *(row.model_copy(update={"attack": row.attack + HOSTILE}) for row in made.measurements()),
         made.flag(name=HOSTILE, meaning=HOSTILE, remedy=HOSTILE, evidence=HOSTILE),
-        *(one.model_copy(update={"row": HOSTILE, "verdict": HOSTILE}) for one in made.findings()),
+        *(row.model_copy(update={"row": HOSTILE, "verdict": HOSTILE}) for row in made.findings()),
     ]  # fmt: skip
-    found = made.summary(data=HOSTILE, model=HOSTILE, threat=HOSTILE, stop_reason=HOSTILE)
-    return made.write(tmp_path, records, found, made.pictures())
+    summary = made.summary(data=HOSTILE, model=HOSTILE, threat=HOSTILE, stop_reason=HOSTILE)
+    return made.write(tmp_path, records, summary, made.pictures())
 
 
 def test_hostile_text_stays_text_on_the_page(hostile: Path) -> None:

@@ -45,8 +45,8 @@ def test_the_model_ends_with_its_best_round_on_validation(tmp_path: Path) -> Non
     history, stop = train(model, job(tmp_path, plan(steps=16), script), ENGINE)
     assert same(dict(model.state_dict()), script.seen[1])
     assert not same(dict(model.state_dict()), script.seen[3])
-    assert [one.outcome for one in rounds(history)] == ["best", "best", "kept", "kept"]
-    assert [one.step for one in rounds(history)] == [4, 8, 12, 16]
+    assert [record.outcome for record in rounds(history)] == ["best", "best", "kept", "kept"]
+    assert [record.step for record in rounds(history)] == [4, 8, 12, 16]
     assert rounds(history)[3].reason == "round 1 stays best at 70.0 %"
     assert (stop.best_round, stop.rounds, stop.steps) == (1, 4, 16)
     assert (stop.rule, stop.reason) == ("MaxIterations", "MaxIterations(16): 16 steps done")
@@ -74,14 +74,14 @@ def test_a_round_under_the_clean_floor_is_rolled_back(tmp_path: Path) -> None:
     script, model = Script(worst=[5, 9, 4], clean=[8, 3, 8]), network()
     settings = plan(steps=3, per_round=1, floor=0.5, learning_rate=0.01, mixture=mixture(**PLAIN))
     history, stop = train(model, job(tmp_path, settings, script), ENGINE)
-    assert [one.outcome for one in rounds(history)] == ["best", "rolled back", "kept"]
+    assert [record.outcome for record in rounds(history)] == ["best", "rolled back", "kept"]
     assert rounds(history)[1].reason == (
         "clean accuracy 30.0 % is under the floor 50.0 %; back to round 0, learning rate halved"
     )
 
     def moves(a: int, b: int) -> Tensor:
         pairs = zip(script.seen[a].values(), script.seen[b].values(), strict=True)
-        return torch.cat([(one - other).abs().flatten() for one, other in pairs])
+        return torch.cat([(mine - other).abs().flatten() for mine, other in pairs])
 
     moved = moves(2, 0)
     moved = moved[moved > 0]
@@ -95,7 +95,7 @@ def test_a_round_under_the_clean_floor_is_rolled_back(tmp_path: Path) -> None:
 def test_a_first_round_under_the_floor_has_nowhere_to_return_to(tmp_path: Path) -> None:
     script, model = Script(worst=[9, 4], clean=[3, 8]), network()
     history, stop = train(model, job(tmp_path, plan(steps=8, floor=0.5), script), ENGINE)
-    assert [one.outcome for one in rounds(history)] == ["rolled back", "best"]
+    assert [record.outcome for record in rounds(history)] == ["rolled back", "best"]
     assert "no earlier round to return to" in rounds(history)[0].reason
     assert stop.best_round == 1
     assert same(dict(model.state_dict()), script.seen[1])
@@ -105,7 +105,7 @@ def test_each_rollback_halves_the_learning_rate(tmp_path: Path) -> None:
     script = Script(worst=[5, 5, 5, 5], clean=[9, 1, 1, 9])
     settings = plan(steps=20, per_round=5, floor=0.5, learning_rate=0.01)
     history, _ = train(network(), job(tmp_path, settings, script), ENGINE)
-    assert [one.learning_rate for one in epochs(history)] == [0.01, 0.01, 0.005, 0.0025]
+    assert [epoch.learning_rate for epoch in epochs(history)] == [0.01, 0.01, 0.005, 0.0025]
 
 
 def test_gains_are_over_the_starting_model(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_gains_are_over_the_starting_model(tmp_path: Path) -> None:
     history, stop = train(
         network(), job(tmp_path, settings, Script(worst=[2, 3, 4, 9]), baseline=0.1), ENGINE
     )
-    assert [one.gain for one in rounds(history)] == pytest.approx([0.1, 0.2, 0.3])
+    assert [record.gain for record in rounds(history)] == pytest.approx([0.1, 0.2, 0.3])
     assert (stop.rule, stop.reason) == (
         "GainAtLeast",
         "GainAtLeast(0.25): 0.300 gained over the starting model",
@@ -135,9 +135,9 @@ def test_a_spent_budget_ends_training_at_the_end_of_a_round(tmp_path: Path) -> N
 
 def test_curves_have_a_point_an_epoch_and_one_at_the_end(tmp_path: Path) -> None:
     history, _ = train(network(), job(tmp_path, plan(steps=12)), ENGINE)
-    assert [(one.epoch, one.step) for one in epochs(history)] == [(1, 5), (2, 10), (3, 12)]
-    assert [one.train_accuracy.n for one in epochs(history)] == [60, 60, 24]
-    assert all(one.validation_accuracy.n == 20 for one in epochs(history))
+    assert [(epoch.epoch, epoch.step) for epoch in epochs(history)] == [(1, 5), (2, 10), (3, 12)]
+    assert [epoch.train_accuracy.n for epoch in epochs(history)] == [60, 60, 24]
+    assert all(epoch.validation_accuracy.n == 20 for epoch in epochs(history))
 
 
 def test_training_learns(tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ def test_training_learns(tmp_path: Path) -> None:
 def test_the_learning_rate_warms_up_and_falls(tmp_path: Path) -> None:
     settings = plan(steps=10, schedule="linear", warmup_steps=4, learning_rate=0.01, batch_size=60)
     history, _ = train(network(), job(tmp_path, settings), ENGINE)
-    rates = [one.learning_rate for one in epochs(history)]
+    rates = [epoch.learning_rate for epoch in epochs(history)]
     expected = [0.01 * min(1, (step + 1) / 4) * (1 - step / 10) for step in range(10)]
     assert rates == pytest.approx(expected)
 
@@ -276,7 +276,9 @@ SETTINGS = plan(steps=23, per_round=5, averaging=0.5, floor=0.3, schedule="linea
 def undisturbed(folder: Path) -> tuple[list[Epoch | Round], dict[str, Tensor]]:
     model = Disturbed(at=-1)
     history, _ = train(model, job(folder / "undisturbed", SETTINGS, Judge()), ENGINE)
-    return [one.model_copy(update={"seconds": 0.0}) for one in history], dict(model.state_dict())
+    return [record.model_copy(update={"seconds": 0.0}) for record in history], dict(
+        model.state_dict()
+    )
 
 
 def went_on(work: LoopConfig, folder: Path) -> None:
@@ -284,8 +286,8 @@ def went_on(work: LoopConfig, folder: Path) -> None:
     history, weights = undisturbed(folder)
     model = Disturbed(at=-1)
     judge = Judge()
-    found, stop = train(model, replace(work, rounds=replace(work.rounds, validate=judge)), ENGINE)
-    assert [one.model_copy(update={"seconds": 0.0}) for one in found] == history
+    again, stop = train(model, replace(work, rounds=replace(work.rounds, validate=judge)), ENGINE)
+    assert [record.model_copy(update={"seconds": 0.0}) for record in again] == history
     assert same(dict(model.state_dict()), weights)
     assert (stop.steps, stop.rounds) == (23, 5)
 

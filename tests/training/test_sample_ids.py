@@ -34,7 +34,7 @@ def batches(data: Dataset) -> BatchMaker:
 def drawn(data: Dataset, epoch: int) -> dict[str, dict[str, bytes]]:
     """What every sample that an epoch comes to gets: augmentation, noise, attack start."""
     maker = batches(data)
-    order, found = maker.order(epoch), {}
+    order, draws = maker.order(epoch), {}
     for at in range(maker.steps_per_epoch):
         step = epoch * maker.steps_per_epoch + at
         rows = order[at * BATCH : (at + 1) * BATCH]
@@ -45,10 +45,10 @@ def drawn(data: Dataset, epoch: int) -> dict[str, dict[str, bytes]]:
             "start": batch.threat.sample(batch.x, batch.streams.derive("attack", 0)),
         }
         for place, row in enumerate(rows.tolist()):
-            found[data.ids.names[row]] = {
+            draws[data.ids.names[row]] = {
                 what: values[place].numpy().tobytes() for what, values in parts.items()
             }
-    return found
+    return draws
 
 
 def test_the_order_of_the_others_stays() -> None:
@@ -73,7 +73,7 @@ def test_draws_differ_between_epochs_and_samples() -> None:
     first, later = drawn(DATA, 0), drawn(DATA, 1)
     both = first.keys() & later.keys()
     assert all(first[name] != later[name] for name in both)
-    assert len({found["start"] for found in first.values()}) == len(first)
+    assert len({draws["start"] for draws in first.values()}) == len(first)
 
 
 def test_adversarial_copies_of_the_others_stay() -> None:
@@ -82,11 +82,11 @@ def test_adversarial_copies_of_the_others_stay() -> None:
     torch.manual_seed(0)
     network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 2)).double()
     attacks = (PGD(steps=1, until_fooled=False), PGD(steps=2, until_fooled=False))
-    found = []
+    copies = []
     for data in (DATA, FEWER):
         doubled, _ = SinglePass(attacks).prepare(data, network, Linf(0.1), seed=2)
         assert len(doubled) == 2 * len(data)
-        found.append(dict(zip(doubled.ids.names, doubled.x, strict=True)))
-    every, fewer = found
+        copies.append(dict(zip(doubled.ids.names, doubled.x, strict=True)))
+    every, fewer = copies
     assert every.keys() - fewer.keys() == {"17", "copy/17"}
     assert all(torch.equal(every[name], image) for name, image in fewer.items())

@@ -41,9 +41,9 @@ def test_everything_comes_back(tmp_path: Path) -> None:
     path = tmp_path / "new" / "one.safetensors"
     loop, steps = trained()
     save_state(path, "key", loop, steps)
-    found, found_steps = load_state(path, "key")
-    assert same(found.best, loop.best)
-    assert replace(found, best={}) == replace(loop, best={})
+    loaded, found_steps = load_state(path, "key")
+    assert same(loaded.best, loop.best)
+    assert replace(loaded, best={}) == replace(loop, best={})
     for name in ("weights", "average", "moments"):
         assert same(getattr(found_steps, name), getattr(steps, name)), name
     assert (found_steps.step, found_steps.rate) == (3, 0.25)
@@ -52,8 +52,8 @@ def test_everything_comes_back(tmp_path: Path) -> None:
 
 def test_the_first_checkpoint_has_no_best_round(tmp_path: Path) -> None:
     save_state(tmp_path / "one.safetensors", "key", *trained(best=False))
-    found, _ = load_state(tmp_path / "one.safetensors", "key")
-    assert (found.best, found.best_round, found.history) == ({}, -1, [])
+    loaded, _ = load_state(tmp_path / "one.safetensors", "key")
+    assert (loaded.best, loaded.best_round, loaded.history) == ({}, -1, [])
 
 
 def test_another_training_is_refused(tmp_path: Path) -> None:

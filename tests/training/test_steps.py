@@ -64,12 +64,12 @@ def steps(
     )
 
 
-def equal(one: StepState, other: StepState) -> bool:
+def equal(state: StepState, other: StepState) -> bool:
     return (
-        same(one.weights, other.weights)
-        and same(one.average, other.average)
-        and same(one.moments, other.moments)
-        and (one.step, one.rate) == (other.step, other.rate)
+        same(state.weights, other.weights)
+        and same(state.average, other.average)
+        and same(state.moments, other.moments)
+        and (state.step, state.rate) == (other.step, other.rate)
     )
 
 

@@ -160,8 +160,10 @@ class Script:
         return Validation(clean=clean, worst=worst, by_attack={"fgsm": worst})
 
 
-def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+def same(tensors: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return tensors.keys() == other.keys() and all(
+        torch.equal(tensors[name], other[name]) for name in tensors
+    )
 
 
 def round_(number: int, worst: float, gain: float = 0.0, outcome: str = "kept") -> Round:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tempering.core.passes import Passes as Counter
-from tempering.core.records import AnyRecord, Assessment, Count, Passes, Surrogate
+from tempering.core.passes import Passes
+from tempering.core.records import AnyRecord, Assessment, Count, PassCounts, Surrogate
 from tempering.evaluation.context import EvalContext
 from tempering.evaluation.evaluation_result import EvaluationResult
 from tempering.evaluation.summary import Roles, summarize
@@ -18,7 +18,7 @@ def assess(
     *,
     protocol: str,
     access: str,
-    passes: Passes,
+    passes: PassCounts,
     seconds: float,
     surrogate_weights: str | None = None,
 ) -> Assessment:
@@ -48,12 +48,12 @@ def assess(
         passes=passes,
         by_attack=dict(result.stages),
         schedule=list(result.schedule),
-        surrogate=next((one for one in records if isinstance(one, Surrogate)), None),
+        surrogate=next((record for record in records if isinstance(record, Surrogate)), None),
         surrogate_weights=surrogate_weights,
     )
 
 
-def passes_of_all(context: EvalContext, own: Counter) -> Passes:
+def passes_of_all(context: EvalContext, own: Passes) -> PassCounts:
     """Passes of all processes together."""
     forward, backward = context.engine.reduce_sum(own.forward, own.backward)
-    return Passes(forward=forward, backward=backward)
+    return PassCounts(forward=forward, backward=backward)

@@ -135,8 +135,8 @@ def attack_address(
     outcomes = attack_samples(context, target, task, clean, rows)
     seen = replace(outcomes.per_sample, forwards=outcomes.per_sample.forwards - 1)
     success, before = (
-        _successful(one, wanted.y[rows], aim.targets, target.flag)
-        for one in (seen.predicted, clean.predicted[rows])
+        _successful(predicted, wanted.y[rows], aim.targets, target.flag)
+        for predicted in (seen.predicted, clean.predicted[rows])
     )
     _write(out, wanted, aim, seen, success)
     won = seen.distance[success]
@@ -191,7 +191,7 @@ def _check_targets(aim: _Aim, data: Dataset, outputs: int) -> None:
 
 def _check_writable(folder: Path) -> None:
     """Before the attack: a long one would be lost."""
-    there = next(one for one in (folder, *folder.resolve().parents) if one.exists())
+    there = next(path for path in (folder, *folder.resolve().parents) if path.exists())
     if not (there.is_dir() and os.access(there, os.W_OK)):
         raise UsageError(f"{there} for the samples: give a folder that can be written to")
 
@@ -231,8 +231,8 @@ def _aim(targets: str | None, data: Dataset, seed: int) -> _Aim:
     if targets == "random":
         streams = RandomStreams(derive(seed, "targets"), data.ids.keys)
         return _Aim(everyone, (y + 1 + streams.choice(classes - 1)) % classes)
-    names = [one.strip() for one in targets.split(",")]
-    numbers = torch.tensor([_class_number(one, data.classes) for one in names])
+    names = [name.strip() for name in targets.split(",")]
+    numbers = torch.tensor([_class_number(name, data.classes) for name in names])
     if len(numbers) > 1 or len(data) == 1:
         return _Aim(everyone, numbers)
     others = (y != numbers[0]).nonzero()[:, 0]

@@ -105,7 +105,6 @@ def read_verdicts(folder: Path) -> RunVerdicts:
     run = read_run(folder)
     if not isinstance(run.summary, Assessment):
         raise RunError(f"{folder} is not an evaluation: {_FINISHED}")
-    provenance, clean_record = _provenance(run.records, folder), _clean_record(run.records, folder)
     index, clean, robust, certified = _columns(folder / VERDICTS)
     counts = tuple(int(column.sum()) for column in (clean, robust, certified))
     summary = run.summary
@@ -119,23 +118,8 @@ def read_verdicts(folder: Path) -> RunVerdicts:
         raise RunError(
             f"the samples of {folder / VERDICTS} are not the first {summary.n}: {_FINISHED}"
         )
-    return RunVerdicts(
-        side=ComparedModel(
-            model=summary.model,
-            run=folder.resolve().name,
-            weights=clean_record.weights,
-            tried=attack_description(summary),
-            n=summary.n,
-        ),
-        threat=summary.threat,
-        split=provenance.split,
-        data=provenance.data,
-        data_hash=provenance.data_hash,
-        samples_hash=clean_record.data_hash,
-        clean=clean,
-        robust=robust,
-        certified=certified if any(isinstance(row, Proof) for row in run.records) else None,
-    )
+    proven = certified if any(isinstance(row, Proof) for row in run.records) else None
+    return _verdicts(run.records, summary, folder.resolve().name, (clean, robust, proven))
 
 
 def require_comparable(other: RunVerdicts, data: Dataset | Splits, threat: str) -> None:
@@ -173,25 +157,8 @@ def verdicts_of(
         summary: Its summary.
         run: Name of its folder; None without one.
     """
-    provenance = _provenance(records, "this evaluation")
-    clean = result.get("clean")
-    return RunVerdicts(
-        side=ComparedModel(
-            model=summary.model,
-            run=run,
-            weights=clean.measurement.weights,
-            tried=attack_description(summary),
-            n=summary.n,
-        ),
-        threat=summary.threat,
-        split=provenance.split,
-        data=provenance.data,
-        data_hash=provenance.data_hash,
-        samples_hash=clean.measurement.data_hash,
-        clean=result.clean,
-        robust=result.robust,
-        certified=None if result.certificates is None else result.certified,
-    )
+    certified = None if result.certificates is None else result.certified
+    return _verdicts(records, summary, run, (result.clean, result.robust, certified))
 
 
 def compare_verdicts(first: RunVerdicts, second: RunVerdicts) -> list[Comparison]:
@@ -244,18 +211,33 @@ def attack_description(summary: Assessment) -> str:
     return f"{attacks}, access {summary.access}{', out of time' * incomplete}"
 
 
-def _provenance(records: Sequence[AnyRecord], source: object) -> Provenance:
-    record = next((record for record in records if isinstance(record, Provenance)), None)
-    if record is None:
-        raise RunError(f"the records of {source} have no provenance: {_FINISHED}")
-    return record
-
-
-def _clean_record(records: Sequence[AnyRecord], source: object) -> Measurement:
-    for record in records:
-        if isinstance(record, Measurement) and record.attack == "clean":
-            return record
-    raise RunError(f"the records of {source} have no clean accuracy: {_FINISHED}")
+def _verdicts(
+    records: Sequence[AnyRecord],
+    summary: Assessment,
+    run: str | None,
+    columns: tuple[Tensor, Tensor, Tensor | None],
+) -> RunVerdicts:
+    made = next((record for record in records if isinstance(record, Provenance)), None)
+    measured = (record for record in records if isinstance(record, Measurement))
+    clean = next((record for record in measured if record.attack == "clean"), None)
+    if made is None or clean is None:
+        missing = "provenance" if made is None else "clean accuracy"
+        raise RunError(f"the records of {run or 'this evaluation'} have no {missing}: {_FINISHED}")
+    return RunVerdicts(
+        ComparedModel(
+            model=summary.model,
+            run=run,
+            weights=clean.weights,
+            tried=attack_description(summary),
+            n=summary.n,
+        ),
+        summary.threat,
+        made.split,
+        made.data,
+        made.data_hash,
+        clean.data_hash,
+        *columns,
+    )
 
 
 def _columns(path: Path) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -46,7 +46,7 @@ def data_flags(data: Splits) -> list[Flag]:
     duplicates = [pair for pair in pairs if pair.kind == "duplicate"]
     many = len(duplicates) > len(data.train) // 100
     raised = [(LEAKS, leaks), (CONTRADICTIONS, contradictions), (DUPLICATES, duplicates * many)]
-    return [_flag(kind, found) for kind, found in raised if found]
+    return [_flag(kind, flagged) for kind, flagged in raised if flagged]
 
 
 def _flag(kind: FlagKind, pairs: Sequence[DuplicatePair]) -> Flag:

@@ -129,7 +129,7 @@ class EvaluationSetup:
             folder: Of the run, where the training is saved; None to keep nothing.
         """
         config = self.config
-        missing = any(one.access == GRAY for one in config.protocol.stages)
+        missing = any(stage.access == GRAY for stage in config.protocol.stages)
         if not missing or GRAY in config.sources or not isinstance(self.data, Splits):
             return self
         began = time.perf_counter()

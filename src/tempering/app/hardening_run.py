@@ -24,7 +24,7 @@ from tempering.core.errors import InterruptedRunError
 from tempering.core.files import write_text
 from tempering.core.passes import counted
 from tempering.core.random import derive
-from tempering.core.records import AnyRecord, Assessment, Passes, Provenance
+from tempering.core.records import AnyRecord, Assessment, PassCounts, Provenance
 from tempering.data.splits import Splits
 from tempering.evaluation.evaluation_result import EvaluationResult
 from tempering.evaluation.flags.impossible_results import check_minimum_norm
@@ -192,7 +192,7 @@ class HardeningRun:
         undefended: nn.Module,
         hardened: nn.Module,
         surrogate: nn.Module | None,
-    ) -> tuple[EvaluationResult, Passes]:
+    ) -> tuple[EvaluationResult, PassCounts]:
         """Evaluate the model before and after; the hardened one with all that there is."""
         test = self.data.test
         before_target = Target.of("undefended", undefended, test)
@@ -273,7 +273,7 @@ class HardeningRun:
             self.folder.write_records(self.records)
             self.folder.note_seconds(self.seconds)
 
-    def _finish(self, model: nn.Module, result: EvaluationResult, passes: Passes) -> Hardened:
+    def _finish(self, model: nn.Module, result: EvaluationResult, passes: PassCounts) -> Hardened:
         summary = assess(
             self.records,
             result,

@@ -48,10 +48,6 @@ class APGD(Attack):
         loss = untargeted(self.loss)
         return ascend(probe, problem, loss, self.steps, until_fooled=self.until_fooled).points
 
-    def label(self) -> str:
-        """The name with its steps, such as `apgd-ce-100`."""
-        return f"{self.name}-{self.steps}"
-
 
 @dataclass(frozen=True)
 class APGDCE(APGD):

@@ -77,10 +77,6 @@ class APGDT(Attack):
             run.ascend(again, self.steps, "extra-restart", near)
         return run.out
 
-    def label(self) -> str:
-        """The name with its steps, such as `apgd-t-100`."""
-        return f"{self.name}-{self.steps}"
-
 
 class _TargetedRun:
     """The samples of a problem and their best points so far.
@@ -122,7 +118,7 @@ class _TargetedRun:
             if not len(rows):
                 break
             numbers = range(number, min(number + self._parallel(rows), targets.shape[1]))
-            streams = [self._problem.streams[rows].derive(purpose, one) for one in numbers]
+            streams = [self._problem.streams[rows].derive(purpose, i) for i in numbers]
             part = self._problem.part(rows.repeat(len(numbers)))
             result = ascend(
                 self._probe,

@@ -147,7 +147,3 @@ class IterativeAttack(Attack):
             loss=self.loss,
             until_fooled=self.until_fooled,
         ).run(probe, problem)
-
-    def label(self) -> str:
-        """The name with its steps, such as `pgd-40`."""
-        return f"{self.name}-{self.steps}"

@@ -206,8 +206,9 @@ class Attack(ABC):
         return {"name": self.name, **asdict(self)}
 
     def label(self) -> str:
-        """A short name with the main hyperparameter, such as `pgd-40`."""
-        return self.name
+        """The name with the number of steps or queries, such as `pgd-40`."""
+        number = getattr(self, "steps", getattr(self, "queries", None))
+        return self.name if number is None else f"{self.name}-{number}"
 
 
 def _check_images(x: Tensor) -> None:

@@ -102,16 +102,16 @@ class _BoundaryState(ActiveSet):
     ) -> _BoundaryState:
         x, here = problem.x[rows], x_adv[rows]
         distance = problem.threat.distance(here, x)
-        one = torch.ones_like(distance)
+        ones = torch.ones_like(distance)
         return cls(
             rows,
             x,
             here,
             distance,
-            attack.sideways * one,
-            attack.inwards * one,
-            _ORTHOGONAL_RATE * one,
-            _SOURCE_RATE * one,
+            attack.sideways * ones,
+            attack.inwards * ones,
+            _ORTHOGONAL_RATE * ones,
+            _SOURCE_RATE * ones,
             x.new_zeros(len(x), 0, x[0].numel() if len(x) else 0),
         )
 

@@ -143,15 +143,15 @@ class _CWLinfState(Descent):
     @classmethod
     def start(cls, ids: Tensor, x: Tensor, threat: Threat, attack: CWLinfNearest) -> Self:
         """At the images, with a ceiling that no change exceeds."""
-        one = x.new_ones(len(x))
+        ones = x.new_ones(len(x))
         return cls.at(
             ids,
             x,
             threat,
             attack.learning_rate,
             done=torch.zeros_like(ids),
-            const=one * attack.initial_const,
-            slope=torch.zeros_like(one),
-            ceiling=one,
-            lower=one * _LOWER,
+            const=ones * attack.initial_const,
+            slope=torch.zeros_like(ones),
+            ceiling=ones,
+            lower=ones * _LOWER,
         )

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tempering.attacks.base import Problem
-from tempering.attacks.nearest import Nearest, NearestAttack, batched, succeeds
+from tempering.attacks.nearest import BatchedNearestAttack, Nearest, succeeds
 from tempering.attacks.schedules import cosine
 from tempering.attacks.slopes import distance_to_zero
 from tempering.attacks.steps import check_count, check_share
@@ -20,7 +20,7 @@ _LAST_STEP, _LAST_GAMMA = 0.01, 0.001
 
 
 @dataclass(frozen=True)
-class DDN(NearestAttack):
+class DDN(BatchedNearestAttack):
     """Gradient steps on the direction; the norm shrinks after a success and grows otherwise.
 
     Rony et al., 'Decoupling direction and norm for efficient gradient-based L2
@@ -45,10 +45,6 @@ class DDN(NearestAttack):
     def __post_init__(self) -> None:
         check_count(self.name, "steps", self.steps)
         check_share(self.name, "gamma", self.gamma)
-
-    def search(self, probe: Probe, problem: Problem) -> Tensor:
-        """All steps, batch by batch."""
-        return batched(problem, lambda part: self._search_batch(probe, part))
 
     def _search_batch(self, probe: Probe, problem: Problem) -> Tensor:
         x, threat = problem.x, problem.threat
@@ -81,7 +77,3 @@ class DDN(NearestAttack):
             rows, x_adv, threat.distance(x_adv, x), succeeds(probe, problem, x_adv, rows)
         )
         return nearest.x_adv
-
-    def label(self) -> str:
-        """The name with its steps, such as `ddn-100`."""
-        return f"{self.name}-{self.steps}"

@@ -84,7 +84,3 @@ class DecisionAttack(Attack):
         """Hyperparameters, with the address of `starts`."""
         own = None if self.starts is None else self.starts.address
         return {**Attack.config(replace(self, starts=None)), "starts": own}
-
-    def label(self) -> str:
-        """The name with its queries, such as `hopskipjump-10000`."""
-        return f"{self.name}-{self.queries}"

@@ -109,10 +109,6 @@ class DeepFool(NearestAttack):
             rows.fooled[last] = ~protected.gather(1, logits.argmax(1, keepdim=True))[:, 0]
         return left
 
-    def label(self) -> str:
-        """The name with its steps, such as `deepfool-50`."""
-        return f"{self.name}-{self.steps}"
-
 
 @dataclass
 class _DeepFoolState(ActiveSet):

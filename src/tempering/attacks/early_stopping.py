@@ -25,6 +25,6 @@ def without_early_stopping(attack: Attack) -> Attack:
             changed[field.name] = False
         elif isinstance(value, Attack):
             changed[field.name] = without_early_stopping(value)
-        elif isinstance(value, tuple) and any(isinstance(one, Attack) for one in value):
+        elif isinstance(value, tuple) and any(isinstance(item, Attack) for item in value):
             changed[field.name] = tuple(map(without_early_stopping, value))
     return replace(attack, **changed) if changed else attack

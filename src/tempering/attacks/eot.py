@@ -76,9 +76,9 @@ class AloneProbe(Probe):
         numbers = torch.arange(len(x), device=x.device) if index is None else index
         for row, number in enumerate(numbers.tolist()):
             self._calls[number] += 1
-            one = slice(row, row + 1)
+            sample = slice(row, row + 1)
             with _seeded(derive(self._seed, "alone", number, self._calls[number]), x.device):
-                parts.append(super()._forward(x[one], None if index is None else index[one]))
+                parts.append(super()._forward(x[sample], None if index is None else index[sample]))
         return torch.cat(parts)
 
 

@@ -63,7 +63,3 @@ class FAB(NearestAttack):
         if not self.until_fooled:
             tighten(probe, problem, nearest, BISECTIONS)
         return nearest.x_adv
-
-    def label(self) -> str:
-        """The name with its steps, such as `fab-100`."""
-        return f"{self.name}-{self.steps}"

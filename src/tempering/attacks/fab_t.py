@@ -82,7 +82,3 @@ class FABT(NearestAttack):
     def _unfinished(self, problem: Problem, nearest: Nearest) -> Tensor:
         bar = problem.threat.eps if self.until_fooled else 0.0
         return (nearest.distance > bar).nonzero()[:, 0]
-
-    def label(self) -> str:
-        """The name with its steps, such as `fab-t-100`."""
-        return f"{self.name}-{self.steps}"

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tempering.attacks.base import Problem
-from tempering.attacks.nearest import Nearest, NearestAttack, batched, succeeds
+from tempering.attacks.nearest import BatchedNearestAttack, Nearest, succeeds
 from tempering.attacks.schedules import cosine
 from tempering.attacks.slopes import distance_to_zero
 from tempering.attacks.steps import check_count, check_positive, check_share
@@ -22,7 +22,7 @@ _UNIT = L2(1.0)
 
 
 @dataclass(frozen=True)
-class FMN(NearestAttack):
+class FMN(BatchedNearestAttack):
     """Ascend the margin in a ball that shrinks after a success and grows otherwise.
 
     Pintor et al., 'Fast minimum-norm adversarial attacks through adaptive norm
@@ -48,10 +48,6 @@ class FMN(NearestAttack):
         check_count(self.name, "steps", self.steps)
         check_positive(self.name, "step_size", self.step_size)
         check_share(self.name, "gamma", self.gamma)
-
-    def search(self, probe: Probe, problem: Problem) -> Tensor:
-        """All steps, batch by batch."""
-        return batched(problem, lambda part: self._search_batch(probe, part))
 
     def _search_batch(self, probe: Probe, problem: Problem) -> Tensor:
         x, threat = problem.x, problem.threat
@@ -84,7 +80,3 @@ class FMN(NearestAttack):
             rows, x_adv, threat.distance(x_adv, x), succeeds(probe, problem, x_adv, rows)
         )
         return nearest.x_adv
-
-    def label(self) -> str:
-        """The name with its steps, such as `fmn-100`."""
-        return f"{self.name}-{self.steps}"

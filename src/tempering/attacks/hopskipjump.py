@@ -127,7 +127,7 @@ class _BoundaryRun:
             own = torch.arange(len(rows), device=rows.device).repeat(len(numbers))
             number = torch.arange(first, first + len(numbers), device=rows.device)
             asked = (number.repeat_interleave(len(rows)) < counts[own]).nonzero()[:, 0]
-            blocks = RandomStreams.side_by_side([streams.derive(one) for one in numbers])
+            blocks = RandomStreams.side_by_side([streams.derive(i) for i in numbers])
             noise, own = self._noise(blocks, at)[asked], own[asked]
             length = reach[own][:, None, None, None]
             low, high = self.problem.threat.bounds(self.problem.x[rows[own]])

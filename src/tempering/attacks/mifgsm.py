@@ -56,7 +56,3 @@ class MIFGSM(Attack):
             loss="cross-entropy",
             until_fooled=self.until_fooled,
         ).run(MomentumProbe(probe, self.decay), problem)
-
-    def label(self) -> str:
-        """The name with its steps, such as `mifgsm-10`."""
-        return f"{self.name}-{self.steps}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -56,9 +55,9 @@ class NearestAttack(Attack):
 
     def propose(self, probe: Probe, problem: Problem) -> Tensor:
         """The nearest success within eps; the image itself if there is none."""
-        found = self.search(probe, problem)
-        near = problem.threat.distance(found, problem.x) <= problem.threat.eps
-        return torch.where(near[:, None, None, None], found, problem.x)
+        x_adv = self.search(probe, problem)
+        near = problem.threat.distance(x_adv, problem.x) <= problem.threat.eps
+        return torch.where(near[:, None, None, None], x_adv, problem.x)
 
     def minimum_norm(self) -> bool:
         """True unless a sample leaves as soon as it is fooled."""
@@ -69,9 +68,17 @@ class NearestAttack(Attack):
         """The nearest success of each sample at any distance; the image itself if there is none."""
 
 
-def batched(problem: Problem, search: Callable[[Problem], Tensor]) -> Tensor:
-    """Search batch by batch, for attacks that take all samples through the same steps."""
-    return torch.cat([search(problem.part(rows)) for rows in problem.batches()])
+@dataclass(frozen=True)
+class BatchedNearestAttack(NearestAttack):
+    """The base of minimum-norm attacks that take all samples of a batch through the same steps."""
+
+    def search(self, probe: Probe, problem: Problem) -> Tensor:
+        """All steps, batch by batch."""
+        parts = (problem.part(rows) for rows in problem.batches())
+        return torch.cat([self._search_batch(probe, part) for part in parts])
+
+    @abstractmethod
+    def _search_batch(self, probe: Probe, problem: Problem) -> Tensor: ...
 
 
 def succeeds(probe: Probe, problem: Problem, x_adv: Tensor, rows: Tensor) -> Tensor:
@@ -96,9 +103,9 @@ def tighten(probe: Probe, problem: Problem, nearest: Nearest, times: int) -> Non
         nearest: Updated in place; distances in the threat's norm.
         times: Bisections, each a forward pass for every sample with a success.
     """
-    found = (nearest.distance.isfinite() & (nearest.distance > 0)).nonzero()[:, 0]
-    for rows in replace(problem, x=problem.x[found]).batches():
-        ids = found[rows]
+    successes = (nearest.distance.isfinite() & (nearest.distance > 0)).nonzero()[:, 0]
+    for rows in replace(problem, x=problem.x[successes]).batches():
+        ids = successes[rows]
         x, end = problem.x[ids], nearest.x_adv[ids]
         low, high = x.new_zeros(len(ids)), x.new_ones(len(ids))
         for _ in range(times):

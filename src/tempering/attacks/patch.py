@@ -89,10 +89,6 @@ class PatchAttack(Attack):
             fooled[here] = _reached(problem, rows[here], logits)
         return x_adv, fooled
 
-    def label(self) -> str:
-        """The name with its steps, such as `patch-40`."""
-        return f"{self.name}-{self.steps}"
-
 
 def patch_of(problem: Problem) -> Patch:
     """The threat of a problem, as a patch.

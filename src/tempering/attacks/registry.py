@@ -33,8 +33,9 @@ from tempering.attacks.square import Square
 from tempering.attacks.start_images import StartImages
 from tempering.attacks.transfer import Transfer, read_transfer
 from tempering.attacks.universal_patch import UniversalPatch
-from tempering.core.errors import UnknownNameError, UsageError
+from tempering.core.errors import UnknownNameError
 from tempering.core.registry import Registry
+from tempering.core.specs import read_value, split_pairs
 
 ATTACKS: Registry[type[Attack]] = Registry("attack")
 """Canonical name -> attack class."""
@@ -51,34 +52,6 @@ for _other in (Square, HopSkipJump, Boundary, Transfer, PatchAttack, UniversalPa
 
 _EVERYWHERE = ("restarts", "local_search")
 """Parameters that all attacks accept."""
-
-_WORDS: dict[Any, str] = {
-    bool: "true or false",
-    int: "a whole number",
-    float: "a number",
-    str: "a word",
-    type(None): "none",
-}
-
-
-def _value(text: str, wanted: Any, where: str) -> Any:
-    options = typing.get_args(wanted) or (wanted,)
-    if bool in options and text in ("true", "false"):
-        return text == "true"
-    if type(None) in options and text == "none":
-        return None
-    if StartImages in options:
-        return StartImages(text)
-    for kind in (int, float):
-        if kind in options:
-            try:
-                return kind(text)
-            except ValueError:
-                continue
-    if str in options:
-        return text
-    names = " or ".join(_WORDS[option] for option in options)
-    raise UsageError(f"{where} = {text!r}: give {names}")
 
 
 def parse_attack(text: str) -> Attack:
@@ -106,15 +79,13 @@ def parse_attack(text: str) -> Attack:
     types = typing.get_type_hints(kind)
     fields = {field.name: types[field.name] for field in dataclasses.fields(kind)}
     settings: dict[str, Any] = {}
-    for pair in filter(None, tail.split(",")):
-        key, found, value = (part.strip() for part in pair.partition("="))
-        if not found:
-            raise UsageError(f"{pair!r} in attack {text!r} is not key=value: write steps=40")
+    for key, value in split_pairs(tail, f"attack {text!r}", "steps=40").items():
         if key not in _EVERYWHERE and key not in fields:
             raise UnknownNameError(f"parameter of {kind.name}", key, [*fields, *_EVERYWHERE])
-        if key in settings:
-            raise UsageError(f"{key} is given twice in attack {text!r}: give it once")
-        settings[key] = _value(value, fields.get(key, int), f"{kind.name}: {key}")
+        if StartImages in typing.get_args(fields.get(key)) and value != "none":
+            settings[key] = StartImages(value)
+        else:
+            settings[key] = read_value(value, fields.get(key, int), f"{kind.name}: {key}")
     restarts = settings.pop("restarts", 1)
     queries = settings.pop("local_search", 0)
     attack = kind(**settings)

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from tempering.attacks.base import Attack, Problem
+from tempering.attacks.wrapper import AttackWrapper
 from tempering.core.errors import UsageError
 from tempering.core.goals import reached
 from tempering.core.probe import Probe
-from tempering.core.threats import Threat
 
 
 @dataclass(frozen=True)
-class Restarts(Attack):
+class Restarts(AttackWrapper):
     """An attack repeated with fresh random streams on the samples that it did not fool.
 
     A deterministic attack gains nothing from restarts.
@@ -27,24 +27,14 @@ class Restarts(Attack):
     """
 
     name: ClassVar[str] = "restarts"
-    norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1", "l0", "patch")
     source: ClassVar[str] = "Madry et al., 2018"
     cost: ClassVar[str] = "times x that of the attack, and a forward between runs"
 
-    attack: Attack
     times: int
 
     def __post_init__(self) -> None:
         if self.times < 1:
             raise UsageError(f"restarts = {self.times}: give at least 1")
-
-    def require(self, threat: Threat) -> None:
-        """Refuse a threat in which the inner attack does not work.
-
-        Raises:
-            ThreatError: Naming the norms in which it does.
-        """
-        self.attack.require(threat)
 
     def propose(self, probe: Probe, problem: Problem) -> Tensor:
         """Run on the samples not yet fooled; the first run draws as the attack alone would."""
@@ -66,14 +56,6 @@ class Restarts(Attack):
     def effort(self) -> int:
         """Effort of the attack, times the number of runs."""
         return self.times * self.attack.effort()
-
-    def batch_dependent(self) -> bool:
-        """Whether the inner attack is batch-dependent."""
-        return self.attack.batch_dependent()
-
-    def minimum_norm(self) -> bool:
-        """Whether the inner attack is a minimum-norm attack."""
-        return self.attack.minimum_norm()
 
     def config(self) -> dict[str, Any]:
         """The inner attack's configuration, and the number of runs."""

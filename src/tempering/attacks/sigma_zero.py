@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tempering.attacks.adam import PerSampleAdam
 from tempering.attacks.base import Problem
-from tempering.attacks.nearest import Nearest, NearestAttack, batched, succeeds
+from tempering.attacks.nearest import BatchedNearestAttack, Nearest, succeeds
 from tempering.attacks.schedules import cosine
 from tempering.attacks.steps import check_count, check_positive, check_share
 from tempering.core.goals import margin, reached
@@ -20,7 +20,7 @@ _LAST_RATE = 0.1
 
 
 @dataclass(frozen=True)
-class SigmaZero(NearestAttack):
+class SigmaZero(BatchedNearestAttack):
     """Minimize a margin loss and a smooth count of changed pixels; small changes are removed.
 
     Cina et al., 'Sigma-zero: gradient-based optimization of l0-norm adversarial
@@ -54,10 +54,6 @@ class SigmaZero(NearestAttack):
         check_positive(self.name, "sigma", self.sigma)
         check_share(self.name, "threshold", self.threshold)
         check_share(self.name, "threshold_step", self.threshold_step)
-
-    def search(self, probe: Probe, problem: Problem) -> Tensor:
-        """All steps, batch by batch."""
-        return batched(problem, lambda part: self._search_batch(probe, part))
 
     def _search_batch(self, probe: Probe, problem: Problem) -> Tensor:
         x, threat = problem.x, problem.threat
@@ -95,10 +91,6 @@ class SigmaZero(NearestAttack):
         total = gradient + count
         largest = total.flatten(1).abs().amax(1)
         return total / largest.where(largest > 0, torch.ones_like(largest))[:, None, None, None]
-
-    def label(self) -> str:
-        """The name with its steps, such as `sigma-zero-1000`."""
-        return f"{self.name}-{self.steps}"
 
 
 def _prune(probe: Probe, problem: Problem, nearest: Nearest) -> None:

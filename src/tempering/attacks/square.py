@@ -92,7 +92,3 @@ class Square(Attack):
         scaled = (query - 2) / self.queries * 10_000
         share = self.share / 2 ** sum(scaled > limit for limit in _HALVINGS)
         return max(1, round(math.sqrt(share * shape[2] * shape[3])))
-
-    def label(self) -> str:
-        """The name with its queries, such as `square-5000`."""
-        return f"{self.name}-{self.queries}"

@@ -95,8 +95,8 @@ class StartImages:
             compute_mode="donot_use_mm_for_euclid_dist",  # distances must not depend on the batch
         )
         away = away.masked_fill(~helps, torch.inf)
-        found, order = away.sort(dim=1, stable=True)
-        return order.masked_fill(found == torch.inf, -1)[:, :most]
+        ascending, order = away.sort(dim=1, stable=True)
+        return order.masked_fill(ascending == torch.inf, -1)[:, :most]
 
 
 @cache

@@ -38,14 +38,14 @@ def find_start(
         found), and the rows for which one was found.
     """
     out = problem.x.clone()
-    found = torch.zeros(len(out), dtype=torch.bool, device=out.device)
+    started = torch.zeros(len(out), dtype=torch.bool, device=out.device)
 
     def attempt(rows: Tensor, candidates: Tensor) -> None:
         low, high = problem.threat.bounds(problem.x[rows])
         candidates = candidates.clamp(low, high)
         success = oracle.fooled(candidates, rows)
         out[rows[success]] = candidates[success]
-        found[rows[success]] = True
+        started[rows[success]] = True
 
     if starts is not None and len(rows):
         own = starts.images().x.to(out)
@@ -53,18 +53,18 @@ def find_start(
         nearest = starts.nearest(problem, rows, oracle.outputs, tries)
         numbers[rows, : nearest.shape[1]] = nearest
         for number in numbers.unbind(1):
-            left = oracle.affordable(rows[~found[rows] & (number[rows] >= 0)])
+            left = oracle.affordable(rows[~started[rows] & (number[rows] >= 0)])
             if not len(left):
                 break
             attempt(left, own[number[left]])
     for attempt_number in range(tries):
-        left = oracle.affordable(rows[~found[rows]])
+        left = oracle.affordable(rows[~started[rows]])
         if not len(left):
             break
         streams = problem.streams[left].derive("start", attempt_number)
         attempt(left, _candidate(problem.x[left], streams, attempt_number))
-    count_no_start(problem.streams.index[rows[~found[rows]]])
-    return out, rows[found[rows]]
+    count_no_start(problem.streams.index[rows[~started[rows]]])
+    return out, rows[started[rows]]
 
 
 def check_tries(name: str, tries: int) -> None:

@@ -16,9 +16,10 @@ from tempering.attacks.input_diversity import InputDiversityProbe
 from tempering.attacks.momentum import MomentumProbe
 from tempering.attacks.restarts import Restarts
 from tempering.attacks.surrogate_ref import SurrogateRef
+from tempering.attacks.wrapper import AttackWrapper
 from tempering.core.errors import ModelError, UsageError
 from tempering.core.probe import Probe, probing
-from tempering.core.threats import Threat
+from tempering.core.specs import read_value, split_pairs
 
 
 class Ensemble(nn.Module):
@@ -44,7 +45,7 @@ class Ensemble(nn.Module):
 
 
 @dataclass(frozen=True, init=False)
-class Transfer(Attack):
+class Transfer(AttackWrapper):
     """An attack on surrogate models without early stopping; the target is never queried.
 
     Papernot, McDaniel and Goodfellow, 'Transferability in machine learning', 2016. Two
@@ -66,12 +67,10 @@ class Transfer(Attack):
     """
 
     name: ClassVar[str] = "transfer"
-    norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1", "l0", "patch")
     access: ClassVar[str] = "none"
     source: ClassVar[str] = "Papernot, McDaniel and Goodfellow, 2016"
     cost: ClassVar[str] = "no pass of the model; that of its attack on the surrogates"
 
-    attack: Attack
     surrogates: tuple[SurrogateRef, ...]
     diversity: float
     momentum: float
@@ -101,14 +100,6 @@ class Transfer(Attack):
         object.__setattr__(self, "diversity", diversity)
         object.__setattr__(self, "momentum", momentum)
 
-    def require(self, threat: Threat) -> None:
-        """Refuse a threat in which the inner attack does not work.
-
-        Raises:
-            ThreatError: Naming the norms in which it does.
-        """
-        self.attack.require(threat)
-
     def propose(self, probe: Probe, problem: Problem) -> Tensor:  # noqa: ARG002 - not asked
         """The inner attack's proposals for the surrogates."""
         networks = [ref.network().to(problem.x.device) for ref in self.surrogates]
@@ -121,13 +112,9 @@ class Transfer(Attack):
                 seen = MomentumProbe(seen, self.momentum)
             return without_early_stopping(self.attack).propose(seen, problem)
 
-    def effort(self) -> int:
-        """Effort of the inner attack, on the surrogates."""
-        return self.attack.effort()
-
-    def batch_dependent(self) -> bool:
-        """Whether the inner attack is batch-dependent."""
-        return self.attack.batch_dependent()
+    def minimum_norm(self) -> bool:
+        """False: what is nearest for the surrogates need not fool the target."""
+        return False
 
     def config(self) -> dict[str, Any]:
         """The inner attack's configuration, and the addresses of the surrogates."""
@@ -158,28 +145,14 @@ def read_transfer(tail: str, parse: Callable[[str], Attack]) -> Attack:
     Raises:
         UsageError: If there is no surrogate, or a value is invalid.
     """
-    settings: dict[str, str] = {}
-    for pair in filter(None, tail.split(",")):
-        key, found, value = (part.strip() for part in pair.partition("="))
-        if not found or key in settings:
-            raise UsageError(
-                f"transfer: {pair!r} is not key=value, once: write surrogate=runs/mine"
-            )
-        settings[key] = value
+    settings = split_pairs(tail, "transfer", "surrogate=runs/mine")
     addresses = [address for address in settings.pop("surrogate", "").split("+") if address]
     name = settings.pop("attack", "pgd")
-    diversity = _number(settings.pop("diversity", "0"), "diversity")
-    momentum = _number(settings.pop("momentum", "0"), "momentum")
-    restarts = settings.pop("restarts", "1")
-    if not restarts.isdecimal():
-        raise UsageError(f"transfer: restarts = {restarts!r}: give a whole number")
+    diversity, momentum = (
+        read_value(settings.pop(key, "0"), float, f"transfer: {key}")
+        for key in ("diversity", "momentum")
+    )
+    restarts = read_value(settings.pop("restarts", "1"), int, "transfer: restarts")
     inner = parse(f"{name}:" + ",".join(f"{key}={value}" for key, value in settings.items()))
     attack = Transfer(inner, *addresses, diversity=diversity, momentum=momentum)
-    return attack if int(restarts) == 1 else Restarts(attack, int(restarts))
-
-
-def _number(text: str, key: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise UsageError(f"transfer: {key} = {text!r}: give a number") from None
+    return attack if restarts == 1 else Restarts(attack, restarts)

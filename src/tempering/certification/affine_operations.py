@@ -213,10 +213,10 @@ class Sum(Affine):
 
     def interval(self, given: Sequence[IntervalTensor]) -> tuple[IntervalTensor, Tensor]:
         """Sums of lower and of upper ends."""
-        one, two = given
-        other = two if self.sign > 0 else IntervalTensor(-two.high, -two.low)
-        error = self.precision.values(1) * (one.size() + two.size())
-        return IntervalTensor(one.low + other.low, one.high + other.high), error
+        first, second = given
+        other = second if self.sign > 0 else IntervalTensor(-second.high, -second.low)
+        error = self.precision.values(1) * (first.size() + second.size())
+        return IntervalTensor(first.low + other.low, first.high + other.high), error
 
     def transpose(self, a: Tensor) -> list[Tensor]:
         """The same coefficients for both inputs, up to the sign."""
@@ -237,8 +237,8 @@ class Concatenation(Affine):
 
     def interval(self, given: Sequence[IntervalTensor]) -> tuple[IntervalTensor, Tensor]:
         """Concatenated ends."""
-        low = torch.cat([one.low for one in given], self.dim)
-        high = torch.cat([one.high for one in given], self.dim)
+        low = torch.cat([part.low for part in given], self.dim)
+        high = torch.cat([part.high for part in given], self.dim)
         return IntervalTensor(low, high), torch.zeros_like(low[:1])
 
     def transpose(self, a: Tensor) -> list[Tensor]:

@@ -79,7 +79,7 @@ class OptimizedParameters:
         """A copy with a function applied to every tensor."""
 
         def all_of(tensors: dict[int, Tensor]) -> dict[int, Tensor]:
-            return {step: change(one) for step, one in tensors.items()}
+            return {step: change(tensor) for step, tensor in tensors.items()}
 
         return OptimizedParameters(
             all_of(self.slopes), all_of(self.multipliers), all_of(self.signs), all_of(self.units)
@@ -135,7 +135,7 @@ def optimized_bounds(
     kept = choice.mapped(torch.clone)
     active = torch.arange(len(a), device=a.device)
     now = choice.mapped(torch.clone)
-    moments = [[torch.zeros_like(one), torch.zeros_like(one)] for one in now.leaves()]
+    moments = [[torch.zeros_like(leaf), torch.zeros_like(leaf)] for leaf in now.leaves()]
     ranges = _ranges(graph, bounds, now)
     for step in range(settings.steps + 1):
         final = step == settings.steps
@@ -165,7 +165,7 @@ def optimized_bounds(
         if int(stay.sum()) <= 0.75 * len(stay):
             active = active[stay]
             now = now.mapped(partial(_rows, stay))
-            moments = [[one[stay] for one in pair] for pair in moments]
+            moments = [[moment[stay] for moment in pair] for pair in moments]
     return best, kept
 
 
@@ -185,10 +185,10 @@ def _ranges(
 
 
 def _gradients(bound: Tensor, leaves: list[Tensor]) -> list[Tensor]:
-    found = torch.autograd.grad(bound, leaves, torch.ones_like(bound), allow_unused=True)
+    gradients = torch.autograd.grad(bound, leaves, torch.ones_like(bound), allow_unused=True)
     return [
-        torch.zeros_like(leaf) if one is None else one
-        for one, leaf in zip(found, leaves, strict=True)
+        torch.zeros_like(leaf) if gradient is None else gradient
+        for gradient, leaf in zip(gradients, leaves, strict=True)
     ]
 
 

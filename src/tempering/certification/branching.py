@@ -124,10 +124,10 @@ class BranchAndBound:
         used, proven = 0, float("inf")
         waiting = [_Subdomain(signs, OptimizedParameters({}), None)]
         while waiting:
-            bounds, domains, found = self._bound(waiting, a)
+            bounds, domains, counterexample = self._bound(waiting, a)
             used += len(waiting)
-            if found is not None:
-                return min(bounds), used, found
+            if counterexample is not None:
+                return min(bounds), used, counterexample
             for number, (bound, domain) in enumerate(zip(bounds, domains, strict=True)):
                 if bound > 0:
                     proven = min(proven, bound)
@@ -170,12 +170,12 @@ class BranchAndBound:
         rows = torch.arange(count, device=a.device)
         region = self.region.part(torch.zeros_like(rows))
         signs = {
-            source: torch.stack([one.signs[source] for one in domains])
+            source: torch.stack([domain.signs[source] for domain in domains])
             for source in domains[0].signs
         }
         known = self.bounds.part(torch.zeros_like(rows))
         known.intervals = [
-            _cut(one, signs.get(number)) for number, one in enumerate(known.intervals)
+            _cut(interval, signs.get(number)) for number, interval in enumerate(known.intervals)
         ]
         remake = crown_intervals if self.graph.size <= _SMALL else propagate
         bounds = remake(self.graph, region, known)
@@ -187,7 +187,7 @@ class BranchAndBound:
         leaves = (self._closed(bounds, best) & (best <= 0) & ~empty).nonzero()[:, 0]
         if len(leaves):
             plan = AlphaCrown(self.settings.steps * _AT_LEAVES, self.settings.rate)
-            own = kept.mapped(lambda one: one[leaves])
+            own = kept.mapped(lambda tensor: tensor[leaves])
             longer = optimized_bounds(
                 self.graph, bounds, region, leaves, repeated[leaves], own, plan
             )
@@ -198,13 +198,13 @@ class BranchAndBound:
         _, image = crown_lower_bound(self.graph, bounds, region, last, rows, repeated, tuning)
         best = torch.where(empty, torch.full_like(best, torch.inf), best)
         left = (best <= 0).nonzero()[:, 0]
-        found = self.find(region.where_least(image, rows)[left]) if len(left) else None
+        counterexample = self.find(region.where_least(image, rows)[left]) if len(left) else None
         splits = self._splits(bounds, tuning.seen, kept, rows)
         per_sample = []
         for row in range(count):
-            own = kept.mapped(lambda one, row=row: one[row : row + 1])  # type: ignore[misc]
+            own = kept.mapped(lambda tensor, row=row: tensor[row : row + 1])  # type: ignore[misc]
             per_sample.append(_Subdomain(domains[row].signs, own, splits[row]))
-        return best.tolist(), per_sample, found
+        return best.tolist(), per_sample, counterexample
 
     def _begin(
         self,
@@ -217,7 +217,7 @@ class BranchAndBound:
         """Start from the parameters of the parent subdomain."""
         choice = initial_parameters(self.graph, bounds, rows)
         units = self._units(bounds, signs, rows, a)
-        zeros = {source: torch.zeros_like(one) for source, one in signs.items()}
+        zeros = {source: torch.zeros_like(sign) for source, sign in signs.items()}
         choice = OptimizedParameters(choice.slopes, zeros, signs, units)
         for row, domain in enumerate(domains):
             for step, slopes in domain.choice.slopes.items():
@@ -237,23 +237,23 @@ class BranchAndBound:
         region = self.region.part(torch.zeros_like(rows))
         crown_lower_bound(self.graph, bounds, region, last, rows, a.expand(len(rows), -1), tuning)
         units = {}
-        for source, one in signs.items():
+        for source, sign in signs.items():
             users = self.graph.inputs_of_nonlinear[source]
             seen = [tuning.seen[user] for user in users if tuning.seen and user in tuning.seen]
-            size = torch.stack([one.abs().flatten(1).amax(1) for one in seen]).amax(0)
-            units[source] = size.clamp_min(1e-6).reshape(-1, *[1] * (one.ndim - 1))
+            size = torch.stack([weight.abs().flatten(1).amax(1) for weight in seen]).amax(0)
+            units[source] = size.clamp_min(1e-6).reshape(-1, *[1] * (sign.ndim - 1))
         return units
 
     def _free(self, bounds: StepBounds) -> dict[int, Tensor]:
         """ReLU -> where it is unstable, shape (rows, ...)."""
-        found = {}
+        unstable = {}
         for users in self.graph.inputs_of_nonlinear.values():
             for user in users:
                 if isinstance(self.graph.steps[user].operation, LeakyRectifier):
                     lines = bounds.relaxation(self.graph, user)
                     if isinstance(lines, LinearBounds) and lines.free is not None:
-                        found[user] = lines.free
-        return found
+                        unstable[user] = lines.free
+        return unstable
 
     def _closed(self, bounds: StepBounds, like: Tensor) -> Tensor:
         """Subdomains without unstable ReLUs, shape (rows,)."""
@@ -287,12 +287,12 @@ class BranchAndBound:
             places.append(source)
         if not scores:
             return [None] * len(rows)
-        best = torch.stack([one.amax(1) for one in scores], 1)
-        where = torch.stack([one.argmax(1) for one in scores], 1)
+        best = torch.stack([score.amax(1) for score in scores], 1)
+        where = torch.stack([score.argmax(1) for score in scores], 1)
         layer = best.argmax(1)
         return [
-            (places[one], int(where[row, one])) if float(best[row, one]) > 0 else None
-            for row, one in enumerate(layer.tolist())
+            (places[number], int(where[row, number])) if float(best[row, number]) > 0 else None
+            for row, number in enumerate(layer.tolist())
         ]
 
 
@@ -307,4 +307,6 @@ def _cut(given: IntervalTensor, sign: Tensor | None) -> IntervalTensor:
 
 def _empty(bounds: StepBounds) -> Tensor:
     """Empty subdomains, in which the ends of some interval cross, shape (rows,)."""
-    return torch.stack([(one.low > one.high).flatten(1).any(1) for one in bounds.intervals]).any(0)
+    return torch.stack(
+        [(interval.low > interval.high).flatten(1).any(1) for interval in bounds.intervals]
+    ).any(0)

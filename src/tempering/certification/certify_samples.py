@@ -94,8 +94,8 @@ def certify(
         >>> net = nn.Sequential(nn.Flatten(), nn.Linear(2, 2))
         >>> _ = net[1].weight.data.copy_(torch.eye(2)), net[1].bias.data.zero_()
         >>> x = torch.tensor([[[[0.9, 0.1]]], [[[0.6, 0.5]]]])
-        >>> found = certify(net, x, torch.tensor([0, 0]), Linf(0.1))
-        >>> found.certified.tolist(), found.settled_by
+        >>> certificates = certify(net, x, torch.tensor([0, 0]), Linf(0.1))
+        >>> certificates.certified.tolist(), certificates.settled_by
         ([True, False], ('interval', 'branching'))
     """
     _check(x, y)
@@ -106,7 +106,7 @@ def certify(
         raise UsageError(f"seconds {seconds}: give more than 0, or None for no limit")
     until = math.inf if seconds is None else time.monotonic() + seconds
     with probing(model) as probe:
-        job = _Certification.begin(probe, x.detach(), y, threat, goal or Untargeted(), until)
+        job = _Certification(probe, x.detach(), y, threat, goal or Untargeted(), until)
         try:
             if len(x):
                 job.run(
@@ -128,19 +128,14 @@ class _Certification:
     threat: Threat
     goal: Goal
     until: float
-    margin: Tensor
-    settled_by: list[str]
-    reasons: list[str]
     counterexamples: dict[int, Tensor] = field(default_factory=dict)
     unsupported: str | None = None
     spent: dict[str, MethodCost] = field(default_factory=dict)
 
-    @classmethod
-    def begin(
-        cls, probe: Probe, x: Tensor, y: Tensor, threat: Threat, goal: Goal, until: float
-    ) -> _Certification:
-        unknown = torch.full((len(x),), -torch.inf, dtype=torch.float64, device=x.device)
-        return cls(probe, x, y, threat, goal, until, unknown, [""] * len(x), [""] * len(x))
+    def __post_init__(self) -> None:
+        n, device = len(self.x), self.x.device
+        self.margin = torch.full((n,), -torch.inf, dtype=torch.float64, device=device)
+        self.settled_by, self.reasons = [""] * n, [""] * n
 
     def run(
         self, methods: list[str], alpha: AlphaCrown, branching: Branching, batch_size: int
@@ -254,10 +249,10 @@ class _Certification:
                 late = time.monotonic() > search.until
                 if nodes < 1 or late or not self._worth(case, margin):
                     break
-                bound, used, found = search.prove(case.coefficients(margin), nodes)
+                bound, used, image = search.prove(case.coefficients(margin), nodes)
                 nodes -= used
-                if found is not None:
-                    self._refute(row, found, "branching", "an image that fools was found")
+                if image is not None:
+                    self._refute(row, image, "branching", "an image that fools was found")
                     break
                 case.improve(margin, case.best.new_tensor([bound]))
 

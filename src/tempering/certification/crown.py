@@ -164,12 +164,12 @@ def crown_intervals(
             if time.monotonic() > until:
                 break
             sample, place = samples[start : start + size], places[start : start + size]
-            one = torch.zeros(len(sample), low.shape[1], dtype=low.dtype, device=low.device)
-            one = one.scatter(1, place[:, None], 1.0).reshape(-1, *known.low.shape[1:])
-            found, _ = crown_lower_bound(
-                graph, bounds, region, number, sample.repeat(2), torch.cat([one, -one])
+            unit = torch.zeros(len(sample), low.shape[1], dtype=low.dtype, device=low.device)
+            unit = unit.scatter(1, place[:, None], 1.0).reshape(-1, *known.low.shape[1:])
+            bound, _ = crown_lower_bound(
+                graph, bounds, region, number, sample.repeat(2), torch.cat([unit, -unit])
             )
-            least, most = found[: len(sample)], -found[len(sample) :]
+            least, most = bound[: len(sample)], -bound[len(sample) :]
             low[sample, place] = torch.maximum(low[sample, place], least)
             high[sample, place] = torch.minimum(high[sample, place], most)
         return IntervalTensor(low.reshape(known.low.shape), high.reshape(known.high.shape))

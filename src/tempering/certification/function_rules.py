@@ -53,22 +53,22 @@ def _dropout(call: LayerCall, _p: Any, training: Any) -> Lowered:
 def _permuted(call: LayerCall) -> Lowered:
     given = call.args[1:] or tuple(call.kwargs.values())
     dims = given[0] if given and isinstance(given[0], tuple | list) else given
-    order = [int(one) % (len(call.source().shape) + 1) for one in dims]
+    order = [int(dim) % (len(call.source().shape) + 1) for dim in dims]
     if order[0] != 0:
         raise call.refuse("it moves the samples")
     return rearranged(call, lambda z: z.permute(order))
 
 
-def _transposed(call: LayerCall, one: int, two: int) -> Lowered:
+def _transposed(call: LayerCall, dim0: int, dim1: int) -> Lowered:
     count = len(call.source().shape) + 1
-    if 0 in (one % count, two % count):
+    if 0 in (dim0 % count, dim1 % count):
         raise call.refuse("it moves the samples")
-    return rearranged(call, lambda z: z.transpose(one, two))
+    return rearranged(call, lambda z: z.transpose(dim0, dim1))
 
 
 def _item(call: LayerCall, at: Any) -> Lowered:
     places = at if isinstance(at, tuple) else (at,)
-    simple = all(isinstance(one, int | slice | None | type(Ellipsis)) for one in places)
+    simple = all(isinstance(place, int | slice | None | type(Ellipsis)) for place in places)
     if not simple or places[0] != slice(None):
         raise call.refuse(f"at {at!r}")
     return rearranged(call, lambda z: z[places])
@@ -79,14 +79,14 @@ def _averaged(call: LayerCall, dim: Any, keepdim: Any, dtype: Any) -> Lowered:
     shape = call.source().shape
     count = len(shape) + 1
     given = dim if isinstance(dim, tuple | list) else (dim,)
-    if dtype is not None or not given or not all(isinstance(one, int) for one in given):
+    if dtype is not None or not given or not all(isinstance(d, int) for d in given):
         raise call.refuse(f"over the dimensions {dim!r}")
-    dims = sorted(one % count for one in given)
+    dims = sorted(d % count for d in given)
     if dims[0] == 0:
         raise call.refuse("it averages samples")
     terms = 1
-    for one in dims:
-        terms *= shape[one - 1]
+    for d in dims:
+        terms *= shape[d - 1]
     if not call.precision.can_sum(terms + 2):
         raise call.refuse(f"with sums of {terms} terms")
     return rearranged(call, lambda z: z.mean(dims, bool(keepdim)), terms)
@@ -96,16 +96,16 @@ def _total(sign: int) -> Rule:
     """Sums and differences, of two tensors or with a constant."""
 
     def made(call: LayerCall) -> Lowered:
-        one, two = _operands(call)
+        left, right = _operands(call)
         if call.kwargs.get("alpha", 1) != 1:
             raise call.refuse("with alpha")
-        if isinstance(one, StepOutput) and isinstance(two, StepOutput):
-            if one.shape != two.shape:
-                raise call.refuse(f"of shapes {one.shape} and {two.shape}")
-            return [Sum(sign, call.precision)], (one.step, two.step)
-        if isinstance(one, StepOutput):
-            return _shifted(call, one, 1, two, sign)
-        return _shifted(call, two, sign, one, 1)
+        if isinstance(left, StepOutput) and isinstance(right, StepOutput):
+            if left.shape != right.shape:
+                raise call.refuse(f"of shapes {left.shape} and {right.shape}")
+            return [Sum(sign, call.precision)], (left.step, right.step)
+        if isinstance(left, StepOutput):
+            return _shifted(call, left, 1, right, sign)
+        return _shifted(call, right, sign, left, 1)
 
     return made
 
@@ -136,22 +136,22 @@ def _on(call: LayerCall, source: StepOutput, operation: Operation) -> Lowered:
 
 
 def _product(call: LayerCall) -> Lowered:
-    one, two = _operands(call)
-    if isinstance(one, StepOutput) and isinstance(two, StepOutput):
+    left, right = _operands(call)
+    if isinstance(left, StepOutput) and isinstance(right, StepOutput):
         raise call.refuse("of two tensors that depend on the images")
-    source, value = (one, two) if isinstance(one, StepOutput) else (two, one)
+    source, value = (left, right) if isinstance(left, StepOutput) else (right, left)
     scale = call.constant(value, len(source.shape))
     return _on(call, source, scale_shift(call, scale, torch.zeros_like(scale), 4))
 
 
 def _quotient(call: LayerCall) -> Lowered:
-    one, two = _operands(call)
-    if not isinstance(one, StepOutput) or isinstance(two, StepOutput):
+    left, right = _operands(call)
+    if not isinstance(left, StepOutput) or isinstance(right, StepOutput):
         raise call.refuse("by a tensor that depends on the images")
-    divisor = call.constant(two, len(one.shape))
+    divisor = call.constant(right, len(left.shape))
     if bool((divisor == 0).any()):
         raise call.refuse("by zero")
-    return _on(call, one, scale_shift(call, 1 / divisor, torch.zeros_like(divisor), 8))
+    return _on(call, left, scale_shift(call, 1 / divisor, torch.zeros_like(divisor), 8))
 
 
 def _negated(call: LayerCall) -> Lowered:
@@ -162,13 +162,15 @@ def _negated(call: LayerCall) -> Lowered:
 def _joined(call: LayerCall) -> Lowered:
     parts = call.args[0] if call.args else call.kwargs.get("tensors")
     dim = call.args[1] if len(call.args) > 1 else call.kwargs.get("dim", 0)
-    if not isinstance(parts, tuple | list) or not all(isinstance(one, StepOutput) for one in parts):
+    if not isinstance(parts, tuple | list) or not all(
+        isinstance(part, StepOutput) for part in parts
+    ):
         raise call.refuse("of tensors that do not depend on the images")
     along = int(dim) % (len(call.shape) + 1)
     if along == 0:
         raise call.refuse("it adds samples")
-    sizes = tuple(one.shape[along - 1] for one in parts)
-    return [Concatenation(along, sizes)], tuple(one.step for one in parts)
+    sizes = tuple(part.shape[along - 1] for part in parts)
+    return [Concatenation(along, sizes)], tuple(part.step for part in parts)
 
 
 def _linear(call: LayerCall, weight: Any, bias: Any) -> Lowered:

@@ -44,11 +44,11 @@ class Graph:
     @cached_property
     def inputs_of_nonlinear(self) -> dict[int, list[int]]:
         """Step -> the nonlinear steps whose relaxation needs its interval."""
-        found: dict[int, list[int]] = {}
+        users: dict[int, list[int]] = {}
         for number, step in enumerate(self.steps):
             if isinstance(step.operation, Nonlinear):
-                found.setdefault(step.sources[0], []).append(number)
-        return found
+                users.setdefault(step.sources[0], []).append(number)
+        return users
 
     @cached_property
     def exact(self) -> list[bool]:

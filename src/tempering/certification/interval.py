@@ -42,8 +42,8 @@ class StepBounds:
 
     def part(self, rows: Tensor) -> StepBounds:
         """Some samples."""
-        errors = [one[rows] if len(one) > 1 else one for one in self.errors]
-        return StepBounds([one.rows(rows) for one in self.intervals], errors)
+        errors = [error[rows] if len(error) > 1 else error for error in self.errors]
+        return StepBounds([interval.rows(rows) for interval in self.intervals], errors)
 
 
 Sharpen = Callable[[int, StepBounds], IntervalTensor]

@@ -76,11 +76,11 @@ class LayerCall:
         """
         values = dict(defaults)
         given = dict(zip(defaults, self.args[1:], strict=False))
-        given |= {name: one for name, one in self.kwargs.items() if name != "input"}
+        given |= {name: value for name, value in self.kwargs.items() if name != "input"}
         unknown = [name for name in given if name not in defaults]
         if unknown or len(self.args) - 1 > len(defaults):
             raise self.refuse(f"with the argument {(unknown or ['one too many'])[0]}")
-        if any(isinstance(one, StepOutput) for one in given.values()):
+        if any(isinstance(value, StepOutput) for value in given.values()):
             raise self.refuse("an argument besides the first depends on the images")
         return values | given
 
@@ -97,12 +97,12 @@ class LayerCall:
             raise self.refuse(f"with a tensor of {value.dtype}")
         if not isinstance(value, Tensor):
             value = torch.tensor(self.rounded(value), dtype=torch.float64)
-        found: Tensor = value.detach().double().to(self.device)
-        if not bool(found.isfinite().all()):
+        tensor: Tensor = value.detach().double().to(self.device)
+        if not bool(tensor.isfinite().all()):
             raise self.refuse("with a constant that is not finite")
-        if found.ndim > dims + 1 or (found.ndim == dims + 1 and found.shape[0] != 1):
+        if tensor.ndim > dims + 1 or (tensor.ndim == dims + 1 and tensor.shape[0] != 1):
             raise self.refuse("with one constant a sample")
-        return found.reshape([1] * (dims + 1 - found.ndim) + list(found.shape))
+        return tensor.reshape([1] * (dims + 1 - tensor.ndim) + list(tensor.shape))
 
 
 Lowered = tuple[list[Operation], tuple[int, ...]]
@@ -116,10 +116,10 @@ def in_sequence(call: LayerCall, *operations: Operation) -> Lowered:
 
 def pair(call: LayerCall, value: Any) -> tuple[int, int]:
     """A size for both spatial dimensions."""
-    one, two = value if isinstance(value, tuple | list) else (value, value)
-    if not isinstance(one, int) or not isinstance(two, int):
+    height, width = value if isinstance(value, tuple | list) else (value, value)
+    if not isinstance(height, int) or not isinstance(width, int):
         raise call.refuse(f"with the size {value!r}")
-    return one, two
+    return height, width
 
 
 def rearranged(call: LayerCall, run: Callable[[Tensor], Tensor], terms: int = 0) -> Lowered:
@@ -160,9 +160,9 @@ def convolution(
         padding = 0
     if padding == "same":
         extra = [between * (size - 1) for between, size in zip(spread, kernel, strict=True)]
-        if any(one % 2 for one in extra):
+        if any(amount % 2 for amount in extra):
             raise call.refuse("padded unevenly")
-        padding = tuple(one // 2 for one in extra)
+        padding = tuple(amount // 2 for amount in extra)
     if len(shape) != 3:
         raise call.refuse(f"on an input of shape {shape}")
     if not call.precision.can_sum(weight[0].numel() + 1):

@@ -34,9 +34,9 @@ def graph_of(model: nn.Module, x: Tensor) -> Graph:
     dtype = _dtype(model)
     precision = Precision.of(dtype, x.device)
     with torch.no_grad():
-        found = trace(model, x.to(dtype))
+        traced = trace(model, x.to(dtype))
         cast = precision.unit if x.dtype == torch.float64 and dtype != torch.float64 else 0.0
-        return Graph(tuple(_steps(found, tuple(x.shape[1:]), precision, x.device)), cast)
+        return Graph(tuple(_steps(traced, tuple(x.shape[1:]), precision, x.device)), cast)
 
 
 def _dtype(model: nn.Module) -> torch.dtype:
@@ -56,12 +56,12 @@ def _dtype(model: nn.Module) -> torch.dtype:
 
 
 def _steps(
-    found: TracedNetwork, shape: tuple[int, ...], precision: Precision, device: torch.device
+    traced: TracedNetwork, shape: tuple[int, ...], precision: Precision, device: torch.device
 ) -> list[GraphStep]:
     steps = [GraphStep("images", None, (), shape)]
-    number = {found.given: 0}
-    for call in found.calls:
-        operations, sources = _operations(call, found, number, steps, precision, device)
+    number = {traced.given: 0}
+    for call in traced.calls:
+        operations, sources = _operations(call, traced, number, steps, precision, device)
         for at, operation in enumerate(operations):
             last = at == len(operations) - 1
             form = call.shape if last else steps[sources[0]].shape
@@ -69,7 +69,7 @@ def _steps(
             sources = (len(steps) - 1,)
         # a call without an operation is the identity
         number[call.node] = sources[0]
-    if found.result not in number:
+    if traced.result not in number:
         raise Unsupported("the model", "output", "its logits do not depend on the images")
     if len(steps[-1].shape) != 1:
         raise Unsupported("the model", "output", f"it returns shape {steps[-1].shape} a sample")
@@ -78,7 +78,7 @@ def _steps(
 
 def _operations(
     call: TracedCall,
-    found: TracedNetwork,
+    traced: TracedNetwork,
     number: dict[fx.Node, int],
     steps: list[GraphStep],
     precision: Precision,
@@ -91,12 +91,12 @@ def _operations(
             return given
         if given in number:
             return StepOutput(number[given], steps[number[given]].shape)
-        return found.constants.get(given, found.numbers.get(given))
+        return traced.constants.get(given, traced.numbers.get(given))
 
     arguments = fx.node.map_arg(call.node.args, value)
     keywords = fx.node.map_arg(call.node.kwargs, value)
     reshapes = call.kind in ("view", "reshape", "flatten", "unflatten")
-    if not reshapes and any(source in found.numbers for source in call.node.all_input_nodes):
+    if not reshapes and any(source in traced.numbers for source in call.node.all_input_nodes):
         raise Unsupported(call.name, call.kind, "it computes with sizes")
     rules: Any = LAYER_RULES if isinstance(call.key, type) else FUNCTION_RULES
     rule = rules.get(call.key)

@@ -68,9 +68,9 @@ class MarginBatch:
         a = a.scatter(1, self.winner[margins, None], 1.0)
         return a.scatter(1, self.rival[margins, None], -1.0)
 
-    def improve(self, margins: Tensor, found: Tensor) -> None:
+    def improve(self, margins: Tensor, bound: Tensor) -> None:
         """Keep the larger of old and new bounds."""
-        self.best[margins] = torch.maximum(self.best[margins], found)
+        self.best[margins] = torch.maximum(self.best[margins], bound)
 
     def part(self, samples: Tensor) -> MarginBatch:
         """A subset of the samples, in ascending order."""

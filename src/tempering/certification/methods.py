@@ -18,10 +18,10 @@ def interval(case: MarginBatch) -> None:
     for part in torch.split(margins, crown.chunk(case.graph)):
         a = case.coefficients(part)
         last = len(case.graph.steps) - 1
-        found = crown.interval_lower_bound(
+        bound = crown.interval_lower_bound(
             case.graph, bounds, case.region, last, case.rows[part], a
         )
-        case.improve(part, found)
+        case.improve(part, bound)
 
 
 def crown_ibp(case: MarginBatch) -> None:
@@ -53,8 +53,8 @@ def alpha_crown(case: MarginBatch, settings: AlphaCrown) -> None:
         rows = case.rows[part]
         choice = initial_parameters(case.graph, bounds, rows)
         a = case.coefficients(part)
-        found, _ = optimized_bounds(case.graph, bounds, case.region, rows, a, choice, settings)
-        case.improve(part, found)
+        bound, _ = optimized_bounds(case.graph, bounds, case.region, rows, a, choice, settings)
+        case.improve(part, bound)
 
 
 def _bounds(case: MarginBatch) -> StepBounds:
@@ -67,7 +67,7 @@ def _linear(case: MarginBatch, bounds: StepBounds) -> None:
     last = len(case.graph.steps) - 1
     for part in torch.split(case.open(), crown.chunk(case.graph)):
         a = case.coefficients(part)
-        found, _ = crown.crown_lower_bound(
+        bound, _ = crown.crown_lower_bound(
             case.graph, bounds, case.region, last, case.rows[part], a
         )
-        case.improve(part, found)
+        case.improve(part, bound)

@@ -17,11 +17,11 @@ _SPARE = 1 + 1e-9
 
 def straight(graph: Graph) -> list[bool]:
     """Steps that are affine in the image and reached through single-input steps."""
-    found: list[bool] = []
+    is_straight: list[bool] = []
     for step in graph.steps:
         affine = isinstance(step.operation, Affine) and len(step.sources) == 1
-        found.append(step.operation is None or (affine and found[step.sources[0]]))
-    return found
+        is_straight.append(step.operation is None or (affine and is_straight[step.sources[0]]))
+    return is_straight
 
 
 def dual_norms(graph: Graph, norm: str, like: Tensor) -> dict[int, Tensor]:
@@ -39,7 +39,7 @@ def dual_norms(graph: Graph, norm: str, like: Tensor) -> dict[int, Tensor]:
         Step -> norms, shape (1, *shape of the step), for affine steps before any relaxation.
     """
     order = 2.0 if norm == "l2" else float("inf")
-    found = {}
+    norms = {}
     for number, is_straight in enumerate(straight(graph)):
         step = graph.steps[number]
         if not is_straight or step.operation is None or step.operation.pointwise:
@@ -50,8 +50,8 @@ def dual_norms(graph: Graph, norm: str, like: Tensor) -> dict[int, Tensor]:
             a = like.new_zeros(len(places), count).scatter(1, places[:, None], 1.0)
             image = _pulled(graph, number, a.reshape(-1, *step.shape))
             parts.append(torch.linalg.vector_norm(image.flatten(1), order, dim=1))
-        found[number] = torch.cat(parts).reshape(1, *step.shape) * _SPARE
-    return found
+        norms[number] = torch.cat(parts).reshape(1, *step.shape) * _SPARE
+    return norms
 
 
 def _pulled(graph: Graph, number: int, a: Tensor) -> Tensor:

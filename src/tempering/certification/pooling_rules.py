@@ -27,8 +27,8 @@ def max_pool(
     steps = sizes if stride is None or stride == [] else pair(call, stride)
     windows = PoolingWindows(sizes, steps, pair(call, padding), pair(call, dilation))
     floor = tuple(
-        (size + 2 * pad - spread * (one - 1) - 1) // step + 1
-        for size, pad, spread, one, step in zip(
+        (size + 2 * pad - spread * (window - 1) - 1) // step + 1
+        for size, pad, spread, window, step in zip(
             shape[1:], windows.padding, windows.dilation, sizes, steps, strict=True
         )
     )

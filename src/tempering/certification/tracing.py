@@ -12,6 +12,7 @@ from torch import Tensor, fx, nn
 
 from tempering.certification.rules import LAYER_RULES, computing_type
 from tempering.core.backward import random_stages, true_gradient
+from tempering.core.errors import first_line
 from tempering.core.layout import undo_channels_last
 
 _ALIASES = (
@@ -134,8 +135,8 @@ def trace(model: nn.Module, x: Tensor) -> TracedNetwork:
     except Exception as error:
         layer = next((name for name in reversed(tracer.at)), "") or "the model"
         owner = model.get_submodule(layer) if layer != "the model" else model
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise Unsupported(layer, type(owner).__name__, f"it does not trace: {reason}") from error
+        reason = f"it does not trace: {first_line(error)}"
+        raise Unsupported(layer, type(owner).__name__, reason) from error
     return _sort(model, graph, few, more)
 
 
@@ -166,10 +167,10 @@ def _sort(
             continue
         name, kind, key, module = _identify(model, node)
         if isinstance(few[node], Tensor):
-            one, two = few[node].shape, more[node].shape
-            if len(one) < 2 or one[0] != 2 or two[0] != 3 or one[1:] != two[1:]:
+            shape, other = few[node].shape, more[node].shape
+            if len(shape) < 2 or shape[0] != 2 or other[0] != 3 or shape[1:] != other[1:]:
                 raise Unsupported(name, kind, "it does not keep one row a sample")
-            calls.append(TracedCall(node, name, kind, key, module, tuple(one[1:])))
+            calls.append(TracedCall(node, name, kind, key, module, tuple(shape[1:])))
         elif isinstance(few[node], tuple | list) and not isinstance(few[node], torch.Size):
             raise Unsupported(name, kind, "it returns more than one tensor")
         else:
@@ -178,13 +179,13 @@ def _sort(
 
 
 def _ancestors(node: fx.Node) -> set[fx.Node]:
-    found, waiting = {node}, [node]
+    ancestors, waiting = {node}, [node]
     while waiting:
         for source in waiting.pop().all_input_nodes:
-            if source not in found:
-                found.add(source)
+            if source not in ancestors:
+                ancestors.add(source)
                 waiting.append(source)
-    return found
+    return ancestors
 
 
 def _identify(
@@ -245,15 +246,15 @@ def _is_inplace(node: fx.Node, module: nn.Module | None) -> bool:
 
 def _changes_others(model: nn.Module, node: fx.Node, order: list[fx.Node]) -> bool:
     """Whether it modifies a weight, or a tensor that a later call reads."""
-    place = {one: number for number, one in enumerate(order)}
+    place = {entry: number for number, entry in enumerate(order)}
     root = node.args[0]
     while isinstance(root, fx.Node) and _is_alias(model, root) and root.args:
         root = root.args[0]
     if not isinstance(root, fx.Node) or root.op == "get_attr":
         return True
     shared, seen = [root], {root, node}
-    for one in shared:
-        for user in one.users:
+    for alias in shared:
+        for user in alias.users:
             if user in seen:
                 continue
             seen.add(user)

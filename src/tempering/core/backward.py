@@ -156,14 +156,14 @@ def foreign_stages(model: nn.Module) -> list[nn.Module]:
     Raises:
         ModelError: If any declaration in the model contradicts itself or its module.
     """
-    found = []
+    stages = []
     for module in model.modules():
         declaration = declared_backward(module)
         if declaration is None or declaration.input_gradient == "true":
             continue
         if not getattr(module, "applies_declared_backward", False):
-            found.append(module)
-    return found
+            stages.append(module)
+    return stages
 
 
 @contextmanager
@@ -200,7 +200,7 @@ def random_stages(model: nn.Module) -> list[str]:
 
 
 def _names(model: nn.Module, wanted: Callable[[BackwardDeclaration], bool]) -> list[str]:
-    declared = ((name, one, declared_backward(one)) for name, one in model.named_modules())
+    declared = ((name, module, declared_backward(module)) for name, module in model.named_modules())
     return [
         name or type(module).__name__
         for name, module, declaration in declared

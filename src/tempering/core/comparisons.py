@@ -31,6 +31,9 @@ class ComparedModel(Record):
     tried: str
     n: int = Field(ge=1)
 
+    def __str__(self) -> str:
+        return self.model if self.run is None else f"{self.model} (run {self.run})"
+
 
 class Comparison(Record):
     """Two models on the same samples of the test data: four counts.

@@ -26,6 +26,16 @@ import difflib
 from collections.abc import Iterable
 
 
+def first_line(error: BaseException) -> str:
+    r"""First line of an exception's message, without a full stop; its type if it has none.
+
+    Example:
+        >>> first_line(ValueError("too large.\ngive less"))
+        'too large'
+    """
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
 class TemperingError(Exception):
     """Base of all errors.
 
@@ -76,7 +86,7 @@ class FailedModelError(ModelError):
     """
 
     def __init__(self, images: int, shape: tuple[int, ...], error: Exception) -> None:
-        self.reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        self.reason = first_line(error)
         super().__init__(
             f"the model fails on a batch of {images} images of shape {shape}: "
             f"{type(error).__name__}: {self.reason}: "

@@ -98,14 +98,14 @@ def undo_channels_last(model: nn.Module) -> bool:
     Returns:
         Whether it had any.
     """
-    found = False
+    had_copies = False
     for parameter in model.parameters():
         shared = getattr(parameter, _SHARED, None)
         if shared is not None:
             parameter.data = shared
             delattr(parameter, _SHARED)
-            found = True
-    return found
+            had_copies = True
+    return had_copies
 
 
 def _is_filter(parameter: Tensor) -> bool:

@@ -113,10 +113,6 @@ class Patch(Threat):
         chosen = places[held.argmax(1)]
         return self.windows(chosen[:, 0], chosen[:, 1], height, width)
 
-    def project(self, x_adv: Tensor, x: Tensor, radius: Tensor | None = None) -> Tensor:
-        """Keep only changes within the best square, and clip pixels."""
-        return (x + self.shrink(x_adv - x, radius)).clamp(0.0, 1.0)
-
     def shrink(self, delta: Tensor, radius: Tensor | None = None) -> Tensor:  # noqa: ARG002
         """Keep delta in the square where its squared norm is largest: the Euclidean projection."""
         return delta * self.best(delta.square())
@@ -180,13 +176,13 @@ def parse_patch(text: str) -> Patch:
         >>> parse_patch("1/20@2,3").at
         (2, 3)
     """
-    found = re.fullmatch(r"([0-9.eE+-]+)(?:/([0-9.]+))?(?:@(\d+),(\d+))?", text.replace(" ", ""))
+    match = re.fullmatch(r"([0-9.eE+-]+)(?:/([0-9.]+))?(?:@(\d+),(\d+))?", text.replace(" ", ""))
     try:
-        if found is None:
+        if match is None:
             raise ValueError
-        share = float(found[1]) / float(found[2] or 1)
+        share = float(match[1]) / float(match[2] or 1)
     except (ValueError, ZeroDivisionError):
         raise ThreatError(
             f"patch {text!r} is not SHARE or SHARE@ROW,COLUMN: write it as patch:0.05@2,3"
         ) from None
-    return Patch(share, (int(found[3]), int(found[4])) if found[3] else None)
+    return Patch(share, (int(match[3]), int(match[4])) if match[3] else None)

@@ -45,7 +45,7 @@ class Defense(nn.Module, ABC):
 
     def __init__(self) -> None:
         super().__init__()
-        definer = next(one for one in type(self).__mro__ if "forward" in one.__dict__)
+        definer = next(base for base in type(self).__mro__ if "forward" in base.__dict__)
         if "forward_method" not in definer.__dict__:
             raise ModelError(
                 f"{type(self).__name__} overrides forward, which applies its declared gradient: "

@@ -58,8 +58,8 @@ def sample_keys(ids: Iterable[str]) -> Tensor:
         True
     """
     digests = (
-        hashlib.blake2b(one.encode("utf-8", "surrogateescape"), digest_size=8).digest()
-        for one in ids
+        hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8).digest()
+        for name in ids
     )
     keys = np.frombuffer(b"".join(digests), "<i8").astype(np.int64)
     return torch.from_numpy(keys & np.int64(2**63 - 1))

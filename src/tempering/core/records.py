@@ -309,7 +309,7 @@ class Summary(Record):
     seconds: float
 
 
-class Passes(Record):
+class PassCounts(Record):
     """Passes through a model, each of a single sample."""
 
     forward: int = Field(ge=0)
@@ -320,7 +320,7 @@ class StageResult(Record):
     """One stage of a cascade: robust samples that remain after it, and its cost."""
 
     survivors: int = Field(ge=0)
-    passes: Passes
+    passes: PassCounts
     seconds: float = Field(ge=0)
 
 
@@ -353,7 +353,7 @@ class Assessment(Summary):
     robust_correct: int = Field(ge=0)
     certified_correct: int = Field(ge=0)
     interval: tuple[float, float]
-    passes: Passes
+    passes: PassCounts
     by_attack: dict[str, StageResult]
     schedule: list[str] = Field(default_factory=list)
     surrogate: Surrogate | None = None

@@ -25,13 +25,13 @@ _SEARCHED = ("builtins", "collections", "functools", "types", "weakref")
 """Parts of the standard library whose objects may refer to a user's modules."""
 
 
-def refers_to(value: Any, found: Callable[[nn.Module], bool]) -> bool:
+def refers_to(value: Any, wanted: Callable[[nn.Module], bool]) -> bool:
     """Whether a module can be reached from a function or object.
 
     Args:
         value: A function, whose closure, defaults and named global variables are searched,
             or an object. Objects of torch, numpy and most of the standard library are not.
-        found: Whether a module is one of those looked for.
+        wanted: Whether a module is one of those looked for.
 
     Returns:
         Whether there is one; True also if there are too many objects to tell.
@@ -43,7 +43,7 @@ def refers_to(value: Any, found: Callable[[nn.Module], bool]) -> bool:
                 continue
             seen.add(id(item))
             if isinstance(item, nn.Module):
-                if found(item):
+                if wanted(item):
                     return True
             elif len(seen) > _MAX_OBJECTS:
                 return True

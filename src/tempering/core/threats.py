@@ -101,9 +101,10 @@ class Threat(ABC):
         boxed = (flat >= -slack).all(1) & (flat <= 1 + slack).all(1)
         return finite & boxed & (self.distance(x_adv, x) <= self.eps + slack)
 
-    @abstractmethod
     def project(self, x_adv: Tensor, x: Tensor, radius: Tensor | None = None) -> Tensor:
-        """Project x_adv onto the ball around x and the box.
+        """Map x_adv into ball and box: shrink the perturbation, then clip pixels.
+
+        In L-inf this is the exact projection.
 
         Args:
             x_adv: Any points, shape (n, c, h, w).
@@ -113,6 +114,7 @@ class Threat(ABC):
         Returns:
             Points within ball and box, shape of x.
         """
+        return _boxed(x + self.shrink(x_adv - x, radius))
 
     @abstractmethod
     def shrink(self, delta: Tensor, radius: Tensor | None = None) -> Tensor:
@@ -149,10 +151,6 @@ class Linf(Threat):
                 f"did you mean {self.eps:g}/255?"
             )
 
-    def project(self, x_adv: Tensor, x: Tensor, radius: Tensor | None = None) -> Tensor:
-        """Clip perturbation and pixels; this is the exact projection."""
-        return _boxed(x + self.shrink(x_adv - x, radius))
-
     def shrink(self, delta: Tensor, radius: Tensor | None = None) -> Tensor:
         """Clip each entry."""
         if radius is None:
@@ -183,10 +181,6 @@ class L2(Threat):
     """
 
     name = "l2"
-
-    def project(self, x_adv: Tensor, x: Tensor, radius: Tensor | None = None) -> Tensor:
-        """Scale the perturbation down if it is too long, then clip pixels."""
-        return _boxed(x + self.shrink(x_adv - x, radius))
 
     def shrink(self, delta: Tensor, radius: Tensor | None = None) -> Tensor:
         """Scale down to the radius if longer."""
@@ -348,12 +342,12 @@ def parse_threat(text: str) -> Threat:
         >>> parse_threat("linf:8/255").eps == 8 / 255
         True
     """
-    norm, found, radius = text.strip().lower().partition(":")
-    if norm == "patch" and found:
+    norm, colon, radius = text.strip().lower().partition(":")
+    if norm == "patch" and colon:
         from tempering.core.patches import parse_patch
 
         return parse_patch(radius)
-    if not found or norm not in NORMS:
+    if not colon or norm not in NORMS:
         raise ThreatError(
             f"threat {text!r} is not NORM:EPS with a norm of {', '.join(NORMS)} or patch: "
             "write it as linf:0.3, linf:8/255, l2:2.0 or patch:0.05"

@@ -323,8 +323,8 @@ def _members(module: nn.Module) -> list[Any]:
     return members
 
 
-def _same(one: Any, other: Any) -> bool:
-    return one is other or (isinstance(one, str) and one == other)
+def _same(value: Any, other: Any) -> bool:
+    return value is other or (isinstance(value, str) and value == other)
 
 
 def _no_inference_mode() -> AbstractContextManager[object]:

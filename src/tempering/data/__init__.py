@@ -1,4 +1,4 @@
-"""Datasets in [0, 1], checked once; sources, splits, augmentation, inspection."""
+"""Validated datasets in [0, 1]: sources, splits, augmentation and inspection."""
 
 from tempering.core.lazy import lazy_exports
 

@@ -1,4 +1,4 @@
-"""Training images, changed a little in ways that keep their meaning."""
+"""Augmentation of training images."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ LUMA = (0.299, 0.587, 0.114)
 
 
 def gaussian_noise(x: Tensor, sigma: float, streams: RandomStreams) -> Tensor:
-    """Add noise to each pixel: x' = x + N(0, sigma^2), eq. 2 of the paper, cut to [0, 1].
+    """Add noise to each pixel: x' = x + N(0, sigma^2), eq. 2 of the paper, clipped to [0, 1].
 
     Args:
         x: Images in [0, 1], shape (n, c, h, w).
         sigma: Standard deviation, in units of [0, 1]; 0 adds nothing.
-        streams: The samples' random streams.
+        streams: One random stream per sample.
 
     Returns:
         Images in [0, 1], shape and dtype of x.
@@ -40,21 +40,21 @@ def gaussian_noise(x: Tensor, sigma: float, streams: RandomStreams) -> Tensor:
 
 
 class Augmentation(BaseModel):
-    """What may happen to a training image; every amount is drawn evenly for each sample.
+    """Random augmentation of images; each amount is drawn uniformly per sample.
 
-    The defaults change nothing but flip colour images, and what changes nothing costs
-    nothing. A sample's augmentation does not depend on its batch.
+    The default flips colour images only. A sample's augmentation does not depend on its batch.
 
     Attributes:
-        rotation: Largest turn to either side, degrees.
-        scaling: Largest change of size, as a share: 0.1 draws from 0.9 to 1.1.
-        shift: Largest shift of each axis, as a share of its side: a crop of the padded image.
-        flip: Mirror left and right every second time; `auto` does so for colour images
-            alone, because a mirrored digit or letter means something else.
-        fill: What comes in from outside: black, the border's pixels, or a reflection.
-        brightness: Largest change of all channels by a factor, colour images only.
-        contrast: Largest change of the distance from mid grey, colour images only.
-        saturation: Largest change of the distance from a pixel's own grey, colour images only.
+        rotation: Largest rotation to either side, degrees.
+        scaling: Largest relative change of size: 0.1 draws from 0.9 to 1.1.
+        shift: Largest shift along each axis, as a share of its length.
+        flip: Mirror horizontally with probability 0.5; `auto` does so for colour images only,
+            since a mirrored digit or letter has another meaning.
+        fill: Pixels outside the image: black, those of the border, or a reflection.
+        brightness: Largest relative change of all channels, colour images only.
+        contrast: Largest relative change of the distance from mid grey, colour images only.
+        saturation: Largest relative change of the distance from the pixel's grey value, colour
+            images only.
         noise: Standard deviation of Gaussian noise (eq. 2).
 
     Example:
@@ -77,23 +77,23 @@ class Augmentation(BaseModel):
 
     @property
     def moves(self) -> bool:
-        """Whether images are turned, scaled or shifted."""
+        """Whether images are rotated, scaled or shifted."""
         return self.rotation > 0 or self.scaling > 0 or self.shift > 0
 
     def flips(self, channels: int) -> bool:
-        """Whether images of so many channels are mirrored."""
+        """Whether images with this number of channels are mirrored."""
         return channels == 3 if self.flip == "auto" else self.flip
 
     def recolours(self, channels: int) -> bool:
-        """Whether colours of images of so many channels are changed."""
+        """Whether colours of images with this number of channels change."""
         return channels == 3 and max(self.brightness, self.contrast, self.saturation) > 0
 
     def changes(self, channels: int) -> bool:
-        """Whether anything happens to images of so many channels."""
+        """Whether images with this number of channels change."""
         return self.moves or self.flips(channels) or self.recolours(channels) or self.noise > 0
 
     def bind(self, channels: int) -> Augmentation | None:
-        """This augmentation, or None where it would not change images of so many channels."""
+        """This augmentation; None if images with this number of channels do not change."""
         return self if self.changes(channels) else None
 
     def __call__(self, x: Tensor, streams: RandomStreams) -> Tensor:
@@ -101,10 +101,10 @@ class Augmentation(BaseModel):
 
         Args:
             x: Images in [0, 1], shape (n, c, h, w).
-            streams: The samples' random streams.
+            streams: One random stream per sample.
 
         Returns:
-            Images in [0, 1], shape and dtype of x; x itself where nothing is to do.
+            Images in [0, 1], shape and dtype of x; x itself if nothing changes.
         """
         channels = x.shape[1]
         if len(x) == 0 or not self.changes(channels):
@@ -120,10 +120,10 @@ class Augmentation(BaseModel):
         return gaussian_noise(x, self.noise, streams.derive("noise"))
 
     def _move(self, x: Tensor, streams: RandomStreams) -> Tensor:
-        """Turn, scale and shift in one bilinear resampling.
+        """Rotate, scale and shift in one bilinear resampling.
 
-        The grid is written out by hand: a batched matrix product may round differently
-        for another batch size.
+        The grid is computed elementwise: a batched matrix product may round differently for
+        another batch size.
         """
         height, width = x.shape[2:]
         angle = streams.derive("rotation").uniform((1, 1), -self.rotation, self.rotation).deg2rad()
@@ -153,5 +153,5 @@ class Augmentation(BaseModel):
 
 
 def _pixels(side: int, like: Tensor) -> Tensor:
-    """Places of pixel centres along a side, from its middle, in pixels."""
+    """Coordinates of pixel centres along a side, relative to its middle, in pixels."""
     return torch.arange(side, device=like.device, dtype=torch.float32) - (side - 1) / 2

@@ -1,6 +1,6 @@
-"""What is refused when images and labels come in: each refusal names the index and the value.
+"""Validation of images and labels; messages name the index and the value.
 
-Nothing is repaired in silence. Images leave here as bytes or as float32 in [0, 1].
+Invalid data is rejected, not repaired. Validated images are uint8 or float32 in [0, 1].
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from tempering.core.errors import DataError
 from tempering.data.preprocessing import explicit_channel
 
 Array = NDArray[np.generic] | Tensor
-"""What users hold their images and labels in."""
+"""Type of images and labels from users."""
 
 MOST_CLASSES = 100_000
-"""Classes that may be counted from labels alone; a larger label is taken for a mistake."""
+"""Limit of classes inferred from labels; a larger label is considered a mistake."""
 
 
 def own_tensor(values: object, what: str) -> Tensor:
-    """A copy of an array as a tensor on the CPU; later changes of the array do not reach it.
+    """Copy an array to a CPU tensor.
 
     Raises:
-        DataError: If it is no array of numbers.
+        DataError: If it is not a numeric array.
     """
     if isinstance(values, Tensor):
         return values.detach().cpu().clone()
@@ -40,17 +40,17 @@ def own_tensor(values: object, what: str) -> Tensor:
 
 
 def checked_images(x: object, where: str) -> Tensor:
-    """Images as a tensor with an explicit channel, once nothing is wrong with them.
+    """Validate images, and copy them to a tensor with a channel dimension.
 
     Args:
         x: uint8 in 0..255 or float in [0, 1], shape (n, h, w) or (n, c, h, w).
-        where: Where they come from, for messages.
+        where: Name of the data, for messages.
 
     Returns:
-        uint8 or float32, shape (n, c, h, w), memory of its own.
+        uint8 or float32, shape (n, c, h, w), a copy.
 
     Raises:
-        DataError: If type, shape, finiteness or range are wrong.
+        DataError: If type, shape or range is wrong, or a value is not finite.
     """
     images = own_tensor(x, f"{where}: images")
     _check_shape(images, where)
@@ -58,8 +58,8 @@ def checked_images(x: object, where: str) -> Tensor:
     if images.dtype == torch.uint8:
         if int(images.max()) == 1:
             raise DataError(
-                f"{where}: uint8 images hold no value above 1: "
-                "give bytes in 0..255, or the same values as floats in [0, 1]"
+                f"{where}: uint8 images with no value above 1: "
+                "give uint8 in 0..255, or these values as floats in [0, 1]"
             )
         return images
     if not images.is_floating_point():
@@ -83,20 +83,20 @@ def _check_shape(images: Tensor, where: str) -> None:
         raise DataError(f"{where}: images of shape {shape} have no pixels: give at least one")
     if images.ndim == 4 and shape[3] in (1, 3) and shape[1] > 4:
         raise DataError(
-            f"{where}: images of shape {shape} have their channels last: "
+            f"{where}: images of shape {shape} have channels last: "
             f"give (n, channels, height, width), here {(shape[0], shape[3], *shape[1:3])}"
         )
 
 
 def check_range(images: Tensor, where: str) -> None:
-    """Refuse float images that are not finite and in [0, 1].
+    """Reject float images that are not finite and in [0, 1].
 
     Args:
         images: Any floating dtype, shape (n, c, h, w), at least one image.
-        where: Where they come from, for messages.
+        where: Name of the data, for messages.
 
     Raises:
-        DataError: Names the first wrong image, its value and the place of it.
+        DataError: Names the first wrong image, value and position.
     """
     low, high = (float(bound) for bound in images.aminmax())
     if math.isnan(low) or math.isinf(low) or math.isinf(high):
@@ -104,15 +104,15 @@ def check_range(images: Tensor, where: str) -> None:
         raise DataError(f"{where}: {place}: give finite values in [0, 1]")
     if low < 0:
         raise DataError(
-            f"{where}: {_first(images < 0, images)}: give values in [0, 1] "
-            "(mean and deviation are taken care of inside the model)"
+            f"{where}: {_first(images < 0, images)}: give values in [0, 1], "
+            "and normalise inside the model"
         )
     if high > 1:
         hint = ": did you forget to divide by 255?" if 2 < high <= 255 else ""
         raise DataError(f"{where}: {_first(images > 1, images)}: give values in [0, 1]{hint}")
     if 0 < high < 1.001 / 255:
         raise DataError(
-            f"{where}: no value is above {high:g}, images are black: "
+            f"{where}: largest value {high:g}, images are black: "
             "give values in [0, 1]: did you divide by 255 twice?"
         )
 
@@ -129,32 +129,32 @@ def _kind(values: Tensor) -> str:
 
 
 def checked_labels(y: object, n: int, where: str) -> Tensor:
-    """Labels as class numbers, once nothing is wrong with them.
+    """Validate labels, and copy them to a tensor.
 
     Args:
-        y: Integers of at least 0, shape (n,).
-        n: How many images there are.
-        where: Where they come from, for messages.
+        y: Class indices, integers from 0, shape (n,).
+        n: Number of images.
+        where: Name of the data, for messages.
 
     Returns:
         Shape (n,), int64.
 
     Raises:
-        DataError: If they are no whole numbers of at least 0, or not one an image.
+        DataError: If they are not integers of at least 0, or not one per image.
     """
     labels = own_tensor(y, f"{where}: labels")
     if labels.ndim != 1:
         raise DataError(
-            f"{where}: labels of shape {tuple(labels.shape)}: give class numbers of shape ({n},)"
+            f"{where}: labels of shape {tuple(labels.shape)}: give class indices of shape ({n},)"
         )
     if len(labels) != n:
-        raise DataError(f"{where}: {n} images but {len(labels)} labels: give one label an image")
+        raise DataError(f"{where}: {n} images but {len(labels)} labels: give one label per image")
     if labels.is_floating_point() or labels.is_complex():
         whole = (labels == labels.round()) if labels.is_floating_point() else labels.real != 0
         at = int((~whole).byte().argmax()) if not bool(whole.all()) else 0
         raise DataError(
             f"{where}: label {labels[at].item()} at index {at} has type {_kind(labels)}: "
-            "give integers, the classes' numbers"
+            "give integers, the class indices"
         )
     labels = labels.to(torch.int64)
     if n and int(labels.min()) < 0:
@@ -166,38 +166,38 @@ def checked_labels(y: object, n: int, where: str) -> Tensor:
 
 
 def checked_classes(classes: Sequence[str] | None, labels: Tensor, where: str) -> tuple[str, ...]:
-    """Names of the classes; where none are given, the numbers from 0 to the largest label.
+    """Validate class names; by default they are the numbers from 0 to the largest label.
 
     Args:
-        classes: Their names, or None.
+        classes: Class names, or None.
         labels: All labels of the source, shape (n,), int64, at least 0.
-        where: Where they come from, for messages.
+        where: Name of the data, for messages.
 
     Raises:
-        DataError: If there are fewer than two classes, or two of one name.
+        DataError: If there are fewer than two classes, or a name occurs twice.
     """
     if classes is None:
         at = int(labels.argmax())
         if int(labels[at]) >= MOST_CLASSES:
             raise DataError(
-                f"{where}: label {int(labels[at])} at index {at} would make as many classes: "
-                f"number them from 0, at most {MOST_CLASSES - 1}"
+                f"{where}: label {int(labels[at])} at index {at} implies as many classes: "
+                f"give class indices from 0 to at most {MOST_CLASSES - 1}"
             )
         names = tuple(str(number) for number in range(int(labels[at]) + 1))
     else:
         names = tuple(str(name) for name in classes)
     if len(names) < 2:
         raise DataError(
-            f"{where}: {len(names)} class {names}: give at least two, as labels or in classes"
+            f"{where}: {len(names)} class {names}: give at least two, in labels or class names"
         )
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise DataError(f"{where}: class {twice!r} is named twice: give different names")
+        raise DataError(f"{where}: class {twice!r} occurs twice: give unique names")
     return names
 
 
 def check_within(labels: Tensor, classes: Sequence[str], where: str) -> None:
-    """Refuse labels that are no class's number.
+    """Reject labels that are not class indices.
 
     Raises:
         DataError: Names the first wrong label and its index.
@@ -207,5 +207,5 @@ def check_within(labels: Tensor, classes: Sequence[str], where: str) -> None:
         at = int(outside.byte().argmax())
         raise DataError(
             f"{where}: label {int(labels[at])} at index {at} is outside 0 to {len(classes) - 1}: "
-            "give the number of a class, counted from 0"
+            "give a class index in this range"
         )

@@ -1,4 +1,4 @@
-"""Images in [0, 1] with their classes: what every room works on."""
+"""The dataset type: images in [0, 1] with class labels."""
 
 from __future__ import annotations
 
@@ -18,21 +18,20 @@ from tempering.data.raw_splits import RawSamples, validate_arrays
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
-    """Labelled images; nothing changes them.
+    """An immutable dataset of labelled images.
 
-    `Dataset.of` takes arrays from outside and checks every value. The plain
-    constructor trusts the values and checks types and shapes alone.
+    `Dataset.of` validates every value; the constructor validates types, shapes and ids only.
 
     Attributes:
         x: Images, shape (n, c, h, w), float32 in [0, 1], on the CPU.
-        y: Classes, shape (n,), int64.
-        classes: Names of the classes, at least as many as labels use.
-        name: What it is, such as `mnist/test`.
-        ids: Which file or row of the source each sample is; by default its row number. Random
-            draws depend on it, not on the position. No id occurs twice.
+        y: Class indices, shape (n,), int64.
+        classes: Class names, at least as many as the labels use.
+        name: Name in messages and records, such as `mnist/test`.
+        ids: Source file or row of each sample, unique; by default its row number. Random draws
+            depend on the id, not on the position.
 
     Raises:
-        DataError: If types, shapes or lengths do not fit, or an id occurs twice.
+        DataError: If types, shapes or lengths do not match, or an id occurs twice.
     """
 
     x: Tensor
@@ -56,7 +55,7 @@ class Dataset:
             object.__setattr__(self, "ids", SampleIds.rows(len(self.x)))
         if len(self.ids) != len(self.x):
             raise DataError(
-                f"{self.name}: {len(self.ids)} ids for {len(self.x)} images: give one an image"
+                f"{self.name}: {len(self.ids)} ids for {len(self.x)} images: give one id per image"
             )
         self.ids.require_unique(self.name)
 
@@ -69,21 +68,21 @@ class Dataset:
         name: str = "arrays",
         ids: Sequence[str] | None = None,
     ) -> Dataset:
-        """Make a dataset from arrays, after checking them; it keeps a copy.
+        """Validate arrays and copy them into a dataset.
 
         Args:
             x: Images, a numpy array or tensor, shape (n, h, w) or (n, c, h, w), uint8 in
                 0..255 or float in [0, 1].
-            y: Classes, integers counted from 0, shape (n,).
-            classes: Names of the classes; None counts them from the labels.
-            name: What it is, for messages and records.
-            ids: One name a sample, each different; None numbers the rows.
+            y: Class indices, integers from 0, shape (n,).
+            classes: Class names; None infers the number of classes from the labels.
+            name: Name in messages and records.
+            ids: One unique id per sample; None uses row numbers.
 
         Returns:
             The dataset.
 
         Raises:
-            DataError: Names what is wrong, its index and its value.
+            DataError: If an array is invalid; the message names the index and the value.
 
         Example:
             >>> Dataset.of(torch.rand(4, 8, 8), torch.tensor([0, 1, 1, 0])).shape
@@ -95,7 +94,7 @@ class Dataset:
 
     @property
     def num_classes(self) -> int:
-        """How many classes there are."""
+        """Number of classes."""
         return len(self.classes)
 
     @property
@@ -111,25 +110,25 @@ class Dataset:
 
     @property
     def samples(self) -> RawSamples:
-        """Images, labels and ids without the names of the classes."""
+        """Images, labels and ids, without class names."""
         return RawSamples(self.x, self.y, self.ids)
 
     def subset(self, rows: Tensor) -> Dataset:
-        """Some of the samples, with their ids.
+        """A subset of the samples, with their ids.
 
         Args:
-            rows: Their indices in the order wanted, shape (k,), int64, none twice.
+            rows: Unique indices in the order of the result, shape (k,), int64.
         """
         return Dataset(self.x[rows], self.y[rows], self.classes, self.name, self.ids[rows])
 
     def keep(self, mask: Tensor) -> Dataset:
-        """The samples for which a mask is true, in their order, with their ids.
+        """The samples where a mask is true, with their ids.
 
         Args:
             mask: Shape (n,), bool.
 
         Raises:
-            DataError: If the mask has another type or length.
+            DataError: If the mask has the wrong type or shape.
 
         Example:
             >>> data = Dataset.of(torch.rand(3, 8, 8), torch.tensor([0, 1, 1]))

@@ -16,9 +16,9 @@ class Occurrence(BaseModel):
 
     Attributes:
         split: `train`, `validation` or `test`.
-        index: Its row in the split.
-        id: The file or row of the source that it came from.
-        label: Its class there.
+        index: Row in the split.
+        id: Source file or row.
+        label: Class index.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -36,8 +36,8 @@ class DuplicatePair(BaseModel):
     """Two equal images.
 
     Attributes:
-        first: The earlier one; training comes before validation, validation before test.
-        second: The later one.
+        first: The earlier image, in the order training, validation, test.
+        second: The later image.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -47,12 +47,12 @@ class DuplicatePair(BaseModel):
 
     @property
     def kind(self) -> Literal["duplicate", "leak"]:
-        """A duplicate lies within one split, a leak in two."""
+        """`duplicate` within one split, `leak` across two."""
         return "duplicate" if self.first.split == self.second.split else "leak"
 
     @property
     def contradicts(self) -> bool:
-        """Whether the two have different labels."""
+        """Whether the labels differ."""
         return self.first.label != self.second.label
 
     def __str__(self) -> str:
@@ -81,7 +81,8 @@ def find_duplicates(splits: Splits) -> tuple[DuplicatePair, ...]:
             here = (split, index, data.ids.names[index], labels[index])
             known = firsts.setdefault(digest, [])
             pairs.extend(
-                DuplicatePair(first=_occurrence(*it), second=_occurrence(*here)) for it in known
+                DuplicatePair(first=_occurrence(*earlier), second=_occurrence(*here))
+                for earlier in known
             )
             if not known or known[-1][0] != split:
                 known.append(here)

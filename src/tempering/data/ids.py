@@ -1,4 +1,4 @@
-"""Stable names of samples: the file or the row of the source that each came from."""
+"""Stable ids of samples: the source file or row of each."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from tempering.core.random import sample_keys
 
 @dataclass(frozen=True, eq=False)
 class SampleIds:
-    """The source ids of some samples, and the keys of their random streams.
+    """Ids of samples, and the keys of their random streams.
 
     Attributes:
-        names: One id a sample, such as `train/123` or `cats/tom.png`.
+        names: One id per sample, such as `train/123` or `cats/tom.png`.
         keys: A 63-bit hash of each id, shape (n,), int64; see `sample_keys`.
 
     Example:
@@ -32,17 +32,17 @@ class SampleIds:
 
     @classmethod
     def of(cls, names: Iterable[str]) -> SampleIds:
-        """Ids from their names."""
+        """Ids with their keys."""
         held = tuple(names)
         return cls(held, sample_keys(held))
 
     @classmethod
     def rows(cls, n: int, prefix: str = "") -> SampleIds:
-        """Row numbers 0 to n - 1, each after a prefix."""
+        """Row numbers 0 to n - 1, with a prefix."""
         return cls.of(f"{prefix}{row}" for row in range(n))
 
     def under(self, prefix: str) -> SampleIds:
-        """The same ids, each after a prefix."""
+        """The same ids with a prefix."""
         return SampleIds.of(f"{prefix}{name}" for name in self.names)
 
     def __len__(self) -> int:
@@ -58,7 +58,7 @@ class SampleIds:
 
     @cached_property
     def hash(self) -> str:
-        """A hash of the ids in their order, 16 hexadecimal digits."""
+        """Hash of the ids in order, 16 hexadecimal digits."""
         return tensor_hash({"ids": self.keys})
 
     @cached_property
@@ -66,15 +66,15 @@ class SampleIds:
         return dict(zip(self.keys.tolist(), self.names, strict=True))
 
     def name_of(self, key: int) -> str | None:
-        """The id with a key; None if no sample has it."""
+        """The id of a key; None if there is none."""
         return self._by_key.get(key)
 
     def rows_of(self, names: Iterable[str], where: str) -> Tensor:
-        """Rows of the samples with some ids, in the order of the ids, shape (k,), int64.
+        """Rows of the samples with given ids, in the order of the ids, shape (k,), int64.
 
         Args:
             names: The ids.
-            where: Whose ids they should be, for messages.
+            where: Name of the data, for messages.
 
         Raises:
             DataError: If no sample has an id.
@@ -89,7 +89,7 @@ class SampleIds:
         return torch.tensor([rows[name] for name in wanted], dtype=torch.int64)
 
     def require_unique(self, where: str) -> None:
-        """Refuse ids that occur twice.
+        """Reject duplicate ids.
 
         Raises:
             DataError: Names the first such id.
@@ -99,7 +99,5 @@ class SampleIds:
         seen: dict[int, str] = {}
         for key, name in zip(self.keys.tolist(), self.names, strict=True):
             if key in seen:
-                raise DataError(
-                    f"{where}: two samples have the id {name!r}: give every sample an id of its own"
-                )
+                raise DataError(f"{where}: two samples have the id {name!r}: give unique ids")
             seen[key] = name

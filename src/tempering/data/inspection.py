@@ -1,4 +1,4 @@
-"""Statistics and faults of a dataset: `temper data inspect`."""
+"""Statistics and findings of a dataset: `temper data inspect`."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class SplitStatistics(BaseModel):
 
     Attributes:
         n: Images.
-        per_class: Images of each class, by its name; 0 for a class without any.
-        minimum: Smallest value of a pixel.
-        maximum: Largest value of a pixel.
+        per_class: Class name -> number of images.
+        minimum: Smallest pixel value.
+        maximum: Largest pixel value.
         mean: Mean of each channel.
         std: Standard deviation of each channel.
-        content_hash: Of images and labels.
+        content_hash: Hash of images and labels.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -40,24 +40,24 @@ class SplitStatistics(BaseModel):
 
     @property
     def imbalance(self) -> float:
-        """Largest class over smallest; infinite if a class has no image."""
+        """Size of the largest class over the smallest; infinite if a class has no image."""
         smallest = min(self.per_class.values())
         return max(self.per_class.values()) / smallest if smallest else float("inf")
 
 
 class Inspection(BaseModel):
-    """Result of an inspection; `model_dump_json()` gives all but the picture.
+    """Result of an inspection; `model_dump_json()` contains all but the picture.
 
     Attributes:
-        address: Where the data comes from.
+        address: Address of the data.
         split: How it was split.
-        data_hash: Of all three splits.
+        data_hash: Hash of all three splits.
         shape: Channels, height and width.
-        classes: Names of the classes.
+        classes: Class names.
         parts: Statistics of `train`, `validation` and `test`.
         duplicates: Equal images within a split.
         leaks: Equal images in two splits.
-        contradictions: Those of both kinds whose labels differ.
+        contradictions: Duplicates and leaks whose labels differ.
         missing: Classes without an image, as `split: class`.
         picture: A few training samples of each class, content of a PNG file.
     """
@@ -100,7 +100,7 @@ def inspect(splits: Splits) -> Inspection:
         Statistics, findings and a picture. Duplicate images are findings, not errors.
 
     Raises:
-        DataError: If a value is not finite or not in [0, 1], or a label is no class.
+        DataError: If a value is not finite or not in [0, 1], or a label is not a class index.
 
     Example:
         >>> from tempering.data import load
@@ -117,9 +117,9 @@ def inspect(splits: Splits) -> Inspection:
         shape=splits.shape,
         classes=splits.classes,
         parts=parts,
-        duplicates=tuple(it for it in pairs if it.kind == "duplicate"),
-        leaks=tuple(it for it in pairs if it.kind == "leak"),
-        contradictions=tuple(it for it in pairs if it.contradicts),
+        duplicates=tuple(pair for pair in pairs if pair.kind == "duplicate"),
+        leaks=tuple(pair for pair in pairs if pair.kind == "leak"),
+        contradictions=tuple(pair for pair in pairs if pair.contradicts),
         missing=tuple(
             f"{part}: {name}"
             for part, numbers in parts.items()

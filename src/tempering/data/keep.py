@@ -1,4 +1,4 @@
-"""Keep masks: which training samples are used, by their ids, in an `.npz` file."""
+"""Keep masks: the training samples to use, by id, in an `.npz` file."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from tempering.data.splits import Splits
 
 @dataclass(frozen=True, eq=False)
 class KeepMask:
-    """Which training samples of some data are kept.
+    """A selection of training samples.
 
     Attributes:
-        ids: The id of every training sample, in any order.
-        keep: Whether it is kept, shape (n,), bool.
+        ids: Ids of all training samples, in any order.
+        keep: Whether each sample is kept, shape (n,), bool.
         data_hash: `Splits.data_hash` of the data that the mask was made for; None if unknown.
     """
 
@@ -65,7 +65,7 @@ class KeepMask:
         if self.keep.shape != (len(self.ids),) or self.keep.dtype != torch.bool:
             raise DataError(
                 f"a keep mask with keep of type {self.keep.dtype} and shape "
-                f"{tuple(self.keep.shape)} for {len(self.ids)} ids: give one bool an id"
+                f"{tuple(self.keep.shape)} for {len(self.ids)} ids: give one bool per id"
             )
         if len(self.ids) != len(data.train):
             raise DataError(
@@ -74,7 +74,7 @@ class KeepMask:
             )
         if len(set(self.ids)) < len(self.ids):
             twice = next(name for name in self.ids if self.ids.count(name) > 1)
-            raise DataError(f"a keep mask names the id {twice!r} twice: name every sample once")
+            raise DataError(f"a keep mask with the id {twice!r} twice: give unique ids")
         rows = data.train.ids.rows_of(self.ids, data.train.name)
         mask = torch.zeros(len(data.train), dtype=torch.bool)
         mask[rows[self.keep]] = True
@@ -82,7 +82,7 @@ class KeepMask:
 
 
 def read_keep_mask(path: Path) -> KeepMask:
-    """Read a mask: an `.npz` with `keep` (bool), `id` (text) and, if it has it, `data_hash`.
+    """Read a mask: an `.npz` with `keep` (bool), `id` (text) and, optionally, `data_hash`.
 
     Raises:
         DataError: If the file cannot be read, or an array is missing.

@@ -1,4 +1,4 @@
-"""Data by address: `mnist`, `npz:faces.npz`, `imagefolder:photos` and so on."""
+"""Loading of data by address, such as `mnist`, `npz:faces.npz` or `imagefolder:photos`."""
 
 from __future__ import annotations
 
@@ -43,19 +43,19 @@ for _entry in (
 
 
 def find_source(address: str) -> tuple[Source, str]:
-    """The source that an address names, and what it shall read there.
+    """Parse an address into a source and its argument.
 
     Raises:
-        UnknownNameError: If there is no such source; offers the nearest.
-        UsageError: If what follows the name is missing, or too much.
+        UnknownNameError: If there is no such source; suggests similar names.
+        UsageError: If the argument is missing, or the source takes none.
     """
     name, _, argument = address.strip().partition(":")
     source = SOURCES[name]
     if source.argument is None and argument:
-        raise UsageError(f"data {address!r}: {name} takes nothing more: write {source.example}")
+        raise UsageError(f"data {address!r}: {name} takes no argument: write {source.example}")
     if source.argument is not None and not argument:
         raise UsageError(
-            f"data {address!r}: {name} needs more: write {name}:{source.argument}, "
+            f"data {address!r}: {name} needs an argument: write {name}:{source.argument}, "
             f"such as {source.example}"
         )
     return source, argument
@@ -71,21 +71,20 @@ def load(
     """Load data and split it.
 
     Args:
-        address: A source in `SOURCES` and what it needs, such as `mnist` or `npz:faces.npz`.
-        split: `official` for the source's own train and test (stratified 80/20 where it
-            has no test), `paper` for everything merged and split 80/20.
-        seed: Key of what is drawn.
+        address: A source in `SOURCES` and its argument, such as `mnist` or `npz:faces.npz`.
+        split: `official` for the source's own train and test split (a stratified 80/20 split
+            if it has none), `paper` for all samples merged and split 80/20.
+        seed: Seed of the random splits.
         validation_share: Share of the training data held back for validation, in (0, 1);
             None takes 10 %, at most 5,000 images.
-        keep: An `.npz` with `keep` and `id`, which says which training samples are used; see
-            `KeepMask`.
+        keep: An `.npz` file with `keep` and `id`, the training samples to use; see `KeepMask`.
 
     Returns:
         Training, validation and test data.
 
     Raises:
-        UsageError: If the address, the split or the share makes no sense.
-        DataError: If the data cannot be trusted; names what is wrong, where.
+        UsageError: If the address, the split or the share is invalid.
+        DataError: If the data is invalid; the message names the index and the value.
 
     Example:
         >>> load("mnist")

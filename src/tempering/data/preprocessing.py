@@ -9,15 +9,14 @@ from tempering.core.errors import DataError, UsageError
 
 
 def min_max_normalize(x: Tensor, low: float | None = None, high: float | None = None) -> Tensor:
-    """Bring values into [0, 1]: (x - low) / (high - low), eq. 1 of the paper.
+    """Normalise values to [0, 1]: (x - low) / (high - low), eq. 1 of the paper.
 
-    Take `low` and `high` from training data and use the same for test data, so that
-    nothing of the test data is known before the test.
+    Use the bounds of the training data for test data too, so that no test data leaks.
 
     Args:
         x: Images in any units, any shape, any dtype.
-        low: What becomes 0; None takes the smallest value of x.
-        high: What becomes 1; None takes the largest value of x.
+        low: Value mapped to 0; None takes the minimum of x.
+        high: Value mapped to 1; None takes the maximum of x.
 
     Returns:
         Values in [0, 1], shape of x, float32.
@@ -38,7 +37,7 @@ def min_max_normalize(x: Tensor, low: float | None = None, high: float | None = 
     if not (low <= smallest and largest <= high):
         raise DataError(
             f"values from {smallest:g} to {largest:g} are outside {low:g} to {high:g}: "
-            "give finite values, and bounds that hold them all"
+            "give finite values, and bounds that include them"
         )
     if not low < high < float("inf") or low == float("-inf"):
         raise DataError(
@@ -49,15 +48,15 @@ def min_max_normalize(x: Tensor, low: float | None = None, high: float | None = 
 
 
 def explicit_channel(x: Tensor) -> Tensor:
-    """Images with their channel named: (n, h, w) becomes (n, 1, h, w), the rest stays."""
+    """Add the channel dimension: (n, h, w) becomes (n, 1, h, w); 4 dimensions stay."""
     return x[:, None] if x.ndim == 3 else x
 
 
 def one_hot(y: Tensor, outputs: int) -> Tensor:
-    """Labels as points: 1 for the true class and 0 elsewhere.
+    """One-hot labels: 1 for the true class and 0 elsewhere.
 
     Args:
-        y: Classes, shape (n,), int64, 0 to outputs - 1.
+        y: Class indices, shape (n,), int64, 0 to outputs - 1.
         outputs: Outputs of the model.
 
     Returns:
@@ -71,20 +70,19 @@ def one_hot(y: Tensor, outputs: int) -> Tensor:
 
 
 def soft_labels(y: Tensor, outputs: int, classes: int, smoothing: float) -> Tensor:
-    """One-hot labels of which a share is spread over all classes (Szegedy et al., 2016).
+    """Smoothed labels: a share is spread over all classes (Szegedy et al., 2016).
 
     Args:
-        y: Classes, shape (n,), int64, 0 to classes - 1.
+        y: Class indices, shape (n,), int64, 0 to classes - 1.
         outputs: Outputs of the model, at least `classes`.
-        classes: Classes of the data; outputs after them, such as the adversarial class,
-            get nothing.
-        smoothing: The share, in [0, 1); 0 gives one-hot labels.
+        classes: Classes of the data; further outputs, such as the adversarial class, get 0.
+        smoothing: Share in [0, 1); 0 gives one-hot labels.
 
     Returns:
         Shape (n, outputs), float32; rows sum to 1.
 
     Raises:
-        UsageError: If there are more classes than outputs, or the share is none.
+        UsageError: If there are more classes than outputs, or the share is invalid.
 
     Example:
         >>> soft_labels(torch.tensor([0]), outputs=3, classes=2, smoothing=0.2)
@@ -105,14 +103,14 @@ def adversarial_labels(y: Tensor, outputs: int, flag: int, lam: Tensor) -> Tenso
     Args:
         y: True classes, shape (n,), int64.
         outputs: Outputs of the model.
-        flag: Number of the adversarial class.
-        lam: Its share of each label, in [0, 1], shape (n,).
+        flag: Index of the adversarial class.
+        lam: Share of the adversarial class in each label, in [0, 1], shape (n,).
 
     Returns:
         Shape (n, outputs), float32; rows sum to 1.
 
     Raises:
-        UsageError: If the adversarial class is no output.
+        UsageError: If the adversarial class is not an output.
 
     Example:
         >>> adversarial_labels(torch.tensor([0]), 3, flag=2, lam=torch.tensor([0.25]))

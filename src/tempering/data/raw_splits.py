@@ -1,4 +1,4 @@
-"""Validated images and labels of a source before they are split; bytes stay bytes."""
+"""Validated samples of a source before they are split; uint8 images stay uint8."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from tempering.data.ids import SampleIds
 
 @dataclass(frozen=True, eq=False)
 class RawSamples:
-    """Images, their classes and their ids.
+    """Images with labels and ids.
 
     Attributes:
         x: Images, shape (n, c, h, w), uint8 in 0..255 or float32 in [0, 1].
-        y: Classes, shape (n,), int64.
-        ids: Which file or row of the source each sample is.
+        y: Class indices, shape (n,), int64.
+        ids: Source file or row of each sample.
     """
 
     x: Tensor
@@ -43,9 +43,9 @@ class RawSplits:
     """The validated samples of a source.
 
     Attributes:
-        classes: Names of the classes.
-        train: RawSamples to train on; all samples where the source has no test of its own.
-        test: The source's own test samples, or None.
+        classes: Class names.
+        train: Training samples; all samples if the source has no test split.
+        test: Test samples of the source, or None.
     """
 
     classes: tuple[str, ...]
@@ -54,7 +54,7 @@ class RawSplits:
 
     @property
     def everything(self) -> RawSamples:
-        """Training and test samples together, in this order."""
+        """Training samples followed by test samples."""
         if self.test is None:
             return self.train
         train, test = self.train, self.test
@@ -71,18 +71,18 @@ def validate_arrays(
     classes: Sequence[str] | None = None,
     ids: tuple[Sequence[str], Sequence[str]] | None = None,
 ) -> RawSplits:
-    """Check images and labels from outside.
+    """Validate the images and labels of a source.
 
     Args:
-        where: Where it comes from, for messages.
+        where: Name of the source, for messages.
         train: Images and labels, see `checks.checked_images` and `checked_labels`.
-        test: The same for the source's own test, if it has one.
-        classes: Names of the classes; None counts them from the labels.
-        ids: Of the training and of the test samples; None numbers the rows, with `train/` and
-            `test/` before the number where there is a test.
+        test: Images and labels of the test split, if there is one.
+        classes: Class names; None infers the number of classes from the labels.
+        ids: Of training and test samples; None uses row numbers, with the prefixes `train/` and
+            `test/` if there is a test split.
 
     Raises:
-        DataError: Names what is wrong, its index and its value.
+        DataError: If an array is invalid; the message names the index and the value.
     """
     parts = [(where, *train)] if test is None else [(f"{where}/train", *train)]
     if test is not None:
@@ -99,7 +99,7 @@ def validate_arrays(
         check_within(part.y, names, name)
         if part.x.shape[1:] != samples[0].x.shape[1:]:
             raise DataError(
-                f"{name}: images of shape {tuple(part.x.shape[1:])}: give them the shape of "
+                f"{name}: images of shape {tuple(part.x.shape[1:])}: give the shape of "
                 f"the training images, {tuple(samples[0].x.shape[1:])}"
             )
     return RawSplits(names, samples[0], samples[1] if test is not None else None)

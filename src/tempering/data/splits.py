@@ -1,4 +1,4 @@
-"""Training, validation and test data that belong together."""
+"""Splits of data into training, validation and test."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from tempering.data.raw_splits import RawSamples, RawSplits
 from tempering.data.stratify import stratified
 
 SPLITS = {
-    "official": "the source's own train and test; stratified where it has no test",
-    "paper": "everything merged, then 80 % train and 20 % test, stratified and seeded",
-    "stratified": "the same under its plain name",
+    "official": "the source's own train and test; stratified if it has no test",
+    "paper": "all samples merged, then 80 % train and 20 % test, stratified and seeded",
+    "stratified": "the same as paper",
 }
-"""Name -> what it means."""
+"""Name -> description."""
 
 TEST_SHARE = 0.2
 VALIDATION_SHARE, VALIDATION_MOST = 0.1, 5000
-"""Share of the training data that is held back for validation by default, and its limit."""
+"""Share of the training data held back for validation by default, and its limit."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Splits:
-    """Three datasets of one kind: same classes, same shape, no sample id in two of them.
+    """Training, validation and test data with equal classes and shapes and disjoint ids.
 
     Attributes:
-        address: Where the data comes from, such as `mnist` or `npz:faces.npz`.
+        address: Address of the data, such as `mnist` or `npz:faces.npz`.
         split: How it was split, a name in `SPLITS`.
-        train: What models learn from.
-        validation: What rounds are judged by; always carved from training data.
-        test: What is reported.
-        dropped: Training samples that a keep mask has taken out.
+        train: Training data.
+        validation: Held back from the training data; selects rounds and stops training.
+        test: Data for the reported figures.
+        dropped: Number of training samples that keep masks removed.
 
     Raises:
         DataError: If one is empty, classes or shapes differ, or an id occurs twice.
@@ -55,13 +55,9 @@ class Splits:
         for data in (self.train, self.validation, self.test):
             if len(data) == 0:
                 raise DataError(
-                    f"{data.name} is empty: give more images, at least a handful of each class"
+                    f"{data.name} is empty: give more images, at least several per class"
                 )
-            if data.shape != self.train.shape or data.classes != self.train.classes:
-                raise DataError(
-                    f"{data.name} has images {data.shape} and {data.num_classes} classes: give it "
-                    f"those of {self.train.name}, {self.train.shape} and {self.train.num_classes}"
-                )
+            _require_alike(data, self.train)
         ids = self.train.ids + self.validation.ids + self.test.ids
         ids.require_unique(f"{self.address}: train, validation and test together")
 
@@ -75,20 +71,20 @@ class Splits:
         validation_share: float | None = None,
         address: str = "arrays",
     ) -> Splits:
-        """Split datasets made from arrays.
+        """Split one or two datasets.
 
         Args:
-            train: Training data, or all data where `test` is None.
-            test: Test data; None takes a stratified 20 % of `train`. Where both have the same
-                ids, such as row numbers, `train/` and `test/` are put before all of them.
-            seed: Key of what is drawn.
+            train: Training data, or all data if `test` is None.
+            test: Test data; None takes a stratified 20 % of `train`. If both contain the same
+                id, such as a row number, all ids get the prefix `train/` or `test/`.
+            seed: Seed of the random splits.
             validation_share: Share of the training data held back for validation, in
                 (0, 1); None takes 10 %, at most 5,000 images.
-            address: What records call the data.
+            address: Name of the data in records.
 
         Raises:
-            DataError: If the two do not fit together or are too small.
-            UsageError: If the share is none.
+            DataError: If shapes or classes differ, or there are too few samples.
+            UsageError: If the share is invalid.
 
         Example:
             >>> data = Dataset.of(torch.rand(100, 8, 8), torch.arange(100) % 2)
@@ -96,11 +92,8 @@ class Splits:
             >>> len(splits.train), len(splits.validation), len(splits.test)
             (72, 8, 20)
         """
-        if test is not None and (test.shape, test.classes) != (train.shape, train.classes):
-            raise DataError(
-                f"{test.name} has images {test.shape} and {test.num_classes} classes: give it "
-                f"those of {train.name}, {train.shape} and {train.num_classes}"
-            )
+        if test is not None:
+            _require_alike(test, train)
         samples, tested = train.samples, None if test is None else test.samples
         if tested is not None and set(samples.ids.names) & set(tested.ids.names):
             samples = replace(samples, ids=samples.ids.under("train/"))
@@ -110,12 +103,12 @@ class Splits:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes."""
+        """Class names."""
         return self.train.classes
 
     @property
     def num_classes(self) -> int:
-        """How many classes there are."""
+        """Number of classes."""
         return self.train.num_classes
 
     @property
@@ -125,7 +118,7 @@ class Splits:
 
     @property
     def natural(self) -> bool:
-        """Whether these are colour images, whose mirror image means the same."""
+        """Whether the images are in colour, so that mirroring keeps their meaning."""
         return self.shape[0] == 3
 
     @property
@@ -135,9 +128,9 @@ class Splits:
 
     @cached_property
     def data_hash(self) -> str:
-        """A hash of all three datasets, 16 hexadecimal digits.
+        """Hash of all three datasets, 16 hexadecimal digits.
 
-        Where a keep mask has dropped samples, the ids of those that are left enter it too.
+        If a keep mask dropped samples, it includes the ids of the remaining ones.
         """
         hashes = {name: data.content_hash for name, data in self.parts.items()}
         if self.dropped:
@@ -150,10 +143,10 @@ class Splits:
         )
 
     def keep(self, kept: Tensor | Iterable[str]) -> Splits:
-        """The same data with fewer training samples; validation and test stay as they are.
+        """Keep some of the training samples; validation and test data do not change.
 
-        The result is other data: its `data_hash` differs, and no run that was begun with another
-        mask is resumed with it. Draws of the samples that are kept stay as they are.
+        The result has another `data_hash`, so runs with different masks cannot resume each other.
+        Random draws of the kept samples do not change.
 
         Args:
             kept: A mask over the training samples, shape (n,), bool; or the ids to keep.
@@ -188,18 +181,18 @@ class Splits:
 def make_splits(
     held: RawSplits, address: str, split: str, seed: int, validation_share: float | None = None
 ) -> Splits:
-    """Split what a source holds.
+    """Split the samples of a source.
 
     Args:
-        held: Checked samples.
-        address: Where they come from.
+        held: Validated samples.
+        address: Address of the data.
         split: A name in `SPLITS`.
-        seed: Key of what is drawn: the test part where it is made here, and validation.
+        seed: Seed of the validation split, and of the test split if the source has none.
         validation_share: See `Splits.of`.
 
     Raises:
         UnknownNameError: If there is no such split.
-        UsageError: If the share is none.
+        UsageError: If the share is invalid.
         DataError: If there are too few samples.
     """
     if split not in SPLITS:
@@ -230,6 +223,14 @@ def make_splits(
     )
 
 
+def _require_alike(data: Dataset, train: Dataset) -> None:
+    if (data.shape, data.classes) != (train.shape, train.classes):
+        raise DataError(
+            f"{data.name} has images {data.shape} and {data.num_classes} classes: give those of "
+            f"{train.name}, {train.shape} and {train.num_classes}"
+        )
+
+
 def _validation_count(n: int, share: float | None) -> int:
     if share is None:
         return min(VALIDATION_MOST, max(1, round(n * VALIDATION_SHARE)))
@@ -237,10 +238,9 @@ def _validation_count(n: int, share: float | None) -> int:
 
 
 def _representative(y: Tensor) -> Tensor:
-    """The source's own order, unless it is sorted by class: then a fixed random one.
+    """Rows in the source's order, or in a fixed random order if it is sorted by class.
 
-    The first n images of a test set stand for all of it; those of a sorted one would
-    show a few classes alone.
+    The first n test images should represent all classes.
     """
     is_sorted = bool((y.diff() >= 0).all())
     return permutation(derive(0, "order"), len(y)) if is_sorted else torch.arange(len(y))

@@ -1,4 +1,4 @@
-"""Taking a part of the samples with the same share of every class."""
+"""Stratified splits."""
 
 from __future__ import annotations
 
@@ -9,19 +9,18 @@ from tempering.core.random import permutation
 
 
 def stratified(y: Tensor, count: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Divide samples into a rest and a part that has its share of every class.
+    """Split samples into a rest and a part with the same shares of the classes.
 
-    Shares are rounded by largest remainder, so that the part has exactly `count` samples
-    wherever every class can give its share and keep one sample back.
+    Shares are rounded by largest remainder. The part has exactly `count` samples unless a class
+    would lose its last sample to it.
 
     Args:
-        y: Classes, shape (n,), int64.
+        y: Class indices, shape (n,), int64.
         count: Size of the part, 0 to n.
-        seed: Key of the random order.
+        seed: Seed of the random order.
 
     Returns:
-        Indices of the rest and of the part, int64. The part is in random order, the rest
-        nearly so: classes that gave their share early come first.
+        Indices of the rest and of the part, int64, each in the order of one random permutation.
 
     Example:
         >>> rest, part = stratified(torch.tensor([0, 0, 0, 0, 1, 1, 1, 1]), 2, seed=0)
@@ -41,7 +40,7 @@ def stratified(y: Tensor, count: int, seed: int) -> tuple[Tensor, Tensor]:
 
 
 def _quotas(sizes: list[int], count: int) -> list[int]:
-    """How many samples each class gives (the method of Hamilton and Hare)."""
+    """Samples taken from each class (largest remainder method)."""
     n = max(1, sum(sizes))
     most = [max(0, size - 1) for size in sizes]
     take = [min(size * count // n, cap) for size, cap in zip(sizes, most, strict=True)]

@@ -20,14 +20,14 @@ LIGHT, DARK = (255, 255, 255), (34, 34, 34)
 
 
 def contact_sheet(data: Dataset, per_class: int = 10) -> bytes:
-    """Draw the first samples of each class, one row a class.
+    """Draw the first samples of each class, one row per class.
 
     Args:
-        data: Any dataset; of more than 20 classes, the first 20 are drawn.
-        per_class: Samples a row.
+        data: The dataset; only its first 20 classes are drawn.
+        per_class: Samples per row.
 
     Returns:
-        The picture, as the content of a PNG file.
+        The content of a PNG file.
 
     Example:
         `Path("sheet.png").write_bytes(contact_sheet(tp.data.load("mnist").train))`
@@ -37,7 +37,7 @@ def contact_sheet(data: Dataset, per_class: int = 10) -> bytes:
     zoom = max(1, -(-SIDE // min(height, width)))
     across, down = width * zoom + GAP, height * zoom + GAP
     captions = [_short(name) for name in classes]
-    left = 2 * GAP + math.ceil(max(ImageFont.load_default().getlength(it) for it in captions))
+    left = 2 * GAP + math.ceil(max(ImageFont.load_default().getlength(text) for text in captions))
     sheet = Image.new("RGB", (left + per_class * across, GAP + len(classes) * down), LIGHT)
     draw = ImageDraw.Draw(sheet)
     for row, caption in enumerate(captions):
@@ -59,7 +59,7 @@ def _short(name: str) -> str:
 
 
 def _levels(image: torch.Tensor) -> NDArray[np.uint8]:
-    """Bytes of an image; other than one or three channels are drawn as their mean."""
+    """Pixels of an image as uint8; the mean of the channels unless there are three."""
     levels = (255 * image).round().to(torch.uint8).numpy()
     if len(levels) == 3:
         return np.ascontiguousarray(np.moveaxis(levels, 0, -1))

@@ -56,11 +56,11 @@ def build_pipeline(
         )
     options = {"adversarial_class": adversarial_class, **chosen.get("options", {})}
     network = MODELS[chosen["name"]].build(shape, classes, **options)
-    stages = [restore(one) for one in transforms]
+    stages = [restore(description) for description in transforms]
     for stage in stages:
         if not isinstance(stage, Transform):
             raise UsageError(f"{type(stage).__name__} among transforms: give a transform")
-    found = None if detector is None else restore(detector)
-    if found is not None and not isinstance(found, Detector):
-        raise UsageError(f"{type(found).__name__} as a detector: give a detector")
-    return Pipeline(network, stages, found, classes, scale)  # type: ignore[arg-type]
+    restored = None if detector is None else restore(detector)
+    if restored is not None and not isinstance(restored, Detector):
+        raise UsageError(f"{type(restored).__name__} as a detector: give a detector")
+    return Pipeline(network, stages, restored, classes, scale)  # type: ignore[arg-type]

@@ -31,7 +31,7 @@ def describe(part: nn.Module) -> dict[str, Any]:
     name = next((name for name, kind in DEFENSES.items() if kind is type(part)), None)
     if name is not None:
         options: dict[str, Any] = part.options  # type: ignore[assignment]
-        return {"defense": name, "options": {key: _plain(one) for key, one in options.items()}}
+        return {"defense": name, "options": {key: _plain(value) for key, value in options.items()}}
     architecture = getattr(part, "architecture", None)
     if isinstance(architecture, dict):
         return {"model": architecture}

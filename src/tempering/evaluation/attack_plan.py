@@ -12,7 +12,7 @@ from torch import Tensor
 from tempering.attacks.base import Attack
 from tempering.core.backward import adaptive_stages
 from tempering.core.errors import NoGradientError
-from tempering.core.records import Access, Count, Flag, Passes, StageResult
+from tempering.core.records import Access, Count, Flag, PassCounts, StageResult
 from tempering.evaluation.availability_attack import NAME as AVAILABILITY
 from tempering.evaluation.availability_attack import availability
 from tempering.evaluation.certificates import CertifiedSamples
@@ -84,10 +84,10 @@ def run_attacks(
             _require_attacks(run, runner)
             certificates = _verify(run, runner, certificates)
         runners.append(runner)
-    flags += [_out_of_time(one.log) for one in runners if one.log.unfinished]
+    flags += [_out_of_time(runner.log) for runner in runners if runner.log.unfinished]
     results = [_lighter(result) for runner in runners for result in runner.log.results]
     if forced is not None:
-        white = [one for one in everyone.log.results if one.measurement.access == "white"]
+        white = [result for result in everyone.log.results if result.measurement.access == "white"]
         results.insert(len(white), forced)
     return Attacked(
         results=(run.clean, *results, *_worst_cases(run, results)),
@@ -121,7 +121,7 @@ def _main(stages: Sequence[Stage]) -> Attack:
 
 def _forced_flags(run: EvaluationRun) -> AttackResult | None:
     """Clean samples that an attacker can have flagged, where the model has a flag."""
-    white = [one for one in run.config.protocol.on_all_samples() if one.access == "white"]
+    white = [stage for stage in run.config.protocol.on_all_samples() if stage.access == "white"]
     if run.target.flag is None or not white:
         return None
     work = partial(
@@ -144,7 +144,7 @@ def _around_masks(
         return []
     before, n = int(runner.robust.sum()), run.context.n
     random = RANDOM.name in {flag.name for flag in examination}
-    runner.run_stages([Stage(one, optional=True) for one in around_masks(run.threat, random)])
+    runner.run_stages([Stage(attack, optional=True) for attack in around_masks(run.threat, random)])
     return [
         Flag(
             name="masked gradients",
@@ -233,7 +233,7 @@ def _stage_results(run: EvaluationRun, runners: Sequence[StageRunner]) -> dict[s
             robust[access] = before & result.per_sample.robust
             stages[_unused(_named(result), stages)] = StageResult(
                 survivors=int(robust[access].sum()),
-                passes=Passes(forward=cost.forward, backward=cost.backward),
+                passes=PassCounts(forward=cost.forward, backward=cost.backward),
                 seconds=cost.seconds,
             )
     return stages
@@ -241,10 +241,10 @@ def _stage_results(run: EvaluationRun, runners: Sequence[StageRunner]) -> dict[s
 
 def _named(result: AttackResult) -> str:
     """A stage in the record: its attack, and what it knew unless that was everything."""
-    one = result.measurement
-    told = _TOLD.get(one.access, f"{one.access}-box")
-    details = [told] * bool(told) + ["true gradient"] * (one.backward == "true")
-    return f"{one.attack} ({', '.join(details)})" if details else one.attack
+    measurement = result.measurement
+    told = _TOLD.get(measurement.access, f"{measurement.access}-box")
+    details = [told] * bool(told) + ["true gradient"] * (measurement.backward == "true")
+    return f"{measurement.attack} ({', '.join(details)})" if details else measurement.attack
 
 
 def _unused(name: str, names: Iterable[str]) -> str:

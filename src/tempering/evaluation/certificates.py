@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from tempering.certification.certify_samples import certify
+from tempering.certification.verdicts import Certificates
 from tempering.core.progress import silence, track
 from tempering.core.threats import Threat
 from tempering.evaluation.context import EvalContext
@@ -62,25 +64,39 @@ def certify_samples(
         for part in (rows[:_FIRST], rows[_FIRST:]):
             if not len(part):
                 break
-            own = part[context.engine.shard(len(part))]
-            device = context.engine.device
-            found = certify(
-                target.model,
-                context.data.x[own].to(device),
-                context.data.y[own].to(device),
-                threat,
-                methods=METHODS,
-                batch_size=context.batch_size,
-            )
-            method = torch.tensor(
-                [METHODS.index(name) + 1 if name in METHODS else 0 for name in found.settled_by],
-                dtype=torch.int64,
-            )
-            settled_by[part] = context.engine.gather(method * found.certified.cpu(), len(part))
+            verdicts, settled_by[part] = certify_rows(context, target, threat, part, METHODS)
             proven = int((settled_by > 0).sum())
             advance(len(part), f"{proven} proven")
-            unsupported = found.unsupported
+            unsupported = verdicts.unsupported
             if not proven:
                 break
-    settled = {name: int((settled_by == 1 + at).sum()) for at, name in enumerate(METHODS)}
+    settled = counts_by_method(settled_by, METHODS)
     return CertifiedSamples(settled_by > 0, settled, time.perf_counter() - began, unsupported)
+
+
+def certify_rows(
+    context: EvalContext, target: Target, threat: Threat, rows: Tensor, methods: Sequence[str]
+) -> tuple[Certificates, Tensor]:
+    """Certify samples in all processes.
+
+    Returns:
+        Certificates of the samples of this process; and of all rows the number of the method
+        that certified it, from 1, or 0, shape of rows, int64, equal in every process.
+    """
+    engine, own = context.engine, rows[context.engine.shard(len(rows))]
+    certificates = certify(
+        target.model,
+        context.data.x[own].to(engine.device),
+        context.data.y[own].to(engine.device),
+        threat,
+        methods=methods,
+        batch_size=context.batch_size,
+    )
+    numbers = {name: number for number, name in enumerate(methods, 1)}
+    settled = torch.tensor([numbers.get(name, 0) for name in certificates.settled_by]).long()
+    return certificates, engine.gather(settled * certificates.certified.cpu(), len(rows))
+
+
+def counts_by_method(settled_by: Tensor, methods: Sequence[str]) -> dict[str, int]:
+    """Method -> number of samples that it certified."""
+    return {name: int((settled_by == number).sum()) for number, name in enumerate(methods, 1)}

@@ -63,17 +63,17 @@ def certified_curve(
         return []
     n = curve[0].n
     part = replace(context, data=context.data.first(n))
-    robust = {one.eps: one.robust.hits for one in curve if one.eps > 0}
+    robust = {point.eps: point.robust.hits for point in curve if point.eps > 0}
     known, last = certificates.certified[:n], right[:n]
     records: list[Proof] = []
     with track("certified accuracy against eps", len(robust)) as advance:
         for eps in sorted(robust):
-            allowed, found = threat.with_eps(eps), certificates
+            allowed, at_eps = threat.with_eps(eps), certificates
             sofar = known & (eps <= threat.eps)
             if eps != threat.eps:
                 with silence():
-                    found = certify_samples(part, target, allowed, (last & ~sofar).nonzero()[:, 0])
-                sofar = sofar | found.certified
+                    at_eps = certify_samples(part, target, allowed, (last & ~sofar).nonzero()[:, 0])
+                sofar = sofar | at_eps.certified
             last = sofar
             proven = int(sofar.sum())
             if proven > robust[eps]:
@@ -82,7 +82,7 @@ def certified_curve(
                     "robust there: a certificate or a verdict is wrong, since no attack can break "
                     "a certified sample"
                 )
-            records.append(_record(part, target, allowed, found, sofar, "curve"))
+            records.append(_record(part, target, allowed, at_eps, sofar, "curve"))
             advance(len(records), f"{proven} certified at {eps:g}")
     return records
 
@@ -91,7 +91,7 @@ def _record(
     context: EvalContext,
     target: Target,
     threat: Threat,
-    found: CertifiedSamples,
+    certificates: CertifiedSamples,
     certified: Tensor,
     protocol: Literal["cascade", "curve"],
 ) -> Proof:
@@ -101,9 +101,9 @@ def _record(
         threat=str(threat),
         eps=threat.eps,
         certified=count(certified),
-        by_method=found.settled if protocol == "cascade" else {},
-        unsupported=found.unsupported,
-        seconds=found.seconds,
+        by_method=certificates.settled if protocol == "cascade" else {},
+        unsupported=certificates.unsupported,
+        seconds=certificates.seconds,
         seed=context.seed,
         weights=target.weights,
         data_hash=context.data.content_hash,

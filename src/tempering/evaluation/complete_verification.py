@@ -10,11 +10,10 @@ import torch
 from torch import Tensor
 
 from tempering.attacks.base import Attack, Problem
-from tempering.certification.certify_samples import certify
 from tempering.core.probe import Probe
 from tempering.core.progress import silence, track
 from tempering.core.threats import Threat
-from tempering.evaluation.certificates import CertifiedSamples
+from tempering.evaluation.certificates import CertifiedSamples, certify_rows, counts_by_method
 from tempering.evaluation.context import EvalContext
 from tempering.evaluation.target import Target
 
@@ -58,34 +57,21 @@ def verify_remaining(
     engine, began = context.engine, time.perf_counter()
     own = rows[engine.shard(len(rows))]
     with track("complete verification", len(rows)) as advance, silence():
-        found = certify(
-            target.model,
-            context.data.x[own].to(engine.device),
-            context.data.y[own].to(engine.device),
-            threat,
-            methods=METHODS,
-            batch_size=context.batch_size,
-        )
+        verdicts, settled = certify_rows(context, target, threat, rows, METHODS)
         advance(len(rows), "")
     images = context.data.x[own].clone()
-    for at, image in found.counterexamples.items():
+    for at, image in verdicts.counterexamples.items():
         images[at] = image.cpu().to(images.dtype)
-    method = torch.tensor(
-        [METHODS.index(name) + 1 if name in METHODS else 0 for name in found.settled_by],
-        dtype=torch.int64,
-    )
-    settled = engine.gather(method * found.certified.cpu(), len(rows))
     images = engine.gather(images, len(rows))
     wrong = torch.zeros(len(own), dtype=torch.bool)
-    wrong[list(found.counterexamples)] = True
+    wrong[list(verdicts.counterexamples)] = True
     refuted = engine.gather(wrong, len(rows))
     certified = certificates.certified.clone()
     certified[rows[settled > 0]] = True
-    added = {name: int((settled == 1 + at).sum()) for at, name in enumerate(METHODS)}
     return replace(
         certificates,
         certified=certified,
-        settled=certificates.settled | added,
+        settled=certificates.settled | counts_by_method(settled, METHODS),
         seconds=certificates.seconds + time.perf_counter() - began,
         refuted=rows[refuted],
         counterexamples=images[refuted],

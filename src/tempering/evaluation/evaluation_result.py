@@ -94,7 +94,7 @@ class EvaluationResult:
     ) -> AttackResult | None:
         """The first result of that kind, or None if there is none."""
         wanted = (attack, access, backward)
-        return next((one for one in self.results if _key(one.measurement) == wanted), None)
+        return next((result for result in self.results if _key(result.measurement) == wanted), None)
 
     def get(self, attack: str, access: Access = "white") -> AttackResult:
         """One result that must be there.
@@ -104,7 +104,7 @@ class EvaluationResult:
         """
         result = self.find(attack, access)
         if result is None:
-            known = ", ".join(f"{one.attack} ({one.access})" for one in self.measurements)
+            known = ", ".join(f"{result.attack} ({result.access})" for result in self.measurements)
             raise UsageError(f"nothing was measured for {attack} ({access}): there is {known}")
         return result
 
@@ -115,18 +115,18 @@ class EvaluationResult:
         samples.
         """
         results = [
-            one
-            for one in self.results
-            if one.measurement.attack not in NO_ATTACKS
-            and one.measurement.access == access
-            and one.measurement.backward == backward
+            result
+            for result in self.results
+            if result.measurement.attack not in NO_ATTACKS
+            and result.measurement.access == access
+            and result.measurement.backward == backward
         ]
         return on_all_samples(results) or results
 
 
 def on_all_samples(results: Sequence[AttackResult]) -> list[AttackResult]:
     """Results of attacks that ran on every sample."""
-    return [one for one in results if one.measurement.protocol == "standard"]
+    return [result for result in results if result.measurement.protocol == "standard"]
 
 
 def _key(measurement: Measurement) -> tuple[str, str, str]:

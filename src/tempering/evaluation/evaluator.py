@@ -16,7 +16,7 @@ from tempering.evaluation.config import EvaluationConfig
 from tempering.evaluation.context import EvalContext
 from tempering.evaluation.eps_curve import curve_of
 from tempering.evaluation.evaluation_result import EvaluationResult
-from tempering.evaluation.examination import examine_target
+from tempering.evaluation.examine_target import examine_target
 from tempering.evaluation.inspection import inspect
 from tempering.evaluation.measuring import clean_result
 from tempering.evaluation.result_cache import NoCache, ResultCache
@@ -94,7 +94,7 @@ class Evaluator:
     ) -> EvaluationResult:
         """Accuracy against eps, what is certified there, and flags of all measurements."""
         results = self.cache.get("curve", partial(curve_of, run, result))
-        curve = tuple(one.measurement for one in results)
+        curve = tuple(result.measurement for result in results)
         result = replace(
             result, curve=curve, certified_curve=self._certified_curve(run, result, curve)
         )

@@ -33,7 +33,7 @@ def without_gradient(context: EvalContext, target: Target) -> Tensor:
     engine, data = context.engine, context.data
     own = engine.shard(context.n)
     target.model.to(engine.device)
-    found = [torch.empty(0, dtype=torch.bool, device=engine.device)]
+    parts = [torch.empty(0, dtype=torch.bool, device=engine.device)]
     with probing(target.model) as probe:
         for at in range(0, len(own), context.batch_size):
             ids = own[at : at + context.batch_size]
@@ -45,7 +45,7 @@ def without_gradient(context: EvalContext, target: Target) -> Tensor:
             try:
                 _, gradient = probe.gradient(data.x[ids].to(engine.device), loss, ids)
             except NoGradientError:
-                found.append(torch.ones(len(ids), dtype=torch.bool, device=engine.device))
+                parts.append(torch.ones(len(ids), dtype=torch.bool, device=engine.device))
                 continue
-            found.append((gradient == 0).flatten(1).all(1))
-    return engine.gather(torch.cat(found), context.n)
+            parts.append((gradient == 0).flatten(1).all(1))
+    return engine.gather(torch.cat(parts), context.n)

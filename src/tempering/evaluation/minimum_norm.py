@@ -106,8 +106,8 @@ def distances(
         source=source,
         rows=clean.per_sample.robust.nonzero()[:, 0],
     )
-    found = attacked.per_sample
-    return Distances(found.distance.masked_fill(found.robust, torch.inf), clean, attacked)
+    per_sample = attacked.per_sample
+    return Distances(per_sample.distance.masked_fill(per_sample.robust, torch.inf), clean, attacked)
 
 
 def measure_minimum_norm(
@@ -138,8 +138,8 @@ def measure_minimum_norm(
     Example:
         `measure_minimum_norm(context, target, CWL2(), bounds=(1.5, 2.0)).median`
     """
-    found = distances(context, target, attack, norm)
-    away = found.away
+    nearest = distances(context, target, attack, norm)
+    away = nearest.away
     median = float(away.median())
     return MinimumNorm(
         subject=target.subject,
@@ -150,7 +150,7 @@ def measure_minimum_norm(
         found=count(away.isfinite()),
         median=median if median < torch.inf else None,
         within={f"{bound:g}": count(away > bound) for bound in bounds},
-        cost=found.attacked.measurement.cost,
+        cost=nearest.attacked.measurement.cost,
         seed=context.seed,
         weights=target.weights,
         data_hash=context.data.content_hash,

@@ -64,11 +64,11 @@ def in_order(tried: Sequence[RankingTrial]) -> list[RankedAttack]:
         return places
     left = torch.ones_like(waiting[0].broken)
 
-    def gain(one: RankingTrial) -> int:
-        return int((one.broken & left).sum())
+    def gain(trial: RankingTrial) -> int:
+        return int((trial.broken & left).sum())
 
     while waiting:
-        best = max(waiting, key=lambda one: gain(one) / max(one.passes, 1))
+        best = max(waiting, key=lambda trial: gain(trial) / max(trial.passes, 1))
         if not gain(best):
             break
         places.append(RankedAttack(best.name, gain(best), best.passes / max(len(best.broken), 1)))

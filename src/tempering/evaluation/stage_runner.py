@@ -137,7 +137,7 @@ class StageRunner:
                         self.log.failed[str(stage)] = str(error)
                         done = []
                         break
-                    left = sum(int(survives(one.per_sample).sum()) for one in done)
+                    left = sum(int(survives(outcome.per_sample).sum()) for outcome in done)
                     advance(at + len(part), f"{left} of {at + len(part)} stand")
             if done:
                 self._add(stage, rows, done)
@@ -173,8 +173,10 @@ class StageRunner:
                 advance(number + 1, "")
         by_name = {str(stage): stage for stage in others}
         tried = [
-            RankingTrial(name, ~survives(one.per_sample), one.cost.forward + one.cost.backward)
-            for name, one in zip(by_name, outcomes, strict=True)
+            RankingTrial(
+                name, ~survives(outcome.per_sample), outcome.cost.forward + outcome.cost.backward
+            )
+            for name, outcome in zip(by_name, outcomes, strict=True)
         ]
         places = in_order(tried)
         order = [by_name[place.name] for place in places]
@@ -196,8 +198,8 @@ class StageRunner:
         return partial(attack_samples, run.context, run.target, task, run.predictions, rows)
 
     def _add(self, stage: Stage, rows: Tensor, done: Sequence[SampleOutcomes]) -> None:
-        per_sample = join([one.per_sample for one in done])
-        cost = Cost.total(one.cost for one in done)
+        per_sample = join([outcome.per_sample for outcome in done])
+        cost = Cost.total(outcome.cost for outcome in done)
         label, config = stage.attack.label(), stage.attack.config()
         result = self._record(label, config, rows[: len(per_sample)], per_sample, cost, stage)
         self._mark(label, ~survives(result.per_sample) & self.robust)
@@ -216,8 +218,8 @@ class StageRunner:
                 RANKING,
                 {"name": RANKING, "attacks": attacks, "over": labels},
                 rows,
-                worst_of([one.per_sample for _, one in ranked]),
-                Cost.total(one.cost for _, one in ranked),
+                worst_of([outcome.per_sample for _, outcome in ranked]),
+                Cost.total(outcome.cost for _, outcome in ranked),
             )
         )
 

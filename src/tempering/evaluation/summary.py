@@ -61,7 +61,7 @@ def summarize(
     Example:
         `summarize(load_records(path), Roles("given"), seconds=431.0).robust_accuracy`
     """
-    made = next((one for one in reversed(records) if isinstance(one, Provenance)), None)
+    made = next((record for record in reversed(records) if isinstance(record, Provenance)), None)
     if made is None:
         raise RunError("the records say not what the run was made of: give those of a whole run")
     table = _Table(records, roles)
@@ -74,11 +74,11 @@ def summarize(
             "the certificate or the evaluation is wrong, since no attack can beat a proof"
         )
     forced = table.find("availability")
-    stops = [one for one in records if isinstance(one, Stop)]
+    stops = [record for record in records if isinstance(record, Stop)]
     flags: list[Flag] = []
-    for one in records:
-        if isinstance(one, Flag) and one not in flags:
-            flags.append(one)
+    for record in records:
+        if isinstance(record, Flag) and record not in flags:
+            flags.append(record)
     return Summary(
         data=made.data,
         threat=worst.threat,
@@ -114,10 +114,12 @@ class _Table:
     """The measurements of the standard protocol, and the model that the run is about."""
 
     def __init__(self, records: Sequence[AnyRecord], roles: Roles) -> None:
-        found = [
-            one for one in records if isinstance(one, Measurement) and one.protocol == "standard"
+        measurements = [
+            record
+            for record in records
+            if isinstance(record, Measurement) and record.protocol == "standard"
         ]
-        self.rows = [one for one in found if one.split == "test"] or found
+        self.rows = [row for row in measurements if row.split == "test"] or measurements
         self.roles, self.subject = roles, roles.subject
 
     def find(
@@ -127,29 +129,29 @@ class _Table:
         wanted = (attack, access, subject or self.subject, "adaptive")
         return next(
             (
-                one
-                for one in reversed(self.rows)
-                if (one.attack, one.access, one.subject, one.backward) == wanted
+                row
+                for row in reversed(self.rows)
+                if (row.attack, row.access, row.subject, row.backward) == wanted
             ),
             None,
         )
 
     def need(self, attack: str) -> Measurement:
-        found = self.find(attack)
-        if found is None:
+        measurement = self.find(attack)
+        if measurement is None:
             raise RunError(
                 f"the records hold no measurement {attack!r} of the {self.subject} model by the "
                 "standard protocol: give those of a whole run"
             )
-        return found
+        return measurement
 
     def names(self) -> list[str]:
         """Attacks on the model that the run is about, each once, in order."""
         return list(
             dict.fromkeys(
-                one.attack
-                for one in self.rows
-                if one.attack not in NO_ATTACKS and one.subject == self.subject
+                row.attack
+                for row in self.rows
+                if row.attack not in NO_ATTACKS and row.subject == self.subject
             )
         )
 
@@ -167,10 +169,10 @@ class _Table:
 
     def seed_spread(self) -> dict[str, float]:
         """How far the worst white-box cases of two training seeds are apart."""
-        one, other = self.find("worst"), self._of(self.roles.another_seed, "worst")
-        if one is None or other is None:
+        own, other = self.find("worst"), self._of(self.roles.another_seed, "worst")
+        if own is None or other is None:
             return {}
-        return {"seed_spread": abs(one.robust.fraction - other.robust.fraction)}
+        return {"seed_spread": abs(own.robust.fraction - other.robust.fraction)}
 
     def gain(self) -> float | None:
         """Accuracy in the worst white-box case minus the one before."""

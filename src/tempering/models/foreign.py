@@ -13,7 +13,7 @@ from types import ModuleType
 
 from torch import nn
 
-from tempering.core.errors import ModelError
+from tempering.core.errors import ModelError, first_line
 from tempering.models.seeded import seeded
 from tempering.models.weights import fit_weights, read_weights
 
@@ -62,8 +62,8 @@ def load_attribute(spec: str, kind: str) -> object:
 
 def _place(spec: str, kind: str, what: str, example: str) -> tuple[Path, str]:
     """The file and the name that `file.py:name` consists of."""
-    file, found, name = spec.rpartition(":")
-    if not found or not file.endswith(".py") or not name.isidentifier():
+    file, colon, name = spec.rpartition(":")
+    if not colon or not file.endswith(".py") or not name.isidentifier():
         raise ModelError(f"{kind} {spec!r}: give file.py:{what}, such as {example}")
     path = Path(file)
     if not path.is_file():
@@ -79,7 +79,9 @@ def make_foreign(spec: str, seed: int = 0) -> nn.Module:
         try:
             model = factory()
         except (Exception, SystemExit) as error:
-            raise ModelError(f"{spec} failed: {type(error).__name__}: {_line(error)}") from error
+            raise ModelError(
+                f"{spec} failed: {type(error).__name__}: {first_line(error)}"
+            ) from error
     if not isinstance(model, nn.Module):
         raise ModelError(
             f"{spec} returned {type(model).__name__}, no network: return a torch.nn.Module"
@@ -101,17 +103,17 @@ def _importable(folder: Path) -> Iterator[None]:
 def _run(path: Path) -> ModuleType:
     digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]
     name = f"tempering_foreign_{digest}"
-    found = importlib.util.spec_from_file_location(name, path)
-    if found is None or found.loader is None:
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
         raise ModelError(f"cannot import {path}: give a Python file")
-    module = importlib.util.module_from_spec(found)
+    module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        found.loader.exec_module(module)
+        spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise ModelError(
-            f"cannot import {path}: {type(error).__name__}: {_line(error)}: "
+            f"cannot import {path}: {type(error).__name__}: {first_line(error)}: "
             "give a file that runs by itself"
         ) from error
     return module
@@ -157,7 +159,3 @@ def _needed(factory: Callable[..., object]) -> list[str]:
         if parameter.default is parameter.empty
         and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
     ]
-
-
-def _line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or ["no message"])[0]

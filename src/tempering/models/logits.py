@@ -125,8 +125,8 @@ def as_logits_model(model: nn.Module, x: Tensor) -> nn.Module:
             (n, outputs).
     """
     with probing(model) as probe:
-        found = are_probabilities(first_answer(probe, x))
-    if not found:
+        probabilities = are_probabilities(first_answer(probe, x))
+    if not probabilities:
         return model
     if isinstance(model, nn.Sequential) and _ends_in_softmax(model):
         return WithoutSoftmax(model)

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from tempering.core.errors import ModelError
+from tempering.core.errors import ModelError, first_line
 from tempering.core.hashing import tensor_hash
 
 NESTS = ("state_dict", "model_state_dict")
@@ -81,7 +81,7 @@ def _read_safetensors(path: Path) -> Mapping[str, Tensor]:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
         raise ModelError(
-            f"{path} is truncated or not a safetensors file: {_first_line(error)}: "
+            f"{path} is truncated or not a safetensors file: {first_line(error)}: "
             "copy the file again from its source"
         ) from error
 
@@ -98,7 +98,7 @@ def _read_torch(path: Path) -> object:
         ) from error
     except Exception as error:  # torch raises many types for damaged files
         raise ModelError(
-            f"{path} is truncated or not a torch file: {_first_line(error)}: "
+            f"{path} is truncated or not a torch file: {first_line(error)}: "
             "save model.state_dict(), preferably as safetensors"
         ) from error
 
@@ -155,7 +155,3 @@ def fit_weights(model: nn.Module, tensors: Mapping[str, Tensor], source: Path) -
             f"shape {tuple(tensors[extra].shape)}: give weights of this architecture"
         )
     model.load_state_dict(dict(tensors))
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -56,7 +56,7 @@ def bar_chart(title: str, description: str, groups: Sequence[BarGroup]) -> Chart
             drawn.append(_bar(bar, y))
             y += THICK + GAP
         y += BETWEEN
-    return Chart(title, description, WIDTH, y + 12, join(head, *drawn, _ticks(y - BETWEEN)))
+    return Chart(title, description, WIDTH, y + 12, join(head, *drawn, ticks(_x, y - BETWEEN)))
 
 
 def _lines(top: float, bottom: float) -> Markup:
@@ -70,16 +70,18 @@ def _lines(top: float, bottom: float) -> Markup:
     )
 
 
-def _ticks(y: float) -> Markup:
+def ticks(x: Callable[[float], float], y: float, last: str = "middle") -> Markup:
+    """Labels of 0 to 100 % below a bar; `last` anchors the text of the last one."""
+    anchors = {0.0: "start", 1.0: last}
     return join(
         *(
             element(
                 "text",
                 f"{round(100 * at)}" + (" %" if at == 1 else ""),
-                x=_x(at),
+                x=x(at),
                 y=y + 17,
                 class_="quiet",
-                text_anchor="start" if at == 0 else "middle",
+                text_anchor=anchors.get(at, "middle"),
             )
             for at in QUARTERS
         )
@@ -101,13 +103,14 @@ def _bar(bar: Bar, y: float) -> Markup:
     if bar.interval is not None:
         low, high = bar.interval
         end = max(end, high)
-        parts.append(_whisker(_x(low), _x(high), y + THICK / 2))
+        parts.append(whisker(_x(low), _x(high), y + THICK / 2))
     look = "quiet" if bar.faded else "ink"
     parts.append(element("text", percent(bar.value), x=_x(end) + 6, y=middle, class_=look))
     return join(*parts)
 
 
-def _whisker(low: float, high: float, y: float) -> Markup:
+def whisker(low: float, high: float, y: float) -> Markup:
+    """An interval as a line with ends."""
     above, below = f"{y - 3:g}", f"{y + 3:g}"
     ends = (f"M{x:.2f} {above}V{below}" for x in (low, high))
     return element("path", d=f"M{low:.2f} {y:g}H{high:.2f}" + "".join(ends), class_="whisker")

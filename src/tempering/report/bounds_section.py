@@ -9,6 +9,7 @@ from markupsafe import Markup
 from tempering.core.proofs import Proof
 from tempering.core.records import AnyRecord, Assessment, Count, Measurement
 from tempering.report import selection
+from tempering.report.bar_chart import ticks, whisker
 from tempering.report.legend import Key, legend
 from tempering.report.line_chart import Point, Series, accuracy_by_eps_chart
 from tempering.report.reading import Run
@@ -204,7 +205,7 @@ def bounds_chart(run: Run) -> Chart:
         above = y - (22 if close else 6)
         parts.append(_marker(share, f"undefended {percent(share)}", above, y, "before"))
         description += f"; undefended {percent(share)}"
-    parts.append(_ticks(y + BAR_HEIGHT))
+    parts.append(ticks(_x, y + BAR_HEIGHT, last="end"))
     height = y + BAR_HEIGHT + 24
     return Chart("Robust accuracy bounds", description + ".", WIDTH, height, join(*parts))
 
@@ -223,9 +224,7 @@ def _bar(low: float, high: float, y: float, style: str) -> Markup:
 
 
 def _interval(low: float, high: float, y: float) -> Markup:
-    middle = y + BAR_HEIGHT / 2
-    ends = "".join(f"M{_x(at):.2f} {middle - 3:g}V{middle + 3:g}" for at in (low, high))
-    return element("path", d=f"M{_x(low):.2f} {middle:g}H{_x(high):.2f}{ends}", class_="whisker")
+    return whisker(_x(low), _x(high), y + BAR_HEIGHT / 2)
 
 
 def _marker(value: float, label: str, text_y: float, y: float, mark: str) -> Markup:
@@ -236,20 +235,4 @@ def _marker(value: float, label: str, text_y: float, y: float, mark: str) -> Mar
     return join(
         element("line", x1=_x(value), x2=_x(value), y1=y - 3, y2=y + BAR_HEIGHT + 3, class_=style),
         element("text", label, x=x, y=text_y, text_anchor=anchor),
-    )
-
-
-def _ticks(y: float) -> Markup:
-    return join(
-        *(
-            element(
-                "text",
-                f"{round(100 * at)}" + (" %" if at == 1 else ""),
-                x=_x(at),
-                y=y + 17,
-                class_="quiet",
-                text_anchor="start" if at == 0 else "end" if at == 1 else "middle",
-            )
-            for at in (0.0, 0.25, 0.5, 0.75, 1.0)
-        )
     )

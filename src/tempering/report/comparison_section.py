@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tempering.core.comparisons import ComparedModel, Comparison, Quantity, comparison_warnings
+from tempering.core.comparisons import Comparison, Quantity, comparison_warnings
 from tempering.core.records import AnyRecord
 from tempering.report import selection
 from tempering.report.section import Section, TableBlock
@@ -40,7 +40,7 @@ def _section(number: int, comparisons: Sequence[Comparison]) -> Section:
     first = comparisons[0]
     name = first.second.run or first.second.model
     lead = (
-        f"This model and {_model_name(first.second)} on the same {whole(first.paired.n)} images. "
+        f"This model and {first.second} on the same {whole(first.paired.n)} images. "
         "The test uses the images on which the two models differ."
     )
     results = " ".join(
@@ -112,7 +112,3 @@ def _row(comparison: Comparison) -> tuple[Cell, ...]:
         Cell(f"{paired.points:+.1f}", f"[{low:+.1f}, {high:+.1f}]"),
         Cell(f"{paired.p_value:.2g}"),
     )
-
-
-def _model_name(side: ComparedModel) -> str:
-    return side.model if side.run is None else f"{side.model} (run {side.run})"

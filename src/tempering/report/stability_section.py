@@ -1,4 +1,4 @@
-"""Section of a report: the robustness score rho (eq. 6) and stability."""
+"""Section of a report: gain of robust accuracy, and stability."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ STABILITY = {
 
 def stability_section(run: Run) -> Section | None:
     """Gain by hardening, and how stable predictions are under attack."""
-    tables = [_rho(run.records), _stability(run.records), _whole_run(run)]
+    tables = [_gain(run.records), _stability(run.records), _whole_run(run)]
     if not any(tables):
         return None
     prose = [
-        "Rho is robust accuracy after hardening minus robust accuracy before, as a fraction (eq. "
-        "6). It measures a gain, not a level."
+        "The gain is robust accuracy after hardening minus robust accuracy before, as a fraction. "
+        "It says nothing about the level."
         if tables[0]
         else "",
         "Stability is the share of predictions, correct or wrong, that the attack did not change. "
         "Drop is the mean decrease of the probability of the true class.",
     ]
-    title = "Robustness score and stability" if tables[0] else "Stability under attack"
+    title = "Gain and stability" if tables[0] else "Stability under attack"
     return Section("scores", title, tuple(prose), tabled(tables))
 
 
-def _rho(records: Sequence[AnyRecord]) -> Table | None:
+def _gain(records: Sequence[AnyRecord]) -> Table | None:
     gains: dict[str, list[Cell]] = {}
     protocols: tuple[selection.Protocol, ...] = ("standard", "paper")
     for place, protocol in enumerate(protocols):
@@ -52,8 +52,8 @@ def _rho(records: Sequence[AnyRecord]) -> Table | None:
     if not names:
         return None
     return Table(
-        "rho",
-        "Robustness score rho, white-box",
+        "gain",
+        "Robust accuracy after minus before, white-box",
         named("Attack", "At the threat's eps", "At the paper's eps"),
         tuple((Cell(attack(name)), *gains[name]) for name in names),
         foot=int(selection.LAST in names),

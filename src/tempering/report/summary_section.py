@@ -141,8 +141,10 @@ def _facts(run: Run) -> list[tuple[str, Cell]]:
         ("Robust with detection", _share(summary.robust_with_detection, "true class or flagged")),
         ("Forced flags", _share(summary.forced_flags, "clean inputs changed until flagged")),
         (
-            "rho (eq. 6)",
-            None if summary.gain is None else Cell(f"{summary.gain:.3f}", "after minus before"),
+            "Gain",
+            None
+            if summary.gain is None
+            else Cell(f"{summary.gain:.3f}", "worst case after minus before"),
         ),
         ("Threat", Cell(summary.threat, "" if eps is None else f"eps {radius(eps)}")),
         ("Images", Cell(whole(summary.n), _split(run))),

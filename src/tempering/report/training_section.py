@@ -94,7 +94,7 @@ def rounds_table(records: Sequence[AnyRecord]) -> Table | None:
         Column("Step"),
         Column("Clean"),
         Column("Worst case"),
-        Column("rho"),
+        Column("Gain"),
         Column("Outcome", numeric=False),
         Column("Reason", numeric=False),
         *(Column(attack(name)) for name in names),

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tempering.attacks.base import Attack
-from tempering.core.errors import TemperingError, UsageError
+from tempering.core.errors import TemperingError, UsageError, first_line
 from tempering.core.random import RandomStreams
 from tempering.core.threats import Threat
 from tempering.data.dataset import Dataset
@@ -236,27 +236,30 @@ class Objective(ABC):
         return self.name + (":" + ",".join(pairs) if pairs else "")
 
 
+class Warmup(Objective):
+    """The base of objectives under which eps grows linearly over the field `eps_warmup_steps`."""
+
+    eps_warmup_steps: int
+
+    def __post_init__(self) -> None:
+        require_count(self.name, "eps_warmup_steps", self.eps_warmup_steps, 0)
+
+    def ramp(self, step: int, steps: int) -> float:  # noqa: ARG002
+        """Linear; 1 from step `eps_warmup_steps` on."""
+        return min(1.0, (step + 1) / max(1, self.eps_warmup_steps))
+
+    def require(self, threat: Threat, steps: int) -> None:  # noqa: ARG002
+        """The warm-up ends before training does."""
+        if self.eps_warmup_steps > steps:
+            raise UsageError(
+                f"{self.name}: eps_warmup_steps = {self.eps_warmup_steps} in a training of "
+                f"{steps} steps: give at most {steps}, so that eps reaches the threat's"
+            )
+
+
 def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     """Cross-entropy with soft labels (eq. 3 of the paper), shape (n,), float32."""
     return nn.functional.cross_entropy(logits.float(), targets, reduction="none")
-
-
-def linear_ramp(step: int, ramp_steps: int) -> float:
-    """A share that grows linearly and is 1 from step `ramp_steps` on."""
-    return min(1.0, (step + 1) / max(1, ramp_steps))
-
-
-def require_ramp(name: str, ramp_steps: int, steps: int) -> None:
-    """Refuse an eps ramp that training does not reach the end of.
-
-    Raises:
-        UsageError: Naming both lengths.
-    """
-    if ramp_steps > steps:
-        raise UsageError(
-            f"{name}: eps_warmup_steps = {ramp_steps} in a training of {steps} steps: "
-            f"give at most {steps}, so that eps reaches the threat's"
-        )
 
 
 def require_between(name: str, field_: str, value: float, low: float, high: float) -> None:
@@ -309,10 +312,9 @@ def checked(objective: Objective, model: nn.Module, batch: Batch) -> Losses:
     except TemperingError:
         raise
     except Exception as error:
-        reason = (str(error).strip().splitlines() or ["no message"])[0]
         raise TemperingError(
             f"objective {objective.name} failed at step {batch.step + 1}: "
-            f"{type(error).__name__}: {reason}"
+            f"{type(error).__name__}: {first_line(error)}"
         ) from error
     if not isinstance(losses, Losses):
         raise TemperingError(

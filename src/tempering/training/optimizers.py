@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import nn
@@ -13,26 +13,13 @@ from torch import nn
 from tempering.core.errors import UsageError
 
 
-class Optimizer(Protocol):
-    """Hyperparameters of an optimizer."""
-
-    @property
-    def learning_rate(self) -> float:
-        """Peak step size; a schedule scales it."""
-        ...
-
-    def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-        """The torch optimizer of some parameters."""
-        ...
-
-
 @dataclass(frozen=True)
-class AdamW:
-    """Adam with decoupled weight decay (Loshchilov and Hutter, 2019).
+class Optimizer(ABC):
+    """Hyperparameters of an optimizer.
 
     Attributes:
-        learning_rate: Peak step size.
-        weight_decay: Decoupled weight decay.
+        learning_rate: Peak step size; a schedule scales it.
+        weight_decay: L2 penalty, or the decoupled weight decay of AdamW.
 
     Raises:
         UsageError: If a value makes no sense.
@@ -42,7 +29,23 @@ class AdamW:
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
-        _check("adamw", self.learning_rate, self.weight_decay)
+        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
+            raise self._error("learning_rate", "a positive number")
+        if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
+            raise self._error("weight_decay", "a number of at least 0")
+
+    @abstractmethod
+    def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        """The torch optimizer of some parameters."""
+
+    def _error(self, field: str, right: str) -> UsageError:
+        name, value = type(self).__name__.lower(), getattr(self, field)
+        return UsageError(f"{name}: {field} = {value:g}: give {right}")
+
+
+@dataclass(frozen=True)
+class AdamW(Optimizer):
+    """Adam with decoupled weight decay (Loshchilov and Hutter, 2019)."""
 
     def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         """`torch.optim.AdamW`."""
@@ -50,22 +53,8 @@ class AdamW:
 
 
 @dataclass(frozen=True)
-class Adam:
-    """Adam (Kingma and Ba, 2015); weight decay is added to the gradient.
-
-    Attributes:
-        learning_rate: Peak step size.
-        weight_decay: L2 penalty.
-
-    Raises:
-        UsageError: If a value makes no sense.
-    """
-
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.0
-
-    def __post_init__(self) -> None:
-        _check("adam", self.learning_rate, self.weight_decay)
+class Adam(Optimizer):
+    """Adam (Kingma and Ba, 2015); weight decay is added to the gradient."""
 
     def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         """`torch.optim.Adam`."""
@@ -73,12 +62,10 @@ class Adam:
 
 
 @dataclass(frozen=True)
-class SGD:
+class SGD(Optimizer):
     """Stochastic gradient descent with momentum.
 
     Attributes:
-        learning_rate: Peak step size.
-        weight_decay: L2 penalty.
         momentum: Share of the velocity that a step keeps.
         nesterov: Whether the gradient is taken ahead of the step.
 
@@ -87,14 +74,13 @@ class SGD:
     """
 
     learning_rate: float = 0.1
-    weight_decay: float = 0.0
     momentum: float = 0.9
     nesterov: bool = False
 
     def __post_init__(self) -> None:
-        _check("sgd", self.learning_rate, self.weight_decay)
+        super().__post_init__()
         if not 0 <= self.momentum < 1:
-            raise UsageError(f"sgd: momentum = {self.momentum:g}: give a number in [0, 1)")
+            raise self._error("momentum", "a number in [0, 1)")
 
     def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         """`torch.optim.SGD`."""
@@ -129,12 +115,5 @@ class EMA:
         return min(self.decay, (1 + step) / (10 + step))
 
 
-OPTIMIZERS: dict[str, type[AdamW | Adam | SGD]] = {"adamw": AdamW, "adam": Adam, "sgd": SGD}
+OPTIMIZERS: dict[str, type[Optimizer]] = {"adamw": AdamW, "adam": Adam, "sgd": SGD}
 """Name in a recipe -> optimizer."""
-
-
-def _check(name: str, learning_rate: float, weight_decay: float) -> None:
-    if not (math.isfinite(learning_rate) and learning_rate > 0):
-        raise UsageError(f"{name}: learning_rate = {learning_rate:g}: give a positive number")
-    if not (math.isfinite(weight_decay) and weight_decay >= 0):
-        raise UsageError(f"{name}: weight_decay = {weight_decay:g}: give a number of at least 0")

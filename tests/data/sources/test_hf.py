@@ -62,13 +62,13 @@ def test_a_preferred_name_wins_among_several_classes(tmp_path: Path) -> None:
 def test_plain_numbers_are_labels_under_a_known_name(tmp_path: Path) -> None:
     held = read_hf(saved(table(label=datasets.Value("int32")), tmp_path / "data"))
     assert held.classes == ("0", "1", "2")
-    with pytest.raises(DataError, match=r"no column of classes .*number Value"):
+    with pytest.raises(DataError, match=r"no label column .*number Value"):
         read_hf(saved(table(shade=datasets.Value("int32")), tmp_path / "other"))
 
 
 def test_a_table_without_images_is_refused(tmp_path: Path) -> None:
     data = table().remove_columns("picture")
-    with pytest.raises(DataError, match="no column of images"):
+    with pytest.raises(DataError, match="no image column"):
         read_hf(saved(data, tmp_path / "data"))
 
 
@@ -93,7 +93,7 @@ def test_foreign_parquet_with_packed_pictures_is_read(tmp_path: Path) -> None:
         Picture.fromarray(pixels).save(buffer, format="PNG")
         return {"bytes": buffer.getvalue(), "path": None}
 
-    content = {"image": [packed(it) for it in PIXELS], "label": [i % 2 for i in range(30)]}
+    content = {"image": [packed(pixels) for pixels in PIXELS], "label": [i % 2 for i in range(30)]}
     pyarrow.parquet.write_table(pyarrow.table(content), tmp_path / "all.parquet")
     held = read_hf(str(tmp_path))
     assert np.array_equal(held.train.x[:, 0].numpy(), PIXELS)
@@ -145,7 +145,7 @@ def test_an_unreachable_hub_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None
         load("hf:somebody/something")
     assert str(caught.value) == (
         "cannot load hf:somebody/something: Couldn't reach the hub: give a folder, "
-        "or a name on the hub and a connection to it"
+        "or a name on the hub that can be reached"
     )
 
 

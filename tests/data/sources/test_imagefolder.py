@@ -90,7 +90,7 @@ def test_pictures_of_16_bits_are_refused(tmp_path: Path) -> None:
     picture(tmp_path / "a" / "1.png")
     (tmp_path / "b").mkdir()
     Image.fromarray(np.full((5, 6), 40_000, np.uint16)).save(tmp_path / "b" / "1.png")
-    with pytest.raises(DataError, match=r"b/1\.png has more than 8 bits a channel"):
+    with pytest.raises(DataError, match=r"b/1\.png has more than 8 bits per channel"):
         read_imagefolder(str(tmp_path))
 
 
@@ -121,7 +121,7 @@ def test_a_folder_without_classes_is_refused(tmp_path: Path) -> None:
 def test_a_class_without_pictures_is_named(tmp_path: Path) -> None:
     picture(tmp_path / "a" / "1.png")
     (tmp_path / "b").mkdir()
-    with pytest.raises(DataError, match=f"no pictures in {tmp_path}/b"):
+    with pytest.raises(DataError, match=f"no images in {tmp_path}/b"):
         read_imagefolder(str(tmp_path))
 
 

@@ -45,11 +45,11 @@ def test_an_altered_file_is_refused_with_both_hashes(bundle: Path) -> None:
     content = bytearray(gzip.decompress(path.read_bytes()))
     content[5000] ^= 1
     path.write_bytes(gzip.compress(bytes(content), 1))
-    found = hashlib.md5(content).hexdigest()
+    digest = hashlib.md5(content).hexdigest()
     text = message(bundle)
     assert str(path) in text
     assert "altered" in text
-    assert found in text
+    assert digest in text
     assert MD5[IMAGES] in text
 
 

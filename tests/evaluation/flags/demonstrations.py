@@ -161,8 +161,8 @@ def curve(model: nn.Module) -> Raised:
 def nearest(model: nn.Module) -> Raised:
     """A minimum-norm attack, with nothing forbidden."""
     here = context(digits(), 64)
-    found = measure_minimum_norm(here, judged(model), DDN(steps=30), bounds=(1.0,))
-    return impossible_results.check_minimum_norm(found)
+    record = measure_minimum_norm(here, judged(model), DDN(steps=30), bounds=(1.0,))
+    return impossible_results.check_minimum_norm(record)
 
 
 def blind(model: nn.Module) -> Raised:
@@ -185,8 +185,8 @@ def proof(certified: Tensor, attack: Attack, threat: Threat) -> Raised:
 
 def examined(model: nn.Module, kind: FlagKind) -> Raised:
     """One flag out of a whole examination."""
-    found = examine(context(digits(), 64), judged(model), THREAT, FGSM(), samples=N)
-    return next((flag for flag in found if flag.name == kind.name), None)
+    flags = examine(context(digits(), 64), judged(model), THREAT, FGSM(), samples=N)
+    return next((flag for flag in flags if flag.name == kind.name), None)
 
 
 def guarded() -> nn.Module:

@@ -40,20 +40,22 @@ def test_a_weaker_attacker_who_wins_is_flagged(
     strong = [result(robust) for robust in white]
     checks: list[tuple[Flag | None, str]] = [
         (
-            attack_comparisons.check_gray_box(strong, [result(one, **GRAY) for one in other]),
+            attack_comparisons.check_gray_box(strong, [result(hits, **GRAY) for hits in other]),
             "gray-box beats white-box",
         ),
         (
-            attack_comparisons.check_stale(strong, [result(one, access="stale") for one in other]),
+            attack_comparisons.check_stale(
+                strong, [result(hits, access="stale") for hits in other]
+            ),
             "stale samples beat white-box",
         ),
         (
-            attack_comparisons.check_single_step(strong + [result(one, **ONE) for one in other]),
+            attack_comparisons.check_single_step(strong + [result(hits, **ONE) for hits in other]),
             "single-step beats iterative",
         ),
         (
             attack_comparisons.check_true_gradient(
-                strong, [result(one, backward="true") for one in other]
+                strong, [result(hits, backward="true") for hits in other]
             ),
             "true gradient beats adaptive",
         ),

@@ -35,7 +35,7 @@ def toy(n: int = 12, batch_size: int = 5) -> ExaminedSamples:
         EOT(PGD(steps=3), 2),
         Square(queries=20),
     ],
-    ids=lambda one: one.label(),
+    ids=lambda attack: attack.label(),
 )
 def test_a_watched_attack_finds_what_it_finds_alone(attack: Attack) -> None:
     part = toy()

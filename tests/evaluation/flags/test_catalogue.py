@@ -12,10 +12,12 @@ from tempering.evaluation.flags import FLAG_KINDS, FlagKind
 from tests.architecture.sources import FILES, ROOT, SOURCE, tree
 from tests.evaluation.flags.demonstrations import DEMONSTRATIONS, Demonstration
 
-each = pytest.mark.parametrize("demonstration", DEMONSTRATIONS, ids=lambda one: one.kind.name)
+every_demonstration = pytest.mark.parametrize(
+    "demonstration", DEMONSTRATIONS, ids=lambda case: case.kind.name
+)
 
 
-@each
+@every_demonstration
 def test_a_planted_fault_raises_the_flag(demonstration: Demonstration) -> None:
     flag = demonstration.positive()
     assert flag is not None
@@ -24,21 +26,21 @@ def test_a_planted_fault_raises_the_flag(demonstration: Demonstration) -> None:
     assert re.search(r"\d|autograd graph", flag.evidence)
 
 
-@each
+@every_demonstration
 def test_a_model_without_the_fault_does_not(demonstration: Demonstration) -> None:
     assert demonstration.negative() is None
 
 
 def kinds_in_the_source() -> set[str]:
     """Names of all kinds that the room makes; those of the data have their own test."""
-    found = set()
+    names = set()
     for path in FILES:
         if not path.is_relative_to(SOURCE / "evaluation"):
             continue
         for node in ast.walk(tree(path)):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "FlagKind":
-                found.add(str(ast.literal_eval(node.args[0])))
-    return found
+                names.add(str(ast.literal_eval(node.args[0])))
+    return names
 
 
 def test_the_catalogue_holds_every_kind_once_and_each_is_demonstrated() -> None:

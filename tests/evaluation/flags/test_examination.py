@@ -46,7 +46,7 @@ def test_a_plain_model_under_a_strong_attack_raises_nothing_at_a_stated_price() 
         (defences.Jitter, {"non-deterministic model", "unstable predictions"}),
         (defences.Saturated, {"outputs are probabilities", "vanishing gradients"}),
     ],
-    ids=lambda one: getattr(one, "__name__", ""),
+    ids=lambda value: getattr(value, "__name__", ""),
 )
 def test_planted_defences_are_found_out_and_masking_is_told(
     defence: type[defences.Defended], expected: set[str]
@@ -61,13 +61,15 @@ def test_what_is_wrong_without_hiding_gradients_is_not_called_masking(
     defence: type[defences.Defended],
 ) -> None:
     flags = examine(HERE, judged(defence(trained())), Linf(0.3), STRONG)
-    assert {"outputs are probabilities", "inputs in the wrong units"} & {one.name for one in flags}
+    assert {"outputs are probabilities", "inputs in the wrong units"} & {
+        flag.name for flag in flags
+    }
     assert not is_gradient_masked(flags)
 
 
 def test_a_cut_gradient_is_named_and_ends_nothing() -> None:
     flags = {
-        one.name: one for one in examine(HERE, judged(defences.Cut(trained())), THREAT, FGSM())
+        flag.name: flag for flag in examine(HERE, judged(defences.Cut(trained())), THREAT, FGSM())
     }
     assert "autograd" in flags["unavailable gradients"].evidence
     assert "the attack: NoGradientError" in flags["not examined"].evidence
@@ -175,6 +177,6 @@ def test_what_grows_surer_with_every_look_is_not_one_model() -> None:
 
 def test_without_an_attack_model_and_gradients_are_examined_and_the_rest_is_named() -> None:
     for model, wanted in ((trained(), set()), (defences.Rounded(trained()), {"unavailable"})):
-        flags = {one.name: one for one in examine(HERE, judged(model), L0(3), None, samples=8)}
+        flags = {flag.name: flag for flag in examine(HERE, judged(model), L0(3), None, samples=8)}
         assert "l0:3" in flags.pop("not examined").evidence
         assert {name.split()[0] for name in flags} == wanted

@@ -38,11 +38,11 @@ def test_a_hard_clamp_looks_robust_and_is_flagged() -> None:
     data = cloud()
     data = dataset(data.x.round() * 0.8 + 0.1, data.y)
     here, judged = context(data), target(squeezed(), data)
-    found = each_attack(here, judged, Linf(0.35), [BIM(steps=5)])
-    flags = {flag.name: flag for flag in inspect(here, found)}
+    evaluation = each_attack(here, judged, Linf(0.35), [BIM(steps=5)])
+    flags = {flag.name: flag for flag in inspect(here, evaluation)}
     assert "gradient masking by a stage" in flags
-    fooled = found.attacks("white")[0].per_sample.robust.logical_not()
-    stood = found.attacks("white", "true")[0].per_sample.robust
+    fooled = evaluation.attacks("white")[0].per_sample.robust.logical_not()
+    stood = evaluation.attacks("white", "true")[0].per_sample.robust
     assert flags["gradient masking by a stage"].samples == list(data.keep(fooled & stood).ids.names)
     assert "zero gradients" not in flags, "the adaptive backward has a gradient"
 

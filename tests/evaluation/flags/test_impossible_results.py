@@ -44,10 +44,10 @@ def test_accuracy_that_stays_up_is_flagged(hits: int, eps: float, raised: bool) 
 def test_a_curve_that_cannot_be_true_is_flagged() -> None:
     data = cloud()
     here, judged = context(data), target(linear(), data)
-    found = each_attack(here, judged, THREAT, [FGSM()])
+    evaluation = each_attack(here, judged, THREAT, [FGSM()])
     for attack, raised in ((Scripted(), True), (FGSM(), False)):
         points = accuracy_curve(here, judged, THREAT, [0.1, 0.5], attacks=[attack])
-        flags = inspect(here, found, sweep=[point.measurement for point in points])
+        flags = inspect(here, evaluation, sweep=[point.measurement for point in points])
         assert ("accuracy does not fall to chance" in {flag.name for flag in flags}) == raised
 
 

@@ -99,8 +99,8 @@ def test_interval_training_can_be_certified_and_standard_training_cannot() -> No
     model, test = trained(objective, steps=200, eps=0.05), digits().test.first(60)
 
     def share(model: nn.Module) -> float:
-        found = certify(model, test.x, test.y, Linf(0.05), methods=("interval",))
-        return float(found.certified.float().mean())
+        certificates = certify(model, test.x, test.y, Linf(0.05), methods=("interval",))
+        return float(certificates.certified.float().mean())
 
     assert share(model) > 0.3
     assert share(trained(Standard(), steps=200)) < 0.05

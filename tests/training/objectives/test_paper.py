@@ -186,10 +186,10 @@ def test_noise_has_its_standard_deviation() -> None:
 
 
 def test_a_batch_is_a_function_of_seed_and_step() -> None:
-    one, other = make(maker(), step=3), make(maker(), step=3)
+    first, other = make(maker(), step=3), make(maker(), step=3)
     for name in ("x", "y", "targets", "weights", "x_adv"):
-        assert torch.equal(getattr(one, name), getattr(other, name)), name
-    assert not torch.equal(one.x, make(maker(seed=6), step=3).x)
+        assert torch.equal(getattr(first, name), getattr(other, name)), name
+    assert not torch.equal(first.x, make(maker(seed=6), step=3).x)
 
 
 def test_noise_and_attacks_are_fresh_at_every_step() -> None:
@@ -270,12 +270,12 @@ def test_processes_share_the_batch_of_one(processes: int) -> None:
             device=torch.device("cpu"), global_rank=rank, world_size=processes
         )
         parts.append(make(batches, engine=Engine(fabric, "32-true")))
-    assert sum(len(one.y) for one in parts) == 12
-    assert sum(float(one.weights.sum()) for one in parts) == pytest.approx(1.0)
-    for rank, one in enumerate(parts):
+    assert sum(len(part.y) for part in parts) == 12
+    assert sum(float(part.weights.sum()) for part in parts) == pytest.approx(1.0)
+    for rank, part in enumerate(parts):
         rows = slice(rank, None, processes)
-        assert torch.equal(one.y, alone.y[rows])
-        assert torch.equal(one.weights, alone.weights[rows])
-        kept = [row for row in range(len(one.y)) if rank + row * processes < 8]
-        assert torch.equal(one.perturbed[kept], alone.perturbed[rows][kept])
-        assert bool(THREAT.contains(one.perturbed, one.x)[len(kept) :].all())
+        assert torch.equal(part.y, alone.y[rows])
+        assert torch.equal(part.weights, alone.weights[rows])
+        kept = [row for row in range(len(part.y)) if rank + row * processes < 8]
+        assert torch.equal(part.perturbed[kept], alone.perturbed[rows][kept])
+        assert bool(THREAT.contains(part.perturbed, part.x)[len(kept) :].all())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tempering.core.comparisons import ComparedModel, ComparisonSummary, Quantity
+from tempering.core.comparisons import ComparisonSummary, Quantity
 
 
 def comparison_lines(comparison: ComparisonSummary) -> list[str]:
@@ -10,13 +10,9 @@ def comparison_lines(comparison: ComparisonSummary) -> list[str]:
     quantities: dict[Quantity, object] = {"clean": comparison.clean, "robust": comparison.robust}
     if comparison.certified is not None:
         quantities["certified"] = comparison.certified
-    n, second = comparison.robust.n, _model_name(comparison.second)
+    n, second = comparison.robust.n, comparison.second
     return [
         f"compared with    {second}, the second model, on the same {n} images",
         *(f"  {quantity:<14} {paired}" for quantity, paired in quantities.items()),
         *(f"  note           {warning}" for warning in comparison.warnings),
     ]
-
-
-def _model_name(side: ComparedModel) -> str:
-    return side.model if side.run is None else f"{side.model} (run {side.run})"

@@ -34,10 +34,10 @@ def inspect(
     from tempering.data.inspection import inspect as look
     from tempering.data.loading import load
 
-    found = look(load(source, split or "official", seed or 0))
-    found.save_picture(picture)
+    inspection = look(load(source, split or "official", seed or 0))
+    inspection.save_picture(picture)
     if as_json:
-        say_json({**json.loads(found.model_dump_json()), "picture": str(picture)})
+        say_json({**json.loads(inspection.model_dump_json()), "picture": str(picture)})
         return
-    say(text(found))
+    say(text(inspection))
     say(f"picture: {picture}")

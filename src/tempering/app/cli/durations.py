@@ -19,8 +19,8 @@ def parse_seconds(text: str) -> float:
         >>> parse_seconds("90s"), parse_seconds("1.5m"), parse_seconds("2h")
         (90.0, 90.0, 7200.0)
     """
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip())
-    seconds = float(found[1]) * _UNITS[found[2]] if found else 0.0
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip())
+    seconds = float(match[1]) * _UNITS[match[2]] if match else 0.0
     if not seconds > 0:
         raise UsageError(f"time {text!r}: give seconds, minutes or hours, such as 90s, 10m or 1h")
     return seconds

@@ -8,37 +8,39 @@ SHOWN = 10
 """Findings of each kind that are listed."""
 
 
-def text(found: Inspection) -> str:
+def text(inspection: Inspection) -> str:
     """Class balance, pixel ranges and findings, for a terminal."""
-    channels, height, width = found.shape
+    channels, height, width = inspection.shape
     lines = [
-        f"{found.address}, split {found.split}, hash {found.data_hash}",
-        f"images {channels} x {height} x {width}, {len(found.classes)} classes",
+        f"{inspection.address}, split {inspection.split}, hash {inspection.data_hash}",
+        f"images {channels} x {height} x {width}, {len(inspection.classes)} classes",
         "",
     ]
-    names = [name[:18] for name in found.classes]
+    names = [name[:18] for name in inspection.classes]
     wide = max(len(name) for name in [*names, "class"])
-    lines.append("class".ljust(wide) + "".join(f"{part:>12}" for part in found.parts))
-    for name, full in zip(names, found.classes, strict=True):
-        counts = "".join(f"{part.per_class[full]:>12,}" for part in found.parts.values())
+    lines.append("class".ljust(wide) + "".join(f"{part:>12}" for part in inspection.parts))
+    for name, full in zip(names, inspection.classes, strict=True):
+        counts = "".join(f"{part.per_class[full]:>12,}" for part in inspection.parts.values())
         lines.append(name.ljust(wide) + counts)
-    lines.append("all".ljust(wide) + "".join(f"{part.n:>12,}" for part in found.parts.values()))
+    lines.append(
+        "all".ljust(wide) + "".join(f"{part.n:>12,}" for part in inspection.parts.values())
+    )
     lines.append("")
-    for name, part in found.parts.items():
+    for name, part in inspection.parts.items():
         mean = ", ".join(f"{value:.4f}" for value in part.mean)
         std = ", ".join(f"{value:.4f}" for value in part.std)
         span = f"pixels {part.minimum:g} to {part.maximum:g}, mean {mean}, std {std}"
         lines.append(f"{name}: {span}")
     lines.append("")
     for kind, pairs in (
-        ("duplicates within a split", found.duplicates),
-        ("leaks between splits", found.leaks),
-        ("equal images with different labels", found.contradictions),
+        ("duplicates within a split", inspection.duplicates),
+        ("leaks between splits", inspection.leaks),
+        ("equal images with different labels", inspection.contradictions),
     ):
         lines.append(f"{kind}: {len(pairs) or 'none'}")
         lines += [f"  {pair}" for pair in pairs[:SHOWN]]
         if len(pairs) > SHOWN:
             lines.append(f"  and {len(pairs) - SHOWN} more")
-    if found.missing:
-        lines.append(f"classes without images: {', '.join(found.missing)}")
+    if inspection.missing:
+        lines.append(f"classes without images: {', '.join(inspection.missing)}")
     return "\n".join(lines)

@@ -54,11 +54,11 @@ def show(summary: Summary, run: Path | None) -> None:
         console.print(f"report           {_near(run / 'report.html')}")
 
 
-def _beside(found: Assessment) -> list[str]:
+def _beside(assessment: Assessment) -> list[str]:
     """Lines for surrogate, corruptions and comparison."""
-    lines = [] if found.surrogate is None else [_owned(found.surrogate)]
-    lines += [] if found.shifts is None else corruption_lines(found.shifts)
-    return lines + ([] if found.against is None else comparison_lines(found.against))
+    lines = [] if assessment.surrogate is None else [_owned(assessment.surrogate)]
+    lines += [] if assessment.shifts is None else corruption_lines(assessment.shifts)
+    return lines + ([] if assessment.against is None else comparison_lines(assessment.against))
 
 
 def _owned(model: Surrogate) -> str:

@@ -6,7 +6,7 @@ from tempering.data.raw_splits import RawSplits, validate_arrays
 
 
 def read_digits(_argument: str = "") -> RawSplits:
-    """1,797 images of 8x8 greys in 17 levels (Alpaydin and Kaynak, 1998); no test of its own."""
+    """1,797 images of 8x8 pixels in 17 grey levels (Alpaydin and Kaynak, 1998); no test split."""
     from sklearn.datasets import load_digits
 
     bunch = load_digits()

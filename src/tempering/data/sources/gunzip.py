@@ -1,4 +1,4 @@
-"""Unpacking gzip files as far as they go."""
+"""Decompression of gzip data, damaged data included."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PIECE = 1 << 20
 
 
 def read_bytes(path: Path) -> bytes:
-    """The bytes of a file.
+    """Read a file.
 
     Raises:
         DataError: If it is missing or cannot be read.
@@ -23,10 +23,10 @@ def read_bytes(path: Path) -> bytes:
 
 
 def unpack(packed: bytes) -> tuple[bytes, str]:
-    """Unpack gzip data.
+    """Decompress gzip data.
 
     Returns:
-        What could be unpacked, and what is wrong with the rest; nothing if all is well.
+        The content up to the first fault, and the fault in words; empty if there is none.
     """
     stream = zlib.decompressobj(wbits=31)
     pieces: list[bytes] = []

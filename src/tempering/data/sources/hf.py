@@ -11,33 +11,32 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tempering.core.errors import DataError
+from tempering.core.errors import DataError, first_line
 from tempering.data.raw_splits import RawSplits, validate_arrays
 from tempering.data.sources.pictures import Bytes, decode, stack
-from tempering.data.sources.source import reason
 
 LABEL_NAMES = ("label", "labels", "fine_label", "y", "target")
-"""Column names that win where several columns could be labels."""
+"""Names of the label column, preferred in this order."""
 
 Tables = Mapping[str, Any]
 """Split name -> a `datasets.Dataset`."""
 
 
 def read_hf(argument: str) -> RawSplits:
-    """Read a dataset with a picture and a class a row.
+    """Read a dataset with an image and a class per row.
 
     Args:
         argument: A folder that `save_to_disk` wrote, a folder of Parquet files, or a
             name on the hub; `NAME:CONFIG` picks a configuration there.
 
     Returns:
-        Its `train` and `test` splits (`validation` as test if there is no other); all
-        samples as training data if it has one split alone. Ids are row numbers, with the
-        split before them, such as `train/12`, where there are two.
+        The `train` and `test` splits (`validation` if there is no `test`); all samples as
+        training data if there is one split only. Ids are row numbers, with the split as prefix,
+        such as `train/12`, if there are two.
 
     Raises:
-        DataError: If the library is missing, the hub cannot be reached, or the columns
-            cannot be told.
+        DataError: If the library is missing, the hub cannot be reached, or there is no image
+            or label column.
     """
     try:
         library = importlib.import_module("datasets")
@@ -56,7 +55,7 @@ def read_hf(argument: str) -> RawSplits:
         for part in (train, test)
         if part is not None
     ]
-    images = stack(it for name, table in parts for it in _pictures(table, image, name))
+    images = stack(picture for name, table in parts for picture in _pictures(table, image, name))
     held, at = list[tuple[Bytes, Any]](), 0
     for _, table in parts:
         held.append((images[at : at + len(table)], np.asarray(table[label][:])))
@@ -73,7 +72,9 @@ def _tables(library: Any, argument: str) -> Tables:
         if path.is_dir():
             loaded = _local(library, path)
         elif argument.startswith((".", "/", "~")):
-            raise DataError(f"no folder {path}: give one that save_to_disk wrote, or of .parquet")
+            raise DataError(
+                f"no folder {path}: give one that save_to_disk wrote, or of .parquet files"
+            )
         else:
             name, _, config = argument.partition(":")
             loaded = library.load_dataset(name, config or None)
@@ -81,8 +82,8 @@ def _tables(library: Any, argument: str) -> Tables:
         raise
     except Exception as error:  # the library and its transports raise many kinds
         raise DataError(
-            f"cannot load hf:{argument}: {reason(error)}: give a folder, or a name on the hub "
-            "and a connection to it"
+            f"cannot load hf:{argument}: {first_line(error)}: give a folder, or a name on the hub "
+            "that can be reached"
         ) from error
     return loaded if isinstance(loaded, Mapping) else {"train": loaded}
 
@@ -99,7 +100,8 @@ def _local(library: Any, path: Path) -> Any:
     for file in files:
         place = str(file.relative_to(path)).lower()
         known = ("test", "validation", "train")
-        parts.setdefault(next((it for it in known if it in place), "train"), []).append(str(file))
+        part = next((part for part in known if part in place), "train")
+        parts.setdefault(part, []).append(str(file))
     return {part: _parquet(library, own) for part, own in parts.items()}
 
 
@@ -122,24 +124,26 @@ def _image_column(library: Any, table: Any, where: str) -> str:
     for name, feature in table.features.items():
         if isinstance(feature, library.Image) or (isinstance(feature, dict) and "bytes" in feature):
             return str(name)
-    raise DataError(f"{where} has no column of images ({_columns(table)}): give another dataset")
+    raise DataError(f"{where} has no image column ({_columns(table)}): give a dataset with one")
 
 
 def _label_column(library: Any, table: Any, where: str) -> str:
-    classes = [n for n, it in table.features.items() if isinstance(it, library.ClassLabel)]
+    classes = [
+        name for name, feature in table.features.items() if isinstance(feature, library.ClassLabel)
+    ]
     if not classes:
         classes = [
             name
-            for name, it in table.features.items()
-            if name in LABEL_NAMES and "int" in str(getattr(it, "dtype", ""))
+            for name, feature in table.features.items()
+            if name in LABEL_NAMES and "int" in str(getattr(feature, "dtype", ""))
         ]
     if not classes:
-        raise DataError(f"{where} has no column of classes ({_columns(table)}): give another")
+        raise DataError(f"{where} has no label column ({_columns(table)}): give a dataset with one")
     return str(next((name for name in LABEL_NAMES if name in classes), classes[0]))
 
 
 def _columns(table: Any) -> str:
-    return ", ".join(f"{name} {type(it).__name__}" for name, it in table.features.items())
+    return ", ".join(f"{name} {type(feature).__name__}" for name, feature in table.features.items())
 
 
 def _pictures(table: Any, column: str, where: str) -> Iterator[tuple[str, Bytes]]:
@@ -156,4 +160,6 @@ def _from_bytes(content: bytes | None, where: str) -> Image.Image:
     try:
         return Image.open(io.BytesIO(content or b""))
     except Exception as error:  # Pillow's readers raise many kinds
-        raise DataError(f"cannot read {where}: {reason(error)}: give a whole picture") from error
+        raise DataError(
+            f"cannot read {where}: {first_line(error)}: give an intact image"
+        ) from error

@@ -1,4 +1,4 @@
-"""Folders of IDX files under MNIST's names, packed or not (LeCun et al., 1998)."""
+"""Folders of IDX files with MNIST's file names, compressed or not (LeCun et al., 1998)."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ Bytes = NDArray[np.uint8]
 
 
 def read_idx(argument: str) -> RawSplits:
-    """Read a folder with `train-images-idx3-ubyte`, `train-labels-idx1-ubyte` and, if it
-    has a test of its own, the two `t10k-` files; each raw or `.gz`.
+    """Read the training files, and the test files if there are any.
+
+    They are called `train-images-idx3-ubyte` and `train-labels-idx1-ubyte`, and `t10k-` instead
+    of `train-` for test; each raw or `.gz`.
 
     Raises:
-        DataError: If a file is missing, damaged or no IDX file of bytes.
-    """  # noqa: D205
+        DataError: If a file is missing, damaged or not an IDX file of bytes.
+    """
     path = folder(argument, f"train-{IMAGES} and train-{LABELS}, raw or .gz")
     test = None
     if _find(path, f"t10k-{IMAGES}") or _find(path, f"t10k-{LABELS}"):
@@ -32,7 +34,7 @@ def read_idx(argument: str) -> RawSplits:
 
 
 def _find(path: Path, name: str) -> Path | None:
-    return next((it for it in (path / name, path / f"{name}.gz") if it.is_file()), None)
+    return next((file for file in (path / name, path / f"{name}.gz") if file.is_file()), None)
 
 
 def _pair(path: Path, part: str) -> tuple[Bytes, Bytes]:
@@ -47,24 +49,24 @@ def _array(path: Path, name: str, dimensions: int) -> Bytes:
     if file.suffix == ".gz":
         content, fault = unpack(content)
         if fault:
-            raise DataError(f"{file} is {fault}: give a whole gzip file")
+            raise DataError(f"{file} is {fault}: give an intact gzip file")
     return parse_idx(content, str(file), dimensions)
 
 
 def parse_idx(content: bytes, where: str, dimensions: int) -> Bytes:
-    """The array in an IDX file of bytes.
+    """Parse an IDX file of bytes.
 
     Args:
         content: Two zero bytes, the type (8 for unsigned bytes), the number of dimensions,
             each dimension's size as four bytes, most significant first, and the values.
-        where: What it is, for messages.
-        dimensions: How many are expected.
+        where: Name of the file, for messages.
+        dimensions: Expected number of dimensions.
 
     Returns:
-        Read-only, as many dimensions as expected, uint8.
+        Read-only array of that many dimensions, uint8.
 
     Raises:
-        DataError: If the header is another, or there are not as many values as it says.
+        DataError: If the header is wrong, or the number of values does not match it.
     """
     header = 4 + 4 * dimensions
     wanted = bytes((0, 0, 8, dimensions))
@@ -76,12 +78,12 @@ def parse_idx(content: bytes, where: str, dimensions: int) -> Bytes:
         )
     if len(content) < header:
         raise DataError(
-            f"{where} has a header of {len(content)} bytes, not {header}: give a whole IDX file"
+            f"{where} has a header of {len(content)} bytes, not {header}: give a complete IDX file"
         )
     sizes = [int.from_bytes(content[at : at + 4], "big") for at in range(4, header, 4)]
     if len(content) - header != math.prod(sizes):
         raise DataError(
             f"{where} holds {len(content) - header} values but its header says "
-            f"{'x'.join(map(str, sizes))} = {math.prod(sizes)}: give a whole IDX file"
+            f"{'x'.join(map(str, sizes))} = {math.prod(sizes)}: give a complete IDX file"
         )
     return np.frombuffer(content, np.uint8, offset=header).reshape(sizes)

@@ -1,4 +1,4 @@
-"""Folders of pictures, one subfolder a class."""
+"""Folders of images, one subfolder per class."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tempering.core.errors import DataError
+from tempering.core.errors import DataError, first_line
 from tempering.data.raw_splits import RawSplits, validate_arrays
 from tempering.data.sources.pictures import Bytes, decode, stack
-from tempering.data.sources.source import folder, reason
+from tempering.data.sources.source import folder
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
 
@@ -19,14 +19,13 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".pgm", ".ppm", ".tif", ".t
 def read_imagefolder(argument: str) -> RawSplits:
     """Read `DIR/<class>/*.png`, or `DIR/train/<class>/*.png` and `DIR/test/<class>/*.png`.
 
-    Classes are numbered in the order of their names; pictures of a class come in the order
-    of their paths. They stay grey if all are grey. Ids are paths relative to the folder, such
-    as `cats/tom.png` or `train/cats/tom.png`.
+    Classes are sorted by name, images of a class by path. Images are greyscale if all files
+    are. Ids are paths relative to the folder, such as `cats/tom.png` or `train/cats/tom.png`.
 
     Raises:
-        DataError: If a class or a picture is missing, damaged, or of another size.
+        DataError: If a class has no images, or an image is damaged or of another size.
     """
-    path = folder(argument, "one subfolder of pictures a class")
+    path = folder(argument, "one subfolder of images per class")
     where = f"imagefolder:{argument}"
     train, test = path / "train", path / "test"
     if not train.is_dir() and not test.is_dir():
@@ -38,27 +37,27 @@ def read_imagefolder(argument: str) -> RawSplits:
             other = train if part is test else test
             raise DataError(
                 f"{path} has {other.name}/ but no {part.name}/: give both, "
-                f"or split the one with imagefolder:{other}"
+                f"or split {other.name}/ with imagefolder:{other}"
             )
     names, tested = _classes(train), _classes(test)
     for name in tested:
         if name not in names:
-            raise DataError(f"class {name!r} is in {test} but not in {train}: give it to both")
+            raise DataError(f"class {name!r} is in {test} but not in {train}: add it there")
     (x, y, ids), (x_test, y_test, test_ids) = _read(path, [(train, names), (test, tested)], names)
     return validate_arrays(where, (x, y), (x_test, y_test), names, (ids, test_ids))
 
 
 def _classes(path: Path) -> list[str]:
-    names = sorted(it.name for it in path.iterdir() if it.is_dir() and it.name[0] != ".")
+    names = sorted(item.name for item in path.iterdir() if item.is_dir() and item.name[0] != ".")
     if not names:
-        raise DataError(f"{path} has no subfolders: give one subfolder of pictures a class")
+        raise DataError(f"{path} has no subfolders: give one subfolder of images per class")
     return names
 
 
 def _read(
     root: Path, parts: list[tuple[Path, list[str]]], names: list[str]
 ) -> list[tuple[Bytes, Bytes, list[str]]]:
-    """The parts' images, labels and ids; images have one size and one number of channels."""
+    """Images, labels and ids of the parts; all images have one shape."""
     files = [(file, label) for path, own in parts for file, label in _files(path, own, names)]
     images = stack((str(file), _open(file)) for file, _ in files)
     labels = np.array([label for _, label in files])
@@ -73,12 +72,12 @@ def _read(
 def _files(path: Path, own: list[str], names: list[str]) -> Iterator[tuple[Path, int]]:
     for name in own:
         files = sorted(
-            it
-            for it in (path / name).rglob("*")
-            if it.suffix.lower() in SUFFIXES and it.is_file() and it.name[0] != "."
+            file
+            for file in (path / name).rglob("*")
+            if file.suffix.lower() in SUFFIXES and file.is_file() and file.name[0] != "."
         )
         if not files:
-            raise DataError(f"no pictures in {path / name}: give {', '.join(SUFFIXES)}")
+            raise DataError(f"no images in {path / name}: give {', '.join(SUFFIXES)}")
         yield from ((file, names.index(name)) for file in files)
 
 
@@ -86,6 +85,6 @@ def _open(file: Path) -> Bytes:
     try:
         picture = Image.open(file)
     except Exception as error:  # Pillow's readers raise many kinds
-        raise DataError(f"cannot read {file}: {reason(error)}: give a whole picture") from error
+        raise DataError(f"cannot read {file}: {first_line(error)}: give an intact image") from error
     with picture:
         return decode(picture, str(file))

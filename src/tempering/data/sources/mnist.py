@@ -1,4 +1,4 @@
-"""MNIST as it comes with the package, checked byte for byte whenever it is loaded."""
+"""The bundled MNIST, verified by its MD5 hashes at every load."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MD5 = {
     f"t10k-{IMAGES}": "2646ac647ad5339dbf082846283269ea",
     f"t10k-{LABELS}": "27ae3e4e09519cfbb04c329615203637",
 }
-"""File -> MD5 of its unpacked bytes, as every mirror publishes them."""
+"""File -> published MD5 of its decompressed content."""
 
 
 def read_mnist(_argument: str = "", bundled: Path = BUNDLED) -> RawSplits:
@@ -26,10 +26,10 @@ def read_mnist(_argument: str = "", bundled: Path = BUNDLED) -> RawSplits:
 
     Args:
         _argument: Nothing; the address is `mnist` alone.
-        bundled: The folder that holds them.
+        bundled: Folder of the files.
 
     Returns:
-        60,000 training and 10,000 test images of 28x28 bytes in their published order.
+        60,000 training and 10,000 test images of 28x28 pixels in their published order.
 
     Raises:
         DataError: If a file is missing, truncated or altered.
@@ -48,10 +48,10 @@ def _verified(bundled: Path, name: str, dimensions: int) -> Bytes:
         content, fault = unpack(path.read_bytes())
     except OSError as error:
         raise DataError(f"cannot read bundled {path}: {error.strerror}: {remedy}") from error
-    found = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    if found != MD5[name]:
+    digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    if digest != MD5[name]:
         raise DataError(
-            f"bundled {path} is {fault or 'altered'}: its content has MD5 {found}, "
+            f"bundled {path} is {fault or 'altered'}: its content has MD5 {digest}, "
             f"not {MD5[name]}: {remedy}"
         )
     return parse_idx(content, str(path), dimensions)

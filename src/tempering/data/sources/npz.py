@@ -10,13 +10,13 @@ from tempering.data.raw_splits import RawSplits, validate_arrays
 
 
 def read_npz(argument: str) -> RawSplits:
-    """Read an archive: `x` and `y`, and if it has them `classes`, `x_test` and `y_test`.
+    """Read an archive: `x` and `y` and, optionally, `classes`, `x_test` and `y_test`.
 
-    Nothing is unpickled. Ids are row numbers: `12`, or `train/12` and `test/12` where there
-    are test arrays.
+    Nothing is unpickled. Ids are row numbers: `12`, or `train/12` and `test/12` if there are
+    test arrays.
 
     Raises:
-        DataError: If it cannot be read or an array is missing or wrong.
+        DataError: If the file cannot be read, or an array is missing or invalid.
     """
     path = Path(argument).expanduser()
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""Pictures as arrays: one size, grey or colour."""
+"""Decoding of image files to arrays of one size."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from tempering.core.errors import DataError
-from tempering.data.sources.source import reason
+from tempering.core.errors import DataError, first_line
 
 GREY_MODES = ("1", "L", "LA", "La")
 DEEP_MODES = ("I", "F")
@@ -17,40 +16,42 @@ Bytes = NDArray[np.uint8]
 
 
 def decode(picture: Image.Image, where: str) -> Bytes:
-    """A picture's bytes, upright; transparency is dropped.
+    """Decode an image, upright and without transparency.
 
     Args:
-        picture: As Pillow opened it.
-        where: What it is, for messages.
+        picture: The image that Pillow opened.
+        where: Name of the image, for messages.
 
     Returns:
-        Shape (1, h, w) if it is grey and (3, h, w) if it is not, uint8.
+        Shape (1, h, w) for greyscale and (3, h, w) for colour, uint8.
 
     Raises:
-        DataError: If it is damaged, or has more than 8 bits a channel.
+        DataError: If the image is damaged, or has more than 8 bits per channel.
     """
     if picture.mode.startswith(DEEP_MODES):
-        raise DataError(f"{where} has more than 8 bits a channel: convert it to 8 bits")
+        raise DataError(f"{where} has more than 8 bits per channel: convert it to 8 bits")
     try:
         upright = ImageOps.exif_transpose(picture)
         grey = upright.mode in GREY_MODES
         pixels = np.asarray(upright.convert("L" if grey else "RGB"))
     except Exception as error:  # Pillow's decoders raise many kinds
-        raise DataError(f"cannot read {where}: {reason(error)}: give a whole picture") from error
+        raise DataError(
+            f"cannot read {where}: {first_line(error)}: give an intact image"
+        ) from error
     return pixels[None] if grey else np.moveaxis(pixels, -1, 0)
 
 
 def stack(pictures: Iterable[tuple[str, Bytes]]) -> Bytes:
-    """Pictures of one size as one array; grey ones become colour if any is in colour.
+    """Stack images of one size; greyscale ones become colour if any is in colour.
 
     Args:
-        pictures: What each is, for messages, and its bytes, see `decode`.
+        pictures: Name, for messages, and pixels of each image, see `decode`.
 
     Returns:
         Shape (n, 1 or 3, h, w), uint8.
 
     Raises:
-        DataError: Names the first whose size differs.
+        DataError: If an image has another size than the first.
     """
     first, images = "", list[Bytes]()
     for where, image in pictures:
@@ -59,7 +60,7 @@ def stack(pictures: Iterable[tuple[str, Bytes]]) -> Bytes:
         elif image.shape[1:] != images[0].shape[1:]:
             raise DataError(
                 f"{where} is {_size(image)} but {first} is {_size(images[0])}: "
-                f"give pictures of one size"
+                "give images of one size"
             )
         images.append(image)
     if not images:

@@ -1,4 +1,4 @@
-"""What a source of data is."""
+"""The type of data sources."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from tempering.data.raw_splits import RawSplits
 
 @dataclass(frozen=True)
 class Source:
-    """A kind of address that data can be loaded from.
+    """A data source, selected by the first part of an address.
 
     Attributes:
-        name: What the address begins with.
-        summary: What it is, in one line.
-        example: An address, as people write it.
-        argument: What follows the colon, such as `DIR`; None where nothing does.
-        read: From the argument (empty where there is none) to checked samples.
+        name: First part of the address.
+        summary: Description of one line.
+        example: A complete address.
+        argument: Placeholder for the part after the colon, such as `DIR`; None if it takes none.
+        read: Reads the argument (empty if there is none) and returns validated samples.
     """
 
     name: str
@@ -33,14 +33,9 @@ def folder(argument: str, holding: str) -> Path:
     """The folder that an argument names.
 
     Raises:
-        DataError: If there is none; says what it should hold.
+        DataError: If it does not exist; the message says what it should contain.
     """
     path = Path(argument).expanduser()
     if not path.is_dir():
-        raise DataError(f"no folder {path}: give one that holds {holding}")
+        raise DataError(f"no folder {path}: give one with {holding}")
     return path
-
-
-def reason(error: BaseException) -> str:
-    """The first line of an error's message."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -86,24 +86,24 @@ def binarization_test(part: ExaminedSamples, attack: Attack) -> Flag | None:
     own = replace(plants, weight=plants.weight[rows], bias=plants.bias[rows])
     with probing(test.model) as plain:
         search = _PlantedSearch(BinaryProbe(plain, own, test), test)
-        found = search.by(attack, torch.arange(len(test), device=rows.device))
-        rate = Count(hits=int(found.sum()), n=len(test))
+        reached = search.by(attack, torch.arange(len(test), device=rows.device))
+        rate = Count(hits=int(reached.sum()), n=len(test))
         if rate.interval[1] >= REQUIRED_SUCCESS:
             return None
-        found_later = torch.zeros_like(found)
-        missed = (~found).nonzero()[:, 0]
+        reached_later = torch.zeros_like(reached)
+        missed = (~reached).nonzero()[:, 0]
         if STRONGER_ATTACK.knows(part.threat):
             with suppress(NoGradientError):  # a model without gradients: it finds none
-                found_later[missed] = search.by(STRONGER_ATTACK, missed)
+                reached_later[missed] = search.by(STRONGER_ATTACK, missed)
         by_chance = search.by_chance()
     features = "the logits" if plants.layer is None else f"the inputs of layer {plants.layer!r}"
-    both = Count(hits=int((found | found_later).sum()), n=len(test))
+    both = Count(hits=int((reached | reached_later).sum()), n=len(test))
     kind = FAILED if both.interval[1] < REQUIRED_SUCCESS else NEEDS_STRONGER_ATTACK
     return kind.raised(
         f"{attack.label()} found {rate.hits} of {rate.n} planted examples, "
-        f"{STRONGER_ATTACK.label()} {int(found_later.sum())} more, {INNER_POINTS} random points "
+        f"{STRONGER_ATTACK.label()} {int(reached_later.sum())} more, {INNER_POINTS} random points "
         f"{int(by_chance.sum())}; features: {features}; planted on {rate.n} of {len(part)} samples",
-        test.keys[~found],
+        test.keys[~reached],
     )
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from tempering.attacks.base import Attack
-from tempering.core.errors import InterruptedRunError
+from tempering.core.errors import InterruptedRunError, first_line
 from tempering.core.progress import track
 from tempering.core.random import derive
 from tempering.core.records import Flag
@@ -136,7 +136,7 @@ class _Examination:
         except InterruptedRunError:
             raise
         except Exception as error:
-            self._errors.append(f"gradients and attack: {_first_line(error)}")
+            self._errors.append(f"gradients and attack: {_summary(error)}")
             return
         if not len(part) or part.threat.eps == 0:
             return
@@ -161,7 +161,7 @@ class _Examination:
         except InterruptedRunError:
             raise
         except Exception as error:
-            self._errors.append(f"the attack: {_first_line(error)}")
+            self._errors.append(f"the attack: {_summary(error)}")
         else:
             self._run("silent success", lambda: check_silent_success(part, trace))
             self._run("optimization", lambda: check_optimization_complete(part, trace))
@@ -179,12 +179,12 @@ class _Examination:
         except InterruptedRunError:
             raise
         except Exception as error:
-            self._errors.append(f"{name}: {_first_line(error)}")
+            self._errors.append(f"{name}: {_summary(error)}")
             flag = None
         self._flags += [flag] if flag else []
         self._done += 1
         self._advance(min(self._done, _CHECKS), f"{len(self._flags)} flags")
 
 
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+def _summary(error: Exception) -> str:
+    return f"{type(error).__name__}: {first_line(error)}"

@@ -15,17 +15,14 @@ from tempering.training.objective import (
     Batch,
     InnerMaximization,
     Losses,
-    Objective,
-    linear_ramp,
+    Warmup,
     require_between,
-    require_count,
-    require_ramp,
 )
 from tempering.training.objectives.trades import divergence
 
 
 @dataclass(frozen=True)
-class Mart(Objective):
+class Mart(Warmup):
     """BCE(p(x_adv), y) + lam * KL(p(x) || p(x_adv)) * (1 - p_y(x)), x_adv made by PGD.
 
     BCE is -log p_y(x_adv) - log(1 - max over k != y of p_k(x_adv)). Wang et al., 'Improving
@@ -51,8 +48,8 @@ class Mart(Objective):
     eps_warmup_steps: int = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require_between(self.name, "lam", self.lam, 0.0, math.inf)
-        require_count(self.name, "eps_warmup_steps", self.eps_warmup_steps, 0)
         _ = self.attack
 
     @property
@@ -60,14 +57,10 @@ class Mart(Objective):
         """The attack that makes x_adv."""
         return PGD(self.steps, self.step_size, until_fooled=False)
 
-    def ramp(self, step: int, steps: int) -> float:  # noqa: ARG002
-        """Linear over `eps_warmup_steps`."""
-        return linear_ramp(step, self.eps_warmup_steps)
-
     def require(self, threat: Threat, steps: int) -> None:
-        """PGD knows the threat, and the ramp ends before training does."""
+        """PGD knows the threat, and the warm-up ends before training does."""
         self.attack.require(threat)
-        require_ramp(self.name, self.eps_warmup_steps, steps)
+        super().require(threat, steps)
 
     def perturb(self, batch: Batch) -> Batch:
         """PGD on every sample."""

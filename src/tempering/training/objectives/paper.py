@@ -20,11 +20,8 @@ from tempering.training.objective import (
     Batch,
     InnerMaximization,
     Losses,
-    Objective,
-    linear_ramp,
+    Warmup,
     require_between,
-    require_count,
-    require_ramp,
     soft_cross_entropy,
 )
 
@@ -32,7 +29,7 @@ CLEAN, NOISY, ADVERSARIAL = range(3)
 
 
 @dataclass(frozen=True)
-class Paper(Objective):
+class Paper(Warmup):
     """Cross-entropy on clean, noisy and freshly attacked samples with soft labels (eq. 3).
 
     Afzal and Huzaifa, 'Securing AI systems against adversarial attacks', section III.
@@ -71,11 +68,11 @@ class Paper(Objective):
     eps_warmup_steps: int = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for share in ("clean", "noisy", "adversarial", "alpha", "lam_max"):
             require_between(self.name, share, getattr(self, share), 0.0, 1.0)
         require_between(self.name, "sigma", self.sigma, 0.0, math.inf)
         require_between(self.name, "label_smoothing", self.label_smoothing, 0.0, 0.999)
-        require_count(self.name, "eps_warmup_steps", self.eps_warmup_steps, 0)
         total = self.clean + self.noisy + self.adversarial
         if not math.isclose(total, 1.0, abs_tol=0.01):
             raise UsageError(
@@ -84,16 +81,12 @@ class Paper(Objective):
         if self.adversarial > 0 and not self.attacks:
             raise UsageError(f"{self.name}: no attacks: name at least one, such as 'pgd:steps=5'")
 
-    def ramp(self, step: int, steps: int) -> float:  # noqa: ARG002
-        """Linear over `eps_warmup_steps`."""
-        return linear_ramp(step, self.eps_warmup_steps)
-
     def require(self, threat: Threat, steps: int) -> None:
-        """The attacks know the threat, and the ramp ends before training does."""
+        """The attacks know the threat, and the warm-up ends before training does."""
         if self.adversarial > 0:
             for attack in self.attacks:
                 attack.require(threat)
-            require_ramp(self.name, self.eps_warmup_steps, steps)
+            super().require(threat, steps)
 
     def perturb(self, batch: Batch) -> Batch:
         """Noise and attacks on their shares of the batch; soft labels and weights."""

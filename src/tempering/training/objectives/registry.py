@@ -7,8 +7,9 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
-from tempering.core.errors import UnknownNameError, UsageError
+from tempering.core.errors import UnknownNameError, UsageError, first_line
 from tempering.core.registry import Registry
+from tempering.core.specs import read_value, split_pairs
 from tempering.models.foreign import load_attribute
 from tempering.training.objective import Objective
 from tempering.training.objectives.gaussian_noise import GaussianNoise
@@ -54,17 +55,16 @@ def parse_objective(text: str, defaults: Mapping[str, Any] | None = None) -> Obj
     types = typing.get_type_hints(kind)
     names = [entry.name for entry in dataclasses.fields(kind)]
     settings = {key: value for key, value in (defaults or {}).items() if key in names}
-    given: dict[str, Any] = {}
-    for pair in filter(None, tail.split(",")):
-        key, found, value = (part.strip() for part in pair.partition("="))
-        if not found:
-            raise UsageError(f"{pair!r} in objective {text!r} is not key=value: write beta=6")
+    for key, value in split_pairs(tail, f"objective {text!r}", "beta=6").items():
         if key not in names:
             raise UnknownNameError(f"parameter of {kind.name}", key, names)
-        if key in given:
-            raise UsageError(f"{key} is given twice in objective {text!r}: give it once")
-        given[key] = _value(value, types[key], f"{kind.name}: {key}")
-    return kind(**(settings | given))
+        if typing.get_origin(types[key]) is tuple:
+            raise UsageError(
+                f"{kind.name}: {key} = {value!r}: set it from Python, or as {key} in the "
+                "recipe's mixture"
+            )
+        settings[key] = read_value(value, types[key], f"{kind.name}: {key}")
+    return kind(**settings)
 
 
 def parameters_of(kind: type[Objective]) -> dict[str, Any]:
@@ -77,26 +77,6 @@ def parameters_of(kind: type[Objective]) -> dict[str, Any]:
     }
 
 
-def _value(text: str, wanted: Any, where: str) -> Any:
-    options = typing.get_args(wanted) or (wanted,)
-    if type(None) in options and text == "none":
-        return None
-    if bool in options:
-        if text in ("true", "false"):
-            return text == "true"
-        raise UsageError(f"{where} = {text!r}: give true or false")
-    for kind, words in ((int, "a whole number"), (float, "a number")):
-        if kind in options:
-            try:
-                return kind(text)
-            except ValueError:
-                raise UsageError(f"{where} = {text!r}: give {words}") from None
-    raise UsageError(
-        f"{where} = {text!r}: set it from Python, or as {where.rpartition(' ')[2]} in the "
-        "recipe's mixture"
-    )
-
-
 def _own(text: str) -> Objective:
     value = load_attribute(text, "objective")
     if isinstance(value, Objective):
@@ -106,8 +86,8 @@ def _own(text: str) -> Objective:
     try:
         made = value()
     except Exception as error:
-        reason = (str(error).strip().splitlines() or ["no message"])[0]
-        raise UsageError(f"objective {text} failed: {type(error).__name__}: {reason}") from error
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        raise UsageError(f"objective {text} failed: {reason}") from error
     if not isinstance(made, Objective):
         raise UsageError(
             f"objective {text} returned {type(made).__name__}: return a training.Objective"

@@ -18,11 +18,9 @@ from tempering.training.objective import (
     Batch,
     InnerMaximization,
     Losses,
-    Objective,
-    linear_ramp,
+    Warmup,
     require_between,
     require_count,
-    require_ramp,
     soft_cross_entropy,
 )
 
@@ -33,7 +31,7 @@ NORMS = ("linf", "l2", "l1")
 
 
 @dataclass(frozen=True)
-class Trades(Objective):
+class Trades(Warmup):
     """CE(f(x), y) + beta * KL(p(x) || p(x_adv)), x_adv maximizing that divergence.
 
     Zhang et al., 'Theoretically principled trade-off between robustness and accuracy', 2019,
@@ -63,23 +61,19 @@ class Trades(Objective):
     eps_warmup_steps: int = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require_between(self.name, "beta", self.beta, 0.0, math.inf)
         require_count(self.name, "steps", self.steps, 1)
-        require_count(self.name, "eps_warmup_steps", self.eps_warmup_steps, 0)
         if self.step_size is not None:
             require_between(self.name, "step_size", self.step_size, 0.0, math.inf)
 
-    def ramp(self, step: int, steps: int) -> float:  # noqa: ARG002
-        """Linear over `eps_warmup_steps`."""
-        return linear_ramp(step, self.eps_warmup_steps)
-
     def require(self, threat: Threat, steps: int) -> None:
-        """The threat is a norm ball, and the ramp ends before training does."""
+        """The threat is a norm ball, and the warm-up ends before training does."""
         if threat.name not in NORMS:
             raise ThreatError(
                 f"{self.name} does not train against {threat}: it knows {', '.join(NORMS)}"
             )
-        require_ramp(self.name, self.eps_warmup_steps, steps)
+        super().require(threat, steps)
 
     def perturb(self, batch: Batch) -> Batch:
         """Projected gradient ascent on KL(p(x) || p(x_adv)) from close to the image."""
