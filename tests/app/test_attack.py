@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from tempering.app.attack import AttackReport, attack_address
 from tempering.app.cli.entry import app
+from tempering.app.load_inputs import InputAddress
 from tempering.core.errors import DataError, TemperingError, UnknownNameError, UsageError
 from tempering.core.passes import Passes, counted
 from tempering.core.threats import Linf
@@ -43,7 +44,7 @@ def test_the_file_holds_all_that_it_should_and_the_verdict_is_the_models(
     from tempering.models import load
 
     out = tmp_path / "deep" / "x.npz"
-    done = attack_address(run, "square:queries=30", out, samples=N)
+    done = attack_address(InputAddress(run), "square:queries=30", out, samples=N)
     with np.load(out) as file:
         held = {name: file[name] for name in file.files}
     names = ["x", "x_adv", "y", "index", "id", "success", "distance", "forwards", "backwards"]
@@ -67,7 +68,9 @@ def test_the_file_holds_all_that_it_should_and_the_verdict_is_the_models(
 def test_equal_seeds_write_equal_images(run: str, tmp_path: Path) -> None:
     files = [tmp_path / f"{number}.npz" for number in range(3)]
     for file, seed in zip(files, (1, 1, 2), strict=True):
-        attack_address(run, "pgd:steps=2,until_fooled=false", file, samples=N, seed=seed)
+        attack_address(
+            InputAddress(run, seed=seed), "pgd:steps=2,until_fooled=false", file, samples=N
+        )
     one, same, other = (np.load(file)["x_adv"] for file in files)
     assert np.array_equal(one, same)
     assert not np.array_equal(one, other)
@@ -76,7 +79,9 @@ def test_equal_seeds_write_equal_images(run: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("targets", "left"), [("next", N), ("random", N), ("7", N - 1)])
 def test_targets(run: str, tmp_path: Path, targets: str, left: int) -> None:
     out = tmp_path / "x.npz"
-    attack_address(run, "pgd:steps=20", out, samples=N, targets=targets, threat="linf:0.5")
+    attack_address(
+        InputAddress(run, threat="linf:0.5"), "pgd:steps=20", out, samples=N, targets=targets
+    )
     with np.load(out) as file:
         aims, y, success = file["targets"], file["y"], file["success"]
         assert len(y) == len(file["x"]) == left
@@ -105,7 +110,9 @@ def test_mistakes_are_named_and_nothing_is_written(
     run: str, tmp_path: Path, change: dict[str, object], error: type[TemperingError], message: str
 ) -> None:
     out = tmp_path / "x.npz"
-    call = {"address": run, "attack": "fgsm", "out": out, "samples": N, **change}
+    address = InputAddress(run, threat=change.get("threat"))  # type: ignore[arg-type]
+    more = {key: value for key, value in change.items() if key != "threat"}
+    call = {"address": address, "attack": "fgsm", "out": out, "samples": N, **more}
     with pytest.raises(error, match=message) as caught:
         attack_address(**call)  # type: ignore[arg-type]
     assert "\n" not in str(caught.value)
@@ -124,7 +131,7 @@ def test_the_command_prints_json(run: str, tmp_path: Path) -> None:
 def test_samples_keep_their_numbers_where_some_are_left_out(run: str, tmp_path: Path) -> None:
     """A class as target leaves its own samples out; draws are still those of the test data."""
     few, one = tmp_path / "few.npz", tmp_path / "one.npz"
-    attack_address(run, "pgd:steps=1", few, samples=N, targets="7", threat="linf:0.1")
+    attack_address(InputAddress(run, threat="linf:0.1"), "pgd:steps=1", few, samples=N, targets="7")
     with np.load(few) as file:
         index, x_adv = file["index"], file["x_adv"]
     assert len(index) < N
@@ -133,7 +140,13 @@ def test_samples_keep_their_numbers_where_some_are_left_out(run: str, tmp_path: 
     targets = ["7"] * N
     for own in set(range(N)) - set(index.tolist()):
         targets[own] = "8"
-    attack_address(run, "pgd:steps=1", one, samples=N, targets=",".join(targets), threat="linf:0.1")
+    attack_address(
+        InputAddress(run, threat="linf:0.1"),
+        "pgd:steps=1",
+        one,
+        samples=N,
+        targets=",".join(targets),
+    )
     with np.load(one) as file:
         assert np.allclose(file["x_adv"][at], x_adv[-1], atol=1e-6)
 
@@ -142,14 +155,14 @@ def test_samples_keep_their_numbers_where_some_are_left_out(run: str, tmp_path: 
 def test_a_folder_that_cannot_be_written_to_is_refused_at_once(run: str, tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(UsageError, match="can be written to"), counted() as passes:
-        attack_address(run, "pgd", tmp_path / "deep" / "x.npz", samples=N)
+        attack_address(InputAddress(run), "pgd", tmp_path / "deep" / "x.npz", samples=N)
     assert passes.forward == 0
 
 
 def test_a_file_in_place_of_the_folder_is_refused_at_once(run: str, tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("")
     with pytest.raises(UsageError, match="can be written to"), counted() as passes:
-        attack_address(run, "pgd", tmp_path / "taken" / "x.npz", samples=N)
+        attack_address(InputAddress(run), "pgd", tmp_path / "taken" / "x.npz", samples=N)
     assert passes.forward == 0
 
 
@@ -213,7 +226,9 @@ def test_passes_in_the_file_are_the_attacks_own(run: str, tmp_path: Path, attack
 
     def ran(spec: str) -> tuple[AttackReport, Passes]:
         with counted() as passes:
-            return attack_address(run, spec, out, samples=N, threat="linf:0.1"), passes
+            return attack_address(
+                InputAddress(run, threat="linf:0.1"), spec, out, samples=N
+            ), passes
 
     one_step, all_of_it = ran("fgsm")
     assert (one_step.forwards, one_step.backwards) == (N, N)

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 import tempering
-from tempering.app.evaluate import evaluate_address
+from tempering.app.evaluate import EvaluationOptions, evaluate_address
+from tempering.app.load_inputs import InputAddress
 from tests.app.test_evaluate import MINE, trained
 
 SOURCE = str(Path(tempering.__file__).parent)
@@ -50,12 +51,8 @@ def test_at_most_twelve_frames_lead_from_an_evaluation_to_a_gradient(
     handle = nn.modules.module.register_module_forward_pre_hook(frames.look)
     try:
         evaluate_address(
-            "file.py:build",
-            weights=Path("x.pth"),
-            data="digits",
-            threat="linf:0.1",
-            samples=4,
-            attacks=["fgsm", "pgd:steps=2"],
+            InputAddress("file.py:build", weights=Path("x.pth"), data="digits", threat="linf:0.1"),
+            EvaluationOptions(samples=4, attacks=["fgsm", "pgd:steps=2"]),
         )
     finally:
         handle.remove()

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from tempering.app.gallery import images_of
-from tempering.app.load_inputs import load_inputs
+from tempering.app.load_inputs import InputAddress
 from tempering.attacks.registry import parse_attack
 from tempering.core.engine import start_engine
 from tempering.core.errors import DataError, UsageError
@@ -72,17 +72,12 @@ class _Aim:
 
 
 def attack_address(
-    address: str,
+    address: InputAddress,
     attack: str,
     out: Path,
     *,
-    weights: Path | None = None,
-    data: str | None = None,
-    split: str | None = None,
-    threat: str | None = None,
     samples: int | None = None,
     targets: str | None = None,
-    seed: int | None = None,
 ) -> AttackReport:
     """Attack a model by its address, and write what came of it as `.npz`.
 
@@ -91,18 +86,13 @@ def attack_address(
     `backwards` (passes of the attack for each sample), and with targets `targets`.
 
     Args:
-        address: A run folder, a `.safetensors` with its manifest, or `file.py:factory`.
+        address: Model, data and threat.
         attack: As `name:key=value,...`.
         out: The `.npz` file to write.
-        weights: For `file.py:factory`.
-        data: Address of the data; by default what the model's manifest says, or mnist.
-        split: By default the manifest's, or official.
-        threat: Such as `linf:0.3`; by default the manifest's.
         samples: Test images, the first ones; by default 1,000 or all.
         targets: A class that images shall be taken for, by name or number; `next` or
             `random`; or one class a sample with commas between them. Of a single class,
             samples that are of that class themselves are left out.
-        seed: Of all draws.
 
     Returns:
         Counts.
@@ -113,18 +103,18 @@ def attack_address(
         ModelError: If there is no such model, or it is no classifier of the data.
 
     Example:
-        `attack_address("runs/latest", "pgd:steps=40", Path("pgd.npz")).success`
+        `attack_address(InputAddress("runs/latest"), "pgd:steps=40", Path("pgd.npz")).success`
     """
     chosen = parse_attack(attack)
     if out.suffix != ".npz":
         raise UsageError(f"{out} for the samples: give a file that ends in .npz")
     _check_writable(out.parent)
-    inputs = load_inputs(address, weights=weights, data=data, split=split, threat=threat, seed=seed)
+    inputs = address.load()
     allowed = inputs.threat
     chosen.require(allowed)
     wanted = inputs.first(samples)
-    aim = _aim(targets, wanted, seed or 0)
-    context = EvalContext(wanted, "test", start_engine("32-true"), seed or 0)
+    aim = _aim(targets, wanted, inputs.seed)
+    context = EvalContext(wanted, "test", start_engine("32-true"), inputs.seed)
     target = Target.of("given", inputs.model, wanted)
     rows, goal = aim.index, _goal(aim, target)
     if aim.targets is not None:

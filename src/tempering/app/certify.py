@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from tempering.app.load_inputs import load_inputs
+from tempering.app.load_inputs import InputAddress
 from tempering.certification.certify_samples import METHODS, certify
 from tempering.certification.smoothing import Smoothing
 from tempering.core.engine import start_engine
@@ -81,31 +80,21 @@ class CertificateReport(BaseModel):
 
 
 def certify_address(
-    address: str,
+    address: InputAddress,
     *,
-    weights: Path | None = None,
-    data: str | None = None,
-    split: str | None = None,
-    threat: str | None = None,
     samples: int | None = None,
     methods: Sequence[str] | None = None,
     smoothing: Smoothing | None = None,
     seconds: float | None = None,
-    seed: int | None = None,
 ) -> CertificateReport:
     """Certify a model given by its address.
 
     Args:
-        address: A run folder, a `.safetensors` with its manifest, or `file.py:factory`.
-        weights: For `file.py:factory`.
-        data: Address of the data; by default the manifest's, or mnist.
-        split: Split of the data; by default the manifest's, or official.
-        threat: Such as `linf:0.1`; by default the manifest's.
+        address: Model, data and threat.
         samples: Number of test images, from the first on; by default 1,000 or all.
         methods: Some of `METHODS`; by default all, cheapest first.
         smoothing: Certify the smoothed classifier instead, in L2.
         seconds: Time after which no new work is started; remaining samples are undecided.
-        seed: Seed of all random numbers.
 
     Returns:
         Counts and times.
@@ -116,16 +105,16 @@ def certify_address(
         ModelError: If the model does not exist or is not a classifier of the data.
 
     Example:
-        `certify_address("runs/latest", threat="linf:0.05").certified_correct`
+        `certify_address(InputAddress("runs/latest", threat="linf:0.05")).certified_correct`
     """
-    opened = load_inputs(address, weights=weights, data=data, split=split, threat=threat, seed=seed)
+    opened = address.load()
     allowed = opened.threat
     part = opened.first(samples)
-    context = EvalContext(part, "test", start_engine("32-true"), seed or 0)
+    context = EvalContext(part, "test", start_engine("32-true"), opened.seed)
     target = Target.of("given", opened.model, part)
     if smoothing is not None:
-        return _smoothed(address, context, target, allowed, smoothing)
-    return _bounded(address, context, target, allowed, methods, seconds)
+        return _smoothed(address.model, context, target, allowed, smoothing)
+    return _bounded(address.model, context, target, allowed, methods, seconds)
 
 
 def _bounded(

@@ -19,7 +19,7 @@ from tempering.app.caller import EVALUATE, Caller
 from tempering.app.evaluation_setup import EvaluationSetup, configure
 from tempering.app.folder import RunFolder, new_folder, point_latest
 from tempering.app.gallery import adversarial_examples, write_gallery
-from tempering.app.load_inputs import load_inputs, load_model_by_address
+from tempering.app.load_inputs import InputAddress, LoadedInputs, load_model_by_address
 from tempering.app.provenance import model_name, provenance
 from tempering.app.result_cache import FileResultCache
 from tempering.app.side_measurements import SideMeasurements
@@ -131,47 +131,68 @@ def evaluate(
     return side.add(setup, result, assessment, records)[0]
 
 
+@dataclass(frozen=True)
+class EvaluationOptions:
+    """What an evaluation by address is asked to do.
+
+    Attributes:
+        attacks: As `name:key=value,...`, each on all samples; None for a protocol.
+        protocol: `fast`, `autoattack` or `thorough`.
+        access: `white`, `gray`, `black` or `all`.
+        surrogate: Address of the gray-box attacker's model; by default one is trained.
+        samples: Test images, the first ones; by default 1,000, or all if there are fewer.
+        seconds: How long attacks may take.
+        corruptions: `all` common corruptions, or names such as `noise,blur`.
+        compare: Folder of a finished evaluation to compare with, sample by sample.
+    """
+
+    attacks: Sequence[str] | None = None
+    protocol: str = "fast"
+    access: str = "white"
+    surrogate: str | None = None
+    samples: int | None = None
+    seconds: float | None = None
+    corruptions: str | None = None
+    compare: Path | None = None
+
+    def setup(self, inputs: LoadedInputs, engine: Engine) -> EvaluationSetup:
+        """The evaluation of a model, checked."""
+        attacks = [parse_attack(spec) for spec in self.attacks] if self.attacks else None
+        config = configure(
+            inputs.threat,
+            attacks=attacks,
+            protocol=self.protocol,
+            access=self.access,
+            seconds=self.seconds,
+        )
+        return EvaluationSetup.of(
+            inputs.model,
+            inputs.splits,
+            config,
+            engine,
+            surrogate=load_model_by_address(self.surrogate)[0] if self.surrogate else None,
+            samples=self.samples,
+            seed=inputs.seed,
+        )
+
+
 def evaluate_address(
-    address: str,
+    address: InputAddress,
+    options: EvaluationOptions,
     *,
-    weights: Path | None = None,
-    data: str | None = None,
-    split: str | None = None,
-    threat: str | None = None,
-    attacks: Sequence[str] | None = None,
-    protocol: str = "fast",
-    access: str = "white",
-    surrogate: str | None = None,
-    samples: int | None = None,
-    seconds: float | None = None,
-    seed: int | None = None,
-    corruptions: str | None = None,
-    compare: Path | None = None,
     name: str | None = None,
     resume: Path | None = None,
     out: Path | None = None,
     runs: Path | str = "runs",
     caller: Caller = EVALUATE,
 ) -> Evaluated:
-    """Judge a model by its address, and write a run folder with a report.
+    """Evaluate a model by its address, and write a run folder with a report.
 
     Args:
-        address: A run folder, a `.safetensors` with its manifest, or `file.py:factory`.
-        weights: For `file.py:factory`.
-        data: Address of the data; by default what the model's manifest says, or mnist.
-        split: By default the manifest's, or official.
-        threat: Such as `linf:0.3`; by default the manifest's.
-        attacks: As `name:key=value,...`, each on all samples; by default a protocol.
-        protocol: `fast`, `autoattack` or `thorough`.
-        access: `white`, `gray`, `black` or `all`.
-        surrogate: The gray-box attacker's model, by its address; by default one is trained.
-        samples: Test images.
-        seconds: How long attacks may take.
-        seed: Of all draws; the manifest's seed splits the data.
-        corruptions: `all` common corruptions, or names such as `noise,blur`.
-        compare: Folder of a finished evaluation to compare with, sample by sample.
+        address: Model, data, threat and seed.
+        options: What to do.
         name: Of the run.
-        resume: A run that was cut; what it has measured is not measured again.
+        resume: A run that was interrupted; what it has measured is not measured again.
         out: A folder for verdicts and images of each sample.
         runs: Folder of all runs; a relative path starts at the current directory.
         caller: The front end, for the record and for messages.
@@ -180,32 +201,19 @@ def evaluate_address(
         UsageError: If nothing says what the threat is, a name is unknown, a corruption
             lacks its library, or the run to compare with was judged on something else.
         ModelError: If there is no such model, or it is no classifier of the data.
-        RunError: If the run to resume is of another model, data or demand, or the run to
+        RunError: If the run to resume is of another model, data or options, or the run to
             compare with is no finished evaluation.
     """
     base = Path(runs).resolve()
-    inputs = load_inputs(address, weights=weights, data=data, split=split, threat=threat, seed=seed)
+    inputs = address.load()
     engine = start_engine("32-true")
-    setup = EvaluationSetup.of(
-        inputs.model,
-        inputs.splits,
-        configure(
-            inputs.threat,
-            attacks=[parse_attack(spec) for spec in attacks] if attacks else None,
-            protocol=protocol,
-            access=access,
-            seconds=seconds,
-        ),
-        engine,
-        surrogate=load_model_by_address(surrogate)[0] if surrogate else None,
-        samples=samples,
-        seed=seed or 0,
-    )
-    side = SideMeasurements.of(setup, corruptions, compare)
+    setup = options.setup(inputs, engine)
+    side = SideMeasurements.of(setup, options.corruptions, options.compare)
     identity = setup.identity()
-    run = (
-        _resumed(resume, name, identity) if resume else _new(address, name, base, identity, engine)
-    )
+    if resume:
+        run = _resumed(resume, name, identity)
+    else:
+        run = _new(address.model, name, base, identity, engine)
     started = time.perf_counter() - run.seconds
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     cache = FileResultCache(
@@ -213,7 +221,7 @@ def evaluate_address(
     )
     try:
         with _kept(run) if engine.is_main else nullcontext():
-            made = _provenance(setup, caller.command, model_name(inputs.model, address))
+            made = _provenance(setup, caller.command, model_name(inputs.model, address.model))
             setup = setup.with_source(run)
             with counted() as passes:
                 result = Evaluator(setup.context, setup.config, cache).evaluate(setup.target)

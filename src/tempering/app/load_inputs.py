@@ -18,6 +18,52 @@ from tempering.models.foreign import load_foreign
 from tempering.models.manifest import MANIFEST_FILE, Manifest, read_manifest
 from tempering.models.store import load as load_model
 
+
+@dataclass(frozen=True)
+class InputAddress:
+    """Where a model and its data are; what is None is as the model's manifest says.
+
+    Attributes:
+        model: A run folder, a `.safetensors` with its manifest, or `file.py:factory`.
+        weights: For `file.py:factory`.
+        data: Address of the data; without a manifest mnist.
+        split: Split of the data; official if the data are not those of the manifest.
+        threat: Such as `linf:0.3`; required without a manifest.
+        seed: Seed of all draws, 0 by default; it also splits data that are not the manifest's.
+
+    Example:
+        `InputAddress("runs/latest").load().first(100)`
+    """
+
+    model: str
+    weights: Path | None = None
+    data: str | None = None
+    split: str | None = None
+    threat: str | None = None
+    seed: int | None = None
+
+    def load(self) -> LoadedInputs:
+        """Load the model and its data.
+
+        Raises:
+            UsageError: If nothing says what the threat is, or a name is unknown.
+            ModelError: If there is no such model.
+            DataError: If there are no such data.
+        """
+        model, manifest = load_model_by_address(self.model, self.weights)
+        text = self.threat or (manifest.threat if manifest else None)
+        if text is None:
+            raise UsageError(f"no threat for {self.model}: give one, such as --threat linf:0.3")
+        threat = parse_threat(text)
+        source = self.data or (manifest.data if manifest else "mnist")
+        seed = self.seed or 0
+        if manifest is not None and source == manifest.data:
+            splits = load(source, self.split or manifest.split, manifest.seed)
+        else:
+            splits = load(source, self.split or "official", seed)
+        return LoadedInputs(model, manifest, threat, splits, seed)
+
+
 DEFAULT_SAMPLES = 1000
 """Test images that are used if nothing else is said, or all if there are fewer."""
 
@@ -31,12 +77,14 @@ class LoadedInputs:
         manifest: What was written down with it; None for a network from a Python file.
         threat: What an attacker may change.
         splits: Its data.
+        seed: Of all draws.
     """
 
     model: nn.Module
     manifest: Manifest | None
     threat: Threat
     splits: Splits
+    seed: int
 
     def first(self, samples: int | None) -> Dataset:
         """The first test images; by default 1,000, or all if there are fewer.
@@ -45,49 +93,6 @@ class LoadedInputs:
             UsageError: If there are fewer than were asked for.
         """
         return first_samples(self.splits.test, samples)
-
-
-def load_inputs(
-    address: str,
-    *,
-    weights: Path | None = None,
-    data: str | None = None,
-    split: str | None = None,
-    threat: str | None = None,
-    seed: int | None = None,
-) -> LoadedInputs:
-    """Load a model and its data; what is not said is as the model's manifest says.
-
-    Args:
-        address: A run folder, a `.safetensors` with its manifest, or `file.py:factory`.
-        weights: For `file.py:factory`.
-        data: Address of the data; by default the manifest's, or mnist.
-        split: By default the manifest's, if the data are its own too; or else official.
-        threat: Such as `linf:0.3`; by default the manifest's.
-        seed: Splits data that are not the manifest's own; 0 by default.
-
-    Returns:
-        All of them.
-
-    Raises:
-        UsageError: If nothing says what the threat is, or a name is unknown.
-        ModelError: If there is no such model.
-        DataError: If there are no such data.
-
-    Example:
-        `load_inputs("runs/latest").first(100)`
-    """
-    model, manifest = load_model_by_address(address, weights)
-    text = threat or (manifest.threat if manifest else None)
-    if text is None:
-        raise UsageError(f"nothing says what may be done to {address}: give --threat linf:0.3")
-    allowed = parse_threat(text)
-    source = data or (manifest.data if manifest else "mnist")
-    if manifest is not None and source == manifest.data:
-        splits = load(source, split or manifest.split, manifest.seed)
-    else:
-        splits = load(source, split or "official", seed or 0)
-    return LoadedInputs(model, manifest, allowed, splits)
 
 
 def load_model_by_address(

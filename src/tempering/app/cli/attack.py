@@ -31,19 +31,15 @@ def attack(
 ) -> None:
     """Attack a model, and write the adversarial images with their distances and passes."""
     from tempering.app.attack import attack_address
+    from tempering.app.load_inputs import InputAddress
 
     with progress():
         done = attack_address(
-            model,
+            InputAddress(model, weights, data, split, threat, seed),
             spec,
             out,
-            weights=weights,
-            data=data,
-            split=split,
-            threat=threat,
             samples=samples,
             targets=targets,
-            seed=seed,
         )
     if as_json:
         say(done.model_dump_json(indent=2))

@@ -46,20 +46,16 @@ def certify(
 ) -> None:
     """Certify, for each sample, that no perturbation within the threat changes the prediction."""
     from tempering.app.certify import certify_address
+    from tempering.app.load_inputs import InputAddress
     from tempering.certification.smoothing import Smoothing
 
     with progress():
         done = certify_address(
-            model,
-            weights=weights,
-            data=data,
-            split=split,
-            threat=threat,
+            InputAddress(model, weights, data, split, threat, seed),
             samples=samples,
             methods=methods,
             smoothing=None if smoothing is None else Smoothing(sigma=smoothing, samples=votes),
             seconds=None if limit is None else parse_seconds(limit),
-            seed=seed,
         )
     if as_json:
         say(done.model_dump_json(indent=2))

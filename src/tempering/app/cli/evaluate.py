@@ -67,24 +67,22 @@ def evaluate(
     as_json: options.Json = False,
 ) -> None:
     """Evaluate a model: certificates, then attacks on undecided samples; write a report."""
-    from tempering.app.evaluate import evaluate_address
+    from tempering.app.evaluate import EvaluationOptions, evaluate_address
+    from tempering.app.load_inputs import InputAddress
 
     with progress():
         done = evaluate_address(
-            model,
-            weights=weights,
-            data=data,
-            split=split,
-            threat=threat,
-            attacks=attacks,
-            protocol=protocol,
-            access=access,
-            surrogate=surrogate,
-            samples=samples,
-            seconds=None if limit is None else parse_seconds(limit),
-            seed=seed,
-            corruptions=corruptions,
-            compare=compare,
+            InputAddress(model, weights, data, split, threat, seed),
+            EvaluationOptions(
+                attacks=attacks,
+                protocol=protocol,
+                access=access,
+                surrogate=surrogate,
+                samples=samples,
+                seconds=None if limit is None else parse_seconds(limit),
+                corruptions=corruptions,
+                compare=compare,
+            ),
             name=name,
             resume=resume,
             out=out,
