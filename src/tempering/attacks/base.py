@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from tempering.core.errors import AttackError, DataError, ThreatError
+from tempering.core.errors import AttackError, DataError, TemperingError, ThreatError
 from tempering.core.goals import Goal, Untargeted
 from tempering.core.probe import Probe, probing
 from tempering.core.random import RandomStreams
@@ -105,10 +105,11 @@ class Attack(ABC):
 
         Raises:
             ThreatError: If the attack does not work in the threat.
-            AttackError: If shapes or streams do not fit together.
             DataError: If images are neither float32 nor float64, lie outside [0, 1] or are
                 not finite, or labels are no int64 or name no output of the model.
             ModelError: If the model's logits or gradients are not finite.
+            AttackError: If shapes or streams do not fit together, or the attack or a method of
+                the threat fails.
 
         Example:
             >>> from tempering.attacks import PGD
@@ -147,7 +148,18 @@ class Attack(ABC):
             batch_size=max(1, batch_size),
         )
         with probing(model) as probe:
+            return self._proposed(probe, problem)
+
+    def _proposed(self, probe: Probe, problem: Problem) -> Tensor:
+        try:
             return self.propose(probe, problem).detach()
+        except TemperingError:
+            raise
+        except Exception as error:
+            reason = (str(error).strip().splitlines() or ["no message"])[0]
+            raise AttackError(
+                f"{self.label()} failed under {problem.threat}: {type(error).__name__}: {reason}"
+            ) from error
 
     def require(self, threat: Threat) -> None:
         """Refuse a threat in which this attack does not work.

@@ -57,12 +57,7 @@ class Setup:
 
 
 def maker(data: Dataset | None = None, mixed: Any = None, **changes: Any) -> Setup:
-    attacks = (mixed or {}).get("attacks")
-    marks = isinstance(attacks, list) and not isinstance(attacks[0], str)
-    values = mixture(**(mixed or {}) | ({"attacks": ["fgsm"]} if marks else {})).values()
-    if marks:
-        values["attacks"] = tuple(attacks or ())
-    return Setup(batch_maker(data, **changes), Paper(**values))
+    return Setup(batch_maker(data, **changes), Paper(**dict(mixture(**(mixed or {})))))
 
 
 def make(
