@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,14 @@ import tempering as tp
 from tempering.app.hardening_run import Hardened
 from tempering.attacks import FGSM, PGD, Attack
 from tempering.attacks.base import Problem
-from tempering.attacks.registry import parse_attack
+from tempering.attacks.registry import parse_attack, write_attack
 from tempering.certification.certify_samples import certify
 from tempering.core.errors import (
     AttackError,
     InterruptedRunError,
     RunError,
     ThreatError,
+    UsageError,
 )
 from tempering.core.probe import Probe
 from tempering.core.proofs import Proof
@@ -72,6 +73,7 @@ class Noise(Attack):
     source = "this test"
 
     share: float = 1.0
+    weights: Tensor = field(default_factory=lambda: torch.ones(2))
 
     def propose(self, _probe: Probe, problem: Problem) -> Tensor:
         point = problem.threat.sample(problem.x, problem.streams)
@@ -188,7 +190,7 @@ def test_the_record_names_the_threat_and_the_attack(result: Hardened) -> None:
     text = made.recipe["threat"]
     assert text.startswith(f"python:{__name__}.Masked(eps=0.3, mask=tensor(")
     assert text == read_manifest(result.run).threat
-    assert made.recipe["evaluation"]["attacks"] == ["fgsm", f"python:{__name__}.Noise(share=0.9)"]
+    assert made.recipe["evaluation"]["attacks"] == ["fgsm", write_attack(NOISE)]
     for written in (text, result.record.threat):
         with pytest.raises(ThreatError):
             parse_threat(written)
@@ -225,8 +227,8 @@ def test_a_model_is_evaluated_and_attacked(
              r"tempering\.resume\(path, threat=\.\.\.\)"),
         ({"threat": Linf(0.3)}, r"was begun with threat python:.*, and this is linf:0\.3: give"),
         ({"threat": Masked(0.3, ~MASK)}, "was begun with threat python:"),
-        ({"threat": THREAT}, r"the attack, python:.*Noise\(share=0\.9\), of .*attacks=\.\.\.\)"),
-        ({"threat": THREAT, "attacks": [Noise(0.8)]}, r"the attack, python:.*Noise\(share=0\.9\)"),
+        ({"threat": THREAT}, r"the attack, python:.*Noise\(share=0\.9, .*\(path, attacks=\.\.\.\)"),
+        ({"threat": THREAT, "attacks": [Noise(0.8)]}, r"the attack, python:.*Noise\(share=0\.9,"),
         ({"threat": THREAT, "attacks": [NOISE]}, "the objective, python:paper, of"),
     ],
 )  # fmt: skip
@@ -317,6 +319,17 @@ def test_an_attack_that_fails_is_named(data: Splits) -> None:
         AttackError, match=r"^noise failed under linf:0\.1: ZeroDivisionError: one$"
     ):
         tp.evaluate(network(), data.test, Linf(0.1), attacks=[Raising()], samples=5)
+
+
+@dataclass(frozen=True)
+class Nameless(Attack):
+    def propose(self, _probe: Probe, problem: Problem) -> Tensor:
+        return problem.x
+
+
+def test_an_attack_without_what_it_must_define_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"^Nameless has no name: define it, as 'mine'$"):
+        Nameless()
 
 
 def test_every_attack_of_a_recipe_is_parsed_once_in_a_run(

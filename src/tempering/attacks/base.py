@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
-from tempering.core.errors import AttackError, DataError, TemperingError, ThreatError
+from tempering.core.errors import AttackError, DataError, TemperingError, ThreatError, UsageError
 from tempering.core.goals import Goal, Untargeted
 from tempering.core.probe import Probe, probing
+from tempering.core.python_values import plain
 from tempering.core.random import RandomStreams
 from tempering.core.threats import NORMS, TOLERANCE, Threat
 
@@ -78,6 +79,13 @@ class Attack(ABC):
     access: ClassVar[str] = "gradients"
     source: ClassVar[str]
     cost: ClassVar[str] = "depends on its settings"
+
+    def __new__(cls, *_given: object, **_named: object) -> Self:
+        """Refuse a class that lacks what every attack must define."""
+        for needed, example in (("name", "'mine'"), ("norms", "('linf',)")):
+            if not hasattr(cls, needed):
+                raise UsageError(f"{cls.__name__} has no {needed}: define it, as {example}")
+        return super().__new__(cls)
 
     def __call__(
         self,
@@ -215,7 +223,7 @@ class Attack(ABC):
 
     def config(self) -> dict[str, Any]:
         """Hyperparameters for the record."""
-        return {"name": self.name, **asdict(self)}
+        return {"name": self.name, **plain(asdict(self))}
 
     def label(self) -> str:
         """A short name with the main hyperparameter, such as `pgd-40`."""

@@ -29,6 +29,17 @@ def python_text(value: object) -> str:
     return FROM_PYTHON + _described(value)
 
 
+def plain(value: Any) -> Any:
+    """A value for a record: numbers, text and collections of them stay, others become text."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, tuple | list):
+        return [plain(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    return _text(value)
+
+
 def _described(value: Any) -> str:
     kind = f"{type(value).__module__}.{type(value).__qualname__}"
     if isinstance(value, nn.Module):

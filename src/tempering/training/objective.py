@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from tempering.attacks.base import Attack
 from tempering.core.errors import TemperingError, UsageError
+from tempering.core.python_values import plain
 from tempering.core.random import RandomStreams
 from tempering.core.threats import Threat
 from tempering.data.dataset import Dataset
@@ -287,9 +288,7 @@ def _plain(value: Any) -> Any:
         return value.config()
     if isinstance(value, tuple):
         return [_plain(entry) for entry in value]
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    return repr(value)
+    return plain(value)
 
 
 def _text(value: Any) -> str:
