@@ -11,7 +11,8 @@ from scipy import stats
 from tempering.core.errors import ThreatError
 from tempering.core.random import RandomStreams
 from tempering.core.threat_checks import check_rescaling
-from tempering.core.threats import L0, L1, L2, NORMS, Linf, Threat, parse_threat, write_threat
+from tempering.core.threat_text import write_threat
+from tempering.core.threats import L0, L1, L2, NORMS, Linf, Threat, parse_threat
 
 THREATS = (Linf(0.2), L2(0.7), L1(1.5))
 DUAL = {"linf": 1, "l2": 2, "l1": math.inf}

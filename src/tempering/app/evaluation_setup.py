@@ -18,7 +18,8 @@ from tempering.attacks.base import Attack
 from tempering.core.engine import Engine
 from tempering.core.errors import ModelError, UsageError
 from tempering.core.threat_checks import check_threat
-from tempering.core.threats import Threat, write_threat
+from tempering.core.threat_text import write_threat
+from tempering.core.threats import Threat
 from tempering.data.dataset import Dataset
 from tempering.data.splits import Splits
 from tempering.evaluation.config import EvaluationConfig

@@ -27,7 +27,8 @@ from tempering.core.engine import Engine, start_engine
 from tempering.core.errors import RunError
 from tempering.core.python_values import FROM_PYTHON
 from tempering.core.threat_checks import check_threat
-from tempering.core.threats import Threat, write_threat
+from tempering.core.threat_text import write_threat
+from tempering.core.threats import Threat
 from tempering.data.loading import SOURCES
 from tempering.data.splits import Splits
 from tempering.training.objective import Objective

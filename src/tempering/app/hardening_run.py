@@ -25,7 +25,7 @@ from tempering.core.files import write_text
 from tempering.core.passes import counted
 from tempering.core.random import derive
 from tempering.core.records import AnyRecord, Assessment, Passes, Provenance
-from tempering.core.threats import write_threat
+from tempering.core.threat_text import write_threat
 from tempering.data.splits import Splits
 from tempering.evaluation.evaluation_result import EvaluationResult
 from tempering.evaluation.flags.impossible_results import check_minimum_norm

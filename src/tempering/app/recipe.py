@@ -20,7 +20,8 @@ from tempering.attacks.field import AttackField
 from tempering.attacks.registry import write_attack
 from tempering.core.errors import RecipeError, UnknownNameError
 from tempering.core.python_values import FROM_PYTHON
-from tempering.core.threats import NORMS, Threat, parse_threat, write_threat
+from tempering.core.threat_text import write_threat
+from tempering.core.threats import NORMS, Threat, parse_threat
 from tempering.data.augmentation import Augmentation
 from tempering.paper.settings import PaperSettings
 from tempering.training.settings import Settings, TrainConfig

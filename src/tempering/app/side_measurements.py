@@ -18,7 +18,7 @@ from tempering.app.evaluation_setup import EvaluationSetup
 from tempering.core.comparisons import summarize_comparison
 from tempering.core.corruption_records import CorruptionResult, summarize_corruptions
 from tempering.core.records import AnyRecord, Assessment
-from tempering.core.threats import write_threat
+from tempering.core.threat_text import write_threat
 from tempering.evaluation.corruption_accuracy import measure_corruptions
 from tempering.evaluation.corruptions import parse_corruptions
 from tempering.evaluation.evaluation_result import EvaluationResult

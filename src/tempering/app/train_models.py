@@ -15,7 +15,8 @@ from tempering.core.engine import Engine
 from tempering.core.python_values import FROM_PYTHON
 from tempering.core.random import derive
 from tempering.core.records import Epoch, Round, Stop
-from tempering.core.threats import Threat, write_threat
+from tempering.core.threat_text import write_threat
+from tempering.core.threats import Threat
 from tempering.data.dataset import Dataset
 from tempering.data.splits import Splits
 from tempering.evaluation.context import EvalContext

@@ -10,7 +10,14 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from tempering.core.errors import AttackError, DataError, TemperingError, ThreatError, UsageError
+from tempering.core.errors import (
+    AttackError,
+    DataError,
+    TemperingError,
+    ThreatError,
+    UsageError,
+    first_line,
+)
 from tempering.core.goals import Goal, Untargeted
 from tempering.core.probe import Probe, probing
 from tempering.core.python_values import plain
@@ -164,9 +171,8 @@ class Attack(ABC):
         except TemperingError:
             raise
         except Exception as error:
-            reason = (str(error).strip().splitlines() or ["no message"])[0]
             raise AttackError(
-                f"{self.label()} failed under {problem.threat}: {type(error).__name__}: {reason}"
+                f"{self.label()} failed under {problem.threat}: {first_line(error)}"
             ) from error
 
     def require(self, threat: Threat) -> None:

@@ -106,3 +106,14 @@ class RunError(TemperingError):
 
 class InterruptedRunError(RunError):
     """A job that was stopped by Ctrl-C or a signal, after it saved its state."""
+
+
+def first_line(error: BaseException) -> str:
+    r"""Type and first line of an exception of other code, for the message of ours.
+
+    Example:
+        >>> first_line(ValueError("one\ntwo"))
+        'ValueError: one'
+    """
+    lines = str(error).strip().splitlines() or ["no message"]
+    return f"{type(error).__name__}: {lines[0]}"

@@ -9,7 +9,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from tempering.core.errors import TemperingError, ThreatError
+from tempering.core.errors import TemperingError, ThreatError, first_line
 from tempering.core.random import RandomStreams
 from tempering.core.threats import Threat
 
@@ -88,7 +88,4 @@ def _called(threat: Threat, call: str, make: Callable[[], T]) -> T:
     except TemperingError:
         raise
     except Exception as error:
-        reason = (str(error).strip().splitlines() or ["no message"])[0]
-        raise ThreatError(
-            f"threat {threat}: {call} failed: {type(error).__name__}: {reason}"
-        ) from error
+        raise ThreatError(f"threat {threat}: {call} failed: {first_line(error)}") from error

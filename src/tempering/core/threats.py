@@ -15,8 +15,8 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
-from tempering.core.errors import ThreatError
-from tempering.core.python_values import FROM_PYTHON, python_text
+from tempering.core.errors import ThreatError, first_line
+from tempering.core.python_values import FROM_PYTHON
 from tempering.core.random import RandomStreams
 
 TOLERANCE = 1e-5
@@ -93,9 +93,8 @@ class Threat(ABC):
         except ThreatError:
             raise
         except Exception as error:
-            reason = (str(error).strip().splitlines() or ["no message"])[0]
             raise ThreatError(
-                f"threat {self} cannot be made with eps {eps:g}: {type(error).__name__}: {reason}: "
+                f"threat {self} cannot be made with eps {eps:g}: {first_line(error)}: "
                 "make its class a frozen dataclass, or define with_eps"
             ) from error
 
@@ -395,19 +394,3 @@ def parse_threat(text: str) -> Threat:
             f"eps {radius!r} in threat {text!r} is not a number: give one, such as 0.3 or 8/255"
         ) from None
     return NORMS[norm](eps)
-
-
-def write_threat(threat: Threat) -> str:
-    """The text that `parse_threat` reads as this threat; of a user's own, one that it refuses.
-
-    Example:
-        >>> write_threat(Linf(0.3))
-        'linf:0.3'
-        >>> class Own(Linf): ...
-        >>> write_threat(Own(0.3))
-        'python:tempering.core.threats.Own(eps=0.3)'
-    """
-    from tempering.core.patches import Patch
-
-    known = threat.built_in or type(threat) is Patch
-    return str(threat) if known else python_text(threat)

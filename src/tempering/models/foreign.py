@@ -13,7 +13,7 @@ from types import ModuleType
 
 from torch import nn
 
-from tempering.core.errors import ModelError
+from tempering.core.errors import ModelError, first_line
 from tempering.models.seeded import seeded
 from tempering.models.weights import fit_weights, read_weights
 
@@ -79,7 +79,7 @@ def make_foreign(spec: str, seed: int = 0) -> nn.Module:
         try:
             model = factory()
         except (Exception, SystemExit) as error:
-            raise ModelError(f"{spec} failed: {type(error).__name__}: {_line(error)}") from error
+            raise ModelError(f"{spec} failed: {first_line(error)}") from error
     if not isinstance(model, nn.Module):
         raise ModelError(
             f"{spec} returned {type(model).__name__}, no network: return a torch.nn.Module"
@@ -111,8 +111,7 @@ def _run(path: Path) -> ModuleType:
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise ModelError(
-            f"cannot import {path}: {type(error).__name__}: {_line(error)}: "
-            "give a file that runs by itself"
+            f"cannot import {path}: {first_line(error)}: give a file that runs by itself"
         ) from error
     return module
 
@@ -157,7 +156,3 @@ def _needed(factory: Callable[..., object]) -> list[str]:
         if parameter.default is parameter.empty
         and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
     ]
-
-
-def _line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or ["no message"])[0]

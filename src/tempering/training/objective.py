@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tempering.attacks.base import Attack
-from tempering.core.errors import TemperingError, UsageError
+from tempering.core.errors import TemperingError, UsageError, first_line
 from tempering.core.python_values import plain
 from tempering.core.random import RandomStreams
 from tempering.core.threats import Threat
@@ -308,10 +308,8 @@ def checked(objective: Objective, model: nn.Module, batch: Batch) -> Losses:
     except TemperingError:
         raise
     except Exception as error:
-        reason = (str(error).strip().splitlines() or ["no message"])[0]
         raise TemperingError(
-            f"objective {objective.name} failed at step {batch.step + 1}: "
-            f"{type(error).__name__}: {reason}"
+            f"objective {objective.name} failed at step {batch.step + 1}: {first_line(error)}"
         ) from error
     if not isinstance(losses, Losses):
         raise TemperingError(

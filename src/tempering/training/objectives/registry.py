@@ -7,7 +7,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
-from tempering.core.errors import UnknownNameError, UsageError
+from tempering.core.errors import UnknownNameError, UsageError, first_line
 from tempering.core.registry import Registry
 from tempering.models.foreign import load_attribute
 from tempering.training.objective import Objective
@@ -106,8 +106,7 @@ def _own(text: str) -> Objective:
     try:
         made = value()
     except Exception as error:
-        reason = (str(error).strip().splitlines() or ["no message"])[0]
-        raise UsageError(f"objective {text} failed: {type(error).__name__}: {reason}") from error
+        raise UsageError(f"objective {text} failed: {first_line(error)}") from error
     if not isinstance(made, Objective):
         raise UsageError(
             f"objective {text} returned {type(made).__name__}: return a training.Objective"
