@@ -78,7 +78,7 @@ def measure(name: str, overrides: tuple[str, ...]) -> dict[str, object]:
     target = Target.of("hardened", trained.model, data.validation).without_flag()
     attacks = [parse_attack(spec) for spec in ATTACKS]
     protocol = each(attacks)
-    config = EvaluationConfig(recipe.threat_model, protocol, curve=None, certify=False, examined=0)
+    config = EvaluationConfig(recipe.threat, protocol, curve=None, certify=False, examined=0)
     judged = Evaluator(context, config).evaluate(target)
     return {
         "variant": name,

@@ -120,7 +120,7 @@ def _accuracies(model: nn.Module, path: Path) -> dict[str, Any]:
         known: dict[str, Any] = json.loads(path.read_text())
         return known
     test = mnist().test.first(ROBUST_IMAGES)
-    threat = load_recipe("default").threat_model
+    threat = load_recipe("default").threat
     x_adv = parse_attack(ROBUST)(model, test.x, test.y, threat)
     counts = {
         "test_n": len(test),

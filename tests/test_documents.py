@@ -14,16 +14,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import typer
+from torch import nn
 
 import tempering
 from tempering.app.cli.entry import app
 from tempering.app.recipe import load_recipe, recipes
 from tempering.attacks import ATTACKS, parse_attack
 from tempering.core.errors import RecipeError
+from tempering.core.threat_checks import check_threat
 from tempering.core.threats import parse_threat
 from tempering.data import SPLITS
 from tempering.data.loading import find_source
+from tempering.data.splits import Splits
 from tests.architecture.sources import FILES, ROOT, SOURCE, tree
 
 README, METHOD = ROOT / "README.md", ROOT / "docs" / "method.md"
@@ -274,6 +278,8 @@ class Names:
                 return Of(type(value))
             case ast.Subscript(value=value):
                 return self.of(value)
+            case ast.List(elts=elements) | ast.Tuple(elts=elements):
+                return Of([self.of(element) for element in elements])
             case ast.Attribute(value=value, attr=name):
                 owner = self.of(value)
                 return (
@@ -311,6 +317,22 @@ def test_examples_in_python_use_what_is_there() -> None:
     for block in blocks(README.read_text("utf-8"), "python"):
         names.run(block)
     assert {"data", "result", "record"} <= names.known.keys()
+
+
+def test_the_example_of_an_own_threat_and_attack_works() -> None:
+    page = (ROOT / "docs" / "attacks.md").read_text("utf-8")
+    classes, calls = blocks(page, "python")[-2:]
+    own: dict[str, Any] = {}
+    exec(classes, own)
+    mask = torch.arange(8) < 4
+    threat, x = own["Masked"](0.3, mask), torch.rand(5, 1, 8, 8)
+    check_threat(threat, x)
+    x_adv = own["Noise"]()(nn.Flatten(), x, torch.zeros(5, dtype=torch.int64), threat)
+    assert torch.equal((x_adv != x).any(0), mask.expand(1, 8, 8))
+    names = Names()
+    names.known = own | {"mask": Of(torch.Tensor), "model": Of(nn.Module), "data": Of(Splits)}
+    names.run(calls)
+    assert {"result", "record"} <= names.known.keys()
 
 
 @pytest.mark.parametrize(

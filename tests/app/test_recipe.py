@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from tempering.app.recipe import Recipe, load_recipe, parse_recipe, recipes
-from tempering.attacks.registry import parse_attack
+from tempering.attacks import FGSM, parse_attack
 from tempering.core.errors import RecipeError, ThreatError, UnknownNameError, UsageError
-from tempering.core.threats import Linf
+from tempering.core.threats import L0, Linf
 from tests.app.running import TINY
 
 Write = Callable[[str, str], str]
@@ -56,7 +56,7 @@ def test_a_recipe_that_comes_along_loads_and_names_real_attacks(name: str) -> No
     assert len(attacks) > 8
     for spec in attacks:
         assert parse_attack(spec).label()
-    assert recipe.threat_model == Linf(0.3)
+    assert recipe.threat == Linf(0.3)
     first = recipes()[name].read_text(encoding="utf-8").splitlines()[0]
     assert first.startswith("# ")
     assert first.endswith(".")
@@ -71,7 +71,7 @@ def test_paper_follows_the_paper() -> None:
     assert recipe.data.augmentation.flip is not True
     for share in (mixture.clean, mixture.noisy, mixture.adversarial):
         assert share == pytest.approx(1 / 3, abs=1e-3)
-    assert [spec.partition(":")[0] for spec in mixture.attacks] == ["fgsm", "pgd", "bim", "cw-linf"]
+    assert [attack.name for attack in mixture.attacks] == ["fgsm", "pgd", "bim", "cw-linf"]
     assert (mixture.sigma, mixture.alpha) == (0.1, 0.5)
     assert mixture.label_smoothing > 0
     assert (stopping.gain_at_least, stopping.max_iterations) == (0.1, 3000)
@@ -104,12 +104,12 @@ def test_every_number_stands_in_a_file() -> None:
     [
         ("seed=3", "seed", 3),
         (" seed = 3 ", "seed", 3),
-        ("threat=linf:8/255", "threat", f"linf:{8 / 255!r}"),
+        ("threat=linf:8/255", "threat", Linf(8 / 255)),
         ("data.split=paper", "data.split", "paper"),
         ('data.split="paper"', "data.split", "paper"),
         ("data.address=npz:my=faces.npz", "data.address", "npz:my=faces.npz"),
         ("evaluation.surrogate=false", "evaluation.surrogate", False),
-        ("training.judge.attacks=['fgsm']", "training.judge.attacks", ["fgsm"]),
+        ("training.judge.attacks=['fgsm']", "training.judge.attacks", (FGSM(),)),
         ("training.hardened.optimisation.learning_rate=1e-4",
          "training.hardened.optimisation.learning_rate", 1e-4),
         ("training.hardened.stopping.gain_at_least=0.1",
@@ -212,7 +212,7 @@ def test_the_norms_of_all_attacks_are_checked_before_anything_starts() -> None:
         "training.judge.attacks=['sigma-zero']",
         "training.hardened.mixture.attacks=['sigma-zero']",
     ]
-    assert load_recipe("default", only).threat == "l0:5"
+    assert load_recipe("default", only).threat == L0(5)
     for number in range(1, 5):
         other = [*only[:number], only[number].replace("sigma-zero", "pgd"), *only[number + 1 :]]
         with pytest.raises(ThreatError, match="pgd does not attack in l0"):

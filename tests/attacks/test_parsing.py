@@ -1,15 +1,20 @@
 """Attacks as people write them, and settings that make no attack."""
 
+import copy
 import math
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import pytest
+import torch
+from torch import Tensor, nn
 
 from tempering.attacks import (
     APGDCE,
     APGDT,
     ATTACKS,
     BIM,
+    BPDA,
     CWL2,
     DDN,
     FAB,
@@ -19,13 +24,19 @@ from tempering.attacks import (
     PGD,
     RFGSM,
     Attack,
+    Boundary,
     CWLinf,
     DeepFool,
+    LocalSearch,
     Restarts,
     SigmaZero,
+    StartImages,
+    Transfer,
     parse_attack,
 )
+from tempering.attacks.registry import write_attack
 from tempering.core.errors import UnknownNameError, UsageError
+from tempering.data.dataset import Dataset
 
 
 @pytest.mark.parametrize(
@@ -120,6 +131,55 @@ def test_mistakes_are_named(text: str, message: str) -> None:
 def test_settings_that_make_no_attack_are_refused(make: Callable[[], Attack]) -> None:
     with pytest.raises(UsageError, match="give"):
         make()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "fgsm",
+        "pgd:steps=7,restarts=3",
+        "bim:steps=5,step_size=0.1,until_fooled=false",
+        "apgd-t:steps=20,top_targets=none",
+        "cw-l2:learning_rate=0.001",
+        "boundary:starts=mnist",
+        "fab:random_start=true,restarts=2,local_search=40",
+        "transfer:surrogate=runs/a+runs/b,attack=bim,diversity=0.5,momentum=0.0,steps=4,restarts=2",
+    ],
+)
+def test_attacks_are_written_as_they_are_read(text: str) -> None:
+    assert write_attack(parse_attack(text)) == text
+
+
+@dataclass(frozen=True)
+class Own(PGD):
+    weights: Tensor = field(default_factory=lambda: torch.zeros(2))
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        Own(),
+        Restarts(Own(), 2),
+        BPDA(PGD()),
+        Restarts(Restarts(PGD(), 2), 2),
+        LocalSearch(PGD(), extra_restarts=1),
+        Transfer(PGD(), nn.Flatten()),
+        Transfer(Own(), "runs/a"),
+        Boundary(starts=StartImages.of(Dataset.of(torch.ones(1, 8, 8), torch.tensor([3])))),
+    ],
+    ids=repr,
+)
+def test_an_attack_without_a_text_is_identified_and_not_read_again(attack: Attack) -> None:
+    text = write_attack(attack)
+    assert text == write_attack(copy.deepcopy(attack))
+    with pytest.raises(UsageError, match=r"^attack python:.* came from Python and cannot be read"):
+        parse_attack(text)
+
+
+def test_other_content_is_another_identity() -> None:
+    assert write_attack(Own()) == write_attack(Own(weights=torch.zeros(2)))
+    assert write_attack(Own()) != write_attack(Own(weights=torch.ones(2)))
+    assert write_attack(Own()) != write_attack(Own(steps=7))
 
 
 NEEDS = {"transfer": "surrogate=runs/mine"}

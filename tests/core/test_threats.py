@@ -1,6 +1,8 @@
 """Threat models against the geometry that they claim: optimality conditions, not examples."""
 
 import math
+from dataclasses import dataclass
+from typing import Self
 
 import pytest
 import torch
@@ -8,6 +10,8 @@ from scipy import stats
 
 from tempering.core.errors import ThreatError
 from tempering.core.random import RandomStreams
+from tempering.core.threat_checks import check_rescaling
+from tempering.core.threat_text import write_threat
 from tempering.core.threats import L0, L1, L2, NORMS, Linf, Threat, parse_threat
 
 THREATS = (Linf(0.2), L2(0.7), L1(1.5))
@@ -252,3 +256,55 @@ def test_l0_samples_change_as_many_pixels_as_they_may_anywhere() -> None:
     changed = L0(2).sample(x, RandomStreams.of(0, 3000)) != x
     assert set(changed.flatten(1).sum(1).tolist()) == {2}
     assert torch.allclose(changed.float().mean(0), torch.tensor(1 / 3), atol=0.04)
+
+
+class Own(Linf):
+    """A subclass that changes nothing but its class."""
+
+
+@dataclass(frozen=True)
+class Weighted(Linf):
+    name = "weighted"
+
+    weights: torch.Tensor
+
+
+def test_a_subclass_is_called_as_its_class_unless_it_has_a_name_of_its_own() -> None:
+    class Posing(Linf):
+        name = "linf"
+
+    assert [str(kind(0.1)) for kind in (Own, Posing)] == ["Own:0.1", "Posing:0.1"]
+    assert str(Weighted(0.1, torch.ones(2))) == "weighted:0.1"
+    assert Own(0.1).norm == Linf.name == "linf"
+
+
+def test_only_the_balls_themselves_are_built_in() -> None:
+    assert all(kind(1).built_in for kind in NORMS.values())
+    assert not any(threat.built_in for threat in (Own(0.1), Weighted(0.1, torch.ones(2))))
+
+
+@pytest.mark.parametrize("text", ["linf:0.3", "l2:2", "l1:10", "l0:3", "patch:0.05@2,3"])
+def test_threats_are_written_as_they_are_read(text: str) -> None:
+    assert write_threat(parse_threat(text)) == text
+
+
+def test_a_threat_without_a_text_is_identified_by_its_content_and_not_read_again() -> None:
+    text = write_threat(Weighted(0.1, torch.ones(2)))
+    assert text.startswith(f"python:{__name__}.Weighted(eps=0.1, weights=tensor(")
+    assert text == write_threat(Weighted(0.2, torch.ones(2)).with_eps(0.1))
+    assert text != write_threat(Weighted(0.1, torch.zeros(2)))
+    assert text != write_threat(Weighted(0.2, torch.ones(2)))
+    assert write_threat(Own(0.3)) == f"python:{__name__}.Own(eps=0.3)"
+    with pytest.raises(ThreatError, match=r"^threat python:.* came from Python and cannot be read"):
+        parse_threat(text)
+
+
+def test_what_with_eps_returns_is_checked() -> None:
+    class Fixed(Linf):
+        def with_eps(self, eps: float) -> Self:
+            return self
+
+    check_rescaling(Own(0.3), [0.0, 0.1])
+    check_rescaling(Fixed(0.3), [0.3])
+    with pytest.raises(ThreatError, match=r"with_eps\(0\.1\) returned Fixed:0\.3: return the same"):
+        check_rescaling(Fixed(0.3), [0.1])

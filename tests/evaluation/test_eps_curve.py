@@ -9,7 +9,21 @@ from tempering.attacks import FGSM, PGD
 from tempering.core.errors import UsageError
 from tempering.core.threats import L2, Linf
 from tempering.evaluation import accuracy_curve, measure
-from tests.evaluation.toys import THREAT, Net, Scripted, cloud, context, dataset, linear, target
+from tempering.evaluation.config import CurveConfig
+from tempering.evaluation.eps_curve import eps_grid
+from tempering.evaluation.protocols import nearest
+from tests.app.test_own_values import Masked
+from tests.evaluation.toys import (
+    THREAT,
+    Net,
+    Scripted,
+    cloud,
+    context,
+    dataset,
+    linear,
+    signed_margin,
+    target,
+)
 from tests.evaluation.toys import worst_margin as least
 
 GRID = [0.0, 0.02, 0.05, 0.1, 0.3]
@@ -67,6 +81,36 @@ def test_other_norms_have_curves() -> None:
     )
     assert [point.measurement.threat for point in points] == ["l2:0.1", "l2:0.4"]
     assert points[1].measurement.robust.hits < points[0].measurement.robust.hits
+
+
+MASK = torch.arange(9).reshape(1, 3, 3) < 5
+
+
+@pytest.mark.parametrize("search", ["nearest", "fgsm"])
+def test_the_curve_of_an_own_threat_is_that_of_what_it_allows(search: str) -> None:
+    data, model, masked = cloud(), linear(), linear()
+    masked[1].weight.data *= MASK.flatten()
+    threat = Masked(0.3, MASK)
+    points = accuracy_curve(
+        context(data),
+        target(model, data),
+        threat,
+        GRID,
+        nearest=nearest(threat) if search == "nearest" else None,
+        attacks=[FGSM()] if search == "fgsm" else [],
+    )
+    for point in points:
+        eps = point.measurement.eps
+        lost = signed_margin(masked, data) - least(masked, data, eps)
+        assert torch.equal(point.per_sample.robust, signed_margin(model, data) - lost > 0)
+    assert points[-1].measurement.robust.hits > int((least(model, data, 0.3) > 0).sum())
+
+
+def test_only_built_in_balls_are_known_to_reach_grey() -> None:
+    config, here = CurveConfig(shares=(1.0, 4.0)), context(cloud())
+    assert eps_grid(here, Masked(0.3, MASK), config) == [0.3, 1.0]
+    reached, *_ = (eps for eps in eps_grid(here, Linf(0.3), config) if 0.3 < eps < 1)
+    assert reached == float((here.data.x - 0.5).abs().max())
 
 
 def test_a_curve_of_nothing_is_refused() -> None:

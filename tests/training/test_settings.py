@@ -39,7 +39,7 @@ def test_attacks_are_known_and_make_sense() -> None:
 
 
 def test_a_mixture_without_attacks_needs_no_adversarial_part() -> None:
-    assert mixture(clean=1.0, noisy=0.0, adversarial=0.0, attacks=[]).attacks == []
+    assert mixture(clean=1.0, noisy=0.0, adversarial=0.0, attacks=[]).attacks == ()
 
 
 @pytest.mark.parametrize(

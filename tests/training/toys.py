@@ -55,7 +55,7 @@ def mixture(**changes: Any) -> Mixture:
 
 def paper(**changes: Any) -> Paper:
     """The objective `paper` with the toys' mixture; attacks as text."""
-    return Paper(**mixture(**changes).values())
+    return Paper(**dict(mixture(**changes)))
 
 
 def plan(steps: int = 12, per_round: int = 4, floor: float = 0.0, **changes: Any) -> TrainConfig:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from tempering.app.networks import Networks
-from tempering.app.recipe import FROM_PYTHON, Recipe, load_recipe, parse_recipe
+from tempering.app.recipe import Recipe, load_recipe, nested, parse_recipe
+from tempering.attacks.base import Attack
 from tempering.core.errors import UsageError
+from tempering.core.python_values import FROM_PYTHON
+from tempering.core.threat_checks import check_rescaling
 from tempering.core.threats import Threat
 from tempering.data.keep import read_keep_mask
 from tempering.data.loading import load
@@ -21,7 +24,11 @@ SAMPLES = "evaluation.samples"
 
 
 def choose_recipe(
-    recipe: str | Recipe, overrides: Sequence[str], threat: Threat | None, data: Splits | None
+    recipe: str | Recipe,
+    overrides: Sequence[str],
+    threat: Threat | None,
+    data: Splits | None,
+    attacks: Sequence[Attack] | None = None,
 ) -> Recipe:
     """The recipe of a run, with what was given beside it written into it.
 
@@ -30,19 +37,21 @@ def choose_recipe(
         overrides: `section.key=value`.
         threat: Instead of the recipe's.
         data: Instead of the recipe's.
+        attacks: Instead of those of the recipe's evaluation.
 
     Raises:
         RecipeError: If the recipe or an override makes no sense.
     """
-    given = list(overrides)
+    values: dict[str, Any] = {}
     if threat is not None:
-        given.append(f"threat={json.dumps(str(threat))}")
+        values["threat"] = threat
     if data is not None:
-        given.append(f"data.address={json.dumps(data.address)}")
-        given.append(f"data.split={json.dumps(data.split)}")
+        values["data"] = {"address": data.address, "split": data.split}
+    if attacks is not None:
+        values["evaluation"] = {"attacks": tuple(attacks)}
     if isinstance(recipe, str):
-        return load_recipe(recipe, given)
-    return _changed(recipe, given)
+        return load_recipe(recipe, overrides, values)
+    return parse_recipe(nested(recipe), overrides, values)
 
 
 def fit_samples(recipe: Recipe, data: Splits, overrides: Sequence[str]) -> Recipe:
@@ -55,7 +64,8 @@ def fit_samples(recipe: Recipe, data: Splits, overrides: Sequence[str]) -> Recip
     if wanted > n:
         if any(text.partition("=")[0].strip() == SAMPLES for text in overrides):
             raise _too_many(wanted, data)
-        recipe = _changed(recipe, [f"{SAMPLES}={n}"])
+        fewer = recipe.evaluation.model_copy(update={"samples": n})
+        recipe = recipe.model_copy(update={"evaluation": fewer})
     paper = recipe.evaluation.paper
     if paper is not None and paper.samples > n and is_papers_data(data.address):
         raise _too_many(paper.samples, data)
@@ -93,15 +103,14 @@ def require_objectives(recipe: Recipe, hardening: Objective | None, networks: Ne
         )
     if hardening is not None:
         for steps in recipe.hardening_steps:
-            hardening.require(recipe.threat_model, steps)
+            hardening.require(recipe.threat, steps)
     value = hardening or training.hardened.objective_value()
+    threat, steps = recipe.threat, training.hardened.stopping.max_iterations
+    if (ramp := value.ramp(0, steps)) != 1:
+        check_rescaling(threat, [threat.eps * ramp])
     value.require_model(networks.fresh(recipe.seed))
     if not networks.trained:
         training.undefended.objective_value().require_model(networks.undefended(recipe.seed))
-
-
-def _changed(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
-    return parse_recipe(recipe.model_dump(mode="json", exclude_none=True), overrides)
 
 
 def _too_many(samples: int, data: Splits) -> UsageError:

@@ -167,7 +167,7 @@ def _bounded(
 def _smoothed(
     address: str, context: EvalContext, target: Target, threat: Threat, smoothing: Smoothing
 ) -> CertificateReport:
-    if threat.name != smoothing.norm:
+    if not threat.built_in or threat.name != smoothing.norm:
         raise UsageError(f"smoothing does not certify {threat}: give an L2 threat, such as l2:0.5")
     began = time.perf_counter()
     data, device = context.data, context.engine.device

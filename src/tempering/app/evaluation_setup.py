@@ -17,6 +17,8 @@ from tempering.app.surrogate import TrainedSurrogate, train_surrogate
 from tempering.attacks.base import Attack
 from tempering.core.engine import Engine
 from tempering.core.errors import ModelError, UsageError
+from tempering.core.threat_checks import check_threat
+from tempering.core.threat_text import write_threat
 from tempering.core.threats import Threat
 from tempering.data.dataset import Dataset
 from tempering.data.splits import Splits
@@ -51,6 +53,8 @@ def configure(
     if access not in ACCESSES:
         raise UsageError(f"access {access!r}: give one of {', '.join(ACCESSES)}")
     for attack in attacks or ():
+        if not isinstance(attack, Attack):
+            raise UsageError(f"attack {attack!r}: give a value, such as tempering.attacks.PGD()")
         attack.require(threat)
     if attacks and access != "white":
         raise UsageError(
@@ -107,6 +111,7 @@ class EvaluationSetup:
         Raises:
             UsageError: If there are too few samples, or a gray-box attacker has neither a model
                 nor training data.
+            ThreatError: If a method of a threat of one's own fails.
             ModelError: If a model is no classifier of the data.
         """
         part = first_samples(data.test if isinstance(data, Splits) else data, samples)
@@ -117,6 +122,7 @@ class EvaluationSetup:
                 "surrogate, a model that the attacker owns, or splits such as data.load('mnist')"
             )
         context = EvalContext(part, "test", engine, seed)
+        check_threat(config.threat, part.x)
         target = Target.of_any("given", _on(model, engine.device), part)
         if surrogate is not None:
             config = replace(config, sources={GRAY: _checked(surrogate, part, engine)})
@@ -151,7 +157,7 @@ class EvaluationSetup:
             "weights": weights_hash(self.model),
             "data_hash": test.content_hash,
             "ids_hash": test.ids.hash,
-            "threat": str(self.config.threat),
+            "threat": write_threat(self.config.threat),
             "attacks": attacks,
             "protocol": protocol.name,
             "access": self.config.access,
@@ -164,7 +170,7 @@ class EvaluationSetup:
         """The configuration in words, for the record."""
         config = self.config
         return {
-            "threat": str(config.threat),
+            "threat": write_threat(config.threat),
             "protocol": config.protocol.name,
             "stages": [str(stage) for stage in config.protocol.stages],
             "access": config.access,

@@ -19,10 +19,15 @@ from tempering.app.caller import HARDEN, Caller
 from tempering.app.folder import RunFolder, new_folder, old_folder
 from tempering.app.hardening_run import Hardened, HardeningRun
 from tempering.app.networks import networks_for
-from tempering.app.recipe import FROM_PYTHON, Recipe, parse_recipe
+from tempering.app.recipe import Recipe, parse_recipe
 from tempering.app.train_models import choose_objective
+from tempering.attacks.base import Attack
+from tempering.attacks.registry import write_attack
 from tempering.core.engine import Engine, start_engine
 from tempering.core.errors import RunError
+from tempering.core.python_values import FROM_PYTHON
+from tempering.core.threat_checks import check_threat
+from tempering.core.threat_text import write_threat
 from tempering.core.threats import Threat
 from tempering.data.loading import SOURCES
 from tempering.data.splits import Splits
@@ -37,6 +42,7 @@ def harden(
     recipe: str | Recipe = "default",
     overrides: Sequence[str] = (),
     objective: Objective | str | None = None,
+    attacks: Sequence[Attack] | None = None,
     weights: Path | None = None,
     name: str | None = None,
     runs: Path | str = "runs",
@@ -48,11 +54,14 @@ def harden(
         model: The network, from images in [0, 1], shape (n, c, h, w), to logits; it is
             copied. None builds the one that the recipe names.
         data: Training, validation and test data; None loads what the recipe names.
-        threat: What an attacker may change; None takes the recipe's.
+        threat: What an attacker may change, also of a class of your own; None takes the
+            recipe's.
         recipe: A recipe, its name, or the path of its file.
         overrides: `section.key=value`, for settings of the recipe.
         objective: What training minimizes, as a value, as `name:key=value,...` or as
-            `file.py:name`; None takes the recipe's.
+            `file.py:name`; None takes the recipe's. Attacks of your own go into training as
+            part of a value: `Paper(attacks=(MyAttack(),))`.
+        attacks: What the models are evaluated with, each on all samples; None takes the recipe's.
         weights: Trained weights of a recipe's `file.py:factory`.
         name: Of the run's folder, within `runs`.
         runs: Folder of all runs; a relative path starts at the current directory.
@@ -73,10 +82,11 @@ def harden(
     """
     base = Path(runs).resolve()
     overrides, value = choose_objective(objective, overrides)
-    chosen = choose_recipe(recipe, overrides, threat, data)
+    chosen = choose_recipe(recipe, overrides, threat, data, attacks)
     engine = start_engine(chosen.precision)
     splits = load_splits(chosen, data)
     chosen = fit_samples(chosen, splits, overrides)
+    check_threat(chosen.threat, splits.test.x)
     networks = networks_for(chosen.model, splits, model, weights)
     require_classifiers(networks, splits, chosen.seed)
     require_objectives(chosen, value, networks)
@@ -95,7 +105,9 @@ def resume(
     path: Path,
     model: nn.Module | None = None,
     data: Splits | None = None,
+    threat: Threat | None = None,
     objective: Objective | None = None,
+    attacks: Sequence[Attack] = (),
     caller: Caller = HARDEN,
 ) -> Hardened:
     """Go on with a run that was interrupted, to the same result.
@@ -104,16 +116,18 @@ def resume(
         path: The run's folder.
         model: The network that the run was begun with, if it was given as a module.
         data: The data that the run was begun with, if no address says where it lies.
+        threat: The threat that the run was begun with, if it is of a class of your own.
         objective: The objective that the run was begun with, if it was given as a value.
+        attacks: The attacks of your own that the run was begun with.
         caller: The front end, for messages.
 
     Raises:
-        RunError: If there is no such run, the data has changed since, or the model or
-            the data lies in no file and is not given.
+        RunError: If there is no such run, the data has changed since, or something that came
+            from Python is not given, or is not the same.
     """
     folder = old_folder(path)
     settings = folder.read_settings()
-    recipe = parse_recipe(settings["recipe"])
+    recipe = parse_recipe(_with_values(folder, settings["recipe"], threat, attacks))
     weights = Path(settings["weights"]) if settings["weights"] else None
     engine = start_engine(recipe.precision)
     address = recipe.data.address
@@ -133,6 +147,37 @@ def resume(
         )
     networks = networks_for(recipe.model, splits, model, weights)
     return HardeningRun(recipe, splits, networks, engine, folder, objective, caller).run()
+
+
+def _with_values(
+    folder: RunFolder, tree: dict[str, Any], threat: Threat | None, attacks: Sequence[Attack]
+) -> dict[str, Any]:
+    """The settings of a recipe, with the values that they name but that no text can say."""
+    begun = tree["threat"]
+    if threat is None and begun.startswith(FROM_PYTHON):
+        raise _only_from_python(folder, f"threat, {begun},", "threat")
+    if threat is not None and write_threat(threat) != begun:
+        raise RunError(
+            f"{folder.path} was begun with threat {begun}, and this is {write_threat(threat)}: "
+            "give the same"
+        )
+    given: dict[str, Any] = {write_attack(attack): attack for attack in attacks}
+    if threat is not None:
+        given[begun] = threat
+
+    def restored(value: Any, key: str = "") -> Any:
+        if isinstance(value, dict):
+            return {inner: restored(each, inner) for inner, each in value.items()}
+        if isinstance(value, list):
+            return [restored(each, key) for each in value]
+        if not isinstance(value, str):
+            return value
+        if value.startswith(FROM_PYTHON) and key != "objective" and value not in given:
+            raise _only_from_python(folder, f"attack, {value},", "attacks")
+        return given.get(value, value)
+
+    settings: dict[str, Any] = restored(tree)
+    return settings
 
 
 def _only_from_python(folder: RunFolder, what: str, argument: str) -> RunError:

@@ -25,6 +25,7 @@ from tempering.core.files import write_text
 from tempering.core.passes import counted
 from tempering.core.random import derive
 from tempering.core.records import AnyRecord, Assessment, PassCounts, Provenance
+from tempering.core.threat_text import write_threat
 from tempering.data.splits import Splits
 from tempering.evaluation.evaluation_result import EvaluationResult
 from tempering.evaluation.flags.impossible_results import check_minimum_norm
@@ -73,7 +74,7 @@ class HardeningRun:
     ) -> None:
         self.recipe, self.data, self.networks = recipe, data, networks
         self.engine, self.folder, self.caller = engine, folder, caller
-        self.threat, self.seed = recipe.threat_model, recipe.seed
+        self.threat, self.seed = recipe.threat, recipe.seed
         self.trainer = Trainer(recipe, data, engine, folder, objective)
         self.records: list[AnyRecord] = []
         self.started = time.perf_counter() - folder.seconds
@@ -170,7 +171,7 @@ class HardeningRun:
     def _evaluation(self, *models: nn.Module) -> RunEvaluation:
         described = [
             self.recipe.evaluation.model_dump_json(),
-            str(self.threat),
+            write_threat(self.threat),
             str(self.seed),
             self.data.test.content_hash,
             self.data.test.ids.hash,
@@ -260,7 +261,7 @@ class HardeningRun:
                     architecture=self.networks.architecture,
                     classes=list(self.data.classes),
                     shape=self.data.shape,
-                    threat=str(self.threat),
+                    threat=write_threat(self.threat),
                     data=self.data.address,
                     data_hash=self.data.data_hash,
                     split=self.data.split,

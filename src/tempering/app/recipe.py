@@ -4,29 +4,47 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    ValidationError,
+)
 
-from tempering.attacks.registry import parse_attack
+from tempering.attacks.field import AttackField
+from tempering.attacks.registry import write_attack
 from tempering.core.errors import RecipeError, UnknownNameError
-from tempering.core.threats import Threat, parse_threat
+from tempering.core.python_values import FROM_PYTHON
+from tempering.core.threat_text import write_threat
+from tempering.core.threats import NORMS, Threat, parse_threat
 from tempering.data.augmentation import Augmentation
 from tempering.paper.settings import PaperSettings
 from tempering.training.settings import Settings, TrainConfig
 
 FOLDER = Path(__file__).parent / "recipes"
 
-FROM_PYTHON = "python:"
-"""How a recipe writes an objective that came from Python as a value."""
-
 NONE = "none"
 """What takes a setting away that its base, or the recipe, has."""
 
 
 Radius = Annotated[float, Field(ge=0)]
+
+
+def _read_threat(given: object) -> Threat:
+    if isinstance(given, Threat):
+        return given
+    if isinstance(given, str):
+        return parse_threat(given)
+    raise ValueError("give a threat, such as 'linf:0.3'")
+
+
+ThreatField = Annotated[Threat, PlainValidator(_read_threat), PlainSerializer(write_threat)]
+"""A field of settings: read from text once, when it is validated, and a value from there on."""
 
 
 class DataSettings(Settings):
@@ -67,11 +85,11 @@ class JudgeSettings(Settings):
 
     Attributes:
         samples: Validation images.
-        attacks: As `name:key=value,...`; the worst case over them decides.
+        attacks: In files `name:key=value,...`; the worst case over them decides.
     """
 
     samples: int = Field(ge=1)
-    attacks: list[str] = Field(min_length=1)
+    attacks: tuple[AttackField, ...] = Field(min_length=1)
 
 
 class TrainingSettings(Settings):
@@ -112,7 +130,7 @@ class CurveSettings(Settings):
     """
 
     samples: int = Field(ge=1)
-    attacks: list[str] = Field(min_length=1)
+    attacks: tuple[AttackField, ...] = Field(min_length=1)
     shares: list[Radius] = Field(min_length=1)
 
 
@@ -128,7 +146,7 @@ class MinimumNormSettings(Settings):
     """
 
     samples: int = Field(ge=1)
-    attack: str
+    attack: AttackField
     norm: Literal["linf", "l2", "l1"] = "l2"
     bounds: list[Radius]
     undefended: bool = True
@@ -149,7 +167,7 @@ class EvaluationSettings(Settings):
     """
 
     samples: int = Field(ge=1)
-    attacks: list[str] = Field(min_length=1)
+    attacks: tuple[AttackField, ...] = Field(min_length=1)
     surrogate: bool
     surrogate_iterations: int | None = Field(default=None, ge=1)
     spread: bool = False
@@ -163,7 +181,7 @@ class Recipe(Settings):
 
     Attributes:
         seed: Of all draws.
-        threat: Such as `linf:0.3`.
+        threat: In files such as `linf:0.3`.
         precision: `32-true`, `bf16-mixed` or `auto`.
         data: The data.
         model: The network.
@@ -172,17 +190,12 @@ class Recipe(Settings):
     """
 
     seed: int
-    threat: str
+    threat: ThreatField
     precision: Literal["auto", "32-true", "bf16-mixed"]
     data: DataSettings
     model: ModelSettings
     training: TrainingSettings
     evaluation: EvaluationSettings
-
-    @field_validator("threat")
-    @classmethod
-    def _threat(cls, text: str) -> str:
-        return str(parse_threat(text))
 
     @property
     def hardening_steps(self) -> list[int]:
@@ -193,10 +206,11 @@ class Recipe(Settings):
             steps.append(surrogate)
         return steps
 
-    @property
-    def threat_model(self) -> Threat:
-        """The threat as a value."""
-        return parse_threat(self.threat)
+
+def nested(settings: BaseModel) -> dict[str, Any]:
+    """Nested settings as `parse_recipe` takes them; threats and attacks stay values."""
+    given = {key: value for key, value in settings if value is not None}
+    return {k: nested(v) if isinstance(v, BaseModel) else v for k, v in given.items()}
 
 
 def recipes() -> dict[str, Path]:
@@ -204,12 +218,15 @@ def recipes() -> dict[str, Path]:
     return {path.stem: path for path in sorted(FOLDER.glob("*.toml"))}
 
 
-def load_recipe(name: str = "default", overrides: Sequence[str] = ()) -> Recipe:
+def load_recipe(
+    name: str = "default", overrides: Sequence[str] = (), values: Mapping[str, Any] | None = None
+) -> Recipe:
     """Read a recipe.
 
     Args:
         name: One that comes along, or the path of a `.toml` file.
         overrides: `section.key=value`, value as in TOML; quotes may be left out.
+        values: Nested settings that come last; threats and attacks may be values.
 
     Returns:
         The recipe.
@@ -221,17 +238,20 @@ def load_recipe(name: str = "default", overrides: Sequence[str] = ()) -> Recipe:
         >>> load_recipe("default", ["seed=3"]).seed
         3
     """
-    return parse_recipe(_read(name), overrides)
+    return parse_recipe(_read(name), overrides, values)
 
 
-def parse_recipe(tree: dict[str, Any], overrides: Sequence[str] = ()) -> Recipe:
-    """Make a recipe of nested settings, some of them overridden.
+def parse_recipe(
+    tree: dict[str, Any], overrides: Sequence[str] = (), values: Mapping[str, Any] | None = None
+) -> Recipe:
+    """Make a recipe of nested settings, some of them overridden, as in `load_recipe`.
 
     Raises:
         RecipeError: If a key is unknown or a value makes no sense; names both.
     """
     for override in overrides:
         tree = _override(tree, override)
+    tree = _changed(tree, values or {})
     try:
         recipe = Recipe.model_validate(tree)
     except ValidationError as error:
@@ -271,11 +291,11 @@ def _read(name: str, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     return _changed(_read(beside, (*above, path)), tree)
 
 
-def _changed(tree: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+def _changed(tree: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Nested settings, some of them replaced; the word none takes one away."""
     changed = dict(tree)
     for key, value in changes.items():
-        if value == NONE:
+        if isinstance(value, str) and value == NONE:
             changed.pop(key, None)
         elif isinstance(value, dict) and isinstance(changed.get(key), dict):
             changed[key] = _changed(changed[key], value)
@@ -286,25 +306,18 @@ def _changed(tree: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 def _check_names(recipe: Recipe) -> None:
     evaluation = recipe.evaluation
-    specs = [*evaluation.attacks, *recipe.training.judge.attacks]
-    if evaluation.curve is not None:
-        specs += evaluation.curve.attacks
     if (nearest := evaluation.minimum_norm) is not None:
-        attack = parse_attack(nearest.attack)
-        attack.require(parse_threat(f"{nearest.norm}:1"))
-        if not attack.minimum_norm():
+        nearest.attack.require(NORMS[nearest.norm](1))
+        if not nearest.attack.minimum_norm():
+            text = write_attack(nearest.attack)
             raise RecipeError(
-                f"recipe: evaluation.minimum_norm.attack = {nearest.attack!r} looks for no "
+                f"recipe: evaluation.minimum_norm.attack = {text!r} looks for no "
                 "smallest change: give cw-l2, ddn, deepfool, fab or fmn"
             )
-    if evaluation.paper is not None:
-        specs += [*evaluation.paper.attacks().values(), evaluation.paper.cw_gray]
-    for spec in specs:
-        parse_attack(spec)
-    threat = recipe.threat_model
+    threat = recipe.threat
     curve = evaluation.curve.attacks if evaluation.curve else []
-    for spec in (*evaluation.attacks, *curve, *recipe.training.judge.attacks):
-        parse_attack(spec).require(threat)
+    for attack in (*evaluation.attacks, *curve, *recipe.training.judge.attacks):
+        attack.require(threat)
     training = recipe.training
     training.single_pass_config.objective_value()
     undefended = training.undefended

@@ -11,7 +11,6 @@ from torch import nn
 from tempering.app.folder import RunFolder
 from tempering.app.recipe import EvaluationSettings
 from tempering.app.result_cache import FileResultCache
-from tempering.attacks.registry import parse_attack
 from tempering.core.engine import Engine
 from tempering.core.errors import UsageError
 from tempering.core.records import Access, MinimumNorm
@@ -101,14 +100,14 @@ class RunEvaluation:
             measure_minimum_norm,
             self.context(min(settings.samples, len(self.test))),
             target,
-            parse_attack(settings.attack),
+            settings.attack,
             settings.bounds,
             norm=settings.norm,
         )
         return [self.cache(f"{target.subject}-").get("distances", work)]
 
     def _each(self, accesses: tuple[Access, ...]) -> Protocol:
-        return each([parse_attack(spec) for spec in self.settings.attacks], accesses)
+        return each(self.settings.attacks, accesses)
 
     def _evaluate(
         self,
@@ -131,5 +130,5 @@ class RunEvaluation:
         settings = self.settings.curve
         if settings is None:
             return None
-        attacks = tuple(parse_attack(spec) for spec in settings.attacks)
-        return CurveConfig(settings.samples, tuple(settings.shares), attacks, up_to_grey=False)
+        shares = tuple(settings.shares)
+        return CurveConfig(settings.samples, shares, settings.attacks, up_to_grey=False)

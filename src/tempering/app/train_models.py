@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from torch import nn
 
 from tempering.app.folder import RunFolder
-from tempering.app.recipe import FROM_PYTHON, Recipe
-from tempering.attacks.registry import parse_attack
+from tempering.app.recipe import Recipe
 from tempering.core.engine import Engine
+from tempering.core.python_values import FROM_PYTHON
 from tempering.core.random import derive
 from tempering.core.records import Epoch, Round, Stop
+from tempering.core.threat_text import write_threat
 from tempering.core.threats import Threat
 from tempering.data.dataset import Dataset
 from tempering.data.splits import Splits
@@ -95,7 +96,7 @@ class Trainer:
     @property
     def threat(self) -> Threat:
         """What models are hardened against."""
-        return self.recipe.threat_model
+        return self.recipe.threat
 
     @property
     def hardening(self) -> Objective:
@@ -145,13 +146,12 @@ class Trainer:
         context = EvalContext(
             self.data.validation.first(judge.samples), "validation", self.engine, self.recipe.seed
         )
-        attacks = [parse_attack(spec) for spec in judge.attacks]
 
         def validate(model: nn.Module) -> Validation:
             target = Target.of("hardened", model, context.data).without_flag()
             clean = measure(context, target, None, self.threat)
             standing, by_attack = clean, {}
-            for attack in attacks:
+            for attack in judge.attacks:
                 rows = standing.per_sample.robust.nonzero()[:, 0]
                 standing = measure(context, target, attack, self.threat, rows=rows)
                 by_attack[attack.label()] = standing.measurement.robust
@@ -213,7 +213,7 @@ class Trainer:
             "objective": objective.config(),
             "judge": self.recipe.training.judge.model_dump(mode="json"),
             "augmentation": self.recipe.data.augmentation.model_dump(mode="json"),
-            "threat": str(self.threat),
+            "threat": write_threat(self.threat),
             "seed": seed,
             "data": data.content_hash,
             "ids": data.ids.hash,

@@ -5,14 +5,22 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
-from tempering.core.errors import AttackError, DataError, ThreatError
+from tempering.core.errors import (
+    AttackError,
+    DataError,
+    TemperingError,
+    ThreatError,
+    UsageError,
+    type_and_message,
+)
 from tempering.core.goals import Goal, Untargeted
 from tempering.core.probe import Probe, probing
+from tempering.core.python_values import plain
 from tempering.core.random import RandomStreams
 from tempering.core.threats import NORMS, TOLERANCE, Threat
 
@@ -79,6 +87,13 @@ class Attack(ABC):
     source: ClassVar[str]
     cost: ClassVar[str] = "depends on its settings"
 
+    def __new__(cls, *_given: object, **_named: object) -> Self:
+        """Refuse a class that lacks what every attack must define."""
+        for needed, example in (("name", "'mine'"), ("norms", "('linf',)")):
+            if not hasattr(cls, needed):
+                raise UsageError(f"{cls.__name__} has no {needed}: define it, as {example}")
+        return super().__new__(cls)
+
     def __call__(
         self,
         model: nn.Module,
@@ -105,10 +120,11 @@ class Attack(ABC):
 
         Raises:
             ThreatError: If the attack does not work in the threat.
-            AttackError: If shapes or streams do not fit together.
             DataError: If images are neither float32 nor float64, lie outside [0, 1] or are
                 not finite, or labels are no int64 or name no output of the model.
             ModelError: If the model's logits or gradients are not finite.
+            AttackError: If shapes or streams do not fit together, or the attack or a method of
+                the threat fails.
 
         Example:
             >>> from tempering.attacks import PGD
@@ -147,7 +163,17 @@ class Attack(ABC):
             batch_size=max(1, batch_size),
         )
         with probing(model) as probe:
+            return self._proposed(probe, problem)
+
+    def _proposed(self, probe: Probe, problem: Problem) -> Tensor:
+        try:
             return self.propose(probe, problem).detach()
+        except TemperingError:
+            raise
+        except Exception as error:
+            raise AttackError(
+                f"{self.label()} failed under {problem.threat}: {type_and_message(error)}"
+            ) from error
 
     def require(self, threat: Threat) -> None:
         """Refuse a threat in which this attack does not work.
@@ -203,7 +229,7 @@ class Attack(ABC):
 
     def config(self) -> dict[str, Any]:
         """Hyperparameters for the record."""
-        return {"name": self.name, **asdict(self)}
+        return {"name": self.name, **plain(asdict(self))}
 
     def label(self) -> str:
         """The name with the number of steps or queries, such as `pgd-40`."""

@@ -33,7 +33,8 @@ from tempering.attacks.square import Square
 from tempering.attacks.start_images import StartImages
 from tempering.attacks.transfer import Transfer, read_transfer
 from tempering.attacks.universal_patch import UniversalPatch
-from tempering.core.errors import UnknownNameError
+from tempering.core.errors import UnknownNameError, UsageError
+from tempering.core.python_values import FROM_PYTHON, python_text
 from tempering.core.registry import Registry
 from tempering.core.specs import read_value, split_pairs
 
@@ -72,6 +73,10 @@ def parse_attack(text: str) -> Attack:
         >>> parse_attack("pgd:steps=20").steps
         20
     """
+    if text.startswith(FROM_PYTHON):
+        raise UsageError(
+            f"attack {text} came from Python and cannot be read again: give the value from Python"
+        )
     name, _, tail = text.partition(":")
     kind = ATTACKS[name.strip().lower()]
     if kind is Transfer:
@@ -92,3 +97,59 @@ def parse_attack(text: str) -> Attack:
     if queries:
         attack = LocalSearch(attack, queries)
     return attack if restarts == 1 else Restarts(attack, restarts)
+
+
+def write_attack(attack: Attack) -> str:
+    """The text that `parse_attack` reads as this attack; of others, one that it refuses.
+
+    Example:
+        >>> write_attack(Restarts(PGD(steps=20), 2))
+        'pgd:steps=20,restarts=2'
+    """
+    inner = attack
+    added: dict[str, str] = {}
+    if type(inner) is Restarts:
+        added["restarts"] = str(inner.times)
+        inner = inner.attack
+    if type(inner) is LocalSearch and inner == LocalSearch(inner.attack, inner.queries):
+        added["local_search"] = str(inner.queries)
+        inner = inner.attack
+    if type(inner) is Transfer:
+        settings = _transfer_settings(inner) if "local_search" not in added else None
+    else:
+        settings = _settings(inner) if type(inner) is dict(ATTACKS).get(inner.name) else None
+    if settings is None:
+        return python_text(attack)
+    pairs = ",".join(f"{key}={value}" for key, value in (settings | added).items())
+    return inner.name + (f":{pairs}" if pairs else "")
+
+
+def _settings(attack: Attack) -> dict[str, str] | None:
+    """The fields that differ from their defaults, as text; None if one has no text."""
+    settings: dict[str, str] = {}
+    for field in dataclasses.fields(attack):
+        value = getattr(attack, field.name)
+        if isinstance(value, StartImages):
+            value = value.address if value.data is None else value
+        if not isinstance(value, bool | int | float | str | None):
+            return None
+        if value != field.default:
+            settings[field.name] = _word(value)
+    return settings
+
+
+def _word(value: float | str | None) -> str:
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
+
+
+def _transfer_settings(attack: Transfer) -> dict[str, str] | None:
+    """What `read_transfer` reads; None if a surrogate or the attack has no text."""
+    kind, inner = type(attack.attack), _settings(attack.attack)
+    if inner is None or kind is not dict(ATTACKS).get(attack.attack.name):
+        return None
+    if any(surrogate.module is not None for surrogate in attack.surrogates):
+        return None
+    surrogates = "+".join(surrogate.address for surrogate in attack.surrogates)
+    own = {"surrogate": surrogates, "attack": attack.attack.name}
+    own |= {"diversity": str(attack.diversity), "momentum": str(attack.momentum)}
+    return own | inner

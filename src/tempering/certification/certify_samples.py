@@ -142,7 +142,7 @@ class _Certification:
     ) -> None:
         """Refute clean errors, then run each method on the undecided samples."""
         protected, logits = self._clean(batch_size)
-        if self.threat.name not in NORMS:
+        if not (self.threat.built_in and self.threat.name in NORMS):
             raise Unsupported(str(self.threat), "threat", f"bounds know {', '.join(NORMS)}")
         graph = graph_of(self.probe.model, self.x)
         self._compare(graph, logits)

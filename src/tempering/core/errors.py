@@ -116,3 +116,13 @@ class RunError(TemperingError):
 
 class InterruptedRunError(RunError):
     """A job that was stopped by Ctrl-C or a signal, after it saved its state."""
+
+
+def type_and_message(error: BaseException) -> str:
+    r"""Type and first line of an exception of other code, for the message of ours.
+
+    Example:
+        >>> type_and_message(ValueError("one\ntwo"))
+        'ValueError: one'
+    """
+    return f"{type(error).__name__}: {first_line(error)}"

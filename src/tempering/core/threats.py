@@ -15,7 +15,8 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
-from tempering.core.errors import ThreatError
+from tempering.core.errors import ThreatError, type_and_message
+from tempering.core.python_values import FROM_PYTHON
 from tempering.core.random import RandomStreams
 
 TOLERANCE = 1e-5
@@ -40,6 +41,7 @@ class Threat(ABC):
 
     Attributes:
         eps: Radius, in units of the norm on images in [0, 1]; 0 allows no perturbation.
+        name: Name in records; a subclass without one of its own is called as its class.
 
     Raises:
         ThreatError: If eps is not finite, negative, or larger than the box allows.
@@ -47,6 +49,11 @@ class Threat(ABC):
 
     eps: float
     name: ClassVar[str]
+
+    def __init_subclass__(cls, **options: object) -> None:
+        super().__init_subclass__(**options)
+        if getattr(cls, "name", None) in {getattr(base, "name", None) for base in cls.__bases__}:
+            cls.name = cls.__name__
 
     def __post_init__(self) -> None:
         try:
@@ -70,9 +77,26 @@ class Threat(ABC):
         """
         return next((kind.name for kind in NORMS.values() if isinstance(self, kind)), self.name)
 
+    @property
+    def built_in(self) -> bool:
+        """Whether it is exactly a ball of a built-in norm: what is proven of that one holds."""
+        return type(self) in NORMS.values()
+
     def with_eps(self, eps: float) -> Self:
-        """The same threat model with another radius."""
-        return replace(self, eps=eps)
+        """The same threat model with another radius.
+
+        Raises:
+            ThreatError: If the radius is invalid, or a subclass cannot be made with another.
+        """
+        try:
+            return replace(self, eps=eps)
+        except ThreatError:
+            raise
+        except Exception as error:
+            raise ThreatError(
+                f"threat {self} cannot be made with eps {eps:g}: {type_and_message(error)}: "
+                "make its class a frozen dataclass, or define with_eps"
+            ) from error
 
     def bounds(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Least and largest value of each pixel that the threat allows at any radius.
@@ -85,7 +109,7 @@ class Threat(ABC):
             what its `project` leaves of all-black and all-white images.
         """
         low, high = x.new_zeros(()), x.new_ones(())
-        if type(self) in NORMS.values():
+        if self.built_in:
             return low, high
         radius = x.new_full((len(x),), torch.inf)
         return (
@@ -342,6 +366,11 @@ def parse_threat(text: str) -> Threat:
         >>> parse_threat("linf:8/255").eps == 8 / 255
         True
     """
+    if text.startswith(FROM_PYTHON):
+        raise ThreatError(
+            f"threat {text} came from Python and cannot be read again: "
+            "give the value from Python, or a built-in threat, such as linf:0.3"
+        )
     norm, colon, radius = text.strip().lower().partition(":")
     if norm == "patch" and colon:
         from tempering.core.patches import parse_patch

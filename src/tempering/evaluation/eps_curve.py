@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -10,13 +11,14 @@ import torch
 from tempering.attacks.base import Attack
 from tempering.core.errors import NoGradientError, UsageError
 from tempering.core.records import Cost
+from tempering.core.threat_checks import check_rescaling
 from tempering.core.threats import Threat
 from tempering.evaluation.config import CurveConfig
 from tempering.evaluation.context import EvalContext
 from tempering.evaluation.evaluation_result import EvaluationResult
 from tempering.evaluation.inspection import reaches_grey
 from tempering.evaluation.measuring import measure
-from tempering.evaluation.minimum_norm import Distances, distances
+from tempering.evaluation.minimum_norm import Distances, distances, unbounded
 from tempering.evaluation.per_sample import PerSampleResult
 from tempering.evaluation.protocols import nearest
 from tempering.evaluation.results import AttackResult, record
@@ -31,6 +33,9 @@ def curve_of(run: EvaluationRun, result: EvaluationResult) -> list[AttackResult]
     Args:
         run: Data, target and configuration; with a time limit there is no curve.
         result: What the attacks found; what they broke stays broken from the threat's eps on.
+
+    Raises:
+        ThreatError: If the threat cannot be made with another eps.
     """
     config, threat = run.config.curve, run.threat
     if config is None or run.config.seconds is not None:
@@ -41,12 +46,14 @@ def curve_of(run: EvaluationRun, result: EvaluationResult) -> list[AttackResult]
     few = min(config.samples, run.context.n)
     context = replace(run.context, data=run.context.data.first(few))
     known = result.get("worst", "any").per_sample.at(torch.arange(few))
+    grid = eps_grid(context, threat, config)
+    check_rescaling(threat, grid)
     try:
         return accuracy_curve(
             context,
             run.target,
             threat,
-            eps_grid(context, threat, config),
+            grid,
             nearest=search,
             attacks=config.attacks,
             known=known,
@@ -55,11 +62,17 @@ def curve_of(run: EvaluationRun, result: EvaluationResult) -> list[AttackResult]
         return []
 
 
+def _widest(context: EvalContext, threat: Threat) -> Threat:
+    """The threat with the eps at which its norm allows every image in the box."""
+    return threat.with_eps(unbounded(threat.norm, context.data.x.shape[1:]).eps)
+
+
 def eps_grid(context: EvalContext, threat: Threat, config: CurveConfig) -> list[float]:
     """Values of eps, rising, none larger than the norm allows; the threat's own is exact."""
-    limit = 1.0 if threat.name == "linf" else float("inf")
+    limit = 1.0 if threat.norm == "linf" else float("inf")
     grid = {min(limit, threat.eps * share) for share in config.shares}
-    return sorted(grid | ({reaches_grey(context, threat)} if config.up_to_grey else set()))
+    grey = reaches_grey(context, threat) if config.up_to_grey else torch.inf
+    return sorted(grid | ({grey} if math.isfinite(grey) else set()))
 
 
 def accuracy_curve(
@@ -148,6 +161,6 @@ def _start(
     """Distances if there is an attack for them, the target without attack, and the cost."""
     if nearest is None:
         return None, measure(context, target, None, threat, protocol="curve"), Cost()
-    found = distances(context, target, nearest, threat.name)
+    found = distances(context, target, nearest, _widest(context, threat))
     cost = found.clean.measurement.cost + found.attacked.measurement.cost
     return found, found.clean, cost

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from tempering.core.deadline import Deadline
+from tempering.core.errors import ThreatError
 from tempering.core.proofs import Proof
 from tempering.core.records import Flag, Measurement
 from tempering.evaluation.attack_plan import run_attacks
@@ -17,6 +18,7 @@ from tempering.evaluation.context import EvalContext
 from tempering.evaluation.eps_curve import curve_of
 from tempering.evaluation.evaluation_result import EvaluationResult
 from tempering.evaluation.examine_target import examine_target
+from tempering.evaluation.flags.catalogue import NOT_EXAMINED
 from tempering.evaluation.inspection import inspect
 from tempering.evaluation.measuring import clean_result
 from tempering.evaluation.result_cache import NoCache, ResultCache
@@ -93,8 +95,12 @@ class Evaluator:
         self, run: EvaluationRun, result: EvaluationResult, flags: list[Flag]
     ) -> EvaluationResult:
         """Accuracy against eps, what is certified there, and flags of all measurements."""
-        results = self.cache.get("curve", partial(curve_of, run, result))
-        curve = tuple(result.measurement for result in results)
+        try:
+            results = self.cache.get("curve", partial(curve_of, run, result))
+        except ThreatError as error:
+            results = []
+            flags.append(NOT_EXAMINED.raised(f"accuracy against eps: {error}"))
+        curve = tuple(at_eps.measurement for at_eps in results)
         result = replace(
             result, curve=curve, certified_curve=self._certified_curve(run, result, curve)
         )

@@ -81,8 +81,10 @@ def inspect(
 
 
 def reaches_grey(context: EvalContext, threat: Threat) -> float:
-    """How far images are from plain grey at most, in the threat's norm."""
+    """How far images are from plain grey at most, in a built-in norm; no others reach it surely."""
     x = context.data.x
+    if not threat.built_in:
+        return torch.inf
     ball = unbounded(threat.name, x.shape[1:])
     return max(
         float(ball.distance(part, torch.full_like(part, 0.5)).max()) for part in torch.split(x, 512)

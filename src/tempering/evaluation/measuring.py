@@ -117,7 +117,7 @@ def clean_result(
     Args:
         context: Data and engine.
         target: The model.
-        threat: Names the norm in the record; its eps is 0.
+        threat: For the record, in which eps is 0.
         protocol: For the record.
         rows: Samples that still matter, shape (m,), int64; by default all. The others count
             as lost.
@@ -130,7 +130,8 @@ def clean_result(
         without_attack(clean, context.data, target.flag),
         attack="clean",
         config={},
-        threat=threat.with_eps(0.0),
+        threat=threat,
+        eps=0.0,
         protocol=protocol,
         access="white",
         cost=clean.cost,

@@ -67,7 +67,7 @@ def distances(
     context: EvalContext,
     target: Target,
     attack: Attack,
-    norm: str = "l2",
+    threat: Threat | None = None,
     *,
     access: Access = "white",
     source: nn.Module | None = None,
@@ -78,7 +78,7 @@ def distances(
         context: Data, engine and seed.
         target: The model that judges; a flag is one wrong class more.
         attack: A minimum-norm attack, such as C&W L2.
-        norm: In which distances are measured.
+        threat: What may change, and how distances are measured; by default everything, in L2.
         access: What the attacker knows.
         source: The model that samples are made on; None for the target itself.
 
@@ -95,7 +95,7 @@ def distances(
             "deepfool, fab or fmn, or until_fooled=false where the attack has it"
         )
     robust = target.without_flag()
-    threat = unbounded(norm, context.data.x.shape[1:])
+    threat = threat or unbounded("l2", context.data.x.shape[1:])
     clean = measure(context, robust, None, threat)
     attacked = measure(
         context,
@@ -138,7 +138,7 @@ def measure_minimum_norm(
     Example:
         `measure_minimum_norm(context, target, CWL2(), bounds=(1.5, 2.0)).median`
     """
-    nearest = distances(context, target, attack, norm)
+    nearest = distances(context, target, attack, unbounded(norm, context.data.x.shape[1:]))
     away = nearest.away
     median = float(away.median())
     return MinimumNorm(

@@ -37,6 +37,7 @@ def record(
     attack: str,
     config: Mapping[str, Any],
     threat: Threat,
+    eps: float | None = None,
     protocol: ProtocolName,
     access: Access,
     backward: Backward = "adaptive",
@@ -51,6 +52,7 @@ def record(
         attack: The attack's label.
         config: Its hyperparameters.
         threat: What was allowed.
+        eps: What was made use of; the threat's by default.
         protocol: Under which protocol.
         access: What the attacker knew.
         backward: Gradient of adaptive stages that the attack saw.
@@ -67,7 +69,7 @@ def record(
         config=dict(config),
         backward=backward,
         threat=str(threat),
-        eps=threat.eps,
+        eps=threat.eps if eps is None else eps,
         split=context.split,
         n=context.n,
         robust=count(per_sample.robust),

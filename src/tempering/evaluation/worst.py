@@ -90,7 +90,7 @@ def worst_case(
                 f"{measurement.attack} was measured on weights {measurement.weights} and data "
                 f"{measurement.data_hash}: give trials of {whose[0]} on {whose[1]}"
             )
-        if measurement.threat not in (str(threat), str(threat.with_eps(0.0))):
+        if measurement.threat != str(threat):
             raise UsageError(
                 f"{measurement.attack} was measured under {measurement.threat}: "
                 f"give trials under {threat}"

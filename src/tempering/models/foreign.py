@@ -13,7 +13,7 @@ from types import ModuleType
 
 from torch import nn
 
-from tempering.core.errors import ModelError, first_line
+from tempering.core.errors import ModelError, type_and_message
 from tempering.models.seeded import seeded
 from tempering.models.weights import fit_weights, read_weights
 
@@ -79,9 +79,7 @@ def make_foreign(spec: str, seed: int = 0) -> nn.Module:
         try:
             model = factory()
         except (Exception, SystemExit) as error:
-            raise ModelError(
-                f"{spec} failed: {type(error).__name__}: {first_line(error)}"
-            ) from error
+            raise ModelError(f"{spec} failed: {type_and_message(error)}") from error
     if not isinstance(model, nn.Module):
         raise ModelError(
             f"{spec} returned {type(model).__name__}, no network: return a torch.nn.Module"
@@ -113,8 +111,7 @@ def _run(path: Path) -> ModuleType:
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise ModelError(
-            f"cannot import {path}: {type(error).__name__}: {first_line(error)}: "
-            "give a file that runs by itself"
+            f"cannot import {path}: {type_and_message(error)}: give a file that runs by itself"
         ) from error
     return module
 

@@ -149,7 +149,7 @@ def _from_distances(
     access: Access,
     source: nn.Module | None,
 ) -> Calibration:
-    nearest = distances(context, target, attack, "l2", access=access, source=source)
+    nearest = distances(context, target, attack, access=access, source=source)
     clean = nearest.clean.measurement.robust
     broken = context.n - round(wanted * context.n)
     least = float(nearest.away.sort().values[max(0, broken - 1)])

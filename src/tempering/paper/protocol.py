@@ -13,7 +13,6 @@ from torch import nn
 
 from tempering.attacks.base import Attack
 from tempering.attacks.cw_l2 import CWL2
-from tempering.attacks.registry import parse_attack
 from tempering.core.records import Access, AnyRecord, Finding, Measurement
 from tempering.core.threats import Linf, Threat
 from tempering.evaluation.context import EvalContext
@@ -70,23 +69,25 @@ class PaperProtocol:
             For each attack its measurements before and after, and a finding for each.
         """
         records: list[AnyRecord] = []
-        for name, spec in self.settings.attacks().items():
-            records += self._row("white", name, spec, undefended, hardened, Surrogates())
+        for name, attack in self.settings.attacks().items():
+            records += self._row("white", name, attack, undefended, hardened, Surrogates())
         if self.settings.gray:
-            for name, spec in self.settings.attacks(gray=True).items():
-                records += self._row("gray-surrogate", name, spec, undefended, hardened, surrogates)
+            for name, attack in self.settings.attacks(gray=True).items():
+                records += self._row(
+                    "gray-surrogate", name, attack, undefended, hardened, surrogates
+                )
         return records
 
     def _row(
         self,
         access: Access,
         name: str,
-        spec: str,
+        attack: Attack,
         undefended: Target,
         hardened: Target,
         surrogates: Surrogates,
     ) -> list[AnyRecord]:
-        row = _Row(access, name, parse_attack(spec), self.context)
+        row = _Row(access, name, attack, self.context)
         return self.cache.get(
             f"paper-{access}-{_FAMILY[name]}",
             partial(row.measure, undefended, hardened, surrogates),

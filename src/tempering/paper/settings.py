@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from tempering.attacks.base import Attack
+from tempering.attacks.field import AttackField
 from tempering.training.settings import Settings
 
 
@@ -14,7 +16,7 @@ class PaperSettings(Settings):
         samples: Number of test images.
         gray: Whether the gray-box table is measured too; it needs one more training.
         single_pass: Whether single-pass adversarial training is measured for Table V.
-        fgsm: The attack that stands for the paper's FGSM, as `name:key=value,...`.
+        fgsm: The attack that stands for the paper's FGSM; in files `name:key=value,...`.
         pgd: The attack that stands for its PGD.
         bim: The attack that stands for its BIM.
         cw: The attack that stands for its C&W in the white-box table. Few iterations: with
@@ -26,13 +28,13 @@ class PaperSettings(Settings):
     samples: int = Field(ge=1)
     gray: bool
     single_pass: bool
-    fgsm: str
-    pgd: str
-    bim: str
-    cw: str
-    cw_gray: str
+    fgsm: AttackField
+    pgd: AttackField
+    bim: AttackField
+    cw: AttackField
+    cw_gray: AttackField
 
-    def attacks(self, gray: bool = False) -> dict[str, str]:
-        """Attack specifications of the white-box or the gray-box table, by the paper's names."""
+    def attacks(self, gray: bool = False) -> dict[str, Attack]:
+        """Attacks of the white-box or the gray-box table, by the paper's names."""
         cw = self.cw_gray if gray else self.cw
         return {"FGSM": self.fgsm, "PGD": self.pgd, "BIM": self.bim, "C&W": cw}

@@ -82,7 +82,7 @@ class BatchMaker:
             y=y,
             targets=soft_labels(y, self.outputs, self.data.num_classes, 0.0),
             weights=torch.full((len(y),), 1.0 / max(1, size), device=engine.device),
-            threat=self.threat.with_eps(self.threat.eps * ramp),
+            threat=self.threat if ramp == 1 else self.threat.with_eps(self.threat.eps * ramp),
             full_threat=self.threat,
             streams=streams,
             rows=rows,

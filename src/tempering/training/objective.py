@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from tempering.attacks.base import Attack
-from tempering.core.errors import TemperingError, UsageError, first_line
+from tempering.core.errors import TemperingError, UsageError, type_and_message
+from tempering.core.python_values import plain
 from tempering.core.random import RandomStreams
 from tempering.core.threats import Threat
 from tempering.data.dataset import Dataset
@@ -290,9 +291,7 @@ def _plain(value: Any) -> Any:
         return value.config()
     if isinstance(value, tuple):
         return [_plain(entry) for entry in value]
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    return repr(value)
+    return plain(value)
 
 
 def _text(value: Any) -> str:
@@ -313,8 +312,7 @@ def checked(objective: Objective, model: nn.Module, batch: Batch) -> Losses:
         raise
     except Exception as error:
         raise TemperingError(
-            f"objective {objective.name} failed at step {batch.step + 1}: "
-            f"{type(error).__name__}: {first_line(error)}"
+            f"objective {objective.name} failed at step {batch.step + 1}: {type_and_message(error)}"
         ) from error
     if not isinstance(losses, Losses):
         raise TemperingError(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from tempering.attacks.registry import parse_attack
+from tempering.attacks.field import AttackField
 from tempering.core.threats import Threat
 from tempering.training.batches import Augment
 from tempering.training.objective import Objective
@@ -86,7 +86,7 @@ class Mixture(Settings):
         clean: Share of a batch that is left as it is.
         noisy: Share that gets Gaussian noise (eq. 2 of the paper).
         adversarial: Share that is attacked, made fresh at every step.
-        attacks: Attacks that share the adversarial part equally, as `name:key=value,...`.
+        attacks: Attacks that share the adversarial part equally; in files `name:key=value,...`.
         sigma: Standard deviation of the noise, in units of [0, 1].
         alpha: Weight of the loss on clean and noisy samples; the rest is adversarial.
         label_smoothing: Share of a label spread over all classes.
@@ -98,7 +98,7 @@ class Mixture(Settings):
     clean: float = Field(ge=0, le=1)
     noisy: float = Field(ge=0, le=1)
     adversarial: float = Field(ge=0, le=1)
-    attacks: list[str]
+    attacks: tuple[AttackField, ...]
     sigma: float = Field(ge=0)
     alpha: float = Field(ge=0, le=1)
     label_smoothing: float = Field(ge=0, lt=1)
@@ -112,14 +112,7 @@ class Mixture(Settings):
             raise ValueError(f"shares clean + noisy + adversarial = {total:g}: let them sum to 1")
         if self.adversarial > 0 and not self.attacks:
             raise ValueError("attacks = []: name at least one, such as 'pgd:steps=5'")
-        for attack in self.attacks:
-            parse_attack(attack)
         return self
-
-    def values(self) -> dict[str, Any]:
-        """Parameters of objectives; attacks as values."""
-        attacks = tuple(parse_attack(spec) for spec in self.attacks)
-        return self.model_dump() | {"attacks": attacks}
 
 
 class Stopping(Settings):
@@ -178,7 +171,7 @@ class TrainConfig(Settings):
         Raises:
             UsageError: If it is unknown, or a parameter makes no sense.
         """
-        return parse_objective(self.objective, self.mixture.values() if self.mixture else {})
+        return parse_objective(self.objective, dict(self.mixture) if self.mixture else {})
 
     def with_max_iterations(self, steps: int) -> TrainConfig:
         """The same training with another number of steps at most."""

@@ -215,7 +215,7 @@ WRONG = [
     (("harden", "--set", "model.options.width=0"), "width 0: give at least 1"),
     (("harden", "--set", "precision=half"), "precision = 'half'"),
     (("harden", "--resume", "runs/x", "--seed", "3"), "--resume continues with the settings"),
-    (("evaluate", "my.py:good"), r"no threat for my\.py:good: give one, such as --threat linf:0\.3"),
+    (("evaluate", "my.py:good"), r"no threat for my\.py:good: give one, such as --threat linf"),
 ]  # fmt: skip
 
 

@@ -10,9 +10,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tempering.attacks.base import Attack, Problem
 from tempering.core.engine import Engine
+from tempering.core.probe import Probe
 from tempering.core.random import RandomStreams
-from tempering.core.threats import Linf, Threat
+from tempering.core.threats import Linf
 from tempering.data.dataset import Dataset
 from tempering.training.batches import BatchMaker
 from tempering.training.objective import Batch
@@ -33,18 +35,19 @@ CLEAN, NOISY, ADVERSARIAL = range(3)
 
 
 @dataclass(frozen=True)
-class Shift:
+class Shift(Attack):
     """An attack that leaves its mark: all pixels brighter by a share of eps."""
+
+    name = "shift"
+    norms = ("linf",)
 
     share: float
 
-    def __call__(
-        self, model: nn.Module, x: Tensor, y: Tensor, threat: Threat, **_settings: Any
-    ) -> Tensor:
-        return x + self.share * threat.eps
+    def propose(self, _probe: Probe, problem: Problem) -> Tensor:
+        return problem.x + self.share * problem.threat.eps
 
 
-MARKS: list[Any] = [Shift(0.25), Shift(0.5), Shift(0.75), Shift(1.0)]
+MARKS = [Shift(0.25), Shift(0.5), Shift(0.75), Shift(1.0)]
 """Four attacks whose samples can be told apart."""
 
 
@@ -57,12 +60,7 @@ class Setup:
 
 
 def maker(data: Dataset | None = None, mixed: Any = None, **changes: Any) -> Setup:
-    attacks = (mixed or {}).get("attacks")
-    marks = isinstance(attacks, list) and not isinstance(attacks[0], str)
-    values = mixture(**(mixed or {}) | ({"attacks": ["fgsm"]} if marks else {})).values()
-    if marks:
-        values["attacks"] = tuple(attacks or ())
-    return Setup(batch_maker(data, **changes), Paper(**values))
+    return Setup(batch_maker(data, **changes), Paper(**dict(mixture(**(mixed or {})))))
 
 
 def make(

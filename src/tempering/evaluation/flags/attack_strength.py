@@ -13,6 +13,7 @@ from tempering.attacks.base import Attack
 from tempering.attacks.restarts import with_random_start
 from tempering.core.intervals import wilson
 from tempering.core.records import Count, Flag
+from tempering.core.threats import NORMS
 from tempering.evaluation.flags.attack_trace import AttackTrace, trace_attack
 from tempering.evaluation.flags.examined_samples import ExaminedSamples
 from tempering.evaluation.flags.flag_kind import FlagKind
@@ -260,7 +261,7 @@ def check_unconstrained(part: ExaminedSamples, attack: Attack) -> Flag | None:
         attack: The attack.
 
     Returns:
-        `unconstrained attack failure`, or None.
+        `unconstrained attack failure`, or None; None for a threat without a built-in norm.
     """
 
     def free(inner: Attack) -> dict[str, Any]:
@@ -269,7 +270,9 @@ def check_unconstrained(part: ExaminedSamples, attack: Attack) -> Flag | None:
             name: value for name, value in values.items() if getattr(inner, name, None) is not None
         }
 
-    box = unbounded(part.threat.name, part.x.shape[1:])
+    if part.threat.norm not in NORMS:
+        return None
+    box = unbounded(part.threat.norm, part.x.shape[1:])
     trace = trace_attack(part.under(box), _with_fields(attack, free))
     failed = ~trace.broken & ~trace.visited
     if not bool(failed.any()):

@@ -235,6 +235,9 @@ def boundary_points(part: ExaminedSamples) -> Tensor:
     noise = part.streams.derive("planted").normal(part.x.shape[1:]).to(part.x.dtype)
     if isinstance(part.threat, Linf):
         return part.threat.project(part.x + part.threat.eps * noise.sign(), part.x)
+    if not part.threat.built_in:
+        everywhere = part.x.new_full((len(part),), torch.inf)
+        noise = part.threat.project(part.x + noise, part.x, everywhere) - part.x
     far = part.threat.distance(part.x + noise, part.x).clamp_min(1e-12)
     return part.threat.project(
         part.x + 2 * part.threat.eps * noise / far[:, None, None, None], part.x

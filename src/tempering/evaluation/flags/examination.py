@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from tempering.attacks.base import Attack
-from tempering.core.errors import InterruptedRunError, first_line
+from tempering.core.errors import InterruptedRunError, type_and_message
 from tempering.core.progress import track
 from tempering.core.random import derive
 from tempering.core.records import Flag
@@ -187,4 +187,4 @@ class _Examination:
 
 
 def _summary(error: Exception) -> str:
-    return f"{type(error).__name__}: {first_line(error)}"
+    return type_and_message(error)

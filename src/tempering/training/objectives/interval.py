@@ -62,7 +62,7 @@ class Interval(Objective):
 
     def require(self, threat: Threat, steps: int) -> None:  # noqa: ARG002
         """The threat is L-inf."""
-        if not isinstance(threat, Linf):
+        if type(threat) is not Linf:
             raise ThreatError(f"{self.name} does not train against {threat}: it knows linf")
 
     def require_model(self, model: nn.Module) -> None:

@@ -7,7 +7,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
-from tempering.core.errors import UnknownNameError, UsageError, first_line
+from tempering.core.errors import UnknownNameError, UsageError, type_and_message
 from tempering.core.registry import Registry
 from tempering.core.specs import read_value, split_pairs
 from tempering.models.foreign import load_attribute
@@ -86,8 +86,7 @@ def _own(text: str) -> Objective:
     try:
         made = value()
     except Exception as error:
-        reason = f"{type(error).__name__}: {first_line(error)}"
-        raise UsageError(f"objective {text} failed: {reason}") from error
+        raise UsageError(f"objective {text} failed: {type_and_message(error)}") from error
     if not isinstance(made, Objective):
         raise UsageError(
             f"objective {text} returned {type(made).__name__}: return a training.Objective"

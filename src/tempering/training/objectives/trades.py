@@ -27,7 +27,6 @@ from tempering.training.objective import (
 START = 1e-3
 """Standard deviation of the noise that the inner maximization starts from, as its authors chose:
 at the image itself the divergence has no gradient."""
-NORMS = ("linf", "l2", "l1")
 
 
 @dataclass(frozen=True)
@@ -68,10 +67,11 @@ class Trades(Warmup):
             require_between(self.name, "step_size", self.step_size, 0.0, math.inf)
 
     def require(self, threat: Threat, steps: int) -> None:
-        """The threat is a norm ball, and the warm-up ends before training does."""
-        if threat.name not in NORMS:
+        """The threat can be climbed in, and the warm-up ends before training does."""
+        if threat.norm in ("l0", "patch"):
             raise ThreatError(
-                f"{self.name} does not train against {threat}: it knows {', '.join(NORMS)}"
+                f"{self.name} does not train against {threat}: it knows linf, l2, l1, "
+                "and threats of your own"
             )
         super().require(threat, steps)
 

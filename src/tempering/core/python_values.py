@@ -1,0 +1,65 @@
+"""Texts of values that exist in Python only: they identify a value and cannot be read again."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tempering.core.hashing import tensor_hash
+
+FROM_PYTHON = "python:"
+"""How such a text begins."""
+
+
+def python_text(value: object) -> str:
+    """The qualified class of a value and its attributes, in one line.
+
+    Arrays, tensors and modules are given by the hash of their content, so that equal values
+    have equal texts in every process.
+
+    Example:
+        >>> python_text(nn.ReLU())
+        'python:torch.nn.modules.activation.ReLU(e3b0c44298fc1c14)'
+    """
+    return FROM_PYTHON + _described(value)
+
+
+def plain(value: Any) -> Any:
+    """A value for a record: numbers, text and collections of them stay, others become text."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, tuple | list):
+        return [plain(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    return _text(value)
+
+
+def _described(value: Any) -> str:
+    kind = f"{type(value).__module__}.{type(value).__qualname__}"
+    if isinstance(value, nn.Module):
+        return f"{kind}({tensor_hash(value.state_dict())})"
+    names = [entry.name for entry in fields(value)] if is_dataclass(value) else []
+    names += (
+        [name for name in vars(value) if name not in names] if hasattr(value, "__dict__") else []
+    )
+    return f"{kind}({', '.join(f'{name}={_text(getattr(value, name))}' for name in names)})"
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
+        value = torch.from_numpy(value)
+    if isinstance(value, Tensor):
+        return f"tensor({tensor_hash({'': value})})"
+    if isinstance(value, nn.Module) or (is_dataclass(value) and not isinstance(value, type)):
+        return _described(value)
+    if isinstance(value, tuple | list):
+        return f"[{', '.join(map(_text, value))}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key!r}: {_text(item)}' for key, item in value.items())}}}"
+    return " ".join(re.sub(r" at 0x[0-9a-f]+", "", repr(value)).split())
