@@ -19,7 +19,6 @@ from tempering.attacks.steps import check_count, check_positive
 from tempering.attacks.wrapper import AttackWrapper
 from tempering.core.errors import UsageError
 from tempering.core.probe import Probe
-from tempering.core.threats import Threat
 
 Attempt = Callable[[Problem, Tensor], Tensor]
 """From samples and their best points so far to new points."""
@@ -78,6 +77,7 @@ class HardSampleRetry(AttackWrapper):
 
     name: ClassVar[str] = "hard-sample-retry"
     norms: ClassVar[tuple[str, ...]] = Square.norms
+    any_threat: ClassVar[bool] = False
     source: ClassVar[str] = "Tempering, after Croce and Hein, 2020, and Andriushchenko et al., 2020"
     cost: ClassVar[str] = (
         "that of its attack; for samples close to success (targets + 4) x steps x (forward + "
@@ -85,15 +85,6 @@ class HardSampleRetry(AttackWrapper):
     )
 
     retry: RetrySettings = RetrySettings()
-
-    def require(self, threat: Threat) -> None:
-        """Refuse a threat in which the inner attack or the square search does not work.
-
-        Raises:
-            ThreatError: Naming the norms in which it does.
-        """
-        super(AttackWrapper, self).require(threat)
-        super().require(threat)
 
     def propose(self, probe: Probe, problem: Problem) -> Tensor:
         """The inner attack's points, or points closer to success from further attempts."""

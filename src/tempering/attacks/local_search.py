@@ -17,7 +17,6 @@ from tempering.attacks.steps import check_positive
 from tempering.attacks.wrapper import AttackWrapper
 from tempering.core.errors import UsageError
 from tempering.core.probe import Probe
-from tempering.core.threats import Threat
 
 _LARGEST_WINDOW = 5
 """Side of the first window, in pixels; it shrinks to 1."""
@@ -44,6 +43,7 @@ class LocalSearch(AttackWrapper):
 
     name: ClassVar[str] = "local-search"
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
+    any_threat: ClassVar[bool] = False
     source: ClassVar[str] = "Tempering, after Andriushchenko et al., 2020"
     cost: ClassVar[str] = "that of its attack, and (1 + extra_restarts) x queries x forward"
 
@@ -59,15 +59,6 @@ class LocalSearch(AttackWrapper):
             raise UsageError(
                 f"local-search: extra_restarts = {self.extra_restarts}: give 0 or more"
             )
-
-    def require(self, threat: Threat) -> None:
-        """Refuse a threat in which the attack or the search does not work.
-
-        Raises:
-            ThreatError: Naming the norms in which it does.
-        """
-        super(AttackWrapper, self).require(threat)
-        super().require(threat)
 
     def propose(self, probe: Probe, problem: Problem) -> Tensor:
         """The point of the largest margin found, or the first that succeeded."""

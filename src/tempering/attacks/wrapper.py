@@ -19,15 +19,17 @@ class AttackWrapper(Attack, ABC):
     """
 
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1", "l0", "patch")
+    any_threat: ClassVar[bool] = True
 
     attack: Attack
 
     def require(self, threat: Threat) -> None:
-        """Refuse a threat in which the inner attack does not work.
+        """Refuse a threat in which this attack or the inner one does not work.
 
         Raises:
             ThreatError: Naming the norms in which it does.
         """
+        super().require(threat)
         self.attack.require(threat)
 
     def effort(self) -> int:

@@ -136,7 +136,7 @@ class _Examination:
         except InterruptedRunError:
             raise
         except Exception as error:
-            self._errors.append(f"gradients and attack: {_summary(error)}")
+            self._errors.append(f"gradients and attack: {type_and_message(error)}")
             return
         if not len(part) or part.threat.eps == 0:
             return
@@ -161,7 +161,7 @@ class _Examination:
         except InterruptedRunError:
             raise
         except Exception as error:
-            self._errors.append(f"the attack: {_summary(error)}")
+            self._errors.append(f"the attack: {type_and_message(error)}")
         else:
             self._run("silent success", lambda: check_silent_success(part, trace))
             self._run("optimization", lambda: check_optimization_complete(part, trace))
@@ -179,12 +179,8 @@ class _Examination:
         except InterruptedRunError:
             raise
         except Exception as error:
-            self._errors.append(f"{name}: {_summary(error)}")
+            self._errors.append(f"{name}: {type_and_message(error)}")
             flag = None
         self._flags += [flag] if flag else []
         self._done += 1
         self._advance(min(self._done, _CHECKS), f"{len(self._flags)} flags")
-
-
-def _summary(error: Exception) -> str:
-    return type_and_message(error)
