@@ -10,7 +10,7 @@ def tried(name: str, broken: str, passes: int) -> RankingTrial:
 
 
 def names(*attacks: RankingTrial) -> list[str]:
-    return [place.name for place in in_order(attacks)]
+    return [place.trial.name for place in in_order(attacks)]
 
 
 def test_what_breaks_most_for_its_passes_goes_first() -> None:
@@ -29,3 +29,8 @@ def test_gains_are_counted_on_what_is_left() -> None:
     first, second = tried("one", "111000", 30), tried("two", "110110", 60)
     places = in_order([second, first])
     assert [(place.broke, place.passes) for place in places] == [(3, 5.0), (2, 10.0)]
+
+
+def test_attacks_of_one_name_are_told_apart() -> None:
+    weak, strong = tried("same", "100000", 12), tried("same", "111100", 12)
+    assert [place.trial for place in in_order([weak, strong])] == [strong]

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RankingTrial:
     """What one attack did on the first samples, all attacks on the same ones.
 
     Attributes:
-        name: Of the attack.
+        name: Of the attack; several may have the same.
         broken: Samples that it broke, shape (m,), bool.
         passes: What that took in all, forward and backward.
     """
@@ -29,17 +29,17 @@ class RankedAttack:
     """An attack's place in a schedule.
 
     Attributes:
-        name: Of the attack.
+        trial: The attack's trial.
         broke: Samples that it broke and none before it did.
         passes: Passes a sample.
     """
 
-    name: str
+    trial: RankingTrial
     broke: int
     passes: float
 
     def __str__(self) -> str:
-        return f"{self.name}: {self.broke} broken, {self.passes:.0f} passes a sample"
+        return f"{self.trial.name}: {self.broke} broken, {self.passes:.0f} passes a sample"
 
 
 def in_order(tried: Sequence[RankingTrial]) -> list[RankedAttack]:
@@ -71,7 +71,7 @@ def in_order(tried: Sequence[RankingTrial]) -> list[RankedAttack]:
         best = max(waiting, key=lambda trial: gain(trial) / max(trial.passes, 1))
         if not gain(best):
             break
-        places.append(RankedAttack(best.name, gain(best), best.passes / max(len(best.broken), 1)))
+        places.append(RankedAttack(best, gain(best), best.passes / max(len(best.broken), 1)))
         left = left & ~best.broken
         waiting.remove(best)
     return places

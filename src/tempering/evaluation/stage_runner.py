@@ -83,12 +83,12 @@ class StageRunner:
         self.log = StageLog()
         self.broken_by = [""] * n
         self._ranked_on = torch.zeros(n, dtype=torch.bool)
-        self._ranked: set[str] = set()
+        self._ranked: list[Stage] = []
 
     def undecided(self, stage: Stage | None = None) -> Tensor:
         """Samples neither broken nor certified that a stage has not met, shape (m,), int64."""
         undecided = self.robust & ~self.certified
-        if str(stage) in self._ranked:
+        if any(stage is ranked for ranked in self._ranked):
             undecided = undecided & ~self._ranked_on
         return undecided.nonzero()[:, 0]
 
@@ -171,22 +171,22 @@ class StageRunner:
                 except (OutOfTimeError, NoGradientError):
                     return list(stages)
                 advance(number + 1, "")
-        by_name = {str(stage): stage for stage in others}
-        tried = [
+        trials = [
             RankingTrial(
-                name, ~survives(outcome.per_sample), outcome.cost.forward + outcome.cost.backward
+                str(stage),
+                ~survives(outcome.per_sample),
+                outcome.cost.forward + outcome.cost.backward,
             )
-            for name, outcome in zip(by_name, outcomes, strict=True)
+            for stage, outcome in zip(others, outcomes, strict=True)
         ]
-        places = in_order(tried)
-        order = [by_name[place.name] for place in places]
+        places = in_order(trials)
         self.log.schedule.extend(f"{place} of the first {len(rows)}" for place in places)
         self.log.schedule.append(f"{last}: goes last")
-        rest = [stage for stage in others if stage not in order]
-        ranked = [(stage, outcomes[others.index(stage)]) for stage in (*order, *rest)]
-        self._add_ranking(ranked, rows)
-        self._ranked, self._ranked_on[rows] = set(by_name), True
-        return [*order, last]
+        chosen = [trials.index(place.trial) for place in places]
+        rest = [number for number in range(len(others)) if number not in chosen]
+        self._add_ranking([(others[number], outcomes[number]) for number in chosen + rest], rows)
+        self._ranked, self._ranked_on[rows] = others, True
+        return [*(others[number] for number in chosen), last]
 
     def _rows(self, stage: Stage) -> Tensor:
         return torch.arange(self.run.context.n) if stage.all_samples else self.undecided(stage)
