@@ -59,7 +59,7 @@ SINGLE_STEP = (
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
+class Evaluated:
     """A model under both evaluations.
 
     Attributes:
@@ -92,12 +92,12 @@ class Counted(nn.Module):
         return answer
 
 
-def ours(judged: Judged, images: int, seed: int) -> Row:
-    """Our cascade, with proofs, survey, examinations and curve."""
+def ours(network: Evaluated, images: int, seed: int) -> Row:
+    """Our protocol, with certificates, ranking, examinations and curve."""
     evaluate, test = tp.evaluate, mnist().test
-    evaluate(judged.model, test, judged.threat, samples=WARM_UP, seed=seed)
+    evaluate(network.model, test, network.threat, samples=WARM_UP, seed=seed)
     began = time.perf_counter()
-    assessment = evaluate(judged.model, test, judged.threat, samples=images, seed=seed)
+    assessment = evaluate(network.model, test, network.threat, samples=images, seed=seed)
     stages = assessment.by_attack.values()
     return {
         "seconds": time.perf_counter() - began,
@@ -113,35 +113,35 @@ def ours(judged: Judged, images: int, seed: int) -> Row:
     }
 
 
-def theirs(judged: Judged, x: Tensor, y: Tensor, seed: int, batch_size: int) -> Row:
-    """AutoAttack, attack after attack on what stands, judged by us."""
+def theirs(network: Evaluated, x: Tensor, y: Tensor, seed: int, batch_size: int) -> Row:
+    """AutoAttack, attack after attack on the robust images, with our criterion."""
     from pyautoattack import AutoAttack
 
-    counted = Counted(judged.model)
-    stands = right(judged.model, x, y)
+    counted = Counted(network.model)
+    robust = right(network.model, x, y)
     began = time.perf_counter()
     stages: dict[str, int] = {}
     for name in STAGES:
-        rows = stands.nonzero()[:, 0]
+        rows = robust.nonzero()[:, 0]
         attack = AutoAttack(
             counted,
-            eps=judged.threat.eps,
-            norm={"linf": "Linf", "l2": "L2"}[judged.threat.name],
+            eps=network.threat.eps,
+            norm={"linf": "Linf", "l2": "L2"}[network.threat.name],
             version="custom",
             attacks=[name],
             seed=seed,
         )
         output = attack.run_standard_evaluation(x[rows], y[rows], batch_size=batch_size)
         x_adv = output[0] if isinstance(output, tuple) else output
-        broken = verdicts(judged.model, x[rows], y[rows], x_adv, judged.threat)
-        stands[rows[broken]] = False
-        stages[name] = int(stands.sum())
-        say(f"{judged.name}: AutoAttack's {name} leaves {stages[name]}")
+        broken = verdicts(network.model, x[rows], y[rows], x_adv, network.threat)
+        robust[rows[broken]] = False
+        stages[name] = int(robust.sum())
+        say(f"{network.name}: AutoAttack's {name} leaves {stages[name]}")
     return {
         "seconds": time.perf_counter() - began,
         "forwards": counted.forwards,
         "backwards": counted.backwards,
-        "standing": int(stands.sum()),
+        "standing": int(robust.sum()),
         "stages": stages,
     }
 
@@ -154,7 +154,7 @@ OWN = (
 """Name, kind and recipe of the networks that this script trains, and eps in L-inf."""
 
 
-def models(iterations: int, also: Sequence[str], only: str | None = None) -> Iterator[Judged]:
+def models(iterations: int, also: Sequence[str], only: str | None = None) -> Iterator[Evaluated]:
     """The models, each made when its turn comes.
 
     Args:
@@ -169,33 +169,33 @@ def models(iterations: int, also: Sequence[str], only: str | None = None) -> Ite
     for name, kind, changes, eps in OWN:
         if wanted(name):
             model, about = mnist_model(kind, iterations, changes)
-            yield Judged(name, model, Linf(eps), about["recipe"])
+            yield Evaluated(name, model, Linf(eps), about["recipe"])
     for spec in also:
         name, _, rest = spec.partition("=")
         if wanted(name):
             factory, weights, threat = rest.split(",")
             model = load_foreign(factory, Path(weights)).eval()
-            yield Judged(name, model, parse_threat(threat), f"{Path(weights).name}, not ours")
+            yield Evaluated(name, model, parse_threat(threat), f"{Path(weights).name}, not ours")
 
 
 def run(chosen: argparse.Namespace) -> None:
     """Measure what is missing, both sides by turns, and render after every run."""
     torch.set_num_threads(chosen.threads)
-    for judged in models(chosen.iterations, chosen.also, chosen.only):
+    for network in models(chosen.iterations, chosen.also, chosen.only):
         for seed in range(chosen.seeds):
             for side in ("ours", "theirs"):
-                _once(chosen, judged, side, seed)
+                _once(chosen, network, side, seed)
 
 
-def _once(chosen: argparse.Namespace, judged: Judged, side: str, seed: int) -> None:
+def _once(chosen: argparse.Namespace, network: Evaluated, side: str, seed: int) -> None:
     """One side with one seed, unless that is recorded."""
     journal = Journal(chosen.out / "evaluation.jsonl")
     engine = sources_hash(f"tempering.evaluation.{part}" for part in PARTS)
     cell = {
         "benchmark": "evaluation",
-        "network": judged.name,
-        "weights": weights_hash(judged.model),
-        "threat": str(judged.threat),
+        "network": network.name,
+        "weights": weights_hash(network.model),
+        "threat": str(network.threat),
         "side": side,
         "n": chosen.images,
         "seed": seed,
@@ -205,16 +205,16 @@ def _once(chosen: argparse.Namespace, judged: Judged, side: str, seed: int) -> N
     }
     if journal.holds(cell):
         return
-    say(f"{judged.name}: {side}, seed {seed}")
+    say(f"{network.name}: {side}, seed {seed}")
     test = mnist().test.first(chosen.images)
-    paces = [pace(judged.model, test.x, chosen.batch_size)]
+    paces = [pace(network.model, test.x, chosen.batch_size)]
     if side == "ours":
-        row = ours(judged, chosen.images, seed)
+        row = ours(network, chosen.images, seed)
     else:
-        row = theirs(judged, test.x, test.y, seed, chosen.batch_size)
-    paces.append(pace(judged.model, test.x, chosen.batch_size))
-    row |= {"pace": paces, "clean": int(right(judged.model, test.x, test.y).sum())}
-    row |= {"about": judged.about, "environment": environment()}
+        row = theirs(network, test.x, test.y, seed, chosen.batch_size)
+    paces.append(pace(network.model, test.x, chosen.batch_size))
+    row |= {"pace": paces, "clean": int(right(network.model, test.x, test.y).sum())}
+    row |= {"about": network.about, "environment": environment()}
     journal.put(cell, [row], STALE)
     write_text(chosen.out / "evaluation.md", render(journal.rows))
 

@@ -143,7 +143,7 @@ def test_gray_box_attackers_with_other_models_are_told_apart(folder: Path) -> No
 def test_a_run_that_judged_a_model_is_none(folder: Path) -> None:
     done = temper("evaluate", "runs/other", "--samples", "6", folder=folder)
     assert done.code == 1
-    assert "other is a run of `temper evaluate`, which has none of its own" in done.err
+    assert "other is a run of `temper evaluate`, which holds no model" in done.err
     assert not any(entry.name.startswith("run-") for entry in (folder / "runs").iterdir())
 
 

@@ -48,7 +48,7 @@ def test_counts_agree_with_the_files(fast: dict[str, object], folder: Path) -> N
     broken = verdicts["clean"] & ~verdicts["robust"]
     assert (images["index"] == np.flatnonzero(broken)).all()
     assert ((verdicts["broken_by"] != "") == broken).all()
-    assert "survey" not in verdicts["broken_by"]
+    assert "ranking" not in verdicts["broken_by"]
     assert (np.isfinite(verdicts["distance"]) == broken).all()
     assert verdicts["distance"][broken].max() <= 0.1 + 1e-6
     assert (verdicts["queries"] > 0).all()

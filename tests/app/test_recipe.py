@@ -109,7 +109,7 @@ def test_every_number_stands_in_a_file() -> None:
         ('data.split="paper"', "data.split", "paper"),
         ("data.address=npz:my=faces.npz", "data.address", "npz:my=faces.npz"),
         ("evaluation.surrogate=false", "evaluation.surrogate", False),
-        ("training.judge.attacks=['fgsm']", "training.judge.attacks", (FGSM(),)),
+        ("training.validation.attacks=['fgsm']", "training.validation.attacks", (FGSM(),)),
         ("training.hardened.optimisation.learning_rate=1e-4",
          "training.hardened.optimisation.learning_rate", 1e-4),
         ("training.hardened.stopping.gain_at_least=0.1",
@@ -185,7 +185,11 @@ def test_bad_settings_are_named(override: str, message: str) -> None:
         ("threat=loo:1", ThreatError, "is not NORM:EPS"),
         ("threat=l0:5", ThreatError, "does not attack in l0"),
         ("evaluation.attacks=['pdg']", UnknownNameError, "'pdg': did you mean pgd"),
-        ("training.judge.attacks=['pgd:step=3']", UnknownNameError, "'step': did you mean steps"),
+        (
+            "training.validation.attacks=['pgd:step=3']",
+            UnknownNameError,
+            "'step': did you mean steps",
+        ),
         ("training.hardened.mixture.attacks=['bam']", UnknownNameError, "'bam': did you mean bim"),
         ("training.hardened.mixture.attacks=['cw-l2']", ThreatError, "cw-l2 does not attack in"),
         ("evaluation.curve.attacks=['cw-l2']", ThreatError, "cw-l2 does not attack in linf"),
@@ -209,7 +213,7 @@ def test_the_norms_of_all_attacks_are_checked_before_anything_starts() -> None:
         "threat=l0:5",
         "evaluation.attacks=['sigma-zero']",
         "evaluation.curve.attacks=['sigma-zero']",
-        "training.judge.attacks=['sigma-zero']",
+        "training.validation.attacks=['sigma-zero']",
         "training.hardened.mixture.attacks=['sigma-zero']",
     ]
     assert load_recipe("default", only).threat == L0(5)
@@ -246,10 +250,10 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 def test_a_recipe_changes_its_base(write: Write) -> None:
-    path = write("my.toml", 'base = "default"\nseed = 9\n[training.judge]\nsamples = 7\n')
+    path = write("my.toml", 'base = "default"\nseed = 9\n[training.validation]\nsamples = 7\n')
     recipe, base = load_recipe(path), load_recipe("default")
-    assert (recipe.seed, recipe.training.judge.samples) == (9, 7)
-    assert recipe.training.judge.attacks == base.training.judge.attacks
+    assert (recipe.seed, recipe.training.validation.samples) == (9, 7)
+    assert recipe.training.validation.attacks == base.training.validation.attacks
     assert recipe.training.hardened == base.training.hardened
 
 
@@ -271,10 +275,14 @@ gain_at_least = "none"
 
 
 def test_bases_stack_and_overrides_come_last(write: Write) -> None:
-    first = write("first.toml", 'base = "default"\nseed = 1\n[training.judge]\nsamples = 11\n')
+    first = write("first.toml", 'base = "default"\nseed = 1\n[training.validation]\nsamples = 11\n')
     second = write("second.toml", f'base = "{first}"\nseed = 2\n')
     recipe = load_recipe(second, ["evaluation.samples=5"])
-    assert (recipe.seed, recipe.training.judge.samples, recipe.evaluation.samples) == (2, 11, 5)
+    assert (recipe.seed, recipe.training.validation.samples, recipe.evaluation.samples) == (
+        2,
+        11,
+        5,
+    )
 
 
 def test_a_base_is_found_beside_the_file_that_names_it(

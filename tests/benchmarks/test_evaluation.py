@@ -117,11 +117,11 @@ def gradient(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
 
 
 def test_the_other_side_is_judged_by_us(monkeypatch: pytest.MonkeyPatch) -> None:
-    from evaluation import Judged, theirs
+    from evaluation import Evaluated, theirs
 
     monkeypatch.setitem(sys.modules, "pyautoattack", SimpleNamespace(AutoAttack=Fake))
     x, y = known(30)
-    result = theirs(Judged("one", trained(), Linf(EPS), ""), x, y, 0, 16)
+    result = theirs(Evaluated("one", trained(), Linf(EPS), ""), x, y, 0, 16)
     stages = result["stages"]
     assert stages["apgd-ce"] == stages["apgd-t"] == stages["fab-t"] == 30
     assert result["standing"] == stages["square"] < 30
@@ -152,7 +152,7 @@ def test_our_side_counts_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = known(24)
     splits = SimpleNamespace(test=dataset(x, y, 10))
     monkeypatch.setattr(evaluation, "mnist", lambda: splits)
-    row = evaluation.ours(evaluation.Judged("one", trained(), Linf(EPS), ""), 24, 0)
+    row = evaluation.ours(evaluation.Evaluated("one", trained(), Linf(EPS), ""), 24, 0)
     assert row["standing"] == list(row["stages"].values())[-1] < 24
     assert row["forwards"] > row["backwards"] > 24 * 50
     assert 24 < row["attacking"] < row["forwards"] + row["backwards"]

@@ -224,7 +224,7 @@ def test_progress_counts_samples() -> None:
     with reporting(reporter):
         measure(context(data, batch_size=10), target(linear(), data), FGSM(), Linf(1.0))
     assert opened == [("given: fgsm, white", 60)]
-    assert heard == [(20, "0 of 20 stand"), (40, "0 of 40 stand"), (60, "0 of 60 stand")]
+    assert heard == [(20, "0 of 20 robust"), (40, "0 of 40 robust"), (60, "0 of 60 robust")]
 
 
 def test_a_model_is_left_as_it_was_found() -> None:

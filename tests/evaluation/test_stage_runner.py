@@ -175,12 +175,12 @@ def test_time_that_runs_out_within_a_stage_ends_it_there() -> None:
     assert bool(result.per_sample.robust[untouched].all())
 
 
-def test_the_survey_tries_all_but_the_dearest_on_a_few_and_changes_no_verdict() -> None:
+def test_ranking_tries_all_but_the_most_expensive_and_changes_no_verdict() -> None:
     ranked, plain = run(ranked_on=20), run()
     assert torch.equal(ranked.robust, plain.robust)
     first, last = ranked.log.results[0], ranked.log.results[-1]
     rows = clean(ranked).nonzero()[:20, 0]
-    assert first.measurement.attack == "survey"
+    assert first.measurement.attack == "ranking"
     assert first.measurement.config["over"] in (["square-4", "fgsm"], ["fgsm", "square-4"])
     assert int((first.per_sample.forwards > 0).sum()) == 20
     for result in ranked.log.results[1:-1]:

@@ -1,4 +1,4 @@
-"""Evaluate: judge any model under attack, ours or not."""
+"""Evaluate any model under attack, trained here or elsewhere."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def evaluate(
     compare: Path | None = None,
     engine: Engine | None = None,
 ) -> Assessment:
-    """Judge a model: proofs first, then attack after attack on what is left.
+    """Evaluate a model: certificates first, then attacks on the samples that remain.
 
     Args:
         model: From images in [0, 1], shape (n, c, h, w), to logits; it is left as it was.
@@ -85,7 +85,7 @@ def evaluate(
         surrogate: The gray-box attacker's model; by default one is trained on the training
             data of splits.
         samples: Images; the first ones. By default 1,000, or all if there are fewer.
-        seconds: How long attacks may take; samples that are left then count as standing,
+        seconds: How long attacks may take; samples that are left then count as robust,
             with a flag. By default as long as they need.
         seed: Of all random draws.
         corruptions: `all` common corruptions, or names such as `noise,blur`. `shifts` of the
@@ -96,13 +96,13 @@ def evaluate(
 
     Returns:
         What was found out; `robust_accuracy` is an interval: at least what is certified, at
-        most what withstood everything that was tried.
+        most what withstood every attack.
 
     Raises:
         UsageError: If an attack does not know the threat's norm, there are too few samples,
             a gray-box attacker has neither a model nor training data, the time does not suffice
             to look at each sample once, a corruption is unknown or lacks its library, or a run
-            to compare with was judged on something else.
+            to compare with evaluated something else.
         DataError: If a corruption cannot be made of such images.
         ModelError: If the model is no classifier of the data.
         RunError: If a run to compare with is no finished evaluation.
@@ -199,7 +199,7 @@ def evaluate_address(
 
     Raises:
         UsageError: If nothing says what the threat is, a name is unknown, a corruption
-            lacks its library, or the run to compare with was judged on something else.
+            lacks its library, or the run to compare with evaluated something else.
         ModelError: If there is no such model, or it is no classifier of the data.
         RunError: If the run to resume is of another model, data or options, or the run to
             compare with is no finished evaluation.

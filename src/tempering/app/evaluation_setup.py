@@ -73,7 +73,7 @@ class EvaluationSetup:
         model: As it was given.
         data: Test data, or splits whose test data is used.
         context: The samples, where to compute, and the seed.
-        target: The model as it is judged.
+        target: The model as it is evaluated.
         config: What is asked for.
         trained: The gray-box attacker's model, where one was trained.
     """

@@ -34,7 +34,7 @@ def adversarial_examples(
 
     Args:
         evaluation: Of the protected model.
-        data: What it was judged on.
+        data: What it was evaluated on.
         undefended: The model before hardening, if there was one.
     """
     clean, worst = evaluation.get("clean").per_sample, evaluation.get("worst").per_sample

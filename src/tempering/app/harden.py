@@ -48,7 +48,7 @@ def harden(
     runs: Path | str = "runs",
     caller: Caller = HARDEN,
 ) -> Hardened:
-    """Harden a classifier by robust training, and judge it.
+    """Harden a classifier by robust training, and evaluate it.
 
     Args:
         model: The network, from images in [0, 1], shape (n, c, h, w), to logits; it is

@@ -85,7 +85,7 @@ class HardeningRun:
         return time.perf_counter() - self.started
 
     def run(self) -> Hardened:
-        """Train, judge, write."""
+        """Train, evaluate, write."""
         if not self.engine.is_main:
             return self._run()
         with self.folder.locked():

@@ -70,7 +70,7 @@ DEFAULT_SAMPLES = 1000
 
 @dataclass(frozen=True, eq=False)
 class LoadedInputs:
-    """A model, what may be done to it, and its data.
+    """A model, its threat and its data.
 
     Attributes:
         model: From images in [0, 1] to logits.
@@ -117,7 +117,7 @@ def load_model_by_address(
     if (path / VERDICTS).is_file() and not (path / MANIFEST_FILE).exists():
         raise ModelError(
             f"no model at {address}: {path.resolve().name} is a run of `temper evaluate`, which "
-            "has none of its own: give the run folder of the model that it judged"
+            "holds no model: give the model that it evaluated"
         )
     read_manifest(path)
     loaded = load_model(path)

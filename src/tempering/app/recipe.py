@@ -80,8 +80,8 @@ class ModelSettings(Settings):
     tonal: dict[str, Any] = Field(default_factory=dict)
 
 
-class JudgeSettings(Settings):
-    """What a round is judged by, on validation data.
+class ValidationSettings(Settings):
+    """How a round is evaluated on validation data.
 
     Attributes:
         samples: Validation images.
@@ -97,7 +97,7 @@ class TrainingSettings(Settings):
 
     Attributes:
         start: Whether hardening starts from the undefended model or from fresh weights.
-        judge: What a round is judged by.
+        validation: How a round is evaluated on validation data.
         undefended: The training without a defense.
         hardened: The training that hardens; its `objective` says how.
         single_pass: The training on clean images and adversarial copies that were made once
@@ -106,7 +106,7 @@ class TrainingSettings(Settings):
     """
 
     start: Literal["undefended", "fresh"]
-    judge: JudgeSettings
+    validation: ValidationSettings
     undefended: TrainConfig
     hardened: TrainConfig
     single_pass: TrainConfig
@@ -125,7 +125,7 @@ class CurveSettings(Settings):
 
     Attributes:
         samples: Test images.
-        attacks: Each gets what the ones before it left standing.
+        attacks: Each runs on the samples that the ones before it left robust.
         shares: Values of eps, as multiples of the threat's.
     """
 
@@ -277,7 +277,7 @@ def _read(name: str, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     path = known.get(name, Path(name)).resolve()
     if path in above:
         names = " -> ".join(each.name for each in (*above, path))
-        raise RecipeError(f"recipe {name} is its own base: {names}: let one stand alone")
+        raise RecipeError(f"recipe {name} is its own base: {names}: remove one of the base keys")
     try:
         tree = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
@@ -316,7 +316,7 @@ def _check_names(recipe: Recipe) -> None:
             )
     threat = recipe.threat
     curve = evaluation.curve.attacks if evaluation.curve else []
-    for attack in (*evaluation.attacks, *curve, *recipe.training.judge.attacks):
+    for attack in (*evaluation.attacks, *curve, *recipe.training.validation.attacks):
         attack.require(threat)
     training = recipe.training
     training.single_pass_config.objective_value()

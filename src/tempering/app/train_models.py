@@ -141,23 +141,26 @@ class Trainer:
         return self._train(model, "single-pass", config, objective, seed, undefended)
 
     def validate(self) -> Validate:
-        """The judge of rounds: each attack gets what the ones before it left standing."""
-        judge = self.recipe.training.judge
+        """Validation of rounds: each attack runs on the samples that are still robust."""
+        settings = self.recipe.training.validation
         context = EvalContext(
-            self.data.validation.first(judge.samples), "validation", self.engine, self.recipe.seed
+            self.data.validation.first(settings.samples),
+            "validation",
+            self.engine,
+            self.recipe.seed,
         )
 
         def validate(model: nn.Module) -> Validation:
             target = Target.of("hardened", model, context.data).without_flag()
             clean = measure(context, target, None, self.threat)
-            standing, by_attack = clean, {}
-            for attack in judge.attacks:
-                rows = standing.per_sample.robust.nonzero()[:, 0]
-                standing = measure(context, target, attack, self.threat, rows=rows)
-                by_attack[attack.label()] = standing.measurement.robust
+            result, by_attack = clean, {}
+            for attack in settings.attacks:
+                rows = result.per_sample.robust.nonzero()[:, 0]
+                result = measure(context, target, attack, self.threat, rows=rows)
+                by_attack[attack.label()] = result.measurement.robust
             return Validation(
                 clean=clean.measurement.robust,
-                worst=standing.measurement.robust,
+                worst=result.measurement.robust,
                 by_attack=by_attack,
             )
 
@@ -211,7 +214,7 @@ class Trainer:
         described = {
             "config": config.model_dump(mode="json"),
             "objective": objective.config(),
-            "judge": self.recipe.training.judge.model_dump(mode="json"),
+            "validation_settings": self.recipe.training.validation.model_dump(mode="json"),
             "augmentation": self.recipe.data.augmentation.model_dump(mode="json"),
             "threat": write_threat(self.threat),
             "seed": seed,

@@ -62,7 +62,7 @@ class Ascent:
     def run(self, probe: Probe, problem: Problem) -> Tensor:
         """Ascend for every sample of a problem; returns x_adv, shape of its x.
 
-        The point after the last step is not evaluated: the judge does that.
+        The point after the last step is not evaluated: the evaluator does that.
         """
         out = torch.empty_like(problem.x)
 

@@ -156,14 +156,14 @@ class _Certification:
         }
         # what needs the same intervals goes together; in between, batches are filled up again
         cheap = [name for name in methods if name in METHODS[:2]]
-        dear = [name for name in methods if name not in cheap]
+        expensive = [name for name in methods if name not in cheap]
         with track("certifying", len(self.x)) as advance:
             advance(len(self.x) - len(self._undecided()), "clean errors are known")
-            for names in (cheap, dear):
+            for names in (cheap, expensive):
                 left = self._undecided()
                 for rows in torch.split(left, batch) if names else ():
                     self._batch(graph, rows, protected, {name: work[name] for name in names})
-                    self._tell(advance, rows, names is dear or not dear)
+                    self._tell(advance, rows, names is expensive or not expensive)
 
     def _clean(self, batch_size: int) -> tuple[Tensor, Tensor]:
         """Protected outputs and logits of all samples; refutes misclassified ones."""

@@ -1,1 +1,1 @@
-"""Threat models, goals, random streams, records: what every room stands on."""
+"""Threat models, goals, random streams, records: what every room uses."""

@@ -1,4 +1,4 @@
-"""Queries of a model by attacks and judges: logits and input gradients, counted."""
+"""Queries of a model by attacks and the evaluator: logits and input gradients, counted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Judges what attacks propose; worst cases, checks, records."""
+"""Decides what attacks achieve: verdicts, worst cases, checks, records."""
 
 from tempering.core.lazy import lazy_exports
 

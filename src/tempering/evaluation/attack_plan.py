@@ -152,7 +152,7 @@ def _around_masks(
             "hides them, and without them, as well",
             remedy="quote the lower figure; give stages that hide gradients an adaptive "
             "backward, and treat defences that only hide gradients as none",
-            evidence=f"{Count(hits=before, n=n)} stand under attacks that follow gradients, "
+            evidence=f"{Count(hits=before, n=n)} are robust under attacks that follow gradients, "
             f"{Count(hits=int(runner.robust.sum()), n=n)} under the others too",
         )
     ]
@@ -191,7 +191,7 @@ def _out_of_time(log: StageLog) -> Flag:
     left = ", ".join(f"{name}: {count}" for name, count in log.unfinished.items())
     return Flag(
         name="out of time",
-        meaning="samples that stand have not met every attack of the protocol, so the accuracy "
+        meaning="robust samples have not met every attack of the protocol, so the accuracy "
         "is too high",
         remedy="give more time, or fewer samples",
         evidence=f"samples that a stage left out: {left}",

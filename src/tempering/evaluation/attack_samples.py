@@ -1,4 +1,4 @@
-"""Attack samples and judge every proposal: this process's share, batch by batch."""
+"""Attack samples and check every proposal: this process's share, batch by batch."""
 
 from __future__ import annotations
 
@@ -100,14 +100,14 @@ class SampleOutcomes:
 def attack_samples(
     context: EvalContext, target: Target, task: AttackTask, clean: Predictions, rows: Tensor
 ) -> SampleOutcomes:
-    """Run an attack on some samples, check its proposals and judge them on the target.
+    """Run an attack on some samples, and check its proposals on the target.
 
     An attack whose proposals depend on other samples of the batch is given all samples at
     once, in the process that leads.
 
     Args:
         context: Data, engine and seed.
-        target: The model that judges; it is moved to the engine's device.
+        target: The model under attack; it is moved to the engine's device.
         task: The attack.
         clean: The target's predictions for all samples of the data.
         rows: Sample numbers, shape (m,), int64.
@@ -152,7 +152,7 @@ def attack_samples(
             )
             robust += int(done[-1].robust.sum())
             reached = min(len(rows), (at + len(chunk)) * (1 if together else engine.world_size))
-            advance(reached, f"{robust} of {at + len(chunk)} stand")
+            advance(reached, f"{robust} of {at + len(chunk)} robust")
     cost = _total(engine, passes, time.perf_counter() - started)
 
     def of_all(values: list[Tensor]) -> Tensor:

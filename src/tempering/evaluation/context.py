@@ -18,7 +18,7 @@ from tempering.data.dataset import Dataset
 
 @dataclass(frozen=True, eq=False)
 class EvalContext:
-    """Data to judge on, where to compute, and the seed of all draws.
+    """Test data, where to compute, and the seed of all draws.
 
     Attributes:
         data: The samples; every count is over all of them.

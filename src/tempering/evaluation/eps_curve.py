@@ -93,7 +93,7 @@ def accuracy_curve(
 
     Args:
         context: Data, engine and seed.
-        target: The model that judges; its adversarial class is one wrong class more.
+        target: The model under attack; its adversarial class is one wrong class more.
         threat: Its norm is used.
         grid: Values of eps, at least 0, in any order.
         nearest: A minimum-norm attack; None for none.

@@ -29,7 +29,7 @@ from tempering.evaluation.target import Target
 
 @dataclass(frozen=True, eq=False)
 class Evaluator:
-    """Judges models by one configuration.
+    """Evaluates models by one configuration.
 
     Attributes:
         context: Data, engine and seed.
@@ -45,7 +45,7 @@ class Evaluator:
     cache: ResultCache = field(default_factory=NoCache)
 
     def evaluate(self, target: Target) -> EvaluationResult:
-        """Judge a model.
+        """Evaluate a model.
 
         Args:
             target: The model; it is moved to the engine's device.

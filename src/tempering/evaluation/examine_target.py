@@ -40,8 +40,8 @@ def examine_target(
         return []
     if config.seconds is not None:
         return _glance(context, target, config)
-    climb = PGD(steps=40, until_fooled=False)
-    attack = climb if climb.knows(config.threat) else None
+    ascent = PGD(steps=40, until_fooled=False)
+    attack = ascent if ascent.knows(config.threat) else None
     work = partial(examine, context, target, config.threat, attack, samples=config.examined)
     return cache.get("examination", work)
 

@@ -32,7 +32,7 @@ def measure(
     backward: Backward = "adaptive",
     rows: Tensor | None = None,
 ) -> AttackResult:
-    """Attack a model, judge every sample here, and count.
+    """Attack a model, check every proposal, and count.
 
     Whatever the attack is, the target is run again on what it proposes, and what
     leaves the ball or the box is refused. A white-box attacker leads each sample away
@@ -46,7 +46,7 @@ def measure(
 
     Args:
         context: Data, engine and seed.
-        target: The model that judges; it is moved to the engine's device.
+        target: The model under attack; it is moved to the engine's device.
         attack: Proposes; None for no attack.
         threat: What may change.
         protocol: For the record.

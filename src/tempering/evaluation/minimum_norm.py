@@ -44,7 +44,7 @@ def unbounded(norm: str, shape: Sequence[int]) -> Threat:
 
 @dataclass(frozen=True, eq=False)
 class Distances:
-    """How far each sample is from being misclassified, as found and judged here.
+    """How far each sample is from being misclassified, as measured here.
 
     Attributes:
         away: Distances, shape (n,), float64: 0 where a sample is misclassified without
@@ -76,7 +76,7 @@ def distances(
 
     Args:
         context: Data, engine and seed.
-        target: The model that judges; a flag is one wrong class more.
+        target: The model under attack; a flag is one wrong class more.
         attack: A minimum-norm attack, such as C&W L2.
         threat: What may change, and how distances are measured; by default everything, in L2.
         access: What the attacker knows.
@@ -122,7 +122,7 @@ def measure_minimum_norm(
 
     Args:
         context: Data, engine and seed.
-        target: The model that judges.
+        target: The model under attack.
         attack: A minimum-norm attack, such as C&W L2 with 9 searches of 1000 iterations.
         bounds: Distances at which surviving samples are counted.
         norm: In which distances are measured.

@@ -50,7 +50,7 @@ class PerSampleResult:
     def severity(self) -> Tensor:
         """How bad it is for the defender, shape (n,), int64.
 
-        0 where the true class stands, 1 where it is lost but flagged, 2 where it is
+        0 where the true class is predicted, 1 where it is lost but flagged, 2 where it is
         lost unnoticed.
         """
         noticed = self.robust if self.detected is None else self.detected

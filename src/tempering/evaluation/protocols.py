@@ -187,14 +187,14 @@ def around_masks(threat: Threat, random: bool) -> list[Attack]:
         threat: What may change.
         random: Whether the model answers the same image in several ways.
     """
-    climb: Attack = PGD(steps=40) if random else APGDT(steps=50)
-    inner = climb if climb.knows(threat) else attacks_of("fast", threat)[0]
+    ascent: Attack = PGD(steps=40) if random else APGDT(steps=50)
+    inner = ascent if ascent.knows(threat) else attacks_of("fast", threat)[0]
     through: Attack = EOT(BPDA(inner), 10) if random else BPDA(inner)
     return [attack for attack in (through, Square(queries=2000)) if attack.knows(threat)]
 
 
 def transferred(threat: Threat) -> list[Attack]:
-    """What an attacker makes on a model of their own: whole climbs, with and without momentum."""
+    """Attacks of a gray-box attacker on a model of their own, with and without momentum."""
     made: list[Attack] = [PGD(steps=40), MIFGSM(steps=10), CWLinf(steps=40)]
     return [attack for attack in made if attack.knows(threat)]
 

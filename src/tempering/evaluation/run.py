@@ -23,7 +23,7 @@ class EvaluationRun:
 
     Attributes:
         context: Data, engine and seed.
-        target: The model that judges.
+        target: The model under attack.
         config: What is asked for.
         cache: Stores results of steps.
         deadline: When attacks must end.

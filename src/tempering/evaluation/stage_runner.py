@@ -28,7 +28,7 @@ from tempering.evaluation.run import EvaluationRun
 from tempering.evaluation.stages import Stage
 from tempering.evaluation.worst import worst_of
 
-RANKING = "survey"
+RANKING = "ranking"
 """What records call the attacks on the samples on which their order was learned."""
 
 
@@ -138,7 +138,7 @@ class StageRunner:
                         done = []
                         break
                     left = sum(int(survives(outcome.per_sample).sum()) for outcome in done)
-                    advance(at + len(part), f"{left} of {at + len(part)} stand")
+                    advance(at + len(part), f"{left} of {at + len(part)} robust")
             if done:
                 self._add(stage, rows, done)
 

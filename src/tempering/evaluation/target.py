@@ -21,7 +21,7 @@ _FIRST = 8
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """A classifier that attacks are judged on.
+    """A classifier under attack.
 
     Attributes:
         subject: Which model this is, as records name it.
@@ -41,7 +41,7 @@ class Target:
     def of(cls, subject: Subject, model: nn.Module, data: Dataset) -> Target:
         """Check that a model is a classifier of this data.
 
-        A model in half precision is judged as a float32 copy: rounding to eight or
+        A model in half precision is evaluated as a float32 copy: rounding to eight or
         eleven bits hides small changes of an image, and so flatters a model.
 
         Args:
@@ -70,7 +70,7 @@ class Target:
 
     @classmethod
     def of_any(cls, subject: Subject, model: nn.Module, data: Dataset) -> Target:
-        """As `of`; a model that returns probabilities is judged by their logarithms.
+        """As `of`; a model that returns probabilities is evaluated by their logarithms.
 
         The answer is the same, and attacks see what they would see of logits.
 
@@ -91,7 +91,7 @@ class Target:
         return replace(cls.of(subject, model, data), weights=weights)
 
     def without_flag(self) -> Target:
-        """The same model, judged as if its adversarial class were one wrong class more."""
+        """The same model, evaluated as if its adversarial class were one wrong class more."""
         return replace(self, flag=None)
 
 

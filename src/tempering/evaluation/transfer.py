@@ -1,4 +1,4 @@
-"""What a gray-box attacker runs on another model than the one that is judged."""
+"""What a gray-box attacker runs on a model of their own."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ PROSE = (
 def cascade_section(run: Run) -> Section | None:
     """One table per access level."""
     records = run.records
-    stages = [row for row in selection.judged(records) if row.protocol == "cascade"]
+    stages = [row for row in selection.measurements(records) if row.protocol == "cascade"]
     accesses = list(dict.fromkeys(row.access for row in stages))
     standard = selection.measured(records, "standard", selection.main_subject(records))
     clean, alone = standard.get(selection.FIRST), not selection.attacks_only(standard)

@@ -41,9 +41,9 @@ def _provenance_table(provenance: Provenance | None, records: Sequence[AnyRecord
     rows = _run_rows(provenance) if provenance else []
     weights = {row.subject: row.weights for row in selection.attacked(records)}
     rows += [(f"Weights, {SUBJECTS[subject]}", digest) for subject, digest in weights.items()]
-    judged = selection.judged(records)
-    if judged:
-        digests = dict.fromkeys(row.data_hash for row in judged)
+    measured = selection.measurements(records)
+    if measured:
+        digests = dict.fromkeys(row.data_hash for row in measured)
         rows.append(("Hash of the evaluated samples", ", ".join(digests)))
     cells = tuple((Cell(name), Cell(value)) for name, value in rows)
     return Table(

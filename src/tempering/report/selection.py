@@ -49,7 +49,7 @@ def flags(records: Sequence[AnyRecord]) -> list[Flag]:
     return seen
 
 
-def judged(records: Sequence[AnyRecord]) -> list[Measurement]:
+def measurements(records: Sequence[AnyRecord]) -> list[Measurement]:
     """Measurements on test data, or on validation data if there are no others."""
     measurements = of_kind(records, Measurement)
     return [row for row in measurements if row.split == "test"] or measurements
@@ -57,7 +57,7 @@ def judged(records: Sequence[AnyRecord]) -> list[Measurement]:
 
 def subjects(records: Sequence[AnyRecord]) -> list[Subject]:
     """The measured models, in order of measurement."""
-    return list(dict.fromkeys(row.subject for row in judged(records)))
+    return list(dict.fromkeys(row.subject for row in measurements(records)))
 
 
 def main_subject(records: Sequence[AnyRecord]) -> Subject:
@@ -79,7 +79,7 @@ def measured(
     """Measurements by attack: clean first, the worst case last."""
     by_attack = {
         row.attack: row
-        for row in judged(records)
+        for row in measurements(records)
         if row.protocol == protocol
         and row.subject == subject
         and row.access == access
@@ -107,7 +107,9 @@ def views(
 
 def swept(records: Sequence[AnyRecord], subject: Subject) -> list[Measurement]:
     """The measurements of a curve by increasing eps; the worst case if there is one."""
-    curve = [row for row in judged(records) if row.protocol == "curve" and row.subject == subject]
+    curve = [
+        row for row in measurements(records) if row.protocol == "curve" and row.subject == subject
+    ]
     names = in_order([row.attack for row in curve if row.attack != FIRST])
     if not names:
         return []

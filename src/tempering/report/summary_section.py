@@ -119,8 +119,8 @@ def _flag_note(run: Run) -> str:
 
 
 def _split(run: Run) -> str:
-    judged = selection.judged(run.records)
-    return judged[0].split if judged else "test"
+    measured = selection.measurements(run.records)
+    return measured[0].split if measured else "test"
 
 
 def _facts(run: Run) -> list[tuple[str, Cell]]:

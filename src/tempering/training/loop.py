@@ -1,4 +1,4 @@
-"""The loop: rounds that are judged on validation data, stop rules, checkpoints and rollback."""
+"""The loop: rounds that are evaluated on validation data, stop rules, checkpoints and rollback."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tempering.training.stopping import StopRule, TrainProgress
 
 @dataclass(frozen=True)
 class Validation:
-    """What a round is judged by, on validation data.
+    """The result of a round on validation data.
 
     Attributes:
         clean: Samples predicted right.
@@ -51,7 +51,7 @@ class Rounds:
         steps_per_round: Steps between judgments on validation data.
         stop: When to end; asked after each round.
         clean_floor: Validation accuracy below which a round is rolled back, a fraction.
-        validate: Judges a round; None where rounds are not judged (the last is kept).
+        validate: Evaluates a round; None where rounds are not evaluated (the last is kept).
         baseline: Worst-case accuracy of the starting model, a fraction: gains are over it.
     """
 

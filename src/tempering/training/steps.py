@@ -282,9 +282,9 @@ class Learner:
 
     def averaged(self) -> nn.Module:
         """A copy of the network with its averaged weights, in evaluation mode."""
-        judged = copy.deepcopy(self.model)
-        judged.load_state_dict(self.average)
-        return judged.eval()
+        average = copy.deepcopy(self.model)
+        average.load_state_dict(self.average)
+        return average.eval()
 
     def halve_rate(self) -> None:
         """Go on with half the learning rate."""

@@ -154,7 +154,7 @@ def check_certificates(
 
     Args:
         certified: Samples with a certificate, shape (n,), bool.
-        broken: Samples broken within the threat, as the evaluator judged, shape (n,), bool.
+        broken: Samples broken within the threat, as the evaluator found, shape (n,), bool.
         who: Label of the attack.
         keys: Keys of the sample ids, shape (n,), int64; None names samples by their rows.
 

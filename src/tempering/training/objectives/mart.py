@@ -70,8 +70,8 @@ class Mart(Warmup):
         """The loss of each sample; clean and adversarial images go through in one pass."""
         clean, adversarial = model(torch.cat([batch.x, batch.perturbed])).float().chunk(2)
         boosted = boosted_cross_entropy(adversarial, batch.y)
-        doubt = 1 - clean.softmax(1).gather(1, batch.y[:, None])[:, 0]
-        robust = divergence(clean, adversarial) * doubt
+        uncertainty = 1 - clean.softmax(1).gather(1, batch.y[:, None])[:, 0]
+        robust = divergence(clean, adversarial) * uncertainty
         scalars = {"boosted_loss": boosted.mean(), "weighted_kl": robust.mean()}
         return Losses(boosted + self.lam * robust, adversarial.detach(), scalars)
 
