@@ -104,8 +104,7 @@ def test_kill_nine_in_the_midst_of_hardening(undisturbed: Path, tmp_path: Path) 
     killed_at = step_of(run, "hardened")
     assert STEPS // 3 <= killed_at < STEPS
     assert not (run / "model.safetensors").exists()
-    with started("harden", "--resume", run, "--json", folder=tmp_path) as process:
-        resumed = ended(process)
+    resumed = temper("harden", "--resume", run, "--json", folder=tmp_path)
     assert resumed.code == 0, resumed.err
     assert resumed.json()["attacks"] == summary(run)["attacks"]
     same_end(run, undisturbed)
