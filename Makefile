@@ -14,9 +14,10 @@ harden: $(VENV)/.installed
 ## make test: set up with the development tools, then every check and the whole test suite
 test: check
 
-## Two workers with one thread each; the tests of a file run in one worker
+## Two workers with one thread each; the tests of a file run in one worker. Files are taken in
+## the order of their names: the longest lie in tests/app, so no worker ends long after the other
 check: lint browser
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

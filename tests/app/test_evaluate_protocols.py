@@ -130,14 +130,14 @@ def untimed(found: dict[str, Any]) -> dict[str, Any]:
     return found | {"seconds": 0, "by_attack": stages}
 
 
+def stopped(*_arguments: object, **_named: object) -> None:
+    raise KeyboardInterrupt
+
+
 def test_examinations_proofs_and_curve_are_made_once(
     fast: dict[str, object], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = folder / "runs" / "late"
-
-    def stopped(*_arguments: object, **_named: object) -> None:
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patched:
         patched.setattr(evaluator, "inspect", stopped)
         done = temper(*ALL, "--name", "late", folder=folder)
@@ -158,13 +158,14 @@ def test_examinations_proofs_and_curve_are_made_once(
     assert untimed(resumed.json()) == untimed(fast)
 
 
-def test_another_model_or_demand_is_not_gone_on_with(folder: Path) -> None:
+def test_another_model_or_demand_is_not_gone_on_with(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     words = FEW
     run = folder / "runs" / "other"
-    with started(*words, "--name", "other", folder=folder) as process:
-        wait_until(process, lambda: bool(measured(run)))
-        process.kill()
-        process.wait()
+    with monkeypatch.context() as patched:
+        patched.setattr(evaluator, "run_attacks", stopped)
+        assert temper(*words, "--name", "other", folder=folder).code == 130
     refused = temper(*words, "--resume", run, "--access", "black", folder=folder)
     assert refused.code == 1
     assert "was begun with access 'white', and this is 'black'" in refused.err

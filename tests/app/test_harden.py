@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from torch import Tensor, nn
 
 import tempering as tp
 from tempering.app.beginning import choose_recipe, fit_samples
+from tempering.app.folder import RunFolder
 from tempering.app.hardening_run import Hardened
 from tempering.app.recipe import load_recipe
 from tempering.core.errors import InterruptedRunError, ModelError, RunError, UsageError
@@ -25,6 +28,8 @@ FEW = (
     "evaluation.minimum_norm=none",
     "evaluation.surrogate=false",
 )
+LITTLE = "evaluation.samples=2"
+"""For runs whose evaluation nothing is asked of."""
 
 
 @pytest.fixture(autouse=True)
@@ -52,6 +57,13 @@ def short(data: Splits, *overrides: str, model: nn.Module | None = None, name: s
         overrides=[*FEW, *overrides],
         name=name,
     )
+
+
+@pytest.fixture(scope="module")
+def whole(data: Splits, tmp_path_factory: pytest.TempPathFactory) -> Hardened:
+    """A run from the first step to the report, that tests look at and do not change."""
+    with contextlib.chdir(tmp_path_factory.mktemp("whole")):
+        return short(data, name="whole")
 
 
 def untimed(record: Assessment) -> Assessment:
@@ -86,9 +98,10 @@ def test_a_model_at_hand_is_hardened_and_left_as_it_was(data: Splits) -> None:
     assert (result.run / "report.html").is_file()
 
 
-def test_evaluate_agrees_with_the_record_and_leaves_the_model_as_it_was(data: Splits) -> None:
-    result = short(data, name="one")
-    model = result.model.train()
+def test_evaluate_agrees_with_the_record_and_leaves_the_model_as_it_was(
+    data: Splits, whole: Hardened
+) -> None:
+    model = copy.deepcopy(whole.model).train()
     before = weights(model)
     attacks = [tp.attacks.FGSM(), tp.attacks.PGD(steps=2)]
     record = tp.evaluate(model, data.test, tp.Linf(0.3), attacks=attacks, samples=20)
@@ -96,35 +109,36 @@ def test_evaluate_agrees_with_the_record_and_leaves_the_model_as_it_was(data: Sp
     assert model.training
     assert all(p.requires_grad and p.grad is None for p in model.parameters())
     assert record.n == 20
-    assert record.clean_accuracy == result.record.clean_accuracy
+    assert record.clean_accuracy == whole.record.clean_accuracy
     for name in ("fgsm", "pgd-2"):
-        assert record.attacks[name].after == result.record.attacks[name].after
-    assert record.robust_accuracy.upper >= result.record.robust_accuracy.upper
+        assert record.attacks[name].after == whole.record.attacks[name].after
+    assert record.robust_accuracy.upper >= whole.record.robust_accuracy.upper
     given_splits = tp.evaluate(model, data, tp.Linf(0.3), attacks=attacks, samples=20)
     assert given_splits.robust_accuracy == record.robust_accuracy
 
 
-def test_the_saved_model_is_the_one_that_is_given_back(data: Splits) -> None:
-    result = short(data, name="one")
-    loaded = load_model(result.run)
-    assert weights(loaded.model) == weights(result.model) == loaded.manifest.weights
+def test_the_saved_model_is_the_one_that_is_given_back(data: Splits, whole: Hardened) -> None:
+    loaded = load_model(whole.run)
+    assert weights(loaded.model) == weights(whole.model) == loaded.manifest.weights
     assert (loaded.manifest.threat, loaded.manifest.data) == ("linf:0.3", "digits")
     assert loaded.manifest.data_hash == data.data_hash
     with torch.no_grad():
         x = data.test.x[:8]
-        assert torch.equal(loaded.model(x), result.model(x))
+        assert torch.equal(loaded.model(x), whole.model(x))
 
 
-def test_the_same_seed_gives_the_same_weights_and_another_seed_others(data: Splits) -> None:
-    first, second = short(data, name="a"), short(data, name="b")
-    assert weights(first.model) == weights(second.model)
-    assert untimed(first.record) == untimed(second.record)
-    other = short(data, "seed=1", name="c")
-    assert weights(other.model) != weights(first.model)
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(
+    data: Splits, whole: Hardened
+) -> None:
+    again = short(data, name="again")
+    assert weights(again.model) == weights(whole.model)
+    assert untimed(again.record) == untimed(whole.record)
+    other = short(data, "seed=1", LITTLE, name="other")
+    assert weights(other.model) != weights(whole.model)
 
 
 def test_what_was_given_stands_in_the_record(data: Splits) -> None:
-    recipe = load_recipe(RECIPE, [*FEW, "data.address=mnist", "threat=linf:0.1"])
+    recipe = load_recipe(RECIPE, [*FEW, LITTLE, "data.address=mnist", "threat=linf:0.1"])
     result = tp.harden(network(), data, tp.Linf(0.2), recipe=recipe, overrides=["seed=5"])
     (found,) = [
         record
@@ -139,7 +153,8 @@ def test_what_was_given_stands_in_the_record(data: Splits) -> None:
 
 
 def test_rounds_and_the_reason_to_stop_are_recorded(data: Splits) -> None:
-    result = short(data, "training.hardened.stopping.gain_at_least=-1", name="one")
+    sets = ("training.hardened.stopping.gain_at_least=-1", LITTLE, "seed=2")
+    result = short(data, *sets, name="one")
     records = load_records(result.run / "records.jsonl")
     (stop,) = [record for record in records if isinstance(record, Stop)]
     (round_,) = [record for record in records if isinstance(record, Round)]
@@ -158,7 +173,7 @@ def test_a_network_of_ones_own_is_hardened(data: Splits) -> None:
 
 def test_hardening_from_the_undefended_model_starts_from_given_weights(data: Splits) -> None:
     def after_no_step(seed: int) -> str:
-        sets = ("training.start=undefended",
+        sets = ("training.start=undefended", LITTLE,
                 "training.undefended.optimisation.learning_rate=1e-30",
                 "training.hardened.optimisation.learning_rate=1e-30")  # fmt: skip
         return weights(short(data, *sets, model=network(seed), name=f"seed-{seed}").model)
@@ -221,9 +236,8 @@ def interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_run_of_a_model_at_hand_is_resumed_with_that_model(
-    data: Splits, monkeypatch: pytest.MonkeyPatch
+    data: Splits, whole: Hardened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = short(data, name="whole")
     with monkeypatch.context() as patch:
         interrupt(patch)
         with pytest.raises(InterruptedRunError, match=r"go on with tempering\.resume\('.*cut'\)"):
@@ -245,7 +259,7 @@ def test_a_run_of_arrays_is_resumed_with_those_arrays(
     with monkeypatch.context() as patch:
         interrupt(patch)
         with pytest.raises(InterruptedRunError):
-            tp.harden(None, arrays, recipe=RECIPE, overrides=FEW, name="cut")
+            tp.harden(None, arrays, recipe=RECIPE, overrides=[*FEW, LITTLE], name="cut")
     run = Path("runs/cut")
     with pytest.raises(RunError, match=r"the data, arrays, of .*cut came from Python"):
         tp.resume(run)
@@ -254,12 +268,9 @@ def test_a_run_of_arrays_is_resumed_with_those_arrays(
     assert tp.resume(run, data=arrays).record.data == "arrays"
 
 
-def test_two_jobs_do_not_share_a_folder(data: Splits) -> None:
-    from tempering.app.folder import RunFolder
-
-    result = short(data, name="one")
+def test_two_jobs_do_not_share_a_folder(whole: Hardened) -> None:
     with (
-        RunFolder(result.run).locked(),
-        pytest.raises(RunError, match=r"another job is at work in .*one"),
+        RunFolder(whole.run).locked(),
+        pytest.raises(RunError, match=r"another job is at work in .*whole"),
     ):
-        tp.resume(result.run, model=network())
+        tp.resume(whole.run, model=network())

@@ -84,15 +84,15 @@ EXACT = MINE.replace("return Mine()", "return Mine().double()")
 
 @pytest.fixture(scope="module")
 def cascades(tmp_path_factory: pytest.TempPathFactory) -> dict[int, dict[str, np.ndarray]]:
-    """What became of each sample in one, two and four processes."""
+    """What became of each sample in one process and in three, which have shares of two sizes."""
     folder = tmp_path_factory.mktemp("cascades")
     (folder / "file.py").write_text(MINE, encoding="utf-8")
     trained(folder)
     (folder / "file.py").write_text(EXACT, encoding="utf-8")
     found: dict[int, dict[str, np.ndarray]] = {}
-    for processes in (1, 2, 4):
+    for processes in (1, 3):
         out = str(processes)
-        words = (*WORDS, "--threat", "linf:0.12", "--samples", "90", "--out", out, "--name", out)
+        words = (*WORDS, "--threat", "linf:0.12", "--samples", "91", "--out", out, "--name", out)
         if processes == 1:
             done = temper(*words, folder=folder)
         else:
@@ -103,12 +103,11 @@ def cascades(tmp_path_factory: pytest.TempPathFactory) -> dict[int, dict[str, np
     return found
 
 
-@pytest.mark.parametrize("processes", [2, 4])
 def test_a_cascade_gives_the_same_verdicts_in_any_number_of_processes(
-    cascades: dict[int, dict[str, np.ndarray]], processes: int
+    cascades: dict[int, dict[str, np.ndarray]],
 ) -> None:
-    alone, together = cascades[1], cascades[processes]
-    assert 5 < alone["certified"].sum() < alone["robust"].sum() < alone["clean"].sum() < 90
+    alone, together = cascades[1], cascades[3]
+    assert 5 < alone["certified"].sum() < alone["robust"].sum() < alone["clean"].sum() < 91
     assert len(set(alone["broken_by"])) > 1
     for name in ("index", "clean", "certified", "robust", "broken_by", "queries"):
         assert together[name].tolist() == alone[name].tolist(), name

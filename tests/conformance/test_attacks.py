@@ -171,14 +171,14 @@ def test_the_same_seed_gives_the_same_images(
 
 
 @conforms
-@pytest.mark.parametrize("batch_size", [1, 3])
 def test_any_batch_size_gives_the_same_images(
-    attack: Attack, threat: Threat, net: nn.Module, x: Tensor, y: Tensor, batch_size: int
+    attack: Attack, threat: Threat, net: nn.Module, x: Tensor, y: Tensor
 ) -> None:
     whole = attack(net, x, y, threat)
-    parts = attack(net, x, y, threat, batch_size=batch_size)
-    assert torch.equal(predictions(net, parts), predictions(net, whole))
-    assert same(parts, whole, attack, threat)
+    for batch_size in (1, 4):
+        parts = attack(net, x, y, threat, batch_size=batch_size)
+        assert torch.equal(predictions(net, parts), predictions(net, whole)), batch_size
+        assert same(parts, whole, attack, threat), batch_size
 
 
 @conforms
@@ -246,12 +246,11 @@ def test_works_within_no_grad(
 def test_works_for_any_image_and_any_number_of_classes(
     attack: Attack, threat: Threat, shape: tuple[int, int, int], classes: int
 ) -> None:
-    net, x = busy_net(shape, classes).float(), images(4, shape).float()
+    net, x = busy_net(shape, classes).float(), images(3, shape).float()
     x_adv = attack(net, x, predictions(net, x), threat)
     assert x_adv.dtype == torch.float32
+    assert x_adv.shape == x.shape
     assert bool(threat.contains(x_adv, x).all())
-    single = attack(net, x[:1], predictions(net, x[:1]), threat)
-    assert single.shape == (1, *shape)
 
 
 @conforms

@@ -32,6 +32,7 @@ from tempering.core.progress import Advance, reporting
 from tempering.core.threats import L1, Linf
 from tempering.data.dataset import Dataset
 from tempering.evaluation import EvalContext, Target, measure
+from tests.evaluation import many_processes
 from tests.evaluation.toys import (
     ENGINE,
     THREAT,
@@ -360,7 +361,7 @@ def test_a_target_knows_its_flag() -> None:
 
 @pytest.mark.timeout(120)
 def test_two_processes_give_the_verdicts_of_one(tmp_path: Path) -> None:
-    script = Path(__file__).with_name("many_processes.py")
+    script = Path(many_processes.__file__)
     root = Path(__file__).parents[2]
     environment = {
         **os.environ,
@@ -368,15 +369,13 @@ def test_two_processes_give_the_verdicts_of_one(tmp_path: Path) -> None:
         "OMP_NUM_THREADS": "1",
         "TMPDIR": str(tmp_path),
     }
-    runs = []
-    for processes in (1, 2):
-        out = tmp_path / f"{processes}.pt"
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-        command += [f"--nproc-per-node={processes}", str(script), str(out)]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=110)
-        assert done.returncode == 0, done.stderr
-        runs.append(torch.load(out, weights_only=True))
-    first, two = runs
+    alone, together = tmp_path / "1.pt", tmp_path / "2.pt"
+    many_processes.main(str(alone))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += ["--nproc-per-node=2", str(script), str(together)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=110)
+    assert done.returncode == 0, done.stderr
+    first, two = (torch.load(out, weights_only=True) for out in (alone, together))
     assert (first["processes"], two["processes"]) == (1, 2)
     assert first["forward"] == two["forward"]
     assert first["backward"] == two["backward"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from scipy import stats
 from torch import Tensor
 
 
@@ -26,6 +25,8 @@ def lower_bound(hits: Tensor, n: int, alpha: float) -> Tensor:
         >>> round(float(lower_bound(torch.tensor([100]), 100, 0.001)), 4) == round(0.001**0.01, 4)
         True
     """
+    from scipy import stats  # takes as long to import as torch
+
     seen = hits.cpu().numpy()
     bound = stats.beta.ppf(alpha, seen.clip(min=1), n - seen + 1)
     return torch.from_numpy(bound).where(hits.cpu() > 0, 0.0)
@@ -46,6 +47,8 @@ def tie_chance(first: Tensor, second: Tensor) -> Tensor:
         >>> tie_chance(torch.tensor([5]), torch.tensor([0])).tolist() == [2 / 2**5]
         True
     """
+    from scipy import stats
+
     first, second = first.cpu(), second.cpu()
     larger, n = torch.maximum(first, second), first + second
     tail = stats.binom.sf(larger.numpy() - 1, n.numpy(), 0.5)

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 import torch
-from scipy import stats
 from torch import Tensor, nn
 
 from tempering.certification.binomial import lower_bound, tie_chance
@@ -138,7 +137,9 @@ class Smoothing:
     @property
     def largest_radius(self) -> float:
         """The largest possible radius, reached where all draws agree."""
-        return self.sigma * float(stats.norm.ppf(self.alpha ** (1 / self.samples)))
+        from scipy.special import ndtri
+
+        return self.sigma * float(ndtri(self.alpha ** (1 / self.samples)))
 
     def __call__(
         self,
