@@ -101,13 +101,14 @@ FINAL = (
 )
 NETWORKS = {network.name: network for network in (*DECIDE, *FINAL)}
 
-QUERIES = 200
+QUERIES = 300
 """Of the local search of `fast`."""
 VARIANTS: dict[str, tuple[int | None, RetrySettings | None]] = {
     "none": (None, None),
     "chosen": (QUERIES, RetrySettings()),
     "no local search": (None, RetrySettings()),
     "local search alone": (QUERIES, None),
+    "local search of 200 queries": (200, RetrySettings()),
     "local search of 400 queries": (400, RetrySettings()),
     "steps=100": (QUERIES, RetrySettings(steps=100)),
     "margin=0.2": (QUERIES, RetrySettings(margin=0.2)),

@@ -19,7 +19,7 @@ from tests.report import synthetic_run as made
 
 N = made.N
 CLEAN, CERTIFIED, ROBUST = 991, 610, 702
-LAST = "apgd-t-50+local-search-200+hard-sample-retry"
+LAST = "apgd-t-50+local-search-300+hard-sample-retry"
 STAGES = {"ranking": 970, "fgsm": 840, "cw-linf-10": 730, LAST: ROBUST}
 NOT_BROKEN = {0.0: 99, 0.1: 91, 0.2: 82, 0.3: 70, 0.45: 31, 0.5: 0}
 PROVEN = {0.1: 88, 0.2: 75, 0.3: 61, 0.45: 4, 0.5: 0}

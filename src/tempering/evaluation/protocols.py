@@ -134,7 +134,7 @@ def attacks_of(protocol: str, threat: Threat) -> list[Attack]:
     Example:
         >>> from tempering.core.threats import Linf
         >>> [attack.label() for attack in attacks_of("fast", Linf(0.3))]
-        ['fgsm', 'cw-linf-10', 'apgd-t-50+local-search-200+hard-sample-retry']
+        ['fgsm', 'cw-linf-10', 'apgd-t-50+local-search-300+hard-sample-retry']
     """
     if protocol not in NAMES:
         raise UsageError(f"protocol {protocol!r}: give one of {', '.join(NAMES)}")
@@ -155,7 +155,7 @@ def _innermost(attack: Attack) -> Attack:
 
 def _fast() -> list[Attack]:
     targeted = APGDT(steps=50, targets=6, top_targets=1, extra_restarts=0)
-    return [FGSM(), CWLinf(steps=10), HardSampleRetry(LocalSearch(targeted, queries=200))]
+    return [FGSM(), CWLinf(steps=10), HardSampleRetry(LocalSearch(targeted))]
 
 
 def _autoattack() -> list[Attack]:
