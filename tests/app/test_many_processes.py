@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tempering.core.records import Count, Measurement, Provenance, load_records
+from tempering.core.records import Provenance, load_records
 from tests.app.running import TINY, Done, run_under, temper
 from tests.app.test_evaluate import MINE, WORDS, trained
 
@@ -21,7 +21,6 @@ def launcher(processes: int) -> list[str]:
 
 
 LAUNCHER = launcher(2)
-Verdicts = dict[tuple[str, str, str], tuple[Count, Count]]
 
 
 @pytest.fixture(scope="module")
@@ -33,14 +32,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def hardened(folder: Path) -> Done:
     words = ("harden", "--recipe", TINY, "--name", "two", "--json")
     return run_under(LAUNCHER, *words, folder=folder)
-
-
-def verdicts(run: Path) -> Verdicts:
-    return {
-        (one.attack, one.access, one.threat): (one.robust, one.stable)
-        for one in load_records(run / "records.jsonl")
-        if isinstance(one, Measurement)
-    }
 
 
 def test_two_processes_harden_together(hardened: Done, folder: Path) -> None:
@@ -55,27 +46,17 @@ def test_two_processes_harden_together(hardened: Done, folder: Path) -> None:
     assert "Traceback" not in hardened.err
 
 
-def test_their_model_is_judged_alike_by_one_process_and_by_two(
-    hardened: Done, folder: Path
-) -> None:
+def test_what_two_processes_found_is_what_one_finds(hardened: Done, folder: Path) -> None:
     assert hardened.code == 0, hardened.err
-    words = ("evaluate", "runs/two", "--samples", "101", "--attack", "pgd:steps=3", "--json")
-    alone = temper(*words, "--name", "by-one", folder=folder)
-    both = run_under(LAUNCHER, *words, "--name", "by-two", folder=folder)
-    assert (alone.code, both.code) == (0, 0), both.err
-    one, two = verdicts(folder / "runs" / "by-one"), verdicts(folder / "runs" / "by-two")
-    assert len(one) > 5
-    assert one.keys() == two.keys()
-    # in float32 rounding depends on the batch: at most 1 verdict in 1,000
-    apart = sum(
-        abs(count.hits - other.hits)
-        for key in one
-        for count, other in zip(one[key], two[key], strict=True)
-    )
-    assert apart <= 1
-    assert alone.json()["clean_accuracy"] == both.json()["clean_accuracy"]
-    upper = [done.json()["robust_accuracy"]["upper"] for done in (alone, both)]
-    assert upper[0] == pytest.approx(upper[1], abs=1 / 101)
+    words = ("--samples", "20", "--attack", "fgsm", "--attack", "pgd:steps=2", "--json")
+    alone = temper("evaluate", "runs/two", *words, folder=folder)
+    assert alone.code == 0, alone.err
+    one, two = alone.json(), hardened.json()
+    assert one["clean_accuracy"] == two["clean_accuracy"] > 0
+    # in float32 rounding depends on the batch
+    for attack in ("fgsm", "pgd-2"):
+        after = one["attacks"][attack]["after"], two["attacks"][attack]["after"]
+        assert after[0] == pytest.approx(after[1], abs=1 / 20)
 
 
 EXACT = MINE.replace("return Mine()", "return Mine().double()")
