@@ -97,7 +97,7 @@ FINAL = (
     Network("mnist-adversarial-22", "strided_cnn", SEVEN_STEPS, 0.3, 22),
     Network("mnist-single-step-23", "strided_cnn", ONE_STEP, 0.3, 23, 0.25),
     Network("fashion-trades-24", "strided_cnn", Trades(eps_warmup_steps=300), 0.1, 24),
-    Network("fashion-resnet-25", "resnet", SEVEN_STEPS, 0.05, 25, images=100),
+    Network("fashion-resnet-25", "resnet", ONE_STEP, 0.05, 25, images=100),
 )
 NETWORKS = {network.name: network for network in (*DECIDE, *FINAL)}
 
@@ -335,7 +335,7 @@ def render(rows: Sequence[Row]) -> str:
 
 
 def _table(rows: Sequence[Row]) -> list[str]:
-    names = list(dict.fromkeys(row["cell"]["network"] for row in rows))
+    names = [name for name in NETWORKS if any(row["cell"]["network"] == name for row in rows)]
     seeds = len({row["cell"]["seed"] for row in rows})
     clean = sum(row["clean"] for row in rows if row["cell"]["variant"] == OURS)
     lines = [
@@ -343,7 +343,8 @@ def _table(rows: Sequence[Row]) -> list[str]:
         f"| variant | {' | '.join(names)} | more than autoattack | passes | of autoattack's |",
         f"| :--- |{' ---: |' * (len(names) + 3)}",
     ]
-    variants = list(dict.fromkeys(row["cell"]["variant"] for row in rows))
+    measured = {row["cell"]["variant"] for row in rows}
+    variants = [variant for variant in (*VARIANTS, OURS) if variant in measured]
     total = {
         variant: [
             sum(row[key] for row in rows if row["cell"]["variant"] == variant)
