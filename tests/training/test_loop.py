@@ -95,7 +95,7 @@ def test_a_round_under_the_clean_floor_is_rolled_back(tmp_path: Path) -> None:
 def test_a_first_round_under_the_floor_has_nowhere_to_return_to(tmp_path: Path) -> None:
     script, model = Script(worst=[9, 4], clean=[3, 8]), network()
     history, stop = train(model, job(tmp_path, plan(steps=8, floor=0.5), script), ENGINE)
-    assert [record.outcome for record in rounds(history)] == ["rolled back", "best"]
+    assert [record.outcome for record in rounds(history)] == ["below floor", "best"]
     assert "no earlier round to return to" in rounds(history)[0].reason
     assert stop.best_round == 1
     assert same(dict(model.state_dict()), script.seen[1])

@@ -75,6 +75,13 @@ def test_plateau_counts_rounds_since_the_best(worst: list[float], stops: bool) -
         )
 
 
+def test_plateau_waits_for_a_round_above_the_floor() -> None:
+    below = [round_(number, 0.1 * number, outcome="below floor") for number in range(5)]
+    assert Plateau(2, 0.0).reason(progress(below)) is None
+    assert Plateau(2, 0.0).reason(progress([*below, *rounds(0.5, 0.4)])) is None
+    assert Plateau(2, 0.0).reason(progress([*below, *rounds(0.5, 0.4, 0.3)])) is not None
+
+
 def test_plateau_wants_a_gain_of_its_size() -> None:
     slow = rounds(0.50, 0.51, 0.52)
     assert Plateau(2, 0.0).reason(progress(slow)) is None

@@ -20,7 +20,7 @@ class Caller:
     resume: Callable[[Path], str]
 
 
-HARDEN = Caller("tempering.harden", lambda run: f"tempering.resume({str(run)!r})")
+HARDEN = Caller("tempering.harden", lambda run: f"tempering.resume({str(run)!r}, ...)")
 REPRODUCE = Caller("tempering.reproduce", lambda run: f"tempering.reproduce(resume={str(run)!r})")
 EVALUATE = Caller("tempering.evaluate_address", lambda run: f"resume={str(run)!r}")
 """Python as the caller, by use case."""

@@ -54,6 +54,11 @@ class RunFolder:
         """Pictures for the report."""
         return self.path / "gallery.npz"
 
+    @property
+    def given_weights(self) -> Path:
+        """Weights of a network that was given as a module, from which `resume` starts."""
+        return self.settings.parent / "given.safetensors"
+
     def checkpoint(self, name: str) -> Path:
         """Where a training or a measurement is saved."""
         return self.path / "checkpoint" / f"{name}.safetensors"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from tempering.core.threat_text import write_threat
 from tempering.core.threats import Threat
 from tempering.data.loading import SOURCES
 from tempering.data.splits import Splits
+from tempering.models.weights import fit_weights, read_weights, write_weights
 from tempering.training.objective import Objective
 
 
@@ -98,11 +100,13 @@ def harden(
         "data_hash": splits.data_hash,
     }
     folder = _begin(engine, name, splits.address, base, settings)
+    if model is not None and engine.is_main:
+        write_weights(model, folder.given_weights)
     return HardeningRun(chosen, splits, networks, engine, folder, value, caller).run()
 
 
 def resume(
-    path: Path,
+    path: Path | str,
     model: nn.Module | None = None,
     data: Splits | None = None,
     threat: Threat | None = None,
@@ -114,7 +118,8 @@ def resume(
 
     Args:
         path: The run's folder.
-        model: The network that the run was begun with, if it was given as a module.
+        model: The network that the run was begun with, if it was given as a module; its weights
+            then were saved, so those that it has now do not matter.
         data: The data that the run was begun with, if no address says where it lies.
         threat: The threat that the run was begun with, if it is of a class of your own.
         objective: The objective that the run was begun with, if it was given as a value.
@@ -125,7 +130,7 @@ def resume(
         RunError: If there is no such run, the data has changed since, or something that came
             from Python is not given, or is not the same.
     """
-    folder = old_folder(path)
+    folder = old_folder(Path(path))
     settings = folder.read_settings()
     recipe = parse_recipe(_with_values(folder, settings["recipe"], threat, attacks))
     weights = Path(settings["weights"]) if settings["weights"] else None
@@ -145,6 +150,9 @@ def resume(
             f"the data {address}{masked} has changed since {folder.path} was begun: its hash is "
             f"{splits.data_hash}, it was {settings['data_hash']}: restore it, or start a new run"
         )
+    if model is not None:
+        model = copy.deepcopy(model)
+        fit_weights(model, read_weights(folder.given_weights), folder.given_weights)
     networks = networks_for(recipe.model, splits, model, weights)
     return HardeningRun(recipe, splits, networks, engine, folder, objective, caller).run()
 

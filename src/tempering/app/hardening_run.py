@@ -19,6 +19,7 @@ from tempering.app.provenance import model_name, provenance
 from tempering.app.recipe import Recipe
 from tempering.app.run_evaluation import RunEvaluation
 from tempering.app.train_models import Trained, Trainer
+from tempering.app.training_flags import training_flags
 from tempering.core.engine import Engine
 from tempering.core.errors import InterruptedRunError
 from tempering.core.files import write_text
@@ -148,6 +149,8 @@ class HardeningRun:
         self.records += [*undefended.history, *hardened.history]
         if hardened.stop is not None:
             self.records.append(hardened.stop)
+        floor = self.recipe.training.hardened.clean_floor
+        self.records += training_flags(hardened.history, floor)
         self._write_records()
 
     def surrogate_undefended(self) -> nn.Module:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -223,6 +224,7 @@ class Trainer:
             "validation": self.data.validation.content_hash,
             "validation ids": self.data.validation.ids.hash,
             "start": weights_hash(model),
+            "network": re.sub(" at 0x[0-9a-f]+", "", repr(model)),
             "precision": self.engine.precision,
         }
         text = json.dumps(described, sort_keys=True)

@@ -96,6 +96,9 @@ class Epoch(Record):
     scalars: dict[str, float] = Field(default_factory=dict)
 
 
+Outcome = Literal["best", "kept", "rolled back", "below floor"]
+
+
 class Round(Record):
     """A round of retraining, evaluated on validation data; `gain` has the key `rho` in JSON."""
 
@@ -107,7 +110,7 @@ class Round(Record):
     worst: Count
     by_attack: dict[str, Count]
     gain: float = Field(alias="rho")
-    outcome: Literal["best", "kept", "rolled back"]
+    outcome: Outcome
     reason: str
     seconds: float
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import safetensors.torch
 from pydantic import ValidationError
 from torch import nn
 
 from tempering.core.errors import ModelError, UsageError
-from tempering.core.files import write_text, write_with
+from tempering.core.files import write_text
 from tempering.core.hashing import tensor_hash
 from tempering.models.blueprint import Blueprint
 from tempering.models.foreign import make_foreign
@@ -22,7 +21,7 @@ from tempering.models.manifest import (
     weights_path,
 )
 from tempering.models.registry import build
-from tempering.models.weights import fit_weights, read_weights, weights_of
+from tempering.models.weights import fit_weights, read_weights, weights_of, write_weights
 
 
 @dataclass(frozen=True)
@@ -55,8 +54,7 @@ def save(model: nn.Module, path: Path, manifest: Manifest) -> Manifest:
     """
     tensors = weights_of(model)
     manifest = manifest.model_copy(update={"weights": tensor_hash(tensors)})
-    content = safetensors.torch.save(tensors)
-    write_with(path / WEIGHTS_FILE, lambda temporary: temporary.write_bytes(content))
+    write_weights(model, path / WEIGHTS_FILE)
     write_text(path / MANIFEST_FILE, manifest.model_dump_json(indent=2) + "\n")
     return manifest
 

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from tempering.core.errors import ModelError, first_line
+from tempering.core.files import write_with
 from tempering.core.hashing import tensor_hash
 
 NESTS = ("state_dict", "model_state_dict")
@@ -30,6 +31,12 @@ def weights_of(model: nn.Module) -> dict[str, Tensor]:
     """
     state = _state_of(model)
     return {name: value.detach().cpu().clone().contiguous() for name, value in state.items()}
+
+
+def write_weights(model: nn.Module, path: Path) -> None:
+    """Write the weights of a network as `.safetensors`, all of the file or nothing."""
+    content = save(weights_of(model))
+    write_with(path, lambda temporary: temporary.write_bytes(content))
 
 
 def _state_of(model: nn.Module) -> Mapping[str, Tensor]:

@@ -23,7 +23,12 @@ TRAINED = {
 MODELS = ("hardened", "undefended", "single-pass", "surrogate")
 """Order of the figures."""
 
-OUTCOMES: dict[str, Tone] = {"best": "good", "kept": "", "rolled back": "bad"}
+OUTCOMES: dict[str, Tone] = {
+    "best": "good",
+    "kept": "",
+    "rolled back": "bad",
+    "below floor": "bad",
+}
 
 
 def training_section(records: Sequence[AnyRecord]) -> Section | None:

@@ -16,7 +16,7 @@ from tempering.core.engine import Engine
 from tempering.core.errors import InterruptedRunError, TemperingError, UsageError
 from tempering.core.probe import probing
 from tempering.core.progress import Advance, track
-from tempering.core.records import Count, Epoch, Round, Stop
+from tempering.core.records import Count, Epoch, Outcome, Round, Stop
 from tempering.data.dataset import Dataset
 from tempering.training.interrupts import Interrupts
 from tempering.training.objective import Objective
@@ -256,7 +256,7 @@ class _Loop:
         state, rounds = self.state, self.config.rounds
         best = next((r for r in state.rounds if r.round == state.best_round), None)
         if validation.clean.fraction < rounds.clean_floor:
-            outcome, reason = "rolled back", self._roll_back(validation.clean.fraction)
+            outcome, reason = self._roll_back(validation.clean.fraction)
         elif best is None or validation.worst.fraction > best.worst.fraction:
             state.best = copied(self.learner.average)
             state.best_round = len(state.rounds)
@@ -278,15 +278,15 @@ class _Loop:
             )
         )
 
-    def _roll_back(self, clean: float) -> str:
+    def _roll_back(self, clean: float) -> tuple[Outcome, str]:
         """Return to the best round's weights, with half the learning rate."""
-        self.learner.halve_rate()
         floor = self.config.rounds.clean_floor
         why = f"clean accuracy {100 * clean:.1f} % is under the floor {100 * floor:.1f} %"
         if not self.state.best:
-            return f"{why}; no earlier round to return to, learning rate halved"
+            return "below floor", f"{why}; no earlier round to return to"
+        self.learner.halve_rate()
         self.learner.return_to(self.state.best)
-        return f"{why}; back to round {self.state.best_round}, learning rate halved"
+        return "rolled back", f"{why}; back to round {self.state.best_round}, learning rate halved"
 
     def _save(self) -> None:
         if self.engine.is_main and self.whole:

@@ -254,7 +254,8 @@ class Warmup(Objective):
         if self.eps_warmup_steps > steps:
             raise UsageError(
                 f"{self.name}: eps_warmup_steps = {self.eps_warmup_steps} in a training of "
-                f"{steps} steps: give at most {steps}, so that eps reaches the threat's"
+                f"{steps} steps: give at most {steps}, so that eps reaches the threat's (in a "
+                "recipe training.hardened.mixture.eps_warmup_steps)"
             )
 
 

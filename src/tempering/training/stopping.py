@@ -8,6 +8,9 @@ from typing import Protocol
 
 from tempering.core.records import Round
 
+REJECTED = ("rolled back", "below floor")
+"""Outcomes of rounds whose clean accuracy was below the floor."""
+
 
 @dataclass(frozen=True)
 class TrainProgress:
@@ -60,7 +63,7 @@ class GainAtLeast:
 
     def reason(self, progress: TrainProgress) -> str | None:
         """Why to stop now; None to go on."""
-        if not progress.rounds or progress.rounds[-1].outcome == "rolled back":
+        if not progress.rounds or progress.rounds[-1].outcome in REJECTED:
             return None
         gain = progress.rounds[-1].worst.fraction - progress.baseline
         if gain < self.gain:
@@ -70,7 +73,10 @@ class GainAtLeast:
 
 @dataclass(frozen=True)
 class Plateau:
-    """Stop after so many rounds in which worst-case accuracy did not grow by `gain`."""
+    """Stop after so many rounds in which worst-case accuracy did not grow by `gain`.
+
+    Rounds below the clean floor count only once a round was accepted.
+    """
 
     rounds: int
     gain: float
@@ -80,11 +86,11 @@ class Plateau:
         best, since = -1.0, 0
         for round_ in progress.rounds:
             worst = round_.worst.fraction
-            if round_.outcome != "rolled back" and worst > best + self.gain:
+            if round_.outcome not in REJECTED and worst > best + self.gain:
                 best, since = worst, 0
             else:
                 since += 1
-        if since < self.rounds:
+        if since < self.rounds or best < 0:
             return None
         return (
             f"Plateau({self.rounds}, {self.gain:g}): {since} rounds without a gain "

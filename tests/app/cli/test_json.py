@@ -154,7 +154,7 @@ def test_without_json_harden_speaks_to_people(tmp_path: Path) -> None:
     done = temper("harden", "--recipe", TINY, *sets, "--seed", "3", folder=tmp_path)
     assert done.code == 0, done.err
     for words in ("on digits, linf:0.3, seed 3", "before", "clean accuracy", "robust accuracy",
-                  "rho (eq. 6)", "stopped by       MaxIterations(20)", "report.html"):  # fmt: skip
+                  "gain (rho)", "stopped by       MaxIterations(20)", "report.html"):  # fmt: skip
         assert words in done.out
     (run,) = (tmp_path / "runs").glob("digits-*")
     assert f"runs/{run.name}/report.html" in done.out

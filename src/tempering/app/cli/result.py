@@ -22,8 +22,8 @@ def show(summary: Summary, run: Path | None) -> None:
     console.print(f"{summary.model} on {summary.data}, {summary.threat}, seed {summary.seed}")
     table = Table(box=None, pad_edge=False)
     before = any(attack.before is not None for attack in summary.attacks.values())
-    table.add_column(f"accuracy on {summary.n} test images")
-    for heading in (["before"] if before else []) + ["after"]:
+    table.add_column(f"on {summary.n} test images")
+    for heading in ["before", "after"] if before else ["accuracy"]:
         table.add_column(heading, justify="right")
     outside = any(attack.graybox is not None for attack in summary.attacks.values())
     if outside:
@@ -34,7 +34,8 @@ def show(summary: Summary, run: Path | None) -> None:
         if outside:
             cells.append(_percent(attack.graybox))
         table.add_row(name, *cells)
-    console.print(table)
+    if summary.attacks:
+        console.print(table)
     clean = _interval(summary.clean_interval)
     console.print(f"clean accuracy   {_percent(summary.clean_accuracy)} {clean}")
     console.print(
@@ -42,7 +43,7 @@ def show(summary: Summary, run: Path | None) -> None:
         f"{_interval(bounds.interval)}"
     )
     if summary.gain is not None:
-        console.print(f"rho (eq. 6)      {summary.gain:.3f}")
+        console.print(f"gain (rho)       {summary.gain:.3f}")
     if summary.stop_reason is not None:
         console.print(f"stopped by       {summary.stop_reason}")
     if isinstance(summary, Assessment):
