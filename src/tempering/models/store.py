@@ -97,7 +97,8 @@ def _network(manifest: Manifest, weights: Path, factory: str | None) -> nn.Modul
         own = manifest.architecture if ":" in manifest.architecture else "file.py:factory"
         raise ModelError(
             f"{weights} was built by your own code, {manifest.architecture}: "
-            f"to run that code, give {own} with --weights {weights}"
+            f"to run that code, give {own} with --weights {weights} --data {manifest.data} "
+            f"--threat {manifest.threat}"
         )
     file = weights.parent / MANIFEST_FILE
     try:
