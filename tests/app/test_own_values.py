@@ -287,9 +287,15 @@ class Flat(Linf):
         return gradient.flatten(1)
 
 
+class InPlace(Linf):
+    def sample(self, x: Tensor, streams: RandomStreams) -> Tensor:
+        return x.copy_(super().sample(x, streams))
+
+
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
+        (InPlace, r"threat InPlace:0\.1 writes into the images that it gets: return new ones"),
         (Failing, r"threat Failing:0\.1: project\(x_adv, x\) failed: ZeroDivisionError: one$"),
         (Wide, r"threat Wide:0\.1: sample\(x, streams\) leaves the threat: return images"),
         (
@@ -301,8 +307,10 @@ class Flat(Linf):
 def test_a_threat_that_does_not_work_is_refused_at_once(
     data: Splits, kind: type[Linf], message: str, tmp_path: Path
 ) -> None:
+    before = data.test.x.clone()
     with pytest.raises(ThreatError, match=message):
         tp.evaluate(network(), data.test, kind(0.1), samples=5)
+    assert torch.equal(data.test.x, before)
     with pytest.raises(ThreatError, match=message):
         tp.harden(network(), data, kind(0.1), recipe=str(TINY), runs=tmp_path)
     assert list(tmp_path.iterdir()) == []
@@ -312,6 +320,24 @@ def test_a_threat_that_does_not_work_is_refused_at_once(
 class Raising(Noise):
     def propose(self, probe: Probe, problem: Problem) -> Tensor:
         raise ZeroDivisionError("one\ntwo")
+
+
+@dataclass(frozen=True)
+class Writing(Noise):
+    def propose(self, probe: Probe, problem: Problem) -> Tensor:
+        x = problem.x.clone()
+        problem.y.fill_(0)
+        problem.x.fill_(0.5)
+        return x
+
+
+def test_an_attack_that_writes_into_its_problem_changes_no_verdict(data: Splits) -> None:
+    before = data.test.x.clone(), data.test.y.clone()
+    model = network()
+    result = tp.evaluate(model, data.test, Linf(0.1), attacks=[Writing(0.9)], samples=20)
+    assert result.robust_correct == result.clean_correct
+    assert torch.equal(data.test.x, before[0])
+    assert torch.equal(data.test.y, before[1])
 
 
 def test_an_attack_that_fails_is_named(data: Splits) -> None:

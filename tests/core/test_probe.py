@@ -191,3 +191,15 @@ def test_answers_that_are_no_logits_are_refused(
 ) -> None:
     with probing(Answering(answer)) as probe, pytest.raises(ModelError, match=message):
         probe.logits(X)
+
+
+def test_complex_logits_are_refused() -> None:
+    class Complex(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.flatten(1)[:, :3].to(torch.complex64)
+
+    with (
+        probing(Complex()) as probe,
+        pytest.raises(ModelError, match=r"logits are torch\.complex64"),
+    ):
+        probe.logits(torch.rand(2, 1, 2, 2))

@@ -54,6 +54,33 @@ class RandomResizePad(Transform):
         return nn.functional.pad(small, (left, side - size - left, top, side - size - top))
 
 
+class InPlaceBitDepth(BitDepth):
+    """The same, written into what it gets."""
+
+    def transform(self, x: Tensor) -> Tensor:
+        levels = 2**self.bits - 1
+        return x.mul_(levels).round_().div_(levels)
+
+
+class Plain(nn.Module):
+    """A stage that declares a backward and is none of our classes."""
+
+    input_gradient = "straight-through"
+    random = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mul_(3).round_().div_(3)
+
+
+@pytest.mark.parametrize("stage", [InPlaceBitDepth(2), Plain()])
+def test_a_stage_that_writes_into_its_input_has_the_declared_gradient(stage: nn.Module) -> None:
+    x, y = known()
+    threat = Linf(0.25)
+    expected = ATTACK(nn.Sequential(BitDepth(2), trained()), x, y, threat)
+    model = nn.Sequential(stage, trained())
+    assert torch.equal(ATTACK(model, x, y, threat), expected)
+
+
 @pytest.fixture(autouse=True)
 def _registered() -> Iterator[None]:
     register_defense("bit_depth")(BitDepth)

@@ -211,6 +211,10 @@ def failing(returned: Callable[[Tensor], Any]) -> Objective:
             "the loss of objective fails is (inf|-inf|nan) at step 1: lower the learning rate",
         ),
         (
+            lambda logits: Losses((logits * 0).abs().sum(1).sqrt(), logits),
+            "the gradient of objective fails is not finite at step 1: lower the learning rate",
+        ),
+        (
             lambda logits: logits.nothing,
             "objective fails failed at step 1: AttributeError: .*nothing",
         ),

@@ -155,8 +155,8 @@ class Attack(ABC):
         if threat.eps == 0:
             return x.detach().clone()
         problem = Problem(
-            x=x.detach(),
-            y=y,
+            x=x.detach().clone(),  # an attack of one's own may write into its problem
+            y=y.clone(),
             threat=threat,
             streams=(random or RandomStreams.of(0, len(x))).on(x.device),
             goal=goal or Untargeted(),

@@ -240,6 +240,7 @@ _TABLE: dict[str, Rule] = {
     "unflatten": _reshaped,
     "squeeze": _reshaped,
     "unsqueeze": _reshaped,
+    "clone": _same,
     "contiguous": _same,
     "dropout": _plain(_dropout, p=0.5, training=True, inplace=False),
     "dropout2d": _plain(_dropout, p=0.5, training=True, inplace=False),

@@ -123,9 +123,10 @@ def with_declared_backward(
     Raises:
         ModelError: If the declaration contradicts itself, or shapes do not fit it.
     """
+    out = function(x.clone())  # it may write into what it gets
     if wants_true_gradient() or not torch.is_grad_enabled():
-        return function(x)
-    return _substituted(module, x, function(x))
+        return out
+    return _substituted(module, x, out)
 
 
 def _substituted(module: nn.Module, x: Tensor, out: Tensor) -> Tensor:
@@ -169,15 +170,23 @@ def foreign_stages(model: nn.Module) -> list[nn.Module]:
 @contextmanager
 def declared_hooks(stages: list[nn.Module]) -> Iterator[None]:
     """Within it, gradients pass some stages as they declare; afterwards they are as before."""
+    inputs: list[Tensor] = []
 
-    def hook(module: nn.Module, given: tuple[Any, ...], out: Any) -> Any:
+    def copy(module: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:  # noqa: ARG001
+        """A stage may write into what it gets."""
+        inputs.append(given[0])
+        return (given[0].clone(), *given[1:])
+
+    def substitute(module: nn.Module, given: tuple[Any, ...], out: Any) -> Any:  # noqa: ARG001
+        x = inputs.pop()
         if wants_true_gradient() or not torch.is_grad_enabled():
             return out
-        return _substituted(module, given[0], out)
+        return _substituted(module, x, out)
 
     with ExitStack() as hooks:
         for stage in stages:
-            hooks.callback(stage.register_forward_hook(hook).remove)
+            hooks.callback(stage.register_forward_pre_hook(copy).remove)
+            hooks.callback(stage.register_forward_hook(substitute).remove)
         yield
 
 

@@ -178,6 +178,8 @@ _NO_GRADIENT = (
 
 
 def _precise(logits: Tensor) -> Tensor:
+    if logits.is_complex():
+        raise ModelError(f"the model's logits are {logits.dtype}: give a model with real logits")
     return logits if logits.dtype == torch.float64 else logits.float()
 
 

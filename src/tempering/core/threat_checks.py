@@ -32,7 +32,8 @@ def check_threat(threat: Threat, x: Tensor) -> None:
     """
     if threat.built_in:
         return
-    x = x[:_TRIED]
+    original = x[:_TRIED]
+    x = original.clone()
     streams = RandomStreams.of(0, len(x))
     noise = streams.derive("noise").normal(x.shape[1:]).to(x.dtype)
     radius = x.new_full((len(x),), threat.eps)
@@ -50,6 +51,8 @@ def check_threat(threat: Threat, x: Tensor) -> None:
     _made(threat, "shrink(delta)", lambda: threat.shrink(noise), x.shape)
     _made(threat, "ascent(gradient)", lambda: threat.ascent(noise), x.shape)
     _made(threat, "distance(x_adv, x)", lambda: threat.distance(x, x), radius.shape)
+    if not torch.equal(x, original):
+        raise ThreatError(f"threat {threat} writes into the images that it gets: return new ones")
 
 
 def _contained(threat: Threat, x_adv: Tensor, x: Tensor) -> Tensor:

