@@ -272,6 +272,11 @@ def test_a_threat_with_one_eps_is_refused_where_eps_grows(data: Splits, tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
+class Unsure(Linf):
+    def contains(self, x_adv: Tensor, x: Tensor) -> Tensor:
+        return super().contains(x_adv, x).float()
+
+
 class Failing(Linf):
     def project(self, x_adv: Tensor, x: Tensor, radius: Tensor | None = None) -> Tensor:
         raise ZeroDivisionError("one\ntwo")
@@ -292,10 +297,20 @@ class InPlace(Linf):
         return x.copy_(super().sample(x, streams))
 
 
+class Whole(Linf):
+    def distance(self, x_adv: Tensor, x: Tensor) -> Tensor:
+        return super().distance(x_adv, x).long()
+
+
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
         (InPlace, r"threat InPlace:0\.1 writes into the images that it gets: return new ones"),
+        (
+            Whole,
+            r"threat Whole:0\.1: distance\(x_adv, x\) returned torch\.int64: return torch\.float32",
+        ),
+        (Unsure, r"Unsure:0\.1: contains\(x_adv, x\) returned torch\.float32: return torch\.bool"),
         (Failing, r"threat Failing:0\.1: project\(x_adv, x\) failed: ZeroDivisionError: one$"),
         (Wide, r"threat Wide:0\.1: sample\(x, streams\) leaves the threat: return images"),
         (

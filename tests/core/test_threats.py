@@ -273,9 +273,23 @@ def test_a_subclass_is_called_as_its_class_unless_it_has_a_name_of_its_own() -> 
     class Posing(Linf):
         name = "linf"
 
-    assert [str(kind(0.1)) for kind in (Own, Posing)] == ["Own:0.1", "Posing:0.1"]
+    class Other(Linf):
+        name = "l2"
+
+    class Both(Own):
+        name = "PATCH"
+
+    texts = [str(kind(0.1)) for kind in (Own, Posing, Other, Both)]
+    assert texts == ["Own:0.1", "Posing:0.1", "Other:0.1", "Both:0.1"]
     assert str(Weighted(0.1, torch.ones(2))) == "weighted:0.1"
     assert Own(0.1).norm == Linf.name == "linf"
+
+
+def test_a_class_called_as_a_built_in_norm_gets_another_name() -> None:
+    kind = type("L2", (Linf,), {})
+    assert str(kind(0.1)) == "own-L2:0.1"
+    with pytest.raises(ThreatError, match="is not NORM:EPS"):
+        parse_threat(str(kind(0.1)))
 
 
 def test_only_the_balls_themselves_are_built_in() -> None:
@@ -299,7 +313,61 @@ def test_a_threat_without_a_text_is_identified_by_its_content_and_not_read_again
         parse_threat(text)
 
 
+class Scaled(Linf):
+    """No dataclass: its attributes are those that its constructor sets."""
+
+    def __init__(self, eps: float, scale: float = 1.0) -> None:
+        super().__init__(eps)
+        self.scale = scale
+        self.step = eps / 10
+
+
+class Lossy(Linf):
+    """Its constructor takes other values than its attributes hold."""
+
+    def __init__(self, eps: float, factor: float = 1.0) -> None:
+        super().__init__(eps)
+        self.weights = torch.full((2,), factor)
+
+
+def test_with_eps_keeps_every_attribute() -> None:
+    smaller = Scaled(0.3, scale=3.0).with_eps(0.1)
+    assert vars(smaller) == {"eps": 0.1, "scale": 3.0, "step": 0.01}
+    kept = Weighted(0.2, torch.ones(2))
+    assert kept.with_eps(0.1).weights is kept.weights
+    assert torch.equal(Lossy(0.3).with_eps(0.1).weights, torch.ones(2))
+
+
+def test_with_eps_refuses_to_lose_an_attribute() -> None:
+    marked = Own(0.3)
+    object.__setattr__(marked, "mark", 1)
+    for threat, lost in ((Lossy(0.3, 2.0), "weights"), (marked, "mark")):
+        with pytest.raises(
+            ThreatError,
+            match=rf"^threat {threat} cannot be made with eps 0\.1: it would lose {lost}: make its",
+        ):
+            threat.with_eps(0.1)
+
+
 def test_what_with_eps_returns_is_checked() -> None:
+    class Losing(Scaled):
+        def with_eps(self, eps: float) -> Self:
+            return type(self)(eps)
+
+    check_rescaling(Scaled(0.3, 3.0), [0.0, 0.1])
+    check_rescaling(Losing(0.3), [0.1])
+    with pytest.raises(ThreatError, match=r"with_eps\(0\.3\) loses scale: return the same threat"):
+        check_rescaling(Losing(0.3, 3.0), [0.1])
+
+    class Losing(Scaled):
+        def with_eps(self, eps: float) -> Self:
+            return type(self)(eps)
+
+    check_rescaling(Scaled(0.3, 3.0), [0.0, 0.1])
+    check_rescaling(Losing(0.3), [0.1])
+    with pytest.raises(ThreatError, match=r"with_eps\(0\.3\) loses scale: return the same threat"):
+        check_rescaling(Losing(0.3, 3.0), [0.1])
+
     class Fixed(Linf):
         def with_eps(self, eps: float) -> Self:
             return self

@@ -1,12 +1,15 @@
 """Curves: exact on a linear model, falling, and cheap."""
 
+from dataclasses import dataclass
 from itertools import pairwise
 
 import pytest
 import torch
+from torch import Tensor, nn
 
-from tempering.attacks import FGSM, PGD
+from tempering.attacks import DDN, FAB, FABT, FGSM, FMN, PGD, Attack, Boundary, HopSkipJump
 from tempering.core.errors import UsageError
+from tempering.core.random import RandomStreams
 from tempering.core.threats import L2, Linf
 from tempering.evaluation import accuracy_curve, measure
 from tempering.evaluation.config import CurveConfig
@@ -23,6 +26,7 @@ from tests.evaluation.toys import (
     linear,
     signed_margin,
     target,
+    weights,
 )
 from tests.evaluation.toys import worst_margin as least
 
@@ -104,6 +108,156 @@ def test_the_curve_of_an_own_threat_is_that_of_what_it_allows(search: str) -> No
         lost = signed_margin(masked, data) - least(masked, data, eps)
         assert torch.equal(point.per_sample.robust, signed_margin(model, data) - lost > 0)
     assert points[-1].measurement.robust.hits > int((least(model, data, 0.3) > 0).sum())
+
+
+@dataclass(frozen=True)
+class Both(Linf):
+    """An L-inf ball in which the L2 norm is at most `factor` times eps too."""
+
+    factor: float
+
+    def project(self, x_adv: Tensor, x: Tensor, radius: Tensor | None = None) -> Tensor:
+        if radius is None:
+            radius = x.new_full((len(x),), self.eps)
+        delta = super().project(x_adv, x, radius) - x
+        return (x + L2(0).shrink(delta, self.factor * radius)).clamp(0.0, 1.0)
+
+    def contains(self, x_adv: Tensor, x: Tensor) -> Tensor:
+        near = L2(self.factor * self.eps).contains(x_adv, x)
+        return super().contains(x_adv, x) & near
+
+    def sample(self, x: Tensor, streams: RandomStreams) -> Tensor:
+        return self.project(super().sample(x, streams), x)
+
+
+@pytest.mark.parametrize("factor", [0.7, 1.5, 2.5])
+def test_images_outside_an_own_threat_do_not_count(factor: float) -> None:
+    data, model = cloud(), linear()
+    threat = Both(0.1, factor)
+    points = accuracy_curve(
+        context(data), target(model, data), threat, GRID, nearest=nearest(threat)
+    )
+    w, _ = weights(model)
+    for point in points:
+        # no image of the ball crosses the boundary if none of the L2 ball does
+        within_l2 = signed_margin(model, data) - factor * point.measurement.eps * w.norm()
+        assert bool(point.per_sample.robust[within_l2 > 1e-4].all())
+    assert points[-1].measurement.robust.hits < 56
+
+
+class Dark(Linf):
+    """Pixels may become darker only."""
+
+    def project(self, x_adv: Tensor, x: Tensor, radius: Tensor | None = None) -> Tensor:
+        return super().project(x_adv.minimum(x), x, radius)
+
+    def shrink(self, delta: Tensor, radius: Tensor | None = None) -> Tensor:
+        return super().shrink(delta.clamp_max(0.0), radius)
+
+    def distance(self, x_adv: Tensor, x: Tensor) -> Tensor:
+        brighter = (x_adv > x).flatten(1).any(1)
+        return super().distance(x_adv, x).masked_fill(brighter, torch.inf)
+
+    def ascent(self, gradient: Tensor) -> Tensor:
+        return super().ascent(gradient.clamp_max(0.0))
+
+    def sample(self, x: Tensor, streams: RandomStreams) -> Tensor:
+        return self.project(super().sample(x, streams), x)
+
+
+class Weighed(Linf):
+    """Each pixel has a radius of its own, and some have none."""
+
+    def project(self, x_adv: Tensor, x: Tensor, radius: Tensor | None = None) -> Tensor:
+        if radius is None:
+            radius = x.new_full((len(x),), self.eps)
+        limit = radius[:, None, None, None] * MASK
+        return (x + (x_adv - x).minimum(limit).maximum(-limit)).clamp(0.0, 1.0)
+
+
+@pytest.mark.parametrize("kind", [Dark, Weighed])
+@pytest.mark.parametrize("attack", [FAB(steps=20), FMN(steps=20), FABT(steps=20)], ids=str)
+def test_infinite_distances_and_radii_lead_to_no_point_that_is_not_finite(
+    kind: type[Linf], attack: Attack
+) -> None:
+    x, y = _net()
+    threat = kind(1.0)
+    x_adv = attack(Net(), x, y, threat)
+    assert bool(threat.contains(x_adv, x).all())
+    assert bool((Net()(x_adv).argmax(1) != y).any())
+
+
+@dataclass(frozen=True)
+class Measured(Linf):
+    """It measures distances in a precision of its own, whatever that of the images is."""
+
+    dtype: torch.dtype | None
+
+    def distance(self, x_adv: Tensor, x: Tensor) -> Tensor:
+        return super().distance(x_adv, x).to(self.dtype or x.dtype)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_distances_of_another_precision_change_nothing(dtype: torch.dtype) -> None:
+    data, model = dataset(*_net(), classes=4), Net()
+    curves = [
+        accuracy_curve(
+            context(data),
+            target(model, data),
+            threat,
+            GRID,
+            nearest=nearest(threat),
+            attacks=[PGD(steps=5)],
+        )
+        for threat in (Measured(0.1, dtype), Measured(0.1, None))
+    ]
+    own, plain = ([point.measurement.robust.hits for point in curve] for curve in curves)
+    assert own == plain
+    assert own[0] > own[-1]
+
+
+@pytest.mark.parametrize(
+    "attack", [DDN(steps=5), HopSkipJump(queries=500), Boundary(queries=500)], ids=str
+)
+def test_attacks_take_distances_of_another_precision(attack: Attack) -> None:
+    class Double(L2):
+        def distance(self, x_adv: Tensor, x: Tensor) -> Tensor:
+            return super().distance(x_adv, x).double()
+
+    x, y = _net()
+    x_adv = attack(Net(), x, y, Double(0.3))
+    assert x_adv.dtype == x.dtype
+    assert bool((Net()(x_adv).argmax(1) != y).any())
+
+
+class Unguarded(Linf):
+    """Its projection divides by the largest change, which may be 0."""
+
+    def project(self, x_adv: Tensor, x: Tensor, radius: Tensor | None = None) -> Tensor:
+        away = self.distance(x_adv, x)
+        length = away.clamp_max(self.eps) if radius is None else away.minimum(radius)
+        return (x + (x_adv - x) * (length / away)[:, None, None, None]).clamp(0.0, 1.0)
+
+
+def test_fab_stays_at_the_last_finite_point() -> None:
+    x, y = _net()
+    x[:20] = 0.0
+    threat = Unguarded(0.5)
+    x_adv = FAB(steps=20)(Net(), x, y, threat)
+    assert bool(threat.contains(x_adv, x).all())
+    assert bool((Net()(x_adv).argmax(1) != y).any())
+
+
+def test_fmn_stays_at_the_last_finite_point() -> None:
+    class Flat(nn.Module):
+        """Without a gradient the estimated distance, and so the radius, overflows."""
+
+        def forward(self, x: Tensor) -> Tensor:
+            return 1e4 * net(x.detach()) + 0 * x.flatten(1)[:, :4]
+
+    net, (x, y) = Net(), _net()
+    x_adv = FMN(steps=5)(Flat(), x, y, Weighed(1.0))
+    assert torch.equal(x_adv, x)
 
 
 def test_only_built_in_balls_are_known_to_reach_grey() -> None:

@@ -101,7 +101,7 @@ class _BoundaryState(ActiveSet):
         cls, attack: Boundary, problem: Problem, x_adv: Tensor, rows: Tensor
     ) -> _BoundaryState:
         x, here = problem.x[rows], x_adv[rows]
-        distance = problem.threat.distance(here, x)
+        distance = problem.threat.distance(here, x).to(x.dtype)
         ones = torch.ones_like(distance)
         return cls(
             rows,
@@ -168,7 +168,7 @@ def _advance(
     candidates = torch.lerp(on_sphere, state.x, share).clamp_(low, high)
     success = oracle.fooled(candidates, state.ids)
     state.adapt_inwards(success)
-    distance = problem.threat.distance(candidates, state.x)
+    distance = problem.threat.distance(candidates, state.x).to(state.x.dtype)
     nearer = success & (distance < state.distance)
     state.distance = torch.where(nearer, distance, state.distance)
     state.x_adv = torch.where(nearer[:, None, None, None], candidates, state.x_adv)

@@ -124,7 +124,7 @@ class NearestOf(CombinedAttack):
         for number, attack in enumerate(self.attacks):
             x_adv = attack.propose(probe, self._part(problem, rows, number))
             fooled = _answers(probe, problem, x_adv)[1]
-            distance = problem.threat.distance(x_adv, problem.x).to(problem.x.dtype)
+            distance = problem.threat.distance(x_adv, problem.x)
             nearest.update(rows, x_adv, distance, fooled)
         return nearest.x_adv
 

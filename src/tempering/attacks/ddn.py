@@ -62,7 +62,7 @@ class DDN(BatchedNearestAttack):
 
             logits, gradient = probe.gradient(x_adv, loss, problem.streams.index)
             fooled = reached(logits, seen[0])
-            away = threat.distance(x_adv, x)
+            away = threat.distance(x_adv, x).to(x.dtype)
             nearest.update(rows, x_adv, away, fooled)
             gamma = cosine(self.gamma, _LAST_GAMMA, step, self.steps)
             estimate = (away + distance_to_zero(threat, seen[1], gradient)).clamp_max(across)

@@ -12,7 +12,7 @@ from tempering.attacks.active_set import ActiveSet, run_active_set
 from tempering.attacks.base import Problem
 from tempering.attacks.boundaries import LinearBoundaries, fixed_target, top_rivals
 from tempering.attacks.hyperplanes import smallest_step
-from tempering.attacks.nearest import Nearest, succeeds
+from tempering.attacks.nearest import Nearest, only_finite, succeeds
 from tempering.core.probe import Probe
 from tempering.core.threats import Threat
 
@@ -125,11 +125,12 @@ def _step(
     normals = normal.repeat(2, 1, 1, 1)
     risen = (normals * (both - x_adv.repeat(2, 1, 1, 1))).flatten(1).sum(1)
     steps = smallest_step(threat, both, x.repeat(2, 1, 1, 1), normals, -(gap.repeat(2) + risen))
-    lengths = threat.distance(steps, torch.zeros_like(steps))
+    lengths = threat.distance(steps, torch.zeros_like(steps)).to(x.dtype)
     from_here, from_x = steps.chunk(2)
     tiny = torch.finfo(x.dtype).tiny
     pull = lengths[: len(x)] / (lengths[: len(x)] + lengths[len(x) :]).clamp_min(tiny)
-    pull = pull.clamp_max(_PULL)[:, None, None, None]
+    # a user's distance may be infinite for steps that the threat does not allow from zero
+    pull = pull.nan_to_num(nan=_PULL).clamp_max(_PULL)[:, None, None, None]
     mixed = torch.lerp(here + _OVERSHOOT * from_here, x + _OVERSHOOT * from_x, pull)
     low, high = threat.bounds(x)
-    return mixed.clamp(low, high)
+    return only_finite(mixed.clamp(low, high), x_adv)

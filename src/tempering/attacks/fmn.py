@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tempering.attacks.base import Problem
-from tempering.attacks.nearest import BatchedNearestAttack, Nearest, succeeds
+from tempering.attacks.nearest import BatchedNearestAttack, Nearest, only_finite, succeeds
 from tempering.attacks.schedules import cosine
 from tempering.attacks.slopes import distance_to_zero
 from tempering.attacks.steps import check_count, check_positive, check_share
@@ -65,7 +65,7 @@ class FMN(BatchedNearestAttack):
 
             logits, gradient = probe.gradient(x_adv, loss, problem.streams.index)
             fooled = reached(logits, seen[0])
-            away = threat.distance(x_adv, x)
+            away = threat.distance(x_adv, x).to(x.dtype)
             nearest.update(rows, x_adv, away, fooled)
             gamma = cosine(self.gamma, _LAST_GAMMA, step, self.steps)
             estimate = away + distance_to_zero(threat, seen[1], gradient)
@@ -75,7 +75,8 @@ class FMN(BatchedNearestAttack):
             inward = torch.minimum(radius * (1 - gamma), nearest.distance)
             radius = torch.where(fooled, inward, outward)
             length = cosine(self.step_size, _LAST_STEP * self.step_size, step, self.steps)
-            x_adv = threat.project(x_adv + _UNIT.ascent(gradient) * length, x, radius)
+            ahead = threat.project(x_adv + _UNIT.ascent(gradient) * length, x, radius)
+            x_adv = only_finite(ahead, x_adv)
         nearest.update(
             rows, x_adv, threat.distance(x_adv, x), succeeds(probe, problem, x_adv, rows)
         )

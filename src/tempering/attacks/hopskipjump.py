@@ -88,7 +88,7 @@ class _BoundaryRun:
         """Queries of a round after its estimate: a step and a binary search."""
 
     def distance(self, x_adv: Tensor, rows: Tensor) -> Tensor:
-        return self.problem.threat.distance(x_adv, self.problem.x[rows])
+        return self.problem.threat.distance(x_adv, self.problem.x[rows]).to(x_adv.dtype)
 
     def able(self, rows: Tensor) -> Tensor:
         """Those of the rows that have queries for another round."""

@@ -37,9 +37,10 @@ class Nearest:
         Args:
             rows: Samples to which the points belong, shape (m,), int64.
             x_adv: Points, shape (m, c, h, w).
-            distance: Of each, shape (m,).
+            distance: Of each, shape (m,), any float.
             success: Which points succeed, shape (m,), bool.
         """
+        distance = distance.to(self.distance.dtype)
         better = (success & (distance < self.distance[rows])).nonzero()[:, 0]
         if len(better):
             self.distance[rows[better]] = distance[better]
@@ -50,13 +51,16 @@ class Nearest:
 class NearestAttack(Attack):
     """The base of minimum-norm attacks.
 
-    They return the nearest success within eps, or else the image itself.
+    They return the nearest success if it is within the threat, or else the image itself.
     """
 
     def propose(self, probe: Probe, problem: Problem) -> Tensor:
-        """The nearest success within eps; the image itself if there is none."""
+        """The nearest success; the image itself if there is none, or the threat excludes it."""
         x_adv = self.search(probe, problem)
-        near = problem.threat.distance(x_adv, problem.x) <= problem.threat.eps
+        threat = problem.threat
+        near = threat.distance(x_adv, problem.x) <= threat.eps
+        if not threat.built_in:  # which may allow less than its distance says
+            near = near & threat.contains(x_adv, problem.x)
         return torch.where(near[:, None, None, None], x_adv, problem.x)
 
     def minimum_norm(self) -> bool:
@@ -92,6 +96,12 @@ def succeeds(probe: Probe, problem: Problem, x_adv: Tensor, rows: Tensor) -> Ten
     """
     logits = probe.logits(x_adv, problem.streams.index[rows])
     return reached(logits, problem.protected(logits, rows))
+
+
+def only_finite(x_adv: Tensor, before: Tensor) -> Tensor:
+    """Points that are finite; the earlier ones where a threat of a user's own led to none."""
+    finite = x_adv.flatten(1).isfinite().all(1)
+    return torch.where(finite[:, None, None, None], x_adv, before)
 
 
 def tighten(probe: Probe, problem: Problem, nearest: Nearest, times: int) -> None:

@@ -40,14 +40,26 @@ def plain(value: Any) -> Any:
     return _text(value)
 
 
+def differences(value: object, other: object) -> list[str]:
+    """Names of attributes that two values do not share; arrays are compared by content."""
+
+    def differs(name: str) -> bool:
+        left, right = getattr(value, name, ...), getattr(other, name, ...)
+        return left is not right and (type(left) is not type(right) or _text(left) != _text(right))
+
+    return [name for name in dict.fromkeys(_names(value) + _names(other)) if differs(name)]
+
+
+def _names(value: Any) -> list[str]:
+    names = [entry.name for entry in fields(value)] if is_dataclass(value) else []
+    return [*dict.fromkeys([*names, *getattr(value, "__dict__", {})])]
+
+
 def _described(value: Any) -> str:
     kind = f"{type(value).__module__}.{type(value).__qualname__}"
     if isinstance(value, nn.Module):
         return f"{kind}({tensor_hash(value.state_dict())})"
-    names = [entry.name for entry in fields(value)] if is_dataclass(value) else []
-    names += (
-        [name for name in vars(value) if name not in names] if hasattr(value, "__dict__") else []
-    )
+    names = _names(value)
     return f"{kind}({', '.join(f'{name}={_text(getattr(value, name))}' for name in names)})"
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from tempering.core.errors import TemperingError, ThreatError, type_and_message
+from tempering.core.python_values import differences
 from tempering.core.random import RandomStreams
 from tempering.core.threats import Threat
 
@@ -44,27 +45,42 @@ def check_threat(threat: Threat, x: Tensor) -> None:
     }
     for call, make in inside.items():
         x_adv = _made(threat, call, make, x.shape)
-        if not bool(_contained(threat, x_adv, x).all()):
+        if not bool(contained(threat, x_adv, x).all()):
             raise ThreatError(
                 f"threat {threat}: {call} leaves the threat: return images that contains accepts"
             )
     _made(threat, "shrink(delta)", lambda: threat.shrink(noise), x.shape)
     _made(threat, "ascent(gradient)", lambda: threat.ascent(noise), x.shape)
-    _made(threat, "distance(x_adv, x)", lambda: threat.distance(x, x), radius.shape)
+    away = _made(threat, "distance(x_adv, x)", lambda: threat.distance(x, x), radius.shape)
+    if not away.is_floating_point():
+        raise ThreatError(
+            f"threat {threat}: distance(x_adv, x) returned {away.dtype}: return {x.dtype}"
+        )
     if not torch.equal(x, original):
         raise ThreatError(f"threat {threat} writes into the images that it gets: return new ones")
 
 
-def _contained(threat: Threat, x_adv: Tensor, x: Tensor) -> Tensor:
+def contained(threat: Threat, x_adv: Tensor, x: Tensor) -> Tensor:
+    """What `contains` answers, shape (n,), bool.
+
+    Raises:
+        ThreatError: If it fails, or returns anything else.
+    """
     shape = torch.Size([len(x)])
-    return _made(threat, "contains(x_adv, x)", lambda: threat.contains(x_adv, x), shape)
+    inside = _made(threat, "contains(x_adv, x)", lambda: threat.contains(x_adv, x), shape)
+    if inside.dtype != torch.bool:
+        raise ThreatError(
+            f"threat {threat}: contains(x_adv, x) returned {inside.dtype}: return torch.bool"
+        )
+    return inside
 
 
 def check_rescaling(threat: Threat, radii: Iterable[float]) -> None:
     """Make a threat with other eps.
 
     Raises:
-        ThreatError: If that fails, or the result has another eps.
+        ThreatError: If that fails, or the result has another eps, or lacks attributes that the
+            threat has (at the threat's own eps, since attributes may depend on it).
     """
     for eps in radii:
         made = _called(threat, f"with_eps({eps:g})", partial(threat.with_eps, eps))
@@ -73,6 +89,12 @@ def check_rescaling(threat: Threat, radii: Iterable[float]) -> None:
                 f"threat {threat}: with_eps({eps:g}) returned {made}: "
                 "return the same threat with that eps"
             )
+    same = _called(threat, f"with_eps({threat.eps:g})", partial(threat.with_eps, threat.eps))
+    if lost := differences(threat, same):
+        raise ThreatError(
+            f"threat {threat}: with_eps({threat.eps:g}) loses {', '.join(lost)}: "
+            "return the same threat with that eps"
+        )
 
 
 def _made(threat: Threat, call: str, make: Callable[[], Tensor], shape: torch.Size) -> Tensor:

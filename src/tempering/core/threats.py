@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
+from inspect import signature
 from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
 
 from tempering.core.errors import ThreatError, type_and_message
-from tempering.core.python_values import FROM_PYTHON
+from tempering.core.python_values import FROM_PYTHON, differences
 from tempering.core.random import RandomStreams
 
 TOLERANCE = 1e-5
 """Rounding error that `contains` tolerates, relative to max(1, eps)."""
+RESERVED = ("linf", "l2", "l1", "l0", "patch")
+"""Names that only built-in threats have in records."""
 
 
 def _rows(values: Tensor, like: Tensor) -> Tensor:
@@ -41,7 +44,7 @@ class Threat(ABC):
 
     Attributes:
         eps: Radius, in units of the norm on images in [0, 1]; 0 allows no perturbation.
-        name: Name in records; a subclass without one of its own is called as its class.
+        name: Name in records; a subclass without one, or with a built-in's, is called as its class.
 
     Raises:
         ThreatError: If eps is not finite, negative, or larger than the box allows.
@@ -52,8 +55,12 @@ class Threat(ABC):
 
     def __init_subclass__(cls, **options: object) -> None:
         super().__init_subclass__(**options)
-        if getattr(cls, "name", None) in {getattr(base, "name", None) for base in cls.__bases__}:
-            cls.name = cls.__name__
+        name = getattr(cls, "name", None)
+        taken = {getattr(base, "name", None) for base in cls.__bases__}
+        if name in taken or (
+            str(name).lower() in RESERVED and not cls.__module__.startswith("tempering.")
+        ):
+            cls.name = f"own-{cls.__name__}" if cls.__name__.lower() in RESERVED else cls.__name__
 
     def __post_init__(self) -> None:
         try:
@@ -85,18 +92,24 @@ class Threat(ABC):
     def with_eps(self, eps: float) -> Self:
         """The same threat model with another radius.
 
+        It is made from the attributes that are called as the parameters of its class.
+
         Raises:
-            ThreatError: If the radius is invalid, or a subclass cannot be made with another.
+            ThreatError: If the radius is invalid, or a subclass cannot be made so, or would change.
         """
+        names = [name for name in signature(type(self)).parameters if hasattr(self, name)]
+        given = {name: getattr(self, name) for name in names}
+        begin = f"threat {self} cannot be made with eps {eps:g}: "
+        remedy = ": make its class a frozen dataclass, or define with_eps"
         try:
-            return replace(self, eps=eps)
+            same, made = (type(self)(**{**given, "eps": radius}) for radius in (self.eps, eps))
         except ThreatError:
             raise
         except Exception as error:
-            raise ThreatError(
-                f"threat {self} cannot be made with eps {eps:g}: {type_and_message(error)}: "
-                "make its class a frozen dataclass, or define with_eps"
-            ) from error
+            raise ThreatError(begin + type_and_message(error) + remedy) from error
+        if lost := differences(self, same):
+            raise ThreatError(f"{begin}it would lose {', '.join(lost)}{remedy}")
+        return made
 
     def bounds(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Least and largest value of each pixel that the threat allows at any radius.
@@ -111,11 +124,8 @@ class Threat(ABC):
         low, high = x.new_zeros(()), x.new_ones(())
         if self.built_in:
             return low, high
-        radius = x.new_full((len(x),), torch.inf)
-        return (
-            self.project(low.expand_as(x), x, radius),
-            self.project(high.expand_as(x), x, radius),
-        )
+        widest = x.new_full((len(x),), torch.finfo(x.dtype).max)
+        return self.project(low.expand_as(x), x, widest), self.project(high.expand_as(x), x, widest)
 
     def contains(self, x_adv: Tensor, x: Tensor) -> Tensor:
         """Whether each x_adv is finite and within ball and box, shape (n,), bool."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from tempering.attacks.base import Attack
 from tempering.core.errors import UsageError
 from tempering.core.records import Access, MinimumNorm
+from tempering.core.threat_checks import contained
 from tempering.core.threats import NORMS, Threat
 from tempering.evaluation.context import EvalContext
 from tempering.evaluation.measuring import measure
@@ -51,16 +52,38 @@ class Distances:
             any attack, infinite where nothing was found.
         clean: The target without attack.
         attacked: The target under the attack without a bound.
+        context: The samples.
+        threat: In which distances are measured.
     """
 
     away: Tensor
     clean: AttackResult
     attacked: AttackResult
+    context: EvalContext
+    threat: Threat
 
     def per_sample(self, eps: float) -> PerSampleResult:
-        """What the attack does when only changes up to eps are allowed."""
-        kept = (self.away > eps).nonzero()[:, 0]
+        """What the attack does when only changes up to eps are allowed.
+
+        Under a user's own threat, images count that its `contains` accepts at that eps.
+
+        Raises:
+            ThreatError: If the threat cannot be made with that eps, or cannot tell.
+        """
+        allowed = self.away <= eps
+        x_adv = self.attacked.per_sample.x_adv
+        if x_adv is not None and not self.threat.built_in:
+            allowed &= self._contained(self.threat.with_eps(eps), x_adv)
+        kept = (~allowed).nonzero()[:, 0]
         return self.attacked.per_sample.put(kept, self.clean.per_sample.at(kept))
+
+    def _contained(self, threat: Threat, x_adv: Tensor) -> Tensor:
+        device, size = self.context.engine.device, self.context.batch_size
+        images = (x_adv, self.context.data.x)
+        batches = zip(*(torch.split(part, size) for part in images), strict=True)
+        return torch.cat(
+            [contained(threat, proposed.to(device), x.to(device)).cpu() for proposed, x in batches]
+        )
 
 
 def distances(
@@ -107,7 +130,8 @@ def distances(
         rows=clean.per_sample.robust.nonzero()[:, 0],
     )
     per_sample = attacked.per_sample
-    return Distances(per_sample.distance.masked_fill(per_sample.robust, torch.inf), clean, attacked)
+    away = per_sample.distance.masked_fill(per_sample.robust, torch.inf)
+    return Distances(away, clean, attacked, context, threat)
 
 
 def measure_minimum_norm(

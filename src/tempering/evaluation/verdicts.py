@@ -211,7 +211,7 @@ def judge(
         flagged=flagged,
         stable=seen.predicted == chunk.clean.predicted,
         drop=(chunk.clean.probability - seen.probability).clamp_min(0.0),
-        distance=threat.distance(x_adv.double(), chunk.x.double()).cpu(),
+        distance=threat.distance(x_adv.double(), chunk.x.double()).double().cpu(),
         forwards=torch.zeros(len(chunk), dtype=torch.int64),
         backwards=torch.zeros(len(chunk), dtype=torch.int64),
     )
