@@ -3,6 +3,7 @@
 import os
 import random
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -67,6 +68,11 @@ def _count_in_class(_m: Model, x: Tensor) -> Tensor:
     return x
 
 
+def _add_to_class(_m: Model, x: Tensor) -> Tensor:
+    Model.latest = x
+    return x
+
+
 def _append(m: Model, x: Tensor) -> Tensor:
     m.seen.append(x.mean())
     return x
@@ -87,6 +93,7 @@ STATE = {
     "attribute": _assign,
     "attribute of an object": _hold,
     "attribute of the class": _count_in_class,
+    "new attribute of the class": _add_to_class,
     "list": _append,
     "dictionary": _name,
     "list of the class": _share,
@@ -107,6 +114,7 @@ def _values(net: Model) -> list[object]:
         *net.named.values(),
         *net.shared,
         *LOG,
+        *vars(Model).values(),
         *net.__dict__.values(),
     ]
 
@@ -192,6 +200,14 @@ def test_every_sample_is_compared_with_the_trace() -> None:
     y = net(x).argmax(1)
     certificates = certify(net, x, y, Linf(1e-4), methods=("interval",))
     assert "does not compute what its layers say" in str(certificates.unsupported)
+
+
+def test_threads_certify_at_once() -> None:
+    net, x = build("relu"), images(12)
+    y = torch.zeros(12, dtype=torch.int64)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: certify(net, x, y, Linf(1e-4)).unsupported, range(8)))
+    assert found == [None] * 8
 
 
 def test_the_generators_of_the_user_are_left_as_they_are() -> None:

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import RLock
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,9 @@ from tempering.core.references import ATOMS, global_names
 
 _CONSTANT = "_tensor_constant"
 """Start of the names under which torch.fx keeps constants in the model that it traces."""
+
+_LOCK = RLock()
+"""Held while the global generators are in another state."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,22 +44,21 @@ class _Holder:
         return _content(self.target, self.names)
 
     def restore(self) -> None:
-        if isinstance(self.target, type) or self.names is not None:
-            write = (
-                self.target.__setitem__
-                if self.names is not None
-                else lambda name, value: setattr(self.target, name, value)
-            )
+        if isinstance(self.target, type):
             now = self.now()
+            for name in now.keys() - self.content.keys():
+                delattr(self.target, name)
             for name, value in self.content.items():
                 if now.get(name) is not value:
-                    write(name, value)
-            return
-        self.target.clear()
-        if isinstance(self.target, list | deque):
-            self.target.extend(self.content)
-        else:
+                    setattr(self.target, name, value)
+        elif self.names is not None:
             self.target.update(self.content)
+        else:
+            self.target.clear()
+            add = (
+                self.target.extend if isinstance(self.target, list | deque) else self.target.update
+            )
+            add(self.content)
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,21 +189,25 @@ def restored(model: nn.Module, device: torch.device) -> Iterator[ForwardState]:
 
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Within it, the global generators are in another state; afterwards they are as before."""
-    generators = _torch_generators(device)
-    python, arrays = random.getstate(), np.random.get_state()
-    states = [generator.get_state() for generator in generators]
-    try:
-        random.seed(seed)
-        np.random.seed(seed)
-        for generator in generators:
-            generator.manual_seed(seed)
-        yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(arrays)
-        for generator, state in zip(generators, states, strict=True):
-            generator.set_state(state)
+    """Within it, the global generators are in another state; afterwards they are as before.
+
+    One thread at a time.
+    """
+    with _LOCK:
+        generators = _torch_generators(device)
+        python, arrays = random.getstate(), np.random.get_state()
+        states = [generator.get_state() for generator in generators]
+        try:
+            random.seed(seed)
+            np.random.seed(seed)
+            for generator in generators:
+                generator.manual_seed(seed)
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(arrays)
+            for generator, state in zip(generators, states, strict=True):
+                generator.set_state(state)
 
 
 def _torch_generators(device: torch.device) -> list[torch.Generator]:
@@ -257,7 +264,7 @@ def _equal(old: Any, now: Any, constants: bool = False) -> bool:
         names = [
             name for name in now if constants or name in old or not str(name).startswith(_CONSTANT)
         ]
-        if list(old) != names:
+        if len(old) != len(names) or not all(map(_same, old, names)):
             return False
         old, now = list(old.values()), [now[name] for name in names]
     return len(old) == len(now) and all(map(_same, old, now))

@@ -137,7 +137,7 @@ def trace(model: nn.Module, x: Tensor) -> TracedNetwork:
         if _calls(_symbolic_trace(model, x.device, seed)) != _calls(first):
             raise Unsupported("the model", type(model).__name__, _NOT_FIXED)
     _refuse_changes(model, first.graph)
-    with restored(model, x.device):
+    with seeded(0, x.device), restored(model, x.device):
         try:
             few, more = (_values(first, x, count) for count in (2, 3))
         except Exception as error:
