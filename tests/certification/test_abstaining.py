@@ -159,7 +159,7 @@ def test_noise_baked_into_a_trace_is_seen() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return self.layer(x.flatten(1) + torch.randn(72))
 
-    assert "does not compute what its layers say" in reason(Noisy())
+    assert "its forward pass draws random numbers" in reason(Noisy())
 
 
 def test_rounding_to_fewer_bits_is_seen() -> None:

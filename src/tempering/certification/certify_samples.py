@@ -14,13 +14,14 @@ from tempering.certification import methods as bounding
 from tempering.certification.alpha_crown import AlphaCrown
 from tempering.certification.branching import BranchAndBound, Branching
 from tempering.certification.counterexamples import CounterexampleSearch
+from tempering.certification.fixed_function import ForwardState, seeded
 from tempering.certification.graph import Graph
 from tempering.certification.interval import propagate
 from tempering.certification.lowering import graph_of
 from tempering.certification.margins import MarginBatch
 from tempering.certification.operations import IntervalTensor
 from tempering.certification.region import NORMS, Region
-from tempering.certification.tracing import Unsupported
+from tempering.certification.tracing import Unsupported, refuse_changed_state
 from tempering.certification.verdicts import Certificates, MethodCost
 from tempering.core.errors import DataError, UnknownNameError, UsageError
 from tempering.core.goals import Goal, Untargeted, reached
@@ -34,8 +35,8 @@ BATCH_SIZE = 64
 """Largest batch size; less if memory does not suffice."""
 _MEMORY = 2**30
 _COPIES = 12
-_CHECKED = 8
-"""Samples on which the lowered network is compared with the original."""
+_REPEATED = 8
+"""Batch size of the second pass over all samples: each call may show that the model varies."""
 
 
 def certify(
@@ -61,10 +62,15 @@ def certify(
     against every unprotected one; with more than one protected output this is sufficient,
     not necessary.
 
-    Cost a sample: interval bounds take about three forward passes in float64, CROWN-IBP a
-    backward pass an output more; CROWN two backward passes for each neuron whose sign is
-    open; alpha-CROWN about three a step and open output; branching as much as alpha-CROWN for
-    each domain.
+    The model must be a fixed function of its images: no state that a forward pass writes, no
+    random numbers, no clock. This is checked, not proven: it is traced 4 times in other states of
+    the global generators, and all samples are passed through it twice. It abstains if traces
+    differ, state or a generator changes, or logits lie outside the bounds of the trace.
+
+    Cost a sample: two forward passes, and about three in float64 to compare the trace with them;
+    interval bounds as much again, CROWN-IBP a backward pass an output more; CROWN two backward
+    passes for each neuron whose sign is open; alpha-CROWN about three a step and open output;
+    branching as much as alpha-CROWN for each domain.
 
     Args:
         model: From images in [0, 1] to logits, shape (n, outputs). Its mode, weights and
@@ -145,8 +151,8 @@ class _Certification:
         if not (self.threat.built_in and self.threat.name in NORMS):
             raise Unsupported(str(self.threat), "threat", f"bounds know {', '.join(NORMS)}")
         graph = graph_of(self.probe.model, self.x)
-        self._compare(graph, logits)
         batch = max(1, min(batch_size, _MEMORY // (8 * _COPIES * graph.size)))
+        self._compare(graph, logits, self._repeated(), batch)
         work: dict[str, Callable[[MarginBatch, Tensor], None]] = {
             "interval": lambda case, _: bounding.interval(case),
             "crown-ibp": lambda case, _: bounding.crown_ibp(case),
@@ -167,22 +173,45 @@ class _Certification:
 
     def _clean(self, batch_size: int) -> tuple[Tensor, Tensor]:
         """Protected outputs and logits of all samples; refutes misclassified ones."""
-        parts = torch.split(torch.arange(len(self.x), device=self.x.device), batch_size)
-        logits = torch.cat([self.probe.logits(self.x[rows], rows) for rows in parts])
+        logits = self._logits(batch_size)
         protected = self.goal.protected(self.y, logits.shape[1])
         for row in reached(logits, protected).nonzero()[:, 0].tolist():
             self._refute(row, self.x[row], "clean", "wrong without any change")
         return protected, logits
 
-    def _compare(self, graph: Graph, logits: Tensor) -> None:
-        """Refuse a lowered network that differs from the original by more than rounding."""
-        x = self.x[:_CHECKED].double()
-        at = Region("linf", x, 0.0, IntervalTensor(x, x))
-        own = propagate(graph, at).intervals[-1]
-        seen = logits[:_CHECKED].double()
-        if seen.shape != own.low.shape or not bool(((seen >= own.low) & (seen <= own.high)).all()):
-            kind = type(self.probe.model).__name__
-            raise Unsupported("the model", kind, "it does not compute what its layers say")
+    def _logits(self, batch_size: int) -> Tensor:
+        parts = torch.split(torch.arange(len(self.x), device=self.x.device), batch_size)
+        return torch.cat([self.probe.logits(self.x[rows], rows) for rows in parts])
+
+    def _repeated(self) -> Tensor:
+        """Logits of all samples once more; refuses a model that writes state or draws numbers."""
+        model, device = self.probe.model, self.x.device
+        with seeded(len(self.x), device):
+            state = ForwardState(model, device)
+            logits = self._logits(_REPEATED)
+            refuse_changed_state(model, state)
+        return logits
+
+    def _compare(self, graph: Graph, logits: Tensor, again: Tensor, batch_size: int) -> None:
+        """Refuse a lowered network that differs from the original by more than rounding.
+
+        Args:
+            graph: The lowered network.
+            logits: Of all samples.
+            again: Of all samples, from a second pass.
+            batch_size: Samples at a time.
+        """
+        kind = type(self.probe.model).__name__
+        for rows in torch.split(torch.arange(len(self.x), device=self.x.device), batch_size):
+            x = self.x[rows].double()
+            own = propagate(graph, Region("linf", x, 0.0, IntervalTensor(x, x))).intervals[-1]
+            for seen, reason in (
+                (logits[rows].double(), "it does not compute what its layers say"),
+                (again[rows].double(), "it answers the same images differently"),
+            ):
+                within = seen.shape == own.low.shape and (seen >= own.low) & (seen <= own.high)
+                if not torch.as_tensor(within).all():
+                    raise Unsupported("the model", kind, reason)
 
     def _batch(
         self,

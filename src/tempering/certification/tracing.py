@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from tempering.certification.fixed_function import ForwardState, restored, seeded
 from tempering.certification.rules import LAYER_RULES, computing_type
 from tempering.core.backward import random_stages, true_gradient
 from tempering.core.errors import first_line
@@ -20,6 +21,9 @@ _ALIASES = (
     "dropout dropout1d dropout2d alphadropout identity detach chunk split expand expand_as"
 )
 """Calls whose result may share memory with what goes in."""
+_TRACES = 4
+"""Traces of a model that are compared, each in another state of the global generators."""
+_NOT_FIXED = "its forward pass is not a fixed function: it calls other layers when it runs again"
 
 
 class Unsupported(Exception):  # noqa: N818 - a reason to abstain, caught within the room
@@ -111,33 +115,84 @@ class TracedNetwork:
 def trace(model: nn.Module, x: Tensor) -> TracedNetwork:
     """Write down the calls of a model in evaluation mode.
 
+    The model must be a fixed function of its images. It is traced a few times, each in another
+    state of the global generators of Python, NumPy and torch; traces that differ, write state
+    (`ForwardState`) or draw random numbers are refused.
+
     Args:
         model: The network, in evaluation mode; it is left as it is.
         x: At least one image, in the type of the network, shape (n, c, h, w).
 
     Raises:
-        Unsupported: Naming the layer that does not trace, or is not what it seems.
+        Unsupported: Naming the layer that does not trace, is not what it seems, or is no fixed
+            function.
     """
     _refuse_disguises(model)
     for name in random_stages(model):
         kind = type(dict(model.named_modules()).get(name, model)).__name__
         raise Unsupported(name, kind, "it is random")
+    undo_channels_last(model)
+    first = _symbolic_trace(model, x.device, 0)
+    for seed in range(1, _TRACES):
+        if _calls(_symbolic_trace(model, x.device, seed)) != _calls(first):
+            raise Unsupported("the model", type(model).__name__, _NOT_FIXED)
+    _refuse_changes(model, first.graph)
+    with seeded(0, x.device), restored(model, x.device):
+        try:
+            few, more = (_values(first, x, count) for count in (2, 3))
+        except Exception as error:
+            raise _does_not_trace(model, "", error) from error
+    return _sort(model, first.graph, few, more)
+
+
+def _symbolic_trace(model: nn.Module, device: torch.device, seed: int) -> fx.GraphModule:
+    """Trace a model once; its attributes and containers are as before.
+
+    Raises:
+        Unsupported: If it does not trace, writes state or draws random numbers.
+    """
     tracer = _Tracer()
-    try:
-        with true_gradient():
-            graph = tracer.trace(model)
-        module = fx.GraphModule(model, graph)
-        _refuse_changes(model, graph)
-        undo_channels_last(model)
-        few, more = (_values(module, x, count) for count in (2, 3))
-    except Unsupported:
-        raise
-    except Exception as error:
-        layer = next((name for name in reversed(tracer.at)), "") or "the model"
-        owner = model.get_submodule(layer) if layer != "the model" else model
-        reason = f"it does not trace: {first_line(error)}"
-        raise Unsupported(layer, type(owner).__name__, reason) from error
-    return _sort(model, graph, few, more)
+    with seeded(seed, device), restored(model, device) as state:
+        try:
+            with true_gradient():
+                graph = tracer.trace(model)
+            refuse_changed_state(model, state)
+            return fx.GraphModule(model, graph)
+        except Unsupported:
+            raise
+        except Exception as error:
+            raise _does_not_trace(model, next(iter(reversed(tracer.at)), ""), error) from error
+
+
+def refuse_changed_state(model: nn.Module, state: ForwardState) -> None:
+    """Refuse a model whose forward wrote state, or drew random numbers, since it was recorded.
+
+    Raises:
+        Unsupported: Naming the module.
+    """
+    if (change := state.change()) is not None:
+        owner, reason = change
+        name = next((name for name, module in model.named_modules() if module is owner), "")
+        raise Unsupported(name or "the model", type(owner).__name__, reason)
+
+
+def _does_not_trace(model: nn.Module, layer: str, error: Exception) -> Unsupported:
+    owner = model.get_submodule(layer)
+    reason = f"it does not trace: {first_line(error)}"
+    return Unsupported(layer or "the model", type(owner).__name__, reason)
+
+
+def _calls(module: fx.GraphModule) -> list[tuple[object, ...]]:
+    """What a trace calls, and the values of constants."""
+    return [
+        (node.op, node.target, repr(node.args), repr(node.kwargs), _constant(module, node))
+        for node in module.graph.nodes
+    ]
+
+
+def _constant(module: fx.GraphModule, node: fx.Node) -> object:
+    value = getattr(module, str(node.target), None) if node.op == "get_attr" else None
+    return value.tolist() if isinstance(value, Tensor) else None
 
 
 def _values(module: fx.GraphModule, x: Tensor, count: int) -> dict[fx.Node, Any]:

@@ -1,5 +1,6 @@
 """A whole examination: what it finds, what it costs, and that nothing ends it."""
 
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -173,6 +174,18 @@ def test_what_grows_surer_with_every_look_is_not_one_model() -> None:
     flag = model_outputs.check_determinism(part)
     assert flag is not None
     assert "0 predictions changed" in flag.evidence
+
+
+def test_what_draws_once_for_each_call_is_not_one_model() -> None:
+    class Negates(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net, self.numbers = trained(), random.Random(0)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.net(x if self.numbers.random() < 0.9 else 1 - x)
+
+    assert model_outputs.check_determinism(sliced(Negates())) is not None
 
 
 def test_without_an_attack_model_and_gradients_are_examined_and_the_rest_is_named() -> None:

@@ -53,11 +53,14 @@ WRONG_INPUT_RANGE = FlagKind(
 
 
 def check_determinism(part: ExaminedSamples) -> Flag | None:
-    """Run the same batches twice and compare logits; 2 forward passes per sample.
+    """Run each sample alone, twice, and compare logits; 2 forward passes per sample.
+
+    A model may draw once for each call: so many calls show what two large batches would not.
 
     Returns:
         `non-deterministic model`, or None if the changes are rounding.
     """
+    part = replace(part, batch_size=1)
     return _compare(RANDOM, part, part.logits(part.x), part.logits(part.x))
 
 
