@@ -65,7 +65,7 @@ def test_what_has_no_bounds_is_named(folder: Path) -> None:
     ("more", "told"),
     [
         (("--threat", "linf:0.1", "--method", "crwn"), "did you mean crown"),
-        ((), "give --threat linf:0.3"),
+        ((), "give one, such as --threat linf:0.3"),
         (("--threat", "linf:0.1", "--time", "0"), "such as 90s, 10m or 1h"),
     ],
 )

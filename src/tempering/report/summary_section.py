@@ -105,7 +105,7 @@ def _stop_reason(run: Run) -> str:
     stops = selection.of_kind(run.records, Stop)
     if stops:
         stop = stops[-1]
-        return f"Training ended after {whole(stop.steps)} steps ({stop.rule}): {stop.reason}."
+        return f"Training was stopped by {stop.reason}."
     reason = run.summary.stop_reason
     return f"Training ended: {reason}." if reason else ""
 
