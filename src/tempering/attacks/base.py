@@ -163,17 +163,14 @@ class Attack(ABC):
             batch_size=max(1, batch_size),
         )
         with probing(model) as probe:
-            return self._proposed(probe, problem)
-
-    def _proposed(self, probe: Probe, problem: Problem) -> Tensor:
-        try:
-            return self.propose(probe, problem).detach()
-        except TemperingError:
-            raise
-        except Exception as error:
-            raise AttackError(
-                f"{self.label()} failed under {problem.threat}: {type_and_message(error)}"
-            ) from error
+            try:
+                return self.propose(probe, problem).detach()
+            except TemperingError:
+                raise
+            except Exception as error:
+                raise AttackError(
+                    f"{self.label()} failed under {threat}: {type_and_message(error)}"
+                ) from error
 
     def require(self, threat: Threat) -> None:
         """Refuse a threat in which this attack does not work.
