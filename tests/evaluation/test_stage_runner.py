@@ -195,6 +195,12 @@ def test_ranking_tries_all_but_the_most_expensive_and_changes_no_verdict() -> No
     assert sum(broke) == 20 - int(stands.sum())
 
 
+def test_ranking_leaves_stages_out_only_if_it_is_selective() -> None:
+    twice = [Stage(FGSM()), Stage(FGSM()), Stage(PGD(steps=5))]
+    assert len(begin(30).rank(twice, 20)) == 2
+    assert sorted(map(str, begin(30).rank(twice, 20, selective=False))) == ["fgsm", "fgsm", "pgd-5"]
+
+
 def test_samples_that_stages_were_ranked_on_meet_attacks_that_are_added_later() -> None:
     runner = begin(30)
     runner.run_stages(runner.rank(STAGES, 30))

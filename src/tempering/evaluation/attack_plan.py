@@ -132,7 +132,7 @@ def _forced_flags(run: EvaluationRun) -> AttackResult | None:
 
 def _ordered(run: EvaluationRun, runner: StageRunner, stages: list[Stage]) -> list[Stage]:
     if run.config.protocol.ranked and runner.access == "white":
-        return runner.rank(stages, RANKED_ON)
+        return runner.rank(stages, RANKED_ON, run.config.protocol.selective)
     return stages
 
 

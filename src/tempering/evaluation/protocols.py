@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal, get_args
 
 from tempering.attacks.apgd import APGDCE, APGDDLR
@@ -107,12 +108,12 @@ def protocol_of(name: str, threat: Threat, access: str = "white") -> Protocol:
             f"{threat.name}: give --access white, or a threat in linf, l2 or l1"
         )
     chosen = tuple(stage for kind in wanted for stage in stages[kind])
-    return Protocol(name, chosen, white.ranked)
+    return replace(white, stages=chosen)
 
 
 def _white(name: str, threat: Threat) -> Protocol:
     stages = tuple(Stage(attack) for attack in attacks_of(name, threat))
-    return Protocol(name, stages, ranked=name != "autoattack")
+    return Protocol(name, stages, ranked=name != "autoattack", selective=name == "fast")
 
 
 def attacks_of(protocol: str, threat: Threat) -> list[Attack]:

@@ -142,7 +142,7 @@ class StageRunner:
             if done:
                 self._add(stage, rows, done)
 
-    def rank(self, stages: Sequence[Stage], samples: int) -> list[Stage]:
+    def rank(self, stages: Sequence[Stage], samples: int, selective: bool = True) -> list[Stage]:
         """Order stages by what they break for their passes on the first undecided samples.
 
         The stage of the most effort goes last whatever it would break there. No pass is made
@@ -151,6 +151,7 @@ class StageRunner:
         Args:
             stages: At least one.
             samples: On how many samples.
+            selective: Whether stages that break nothing there are left out.
 
         Returns:
             The stages in their order; all of them as they were if there was no time.
@@ -186,7 +187,8 @@ class StageRunner:
         rest = [number for number in range(len(others)) if number not in chosen]
         self._add_ranking([(others[number], outcomes[number]) for number in chosen + rest], rows)
         self._ranked, self._ranked_on[rows] = others, True
-        return [*(others[number] for number in chosen), last]
+        order = chosen if selective else chosen + rest
+        return [*(others[number] for number in order), last]
 
     def _rows(self, stage: Stage) -> Tensor:
         return torch.arange(self.run.context.n) if stage.all_samples else self.undecided(stage)

@@ -43,6 +43,7 @@ class Protocol:
         stages: What runs; stages on all samples come first.
         ranked: Whether white-box stages on undecided samples are ordered by what they break
             for their passes on a few samples.
+        selective: Whether ranking leaves out stages that break nothing there.
 
     Example:
         >>> from tempering.attacks import FGSM, PGD
@@ -54,6 +55,7 @@ class Protocol:
     name: str
     stages: tuple[Stage, ...]
     ranked: bool = False
+    selective: bool = False
 
     def then(self, other: Protocol) -> Protocol:
         """These stages, and then those of another protocol, whose name the whole has."""
