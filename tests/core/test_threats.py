@@ -359,15 +359,6 @@ def test_what_with_eps_returns_is_checked() -> None:
     with pytest.raises(ThreatError, match=r"with_eps\(0\.3\) loses scale: return the same threat"):
         check_rescaling(Losing(0.3, 3.0), [0.1])
 
-    class Losing(Scaled):
-        def with_eps(self, eps: float) -> Self:
-            return type(self)(eps)
-
-    check_rescaling(Scaled(0.3, 3.0), [0.0, 0.1])
-    check_rescaling(Losing(0.3), [0.1])
-    with pytest.raises(ThreatError, match=r"with_eps\(0\.3\) loses scale: return the same threat"):
-        check_rescaling(Losing(0.3, 3.0), [0.1])
-
     class Fixed(Linf):
         def with_eps(self, eps: float) -> Self:
             return self

@@ -145,8 +145,9 @@ def test_training_learns(tmp_path: Path) -> None:
     grey = dataset()
     data = replace(grey, x=grey.x + 0.2 * (2.0 * grey.y[:, None, None, None] - 1))
     work = job(tmp_path, settings, data=data, threat=Linf(0.05), validation=data)
+    untrained = network().eval()(data.x).argmax(1) == data.y
+    assert float(untrained.float().mean()) < 0.6
     history, _ = train(network(), work, ENGINE)
-    assert epochs(history)[0].validation_accuracy.fraction < 0.92
     assert epochs(history)[-1].validation_accuracy.fraction > 0.95
 
 
