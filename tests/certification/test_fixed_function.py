@@ -210,6 +210,18 @@ def test_threads_certify_at_once() -> None:
     assert found == [None] * 8
 
 
+def test_a_model_answers_in_one_thread_while_another_traces() -> None:
+    asked, x = build("relu"), images(2)
+
+    def ask(_m: Model, given: Tensor) -> Tensor:
+        with ThreadPoolExecutor(1) as pool:
+            assert torch.equal(pool.submit(asked, x).result(), expected)
+        return given
+
+    expected = asked(x)
+    assert certified(Model(ask)).unsupported is None
+
+
 def test_the_generators_of_the_user_are_left_as_they_are() -> None:
     states = (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())
     assert certified(build("relu")).unsupported is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterator
 from dataclasses import dataclass
+from threading import get_ident
 from typing import Any
 
 import torch
@@ -62,13 +63,18 @@ class TracedCall:
 
 
 class _Tracer(fx.Tracer):
-    """Traces a model, and records the stack of layers for error messages."""
+    """Traces a model, and records the stack of layers for error messages.
+
+    While it traces, torch.fx replaces how modules are called in every thread of the process.
+    Calls in other threads compute as usual.
+    """
 
     proxy_buffer_attributes = True
 
     def __init__(self) -> None:
         super().__init__()
         self.at: list[str] = []
+        self.thread = get_ident()
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return computing_type(m) in LAYER_RULES or super().is_leaf_module(m, module_qualified_name)
@@ -76,10 +82,17 @@ class _Tracer(fx.Tracer):
     def call_module(
         self, m: nn.Module, forward: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
+        if get_ident() != self.thread:
+            return forward(*args, **kwargs)
         self.at.append(self.path_of_module(m))
         out = super().call_module(m, forward, args, kwargs)
         self.at.pop()
         return out
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
+        if get_ident() != self.thread:
+            return attr_val
+        return super().getattr(attr, attr_val, parameter_proxy_cache)
 
 
 class _Recorder(fx.Interpreter):
