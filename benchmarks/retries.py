@@ -101,16 +101,16 @@ FINAL = (
 )
 NETWORKS = {network.name: network for network in (*DECIDE, *FINAL)}
 
-QUERIES = 300
+QUERIES = 200
 """Of the local search of `fast`."""
 VARIANTS: dict[str, tuple[int | None, RetrySettings | None]] = {
     "none": (None, None),
     "chosen": (QUERIES, RetrySettings()),
     "no local search": (None, RetrySettings()),
     "local search alone": (QUERIES, None),
-    "local search of 200 queries": (200, RetrySettings()),
-    "local search of 400 queries": (400, RetrySettings()),
-    "steps=100": (QUERIES, RetrySettings(steps=100)),
+    "local search of 300 queries": (300, RetrySettings()),
+    "steps=50": (QUERIES, RetrySettings(steps=50)),
+    "steps=200": (QUERIES, RetrySettings(steps=200)),
     "margin=0.2": (QUERIES, RetrySettings(margin=0.2)),
     "targets=6": (QUERIES, RetrySettings(targets=6)),
     "square_margin=1": (QUERIES, RetrySettings(square_margin=1.0)),

@@ -44,10 +44,10 @@ class RetrySettings:
         UsageError: If a value is out of range.
     """
 
-    steps: int = 50
+    steps: int = 100
     margin: float = 0.1
     targets: int = 3
-    square_margin: float = 0.6
+    square_margin: float = 0.5
     square_queries: int = 1000
 
     def __post_init__(self) -> None:

@@ -47,7 +47,7 @@ class LocalSearch(AttackWrapper):
     source: ClassVar[str] = "Tempering, after Andriushchenko et al., 2020"
     cost: ClassVar[str] = "that of its attack, and (1 + extra_restarts) x queries x forward"
 
-    queries: int = 300
+    queries: int = 200
     extra_restarts: int = 2
     margin_threshold: float = 0.3
     until_fooled: bool = True

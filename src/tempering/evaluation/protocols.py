@@ -17,7 +17,7 @@ from tempering.attacks.fab import FAB
 from tempering.attacks.fab_t import FABT
 from tempering.attacks.fgsm import FGSM
 from tempering.attacks.fmn import FMN
-from tempering.attacks.hard_sample_retry import HardSampleRetry, RetrySettings
+from tempering.attacks.hard_sample_retry import HardSampleRetry
 from tempering.attacks.hopskipjump import HopSkipJump
 from tempering.attacks.local_search import LocalSearch
 from tempering.attacks.mifgsm import MIFGSM
@@ -135,7 +135,7 @@ def attacks_of(protocol: str, threat: Threat) -> list[Attack]:
     Example:
         >>> from tempering.core.threats import Linf
         >>> [attack.label() for attack in attacks_of("fast", Linf(0.3))]
-        ['fgsm', 'cw-linf-10', 'apgd-t-50+local-search-300+hard-sample-retry']
+        ['fgsm', 'cw-linf-10', 'apgd-t-50+local-search-200+hard-sample-retry']
     """
     if protocol not in NAMES:
         raise UsageError(f"protocol {protocol!r}: give one of {', '.join(NAMES)}")
@@ -172,7 +172,7 @@ def _thorough() -> list[Attack]:
     targeted = APGDT(steps=100, top_targets=3, extra_restarts=0)
     return [
         CWLinf(steps=20),
-        HardSampleRetry(LocalSearch(targeted, queries=1000), RetrySettings(steps=100)),
+        HardSampleRetry(LocalSearch(targeted, queries=1000)),
         Restarts(APGDCE(steps=100), 5),
         Restarts(APGDDLR(steps=100), 5),
         APGDT(steps=200, targets=9, top_targets=None),
