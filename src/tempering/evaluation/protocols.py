@@ -191,7 +191,13 @@ def around_masks(threat: Threat, random: bool) -> list[Attack]:
     ascent: Attack = PGD(steps=40) if random else APGDT(steps=50)
     inner = ascent if ascent.knows(threat) else attacks_of("fast", threat)[0]
     through: Attack = EOT(BPDA(inner), 10) if random else BPDA(inner)
-    return [attack for attack in (through, Square(queries=2000)) if attack.knows(threat)]
+    return [attack for attack in (through, *without_gradients(threat)) if attack.knows(threat)]
+
+
+def without_gradients(threat: Threat) -> list[Attack]:
+    """Attacks that ask for scores alone, then for labels alone, as far as they know the threat."""
+    made: list[Attack] = [Square(queries=2000), HopSkipJump(queries=2000)]
+    return [attack for attack in made if attack.knows(threat)]
 
 
 def transferred(threat: Threat) -> list[Attack]:
