@@ -93,7 +93,7 @@ def run_attacks(
         white = [result for result in everyone.log.results if result.measurement.access == "white"]
         results.insert(len(white), forced)
     return Attacked(
-        results=(run.clean, *results, *_worst_cases(run, results)),
+        results=(run.clean, *results, *worst_cases(run, results)),
         certificates=certificates,
         broken_by=_broken_by(runners, forced),
         stages=_stage_results(run, runners),
@@ -179,10 +179,15 @@ def _out_of_time(log: StageLog) -> Flag:
     )
 
 
-def _worst_cases(
+def worst_cases(
     run: EvaluationRun, results: Sequence[AttackResult]
 ) -> tuple[AttackResult, AttackResult]:
-    """Over white-box attacks that can be compared between models, and over everything."""
+    """Over white-box attacks that can be compared between models, and over everything.
+
+    Args:
+        run: Data, target and threat.
+        results: Of all attacks, without the one without attack.
+    """
     unattacked = run.clean._replace(
         per_sample=replace(run.clean.per_sample, x_adv=run.context.data.x)
     )

@@ -17,6 +17,7 @@ from tempering.evaluation.certified_eps_curve import certified_curve, certified_
 from tempering.evaluation.clean_predictions import predict_in_time
 from tempering.evaluation.config import EvaluationConfig
 from tempering.evaluation.context import EvalContext
+from tempering.evaluation.curve_verdicts import with_curve_verdicts
 from tempering.evaluation.eps_curve import curve_of
 from tempering.evaluation.evaluation_result import EvaluationResult
 from tempering.evaluation.examine_target import examine_target
@@ -109,6 +110,7 @@ class Evaluator:
         except ThreatError as error:
             results = []
             flags.append(NOT_EXAMINED.raised(f"accuracy against eps: {error}"))
+        result = with_curve_verdicts(run, result, results)
         curve = tuple(at_eps.measurement for at_eps in results)
         result = replace(
             result, curve=curve, certified_curve=self._certified_curve(run, result, curve)
