@@ -143,7 +143,8 @@ def attacks_of(protocol: str, threat: Threat) -> list[Attack]:
         return [SigmaZero(steps=300 if protocol == "fast" else 1000)]
     if threat.norm == "patch":
         return [PatchAttack(), *([Restarts(PatchAttack(), 3)] if protocol == "thorough" else [])]
-    attacks = {"fast": _fast, "autoattack": _autoattack, "thorough": _thorough}[protocol]()
+    kinds = _IN_L1 if threat.norm == "l1" else _PROTOCOLS
+    attacks = kinds[protocol]()
     unwrapped = [_innermost(attack) if not attack.knows(threat) else attack for attack in attacks]
     return [attack for attack in unwrapped if attack.knows(threat)]
 
@@ -179,6 +180,26 @@ def _thorough() -> list[Attack]:
         FABT(steps=100, targets=9, top_targets=None),
         Square(queries=5000),
     ]
+
+
+def _fast_in_l1() -> list[Attack]:
+    """L1 needs more steps: the first 60 % of an ascent run in wider balls."""
+    targeted = APGDT(steps=200, targets=6, top_targets=1, extra_restarts=2)
+    return [CWLinf(steps=10), targeted]
+
+
+def _autoattack_in_l1() -> list[Attack]:
+    """Five ascents on cross-entropy, and targeted ones to five targets."""
+    return [
+        Restarts(APGDCE(steps=100), 5),
+        APGDT(steps=100, targets=5, top_targets=None, extra_restarts=0),
+        FABT(steps=100, targets=9, top_targets=None),
+        Square(queries=5000),
+    ]
+
+
+_PROTOCOLS = {"fast": _fast, "autoattack": _autoattack, "thorough": _thorough}
+_IN_L1 = {**_PROTOCOLS, "fast": _fast_in_l1, "autoattack": _autoattack_in_l1}
 
 
 def around_masks(threat: Threat, random: bool) -> list[Attack]:
