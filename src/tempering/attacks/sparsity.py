@@ -23,7 +23,8 @@ class Sparsity:
     """Sparse steps of length eps, shortened where sparsity has settled.
 
     Croce and Hein, 'Mind the box: l1-APGD for sparse adversarial attacks on image
-    classifiers', 2021, algorithm 1.
+    classifiers', 2021, algorithm 1. Unlike there, pixels at a bound are left out of a step: on a
+    linear model they would waste it.
     """
 
     def begin(self, state: AdaptiveState, threat: Threat) -> None:
@@ -50,7 +51,9 @@ class Sparsity:
 
     def move(self, state: AdaptiveState, gradient: Tensor, threat: Threat) -> Tensor:
         """A step of equal changes on the steepest pixels that can move, projected exactly."""
-        flat = gradient.flatten(1)
+        low, high = threat.bounds(state.x)
+        free = torch.where(gradient > 0, state.x_adv < high, state.x_adv > low)
+        flat = (gradient * free).flatten(1)
         size = flat.abs()
         kept = (state.share * size.shape[1]).long().clamp(1, size.shape[1])
         level = size.sort(1, descending=True).values.gather(1, kept[:, None] - 1)
