@@ -52,11 +52,13 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "non-deterministic model",
         "outputs depend on the batch",
         "outputs are probabilities",
+        "outputs are votes",
         "inputs in the wrong units",
     ),
     "Gradients": (
         "unavailable gradients",
         "zero gradients",
+        "gradients that are not finite",
         "gradient masking by a stage",
         "vanishing gradients",
         "gradients disagree with finite differences",

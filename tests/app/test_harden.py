@@ -15,8 +15,16 @@ from tempering.app.beginning import choose_recipe, fit_samples
 from tempering.app.folder import RunFolder
 from tempering.app.hardening_run import Hardened
 from tempering.app.recipe import load_recipe
+from tempering.core.comparisons import Comparison
 from tempering.core.errors import InterruptedRunError, ModelError, RunError, UsageError
-from tempering.core.records import Assessment, Provenance, Round, Stop, load_records
+from tempering.core.records import (
+    Assessment,
+    Measurement,
+    Provenance,
+    Round,
+    Stop,
+    load_records,
+)
 from tempering.data.splits import Splits
 from tempering.evaluation.evaluator import Evaluator
 from tempering.models.store import load as load_model
@@ -274,3 +282,84 @@ def test_two_jobs_do_not_share_a_folder(whole: Hardened) -> None:
         pytest.raises(RunError, match=r"another job is at work in .*whole"),
     ):
         tp.resume(whole.run, model=network())
+
+
+def knowing(data: Splits) -> nn.Module:
+    """A network that was trained for a second, in a style of its own."""
+    model = network()
+    adam = torch.optim.Adam(model.parameters(), 0.01)
+    for _ in range(60):
+        adam.zero_grad()
+        nn.functional.cross_entropy(model(data.train.x), data.train.y).backward()
+        adam.step()
+    return model
+
+
+def made(run: Path) -> Provenance:
+    return next(one for one in load_records(run / "records.jsonl") if isinstance(one, Provenance))
+
+
+@pytest.fixture(scope="module")
+def from_trained(data: Splits, tmp_path_factory: pytest.TempPathFactory) -> Hardened:
+    with contextlib.chdir(tmp_path_factory.mktemp("trained")):
+        return short(data, model=knowing(data), name="kept")
+
+
+def test_training_starts_from_the_weights_of_a_trained_module(
+    data: Splits, from_trained: Hardened
+) -> None:
+    records = load_records(from_trained.run / "records.jsonl")
+    undefended = [
+        one
+        for one in records
+        if isinstance(one, Measurement) and one.subject == "undefended" and one.attack == "clean"
+    ]
+    assert {one.weights for one in undefended} == {weights(knowing(data))}
+    assert from_trained.record.clean_accuracy > 0.5
+    provenance = made(from_trained.run)
+    assert provenance.start == "the weights of the given model, which was trained"
+    assert "which was trained" in (from_trained.run / "report.html").read_text("utf-8")
+
+
+def test_fresh_weights_are_taken_if_they_are_asked_for(data: Splits) -> None:
+    result = tp.harden(
+        knowing(data),
+        data,
+        tp.Linf(0.3),
+        recipe=RECIPE,
+        overrides=[*FEW, LITTLE, "training.hardened.stopping.max_iterations=5"],
+        fresh=True,
+        name="fresh",
+    )
+    assert made(result.run).start == "fresh weights"
+    assert result.record.clean_accuracy <= 0.5
+
+
+def test_fresh_without_a_module_is_refused() -> None:
+    with pytest.raises(UsageError, match="fresh=True without a model"):
+        tp.harden(recipe=RECIPE, fresh=True)
+
+
+def test_a_network_of_ones_own_is_named_in_the_record(data: Splits) -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    result = tp.harden(model, data, tp.Linf(0.3), recipe=RECIPE, overrides=FEW, name="own")
+    assert made(result.run).model == "Sequential"
+    assert made(result.run).start == "the weights of the given model"
+
+
+def test_hardening_that_did_not_help_is_said(data: Splits, from_trained: Hardened) -> None:
+    robust = [
+        one
+        for one in load_records(from_trained.run / "records.jsonl")
+        if isinstance(one, Comparison) and one.quantity == "robust"
+    ]
+    assert len(robust) == 1
+    low = robust[0].paired.interval[0]
+    flagged = "hardening did not help" in {flag.name for flag in from_trained.record.flags}
+    assert flagged == (low <= 0)
+    nothing = short(
+        data, "training.hardened.stopping.max_iterations=5", model=knowing(data), name="nothing"
+    )
+    assert "hardening did not help" in {flag.name for flag in nothing.record.flags}
+    page = (nothing.run / "report.html").read_text("utf-8")
+    assert "Hardening has" in page

@@ -162,3 +162,34 @@ class Ring(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         off = ((x.flatten(1) - 0.5).abs() - self.distance).abs()
         return torch.cat([torch.zeros_like(off), 20 * (self.width - off)], 1)
+
+
+class Standardises(Defended):
+    """Divides by the deviation of each image: the slope is infinite for an image of one value."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        away = x - x.mean((1, 2, 3), keepdim=True)
+        return self.net(away / (away.square().mean((1, 2, 3), keepdim=True).sqrt() + 1e-3))
+
+
+class Votes(Defended):
+    """Answers 1 for the winner, and 0 for all others."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits = self.net(x)
+        return torch.nn.functional.one_hot(logits.argmax(1), logits.shape[1]).to(x.dtype)
+
+
+class Code(Defended):
+    """Saturated bits of an error-correcting code; scores are matches with each class's word."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__(net)
+        word = torch.ones(1, 1)
+        for _ in range(4):
+            word = torch.cat([torch.cat([word, word], 1), torch.cat([word, -word], 1)])
+        self.register_buffer("word", word[1:11])
+
+    def forward(self, x: Tensor) -> Tensor:
+        bits = torch.tanh(40 * (self.net(x).softmax(1) @ self.word))
+        return (bits @ self.word.T).clamp_min(0) / 16

@@ -37,7 +37,7 @@ def begin(
     with torch.no_grad():
         data = dataset(x, model(x).argmax(1), classes=4)
     judged, where = target(model, data), context(data, batch_size)
-    predictions = predict_samples(where, judged.model)
+    predictions = predict_samples(where, judged)
     run = EvaluationRun(
         context=where,
         target=judged,

@@ -319,6 +319,7 @@ def pictures() -> dict[str, np.ndarray]:
         "x_adv": np.clip(x + change, 0, 1),
         "y": y,
         "clean": y,
+        "before_x_adv": np.clip(x - change, 0, 1),
         "before": np.array([3, 7, 4, 6, 9, 4]),
         "after": np.array([7, 2, 1, 10, 4, 4]),
         "attack": np.array(["fgsm", "bim-40", "pgd-40x2", "cw-linf-40", "pgd-40x2", "pgd-40x2"]),

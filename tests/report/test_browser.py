@@ -135,7 +135,7 @@ def test_figures_are_there_and_have_a_size(visit: Visitor, folder: Path) -> None
     loaded = page.evaluate(
         "[...document.images].map(i => i.complete && i.naturalWidth > 0 && i.width > 20)"
     )
-    assert len(loaded) == 6 * 3 + 12 + 12
+    assert len(loaded) == 6 * 4 + 12 + 12
     assert all(loaded)
 
 

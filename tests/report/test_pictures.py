@@ -56,6 +56,47 @@ def test_examples_say_who_was_right_wrong_or_flagging(tmp_path: Path) -> None:
     ]
     assert flagged.predictions[1][1:] == ("flagged", "fair")
     assert first.heading == "7, fgsm"
+    assert "attacks on itself" in examples.caption
+    assert [picture.label for picture in first.pictures] == [
+        "clean",
+        "adversarial",
+        "difference",
+        "for the undefended",
+    ]
+
+
+def test_without_images_of_its_own_attack_nothing_is_said_of_the_undefended(
+    tmp_path: Path,
+) -> None:
+    arrays = made.pictures()
+    del arrays["before_x_adv"]
+    made.write(tmp_path, made.hardened(), arrays=arrays)
+    section = gallery_section(read_run(tmp_path))
+    assert section is not None
+    examples = section.blocks[0]
+    assert isinstance(examples, Examples)
+    assert len(examples.examples[0].predictions) == 2
+    assert "undefended" not in examples.caption
+
+
+@pytest.mark.parametrize(
+    ("channels", "mode", "said"),
+    [(2, 2, "Of the 2 bands the first"), (4, 3, "Of the 4 bands the first three"), (3, 3, "")],
+)
+def test_images_of_any_number_of_bands_are_shown(
+    tmp_path: Path, channels: int, mode: int, said: str
+) -> None:
+    arrays = made.pictures()
+    for name in ("x", "x_adv", "before_x_adv", "samples_x", "augmented_x"):
+        arrays[name] = np.repeat(arrays[name][:, :1], channels, 1)
+    made.write(tmp_path, made.hardened(), arrays=arrays)
+    section = gallery_section(read_run(tmp_path))
+    assert section is not None
+    examples = section.blocks[0]
+    assert isinstance(examples, Examples)
+    assert ("bands" in examples.caption) == bool(said)
+    assert said in examples.caption
+    assert decoded(examples.examples[0].pictures[0].source).ndim == mode
 
 
 def test_a_run_without_a_gallery_has_no_pictures(tmp_path: Path) -> None:
@@ -99,7 +140,7 @@ def test_a_lone_array_is_refused(tmp_path: Path) -> None:
     ("name", "value", "says"),
     [
         ("x_adv", np.zeros((6, 1, 14, 14), np.float32), "give that of x"),
-        ("x", np.zeros((6, 2, 28, 28), np.float32), "1 or 3"),
+        ("x", np.zeros((6, 28, 28), np.float32), r"\(k, channels, h, w\)"),
         ("x", np.full((6, 1, 28, 28), np.nan, np.float32), "NaN"),
         ("x", np.full((6, 1, 28, 28), "seven"), "give numbers"),
         ("y", np.zeros(5, np.int64), r"give \(6,\)"),

@@ -121,7 +121,7 @@ def attack_address(
         _check_targets(aim, wanted.subset(rows), target.outputs)
     labels = aim.over(wanted.y)
     task = AttackTask(Stage(chosen), allowed, goal=goal, labels=labels)
-    clean = predict_samples(context, target.model, rows)
+    clean = predict_samples(context, target, rows)
     outcomes = attack_samples(context, target, task, clean, rows)
     seen = replace(outcomes.per_sample, forwards=outcomes.per_sample.forwards - 1)
     success, before = (

@@ -79,7 +79,7 @@ def require_classifiers(networks: Networks, data: Splits, seed: int) -> None:
         ModelError: If one cannot be built, or is no classifier of the data.
         UsageError: If one cannot draw its weights again.
     """
-    for build in (networks.undefended, networks.fresh):
+    for build in (networks.undefended, networks.start):
         Target.of("given", build(seed), data.validation)
 
 

@@ -20,7 +20,8 @@ from tempering.app.evaluation_setup import EvaluationSetup, configure
 from tempering.app.folder import RunFolder, new_folder, point_latest
 from tempering.app.gallery import adversarial_examples, write_gallery
 from tempering.app.load_inputs import InputAddress, LoadedInputs, load_model_by_address
-from tempering.app.provenance import model_name, provenance
+from tempering.app.networks import model_name
+from tempering.app.provenance import provenance
 from tempering.app.result_cache import FileResultCache
 from tempering.app.side_measurements import SideMeasurements
 from tempering.app.verdict_files import write_images, write_verdicts
@@ -38,6 +39,7 @@ from tempering.evaluation.evaluation_result import EvaluationResult
 from tempering.evaluation.evaluator import Evaluator
 from tempering.evaluation.protocols import GRAY
 from tempering.evaluation.summary import Roles
+from tempering.models.classifier import BaseClassifier
 from tempering.models.weights import weights_hash
 from tempering.report.run_page import render
 
@@ -125,7 +127,7 @@ def evaluate(
     setup = setup.with_source()
     with counted() as passes:
         result = Evaluator(setup.context, setup.config).evaluate(setup.target)
-    made = _provenance(setup, "tempering.evaluate", type(model).__name__)
+    made = _provenance(setup, "tempering.evaluate", model_name(model))
     records = [*_before(setup, made), *result.records]
     assessment = _assess(setup, result, records, passes, time.perf_counter() - started)
     return side.add(setup, result, assessment, records)[0]
@@ -221,7 +223,7 @@ def evaluate_address(
     )
     try:
         with _kept(run) if engine.is_main else nullcontext():
-            made = _provenance(setup, caller.command, model_name(inputs.model, address.model))
+            made = _provenance(setup, caller.command, _name(inputs.model, address.model))
             setup = setup.with_source(run)
             with counted() as passes:
                 result = Evaluator(setup.context, setup.config, cache).evaluate(setup.target)
@@ -245,6 +247,11 @@ def evaluate_address(
         ) from error
     engine.barrier()
     return Evaluated(assessment, run.path)
+
+
+def _name(model: nn.Module, address: str) -> str:
+    """What records call a model: its own name if it is a network of ours, else its address."""
+    return model_name(model) if isinstance(model, BaseClassifier) else address
 
 
 def _provenance(setup: EvaluationSetup, command: str, name: str) -> Provenance:
@@ -344,7 +351,7 @@ def _write(
 ) -> None:
     data = setup.context.data
     run.write_records(records)
-    write_gallery(run, adversarial_examples(result, data, None))
+    write_gallery(run, adversarial_examples(result, data))
     write_text(run.summary, assessment.model_dump_json(indent=2) + "\n")
     write_verdicts(run.path, result, data)
     if out is not None:

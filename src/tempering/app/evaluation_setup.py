@@ -6,6 +6,7 @@ import copy
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from torch import nn
 
 from tempering.app.folder import RunFolder
 from tempering.app.load_inputs import first_samples
-from tempering.app.surrogate import TrainedSurrogate, train_surrogate
+from tempering.app.surrogate import TrainedSurrogate, quick_surrogate, train_surrogate
 from tempering.attacks.base import Attack
 from tempering.core.engine import Engine
 from tempering.core.errors import ModelError, UsageError
@@ -138,15 +139,21 @@ class EvaluationSetup:
         return cls(model, data, context, target, config)
 
     def with_source(self, folder: RunFolder | None = None) -> EvaluationSetup:
-        """With a surrogate trained for the gray-box attacker, where one is needed and missing.
+        """With a surrogate for the gray-box attacker, where one is needed and missing.
+
+        Attacks that need one from the beginning get it now. It is trained later, and quickly,
+        if gradients turn out to be masked.
 
         Args:
             folder: Of the run, where the training is saved; None to keep nothing.
         """
         config = self.config
-        missing = any(stage.access == GRAY for stage in config.protocol.stages)
-        if not missing or GRAY in config.sources or not isinstance(self.data, Splits):
+        wanted = any(stage.access == GRAY for stage in config.protocol.stages)
+        if GRAY in config.sources:
             return self
+        if not wanted or not isinstance(self.data, Splits):
+            surrogate = partial(quick_surrogate, self.context, self.data, folder)
+            return replace(self, config=replace(config, surrogate=surrogate))
         began = time.perf_counter()
         context = self.context
         trained = train_surrogate(context.seed, self.data, context.engine, folder, config.seconds)

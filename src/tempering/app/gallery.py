@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from tempering.app.folder import RunFolder
 from tempering.core.errors import RunError
 from tempering.core.files import write_with
-from tempering.core.probe import probing
 from tempering.core.random import RandomStreams, derive
 from tempering.data.augmentation import Augmentation, gaussian_noise
 from tempering.data.dataset import Dataset
@@ -26,16 +25,17 @@ Arrays = dict[str, NDArray[np.generic]]
 def adversarial_examples(
     evaluation: EvaluationResult,
     data: Dataset,
-    undefended: nn.Module | None,
+    before: EvaluationResult | None = None,
 ) -> Arrays:
     """Worst white-box cases: half of them fool the model, as far as there are any.
 
-    Images that no attack has changed are not shown.
+    Images that no attack has changed are not shown. The model before hardening is shown under
+    attacks on itself.
 
     Args:
         evaluation: Of the protected model.
         data: What it was evaluated on.
-        undefended: The model before hardening, if there was one.
+        before: Evaluation of the model before hardening on the same data, if there was one.
     """
     clean, worst = evaluation.get("clean").per_sample, evaluation.get("worst").per_sample
     fooled = (clean.robust & ~worst.robust).nonzero()[:, 0]
@@ -52,8 +52,10 @@ def adversarial_examples(
         "after": worst.predicted[rows].numpy(),
         "attack": np.array(names),
     }
-    if undefended is not None:
-        arrays["before"] = _predicted(undefended, images_of(worst)[rows])
+    if before is not None:
+        own = before.get("worst").per_sample
+        arrays["before_x_adv"] = images_of(own)[rows].numpy()
+        arrays["before"] = own.predicted[rows].numpy()
     return arrays
 
 
@@ -85,12 +87,6 @@ def _attack_behind(evaluation: EvaluationResult, row: int) -> str:
     results = evaluation.attacks("white")
     last = results[-1].measurement.attack if results else "no attack"
     return evaluation.broken_by[row] or last
-
-
-def _predicted(model: nn.Module, x: Tensor) -> NDArray[np.int64]:
-    device = next((parameter.device for parameter in model.parameters()), x.device)
-    with probing(model) as probe:
-        return probe.logits(x.to(device)).argmax(1).cpu().numpy()
 
 
 def images_of(per_sample: PerSampleResult) -> Tensor:

@@ -46,6 +46,7 @@ def harden(
     objective: Objective | str | None = None,
     attacks: Sequence[Attack] | None = None,
     weights: Path | None = None,
+    fresh: bool = False,
     name: str | None = None,
     runs: Path | str = "runs",
     caller: Caller = HARDEN,
@@ -54,7 +55,9 @@ def harden(
 
     Args:
         model: The network, from images in [0, 1], shape (n, c, h, w), to logits; it is
-            copied. None builds the one that the recipe names.
+            copied. Training starts from its weights. If it classifies better than chance, it is
+            also the undefended model; otherwise a copy is trained without attacks for that. None
+            builds the network that the recipe names.
         data: Training, validation and test data; None loads what the recipe names.
         threat: What an attacker may change, also of a class of your own; None takes the
             recipe's.
@@ -65,6 +68,7 @@ def harden(
             part of a value: `Paper(attacks=(MyAttack(),))`.
         attacks: What the models are evaluated with, each on all samples; None takes the recipe's.
         weights: Trained weights of a recipe's `file.py:factory`.
+        fresh: Start from fresh weights, not from those of `model`.
         name: Of the run's folder, within `runs`.
         runs: Folder of all runs; a relative path starts at the current directory.
         caller: The front end, for the record and for messages.
@@ -89,7 +93,7 @@ def harden(
     splits = load_splits(chosen, data)
     chosen = fit_samples(chosen, splits, overrides)
     check_threat(chosen.threat, splits.test.x)
-    networks = networks_for(chosen.model, splits, model, weights)
+    networks = networks_for(chosen.model, splits, model, weights, fresh)
     require_classifiers(networks, splits, chosen.seed)
     require_objectives(chosen, value, networks)
     settings = {
@@ -97,6 +101,7 @@ def harden(
         "recipe": chosen.model_dump(mode="json", exclude_none=True),
         "weights": str(weights.resolve()) if weights else None,
         "module": None if model is None else type(model).__name__,
+        "fresh": fresh,
         "data_hash": splits.data_hash,
     }
     folder = _begin(engine, name, splits.address, base, settings)
@@ -153,7 +158,8 @@ def resume(
     if model is not None:
         model = copy.deepcopy(model)
         fit_weights(model, read_weights(folder.given_weights), folder.given_weights)
-    networks = networks_for(recipe.model, splits, model, weights)
+    fresh = settings.get("fresh", False)
+    networks = networks_for(recipe.model, splits, model, weights, fresh)
     return HardeningRun(recipe, splits, networks, engine, folder, objective, caller).run()
 
 

@@ -14,8 +14,9 @@ from tempering.app.caller import HARDEN, Caller
 from tempering.app.data_flags import data_flags
 from tempering.app.folder import RunFolder, point_latest
 from tempering.app.gallery import adversarial_examples, data_samples, write_gallery
-from tempering.app.networks import Networks
-from tempering.app.provenance import model_name, provenance
+from tempering.app.hardening_gain import gain_flags, hardening_gain
+from tempering.app.networks import FromModule, Networks
+from tempering.app.provenance import provenance
 from tempering.app.recipe import Recipe
 from tempering.app.run_evaluation import RunEvaluation
 from tempering.app.train_models import Trained, Trainer
@@ -115,7 +116,6 @@ class HardeningRun:
 
     def _provenance(self) -> Provenance:
         model = self.networks.fresh(self.seed)
-        name = model_name(model, self.recipe.model.name)
         command = self.folder.read_settings()["command"]
         return provenance(
             command,
@@ -123,9 +123,10 @@ class HardeningRun:
             self.seed,
             self.data,
             model,
-            name,
+            self.networks.name,
             self.engine,
             self.trainer.hardening.config(),
+            self._start_in_words(),
         )
 
     def _undefended(self, model: nn.Module) -> Trained:
@@ -140,10 +141,18 @@ class HardeningRun:
 
     def _start(self, undefended: nn.Module, seed: int) -> nn.Module:
         """The network that hardening starts from."""
-        model = self.networks.fresh(seed)
-        if self.networks.trained or self.recipe.training.start == "undefended":
+        model = self.networks.start(seed)
+        if not self.networks.trained and self.recipe.training.start == "undefended":
             model.load_state_dict(undefended.state_dict())
         return model
+
+    def _start_in_words(self) -> str:
+        if self.networks.trained:
+            return "the weights of the given model, which was trained"
+        if self.recipe.training.start == "undefended":
+            return "the undefended model"
+        given = isinstance(self.networks, FromModule) and not self.networks.renewed
+        return "the weights of the given model" if given else "fresh weights"
 
     def _keep(self, undefended: Trained, hardened: Trained) -> None:
         self.records += [*undefended.history, *hardened.history]
@@ -211,8 +220,10 @@ class HardeningRun:
         self.records += [*after.records, *before.curve]
         self.records += [*distances, *evaluation.distances(before_target)]
         self.records += [flag for flag in failed if flag is not None]
+        gain = hardening_gain(before, after)
+        self.records += [*gain, *gain_flags(gain)]
         self._write_records()
-        self._write_gallery(after, self.recipe.evaluation.samples, undefended)
+        self._write_gallery(after, before)
         return after, passes_of_all(evaluation.context(1), passes)
 
     def _extend(
@@ -246,12 +257,13 @@ class HardeningRun:
             self.records += evaluation.compared(target).measurements
         self.records += overall_findings(self.records)
 
-    def _write_gallery(self, after: EvaluationResult, samples: int, undefended: nn.Module) -> None:
+    def _write_gallery(self, after: EvaluationResult, before: EvaluationResult) -> None:
         if not self.engine.is_main:
             return
         mixture = self.recipe.training.hardened.mixture
         sigma = mixture.sigma if mixture else 0.0
-        arrays = adversarial_examples(after, self.data.test.first(samples), undefended)
+        test = self.data.test.first(self.recipe.evaluation.samples)
+        arrays = adversarial_examples(after, test, before)
         arrays |= data_samples(self.data.train, self.recipe.data.augmentation, sigma, self.seed)
         write_gallery(self.folder, arrays)
 

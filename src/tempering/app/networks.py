@@ -11,13 +11,19 @@ import torch
 from torch import nn
 
 from tempering.app.recipe import ModelSettings
-from tempering.core.errors import UsageError
+from tempering.core.errors import TemperingError, UsageError
+from tempering.core.intervals import wilson
+from tempering.core.passes import uncounted
+from tempering.core.probe import probing
+from tempering.data.dataset import Dataset
 from tempering.data.splits import Splits
 from tempering.models.classifier import BaseClassifier
 from tempering.models.foreign import load_foreign
 from tempering.models.registry import build
 from tempering.models.seeded import seeded
 
+CLASSIFIED = 500
+"""Validation images that tell whether a module was trained."""
 GREY, GREY_SHARE = (0.25, 0.75), 0.1
 """What counts as grey, and the largest share of such pixels in images that are nearly binary."""
 
@@ -36,6 +42,15 @@ class Networks(Protocol):
 
     def fresh(self, seed: int) -> nn.Module:
         """The network to protect, with fresh weights."""
+        ...
+
+    def start(self, seed: int) -> nn.Module:
+        """The network to protect, with the weights that its training starts from."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """What records call the network."""
         ...
 
     @property
@@ -60,6 +75,15 @@ class Registered:
     def fresh(self, seed: int) -> nn.Module:
         """A network with fresh weights."""
         return self._build(seed, self.settings.options)
+
+    def start(self, seed: int) -> nn.Module:
+        """The same."""
+        return self.fresh(seed)
+
+    @property
+    def name(self) -> str:
+        """Its name in the registry."""
+        return self.settings.name
 
     def _build(self, seed: int, options: dict[str, Any]) -> nn.Module:
         return fast_layout(
@@ -92,6 +116,15 @@ class FromFile:
         """The user's network with the weights of its factory."""
         return load_foreign(self.spec, None, seed)
 
+    def start(self, seed: int) -> nn.Module:
+        """With the user's weights, if there are some."""
+        return load_foreign(self.spec, self.weights, seed)
+
+    @property
+    def name(self) -> str:
+        """The address of the factory."""
+        return self.spec
+
     @property
     def architecture(self) -> dict[str, Any] | str:
         """The address of the factory."""
@@ -102,11 +135,16 @@ class FromFile:
 class FromModule:
     """A module at hand; others are copies whose layers draw their weights again.
 
-    A module knows not whether it was trained: its weights are where training starts.
+    Attributes:
+        module: The module; it is copied.
+        trained: Whether it classifies better than chance, so that it is the model before
+            hardening; otherwise that is a copy which is trained first.
+        renewed: Whether training starts from fresh weights, not from those of the module.
     """
 
     module: nn.Module
     trained: bool = False
+    renewed: bool = False
 
     def undefended(self, seed: int) -> nn.Module:  # noqa: ARG002 - its weights are given
         """A copy of the module."""
@@ -131,10 +169,25 @@ class FromModule:
                     )
         return other
 
+    def start(self, seed: int) -> nn.Module:
+        """With the weights of the module, unless fresh ones are wanted."""
+        return self.fresh(seed) if self.renewed else copy.deepcopy(self.module)
+
+    @property
+    def name(self) -> str:
+        """The name of the network, if it is one of ours, else of its class."""
+        return model_name(self.module)
+
     @property
     def architecture(self) -> dict[str, Any] | str:
         """Its description if it is a network of ours, else the name of its class."""
         return architecture_of(self.module)
+
+
+def model_name(model: nn.Module) -> str:
+    """What records call a module: its name if it is a network of ours, else its class."""
+    architecture = architecture_of(model)
+    return str(architecture["name"]) if isinstance(architecture, dict) else architecture
 
 
 def architecture_of(model: nn.Module) -> dict[str, Any] | str:
@@ -151,17 +204,30 @@ def fast_layout(model: nn.Module) -> nn.Module:
 
 
 def networks_for(
-    settings: ModelSettings, data: Splits, module: nn.Module | None, weights: Path | None
+    settings: ModelSettings,
+    data: Splits,
+    module: nn.Module | None,
+    weights: Path | None,
+    renewed: bool = False,
 ) -> Networks:
     """Find out where a run's networks come from.
+
+    Args:
+        settings: Of the recipe.
+        data: What is classified.
+        module: A module at hand.
+        weights: Of a recipe's factory.
+        renewed: Whether training starts from fresh weights, not from those of the module.
 
     Raises:
         UsageError: If there are weights without a factory.
     """
     if module is not None and weights is not None:
         raise UsageError(f"weights {weights} beside a model that has its own: leave them out")
+    if renewed and module is None:
+        raise UsageError("fresh=True without a model: only a model that is given has weights")
     if module is not None:
-        return FromModule(module)
+        return FromModule(module, not renewed and classifies(module, data.validation), renewed)
     if ":" in settings.name:
         return FromFile(settings.name, weights)
     if weights is not None:
@@ -179,3 +245,21 @@ def nearly_binary(data: Splits) -> bool:
     """Whether images are mostly black and white, as strokes on paper are."""
     x = data.train.x
     return bool(((x > GREY[0]) & (x < GREY[1])).float().mean() <= GREY_SHARE)
+
+
+def classifies(model: nn.Module, data: Dataset) -> bool:
+    """Whether a model was trained: whether it is clearly better than guessing.
+
+    Networks with random weights may reach twice the share of the largest class. So a quarter
+    of the way from there to perfect is asked for.
+    """
+    part = data.first(min(len(data), CLASSIFIED))
+    device = next((one.device for one in model.parameters()), torch.device("cpu"))
+    try:
+        with probing(model) as probe, uncounted():
+            parts = [probe.logits(x.to(device)).argmax(1).cpu() for x in torch.split(part.x, 100)]
+    except TemperingError:
+        return False  # it is refused with the reason when the run begins
+    right = int((torch.cat(parts) == part.y).sum())
+    guessed = float(part.y.bincount().max()) / len(part)
+    return wilson(right, len(part))[0] > guessed + (1 - guessed) / 4

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from tempering.app.networks import architecture_of
 from tempering.core.backward import adaptive_stages
 from tempering.core.engine import Engine
 from tempering.core.records import Provenance
@@ -30,8 +29,9 @@ def provenance(
     name: str,
     engine: Engine,
     objective: dict[str, Any] | None = None,
+    start: str = "",
 ) -> Provenance:
-    """Describe a run: versions, machine, data, model, settings, training objective."""
+    """Describe a run: versions, machine, data, model, settings, training objective and start."""
     return Provenance(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         command=command,
@@ -50,6 +50,7 @@ def provenance(
         classes=list(data.classes),
         model=name,
         objective=objective or {},
+        start=start,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         adaptive_stages=adaptive_stages(model),
     )
@@ -74,12 +75,6 @@ def _data(data: Splits | Dataset) -> dict[str, Any]:
         "validation_n": len(data.validation),
         "test_n": len(data.test),
     }
-
-
-def model_name(model: nn.Module, spec: str) -> str:
-    """What records call a model."""
-    architecture = architecture_of(model)
-    return str(architecture["name"]) if isinstance(architecture, dict) else spec
 
 
 def _processor() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from torch import nn
 
 from tempering.app.folder import RunFolder
 from tempering.core.engine import Engine
-from tempering.core.errors import ModelError
+from tempering.core.errors import DataError, ModelError
 from tempering.core.naming import samples_named
 from tempering.core.passes import uncounted
 from tempering.core.probe import probing
@@ -25,6 +26,7 @@ from tempering.core.threats import Linf
 from tempering.data.augmentation import Augmentation
 from tempering.data.dataset import Dataset
 from tempering.data.splits import Splits
+from tempering.evaluation.context import EvalContext
 from tempering.models.registry import build
 from tempering.models.weights import weights_hash
 from tempering.training.loop import Checkpoints, LoopConfig, Rounds, train
@@ -37,6 +39,7 @@ from tempering.training.stopping import AnyOf, Budget, MaxIterations, StopRule
 NETWORK = "strided_cnn"
 OPTIONS = {"width": 16, "hidden": 100, "squeeze": None, "adversarial_class": False}
 """A network that a CPU trains in half a minute on MNIST."""
+_LEAST_SECONDS = 5.0
 SHARE = 1 / 3
 """Of the time that an evaluation has, what the training may take."""
 
@@ -123,6 +126,33 @@ def train_surrogate(
         weights=weights_hash(model),
     )
     return TrainedSurrogate(model, record)
+
+
+def quick_surrogate(
+    context: EvalContext, data: Dataset | Splits, folder: RunFolder | None, seconds: float
+) -> nn.Module | None:
+    """A surrogate for an evaluation that has met masked gradients.
+
+    Args:
+        context: Seed and engine of the evaluation.
+        data: Training data; without it, the test data that a white-box attacker knows too.
+        folder: Of the run; None to keep nothing.
+        seconds: How long the evaluation may go on; infinite for no limit.
+
+    Returns:
+        The model in evaluation mode; None if there is too little data or time, or no small
+        network for images of this size.
+    """
+    if seconds < _LEAST_SECONDS:
+        return None
+    limit = None if math.isinf(seconds) else seconds
+    try:
+        splits = data if isinstance(data, Splits) else Splits.of(data, seed=context.seed)
+        quick = SurrogateConfig(steps=300, steps_per_round=300)
+        made = train_surrogate(context.seed, splits, context.engine, folder, limit, quick)
+    except (DataError, ModelError):
+        return None
+    return made.model
 
 
 def _loop(

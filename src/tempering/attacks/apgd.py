@@ -17,8 +17,8 @@ from tempering.attacks.sparsity import Sparsity
 from tempering.attacks.steps import check_count
 from tempering.core.probe import Probe
 
-_L1_PHASES = ((3.0, 0.3), (2.0, 0.3), (1.0, 0.4))
-"""In L1: radius of the ball in eps, and share of the steps, phase by phase."""
+_L1_PHASES = ((3.0, 0.3), (2.0, 0.3))
+"""In L1: radius of the ball in eps, and share of the steps, of the phases before the last."""
 
 
 @dataclass(frozen=True)
@@ -91,9 +91,9 @@ def ascend(
 ) -> AscentResult:
     """Ascend a loss for every sample of a problem.
 
-    From a random point the first step has length 2 eps; in L1 the first two phases run in
-    wider balls (Croce and Hein, 2021, section 4.2). From given points it is eps / 2, so
-    that the ascent continues there.
+    From a random point the first step has length 2 eps; from given points it is eps / 2, so
+    that the ascent continues there. In L1 the first step has length eps, and from a random
+    point the first two phases run in wider balls (Croce and Hein, 2021, section 4.2).
 
     Args:
         probe: The model.
@@ -111,17 +111,32 @@ def ascend(
         rule = Halving(first=2.0 if points is None else 0.5)
         ascent = AdaptiveAscent(steps, loss, rule, until_fooled)
         return ascent.run(probe, problem, _initial(problem, points), target)
+    return _sparse_ascent(probe, problem, loss, steps, target, points, until_fooled)
+
+
+def _sparse_ascent(
+    probe: Probe,
+    problem: Problem,
+    loss: Loss,
+    steps: int,
+    target: Tensor,
+    points: Tensor | None,
+    until_fooled: bool,
+) -> AscentResult:
+    """An ascent in L1; from Gaussian noise, it begins in wider balls."""
     left = steps
-    for width, share in _L1_PHASES[:-1] if points is None else ():
-        part = int(share * steps)
-        if not part:
-            continue
-        left -= part
-        wide = replace(problem, threat=problem.threat.with_eps(width * problem.threat.eps))
-        phase = AdaptiveAscent(part, loss, Sparsity(warm=points is not None), until_fooled=False)
-        points = phase.run(probe, wide, _initial(wide, points), target).points
-    sparse = Sparsity(warm=points is not None)
-    ascent = AdaptiveAscent(left, loss, sparse, until_fooled)
+    if points is None:
+        noise = problem.streams.on(problem.x.device).derive("noise").normal(problem.x.shape[1:])
+        points = problem.x + noise.to(problem.x.dtype)
+        for width, share in _L1_PHASES:
+            part = int(share * steps)
+            if not part:
+                continue
+            left -= part
+            wide = replace(problem, threat=problem.threat.with_eps(width * problem.threat.eps))
+            phase = AdaptiveAscent(part, loss, Sparsity(), until_fooled=False)
+            points = phase.run(probe, wide, _initial(wide, points), target).points
+    ascent = AdaptiveAscent(left, loss, Sparsity(), until_fooled)
     return ascent.run(probe, problem, _initial(problem, points), target)
 
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from tempering.attacks.base import Attack, Problem
+from tempering.attacks.fooled import fooled
 from tempering.attacks.wrapper import AttackWrapper
 from tempering.core.errors import UsageError
-from tempering.core.goals import reached
 from tempering.core.probe import Probe
 
 
@@ -48,7 +48,7 @@ class Restarts(AttackWrapper):
             out[robust] = x_adv
             if time + 1 == self.times:
                 break
-            robust = robust[~_fooled(probe, part, x_adv)]
+            robust = robust[~fooled(probe, part, x_adv)]
             if not len(robust):
                 break
         return out
@@ -73,11 +73,3 @@ def with_random_start(attack: Attack) -> Attack:
         changed: dict[str, Any] = {"random_start": True}
         return replace(attack, **changed)
     return attack
-
-
-def _fooled(probe: Probe, problem: Problem, x_adv: Tensor) -> Tensor:
-    verdicts = []
-    for rows in problem.batches():
-        logits = probe.logits(x_adv[rows], problem.streams.index[rows])
-        verdicts.append(reached(logits, problem.protected(logits, rows)))
-    return torch.cat(verdicts)

@@ -10,7 +10,6 @@ from torch import Tensor
 from tempering.attacks.adaptive_ascent import AdaptiveState
 from tempering.core.threats import Threat
 
-_FIRST_SHARE = 0.2
 _REVIEW = 0.04
 """Share of all steps between reviews."""
 _NARROWER = 1.5
@@ -24,24 +23,15 @@ class Sparsity:
     """Sparse steps of length eps, shortened where sparsity has settled.
 
     Croce and Hein, 'Mind the box: l1-APGD for sparse adversarial attacks on image
-    classifiers', 2021, algorithm 1. Pixels at a bound are left out of a step.
-
-    Attributes:
-        warm: Whether the initial points are perturbed already.
+    classifiers', 2021, algorithm 1. Unlike there, pixels at a bound are left out of a step: on a
+    linear model they would waste it.
     """
 
-    warm: bool
-
     def begin(self, state: AdaptiveState, threat: Threat) -> None:
-        """Steps on a fifth of the pixels; if warm, by the sparsity of the perturbation."""
-        pixels = state.x[0].numel() if len(state) else 1
+        """Steps of length eps, narrower than the perturbation of the initial points."""
         state.step = torch.full_like(state.step, threat.eps)
-        if self.warm:
-            state.spread = _changed(state.x_adv, state.x)
-            state.share = state.spread / pixels / _NARROWER
-        else:
-            state.spread = torch.full_like(state.step, pixels)
-            state.share = torch.full_like(state.step, _FIRST_SHARE)
+        state.spread = _changed(state.x_adv, state.x)
+        state.share = state.spread / max(state.x[0].numel() if len(state) else 1, 1) / _NARROWER
 
     def review(self, state: AdaptiveState, gradient: Tensor, threat: Threat, steps: int) -> Tensor:
         """Follow the sparsity of the best point; shorten steps where it has settled."""

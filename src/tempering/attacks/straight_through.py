@@ -18,20 +18,20 @@ Approximation = Callable[[Tensor], Tensor]
 SOFTMAX = (torch.softmax, Tensor.softmax, nn.functional.softmax)
 """Functions whose gradient is replaced by that of a softmax at a higher temperature."""
 
-FUNCTIONS = (
-    torch.clamp,
-    torch.clip,
-    torch.sigmoid,
-    torch.tanh,
-    Tensor.clamp,
-    Tensor.clip,
-    Tensor.sigmoid,
-    Tensor.tanh,
-    nn.functional.hardtanh,
-    nn.functional.sigmoid,
-    nn.functional.tanh,
+
+def _named(names: str) -> frozenset[Any]:
+    owners = (torch, Tensor, nn.functional)
+    pairs = ((owner, name) for name in names.split() for owner in owners)
+    return frozenset(getattr(owner, name) for owner, name in pairs if hasattr(owner, name))
+
+
+_NAMES = (
+    "clamp clip clamp_min clamp_max sigmoid tanh erf hardtanh hardsigmoid relu6 softsign "
+    "maximum minimum"
 )
+FUNCTIONS = _named(_NAMES)
 """Other functions that keep the shape and have a zero gradient where they saturate."""
+_IN_PLACE = _named(" ".join(f"{name}_" for name in _NAMES.split()))
 
 
 class SaturatingFunctions(TorchFunctionMode):
@@ -45,14 +45,23 @@ class SaturatingFunctions(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         """Call the function, and replace its gradient by that of the identity."""
-        out = func(*args, **(kwargs or {}))
         given = args[0] if args else None
+        in_place = func in _IN_PLACE or bool((kwargs or {}).get("inplace"))
+        if in_place and isinstance(given, Tensor) and given.requires_grad and not given.is_leaf:
+            with torch._C.DisableTorchFunction():
+                before = given.clone()
+                values = func(given.detach().clone(), *args[1:], **(kwargs or {}))
+                return given.copy_(_straight(before, values))
+        out = func(*args, **(kwargs or {}))
         if not isinstance(given, Tensor) or not isinstance(out, Tensor):
             return out
         with torch._C.DisableTorchFunction():
             if func in SOFTMAX:
                 dim = (kwargs or {}).get("dim", args[1] if len(args) > 1 else None)
                 return out if dim is None else _straight(given, out, unsaturated_softmax(int(dim)))
+            if func in FUNCTIONS and not given.requires_grad and len(args) > 1:
+                given = args[1]  # maximum(0, x)
+                given = given if isinstance(given, Tensor) else out
             alike = func in FUNCTIONS and given.shape == out.shape
             return _straight(given, out) if alike else out
 

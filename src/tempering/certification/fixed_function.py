@@ -199,7 +199,7 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
         states = [generator.get_state() for generator in generators]
         try:
             random.seed(seed)
-            np.random.seed(seed)
+            np.random.seed(seed % 2**32)
             for generator in generators:
                 generator.manual_seed(seed)
             yield

@@ -60,6 +60,12 @@ class Deadline:
         if self.at == math.inf or engine.world_size > 1:
             yield
             return
+        with self.enforced_here():
+            yield
+
+    @contextmanager
+    def enforced_here(self) -> Iterator[None]:
+        """As `enforced`, in this process alone."""
         token = _DEADLINES.set((*_DEADLINES.get(), self))
         try:
             yield

@@ -36,15 +36,18 @@ class SampleCounts:
         forward: Sample -> forward passes.
         backward: Sample -> backward passes.
         no_start: Sample -> searches of a decision attack that found no image to start from.
+        no_gradient: Sample -> gradients that were not finite, and were replaced by zeros.
     """
 
     forward: Counter[int] = field(default_factory=Counter)
     backward: Counter[int] = field(default_factory=Counter)
     no_start: Counter[int] = field(default_factory=Counter)
+    no_gradient: Counter[int] = field(default_factory=Counter)
 
 
 _TOTALS: ContextVar[tuple[Passes, ...]] = ContextVar("totals", default=())
 _PER_SAMPLE: ContextVar[SampleCounts | None] = ContextVar("per_sample", default=None)
+_TOLERANT: ContextVar[bool] = ContextVar("tolerant", default=False)
 
 
 @contextmanager
@@ -130,3 +133,29 @@ def count_no_start(index: Tensor) -> None:
     counts = _PER_SAMPLE.get()
     if counts is not None:
         counts.no_start.update(index.tolist())
+
+
+@contextmanager
+def gradients_replaced() -> Iterator[None]:
+    """Within it, gradients that are not finite become zero and are counted, not refused.
+
+    Whoever opens it must attack such samples without gradients as well: an attack that sees a
+    gradient of zero does not move.
+    """
+    token = _TOLERANT.set(True)
+    try:
+        yield
+    finally:
+        _TOLERANT.reset(token)
+
+
+def replaces_gradients() -> bool:
+    """Whether the caller is within `gradients_replaced()`."""
+    return _TOLERANT.get()
+
+
+def count_no_gradient(index: Tensor) -> None:
+    """Count samples whose gradient is not finite, shape (n,)."""
+    counts = _PER_SAMPLE.get()
+    if counts is not None:
+        counts.no_gradient.update(index.tolist())

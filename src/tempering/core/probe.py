@@ -22,7 +22,7 @@ from tempering.core.frozen import frozen
 from tempering.core.layout import undo_channels_last
 from tempering.core.memory import keep_freed_memory
 from tempering.core.naming import sample_name
-from tempering.core.passes import count_pass
+from tempering.core.passes import count_no_gradient, count_pass, replaces_gradients
 
 T = TypeVar("T")
 Loss = Callable[[Tensor], Tensor]
@@ -112,7 +112,8 @@ class Probe:
         Raises:
             ModelError: If the model fails, or returns no finite (n, outputs) tensor, or no finite
                 gradient: an attack that follows a gradient of NaN, or none, sees nothing
-                and would call the model robust.
+                and would call the model robust. Within `gradients_replaced()` gradients that
+                are not finite are zero.
         """
         logits, (gradient,) = self._differentiate(x, lambda logits: (loss(logits),), index)
         return logits, gradient
@@ -146,8 +147,7 @@ class Probe:
         logits = logits.detach()
         if not bool((logits.sum() + sum(gradient.sum() for gradient in gradients)).isfinite()):
             _check_finite("logits", logits, index)
-            for gradient in gradients:
-                _check_finite("gradients", gradient, index)
+            gradients = [_finite_gradient(gradient, index) for gradient in gradients]
         return logits, [gradient.to(x.dtype) for gradient in gradients]
 
     def _linearize(
@@ -181,6 +181,17 @@ def _precise(logits: Tensor) -> Tensor:
     if logits.is_complex():
         raise ModelError(f"the model's logits are {logits.dtype}: give a model with real logits")
     return logits if logits.dtype == torch.float64 else logits.float()
+
+
+def _finite_gradient(gradient: Tensor, index: Tensor | None) -> Tensor:
+    """The gradient; where that is allowed, with zeros for samples that have no finite one."""
+    if not replaces_gradients():
+        _check_finite("gradients", gradient, index)
+        return gradient
+    bad = ~gradient.flatten(1).isfinite().all(1)
+    if index is not None:
+        count_no_gradient(index[bad.to(index.device)])
+    return gradient.masked_fill(bad[:, None, None, None], 0.0)
 
 
 def _check_finite(what: str, values: Tensor, index: Tensor | None) -> None:

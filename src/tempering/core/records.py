@@ -45,6 +45,7 @@ class Provenance(Record):
     Attributes:
         train_n: Training samples that were used.
         dropped_n: Training samples that a keep mask has taken out before.
+        start: The weights that hardening started from; empty if nothing was hardened.
     """
 
     kind: Literal["provenance"] = "provenance"
@@ -71,6 +72,7 @@ class Provenance(Record):
     classes: list[str]
     model: str
     objective: dict[str, Any] = Field(default_factory=dict)
+    start: str = ""
     parameters: int
     adaptive_stages: list[str]
 

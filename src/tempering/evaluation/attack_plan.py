@@ -12,7 +12,7 @@ from torch import Tensor
 from tempering.attacks.base import Attack
 from tempering.core.backward import adaptive_stages
 from tempering.core.errors import NoGradientError
-from tempering.core.records import Access, Count, Flag, PassCounts, StageResult
+from tempering.core.records import Access, Flag, PassCounts, StageResult
 from tempering.evaluation.availability_attack import NAME as AVAILABILITY
 from tempering.evaluation.availability_attack import availability
 from tempering.evaluation.certificates import CertifiedSamples
@@ -22,9 +22,8 @@ from tempering.evaluation.complete_verification import (
     worth_verifying,
 )
 from tempering.evaluation.evaluation_result import on_all_samples
-from tempering.evaluation.flags.catalogue import is_gradient_masked
-from tempering.evaluation.flags.model_outputs import RANDOM
-from tempering.evaluation.protocols import GRAY, RANKED_ON, around_masks
+from tempering.evaluation.masked_gradients import attack_without_gradients, gradients_not_finite
+from tempering.evaluation.protocols import GRAY, RANKED_ON
 from tempering.evaluation.results import AttackResult
 from tempering.evaluation.run import EvaluationRun
 from tempering.evaluation.stage_runner import StageLog, StageRunner, survives
@@ -75,22 +74,26 @@ def run_attacks(
     everyone.run_stages(_stages_on_all_samples(run))
     forced = _forced_flags(run)
     runners, flags = [everyone], list[Flag]()
+    surrogates: list[StageRunner] = []
     for access, stages in run.config.protocol.on_undecided().items():
         robust = everyone.robust & survives(forced.per_sample) if forced else everyone.robust
-        runner = StageRunner(run, access, certified, robust.clone())
+        runner = StageRunner(run, access, certified, robust.clone(), everyone.no_gradient.clone())
         runner.run_stages(_ordered(run, runner, stages))
         if access == "white":
-            flags += _around_masks(run, runner, examination)
+            surrogates, found = attack_without_gradients(run, runner, examination)
+            flags += found
             _require_attacks(run, runner)
             certificates = _verify(run, runner, certificates)
         runners.append(runner)
+    runners += surrogates
+    flags += gradients_not_finite(run, runners)
     flags += [_out_of_time(runner.log) for runner in runners if runner.log.unfinished]
     results = [_lighter(result) for runner in runners for result in runner.log.results]
     if forced is not None:
         white = [result for result in everyone.log.results if result.measurement.access == "white"]
         results.insert(len(white), forced)
     return Attacked(
-        results=(run.clean, *results, *_worst_cases(run, results)),
+        results=(run.clean, *results, *worst_cases(run, results)),
         certificates=certificates,
         broken_by=_broken_by(runners, forced),
         stages=_stage_results(run, runners),
@@ -136,28 +139,6 @@ def _ordered(run: EvaluationRun, runner: StageRunner, stages: list[Stage]) -> li
     return stages
 
 
-def _around_masks(
-    run: EvaluationRun, runner: StageRunner, examination: Sequence[Flag]
-) -> list[Flag]:
-    """Where gradients mislead, attack through what hides them, and without them."""
-    if not (is_gradient_masked(examination) or runner.log.failed):
-        return []
-    before, n = int(runner.robust.sum()), run.context.n
-    random = RANDOM.name in {flag.name for flag in examination}
-    runner.run_stages([Stage(attack, optional=True) for attack in around_masks(run.threat, random)])
-    return [
-        Flag(
-            name="masked gradients",
-            meaning="gradients mislead attacks on this model, so it was attacked through what "
-            "hides them, and without them, as well",
-            remedy="quote the lower figure; give stages that hide gradients an adaptive "
-            "backward, and treat defences that only hide gradients as none",
-            evidence=f"{Count(hits=before, n=n)} are robust under attacks that follow gradients, "
-            f"{Count(hits=int(runner.robust.sum()), n=n)} under the others too",
-        )
-    ]
-
-
 def _require_attacks(run: EvaluationRun, runner: StageRunner) -> None:
     """Refuse to call samples robust on which no attack could be run."""
     log = runner.log
@@ -198,10 +179,15 @@ def _out_of_time(log: StageLog) -> Flag:
     )
 
 
-def _worst_cases(
+def worst_cases(
     run: EvaluationRun, results: Sequence[AttackResult]
 ) -> tuple[AttackResult, AttackResult]:
-    """Over white-box attacks that can be compared between models, and over everything."""
+    """Over white-box attacks that can be compared between models, and over everything.
+
+    Args:
+        run: Data, target and threat.
+        results: Of all attacks, without the one without attack.
+    """
     unattacked = run.clean._replace(
         per_sample=replace(run.clean.per_sample, x_adv=run.context.data.x)
     )

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
+from tempering.certification.fixed_function import seeded
 from tempering.core.backward import true_gradient
 from tempering.core.engine import Engine
 from tempering.core.errors import UsageError
 from tempering.core.goals import EvadeDetector, Goal, Targeted, Untargeted
 from tempering.core.passes import Passes, SampleCounts, counted, counted_per_sample
 from tempering.core.progress import track
-from tempering.core.random import RandomStreams
+from tempering.core.random import RandomStreams, derive
 from tempering.core.records import Cost
 from tempering.core.threats import Threat
 from tempering.evaluation.context import EvalContext
@@ -89,11 +91,13 @@ class SampleOutcomes:
         per_sample: One row a sample, in the order in which samples were named.
         no_start: Samples for which a decision attack found no image to start from, so that its
             failure says nothing about the model, shape (m,), bool.
+        no_gradient: Samples with a gradient that was not finite, shape (m,), bool.
         cost: Passes of all processes, and the time of the slowest one.
     """
 
     per_sample: PerSampleResult
     no_start: Tensor
+    no_gradient: Tensor
     cost: Cost
 
 
@@ -129,6 +133,7 @@ def attack_samples(
     part = max(1, len(rows)) if together else BATCHES * size
     done: list[PerSampleResult] = []
     no_start = [torch.zeros(0, dtype=torch.bool)]
+    no_gradient = [torch.zeros(0, dtype=torch.bool)]
     started, robust = time.perf_counter(), 0
     title = f"{target.subject}: {stage.attack.label()}, {stage.access}"
     with counted() as passes, track(title, len(rows)) as advance, context.naming():
@@ -139,17 +144,16 @@ def attack_samples(
                 for attempt in task.attempts():
                     attack, labels = attempt.attack, task.labels_of(chunk)
                     streams = _streams(context, attempt, chunk.keys, goal)
-                    with task.gradient():
+                    with task.gradient(), _repeatable(context, target, attempt, chunk):
                         x_adv = attack(
                             attacked, chunk.x.clone(), labels, task.threat, streams, goal, size
                         )
                     check_proposal(attack.label(), x_adv, chunk.x, task.threat, chunk.keys)
-                    first = judge(model, target.flag, chunk, x_adv, task.threat, size)
+                    first = judge(target, chunk, x_adv, task.threat, size)
                     results.append(_with_evasion(context, target, task, attempt, chunk, first))
             done.append(_with_passes(worst_of(results), chunk.keys, counts))
-            no_start.append(
-                torch.tensor([counts.no_start[key] > 0 for key in chunk.keys.tolist()]).bool()
-            )
+            no_start.append(_counted(counts.no_start, chunk.keys))
+            no_gradient.append(_counted(counts.no_gradient, chunk.keys))
             robust += int(done[-1].robust.sum())
             reached = min(len(rows), (at + len(chunk)) * (1 if together else engine.world_size))
             advance(reached, f"{robust} of {at + len(chunk)} robust")
@@ -158,7 +162,27 @@ def attack_samples(
     def of_all(values: list[Tensor]) -> Tensor:
         return _gathered(engine, values[0], len(rows), together)
 
-    return SampleOutcomes(by_part(of_all, join(done)), of_all([torch.cat(no_start)]), cost)
+    return SampleOutcomes(
+        by_part(of_all, join(done)),
+        of_all([torch.cat(no_start)]),
+        of_all([torch.cat(no_gradient)]),
+        cost,
+    )
+
+
+def _counted(counts: Counter[int], keys: Tensor) -> Tensor:
+    """Which samples were counted, shape (n,), bool."""
+    return torch.tensor([counts[key] > 0 for key in keys.tolist()], dtype=torch.bool)
+
+
+def _repeatable(
+    context: EvalContext, target: Target, attempt: Attempt, chunk: Chunk
+) -> AbstractContextManager[None]:
+    """Within it, what a random model draws depends on seed, attack and samples alone."""
+    if target.draws is None or not len(chunk):
+        return nullcontext()
+    key = derive(context.seed, attempt.attack.label(), *attempt.restarts, int(chunk.keys[0]))
+    return seeded(key, chunk.x.device)
 
 
 def _own_rows(engine: Engine, rows: Tensor, together: bool) -> Tensor:
@@ -205,7 +229,7 @@ def _with_evasion(
         x_adv = propose(
             attacked, attempt.attack, part.x, task.labels_of(part), task.threat, streams, goal, size
         )
-    evaded = judge(target.model, flag, part, x_adv, task.threat, size)
+    evaded = judge(target, part, x_adv, task.threat, size)
     return first.put(rows, worst_of([first.at(rows), evaded]))
 
 

@@ -60,7 +60,7 @@ def availability(
             f"the {target.subject} model has no adversarial class to force inputs into: "
             "give one with an output after its classes and the attribute adversarial_class"
         )
-    clean = clean or predict_samples(context, target.model)
+    clean = clean or predict_samples(context, target)
     untouched = without_attack(clean, context.data, flag)
     rows = untouched.robust.nonzero()[:, 0]
     task = AttackTask(Stage(attack), threat, goal=Targeted(flag))

@@ -85,7 +85,7 @@ def certify_rows(
     """
     engine, own = context.engine, rows[context.engine.shard(len(rows))]
     certificates = certify(
-        target.model,
+        target.certifiable,
         context.data.x[own].to(engine.device),
         context.data.y[own].to(engine.device),
         threat,

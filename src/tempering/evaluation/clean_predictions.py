@@ -29,17 +29,17 @@ def predict_in_time(
         ModelError: If the model does not answer with finite logits.
     """
     if seconds is None:
-        return predict_samples(context, target.model)
+        return predict_samples(context, target)
     first = min(context.batch_size, context.n)
     began = time.perf_counter()
-    start = predict_samples(context, target.model, torch.arange(first))
+    start = predict_samples(context, target, torch.arange(first))
     needed = (time.perf_counter() - began) * context.n / first
     if not context.engine.broadcast(needed < deadline.left):
         raise UsageError(
             f"{seconds:g} seconds for {context.n} samples, which take about {needed:.1f} s "
             "without any attack: give more time or fewer samples"
         )
-    rest = predict_samples(context, target.model, torch.arange(first, context.n))
+    rest = predict_samples(context, target, torch.arange(first, context.n))
     return Predictions(
         torch.cat([start.predicted[:first], rest.predicted[first:]]),
         torch.cat([start.probability[:first], rest.probability[first:]]),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from torch import nn
@@ -44,6 +44,9 @@ class EvaluationConfig:
         protocol: The attack stages.
         access: What attackers know, for the record: `white`, `gray`, `black` or `all`.
         sources: Models that attackers own, by the access of the stages that use them.
+        surrogate: Makes the model of a gray-box attacker in a number of seconds (infinite for no
+            limit), or None if none can be had; it is called where gradients turn out to be
+            masked. None to do without.
         seconds: How long attacks may take; None for no limit. With a limit the curve and
             complete verification are left out.
         curve: Accuracy against eps; None for none.
@@ -57,6 +60,7 @@ class EvaluationConfig:
     protocol: Protocol
     access: str = "white"
     sources: Mapping[Access, nn.Module] = field(default_factory=dict)
+    surrogate: Callable[[float], nn.Module | None] | None = None
     seconds: float | None = None
     curve: CurveConfig | None = field(default_factory=CurveConfig)
     certify: bool = True

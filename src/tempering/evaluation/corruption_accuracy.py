@@ -85,7 +85,8 @@ def measure_corruptions(
             x, y = data.x[ids].to(engine.device), data.y[ids].to(engine.device)
             corrupted = (corruption(x, severity, streams[ids]) for corruption, severity, _ in cases)
             columns = [
-                predict(target.model, images, y, streams.index[ids], size).predicted == y.cpu()
+                predict(target.model, images, y, streams.index[ids], size, target.draws).predicted
+                == y.cpu()
                 for images in (x, *corrupted)
             ]
             correct.append(torch.stack(columns, 1))

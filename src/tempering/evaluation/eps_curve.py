@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from tempering.attacks.base import Attack
 from tempering.core.errors import NoGradientError, UsageError
@@ -104,7 +105,7 @@ def accuracy_curve(
     Returns:
         One result an eps, smallest first, with protocol `curve` and the attack `worst`, or the
         attack's own label if there is only one. The first bears the cost of the minimum-norm
-        attack.
+        attack. That at the threat's own eps has the images that were found here.
 
     Raises:
         UsageError: If there is no attack or no eps, or the minimum-norm attack is none.
@@ -125,8 +126,11 @@ def accuracy_curve(
     sofar = replace(clean.per_sample, stable=clean.per_sample.robust)
     points: list[AttackResult] = []
     for eps in sorted(set(grid)):
+        images = context.data.x.clone() if eps == threat.eps else None
         if found is not None:
-            sofar = worst_of([sofar, replace(found.per_sample(eps), x_adv=None)])
+            within = found.per_sample(eps)
+            _keep_images(images, within, torch.arange(context.n))
+            sofar = worst_of([sofar, replace(within, x_adv=None)])
         if known is not None and eps >= threat.eps:
             sofar = worst_of([sofar, replace(known, x_adv=None, detected=None, flagged=None)])
         for attack in attacks if eps > 0 else ():
@@ -135,14 +139,15 @@ def accuracy_curve(
                 break
             allowed = threat.with_eps(eps)
             result = measure(context, target, attack, allowed, protocol="curve", rows=rows)
-            new = replace(result.per_sample, x_adv=None).at(rows)
-            sofar = sofar.put(rows, worst_of([sofar.at(rows), new]))
+            new = result.per_sample.at(rows)
+            _keep_images(images, new, rows)
+            sofar = sofar.put(rows, worst_of([sofar.at(rows), replace(new, x_adv=None)]))
             cost = cost + result.measurement.cost
         points.append(
             record(
                 context,
                 target,
-                sofar,
+                replace(sofar, x_adv=images),
                 attack=label,
                 config=config,
                 threat=threat.with_eps(eps),
@@ -153,6 +158,13 @@ def accuracy_curve(
         )
         cost = Cost()
     return points
+
+
+def _keep_images(images: Tensor | None, result: PerSampleResult, rows: Tensor) -> None:
+    """Keep the images of broken samples; `rows` says which samples the result is about."""
+    if images is not None and result.x_adv is not None:
+        broken = (~result.robust).nonzero()[:, 0]
+        images[rows[broken]] = result.x_adv[broken].to(images.dtype)
 
 
 def _start(

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from tempering.core.backward import random_stages
 from tempering.core.deadline import Deadline
 from tempering.core.errors import ThreatError
+from tempering.core.passes import gradients_replaced
 from tempering.core.proofs import Proof
 from tempering.core.records import Flag, Measurement
 from tempering.evaluation.attack_plan import run_attacks
@@ -15,16 +17,18 @@ from tempering.evaluation.certified_eps_curve import certified_curve, certified_
 from tempering.evaluation.clean_predictions import predict_in_time
 from tempering.evaluation.config import EvaluationConfig
 from tempering.evaluation.context import EvalContext
+from tempering.evaluation.curve_verdicts import with_curve_verdicts
 from tempering.evaluation.eps_curve import curve_of
 from tempering.evaluation.evaluation_result import EvaluationResult
 from tempering.evaluation.examine_target import examine_target
 from tempering.evaluation.flags.catalogue import NOT_EXAMINED
+from tempering.evaluation.flags.model_outputs import RANDOM
 from tempering.evaluation.inspection import inspect
 from tempering.evaluation.measuring import clean_result
 from tempering.evaluation.result_cache import NoCache, ResultCache
 from tempering.evaluation.run import EvaluationRun
 from tempering.evaluation.spot_checks import spot_check
-from tempering.evaluation.target import Target
+from tempering.evaluation.target import RandomDraws, Target
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,8 +64,14 @@ class Evaluator:
             ModelError: If the model does not answer with finite logits.
         """
         self.config.require_sources()
+        with gradients_replaced():
+            return self._evaluate(target)
+
+    def _evaluate(self, target: Target) -> EvaluationResult:
         config, cache, deadline = self.config, self.cache, _deadline(self.config.seconds)
         examination = examine_target(self.context, target, config, cache)
+        if random_stages(target.model) or RANDOM.name in {flag.name for flag in examination}:
+            target = replace(target, draws=RandomDraws(self.context.seed))
         predictions = cache.get(
             "clean", partial(predict_in_time, self.context, target, config.seconds, deadline)
         )
@@ -100,6 +110,7 @@ class Evaluator:
         except ThreatError as error:
             results = []
             flags.append(NOT_EXAMINED.raised(f"accuracy against eps: {error}"))
+        result = with_curve_verdicts(run, result, results)
         curve = tuple(at_eps.measurement for at_eps in results)
         result = replace(
             result, curve=curve, certified_curve=self._certified_curve(run, result, curve)

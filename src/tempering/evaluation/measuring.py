@@ -86,7 +86,7 @@ def measure(
             raise UsageError(f"access {access!r} without an attack: leave access and source out")
         return clean_result(context, target, threat, protocol=protocol, rows=rows)
     task = AttackTask(Stage(attack, access, backward), threat, source)
-    clean = predict_samples(context, target.model, rows)
+    clean = predict_samples(context, target, rows)
     outcomes = attack_samples(context, target, task, clean, rows)
     seen = replace(outcomes.per_sample, forwards=outcomes.per_sample.forwards + 1)
     return record(
@@ -123,7 +123,7 @@ def clean_result(
             as lost.
         clean: Predictions for these samples, if they are known.
     """
-    clean = clean or predict_samples(context, target.model, rows)
+    clean = clean or predict_samples(context, target, rows)
     return record(
         context,
         target,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -65,17 +65,20 @@ class Distances:
     def per_sample(self, eps: float) -> PerSampleResult:
         """What the attack does when only changes up to eps are allowed.
 
-        Under a user's own threat, images count that its `contains` accepts at that eps.
+        Images count that the threat's `contains` accepts at that eps, as in any evaluation.
 
         Raises:
             ThreatError: If the threat cannot be made with that eps, or cannot tell.
         """
-        allowed = self.away <= eps
         x_adv = self.attacked.per_sample.x_adv
-        if x_adv is not None and not self.threat.built_in:
+        allowed = self.away.isfinite()
+        if x_adv is None:
+            allowed &= self.away <= eps
+        else:
             allowed &= self._contained(self.threat.with_eps(eps), x_adv)
         kept = (~allowed).nonzero()[:, 0]
-        return self.attacked.per_sample.put(kept, self.clean.per_sample.at(kept))
+        unattacked = replace(self.clean.per_sample, x_adv=self.context.data.x)
+        return self.attacked.per_sample.put(kept, unattacked.at(kept))
 
     def _contained(self, threat: Threat, x_adv: Tensor) -> Tensor:
         device, size = self.context.engine.device, self.context.batch_size

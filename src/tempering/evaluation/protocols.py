@@ -143,7 +143,8 @@ def attacks_of(protocol: str, threat: Threat) -> list[Attack]:
         return [SigmaZero(steps=300 if protocol == "fast" else 1000)]
     if threat.norm == "patch":
         return [PatchAttack(), *([Restarts(PatchAttack(), 3)] if protocol == "thorough" else [])]
-    attacks = {"fast": _fast, "autoattack": _autoattack, "thorough": _thorough}[protocol]()
+    kinds = _IN_L1 if threat.norm == "l1" else _PROTOCOLS
+    attacks = kinds[protocol]()
     unwrapped = [_innermost(attack) if not attack.knows(threat) else attack for attack in attacks]
     return [attack for attack in unwrapped if attack.knows(threat)]
 
@@ -181,6 +182,26 @@ def _thorough() -> list[Attack]:
     ]
 
 
+def _fast_in_l1() -> list[Attack]:
+    """L1 needs more steps: the first 60 % of an ascent run in wider balls."""
+    targeted = APGDT(steps=200, targets=6, top_targets=1, extra_restarts=2)
+    return [CWLinf(steps=10), targeted]
+
+
+def _autoattack_in_l1() -> list[Attack]:
+    """Five ascents on cross-entropy, and targeted ones to five targets."""
+    return [
+        Restarts(APGDCE(steps=100), 5),
+        APGDT(steps=100, targets=5, top_targets=None, extra_restarts=0),
+        FABT(steps=100, targets=9, top_targets=None),
+        Square(queries=5000),
+    ]
+
+
+_PROTOCOLS = {"fast": _fast, "autoattack": _autoattack, "thorough": _thorough}
+_IN_L1 = {**_PROTOCOLS, "fast": _fast_in_l1, "autoattack": _autoattack_in_l1}
+
+
 def around_masks(threat: Threat, random: bool) -> list[Attack]:
     """What still works where gradients mislead: through hidden stages, and without gradients.
 
@@ -191,7 +212,13 @@ def around_masks(threat: Threat, random: bool) -> list[Attack]:
     ascent: Attack = PGD(steps=40) if random else APGDT(steps=50)
     inner = ascent if ascent.knows(threat) else attacks_of("fast", threat)[0]
     through: Attack = EOT(BPDA(inner), 10) if random else BPDA(inner)
-    return [attack for attack in (through, Square(queries=2000)) if attack.knows(threat)]
+    return [attack for attack in (through, *without_gradients(threat)) if attack.knows(threat)]
+
+
+def without_gradients(threat: Threat) -> list[Attack]:
+    """Attacks that ask for scores alone, then for labels alone, as far as they know the threat."""
+    made: list[Attack] = [Square(queries=2000), HopSkipJump(queries=2000)]
+    return [attack for attack in made if attack.knows(threat)]
 
 
 def transferred(threat: Threat) -> list[Attack]:

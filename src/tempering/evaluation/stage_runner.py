@@ -58,6 +58,7 @@ class StageRunner:
         certified: Samples with a certificate, shape (n,), bool.
         log: What stages have left behind.
         broken_by: The attack that broke each sample first; empty where none did.
+        no_gradient: Samples with a gradient that was not finite, shape (n,), bool.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class StageRunner:
         access: Access = "white",
         certified: Tensor | None = None,
         robust: Tensor | None = None,
+        no_gradient: Tensor | None = None,
     ) -> None:
         """Begin with all samples.
 
@@ -75,6 +77,7 @@ class StageRunner:
             certified: Samples with a certificate, shape (n,), bool; none by default.
             robust: Samples that are attacked at all, shape (n,), bool; by default those that
                 are right without attack.
+            no_gradient: Samples whose gradient is known not to be finite, shape (n,), bool.
         """
         n = run.context.n
         self.run, self.access = run, access
@@ -82,6 +85,7 @@ class StageRunner:
         self.robust = survives(run.clean.per_sample) if robust is None else robust
         self.log = StageLog()
         self.broken_by = [""] * n
+        self.no_gradient = torch.zeros(n).bool() if no_gradient is None else no_gradient
         self._ranked_on = torch.zeros(n, dtype=torch.bool)
         self._ranked: list[Stage] = []
 
@@ -129,7 +133,8 @@ class StageRunner:
                         with run.deadline.enforced(context.engine), silence():
                             done.append(run.cache.get(name, self._attack(stage, part)))
                     except OutOfTimeError:
-                        self.log.unfinished[str(stage)] = len(rows) - at
+                        if not stage.optional:
+                            self.log.unfinished[str(stage)] = len(rows) - at
                         break
                     except (NoGradientError, AttackError) as error:
                         if not (stage.optional or isinstance(error, NoGradientError)):
@@ -201,6 +206,7 @@ class StageRunner:
 
     def _add(self, stage: Stage, rows: Tensor, done: Sequence[SampleOutcomes]) -> None:
         per_sample = join([outcome.per_sample for outcome in done])
+        self._note_gradients(rows, done)
         cost = Cost.total(outcome.cost for outcome in done)
         label, config = stage.attack.label(), stage.attack.config()
         result = self._record(label, config, rows[: len(per_sample)], per_sample, cost, stage)
@@ -209,6 +215,8 @@ class StageRunner:
 
     def _add_ranking(self, ranked: Sequence[tuple[Stage, SampleOutcomes]], rows: Tensor) -> None:
         """Several attacks on the same samples, as one stage."""
+        for _, outcomes in ranked:
+            self._note_gradients(rows, [outcomes])
         for stage, outcomes in ranked:
             broken = torch.zeros_like(self.robust)
             broken[rows] = ~survives(outcomes.per_sample)
@@ -224,6 +232,10 @@ class StageRunner:
                 Cost.total(outcome.cost for _, outcome in ranked),
             )
         )
+
+    def _note_gradients(self, rows: Tensor, done: Sequence[SampleOutcomes]) -> None:
+        bad = torch.cat([outcomes.no_gradient for outcomes in done])
+        self.no_gradient[rows[: len(bad)][bad]] = True
 
     def _mark(self, label: str, broken: Tensor) -> None:
         """Note which attack broke samples; breaking a certified one is an error."""

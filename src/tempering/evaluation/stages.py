@@ -19,7 +19,8 @@ class Stage:
         backward: Which gradient of stages with an adaptive backward the attack sees.
         all_samples: Whether it runs on every sample, so that it has an accuracy of its own;
             otherwise it runs on samples that are neither certified nor broken.
-        optional: Whether the stage is skipped if the attack cannot run on this model.
+        optional: Whether the stage is skipped if the attack cannot run on this model, or there
+            is no time for it.
     """
 
     attack: Attack

@@ -12,11 +12,24 @@ from tempering.core.records import Subject
 from tempering.data.dataset import Dataset
 from tempering.models.checks import check_classifier
 from tempering.models.classifier import flag_of
-from tempering.models.logits import as_logits_model
+from tempering.models.logits import BeforeFinalStage, as_logits_model
 from tempering.models.weights import weights_hash
 
 _EXACT = (torch.float32, torch.float64)
 _FIRST = 8
+
+
+@dataclass(frozen=True)
+class RandomDraws:
+    """How often a random model is asked for a prediction.
+
+    Attributes:
+        seed: Of the global generators that it draws from.
+        count: Forward passes whose probabilities are averaged.
+    """
+
+    seed: int
+    count: int = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +42,7 @@ class Target:
         outputs: Logits an image.
         flag: Number of the output that means 'adversarial', or None.
         weights: Hash of parameters and buffers as they were given.
+        draws: How a prediction is made if the model is random; None if it is not.
     """
 
     subject: Subject
@@ -36,6 +50,7 @@ class Target:
     outputs: int
     flag: int | None
     weights: str
+    draws: RandomDraws | None = None
 
     @classmethod
     def of(cls, subject: Subject, model: nn.Module, data: Dataset) -> Target:
@@ -70,7 +85,7 @@ class Target:
 
     @classmethod
     def of_any(cls, subject: Subject, model: nn.Module, data: Dataset) -> Target:
-        """As `of`; a model that returns probabilities is evaluated by their logarithms.
+        """As `of`; a model that returns probabilities, or squashes them, is asked for logits.
 
         The answer is the same, and attacks see what they would see of logits.
 
@@ -89,6 +104,11 @@ class Target:
         model = _exact(model)
         model = as_logits_model(model, _images(model, data))
         return replace(cls.of(subject, model, data), weights=weights)
+
+    @property
+    def certifiable(self) -> nn.Module:
+        """The model with the same predictions whose layers certification knows."""
+        return self.model.model if isinstance(self.model, BeforeFinalStage) else self.model
 
     def without_flag(self) -> Target:
         """The same model, evaluated as if its adversarial class were one wrong class more."""

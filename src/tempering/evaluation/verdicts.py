@@ -8,13 +8,16 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from tempering.certification.fixed_function import seeded
 from tempering.core.passes import counted
-from tempering.core.probe import probing
+from tempering.core.probe import Probe, probing
+from tempering.core.random import derive
 from tempering.core.records import Cost
 from tempering.core.threats import Threat
 from tempering.data.dataset import Dataset
 from tempering.evaluation.context import EvalContext
 from tempering.evaluation.per_sample import PerSampleResult
+from tempering.evaluation.target import RandomDraws, Target
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +89,14 @@ class Chunk:
         )
 
 
-def predict(model: nn.Module, x: Tensor, y: Tensor, keys: Tensor, batch_size: int) -> Predictions:
+def predict(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    keys: Tensor,
+    batch_size: int,
+    draws: RandomDraws | None = None,
+) -> Predictions:
     """Run a model on images, outside of any autocast, so in its own precision.
 
     Args:
@@ -95,6 +105,7 @@ def predict(model: nn.Module, x: Tensor, y: Tensor, keys: Tensor, batch_size: in
         y: True classes, shape (n,), int64.
         keys: Keys of the samples' ids, to count passes and for messages, shape (n,), int64.
         batch_size: Images at a time.
+        draws: Of a random model: probabilities are averaged over so many calls.
 
     Returns:
         Predictions and probabilities.
@@ -107,21 +118,35 @@ def predict(model: nn.Module, x: Tensor, y: Tensor, keys: Tensor, batch_size: in
     with probing(model) as probe, torch.autocast(x.device.type, enabled=False):
         for at in range(0, len(x), batch_size):
             rows = slice(at, at + batch_size)
-            logits = probe.logits(x[rows], keys[rows])
-            share = logits.softmax(1).gather(1, y[rows, None])[:, 0]
-            predicted.append(logits.argmax(1).cpu())
-            probability.append(share.float().cpu())
+            scores, shares = _answer(probe, x[rows], keys[rows], draws)
+            predicted.append(scores.argmax(1).cpu())
+            probability.append(shares.gather(1, y[rows, None])[:, 0].float().cpu())
     return Predictions(torch.cat(predicted), torch.cat(probability))
 
 
+def _answer(
+    probe: Probe, x: Tensor, keys: Tensor, draws: RandomDraws | None
+) -> tuple[Tensor, Tensor]:
+    """What decides the prediction, and probabilities; of a random model their mean twice."""
+    if draws is None:
+        logits = probe.logits(x, keys)
+        return logits, logits.softmax(1)
+    shares = []
+    for draw in range(draws.count):
+        with seeded(derive(draws.seed, "prediction", int(keys[0]), draw), x.device):
+            shares.append(probe.logits(x, keys).softmax(1))
+    mean = torch.stack(shares).mean(0)
+    return mean, mean
+
+
 def predict_samples(
-    context: EvalContext, model: nn.Module, rows: Tensor | None = None
+    context: EvalContext, target: Target, rows: Tensor | None = None
 ) -> Predictions:
     """Run a model once on samples of the data, shared among all processes.
 
     Args:
         context: Data and engine.
-        model: Moved to the engine's device.
+        target: The model; it is moved to the engine's device.
         rows: Sample numbers, shape (m,), int64; by default all.
 
     Returns:
@@ -134,14 +159,14 @@ def predict_samples(
     engine, data = context.engine, context.data
     rows = torch.arange(context.n) if rows is None else rows
     own = rows[engine.shard(len(rows))]
-    model.to(engine.device)
+    model, draws = target.model.to(engine.device), target.draws
     started = time.perf_counter()
     parts = [Predictions(torch.empty(0, dtype=torch.int64), torch.empty(0))]
     with counted() as passes, context.naming():
         for at in range(0, len(own), context.batch_size):
             part = own[at : at + context.batch_size]
             x, y = data.x[part].to(engine.device), data.y[part].to(engine.device)
-            parts.append(predict(model, x, y, context.keys[part], context.batch_size))
+            parts.append(predict(model, x, y, context.keys[part], context.batch_size, draws))
     predicted = torch.full((context.n,), -1)
     probability = torch.zeros(context.n)
     predicted[rows] = engine.gather(torch.cat([part.predicted for part in parts]), len(rows))
@@ -177,8 +202,7 @@ def without_attack(clean: Predictions, data: Dataset, flag: int | None) -> PerSa
 
 
 def judge(
-    model: nn.Module,
-    flag: int | None,
+    target: Target,
     chunk: Chunk,
     x_adv: Tensor,
     threat: Threat,
@@ -187,8 +211,7 @@ def judge(
     """Decide what became of each sample of a chunk.
 
     Args:
-        model: The target's network.
-        flag: Its output that means 'adversarial', or None.
+        target: The model, where the chunk is.
         chunk: The samples.
         x_adv: One proposal a sample, shape and device of the chunk's x.
         threat: Measures distances.
@@ -200,7 +223,8 @@ def judge(
     Raises:
         ModelError: If the model does not answer with finite logits.
     """
-    seen = predict(model, x_adv, chunk.y, chunk.keys, batch_size)
+    flag = target.flag
+    seen = predict(target.model, x_adv, chunk.y, chunk.keys, batch_size, target.draws)
     robust = chunk.right & (seen.predicted == chunk.y.cpu())
     flagged = None if flag is None else seen.predicted == flag
     return PerSampleResult(

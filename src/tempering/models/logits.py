@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from tempering.core.errors import ModelError
 from tempering.core.probe import probing
 from tempering.models.checks import are_probabilities, first_answer
+from tempering.models.final_stage import FinalStage
 
-_SOFTMAX = (torch.softmax, Tensor.softmax, nn.functional.softmax)
 _HEADROOM = 2.0**20
 """Factor above the smallest normal number, so that the gradient 1 / p does not overflow."""
 
@@ -20,7 +19,8 @@ _HEADROOM = 2.0**20
 class LogProbabilities(nn.Module):
     """Returns logits of a model that returns probabilities.
 
-    If the last operation of the model is a softmax, its input is returned. Otherwise the
+    If the model ends in a softmax, and perhaps in further increasing functions, the input of
+    the softmax is returned, unless those functions change the prediction. Otherwise the
     logarithm of the probabilities is returned. It equals the logits up to a constant for each
     image, which changes neither the prediction nor differences of logits. Probabilities are
     divided by the largest one before, so that different ones do not become equal by rounding.
@@ -44,8 +44,7 @@ class LogProbabilities(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits, shape (n, outputs), of images in [0, 1], shape (n, c, h, w)."""
-        recorder = _SoftmaxRecorder()
-        with recorder:
+        with FinalStage() as stage:
             probabilities: object = self.model(x)
         if (
             not isinstance(probabilities, Tensor)
@@ -57,12 +56,53 @@ class LogProbabilities(nn.Module):
                 "probabilities before: "
                 f"return the same shape ({len(x)}, classes) for every batch"
             )
-        logits = recorder.input_of(probabilities)
-        if logits is not None:
-            return logits
-        low = _HEADROOM * torch.finfo(probabilities.dtype).tiny
-        largest = probabilities.detach().amax(1, keepdim=True).clamp_min(low)
-        return torch.log(probabilities.clamp_min(low) / largest)
+        logits = stage.logits_of(probabilities)
+        if logits is None:
+            return _logarithms(probabilities)
+        return _where_equal(logits, probabilities, _logarithms)
+
+
+class BeforeFinalStage(nn.Module):
+    """Returns what the increasing functions began with that a model ends with.
+
+    A sigmoid, a tanh or clipping keeps the order of the classes but has no gradient where it is
+    flat. Predictions are those of the model: where they differ, since the functions made
+    classes equal, the outputs of the model are returned.
+
+    Attributes:
+        model: From images in [0, 1] to scores; shared, not copied.
+        adversarial_class: The model's own, if it declares one.
+
+    Example:
+        >>> net = nn.Sequential(nn.Flatten(), nn.Tanh())
+        >>> BeforeFinalStage(net)(torch.tensor([[[[0.0, 40.0]]]]))
+        tensor([[ 0., 40.]])
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self.adversarial_class: int | None = getattr(model, "adversarial_class", None)
+        self.training = model.training
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scores, shape (n, outputs), of images in [0, 1], shape (n, c, h, w)."""
+        with FinalStage() as stage:
+            outputs: Tensor = self.model(x)
+        logits = stage.logits_of(outputs)
+        return outputs if logits is None else _where_equal(logits, outputs, lambda given: given)
+
+
+def _where_equal(logits: Tensor, outputs: Tensor, other: Callable[[Tensor], Tensor]) -> Tensor:
+    """The logits, and another function of the outputs where these predict another class."""
+    equal = logits.argmax(1, keepdim=True) == outputs.argmax(1, keepdim=True)
+    return logits if bool(equal.all()) else torch.where(equal, logits, other(outputs))
+
+
+def _logarithms(probabilities: Tensor) -> Tensor:
+    low = _HEADROOM * torch.finfo(probabilities.dtype).tiny
+    largest = probabilities.detach().amax(1, keepdim=True).clamp_min(low)
+    return torch.log(probabilities.clamp_min(low) / largest)
 
 
 class WithoutSoftmax(nn.Sequential):
@@ -82,52 +122,27 @@ class WithoutSoftmax(nn.Sequential):
         self.training = model.training
 
 
-class _SoftmaxRecorder(TorchFunctionMode):
-    """Context that remembers input and output of the last softmax over classes."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._last: tuple[Tensor, Tensor] | None = None
-
-    def input_of(self, output: object) -> Tensor | None:
-        """The input of the last softmax if this is its output, else None."""
-        return self._last[1] if self._last is not None and self._last[0] is output else None
-
-    def __torch_function__(
-        self,
-        func: Any,
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        """Call the function."""
-        given = kwargs or {}
-        out = func(*args, **given)
-        if func in _SOFTMAX and args:
-            dim = given.get("dim", args[1] if len(args) > 1 else None)
-            if out.ndim == 2 and dim in (1, -1):
-                self._last = (out, args[0])
-        return out
-
-
 def as_logits_model(model: nn.Module, x: Tensor) -> nn.Module:
-    """Wrap a model that returns probabilities, so that it returns logits.
+    """Wrap a model that returns probabilities, or squashes its logits, so that it returns logits.
 
     Args:
         model: Any classifier; it is not changed.
         x: Some images in [0, 1], shape (n, c, h, w), on the model's device.
 
     Returns:
-        The model itself if it returns logits; otherwise `WithoutSoftmax` or `LogProbabilities`.
+        The model itself if it returns logits; otherwise `WithoutSoftmax`, `LogProbabilities` or
+        `BeforeFinalStage`.
 
     Raises:
         ModelError: If the model fails on the images, or does not return a tensor of shape
             (n, outputs).
     """
     with probing(model) as probe:
-        probabilities = are_probabilities(first_answer(probe, x))
-    if not probabilities:
-        return model
+        with FinalStage() as stage:
+            outputs = first_answer(probe, x)
+        squashed = stage.flattens(outputs)
+    if not are_probabilities(outputs):
+        return BeforeFinalStage(model) if squashed else model
     if isinstance(model, nn.Sequential) and _ends_in_softmax(model):
         return WithoutSoftmax(model)
     return LogProbabilities(model)

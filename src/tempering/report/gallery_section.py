@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tempering.report import selection
-from tempering.report.pictures import Gallery, difference, difference_png, png
+from tempering.report.pictures import Gallery, bands_in_words, difference, difference_png, png
 from tempering.report.reading import Run
 from tempering.report.section import Example, Examples, Picture, PictureSheet, Section
 from tempering.report.tables import Tone
@@ -35,11 +35,9 @@ def gallery_section(run: Run) -> Section | None:
         f"Clean image, adversarial image and difference. The attacks were run on the {model}. "
         f"Red pixels increased and blue ones decreased; full colour is a change of {amplitude:.3g}."
     )
-    if images.before is not None:
-        caption += (
-            " Predictions of the undefended model are on the same images, which were not made for "
-            "it (transfer); they do not show its own robustness."
-        )
+    caption += bands_in_words(images.x.shape[1])
+    if images.before_x_adv is not None:
+        caption += " The undefended model is shown on images of attacks on itself."
     return Section(
         "gallery", "Adversarial examples", (), (Examples("examples", caption, examples),)
     )
@@ -49,15 +47,19 @@ def _example(images: Gallery, at: int, classes: Sequence[str], model: str, chang
     true = int(images.y[at])
     label = selection.class_name(classes, true)
     by = attack(images.attack[at]) if images.attack is not None else "attack"
-    pictures = (
+    pictures: tuple[Picture, ...] = (
         Picture(png(images.x[at]), f"{label}, clean", "clean"),
         Picture(png(images.x_adv[at]), f"{label}, adversarial, by {by}", "adversarial"),
         Picture(change, f"difference between the two images of {label}", "difference"),
     )
+    own = images.before_x_adv
+    if own is not None:
+        title = f"{label}, adversarial for the undefended model"
+        pictures += (Picture(png(own[at]), title, "for the undefended"),)
     rows = (
         (f"{model}, clean", images.clean),
         (f"{model}, adversarial", images.after),
-        ("undefended model, transfer", images.before),
+        ("undefended model, attacked itself", images.before if own is not None else None),
     )
     predictions = tuple(
         (what, *_prediction(int(predicted[at]), true, classes))
@@ -95,7 +97,8 @@ def data_sheet(run: Run) -> PictureSheet | None:
         Picture(png(image), f"sample of class {name}" if y is not None else name, name)
         for image, name in zip(images, names, strict=True)
     ]
-    return PictureSheet("samples", "Samples of the data.", tuple(pictures[:MAX_PICTURES]))
+    caption = f"Samples of the data.{bands_in_words(images.shape[1])}"
+    return PictureSheet("samples", caption, tuple(pictures[:MAX_PICTURES]))
 
 
 def augmented_sheet(run: Run) -> PictureSheet | None:

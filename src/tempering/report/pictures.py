@@ -42,6 +42,7 @@ class Gallery:
     clean: NDArray[np.int64] | None
     before: NDArray[np.int64] | None
     after: NDArray[np.int64] | None
+    before_x_adv: Floats | None
     attack: tuple[str, ...] | None
 
 
@@ -100,6 +101,7 @@ def _gallery(path: Path, arrays: Arrays) -> Gallery | None:
         clean=_classes(path, arrays, "clean", len(x)),
         before=_classes(path, arrays, "before", len(x)),
         after=_classes(path, arrays, "after", len(x)),
+        before_x_adv=_images(path, arrays, "before_x_adv"),
         attack=None if names is None or len(names) != len(x) else tuple(map(str, names)),
     )
 
@@ -110,8 +112,8 @@ def _images(path: Path, arrays: Arrays, name: str) -> Floats | None:
     images = arrays[name]
     if images.dtype.kind not in "fiub":
         raise RunError(f"{path}: {name} holds {images.dtype}: give numbers")
-    if images.ndim != 4 or images.shape[1] not in (1, 3):
-        raise RunError(f"{path}: {name} has shape {images.shape}: give (k, 1 or 3, h, w)")
+    if images.ndim != 4 or not images.shape[1]:
+        raise RunError(f"{path}: {name} has shape {images.shape}: give (k, channels, h, w)")
     if not np.isfinite(images.astype(np.float64)).all():
         raise RunError(f"{path}: {name} holds NaN or infinity: give values in [0, 1]")
     return images.astype(np.float32) if len(images) else None
@@ -127,9 +129,23 @@ def _classes(path: Path, arrays: Arrays, name: str, n: int) -> NDArray[np.int64]
     return arrays[name].astype(np.int64)
 
 
+def visible_bands(channels: int) -> slice:
+    """The bands that are shown: the first three as red, green and blue, or the first as grey."""
+    return slice(3 if channels >= 3 else 1)
+
+
+def bands_in_words(channels: int) -> str:
+    """What is shown of images with neither one nor three channels; nothing otherwise."""
+    if channels in (1, 3):
+        return ""
+    if channels == 2:
+        return " Of the 2 bands the first is shown."
+    return f" Of the {channels} bands the first three are shown as red, green and blue."
+
+
 def png(image: Floats) -> str:
-    """An image in [0, 1], shape (1 or 3, h, w), as a PNG data address."""
-    levels = (255 * np.clip(image, 0, 1)).round().astype(np.uint8)
+    """The visible bands of an image in [0, 1], shape (c, h, w), as a PNG data address."""
+    levels = (255 * np.clip(image[visible_bands(len(image))], 0, 1)).round().astype(np.uint8)
     return _address(levels[0] if len(levels) == 1 else np.moveaxis(levels, 0, -1))
 
 

@@ -68,6 +68,7 @@ def _run_rows(provenance: Provenance) -> list[tuple[str, str]]:
         ("Images", ", ".join(f"{whole(n)} {what}" for n, what in images) + dropped),
         ("Classes", ", ".join(provenance.classes)),
         ("Model", f"{provenance.model}, {whole(provenance.parameters)} parameters"),
+        *([("Start of training", provenance.start)] if provenance.start else []),
         ("Stages with an adaptive backward", ", ".join(provenance.adaptive_stages) or "none"),
         ("Tempering", provenance.tempering),
         ("Python", provenance.python),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tempering.core.comparisons import Comparison
 from tempering.core.records import Assessment, Flag, Measurement, Stop
 from tempering.report import selection
 from tempering.report.bounds_section import bounds_chart, certified
@@ -91,9 +92,23 @@ def _clean(run: Run) -> str:
     before = undefended(run)
     if before is None or selection.main_subject(run.records) == "undefended":
         return clean + "."
-    return f"{clean}. Robust accuracy of the undefended model under the same attacks: " + (
-        f"{before.robust}."
-    )
+    told = f"{clean}. Robust accuracy of the undefended model under the same attacks: "
+    return f"{told}{before.robust}.{_gain(run)}"
+
+
+def _gain(run: Run) -> str:
+    """Whether hardening has helped, in a sentence; nothing if the models were not compared."""
+    robust = [one for one in selection.of_kind(run.records, Comparison) if one.first.run is None]
+    paired = next((one.paired for one in robust if one.quantity == "robust"), None)
+    if paired is None:
+        return ""
+    low, high = (100 * bound for bound in paired.interval)
+    interval = f"{paired.points:+.1f} points [{low:+.1f}, {high:+.1f}]"
+    if low > 0:
+        return f" Hardening has raised it: {interval} on the same images."
+    if high < 0:
+        return f" Hardening has lowered it: {interval} on the same images."
+    return f" Hardening has not changed it significantly: {interval} on the same images."
 
 
 def undefended(run: Run) -> Measurement | None:

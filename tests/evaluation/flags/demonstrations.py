@@ -21,7 +21,16 @@ from tempering.core.threats import Linf, Threat
 from tempering.data.dataset import Dataset
 from tempering.data.loading import load
 from tempering.defenses.squeeze import Squeeze
-from tempering.evaluation import AttackResult, Target, accuracy_curve, measure, measure_minimum_norm
+from tempering.evaluation import (
+    AttackResult,
+    EvaluationConfig,
+    Evaluator,
+    Target,
+    accuracy_curve,
+    each,
+    measure,
+    measure_minimum_norm,
+)
 from tempering.evaluation.flags import (
     AttackTrace,
     attack_comparisons,
@@ -189,6 +198,20 @@ def examined(model: nn.Module, kind: FlagKind) -> Raised:
     return next((flag for flag in flags if flag.name == kind.name), None)
 
 
+def evaluated(model: nn.Module, kind: FlagKind) -> Raised:
+    """One flag of an evaluation of two digits and a black image, which the model gets right."""
+    x = torch.cat([digits().x[:2], torch.zeros(1, 1, 28, 28)])
+    data = dataset(x, model(x).argmax(1), 10)
+    config = EvaluationConfig(THREAT, each([FGSM()]), curve=None, certify=False, examined=0)
+    flags = Evaluator(context(data), config).evaluate(judged(model)).flags
+    return by_kind(kind, *flags)
+
+
+def by_kind(kind: FlagKind, *flags: Raised) -> Raised:
+    """The flag of a kind, if it is there."""
+    return next((flag for flag in flags if flag is not None and flag.name == kind.name), None)
+
+
 def guarded() -> nn.Module:
     """A clamp whose own gradient is zero, and whose adaptive backward is honest."""
     return nn.Sequential(Squeeze(0.4, 0.6), trained())
@@ -227,6 +250,16 @@ DEMONSTRATIONS: tuple[Demonstration, ...] = (
         lambda: model_outputs.check_outputs_are_logits(sliced(trained())),
     ),
     Demonstration(
+        model_outputs.VOTES,
+        "a 1 for the winner, and 0 for all others",
+        lambda: model_outputs.check_outputs_are_logits(sliced(defences.Votes(trained()))),
+        "a softmax of the logits",
+        lambda: by_kind(
+            model_outputs.VOTES,
+            model_outputs.check_outputs_are_logits(sliced(defences.Probabilities(trained()))),
+        ),
+    ),
+    Demonstration(
         model_outputs.WRONG_INPUT_RANGE,
         "a network trained on pixels from 0 to 255",
         lambda: model_outputs.check_input_range(
@@ -248,6 +281,13 @@ DEMONSTRATIONS: tuple[Demonstration, ...] = (
         lambda: blind(defences.Rounded(trained())),
         PLAIN,
         lambda: blind(trained()),
+    ),
+    Demonstration(
+        gradient_quality.NOT_FINITE,
+        "images divided by their deviation, whose slope is infinite for a black image",
+        lambda: evaluated(defences.Standardises(trained()), gradient_quality.NOT_FINITE),
+        PLAIN,
+        lambda: evaluated(trained(), gradient_quality.NOT_FINITE),
     ),
     Demonstration(
         gradient_quality.MASKING_STAGE,

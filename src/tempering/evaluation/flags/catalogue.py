@@ -17,17 +17,21 @@ from tempering.evaluation.flags.flag_kind import FlagKind
 
 NOT_EXAMINED = FlagKind(
     "not examined",
-    "a check failed with an error, or does not exist for the threat; its result is unknown",
-    "fix the error and examine again; where no check exists for the threat, examine L-inf too",
+    "a check failed with an error, had no time, or does not exist for the threat; its result is "
+    "unknown",
+    "fix the error or give more time, and examine again; where no check exists for the threat, "
+    "examine L-inf too",
 )
 
 FLAG_KINDS: tuple[FlagKind, ...] = (
     model_outputs.RANDOM,
     model_outputs.BATCH_DEPENDENT,
     model_outputs.PROBABILITIES,
+    model_outputs.VOTES,
     model_outputs.WRONG_INPUT_RANGE,
     gradient_quality.UNAVAILABLE,
     gradient_quality.ZERO,
+    gradient_quality.NOT_FINITE,
     gradient_quality.MASKING_STAGE,
     gradient_quality.VANISHING,
     gradient_quality.DISAGREEING,

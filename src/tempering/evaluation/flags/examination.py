@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from tempering.attacks.base import Attack
+from tempering.core.deadline import Deadline, OutOfTimeError
 from tempering.core.errors import InterruptedRunError, type_and_message
 from tempering.core.progress import track
 from tempering.core.random import derive
@@ -58,6 +59,7 @@ def examine(
     *,
     samples: int = SAMPLES,
     surrogate: nn.Module | None = None,
+    deadline: Deadline | None = None,
 ) -> list[Flag]:
     """Look for reasons why an attack would overestimate the robustness of a model.
 
@@ -76,6 +78,8 @@ def examine(
             checked, and a flag says so.
         samples: Largest number of samples.
         surrogate: The model on which the attack is run, if it is not the target.
+        deadline: When runs of the attack must end; None for never. A flag names the checks
+            that were left out. Checks of the model and its gradients run whatever it says.
 
     Returns:
         The flags that are raised.
@@ -90,7 +94,8 @@ def examine(
     if attack is not None:
         attack.require(threat)
     part = ExaminedSamples.of(context, target, threat, samples)
-    examination = _Examination(f"{target.subject}: examining {len(part)} samples")
+    title = f"{target.subject}: examining {len(part)} samples"
+    examination = _Examination(title, deadline or Deadline.never())
     devices = [part.x.device] if part.x.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices), context.naming():
         torch.manual_seed(derive(context.seed, "examine"))
@@ -102,8 +107,8 @@ def examine(
 class _Examination:
     """Runs checks one after the other and collects their flags."""
 
-    def __init__(self, title: str) -> None:
-        self._title = title
+    def __init__(self, title: str, deadline: Deadline) -> None:
+        self._title, self._deadline = title, deadline
         self._flags: list[Flag] = []
         self._errors: list[str] = []
         self._done = 0
@@ -151,7 +156,8 @@ class _Examination:
         if attack is None:
             self._errors.append(f"gradient quality and attacks: no check supports {part.threat}")
         else:
-            self._check_runs(part, attack, surrogate)
+            with self._deadline.enforced_here():
+                self._check_runs(part, attack, surrogate)
 
     def _check_runs(
         self, part: ExaminedSamples, attack: Attack, surrogate: nn.Module | None
@@ -161,7 +167,7 @@ class _Examination:
         except InterruptedRunError:
             raise
         except Exception as error:
-            self._errors.append(f"the attack: {type_and_message(error)}")
+            self._errors.append(f"the attack: {_reason(error)}")
         else:
             self._run("silent success", lambda: check_silent_success(part, trace))
             self._run("optimization", lambda: check_optimization_complete(part, trace))
@@ -179,8 +185,13 @@ class _Examination:
         except InterruptedRunError:
             raise
         except Exception as error:
-            self._errors.append(f"{name}: {type_and_message(error)}")
+            self._errors.append(f"{name}: {_reason(error)}")
             flag = None
         self._flags += [flag] if flag else []
         self._done += 1
         self._advance(min(self._done, _CHECKS), f"{len(self._flags)} flags")
+
+
+def _reason(error: Exception) -> str:
+    """Why a check has no result."""
+    return "no time" if isinstance(error, OutOfTimeError) else type_and_message(error)

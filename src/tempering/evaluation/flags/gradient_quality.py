@@ -65,6 +65,13 @@ ZERO = FlagKind(
     "gradients",
     masks=True,
 )
+NOT_FINITE = FlagKind(
+    "gradients that are not finite",
+    "on these samples the gradient is NaN or infinite; gradient attacks do not move there, so "
+    "they were attacked without gradients",
+    "find the function with an infinite slope, such as a square root at 0, and add a small "
+    "constant under it",
+)
 MASKING_STAGE = FlagKind(
     "gradient masking by a stage",
     "a stage of the model masks its gradient; an evaluation with the true gradient overestimates "

@@ -13,7 +13,7 @@ from tempering.core.random import permutation
 from tempering.core.records import Count, Flag
 from tempering.evaluation.flags.examined_samples import ExaminedSamples
 from tempering.evaluation.flags.flag_kind import FlagKind
-from tempering.models.logits import LogProbabilities, WithoutSoftmax
+from tempering.models.logits import BeforeFinalStage, LogProbabilities, WithoutSoftmax
 
 LOGIT_ROUNDING = 1e-4
 """Change of a logit, relative to the largest logit, up to which it counts as rounding."""
@@ -21,8 +21,13 @@ SUM_TOLERANCE = 1e-4
 """How far a sum of probabilities may be from 1, or a logsumexp from 0."""
 SATURATED = 1 - 1e-7
 """Probability from which float32 cannot tell it from 1."""
+MOST_BALLOTS = 128
+"""Largest k for which multiples of 1 / k are taken for votes."""
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 """Mean and standard deviation of the ImageNet channels, a common input normalization."""
+
+_DRAWS = 16
+"""Draws over which the accuracy of a random model is compared."""
 
 RANDOM = FlagKind(
     "non-deterministic model",
@@ -44,6 +49,14 @@ PROBABILITIES = FlagKind(
     "gradient to 0; losses on logits lose their signal",
     "return the logits before the softmax, or attack with BPDA through it",
 )
+VOTES = FlagKind(
+    "outputs are votes",
+    "the outputs are counts, such as votes of several models; they are constant around almost "
+    "every image, so that gradients and scores tell an attacker nothing",
+    "attack what is counted, with BPDA through the counting, and ask for labels alone; transfer "
+    "from another model as well",
+    masks=True,
+)
 WRONG_INPUT_RANGE = FlagKind(
     "inputs in the wrong units",
     "the accuracy is much higher for images in another range; this is not the model that its "
@@ -55,13 +68,20 @@ WRONG_INPUT_RANGE = FlagKind(
 def check_determinism(part: ExaminedSamples) -> Flag | None:
     """Run each sample alone, twice, and compare logits; 2 forward passes per sample.
 
+    If they differ, 16 more show how much the accuracy depends on the draw.
+
     A model may draw once for each call: so many calls show what two large batches would not.
 
     Returns:
         `non-deterministic model`, or None if the changes are rounding.
     """
-    part = replace(part, batch_size=1)
-    return _compare(RANDOM, part, part.logits(part.x), part.logits(part.x))
+    alone = replace(part, batch_size=1)
+    flag = _compare(RANDOM, part, alone.logits(part.x), alone.logits(part.x))
+    if flag is None:
+        return None
+    right = [int((~part.fooled(part.x)).sum()) for _ in range(_DRAWS)]
+    spread = f"{min(right)} to {max(right)} of {len(part)} are right over {_DRAWS} draws"
+    return flag.model_copy(update={"evidence": f"{flag.evidence}; {spread}"})
 
 
 def check_batch_independence(part: ExaminedSamples) -> Flag | None:
@@ -102,15 +122,19 @@ def _compare(kind: FlagKind, part: ExaminedSamples, first: Tensor, again: Tensor
 def check_outputs_are_logits(part: ExaminedSamples) -> Flag | None:
     """Check whether rows sum to 1, or are logarithms of such rows; 1 forward pass per sample.
 
-    Of a `LogProbabilities` or `WithoutSoftmax` the wrapped model is checked.
+    Of a wrapper that returns logits the wrapped model is checked.
+
+    Multiples of 1 / k for a small k are votes, even if they sum to 1.
 
     Returns:
-        `outputs are probabilities`, or None.
+        `outputs are votes`, `outputs are probabilities`, or None.
     """
-    if isinstance(part.model, LogProbabilities | WithoutSoftmax):
+    if isinstance(part.model, LogProbabilities | WithoutSoftmax | BeforeFinalStage):
         part = replace(part, model=part.model.model)
     outputs = part.logits(part.x).double()
     n, classes = outputs.shape
+    if (ballots := _ballots(outputs)) is not None:
+        return VOTES.raised(f"all {n} rows of {classes} outputs are multiples of 1 / {ballots}")
     off = (outputs.sum(1) - 1).abs()
     if bool((outputs >= -SUM_TOLERANCE).all() & (off <= SUM_TOLERANCE).all()):
         saturated = int((outputs.amax(1) >= SATURATED).sum())
@@ -123,6 +147,17 @@ def check_outputs_are_logits(part: ExaminedSamples) -> Flag | None:
             f"all {n} rows of {classes} outputs are logarithms of probabilities that sum to 1, "
             f"down to {float(outputs.min()):.3g}"
         )
+    return None
+
+
+def _ballots(outputs: Tensor) -> int | None:
+    """The smallest k for which all outputs are multiples of 1 / k, or None."""
+    for ballots in range(1, MOST_BALLOTS + 1):
+        counts = outputs * ballots
+        whole = counts.round()
+        off = (counts - whole).abs() > SUM_TOLERANCE
+        if not bool(off.any() | ((whole == 0) & (outputs != 0)).any()):
+            return ballots
     return None
 
 
