@@ -82,7 +82,7 @@ def test_rows_of_a_hugging_face_dataset(tmp_path: Path) -> None:
 
     both = datasets.DatasetDict({"train": table(40), "validation": table(8)})
     both.save_to_disk(str(tmp_path / "both"))
-    pixels = pixels_by_id(load(f"hf:{tmp_path / 'both'}"))
+    pixels = pixels_by_id(load(f"hf:{tmp_path / 'both'}?test=validation"))
     assert pixels["train/12"] == X[12].tobytes()
     assert pixels["validation/7"] == X[7].tobytes()
     datasets.DatasetDict({"train": table(40)}).save_to_disk(str(tmp_path / "alone"))

@@ -88,7 +88,7 @@ class Dataset:
             >>> Dataset.of(torch.rand(4, 8, 8), torch.tensor([0, 1, 1, 0])).shape
             (1, 8, 8)
         """
-        held = validate_arrays(name, (x, y), classes=classes)
+        held = validate_arrays(name, {"train": (x, y)}, classes)
         named = held.train.ids if ids is None else SampleIds.of(ids)
         return cls(held.train.images(), held.train.y, held.classes, name, named)
 

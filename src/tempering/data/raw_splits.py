@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -46,60 +47,76 @@ class RawSplits:
         classes: Class names.
         train: Training samples; all samples if the source has no test split.
         test: Test samples of the source, or None.
+        validation: Validation samples of the source, or None.
     """
 
     classes: tuple[str, ...]
     train: RawSamples
     test: RawSamples | None = None
+    validation: RawSamples | None = None
 
     @property
     def everything(self) -> RawSamples:
-        """Training samples followed by test samples."""
-        if self.test is None:
-            return self.train
-        train, test = self.train, self.test
-        images = (train.x, test.x)
-        if train.x.dtype != test.x.dtype:
-            images = (train.images(), test.images())
-        return RawSamples(torch.cat(images), torch.cat([train.y, test.y]), train.ids + test.ids)
+        """Training samples, followed by validation and test samples."""
+        return joined(self.train, self.validation, self.test)
+
+
+def joined(*parts: RawSamples | None) -> RawSamples:
+    """The samples of several parts, one after the other; None is left out."""
+    held = [part for part in parts if part is not None]
+    if len(held) == 1:
+        return held[0]
+    alike = len({part.x.dtype for part in held}) == 1
+    images = [part.x if alike else part.images() for part in held]
+    ids = held[0].ids
+    for part in held[1:]:
+        ids = ids + part.ids
+    return RawSamples(torch.cat(images), torch.cat([part.y for part in held]), ids)
 
 
 def validate_arrays(
     where: str,
-    train: tuple[object, object],
-    test: tuple[object, object] | None = None,
+    parts: Mapping[Any, tuple[object, object]],
     classes: Sequence[str] | None = None,
-    ids: tuple[Sequence[str], Sequence[str]] | None = None,
+    ids: Mapping[Any, Sequence[str]] | None = None,
 ) -> RawSplits:
     """Validate the images and labels of a source.
 
     Args:
         where: Name of the source, for messages.
-        train: Images and labels, see `checks.checked_images` and `checked_labels`.
-        test: Images and labels of the test split, if there is one.
+        parts: Images and labels of `train`, and of `test` and `validation` where there are some,
+            see `checks.checked_images` and `checked_labels`.
         classes: Class names; None infers the number of classes from the labels.
-        ids: Of training and test samples; None uses row numbers, with the prefixes `train/` and
-            `test/` if there is a test split.
+        ids: Of the samples of each part; None uses row numbers, with prefixes such as `train/`
+            if there are several parts.
 
     Raises:
-        DataError: If an array is invalid; the message names the index and the value.
+        DataError: If an array is invalid; the message names the index and the value. If parts
+            share an id.
     """
-    parts = [(where, *train)] if test is None else [(f"{where}/train", *train)]
-    if test is not None:
-        parts.append((f"{where}/test", *test))
-    prefixes = ("",) if test is None else ("train/", "test/")
-    samples = []
-    for at, (name, x, y) in enumerate(parts):
+    alone = len(parts) == 1
+    samples: dict[str, RawSamples] = {}
+    for role, (x, y) in parts.items():
+        name = where if alone else f"{where}/{role}"
         images = checked_images(x, name)
         labels = checked_labels(y, len(images), name)
-        own = SampleIds.rows(len(images), prefixes[at]) if ids is None else SampleIds.of(ids[at])
-        samples.append(RawSamples(images, labels, own))
-    names = checked_classes(classes, torch.cat([part.y for part in samples]), where)
-    for (name, *_), part in zip(parts, samples, strict=True):
+        prefix = "" if alone else f"{role}/"
+        own = SampleIds.rows(len(images), prefix) if ids is None else SampleIds.of(ids[role])
+        samples[role] = RawSamples(images, labels, own)
+    names = checked_classes(classes, torch.cat([part.y for part in samples.values()]), where)
+    shape = tuple(samples["train"].x.shape[1:])
+    for role, part in samples.items():
+        name = where if alone else f"{where}/{role}"
         check_within(part.y, names, name)
-        if part.x.shape[1:] != samples[0].x.shape[1:]:
+        if tuple(part.x.shape[1:]) != shape:
             raise DataError(
                 f"{name}: images of shape {tuple(part.x.shape[1:])}: give the shape of "
-                f"the training images, {tuple(samples[0].x.shape[1:])}"
+                f"the training images, {shape}"
             )
-    return RawSplits(names, samples[0], samples[1] if test is not None else None)
+    held = RawSplits(names, samples["train"], samples.get("test"), samples.get("validation"))
+    everyone = samples["train"].ids
+    for role in ("validation", "test"):
+        if role in samples:
+            everyone = everyone + samples[role].ids
+    everyone.require_unique(f"{where}: all parts together")
+    return held

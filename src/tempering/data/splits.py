@@ -13,7 +13,7 @@ from tempering.core.errors import DataError, UnknownNameError, UsageError
 from tempering.core.hashing import tensor_hash
 from tempering.core.random import derive, permutation
 from tempering.data.dataset import Dataset
-from tempering.data.raw_splits import RawSamples, RawSplits
+from tempering.data.raw_splits import RawSamples, RawSplits, joined
 from tempering.data.stratify import stratified
 
 SPLITS = {
@@ -188,7 +188,8 @@ def make_splits(
         address: Address of the data.
         split: A name in `SPLITS`.
         seed: Seed of the validation split, and of the test split if the source has none.
-        validation_share: See `Splits.of`.
+        validation_share: See `Splits.of`. If it is given, a source's own validation samples join
+            the training data before.
 
     Raises:
         UnknownNameError: If there is no such split.
@@ -200,7 +201,9 @@ def make_splits(
     if validation_share is not None and not 0 < validation_share < 1:
         raise UsageError(f"validation share {validation_share}: give one above 0 and below 1")
     if split == "official" and held.test is not None:
-        train, test = held.train, held.test
+        if held.validation is not None and validation_share is None:
+            return _own_parts(held, address)
+        train, test = joined(held.train, held.validation), held.test
         ids, test_ids = torch.arange(len(train)), _representative(test.y)
     else:
         split = "stratified" if split == "official" else split
@@ -209,18 +212,30 @@ def make_splits(
         ids, test_ids = stratified(train.y, count, derive(seed, "test"))
     count = _validation_count(len(ids), validation_share)
     rest, validation = stratified(train.y[ids], count, derive(seed, "validation"))
-
-    def dataset(name: str, samples: RawSamples, rows: Tensor) -> Dataset:
-        chosen = samples[rows]
-        return Dataset(chosen.images(), chosen.y, held.classes, f"{address}/{name}", chosen.ids)
-
     return Splits(
         address,
         split,
-        dataset("train", train, ids[rest]),
-        dataset("validation", train, ids[validation]),
-        dataset("test", test, test_ids),
+        _dataset(held, f"{address}/train", train[ids[rest]]),
+        _dataset(held, f"{address}/validation", train[ids[validation]]),
+        _dataset(held, f"{address}/test", test[test_ids]),
     )
+
+
+def _own_parts(held: RawSplits, address: str) -> Splits:
+    """The three parts that a source has itself."""
+    assert held.validation is not None
+    assert held.test is not None
+    return Splits(
+        address,
+        "official",
+        _dataset(held, f"{address}/train", held.train),
+        _dataset(held, f"{address}/validation", held.validation),
+        _dataset(held, f"{address}/test", held.test[_representative(held.test.y)]),
+    )
+
+
+def _dataset(held: RawSplits, name: str, samples: RawSamples) -> Dataset:
+    return Dataset(samples.images(), samples.y, held.classes, name, samples.ids)
 
 
 def _require_alike(data: Dataset, train: Dataset) -> None:

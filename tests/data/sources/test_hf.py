@@ -49,7 +49,7 @@ def test_a_saved_dictionary_brings_its_own_test(tmp_path: Path) -> None:
     splits = load(f"hf:{saved(data, tmp_path / 'data')}")
     assert splits.split == "official"
     assert len(splits.test) == 9
-    assert len(splits.train) + len(splits.validation) == 30
+    assert (len(splits.train), len(splits.validation)) == (30, 6)
 
 
 def test_a_preferred_name_wins_among_several_classes(tmp_path: Path) -> None:
@@ -151,8 +151,31 @@ def test_an_unreachable_hub_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_splits_without_a_test_are_named(tmp_path: Path) -> None:
     data = datasets.DatasetDict({"train": table(), "extra": table(6)})
-    with pytest.raises(DataError, match="has splits train, extra"):
+    with pytest.raises(DataError, match="has train, extra, but no part for test"):
         read_hf(saved(data, tmp_path / "data"))
+    held = read_hf(f"{tmp_path / 'data'}?test=extra")
+    assert held.test is not None
+    assert len(held.test) == 6
+
+
+@pytest.mark.parametrize("place", ["latest", "contest", "attestation"])
+def test_test_inside_another_word_is_no_test(tmp_path: Path, place: str) -> None:
+    (tmp_path / place).mkdir()
+    table().to_parquet(str(tmp_path / place / "train-00000-of-00001-0a1b2c.parquet"))
+    assert read_hf(str(tmp_path)).test is None
+    (tmp_path / place / "test").mkdir()
+    table(9).to_parquet(str(tmp_path / place / "test" / "0000.parquet"))
+    held = read_hf(str(tmp_path))
+    assert held.test is not None
+    assert (len(held.train), len(held.test)) == (30, 9)
+
+
+def test_a_file_that_does_not_say_what_it_is_is_named(tmp_path: Path) -> None:
+    table().to_parquet(str(tmp_path / "train.parquet"))
+    table(9).to_parquet(str(tmp_path / "more.parquet"))
+    with pytest.raises(DataError, match=r"more\.parquet, whose name does not say what it is"):
+        read_hf(str(tmp_path))
+    assert read_hf(f"{tmp_path}?test=more").test is not None
 
 
 def test_a_path_that_is_not_there_is_not_looked_for_on_the_hub(tmp_path: Path) -> None:

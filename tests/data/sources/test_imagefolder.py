@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tempering.core.errors import DataError
+from tempering.core.errors import DataError, UsageError
 from tempering.data import load
 from tempering.data.sources.imagefolder import read_imagefolder
 
@@ -134,5 +136,100 @@ def test_a_class_that_is_tested_but_not_trained_is_named(tmp_path: Path) -> None
 
 def test_train_without_test_is_refused(tmp_path: Path) -> None:
     picture(tmp_path / "train" / "a" / "1.png")
-    with pytest.raises(DataError, match="has train/ but no test/"):
+    with pytest.raises(DataError, match="has train, but no part for test: say which is which"):
         read_imagefolder(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [("Train", "Test"), ("training", "testing"), ("train_set", "test-data"), ("TRAIN", "eval")],
+)
+def test_parts_are_told_by_whole_words_in_any_case(tmp_path: Path, train: str, test: str) -> None:
+    for part in (train, test):
+        for name in "ab":
+            picture(tmp_path / part / name / "1.png", level=len(part))
+    held = read_imagefolder(str(tmp_path))
+    assert held.classes == ("a", "b")
+    assert held.test is not None
+    assert held.test.ids.names[0] == f"{test}/a/1.png"
+
+
+@pytest.mark.parametrize("part", ["val", "valid", "Validation", "dev"])
+def test_validation_samples_of_the_source_are_used(tmp_path: Path, part: str) -> None:
+    for name, n in (("train", 12), ("test", 4), (part, 6)):
+        for number in range(n):
+            label = "ab"[number % 2]
+            picture(tmp_path / name / label / f"{number}.png", level=100 * len(name) + number)
+    splits = load(f"imagefolder:{tmp_path}")
+    assert [len(one) for one in splits.parts.values()] == [12, 6, 4]
+    assert all(name.startswith(f"{part}/") for name in splits.validation.ids.names)
+    shared = load(f"imagefolder:{tmp_path}", validation_share=0.5)
+    assert [len(one) for one in shared.parts.values()] == [9, 9, 4]
+    everyone = [name for one in splits.parts.values() for name in one.ids.names]
+    assert len(set(everyone)) == len(everyone) == 22
+
+
+def test_classes_may_be_called_train_and_test(tmp_path: Path) -> None:
+    for name in ("bus", "train", "test"):
+        for number in range(3):
+            picture(tmp_path / name / f"{number}.png", level=number)
+    held = read_imagefolder(str(tmp_path))
+    assert held.classes == ("bus", "test", "train")
+    assert held.test is None
+
+
+def test_what_is_not_certain_is_asked_for(tmp_path: Path) -> None:
+    for name in ("train/a", "train/b", "cats", "dogs"):
+        picture(tmp_path / name / "1.png")
+    with pytest.raises(DataError, match=r"train with subfolders beside cats, dogs: say"):
+        read_imagefolder(str(tmp_path))
+    everything = read_imagefolder(f"{tmp_path}?parts=none")
+    assert everything.classes == ("cats", "dogs", "train")
+
+
+def test_two_parts_of_one_role_are_refused_until_one_is_named(tmp_path: Path) -> None:
+    for name in ("train/a", "train/b", "test/a", "test/b", "eval/a", "eval/b"):
+        picture(tmp_path / name / "1.png", level=len(name))
+    with pytest.raises(DataError, match="two parts for test, eval and test"):
+        read_imagefolder(str(tmp_path))
+    held = read_imagefolder(f"{tmp_path}?test=eval")
+    assert held.test is not None
+    assert held.test.ids.names == ("eval/a/1.png", "eval/b/1.png")
+
+
+def test_parts_are_named_in_the_address(tmp_path: Path) -> None:
+    for name in ("mine/a", "mine/b", "val/a", "val/b"):
+        picture(tmp_path / name / "1.png", level=len(name))
+    held = read_imagefolder(f"{tmp_path}?train=mine&test=val")
+    assert held.test is not None
+    assert held.test.ids.names[0] == "val/a/1.png"
+    with pytest.raises(DataError, match=r"no 'none' for test: it has mine, val"):
+        read_imagefolder(f"{tmp_path}?test=none")
+    with pytest.raises(UsageError, match=r"'tests=a' after the \?"):
+        read_imagefolder(f"{tmp_path}?tests=a")
+
+
+def test_colours_of_16_bits_are_refused_by_what_the_file_says(tmp_path: Path) -> None:
+    colour = tmp_path / "a" / "1.png"
+    picture(colour, "RGB")
+    content = bytearray(colour.read_bytes())
+    rows = b"".join(b"\0" + bytes(6 * 6) for _ in range(5))
+    header = bytes(content[16:24]) + bytes([16]) + bytes(content[25:29])
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    body = b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
+    )
+    colour.write_bytes(bytes(content[:8]) + body)
+    with Image.open(colour) as opened:
+        assert opened.mode == "RGB"
+    with pytest.raises(DataError, match=r"1\.png has more than 8 bits per channel"):
+        read_imagefolder(str(tmp_path))
+
+
+def test_grey_with_a_palette_or_with_transparency_stays_grey(tmp_path: Path) -> None:
+    for name, mode in (("a", "P"), ("b", "LA"), ("c", "L")):
+        pixels = picture(tmp_path / name / "1.png")[:, :, 0]
+        with Image.fromarray(pixels) as grey:
+            grey.convert(mode).save(tmp_path / name / "1.png")
+    assert read_imagefolder(str(tmp_path)).train.x.shape[1] == 1

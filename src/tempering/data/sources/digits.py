@@ -16,4 +16,4 @@ def read_digits(_argument: str = "") -> RawSplits:
     table = np.loadtxt(str(path), delimiter=",")
     images, labels = table[:, :-1].reshape(-1, 8, 8) / 16.0, table[:, -1].astype(int)
     classes = [str(digit) for digit in range(10)]
-    return validate_arrays("digits", (images, labels), classes=classes)
+    return validate_arrays("digits", {"train": (images, labels)}, classes)

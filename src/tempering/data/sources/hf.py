@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,14 @@ from PIL import Image
 
 from tempering.core.errors import DataError, first_line
 from tempering.data.raw_splits import RawSplits, validate_arrays
+from tempering.data.sources.part_names import PartChoice, Role, role_of
 from tempering.data.sources.pictures import Bytes, decode, stack
 
 LABEL_NAMES = ("label", "labels", "fine_label", "y", "target")
 """Names of the label column, preferred in this order."""
+
+_SHARD = re.compile(r"-\d{5}-of-\d{5}.*$")
+"""How the hub numbers the files of a part."""
 
 Tables = Mapping[str, Any]
 """Split name -> a `datasets.Dataset`."""
@@ -27,50 +32,63 @@ def read_hf(argument: str) -> RawSplits:
 
     Args:
         argument: A folder that `save_to_disk` wrote, a folder of Parquet files, or a
-            name on the hub; `NAME:CONFIG` picks a configuration there.
+            name on the hub; `NAME:CONFIG` picks a configuration there. Parts are told by their
+            names (`part_names`), or by `NAME?test=PART&train=PART`.
 
     Returns:
-        The `train` and `test` splits (`validation` if there is no `test`); all samples as
-        training data if there is one split only. Ids are row numbers, with the split as prefix,
-        such as `train/12`, if there are two.
+        The training, test and validation samples; all samples as training data if there is
+        one part only. Ids are row numbers, with the part as prefix, such as `train/12`, if
+        there are several.
 
     Raises:
-        DataError: If the library is missing, the hub cannot be reached, or there is no image
-            or label column.
+        DataError: If the library is missing, the hub cannot be reached, there is no image
+            or label column, or it is not certain which part is which.
+        UsageError: If something else follows the question mark.
     """
+    choice = PartChoice.parse(argument)
     try:
         library = importlib.import_module("datasets")
     except ImportError as error:
         raise DataError(
             f"hf:{argument} needs the library datasets: pip install 'tempering[hf]'"
         ) from error
-    tables = _tables(library, argument)
-    where = f"hf:{argument}"
-    train, test = _train_and_test(tables, where)
-    first = tables[train]
+    where = f"hf:{choice.argument}"
+    tables = _tables(library, choice, where)
+    roles = _roles(tables, choice, where)
+    first = tables[roles["train"]]
     image, label = _image_column(library, first, where), _label_column(library, first, where)
     names = getattr(first.features[label], "names", None)
     parts = [
-        (where if test is None else f"{where}/{part}", tables[part])
-        for part in (train, test)
-        if part is not None
+        (where if len(roles) == 1 else f"{where}/{part}", tables[part]) for part in roles.values()
     ]
     images = stack(picture for name, table in parts for picture in _pictures(table, image, name))
-    held, at = list[tuple[Bytes, Any]](), 0
-    for _, table in parts:
-        held.append((images[at : at + len(table)], np.asarray(table[label][:])))
+    held, at = dict[str, tuple[object, object]](), 0
+    for role, (_, table) in zip(roles, parts, strict=True):
+        held[role] = (images[at : at + len(table)], np.asarray(table[label][:]))
         at += len(table)
-    if test is None:
-        return validate_arrays(where, held[0], classes=names)
-    ids = [[f"{part}/{row}" for row in range(len(tables[part]))] for part in (train, test)]
-    return validate_arrays(where, held[0], held[1], names, (ids[0], ids[1]))
+    if len(roles) == 1:
+        return validate_arrays(where, held, names)
+    ids = {
+        role: [f"{part}/{row}" for row in range(len(tables[part]))] for role, part in roles.items()
+    }
+    return validate_arrays(where, held, names, ids)
 
 
-def _tables(library: Any, argument: str) -> Tables:
+def _roles(tables: Tables, choice: PartChoice, where: str) -> dict[Role, str]:
+    """Role -> name of the table."""
+    if choice.undivided:
+        raise DataError(f"{where}?parts=none: it is for folders of images: name the parts")
+    if len(tables) == 1 and not choice.named:
+        return {"train": next(iter(tables))}
+    return choice.assign(tables, where)
+
+
+def _tables(library: Any, choice: PartChoice, where: str) -> Tables:
+    argument = choice.argument
     path = Path(argument).expanduser()
     try:
         if path.is_dir():
-            loaded = _local(library, path)
+            loaded = _local(library, path, choice, where)
         elif argument.startswith((".", "/", "~")):
             raise DataError(
                 f"no folder {path}: give one that save_to_disk wrote, or of .parquet files"
@@ -88,7 +106,7 @@ def _tables(library: Any, argument: str) -> Tables:
     return loaded if isinstance(loaded, Mapping) else {"train": loaded}
 
 
-def _local(library: Any, path: Path) -> Any:
+def _local(library: Any, path: Path, choice: PartChoice, where: str) -> Any:
     if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
         return library.load_from_disk(str(path))
     files = sorted(path.rglob("*.parquet"))
@@ -98,26 +116,29 @@ def _local(library: Any, path: Path) -> Any:
         )
     parts: dict[str, list[str]] = {}
     for file in files:
-        place = str(file.relative_to(path)).lower()
-        known = ("test", "validation", "train")
-        part = next((part for part in known if part in place), "train")
-        parts.setdefault(part, []).append(str(file))
-    return {part: _parquet(library, own) for part, own in parts.items()}
+        parts.setdefault(_part_of(file.relative_to(path), choice), []).append(str(file))
+    unclear = parts.get("", [])
+    if unclear and len(parts) > 1:
+        raise DataError(
+            f"{where} has {Path(unclear[0]).name}, whose name does not say what it is, beside "
+            f"files for {', '.join(part for part in parts if part)}: name its folder or the file "
+            f"train, test or validation, or say which is which with {where}?train=NAME&test=NAME"
+        )
+    return {part or "train": _parquet(library, own) for part, own in parts.items()}
+
+
+def _part_of(file: Path, choice: PartChoice) -> str:
+    """The part that a file belongs to: what the address names, or what file or folder says."""
+    places = [_SHARD.sub("", file.stem), *reversed(file.parts[:-1])]
+    named = set(choice.named.values())
+    chosen = next((place for place in places if place in named), None)
+    return chosen or next((role for role in map(role_of, places) if role is not None), "")
 
 
 def _parquet(library: Any, files: list[str]) -> Any:
     """A table in memory: `Dataset.from_parquet` would write a copy to the user's cache."""
     arrow, parquet = importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
     return library.Dataset(arrow.concat_tables([parquet.read_table(file) for file in files]))
-
-
-def _train_and_test(tables: Tables, where: str) -> tuple[str, str | None]:
-    if len(tables) == 1:
-        return next(iter(tables)), None
-    test = next((name for name in ("test", "validation", "valid") if name in tables), None)
-    if "train" not in tables or test is None:
-        raise DataError(f"{where} has splits {', '.join(tables)}: give one with train and test")
-    return "train", test
 
 
 def _image_column(library: Any, table: Any, where: str) -> str:

@@ -27,10 +27,10 @@ def read_idx(argument: str) -> RawSplits:
         DataError: If a file is missing, damaged or not an IDX file of bytes.
     """
     path = folder(argument, f"train-{IMAGES} and train-{LABELS}, raw or .gz")
-    test = None
+    parts = {"train": _pair(path, "train")}
     if _find(path, f"t10k-{IMAGES}") or _find(path, f"t10k-{LABELS}"):
-        test = _pair(path, "t10k")
-    return validate_arrays(f"idx:{argument}", _pair(path, "train"), test)
+        parts["test"] = _pair(path, "t10k")
+    return validate_arrays(f"idx:{argument}", parts)
 
 
 def _find(path: Path, name: str) -> Path | None:

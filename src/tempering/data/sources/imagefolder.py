@@ -10,6 +10,7 @@ from PIL import Image
 
 from tempering.core.errors import DataError, first_line
 from tempering.data.raw_splits import RawSplits, validate_arrays
+from tempering.data.sources.part_names import PartChoice, role_of
 from tempering.data.sources.pictures import Bytes, decode, stack
 from tempering.data.sources.source import folder
 
@@ -17,34 +18,62 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".pgm", ".ppm", ".tif", ".t
 
 
 def read_imagefolder(argument: str) -> RawSplits:
-    """Read `DIR/<class>/*.png`, or `DIR/train/<class>/*.png` and `DIR/test/<class>/*.png`.
+    """Read `DIR/<class>/*.png`, or `DIR/<part>/<class>/*.png` for train, test and validation.
 
-    Classes are sorted by name, images of a class by path. Images are greyscale if all files
-    are. Ids are paths relative to the folder, such as `cats/tom.png` or `train/cats/tom.png`.
+    Subfolders are parts if their names say so (`Train`, `test_set`, `val`, ...) and they hold
+    subfolders; otherwise they are classes. `DIR?test=NAME&train=NAME` names parts, and
+    `DIR?parts=none` says that all subfolders are classes. Classes are sorted by name, images of a
+    class by path. Images are greyscale if all files are. Ids are paths relative to the folder,
+    such as `cats/tom.png` or `train/cats/tom.png`.
 
     Raises:
-        DataError: If a class has no images, or an image is damaged or of another size.
+        DataError: If a class has no images, an image is damaged or of another size, or it is not
+            certain what is a part and what is a class.
+        UsageError: If something else follows the question mark.
     """
-    path = folder(argument, "one subfolder of images per class")
-    where = f"imagefolder:{argument}"
-    train, test = path / "train", path / "test"
-    if not train.is_dir() and not test.is_dir():
+    choice = PartChoice.parse(argument)
+    path = folder(choice.argument, "one subfolder of images per class")
+    where = f"imagefolder:{choice.argument}"
+    if not _divided(path, choice, where):
         names = _classes(path)
         ((x, y, ids),) = _read(path, [(path, names)], names)
-        return validate_arrays(where, (x, y), classes=names, ids=(ids, []))
-    for part in (train, test):
-        if not part.is_dir():
-            other = train if part is test else test
-            raise DataError(
-                f"{path} has {other.name}/ but no {part.name}/: give both, "
-                f"or split {other.name}/ with imagefolder:{other}"
-            )
-    names, tested = _classes(train), _classes(test)
-    for name in tested:
-        if name not in names:
-            raise DataError(f"class {name!r} is in {test} but not in {train}: add it there")
-    (x, y, ids), (x_test, y_test, test_ids) = _read(path, [(train, names), (test, tested)], names)
-    return validate_arrays(where, (x, y), (x_test, y_test), names, (ids, test_ids))
+        return validate_arrays(where, {"train": (x, y)}, names, {"train": ids})
+    parts = choice.assign(_classes(path), where)
+    folders = {role: path / name for role, name in parts.items()}
+    names = _classes(folders["train"])
+    own = {role: _classes(inside) for role, inside in folders.items()}
+    for role, tested in own.items():
+        for name in tested:
+            if name not in names:
+                raise DataError(
+                    f"class {name!r} is in {folders[role]} but not in {folders['train']}: "
+                    "add it there"
+                )
+    held = _read(path, [(folders[role], own[role]) for role in folders], names)
+    arrays = {role: (x, y) for role, (x, y, _) in zip(folders, held, strict=True)}
+    ids_of = {role: ids for role, (_, _, ids) in zip(folders, held, strict=True)}
+    return validate_arrays(where, arrays, names, ids_of)
+
+
+def _divided(path: Path, choice: PartChoice, where: str) -> bool:
+    """Whether subfolders are parts, not classes."""
+    if choice.undivided:
+        return False
+    if choice.named:
+        return True
+    subfolders = _classes(path)
+    parts = [name for name in subfolders if role_of(name) is not None]
+    deep = [name for name in parts if any(item.is_dir() for item in (path / name).iterdir())]
+    if not deep:
+        return False
+    others = [name for name in subfolders if name not in deep]
+    if others:
+        raise DataError(
+            f"{where} has {', '.join(deep)} with subfolders beside {', '.join(others[:5])}: say "
+            f"what the parts are with {where}?train=NAME&test=NAME, or that all are classes with "
+            f"{where}?parts=none"
+        )
+    return True
 
 
 def _classes(path: Path) -> list[str]:

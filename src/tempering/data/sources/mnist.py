@@ -38,7 +38,9 @@ def read_mnist(_argument: str = "", bundled: Path = BUNDLED) -> RawSplits:
         (_verified(bundled, f"{part}-{IMAGES}", 3), _verified(bundled, f"{part}-{LABELS}", 1))
         for part in ("train", "t10k")
     )
-    return validate_arrays("mnist", train, test, [str(digit) for digit in range(10)])
+    return validate_arrays(
+        "mnist", {"train": train, "test": test}, [str(digit) for digit in range(10)]
+    )
 
 
 def _verified(bundled: Path, name: str, dimensions: int) -> Bytes:

@@ -12,6 +12,11 @@ from tempering.core.errors import DataError, first_line
 
 GREY_MODES = ("1", "L", "LA", "La")
 DEEP_MODES = ("I", "F")
+_PNG = b"\x89PNG\r\n\x1a\n"
+_DEPTH_AT = 24
+"""Offset of the bit depth in a PNG file; Pillow opens colours of 16 bits as if they had 8."""
+_BITS_PER_SAMPLE = 258
+"""Tag of a TIFF file."""
 Bytes = NDArray[np.uint8]
 
 
@@ -28,17 +33,39 @@ def decode(picture: Image.Image, where: str) -> Bytes:
     Raises:
         DataError: If the image is damaged, or has more than 8 bits per channel.
     """
-    if picture.mode.startswith(DEEP_MODES):
+    if picture.mode.startswith(DEEP_MODES) or _bits(picture) > 8:
         raise DataError(f"{where} has more than 8 bits per channel: convert it to 8 bits")
     try:
         upright = ImageOps.exif_transpose(picture)
         grey = upright.mode in GREY_MODES
         pixels = np.asarray(upright.convert("L" if grey else "RGB"))
+        if upright.mode in ("P", "PA") and _all_grey(upright):
+            grey, pixels = True, pixels[:, :, 0]
     except Exception as error:  # Pillow's decoders raise many kinds
         raise DataError(
             f"cannot read {where}: {first_line(error)}: give an intact image"
         ) from error
     return pixels[None] if grey else np.moveaxis(pixels, -1, 0)
+
+
+def _bits(picture: Image.Image) -> int:
+    """Bits per channel that the file states; 8 where it does not."""
+    source = getattr(picture, "fp", None)
+    if picture.format == "PNG" and source is not None:
+        at = source.tell()
+        source.seek(0)
+        head = source.read(_DEPTH_AT + 1)
+        source.seek(at)
+        return head[_DEPTH_AT] if head.startswith(_PNG) and len(head) > _DEPTH_AT else 8
+    tags = getattr(picture, "tag_v2", None)
+    stated = tags.get(_BITS_PER_SAMPLE, (8,)) if tags else (8,)
+    return max(stated) if isinstance(stated, tuple) else int(stated)
+
+
+def _all_grey(picture: Image.Image) -> bool:
+    """Whether a picture with a palette uses shades of grey alone."""
+    colours = np.asarray(picture.convert("RGB")).reshape(-1, 3)
+    return bool((colours == colours[:, :1]).all())
 
 
 def stack(pictures: Iterable[tuple[str, Bytes]]) -> Bytes:
