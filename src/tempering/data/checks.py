@@ -23,36 +23,45 @@ MOST_CLASSES = 100_000
 """Limit of classes inferred from labels; a larger label is considered a mistake."""
 
 
+def as_tensor(values: object, what: str) -> Tensor:
+    """An array as a CPU tensor, in the same memory where that is possible.
+
+    Raises:
+        DataError: If it is not a numeric array.
+    """
+    if isinstance(values, Tensor):
+        return values.detach().cpu()
+    try:
+        array = np.asarray(values)
+        return torch.from_numpy(np.require(array, array.dtype.newbyteorder("="), ["C", "W"]))
+    except (TypeError, ValueError) as error:
+        kind = getattr(values, "dtype", type(values).__name__)
+        raise DataError(f"{what} of type {kind}: give a numpy array or a tensor") from error
+
+
 def own_tensor(values: object, what: str) -> Tensor:
     """Copy an array to a CPU tensor.
 
     Raises:
         DataError: If it is not a numeric array.
     """
-    if isinstance(values, Tensor):
-        return values.detach().cpu().clone()
-    try:
-        array = np.asarray(values)
-        return torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("="), order="C"))
-    except (TypeError, ValueError) as error:
-        kind = getattr(values, "dtype", type(values).__name__)
-        raise DataError(f"{what} of type {kind}: give a numpy array or a tensor") from error
+    return as_tensor(values, what).clone()
 
 
 def checked_images(x: object, where: str) -> Tensor:
-    """Validate images, and copy them to a tensor with a channel dimension.
+    """Validate images as a tensor with a channel dimension, in the same memory if possible.
 
     Args:
         x: uint8 in 0..255 or float in [0, 1], shape (n, h, w) or (n, c, h, w).
         where: Name of the data, for messages.
 
     Returns:
-        uint8 or float32, shape (n, c, h, w), a copy.
+        uint8 or float32, shape (n, c, h, w).
 
     Raises:
         DataError: If type, shape or range is wrong, or a value is not finite.
     """
-    images = own_tensor(x, f"{where}: images")
+    images = as_tensor(x, f"{where}: images")
     _check_shape(images, where)
     images = explicit_channel(images)
     if images.dtype == torch.uint8:
@@ -86,6 +95,15 @@ def _check_shape(images: Tensor, where: str) -> None:
             f"{where}: images of shape {shape} have channels last: "
             f"give (n, channels, height, width), here {(shape[0], shape[3], *shape[1:3])}"
         )
+
+
+def unit_range(images: Tensor) -> Tensor:
+    """Images as float32 in [0, 1]; those of float32 are returned as they are.
+
+    Args:
+        images: uint8 in 0..255 or float32 in [0, 1], any shape.
+    """
+    return images.float().div_(255.0) if images.dtype == torch.uint8 else images
 
 
 def check_range(images: Tensor, where: str) -> None:
@@ -129,7 +147,7 @@ def _kind(values: Tensor) -> str:
 
 
 def checked_labels(y: object, n: int, where: str) -> Tensor:
-    """Validate labels, and copy them to a tensor.
+    """Validate labels as a tensor, in the same memory if possible.
 
     Args:
         y: Class indices, integers from 0, shape (n,).
@@ -142,7 +160,7 @@ def checked_labels(y: object, n: int, where: str) -> Tensor:
     Raises:
         DataError: If they are not integers of at least 0, or not one per image.
     """
-    labels = own_tensor(y, f"{where}: labels")
+    labels = as_tensor(y, f"{where}: labels")
     if labels.ndim != 1:
         raise DataError(
             f"{where}: labels of shape {tuple(labels.shape)}: give class indices of shape ({n},)"

@@ -235,7 +235,7 @@ def _own_parts(held: RawSplits, address: str) -> Splits:
 
 
 def _dataset(held: RawSplits, name: str, samples: RawSamples) -> Dataset:
-    return Dataset(samples.images(), samples.y, held.classes, name, samples.ids)
+    return Dataset(samples.x, samples.y, held.classes, name, samples.ids)
 
 
 def _require_alike(data: Dataset, train: Dataset) -> None:

@@ -211,7 +211,8 @@ class Learner:
         state: StepState,
     ) -> None:
         self.model, self.objective, self.config, self.engine = model, objective, config, engine
-        outputs = check_classifier(model, data.x[:8].to(engine.device), data.num_classes)
+        images = data.images(torch.arange(min(8, len(data)))).to(engine.device)
+        outputs = check_classifier(model, images, data.num_classes)
         self.batches = BatchMaker(
             data=data,
             threat=config.threat,
