@@ -67,6 +67,7 @@ def evaluate(
     access: str = "white",
     surrogate: nn.Module | None = None,
     samples: int | None = None,
+    subset: str = "stratified",
     seconds: float | None = None,
     seed: int = 0,
     corruptions: str | None = None,
@@ -86,7 +87,9 @@ def evaluate(
             alone), or `all`, one after the other.
         surrogate: The gray-box attacker's model; by default one is trained on the training
             data of splits.
-        samples: Images; the first ones. By default 1,000, or all if there are fewer.
+        samples: Images. By default 1,000, or all if there are fewer.
+        subset: Which: `stratified` draws them by id so that they have the shares of the classes;
+            `first` takes the first ones, as published tables do.
         seconds: How long attacks may take; samples that are left then count as robust,
             with a flag. By default as long as they need.
         seed: Of all random draws.
@@ -121,6 +124,7 @@ def evaluate(
         engine or start_engine("32-true"),
         surrogate=surrogate,
         samples=samples,
+        subset=subset,
         seed=seed,
     )
     side = SideMeasurements.of(setup, corruptions, compare)
@@ -142,7 +146,8 @@ class EvaluationOptions:
         protocol: `fast`, `autoattack` or `thorough`.
         access: `white`, `gray`, `black` or `all`.
         surrogate: Address of the gray-box attacker's model; by default one is trained.
-        samples: Test images, the first ones; by default 1,000, or all if there are fewer.
+        samples: Test images; by default 1,000, or all if there are fewer.
+        subset: Which: `stratified` by class and id, or the `first` ones.
         seconds: How long attacks may take.
         corruptions: `all` common corruptions, or names such as `noise,blur`.
         compare: Folder of a finished evaluation to compare with, sample by sample.
@@ -153,6 +158,7 @@ class EvaluationOptions:
     access: str = "white"
     surrogate: str | None = None
     samples: int | None = None
+    subset: str = "stratified"
     seconds: float | None = None
     corruptions: str | None = None
     compare: Path | None = None
@@ -174,6 +180,7 @@ class EvaluationOptions:
             engine,
             surrogate=load_model_by_address(self.surrogate)[0] if self.surrogate else None,
             samples=self.samples,
+            subset=self.subset,
             seed=inputs.seed,
         )
 

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from tempering.app.folder import RunFolder
-from tempering.app.load_inputs import first_samples
+from tempering.app.load_inputs import take_samples
 from tempering.app.surrogate import TrainedSurrogate, quick_surrogate, train_surrogate
 from tempering.attacks.base import Attack
 from tempering.core.engine import Engine
@@ -81,6 +81,7 @@ class EvaluationSetup:
         target: The model as it is evaluated.
         config: What is asked for.
         trained: The gray-box attacker's model, where one was trained.
+        subset: Which samples were taken.
     """
 
     model: nn.Module
@@ -89,6 +90,7 @@ class EvaluationSetup:
     target: Target
     config: EvaluationConfig
     trained: TrainedSurrogate | None = None
+    subset: str = "stratified"
 
     @classmethod
     def of(
@@ -100,6 +102,7 @@ class EvaluationSetup:
         *,
         surrogate: nn.Module | None = None,
         samples: int | None = None,
+        subset: str = "stratified",
         seed: int = 0,
     ) -> EvaluationSetup:
         """Check that all fits together.
@@ -110,7 +113,8 @@ class EvaluationSetup:
             config: What is asked for.
             engine: Where to compute.
             surrogate: A model that the gray-box attacker owns; None to train one.
-            samples: Test images, the first ones; None for 1,000, or all if there are fewer.
+            samples: Test images; None for 1,000, or all if there are fewer.
+            subset: Which: `stratified` by class and id, or the `first` ones.
             seed: Of all draws.
 
         Raises:
@@ -124,7 +128,7 @@ class EvaluationSetup:
                 f"data of type {type(data).__name__}: give tempering.data.Dataset.of(images, "
                 "labels), or splits such as tempering.data.load('mnist')"
             )
-        part = first_samples(data.test if isinstance(data, Splits) else data, samples)
+        part = take_samples(data.test if isinstance(data, Splits) else data, samples, subset)
         needs_source = any(stage.access == GRAY for stage in config.protocol.stages)
         if needs_source and surrogate is None and not isinstance(data, Splits):
             raise UsageError(
@@ -136,7 +140,7 @@ class EvaluationSetup:
         target = Target.of_any("given", _on(model, engine.device), part)
         if surrogate is not None:
             config = replace(config, sources={GRAY: _checked(surrogate, part, engine)})
-        return cls(model, data, context, target, config)
+        return cls(model, data, context, target, config, subset=subset)
 
     def with_source(self, folder: RunFolder | None = None) -> EvaluationSetup:
         """With a surrogate for the gray-box attacker, where one is needed and missing.
@@ -179,6 +183,7 @@ class EvaluationSetup:
             "access": self.config.access,
             "surrogate": None if source is None else weights_hash(source),
             "samples": self.context.n,
+            "subset": self.subset,
             "seed": self.context.seed,
         }
 
@@ -192,6 +197,7 @@ class EvaluationSetup:
             "access": config.access,
             "seconds": config.seconds,
             "samples": self.context.n,
+            "subset": self.subset,
             "seed": self.context.seed,
             "spot_checks": config.spot_checks,
             "examined": config.examined,

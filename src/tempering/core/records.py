@@ -43,9 +43,7 @@ class Provenance(Record):
     """Settings, software and hardware of a run.
 
     Attributes:
-        train_n: Training samples that were used.
-        dropped_n: Training samples that a keep mask has taken out before.
-        start: The weights that hardening started from; empty if nothing was hardened.
+        start: The weights that hardening started from, or nothing.
     """
 
     kind: Literal["provenance"] = "provenance"
