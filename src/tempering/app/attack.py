@@ -35,6 +35,7 @@ class AttackReport(BaseModel):
         attack: Its label.
         threat: What it was allowed.
         n: Samples that it was run on.
+        subset: How they were chosen: `stratified` or `first`.
         success: Of these, how many ended as it wanted.
         before: How many were so without any attack.
         no_start: Failures that say nothing about the model: a decision attack found no
@@ -50,6 +51,7 @@ class AttackReport(BaseModel):
     attack: str
     threat: str
     n: int
+    subset: str
     success: int
     before: int
     no_start: int
@@ -136,6 +138,7 @@ def attack_address(
         attack=chosen.label(),
         threat=str(allowed),
         n=len(rows),
+        subset=subset,
         success=int(success.sum()),
         before=int(before.sum()),
         no_start=int((outcomes.no_start & ~success).sum()),

@@ -22,6 +22,7 @@ from tempering.core.goals import Goal, Untargeted
 from tempering.core.probe import Probe, probing
 from tempering.core.python_values import plain
 from tempering.core.random import RandomStreams
+from tempering.core.tensors import require_tensors
 from tempering.core.threats import NORMS, TOLERANCE, Threat
 
 BATCH_SIZE = 256
@@ -135,6 +136,7 @@ class Attack(ABC):
             torch.Size([3, 1, 2, 2])
         """
         self.require(threat)
+        require_tensors(x=x, y=y)
         if x.ndim != 4 or y.shape != x.shape[:1]:
             raise AttackError(
                 f"images {tuple(x.shape)} and labels {tuple(y.shape)} do not fit: "

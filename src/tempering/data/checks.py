@@ -6,6 +6,7 @@ Invalid data is rejected, not repaired. Validated images are uint8 or float32 in
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -35,8 +36,19 @@ def as_tensor(values: object, what: str) -> Tensor:
         array = np.asarray(values)
         return torch.from_numpy(np.require(array, array.dtype.newbyteorder("="), ["C", "W"]))
     except (TypeError, ValueError) as error:
+        if text := _text_in(values):
+            raise DataError(
+                f"{what} are text, such as {text!r}: give class indices from 0, and the names as "
+                "classes: classes, y = numpy.unique(y, return_inverse=True)"
+            ) from error
         kind = getattr(values, "dtype", type(values).__name__)
         raise DataError(f"{what} of type {kind}: give a numpy array or a tensor") from error
+
+
+def _text_in(values: object) -> str | None:
+    """The first value of an array or list, if it is text."""
+    first = next(iter(np.asarray(values, dtype=object).ravel()), None)
+    return str(first) if isinstance(first, str | bytes) else None
 
 
 def own_tensor(values: object, what: str) -> Tensor:
@@ -201,6 +213,7 @@ def checked_classes(classes: Sequence[str] | None, labels: Tensor, where: str) -
                 f"{where}: label {int(labels[at])} at index {at} implies as many classes: "
                 f"give class indices from 0 to at most {MOST_CLASSES - 1}"
             )
+        _warn_of_labels_from_1(labels, where)
         names = tuple(str(number) for number in range(int(labels[at]) + 1))
     else:
         names = tuple(str(name) for name in classes)
@@ -212,6 +225,18 @@ def checked_classes(classes: Sequence[str] | None, labels: Tensor, where: str) -
         twice = next(name for name in names if names.count(name) > 1)
         raise DataError(f"{where}: class {twice!r} occurs twice: give unique names")
     return names
+
+
+def _warn_of_labels_from_1(labels: Tensor, where: str) -> None:
+    """Say that class 0 is empty, if every other class has samples."""
+    empty = (torch.bincount(labels) == 0).nonzero()[:, 0].tolist()
+    most = int(labels.max())
+    if empty == [0] and most > 1:
+        warnings.warn(
+            f"{where}: labels run from 1 to {most}; class 0 has no sample: subtract 1 if there are "
+            f"{most} classes, since a model of these labels has {most + 1} outputs",
+            stacklevel=2,
+        )
 
 
 def check_within(labels: Tensor, classes: Sequence[str], where: str) -> None:

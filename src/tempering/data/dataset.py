@@ -12,6 +12,7 @@ from torch import Tensor
 
 from tempering.core.errors import DataError, UsageError
 from tempering.core.hashing import Converted, tensor_hash
+from tempering.core.tensors import require_tensors
 from tempering.data.checks import Array, own_tensor, unit_range
 from tempering.data.ids import SampleIds
 from tempering.data.raw_splits import RawSamples, validate_arrays
@@ -51,6 +52,7 @@ class Dataset:
     ids: SampleIds = field(default_factory=lambda: SampleIds.rows(0))
 
     def __post_init__(self) -> None:
+        require_tensors(pixels=self.pixels, y=self.y)
         pixels = self.pixels
         if pixels.dtype not in (torch.float32, torch.uint8) or pixels.ndim != 4:
             raise DataError(
@@ -120,7 +122,7 @@ class Dataset:
     def chunks(self) -> Iterator[Tensor]:
         """All images, some at a time, each as `images` returns them."""
         size = max(1, CHUNK // math.prod(self.shape))
-        for rows in torch.arange(len(self)).split(size):
+        for rows in torch.split(torch.arange(len(self)), size):
             yield self.images(rows)
 
     @property

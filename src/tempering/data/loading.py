@@ -47,9 +47,12 @@ def find_source(address: str) -> tuple[Source, str]:
 
     Raises:
         UnknownNameError: If there is no such source; suggests similar names.
-        UsageError: If the argument is missing, or the source takes none.
+        UsageError: If the argument is missing, the source takes none, or the address is a file
+            or folder without a source.
     """
     name, _, argument = address.strip().partition(":")
+    if name not in SOURCES and (source_of := _source_of(address.strip())):
+        raise UsageError(f"data {address!r} names no source: write {source_of}:{address.strip()}")
     source = SOURCES[name]
     if source.argument is None and argument:
         raise UsageError(f"data {address!r}: {name} takes no argument: write {source.example}")
@@ -59,6 +62,21 @@ def find_source(address: str) -> tuple[Source, str]:
             f"such as {source.example}"
         )
     return source, argument
+
+
+def _source_of(place: str) -> str | None:
+    """The source that a file or folder looks like; None if there is no such place."""
+    path = Path(place.partition("?")[0]).expanduser()
+    if not place:
+        return None
+    if path.is_file():
+        return "npz"
+    if not path.is_dir():
+        return None
+    if any(path.glob("train-images-idx3-ubyte*")):
+        return "idx"
+    saved = any((path / name).is_file() for name in ("dataset_dict.json", "state.json"))
+    return "hf" if saved or any(path.rglob("*.parquet")) else "imagefolder"
 
 
 def load(

@@ -225,7 +225,7 @@ class _Loop:
         totals = state.totals
         loss, hits = 0.0, 0
         with probing(self.learner.averaged()) as probe:
-            for rows in torch.arange(len(data)).split(1000):
+            for rows in torch.split(torch.arange(len(data)), 1000):
                 x = data.images(rows).to(self.engine.device)
                 y = data.y[rows].to(self.engine.device)
                 logits = probe.logits(x)
