@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from tempering.app.surrogate import TrainedSurrogate, quick_surrogate, train_sur
 from tempering.attacks.base import Attack
 from tempering.core.engine import Engine
 from tempering.core.errors import ModelError, UsageError
+from tempering.core.module_copies import copied_module
 from tempering.core.threat_checks import check_threat
 from tempering.core.threat_text import write_threat
 from tempering.core.threats import Threat
@@ -219,4 +219,4 @@ def _on(model: nn.Module, device: torch.device) -> nn.Module:
     """The model where it is to run; a copy if it lies elsewhere, since it is someone's own."""
     if all(tensor.device == device for tensor in model.state_dict().values()):
         return model
-    return copy.deepcopy(model).to(device)
+    return copied_module(model).to(device)
