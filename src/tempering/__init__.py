@@ -20,6 +20,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "Patch": "tempering.core.patches",
         "TemperingError": "tempering.core.errors",
         "attacks": "tempering.attacks",
+        "certify": "tempering.app.certify",
         "compare_runs": "tempering.app.compare",
         "data": "tempering.data",
         "defenses": "tempering.defenses",

@@ -174,6 +174,7 @@ def test_gradients_that_are_switched_off_are_switched_on_where_needed(
         assert not torch.is_grad_enabled()
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
 @pytest.mark.parametrize(
     ("make", "message"),
     [
