@@ -145,12 +145,14 @@ def test_overflow_in_half_precision_is_named_and_no_success(attack: Attack, thre
 
 
 def test_arrays_in_place_of_tensors_are_named() -> None:
-    for x, y, name in ((X.numpy(), Y, "x"), (X, Y.numpy(), "y"), (X.tolist(), Y, "x")):
-        with pytest.raises(
-            DataError, match=rf"^{name} is .*: give a tensor, such as torch\.as_ten"
-        ):
+    for x, y, name in (
+        (X.numpy(), Y, "images"),
+        (X, Y.numpy(), "labels"),
+        (X.tolist(), Y, "images"),
+    ):
+        with pytest.raises(DataError, match=rf"^{name} of type \w+: give a torch\.Tensor"):
             PGD(steps=1)(NET, x, y, Linf(0.1))  # type: ignore[arg-type]
-        with pytest.raises(DataError, match=rf"^{name} is .*: give a tensor"):
+        with pytest.raises(DataError, match=rf"^{name} of type \w+: give a torch\.Tensor"):
             certify(NET, x, y, Linf(0.1))  # type: ignore[arg-type]
-        with pytest.raises(DataError, match=rf"^{name} is .*: give a tensor"):
+        with pytest.raises(DataError, match=rf"^{name} of type \w+: give a torch\.Tensor"):
             Smoothing(samples=10)(NET, x, y)  # type: ignore[arg-type]

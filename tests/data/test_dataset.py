@@ -105,7 +105,7 @@ def test_samples_in_class_order_are_taken_from_all_classes() -> None:
 
 
 def test_arrays_in_place_of_tensors_are_named() -> None:
-    with pytest.raises(DataError, match=r"pixels is a numpy\.ndarray: give a tensor"):
+    with pytest.raises(DataError, match=r"pixels of type ndarray: give a torch\.Tensor"):
         Dataset(np.zeros((2, 1, 4, 4), np.float32), torch.tensor([0, 1]), ("a", "b"), "x")  # type: ignore[arg-type]
     with pytest.raises(DataError, match=r"data of type ndarray: give Dataset\.of"):
         Splits.of(np.zeros((2, 1, 4, 4), np.float32))  # type: ignore[arg-type]

@@ -75,7 +75,7 @@ def test_a_place_without_a_source_offers_the_one_that_it_looks_like(
             (place / "train-images-idx3-ubyte.gz").touch()
         case "hf":
             (place / "train.parquet").touch()
-    with pytest.raises(UsageError, match=f"names no source: write {file}:{place}"):
+    with pytest.raises(UsageError, match=f"is a path: write {file}:{place}"):
         load(str(place))
 
 

@@ -41,13 +41,7 @@ def choose_recipe(
 
     Raises:
         RecipeError: If the recipe or an override makes no sense.
-        UsageError: If the data are no splits.
     """
-    if data is not None and not isinstance(data, Splits):
-        raise UsageError(
-            f"data of type {type(data).__name__}: give splits such as "
-            "tempering.data.load('mnist'), or Splits.of(Dataset.of(images, labels))"
-        )
     values: dict[str, Any] = {}
     if threat is not None:
         values["threat"] = threat

@@ -7,14 +7,25 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict
 
-from tempering.app.load_inputs import InputAddress
-from tempering.certification.certify_samples import METHODS, certify
+from tempering.app.load_inputs import InputAddress, take_samples
+from tempering.app.python_inputs import (
+    DataLike,
+    ModelLike,
+    ThreatLike,
+    as_count,
+    as_data,
+    as_model,
+    as_threat,
+)
+from tempering.certification import certify_samples
+from tempering.certification.certify_samples import METHODS
 from tempering.certification.smoothing import Smoothing
 from tempering.core.engine import start_engine
 from tempering.core.errors import UsageError
 from tempering.core.intervals import wilson
 from tempering.core.random import RandomStreams, derive
 from tempering.core.threats import Threat
+from tempering.data.splits import Splits
 from tempering.evaluation.context import EvalContext
 from tempering.evaluation.target import Target
 
@@ -123,6 +134,53 @@ def certify_address(
     return report.model_copy(update={"subset": subset})
 
 
+def certify(
+    model: ModelLike,
+    data: DataLike,
+    threat: ThreatLike,
+    *,
+    samples: int | None = None,
+    subset: str = "stratified",
+    methods: Sequence[str] | None = None,
+    smoothing: Smoothing | None = None,
+    seconds: float | None = None,
+    seed: int = 0,
+) -> CertificateReport:
+    """Certify a model: how many samples keep their class whatever the threat allows.
+
+    Args:
+        model: A module or a function from images in [0, 1], shape (n, c, h, w), to logits.
+        data: Test data, as `tempering.evaluate` takes it.
+        threat: What may change, as a value or as text such as `linf:0.05`.
+        samples: Number of test images; by default 1,000 or all.
+        subset: Which: `stratified` by class and id, or the `first` ones.
+        methods: Some of `METHODS`; by default all, cheapest first.
+        smoothing: Certify the smoothed classifier instead, in L2.
+        seconds: Time after which no new work is started; remaining samples are undecided.
+        seed: Of all draws.
+
+    Returns:
+        Counts and times.
+
+    Raises:
+        UsageError: If an argument is invalid.
+        UnknownNameError: If a method is unknown.
+        ModelError: If the model is no classifier of the data.
+
+    Example:
+        `tp.certify(model, (x, y), "linf:0.05").certified_correct`
+    """
+    network, held, allowed = as_model(model), as_data(data), as_threat(threat)
+    wanted = None if samples is None else as_count(samples, "samples", 1)
+    part = take_samples(held.test if isinstance(held, Splits) else held, wanted, subset)
+    context = EvalContext(part, "test", start_engine("32-true"), as_count(seed, "seed"))
+    target = Target.of("given", network, part)
+    name = type(network).__name__
+    if smoothing is not None:
+        return _smoothed(name, context, target, allowed, smoothing)
+    return _bounded(name, context, target, allowed, methods, seconds)
+
+
 def _bounded(
     address: str,
     context: EvalContext,
@@ -134,7 +192,7 @@ def _bounded(
     began = time.perf_counter()
     data, device = context.data, context.engine.device
     target.model.to(device)
-    certificates = certify(
+    certificates = certify_samples.certify(
         target.model,
         data.x.to(device),
         data.y.to(device),

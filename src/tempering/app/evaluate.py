@@ -22,19 +22,26 @@ from tempering.app.gallery import adversarial_examples, write_gallery
 from tempering.app.load_inputs import InputAddress, LoadedInputs, load_model_by_address
 from tempering.app.networks import model_name
 from tempering.app.provenance import provenance
+from tempering.app.python_inputs import (
+    AttackLike,
+    DataLike,
+    ModelLike,
+    ThreatLike,
+    as_attacks,
+    as_count,
+    as_data,
+    as_model,
+    as_threat,
+)
 from tempering.app.result_cache import FileResultCache
 from tempering.app.side_measurements import SideMeasurements
 from tempering.app.verdict_files import write_images, write_verdicts
-from tempering.attacks.base import Attack
 from tempering.attacks.registry import parse_attack
 from tempering.core.engine import Engine, start_engine
 from tempering.core.errors import InterruptedRunError, ModelError, RunError, UsageError
 from tempering.core.files import followed, write_text
 from tempering.core.passes import Passes, counted
 from tempering.core.records import AnyRecord, Assessment, Provenance
-from tempering.core.threats import Threat
-from tempering.data.dataset import Dataset
-from tempering.data.splits import Splits
 from tempering.evaluation.evaluation_result import EvaluationResult
 from tempering.evaluation.evaluator import Evaluator
 from tempering.evaluation.protocols import GRAY
@@ -58,11 +65,11 @@ class Evaluated:
 
 
 def evaluate(
-    model: nn.Module,
-    data: Dataset | Splits,
-    threat: Threat,
+    model: ModelLike,
+    data: DataLike,
+    threat: ThreatLike,
     *,
-    attacks: Sequence[Attack] | None = None,
+    attacks: Sequence[AttackLike] | AttackLike | None = None,
     protocol: str = "fast",
     access: str = "white",
     surrogate: nn.Module | None = None,
@@ -77,11 +84,13 @@ def evaluate(
     """Evaluate a model: certificates first, then attacks on the samples that remain.
 
     Args:
-        model: From images in [0, 1], shape (n, c, h, w), to logits; it is left as it was.
-        data: Test data, or splits whose test data is used.
-        threat: What an attacker may change.
-        attacks: Each on all samples, so that each has an accuracy of its own; by default a
-            protocol's cascade, whose attacks see only what those before them left.
+        model: A module or a function from images in [0, 1], shape (n, c, h, w), to logits; it is
+            left as it was.
+        data: Test data: a pair of images and labels (tensors or numpy arrays), a torch `Dataset`
+            or `DataLoader`, a `tempering.data.Dataset`, or splits whose test data is used.
+        threat: What an attacker may change, as a value or as text such as `linf:8/255`.
+        attacks: One or several, as values or names. Each runs on all samples, so that each has
+            an accuracy of its own; by default a protocol's attacks, on undecided samples.
         protocol: `fast`, `autoattack` or `thorough`.
         access: What attackers know: `white`, `gray` (a model of their own), `black` (answers
             alone), or `all`, one after the other.
@@ -113,25 +122,28 @@ def evaluate(
         RunError: If a run to compare with is no finished evaluation.
 
     Example:
-        `evaluate(model, tp.data.load("mnist").test, tp.Linf(0.3)).robust_accuracy.upper`
+        `evaluate(model, (x, y), "linf:8/255").robust_accuracy.upper`
     """
     started = time.perf_counter()
-    config = configure(threat, attacks=attacks, protocol=protocol, access=access, seconds=seconds)
+    module, held, chosen = as_model(model), as_data(data), as_attacks(attacks)
+    config = configure(
+        as_threat(threat), attacks=chosen, protocol=protocol, access=access, seconds=seconds
+    )
     setup = EvaluationSetup.of(
-        model,
-        data,
+        module,
+        held,
         config,
         engine or start_engine("32-true"),
         surrogate=surrogate,
-        samples=samples,
+        samples=None if samples is None else as_count(samples, "samples"),
         subset=subset,
-        seed=seed,
+        seed=as_count(seed, "seed"),
     )
     side = SideMeasurements.of(setup, corruptions, compare)
     setup = setup.with_source()
     with counted() as passes:
         result = Evaluator(setup.context, setup.config).evaluate(setup.target)
-    made = _provenance(setup, "tempering.evaluate", model_name(model))
+    made = _provenance(setup, "tempering.evaluate", model_name(module))
     records = [*_before(setup, made), *result.records]
     assessment = _assess(setup, result, records, passes, time.perf_counter() - started)
     return side.add(setup, result, assessment, records)[0]
@@ -230,7 +242,9 @@ def evaluate_address(
     )
     try:
         with _kept(run) if engine.is_main else nullcontext():
-            made = _provenance(setup, caller.command, _name(inputs.model, address.model))
+            made = _provenance(
+                setup, caller.command, _name(inputs.model, address.model), address.resolved()
+            )
             setup = setup.with_source(run)
             with counted() as passes:
                 result = Evaluator(setup.context, setup.config, cache).evaluate(setup.target)
@@ -261,10 +275,12 @@ def _name(model: nn.Module, address: str) -> str:
     return model_name(model) if isinstance(model, BaseClassifier) else address
 
 
-def _provenance(setup: EvaluationSetup, command: str, name: str) -> Provenance:
+def _provenance(
+    setup: EvaluationSetup, command: str, name: str, model: dict[str, Any] | None = None
+) -> Provenance:
     return provenance(
         command,
-        setup.settings(),
+        setup.settings() | (model or {}),
         setup.context.seed,
         setup.data,
         setup.model,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from tempering.app.surrogate import TrainedSurrogate, quick_surrogate, train_sur
 from tempering.attacks.base import Attack
 from tempering.core.engine import Engine
 from tempering.core.errors import ModelError, UsageError
+from tempering.core.module_copies import copied_module
 from tempering.core.threat_checks import check_threat
 from tempering.core.threat_text import write_threat
 from tempering.core.threats import Threat
@@ -51,15 +51,9 @@ def configure(
         UsageError: If a name is unknown, an attack does not know the threat's norm, no attack
             of that access does, or attacks are given for another access than white.
     """
-    if not isinstance(threat, Threat):
-        raise UsageError(f"threat {threat!r}: give a value, such as tempering.Linf(0.3)")
-    if isinstance(attacks, Attack):
-        raise UsageError(f"attacks = {attacks!r}: give a list of attacks")
     if access not in ACCESSES:
         raise UsageError(f"access {access!r}: give one of {', '.join(ACCESSES)}")
     for attack in attacks or ():
-        if not isinstance(attack, Attack):
-            raise UsageError(f"attack {attack!r}: give a value, such as tempering.attacks.PGD()")
         attack.require(threat)
     if attacks and access != "white":
         raise UsageError(
@@ -123,11 +117,6 @@ class EvaluationSetup:
             ThreatError: If a method of a threat of one's own fails.
             ModelError: If a model is no classifier of the data.
         """
-        if not isinstance(data, Dataset | Splits):
-            raise UsageError(
-                f"data of type {type(data).__name__}: give tempering.data.Dataset.of(images, "
-                "labels), or splits such as tempering.data.load('mnist')"
-            )
         part = take_samples(data.test if isinstance(data, Splits) else data, samples, subset)
         needs_source = any(stage.access == GRAY for stage in config.protocol.stages)
         if needs_source and surrogate is None and not isinstance(data, Splits):
@@ -219,4 +208,4 @@ def _on(model: nn.Module, device: torch.device) -> nn.Module:
     """The model where it is to run; a copy if it lies elsewhere, since it is someone's own."""
     if all(tensor.device == device for tensor in model.state_dict().values()):
         return model
-    return copy.deepcopy(model).to(device)
+    return copied_module(model).to(device)

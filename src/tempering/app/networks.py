@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tempering.app.recipe import ModelSettings
-from tempering.core.errors import TemperingError, UsageError
+from tempering.core.errors import ModelError, TemperingError, UsageError
 from tempering.core.intervals import wilson
+from tempering.core.module_copies import copied_module, in_float32
 from tempering.core.passes import uncounted
 from tempering.core.probe import probing
 from tempering.data.dataset import Dataset
 from tempering.data.splits import Splits
 from tempering.models.classifier import BaseClassifier
 from tempering.models.foreign import load_foreign
+from tempering.models.lazy_modules import initialised
 from tempering.models.registry import build
 from tempering.models.seeded import seeded
 
@@ -101,6 +102,7 @@ class FromFile:
     """Networks of a user's `file.py:factory`, the undefended one with weights if there are some."""
 
     spec: str
+    image: Tensor
     weights: Path | None = None
 
     @property
@@ -110,15 +112,18 @@ class FromFile:
 
     def undefended(self, seed: int) -> nn.Module:
         """The user's network."""
-        return load_foreign(self.spec, self.weights, seed)
+        return self._ready(load_foreign(self.spec, self.weights, seed))
 
     def fresh(self, seed: int) -> nn.Module:
         """The user's network with the weights of its factory."""
-        return load_foreign(self.spec, None, seed)
+        return self._ready(load_foreign(self.spec, None, seed))
 
     def start(self, seed: int) -> nn.Module:
         """With the user's weights, if there are some."""
-        return load_foreign(self.spec, self.weights, seed)
+        return self.undefended(seed)
+
+    def _ready(self, model: nn.Module) -> nn.Module:
+        return in_float32(trainable(initialised(model, self.image)))
 
     @property
     def name(self) -> str:
@@ -148,7 +153,7 @@ class FromModule:
 
     def undefended(self, seed: int) -> nn.Module:  # noqa: ARG002 - its weights are given
         """A copy of the module."""
-        return copy.deepcopy(self.module)
+        return self._copy()
 
     def fresh(self, seed: int) -> nn.Module:
         """A copy with fresh weights.
@@ -156,7 +161,7 @@ class FromModule:
         Raises:
             UsageError: If a layer with weights of its own cannot draw them again.
         """
-        other = copy.deepcopy(self.module)
+        other = self._copy()
         with seeded(seed):
             for name, layer in other.named_modules():
                 reset = getattr(layer, "reset_parameters", None)
@@ -169,9 +174,12 @@ class FromModule:
                     )
         return other
 
+    def _copy(self) -> nn.Module:
+        return in_float32(copied_module(self.module))
+
     def start(self, seed: int) -> nn.Module:
         """With the weights of the module, unless fresh ones are wanted."""
-        return self.fresh(seed) if self.renewed else copy.deepcopy(self.module)
+        return self.fresh(seed) if self.renewed else self._copy()
 
     @property
     def name(self) -> str:
@@ -227,9 +235,10 @@ def networks_for(
     if renewed and module is None:
         raise UsageError("fresh=True without a model: only a model that is given has weights")
     if module is not None:
+        trainable(initialised(module, data.validation.x))
         return FromModule(module, not renewed and classifies(module, data.validation), renewed)
     if ":" in settings.name:
-        return FromFile(settings.name, weights)
+        return FromFile(settings.name, data.validation.x[:1], weights)
     if weights is not None:
         raise UsageError(
             f"weights {weights} for the model {settings.name!r}: "
@@ -239,6 +248,24 @@ def networks_for(
         options = {**settings.options, **settings.tonal}
         settings = settings.model_copy(update={"options": options})
     return Registered(settings, data.shape, data.num_classes)
+
+
+def trainable(model: nn.Module) -> nn.Module:
+    """Refuse models that cannot be trained, in one line.
+
+    Raises:
+        ModelError: If it is TorchScript, or no parameter takes a gradient.
+    """
+    name = type(model).__name__
+    if isinstance(model, torch.jit.ScriptModule):
+        raise ModelError(f"{name} is TorchScript, which cannot be hardened: give the eager module")
+    parameters = list(model.parameters())
+    if not any(parameter.requires_grad for parameter in parameters):
+        frozen = f"all {len(parameters)} parameters are frozen" if parameters else "no parameters"
+        raise ModelError(
+            f"{name} cannot be trained: {frozen}: call requires_grad_(True) on those to train"
+        )
+    return model
 
 
 def nearly_binary(data: Splits) -> bool:

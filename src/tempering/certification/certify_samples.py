@@ -329,7 +329,7 @@ class _Certification:
 
 
 def _check(x: Tensor, y: Tensor) -> None:
-    require_tensors(x=x, y=y)
+    require_tensors(images=x, labels=y)
     if x.ndim != 4 or y.shape != x.shape[:1]:
         raise DataError(
             f"images {tuple(x.shape)} and labels {tuple(y.shape)} do not fit: "

@@ -22,6 +22,7 @@ from tempering.core.frozen import frozen
 from tempering.core.layout import undo_channels_last
 from tempering.core.memory import keep_freed_memory
 from tempering.core.naming import sample_name
+from tempering.core.outputs import logits_in
 from tempering.core.passes import count_no_gradient, count_pass, replaces_gradients
 
 T = TypeVar("T")
@@ -59,6 +60,7 @@ class Probe:
             raise
         except Exception as error:
             raise FailedModelError(len(x), tuple(x.shape[1:]), error) from error
+        logits = logits_in(logits)
         if not isinstance(logits, Tensor):
             raise ModelError(
                 f"the model returned {type(logits).__name__}, not a tensor: "

@@ -18,16 +18,11 @@ def require_tensors(**values: object) -> None:
 
     Example:
         >>> import torch
-        >>> require_tensors(x=torch.rand(2, 1, 4, 4), y=torch.tensor([0, 1]))
+        >>> require_tensors(images=torch.rand(2, 1, 4, 4), labels=torch.tensor([0, 1]))
     """
     for name, value in values.items():
         if not isinstance(value, Tensor):
             raise DataError(
-                f"{name} is {_described(value)}: give a tensor, such as torch.as_tensor({name})"
+                f"{name} of type {type(value).__name__}: give a torch.Tensor, such as "
+                f"torch.as_tensor({name})"
             )
-
-
-def _described(value: object) -> str:
-    kind = type(value)
-    owner = kind.__module__.partition(".")[0]
-    return kind.__name__ if owner == "builtins" else f"a {owner}.{kind.__name__}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tempering.core.errors import UsageError
+from tempering.core.errors import UnknownNameError, UsageError
 from tempering.core.registry import Registry
 from tempering.data.keep import read_keep_mask
 from tempering.data.sources.digits import read_digits
@@ -51,9 +51,12 @@ def find_source(address: str) -> tuple[Source, str]:
             or folder without a source.
     """
     name, _, argument = address.strip().partition(":")
-    if name not in SOURCES and (source_of := _source_of(address.strip())):
-        raise UsageError(f"data {address!r} names no source: write {source_of}:{address.strip()}")
-    source = SOURCES[name]
+    try:
+        source = SOURCES[name]
+    except UnknownNameError as error:
+        if (kind := _source_of(address.strip())) is None:
+            raise
+        raise UsageError(f"data {address!r} is a path: write {kind}:{address.strip()}") from error
     if source.argument is None and argument:
         raise UsageError(f"data {address!r}: {name} takes no argument: write {source.example}")
     if source.argument is not None and not argument:
@@ -67,11 +70,9 @@ def find_source(address: str) -> tuple[Source, str]:
 def _source_of(place: str) -> str | None:
     """The source that a file or folder looks like; None if there is no such place."""
     path = Path(place.partition("?")[0]).expanduser()
-    if not place:
-        return None
     if path.is_file():
         return "npz"
-    if not path.is_dir():
+    if not place or not path.is_dir():
         return None
     if any(path.glob("train-images-idx3-ubyte*")):
         return "idx"

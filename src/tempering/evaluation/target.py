@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
+from tempering.core.module_copies import copied_module
 from tempering.core.records import Subject
 from tempering.data.dataset import Dataset
 from tempering.models.checks import check_classifier
 from tempering.models.classifier import flag_of
+from tempering.models.lazy_modules import initialised
 from tempering.models.logits import BeforeFinalStage, as_logits_model
 from tempering.models.weights import weights_hash
 
@@ -78,7 +79,7 @@ class Target:
             >>> Target.of("given", net, data).outputs
             2
         """
-        weights = weights_hash(model)
+        weights = weights_hash(initialised(model, data.x))
         model = _exact(model)
         outputs = check_classifier(model, _images(model, data), len(data.classes))
         return cls(subject, model, outputs, flag_of(model, len(data.classes), outputs), weights)
@@ -100,7 +101,7 @@ class Target:
         Raises:
             ModelError: If the model is no classifier of this data.
         """
-        weights = weights_hash(model)
+        weights = weights_hash(initialised(model, data.x))
         model = _exact(model)
         model = as_logits_model(model, _images(model, data))
         return replace(cls.of(subject, model, data), weights=weights)
@@ -118,7 +119,7 @@ class Target:
 def _exact(model: nn.Module) -> nn.Module:
     """A model in float32 or float64: a copy, if it is in less."""
     dtypes = {part.dtype for part in _tensors(model) if part.is_floating_point()}
-    return model if dtypes <= set(_EXACT) else copy.deepcopy(model).float()
+    return model if dtypes <= set(_EXACT) else copied_module(model).float()
 
 
 def _images(model: nn.Module, data: Dataset) -> Tensor:

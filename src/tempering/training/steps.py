@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +12,9 @@ from torch import Tensor, nn
 
 from tempering.core.engine import Engine, start_engine
 from tempering.core.errors import TemperingError, UsageError
+from tempering.core.module_copies import copied_module
 from tempering.core.naming import samples_named
+from tempering.core.outputs import returning_logits
 from tempering.core.random import derive
 from tempering.core.threats import Threat
 from tempering.data.dataset import Dataset
@@ -186,7 +187,7 @@ def train_steps(
             f"{steps} steps from step {state.step} on, in a training of {total} steps: "
             "give a larger total_steps"
         )
-    network = copy.deepcopy(model).to(engine.device)
+    network = copied_module(model).to(engine.device)
     objective.require(config.threat, total)
     objective.require_model(network)
     learner = Learner(network, data, objective, config, total, engine, state)
@@ -235,7 +236,7 @@ class Learner:
         self._net.register_forward_pre_hook(_copied_images)
         self._attack_model: nn.Module | None = None
         if objective.inner_maximization != "none":
-            attacked = copy.deepcopy(model).to(engine.proposal_dtype)
+            attacked = copied_module(model).to(engine.proposal_dtype)
             self._attack_model = attacked.requires_grad_(False).eval()
         self._order: tuple[int, Tensor] | None = None
 
@@ -262,8 +263,9 @@ class Learner:
         for group in self._optimizer.param_groups:
             group["lr"] = self.learning_rate(self.step)
         self.model.train()
-        losses = checked(self.objective, self._net, batch)
-        loss = total_loss(losses, batch) * self.engine.world_size
+        with torch.enable_grad(), returning_logits(self.model):
+            losses = checked(self.objective, self._net, batch)
+            loss = total_loss(losses, batch) * self.engine.world_size
         value = float(loss.detach())
         if not math.isfinite(value):
             raise TemperingError(
@@ -295,7 +297,7 @@ class Learner:
 
     def averaged(self) -> nn.Module:
         """A copy of the network with its averaged weights, in evaluation mode."""
-        average = copy.deepcopy(self.model)
+        average = copied_module(self.model)
         average.load_state_dict(self.average)
         return average.eval()
 

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 from rich.console import Console
@@ -49,12 +49,13 @@ def progress() -> Iterator[None]:
         yield
         return
     console = Console(stderr=True)
-    if console.is_terminal:
-        with _bars(console):
-            yield
-    else:
-        with reporting(_lines):
-            yield
+    with redirect_stdout(sys.stderr):  # what models print is no result
+        if console.is_terminal:
+            with _bars(console):
+                yield
+        else:
+            with reporting(_lines):
+                yield
 
 
 @contextmanager
