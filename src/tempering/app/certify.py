@@ -15,6 +15,7 @@ from tempering.core.errors import UsageError
 from tempering.core.intervals import wilson
 from tempering.core.random import RandomStreams, derive
 from tempering.core.threats import Threat
+from tempering.core.user_code import moved
 from tempering.evaluation.context import EvalContext
 from tempering.evaluation.target import Target
 
@@ -127,7 +128,7 @@ def _bounded(
 ) -> CertificateReport:
     began = time.perf_counter()
     data, device = context.data, context.engine.device
-    target.model.to(device)
+    moved(target.model, device)
     certificates = certify(
         target.model,
         data.x.to(device),
@@ -171,7 +172,7 @@ def _smoothed(
         raise UsageError(f"smoothing does not certify {threat}: give an L2 threat, such as l2:0.5")
     began = time.perf_counter()
     data, device = context.data, context.engine.device
-    target.model.to(device)
+    moved(target.model, device)
     with context.naming():
         certificate = smoothing(
             target.model,

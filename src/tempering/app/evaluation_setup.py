@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,11 +15,13 @@ from tempering.app.folder import RunFolder
 from tempering.app.load_inputs import first_samples
 from tempering.app.surrogate import TrainedSurrogate, quick_surrogate, train_surrogate
 from tempering.attacks.base import Attack
+from tempering.core.copying import copy_of
 from tempering.core.engine import Engine
 from tempering.core.errors import ModelError, UsageError
 from tempering.core.threat_checks import check_threat
 from tempering.core.threat_text import write_threat
 from tempering.core.threats import Threat
+from tempering.core.user_code import moved
 from tempering.data.dataset import Dataset
 from tempering.data.splits import Splits
 from tempering.evaluation.config import EvaluationConfig
@@ -211,6 +212,6 @@ def _checked(surrogate: nn.Module, data: Dataset, engine: Engine) -> nn.Module:
 
 def _on(model: nn.Module, device: torch.device) -> nn.Module:
     """The model where it is to run; a copy if it lies elsewhere, since it is someone's own."""
-    if all(tensor.device == device for tensor in model.state_dict().values()):
+    if all(tensor.device == device for tensor in (*model.parameters(), *model.buffers())):
         return model
-    return copy.deepcopy(model).to(device)
+    return moved(copy_of(model), device)

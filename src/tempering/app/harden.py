@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from tempering.app.recipe import Recipe, parse_recipe
 from tempering.app.train_models import choose_objective
 from tempering.attacks.base import Attack
 from tempering.attacks.registry import write_attack
+from tempering.core.copying import copy_of
 from tempering.core.engine import Engine, start_engine
 from tempering.core.errors import RunError
 from tempering.core.python_values import FROM_PYTHON
@@ -156,7 +156,7 @@ def resume(
             f"{splits.data_hash}, it was {settings['data_hash']}: restore it, or start a new run"
         )
     if model is not None:
-        model = copy.deepcopy(model)
+        model = copy_of(model)
         fit_weights(model, read_weights(folder.given_weights), folder.given_weights)
     fresh = settings.get("fresh", False)
     networks = networks_for(recipe.model, splits, model, weights, fresh)

@@ -46,6 +46,7 @@ class Provenance(Record):
         train_n: Training samples that were used.
         dropped_n: Training samples that a keep mask has taken out before.
         start: The weights that hardening started from; empty if nothing was hardened.
+        notes: What was not taken as it was given, such as the first output of several.
     """
 
     kind: Literal["provenance"] = "provenance"
@@ -75,6 +76,7 @@ class Provenance(Record):
     start: str = ""
     parameters: int
     adaptive_stages: list[str]
+    notes: list[str] = Field(default_factory=list)
 
 
 class Epoch(Record):

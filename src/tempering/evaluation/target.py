@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
+from tempering.core.copying import copy_of
+from tempering.core.notes import note
 from tempering.core.records import Subject
 from tempering.data.dataset import Dataset
+from tempering.models.adoption import with_logits
 from tempering.models.checks import check_classifier
 from tempering.models.classifier import flag_of
 from tempering.models.logits import BeforeFinalStage, as_logits_model
@@ -80,8 +82,16 @@ class Target:
         """
         weights = weights_hash(model)
         model = _exact(model)
-        outputs = check_classifier(model, _images(model, data), len(data.classes))
-        return cls(subject, model, outputs, flag_of(model, len(data.classes), outputs), weights)
+        images, classes = _images(model, data), len(data.classes)
+        model = with_logits(model, images)
+        outputs = check_classifier(model, images, classes)
+        flag = flag_of(model, classes, outputs)
+        if outputs > classes and flag is None:
+            note(
+                f"the model has {outputs} outputs for {classes} classes: "
+                "the others count as wrong answers"
+            )
+        return cls(subject, model, outputs, flag, weights)
 
     @classmethod
     def of_any(cls, subject: Subject, model: nn.Module, data: Dataset) -> Target:
@@ -102,7 +112,8 @@ class Target:
         """
         weights = weights_hash(model)
         model = _exact(model)
-        model = as_logits_model(model, _images(model, data))
+        images = _images(model, data)
+        model = as_logits_model(with_logits(model, images), images)
         return replace(cls.of(subject, model, data), weights=weights)
 
     @property
@@ -118,7 +129,7 @@ class Target:
 def _exact(model: nn.Module) -> nn.Module:
     """A model in float32 or float64: a copy, if it is in less."""
     dtypes = {part.dtype for part in _tensors(model) if part.is_floating_point()}
-    return model if dtypes <= set(_EXACT) else copy.deepcopy(model).float()
+    return model if dtypes <= set(_EXACT) else copy_of(model).float()
 
 
 def _images(model: nn.Module, data: Dataset) -> Tensor:

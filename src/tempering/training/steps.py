@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,11 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tempering.core.copying import copy_of
 from tempering.core.engine import Engine, start_engine
 from tempering.core.errors import TemperingError, UsageError
 from tempering.core.naming import samples_named
 from tempering.core.random import derive
 from tempering.core.threats import Threat
+from tempering.core.user_code import moved, users_code
 from tempering.data.dataset import Dataset
 from tempering.models.checks import check_classifier
 from tempering.models.classifier import flag_of
@@ -186,7 +187,7 @@ def train_steps(
             f"{steps} steps from step {state.step} on, in a training of {total} steps: "
             "give a larger total_steps"
         )
-    network = copy.deepcopy(model).to(engine.device)
+    network = moved(copy_of(model), engine.device)
     objective.require(config.threat, total)
     objective.require_model(network)
     learner = Learner(network, data, objective, config, total, engine, state)
@@ -195,6 +196,9 @@ def train_steps(
         for _ in range(steps):
             learner.update(learner.next_batch(), totals)
     return learner.state(totals)
+
+
+_BACKWARD = "correct the model, or the objective if it is your own"
 
 
 class Learner:
@@ -233,7 +237,7 @@ class Learner:
         self._net, self._wrapped_optimizer = engine.fabric.setup(model, self._optimizer)
         self._attack_model: nn.Module | None = None
         if objective.inner_maximization != "none":
-            attacked = copy.deepcopy(model).to(engine.proposal_dtype)
+            attacked = copy_of(model).to(engine.proposal_dtype)
             self._attack_model = attacked.requires_grad_(False).eval()
         self._order: tuple[int, Tensor] | None = None
 
@@ -260,8 +264,9 @@ class Learner:
         for group in self._optimizer.param_groups:
             group["lr"] = self.learning_rate(self.step)
         self.model.train()
-        losses = checked(self.objective, self._net, batch)
-        loss = total_loss(losses, batch) * self.engine.world_size
+        with torch.enable_grad():
+            losses = checked(self.objective, self._net, batch)
+            loss = total_loss(losses, batch) * self.engine.world_size
         value = float(loss.detach())
         if not math.isfinite(value):
             raise TemperingError(
@@ -269,7 +274,8 @@ class Learner:
                 f"{self.step + 1}: lower the learning rate"
             )
         self._wrapped_optimizer.zero_grad()
-        self.engine.fabric.backward(loss)
+        with users_code(f"the backward pass fails at step {self.step + 1}", _BACKWARD):
+            self.engine.fabric.backward(loss)
         self._check_gradients()
         self._wrapped_optimizer.step()
         self.step += 1
@@ -293,7 +299,7 @@ class Learner:
 
     def averaged(self) -> nn.Module:
         """A copy of the network with its averaged weights, in evaluation mode."""
-        average = copy.deepcopy(self.model)
+        average = copy_of(self.model)
         average.load_state_dict(self.average)
         return average.eval()
 

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 from rich.console import Console
@@ -44,16 +44,16 @@ def say_json(value: Any) -> None:
 
 @contextmanager
 def progress() -> Iterator[None]:
-    """Context that shows progress and time left: bars on a terminal, otherwise lines."""
-    if not leads():
-        yield
-        return
-    console = Console(stderr=True)
-    if console.is_terminal:
-        with _bars(console):
+    """Context that shows progress and time left: bars on a terminal, otherwise lines.
+
+    What a user's code prints within it goes to stderr, so that stdout holds results alone.
+    """
+    with redirect_stdout(sys.stderr):
+        if not leads():
             yield
-    else:
-        with reporting(_lines):
+            return
+        console = Console(stderr=True)
+        with _bars(console) if console.is_terminal else reporting(_lines):
             yield
 
 
