@@ -1,10 +1,14 @@
 """Tempering: classifiers that withstand adversarial inputs, with evidence."""
 
+from importlib.metadata import version
+
 from tempering.core.lazy import lazy_exports
 from tempering.core.registry import provided_by
 
 provided_by("defense", "tempering.defenses.registry")
 provided_by("model", "tempering.defenses.registry")
+
+__version__ = version("tempering")
 
 __getattr__, __dir__, __all__ = lazy_exports(
     __name__,

@@ -44,7 +44,7 @@ def test_the_file_holds_all_that_it_should_and_the_verdict_is_the_models(
     from tempering.models import load
 
     out = tmp_path / "deep" / "x.npz"
-    done = attack_address(InputAddress(run), "square:queries=30", out, samples=N)
+    done = attack_address(InputAddress(run), "square:queries=30", out, samples=N, subset="first")
     with np.load(out) as file:
         held = {name: file[name] for name in file.files}
     names = ["x", "x_adv", "y", "index", "id", "success", "distance", "forwards", "backwards"]
@@ -69,7 +69,11 @@ def test_equal_seeds_write_equal_images(run: str, tmp_path: Path) -> None:
     files = [tmp_path / f"{number}.npz" for number in range(3)]
     for file, seed in zip(files, (1, 1, 2), strict=True):
         attack_address(
-            InputAddress(run, seed=seed), "pgd:steps=2,until_fooled=false", file, samples=N
+            InputAddress(run, seed=seed),
+            "pgd:steps=2,until_fooled=false",
+            file,
+            samples=N,
+            subset="first",
         )
     one, same, other = (np.load(file)["x_adv"] for file in files)
     assert np.array_equal(one, same)
@@ -80,7 +84,12 @@ def test_equal_seeds_write_equal_images(run: str, tmp_path: Path) -> None:
 def test_targets(run: str, tmp_path: Path, targets: str, left: int) -> None:
     out = tmp_path / "x.npz"
     attack_address(
-        InputAddress(run, threat="linf:0.5"), "pgd:steps=20", out, samples=N, targets=targets
+        InputAddress(run, threat="linf:0.5"),
+        "pgd:steps=20",
+        out,
+        samples=N,
+        subset="first",
+        targets=targets,
     )
     with np.load(out) as file:
         aims, y, success = file["targets"], file["y"], file["success"]
@@ -112,7 +121,14 @@ def test_mistakes_are_named_and_nothing_is_written(
     out = tmp_path / "x.npz"
     address = InputAddress(run, threat=change.get("threat"))  # type: ignore[arg-type]
     more = {key: value for key, value in change.items() if key != "threat"}
-    call = {"address": address, "attack": "fgsm", "out": out, "samples": N, **more}
+    call = {
+        "address": address,
+        "attack": "fgsm",
+        "out": out,
+        "samples": N,
+        "subset": "first",
+        **more,
+    }
     with pytest.raises(error, match=message) as caught:
         attack_address(**call)  # type: ignore[arg-type]
     assert "\n" not in str(caught.value)
@@ -131,7 +147,14 @@ def test_the_command_prints_json(run: str, tmp_path: Path) -> None:
 def test_samples_keep_their_numbers_where_some_are_left_out(run: str, tmp_path: Path) -> None:
     """A class as target leaves its own samples out; draws are still those of the test data."""
     few, one = tmp_path / "few.npz", tmp_path / "one.npz"
-    attack_address(InputAddress(run, threat="linf:0.1"), "pgd:steps=1", few, samples=N, targets="7")
+    attack_address(
+        InputAddress(run, threat="linf:0.1"),
+        "pgd:steps=1",
+        few,
+        samples=N,
+        subset="first",
+        targets="7",
+    )
     with np.load(few) as file:
         index, x_adv = file["index"], file["x_adv"]
     assert len(index) < N
@@ -145,6 +168,7 @@ def test_samples_keep_their_numbers_where_some_are_left_out(run: str, tmp_path: 
         "pgd:steps=1",
         one,
         samples=N,
+        subset="first",
         targets=",".join(targets),
     )
     with np.load(one) as file:
@@ -155,14 +179,18 @@ def test_samples_keep_their_numbers_where_some_are_left_out(run: str, tmp_path: 
 def test_a_folder_that_cannot_be_written_to_is_refused_at_once(run: str, tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(UsageError, match="can be written to"), counted() as passes:
-        attack_address(InputAddress(run), "pgd", tmp_path / "deep" / "x.npz", samples=N)
+        attack_address(
+            InputAddress(run), "pgd", tmp_path / "deep" / "x.npz", samples=N, subset="first"
+        )
     assert passes.forward == 0
 
 
 def test_a_file_in_place_of_the_folder_is_refused_at_once(run: str, tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("")
     with pytest.raises(UsageError, match="can be written to"), counted() as passes:
-        attack_address(InputAddress(run), "pgd", tmp_path / "taken" / "x.npz", samples=N)
+        attack_address(
+            InputAddress(run), "pgd", tmp_path / "taken" / "x.npz", samples=N, subset="first"
+        )
     assert passes.forward == 0
 
 
@@ -227,7 +255,7 @@ def test_passes_in_the_file_are_the_attacks_own(run: str, tmp_path: Path, attack
     def ran(spec: str) -> tuple[AttackReport, Passes]:
         with counted() as passes:
             return attack_address(
-                InputAddress(run, threat="linf:0.1"), spec, out, samples=N
+                InputAddress(run, threat="linf:0.1"), spec, out, samples=N, subset="first"
             ), passes
 
     one_step, all_of_it = ran("fgsm")

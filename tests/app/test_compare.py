@@ -165,7 +165,7 @@ class Unasked(nn.Module):
     ("change", "told"),
     [
         ({"threat": tp.Linf(0.2)}, r"threat is linf:0\.2 here and linf:0\.1 in other"),
-        ({"seed": 1}, r"hash of the first 60 samples is [0-9a-f]{16} here and [0-9a-f]{16} in"),
+        ({"seed": 1}, r"hash of 60 stratified samples is [0-9a-f]{16} here and [0-9a-f]{16} in"),
         ({"split": "paper"}, "split is paper here and stratified in other"),
         ({"short": True}, "has 50 samples, and other .* was evaluated on 60"),
     ],

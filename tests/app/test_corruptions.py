@@ -42,7 +42,7 @@ def test_counts_are_those_of_the_measurement_and_change_no_verdict(folder: Path)
     done = temper(*WORDS, "--corruptions", "all", "--json", "--name", "with", folder=folder)
     assert done.code == 0, done.err
     found, block = done.json(), done.json()["shifts"]
-    data = tp.data.load("digits").test.first(40)
+    data = tp.data.load("digits").test.take(40)
     model = tp.models.load_foreign(f"{folder / 'file.py'}:build", folder / "x.pth")
     context = EvalContext(data, "test", ENGINE, 0)
     expected = measure_corruptions(context, Target.of("given", model, data))

@@ -56,7 +56,7 @@ WORDS = ("evaluate", "file.py:build", "--weights", "x.pth", "--data", "digits", 
 
 
 def test_a_users_own_model_is_judged_with_its_weights(model: nn.Module, tmp_path: Path) -> None:
-    test = tp.data.load("digits").test.first(100)
+    test = tp.data.load("digits").test.take(100)
     with torch.no_grad():
         right = int((model(test.x).argmax(1) == test.y).sum())
     assert right > 90

@@ -10,7 +10,7 @@ import pytest
 from tempering.app.attack import attack_address
 from tempering.app.certify import certify_address
 from tempering.app.evaluate import EvaluationOptions, evaluate_address
-from tempering.app.load_inputs import InputAddress, first_samples
+from tempering.app.load_inputs import InputAddress, take_samples
 from tempering.core.errors import UsageError
 from tempering.core.threats import L2, Linf
 from tempering.data import load
@@ -36,11 +36,12 @@ def test_what_is_said_holds(hardened: Hardened) -> None:
 
 def test_the_first_samples_are_all_that_there_are_or_so_many() -> None:
     test = load("digits").test
-    assert len(first_samples(test, None)) == len(test) < 1000
-    assert len(first_samples(test, None, 7)) == len(first_samples(test, 7)) == 7
+    assert len(take_samples(test, None, "first")) == len(test) < 1000
+    for subset in ("stratified", "first"):
+        assert len(take_samples(test, 7, subset)) == 7
     for wrong in (0, -1, len(test) + 1):
         with pytest.raises(UsageError, match=f"{wrong} samples of .* give 1 to {len(test)}"):
-            first_samples(test, wrong)
+            take_samples(test, wrong, "stratified")
 
 
 @pytest.mark.parametrize(

@@ -212,7 +212,7 @@ def test_a_model_is_evaluated_and_attacked(
     record = tp.evaluate(result.model, data.test, THREAT, attacks=[FGSM(), NOISE], samples=20)
     for name in ("fgsm", "noise"):
         assert record.attacks[name].after == result.record.attacks[name].after
-    assert tp.evaluate(result.model, data.test, THREAT, samples=5).by_attack
+    assert tp.evaluate(result.model, data.test, THREAT, samples=40).by_attack
     x, y = data.test.x[:20], data.test.y[:20]
     for attack in (NOISE, PGD(steps=2)):
         x_adv = attack(result.model, x, y, THREAT)

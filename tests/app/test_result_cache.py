@@ -94,7 +94,12 @@ def certificates() -> CertifiedSamples:
 
 def outcomes() -> SampleOutcomes:
     (result,) = Counter()()
-    return SampleOutcomes(result.per_sample, torch.zeros(6).bool(), Cost(forward=3, seconds=0.5))
+    return SampleOutcomes(
+        result.per_sample,
+        torch.zeros(6).bool(),
+        torch.ones(6).bool(),
+        Cost(forward=3, seconds=0.5),
+    )
 
 
 def predictions() -> Predictions:

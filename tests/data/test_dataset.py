@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from tempering.core.errors import DataError
+from tempering.core.errors import DataError, UsageError
 from tempering.data import Dataset, Splits
 
 
@@ -91,3 +91,13 @@ def test_two_loads_of_one_address_have_one_hash(small: Splits) -> None:
     assert again.data_hash == small.data_hash
     swapped = Splits("small", "official", small.train, small.test, small.validation)
     assert swapped.data_hash != small.data_hash
+
+
+def test_samples_in_class_order_are_taken_from_all_classes() -> None:
+    data = Dataset.of(torch.rand(40, 4, 4), torch.arange(40) // 10)
+    assert sorted(data.take(8).y.tolist()) == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert data.take(8, "first").y.tolist() == [0] * 8
+    assert data.take(12).ids.names[:8] == data.take(8).ids.names
+    assert len(data.take(99)) == 40
+    with pytest.raises(UsageError, match="subset 'last': give one of stratified, first"):
+        data.take(8, "last")

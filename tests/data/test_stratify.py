@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tempering.data.stratify import stratified
+from tempering.core.random import sample_keys
+from tempering.data.stratify import stratified, stratified_order
 
 
 def labels(*sizes: int) -> torch.Tensor:
@@ -51,3 +52,27 @@ def test_classes_without_samples_do_no_harm() -> None:
     y = torch.tensor([0, 0, 5, 5])
     rest, part = stratified(y, 2, seed=0)
     assert sorted(y[rest].tolist()) == sorted(y[part].tolist()) == [0, 5]
+
+
+def test_every_prefix_has_the_shares_of_the_classes() -> None:
+    y = torch.arange(10).repeat_interleave(torch.tensor([90, 10] + [25] * 8))
+    keys = sample_keys([f"row/{row}" for row in range(len(y))])
+    order = stratified_order(y, keys, seed=0)
+    assert sorted(order.tolist()) == list(range(len(y)))
+    for n in (30, 100, 250):
+        counts = torch.bincount(y[order[:n]], minlength=10)
+        wanted = torch.bincount(y).double() * n / len(y)
+        assert bool(((counts - wanted).abs() <= 1).all())
+
+
+def test_the_order_depends_on_ids_and_not_on_rows() -> None:
+    y = torch.arange(60) % 3
+    names = [f"row/{row}" for row in range(60)]
+    chosen = {names[row] for row in stratified_order(y, sample_keys(names), 0)[:12].tolist()}
+    moved = torch.randperm(60, generator=torch.Generator().manual_seed(1))
+    other = [names[row] for row in moved.tolist()]
+    again = {other[row] for row in stratified_order(y[moved], sample_keys(other), 0)[:12].tolist()}
+    assert chosen == again
+    assert chosen != {
+        names[row] for row in stratified_order(y, sample_keys(names), 1)[:12].tolist()
+    }

@@ -77,6 +77,7 @@ def attack_address(
     out: Path,
     *,
     samples: int | None = None,
+    subset: str = "stratified",
     targets: str | None = None,
 ) -> AttackReport:
     """Attack a model by its address, and write what came of it as `.npz`.
@@ -89,7 +90,8 @@ def attack_address(
         address: Model, data and threat.
         attack: As `name:key=value,...`.
         out: The `.npz` file to write.
-        samples: Test images, the first ones; by default 1,000 or all.
+        samples: Test images; by default 1,000 or all.
+        subset: Which: `stratified` by class and id, or the `first` ones.
         targets: A class that images shall be taken for, by name or number; `next` or
             `random`; or one class a sample with commas between them. Of a single class,
             samples that are of that class themselves are left out.
@@ -112,7 +114,7 @@ def attack_address(
     inputs = address.load()
     allowed = inputs.threat
     chosen.require(allowed)
-    wanted = inputs.first(samples)
+    wanted = inputs.take(samples, subset)
     aim = _aim(targets, wanted, inputs.seed)
     context = EvalContext(wanted, "test", start_engine("32-true"), inputs.seed)
     target = Target.of("given", inputs.model, wanted)

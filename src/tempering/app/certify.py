@@ -84,6 +84,7 @@ def certify_address(
     address: InputAddress,
     *,
     samples: int | None = None,
+    subset: str = "stratified",
     methods: Sequence[str] | None = None,
     smoothing: Smoothing | None = None,
     seconds: float | None = None,
@@ -92,7 +93,8 @@ def certify_address(
 
     Args:
         address: Model, data and threat.
-        samples: Number of test images, from the first on; by default 1,000 or all.
+        samples: Number of test images; by default 1,000 or all.
+        subset: Which: `stratified` by class and id, or the `first` ones.
         methods: Some of `METHODS`; by default all, cheapest first.
         smoothing: Certify the smoothed classifier instead, in L2.
         seconds: Time after which no new work is started; remaining samples are undecided.
@@ -110,7 +112,7 @@ def certify_address(
     """
     opened = address.load()
     allowed = opened.threat
-    part = opened.first(samples)
+    part = opened.take(samples, subset)
     context = EvalContext(part, "test", start_engine("32-true"), opened.seed)
     target = Target.of("given", opened.model, part)
     if smoothing is not None:

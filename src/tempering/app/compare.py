@@ -25,6 +25,7 @@ from tempering.core.proofs import Proof
 from tempering.core.records import AnyRecord, Assessment, Measurement, Provenance
 from tempering.data.dataset import Dataset
 from tempering.data.splits import Splits
+from tempering.evaluation.curve_verdicts import CURVE
 from tempering.evaluation.evaluation_result import EvaluationResult
 from tempering.evaluation.paired import compare_paired
 from tempering.report.reading import read_run
@@ -122,13 +123,16 @@ def read_verdicts(folder: Path) -> RunVerdicts:
     return _verdicts(run.records, summary, folder.resolve().name, (clean, robust, proven))
 
 
-def require_comparable(other: RunVerdicts, data: Dataset | Splits, threat: str) -> None:
+def require_comparable(
+    other: RunVerdicts, data: Dataset | Splits, threat: str, subset: str
+) -> None:
     """Check before an evaluation that it can be compared with another run.
 
     Args:
         other: Verdicts of the other run.
         data: Data of the evaluation.
         threat: Threat model of the evaluation.
+        subset: Which samples it takes.
 
     Raises:
         UsageError: If data, split, threat or samples differ; the message names both values.
@@ -142,8 +146,9 @@ def require_comparable(other: RunVerdicts, data: Dataset | Splits, threat: str) 
             f"{test.name} has {len(test)} samples, and {_run_name(other)} was evaluated on "
             f"{other.side.n}: give the data of that run"
         )
-    what = f"hash of the first {other.side.n} samples"
-    _require_equal(what, test.first(other.side.n).content_hash, other.samples_hash, other)
+    what = f"hash of {other.side.n} {subset} samples"
+    own = test.take(other.side.n, subset).content_hash
+    _require_equal(what, own, other.samples_hash, other)
 
 
 def verdicts_of(
@@ -204,7 +209,8 @@ def attack_description(summary: Assessment) -> str:
     """How a model was attacked, in words; equal for two that were attacked the same way."""
     attacks = f"protocol {summary.protocol}"
     if summary.protocol == GIVEN:
-        attacks = f"attacks {', '.join(summary.by_attack)}"
+        asked = [name for name in summary.by_attack if not name.endswith(CURVE)]
+        attacks = f"attacks {', '.join(asked)}"
     if summary.surrogate_weights is not None:
         attacks += f", surrogate {summary.surrogate_weights}"
     incomplete = any(flag.name == OUT_OF_TIME for flag in summary.flags)

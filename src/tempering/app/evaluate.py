@@ -22,19 +22,26 @@ from tempering.app.gallery import adversarial_examples, write_gallery
 from tempering.app.load_inputs import InputAddress, LoadedInputs, load_model_by_address
 from tempering.app.networks import model_name
 from tempering.app.provenance import provenance
+from tempering.app.python_inputs import (
+    AttackLike,
+    DataLike,
+    ModelLike,
+    ThreatLike,
+    as_attacks,
+    as_count,
+    as_data,
+    as_model,
+    as_threat,
+)
 from tempering.app.result_cache import FileResultCache
 from tempering.app.side_measurements import SideMeasurements
 from tempering.app.verdict_files import write_images, write_verdicts
-from tempering.attacks.base import Attack
 from tempering.attacks.registry import parse_attack
 from tempering.core.engine import Engine, start_engine
 from tempering.core.errors import InterruptedRunError, ModelError, RunError, UsageError
 from tempering.core.files import followed, write_text
 from tempering.core.passes import Passes, counted
 from tempering.core.records import AnyRecord, Assessment, Provenance
-from tempering.core.threats import Threat
-from tempering.data.dataset import Dataset
-from tempering.data.splits import Splits
 from tempering.evaluation.evaluation_result import EvaluationResult
 from tempering.evaluation.evaluator import Evaluator
 from tempering.evaluation.protocols import GRAY
@@ -58,15 +65,16 @@ class Evaluated:
 
 
 def evaluate(
-    model: nn.Module,
-    data: Dataset | Splits,
-    threat: Threat,
+    model: ModelLike,
+    data: DataLike,
+    threat: ThreatLike,
     *,
-    attacks: Sequence[Attack] | None = None,
+    attacks: Sequence[AttackLike] | AttackLike | None = None,
     protocol: str = "fast",
     access: str = "white",
     surrogate: nn.Module | None = None,
     samples: int | None = None,
+    subset: str = "stratified",
     seconds: float | None = None,
     seed: int = 0,
     corruptions: str | None = None,
@@ -76,17 +84,21 @@ def evaluate(
     """Evaluate a model: certificates first, then attacks on the samples that remain.
 
     Args:
-        model: From images in [0, 1], shape (n, c, h, w), to logits; it is left as it was.
-        data: Test data, or splits whose test data is used.
-        threat: What an attacker may change.
-        attacks: Each on all samples, so that each has an accuracy of its own; by default a
-            protocol's cascade, whose attacks see only what those before them left.
+        model: A module or a function from images in [0, 1], shape (n, c, h, w), to logits; it is
+            left as it was.
+        data: Test data: a pair of images and labels (tensors or numpy arrays), a torch `Dataset`
+            or `DataLoader`, a `tempering.data.Dataset`, or splits whose test data is used.
+        threat: What an attacker may change, as a value or as text such as `linf:8/255`.
+        attacks: One or several, as values or names. Each runs on all samples, so that each has
+            an accuracy of its own; by default a protocol's attacks, on undecided samples.
         protocol: `fast`, `autoattack` or `thorough`.
         access: What attackers know: `white`, `gray` (a model of their own), `black` (answers
             alone), or `all`, one after the other.
         surrogate: The gray-box attacker's model; by default one is trained on the training
             data of splits.
-        samples: Images; the first ones. By default 1,000, or all if there are fewer.
+        samples: Images. By default 1,000, or all if there are fewer.
+        subset: Which: `stratified` draws them by id so that they have the shares of the classes;
+            `first` takes the first ones, as published tables do.
         seconds: How long attacks may take; samples that are left then count as robust,
             with a flag. By default as long as they need.
         seed: Of all random draws.
@@ -110,24 +122,28 @@ def evaluate(
         RunError: If a run to compare with is no finished evaluation.
 
     Example:
-        `evaluate(model, tp.data.load("mnist").test, tp.Linf(0.3)).robust_accuracy.upper`
+        `evaluate(model, (x, y), "linf:8/255").robust_accuracy.upper`
     """
     started = time.perf_counter()
-    config = configure(threat, attacks=attacks, protocol=protocol, access=access, seconds=seconds)
+    module, held, chosen = as_model(model), as_data(data), as_attacks(attacks)
+    config = configure(
+        as_threat(threat), attacks=chosen, protocol=protocol, access=access, seconds=seconds
+    )
     setup = EvaluationSetup.of(
-        model,
-        data,
+        module,
+        held,
         config,
         engine or start_engine("32-true"),
         surrogate=surrogate,
-        samples=samples,
-        seed=seed,
+        samples=None if samples is None else as_count(samples, "samples"),
+        subset=subset,
+        seed=as_count(seed, "seed"),
     )
     side = SideMeasurements.of(setup, corruptions, compare)
     setup = setup.with_source()
     with counted() as passes:
         result = Evaluator(setup.context, setup.config).evaluate(setup.target)
-    made = _provenance(setup, "tempering.evaluate", model_name(model))
+    made = _provenance(setup, "tempering.evaluate", model_name(module))
     records = [*_before(setup, made), *result.records]
     assessment = _assess(setup, result, records, passes, time.perf_counter() - started)
     return side.add(setup, result, assessment, records)[0]
@@ -142,7 +158,8 @@ class EvaluationOptions:
         protocol: `fast`, `autoattack` or `thorough`.
         access: `white`, `gray`, `black` or `all`.
         surrogate: Address of the gray-box attacker's model; by default one is trained.
-        samples: Test images, the first ones; by default 1,000, or all if there are fewer.
+        samples: Test images; by default 1,000, or all if there are fewer.
+        subset: Which: `stratified` by class and id, or the `first` ones.
         seconds: How long attacks may take.
         corruptions: `all` common corruptions, or names such as `noise,blur`.
         compare: Folder of a finished evaluation to compare with, sample by sample.
@@ -153,6 +170,7 @@ class EvaluationOptions:
     access: str = "white"
     surrogate: str | None = None
     samples: int | None = None
+    subset: str = "stratified"
     seconds: float | None = None
     corruptions: str | None = None
     compare: Path | None = None
@@ -174,6 +192,7 @@ class EvaluationOptions:
             engine,
             surrogate=load_model_by_address(self.surrogate)[0] if self.surrogate else None,
             samples=self.samples,
+            subset=self.subset,
             seed=inputs.seed,
         )
 

@@ -12,12 +12,12 @@ import torch
 from torch import nn
 
 from tempering.app.folder import RunFolder
-from tempering.app.load_inputs import first_samples
+from tempering.app.load_inputs import take_samples
 from tempering.app.surrogate import TrainedSurrogate, quick_surrogate, train_surrogate
 from tempering.attacks.base import Attack
-from tempering.core.copying import copy_of
 from tempering.core.engine import Engine
 from tempering.core.errors import ModelError, UsageError
+from tempering.core.module_copies import copied_module
 from tempering.core.threat_checks import check_threat
 from tempering.core.threat_text import write_threat
 from tempering.core.threats import Threat
@@ -52,15 +52,9 @@ def configure(
         UsageError: If a name is unknown, an attack does not know the threat's norm, no attack
             of that access does, or attacks are given for another access than white.
     """
-    if not isinstance(threat, Threat):
-        raise UsageError(f"threat {threat!r}: give a value, such as tempering.Linf(0.3)")
-    if isinstance(attacks, Attack):
-        raise UsageError(f"attacks = {attacks!r}: give a list of attacks")
     if access not in ACCESSES:
         raise UsageError(f"access {access!r}: give one of {', '.join(ACCESSES)}")
     for attack in attacks or ():
-        if not isinstance(attack, Attack):
-            raise UsageError(f"attack {attack!r}: give a value, such as tempering.attacks.PGD()")
         attack.require(threat)
     if attacks and access != "white":
         raise UsageError(
@@ -82,6 +76,7 @@ class EvaluationSetup:
         target: The model as it is evaluated.
         config: What is asked for.
         trained: The gray-box attacker's model, where one was trained.
+        subset: Which samples were taken.
     """
 
     model: nn.Module
@@ -90,6 +85,7 @@ class EvaluationSetup:
     target: Target
     config: EvaluationConfig
     trained: TrainedSurrogate | None = None
+    subset: str = "stratified"
 
     @classmethod
     def of(
@@ -101,6 +97,7 @@ class EvaluationSetup:
         *,
         surrogate: nn.Module | None = None,
         samples: int | None = None,
+        subset: str = "stratified",
         seed: int = 0,
     ) -> EvaluationSetup:
         """Check that all fits together.
@@ -111,7 +108,8 @@ class EvaluationSetup:
             config: What is asked for.
             engine: Where to compute.
             surrogate: A model that the gray-box attacker owns; None to train one.
-            samples: Test images, the first ones; None for 1,000, or all if there are fewer.
+            samples: Test images; None for 1,000, or all if there are fewer.
+            subset: Which: `stratified` by class and id, or the `first` ones.
             seed: Of all draws.
 
         Raises:
@@ -120,12 +118,7 @@ class EvaluationSetup:
             ThreatError: If a method of a threat of one's own fails.
             ModelError: If a model is no classifier of the data.
         """
-        if not isinstance(data, Dataset | Splits):
-            raise UsageError(
-                f"data of type {type(data).__name__}: give tempering.data.Dataset.of(images, "
-                "labels), or splits such as tempering.data.load('mnist')"
-            )
-        part = first_samples(data.test if isinstance(data, Splits) else data, samples)
+        part = take_samples(data.test if isinstance(data, Splits) else data, samples, subset)
         needs_source = any(stage.access == GRAY for stage in config.protocol.stages)
         if needs_source and surrogate is None and not isinstance(data, Splits):
             raise UsageError(
@@ -137,7 +130,7 @@ class EvaluationSetup:
         target = Target.of_any("given", _on(model, engine.device), part)
         if surrogate is not None:
             config = replace(config, sources={GRAY: _checked(surrogate, part, engine)})
-        return cls(model, data, context, target, config)
+        return cls(model, data, context, target, config, subset=subset)
 
     def with_source(self, folder: RunFolder | None = None) -> EvaluationSetup:
         """With a surrogate for the gray-box attacker, where one is needed and missing.
@@ -180,6 +173,7 @@ class EvaluationSetup:
             "access": self.config.access,
             "surrogate": None if source is None else weights_hash(source),
             "samples": self.context.n,
+            "subset": self.subset,
             "seed": self.context.seed,
         }
 
@@ -193,6 +187,7 @@ class EvaluationSetup:
             "access": config.access,
             "seconds": config.seconds,
             "samples": self.context.n,
+            "subset": self.subset,
             "seed": self.context.seed,
             "spot_checks": config.spot_checks,
             "examined": config.examined,
@@ -214,4 +209,4 @@ def _on(model: nn.Module, device: torch.device) -> nn.Module:
     """The model where it is to run; a copy if it lies elsewhere, since it is someone's own."""
     if all(tensor.device == device for tensor in (*model.parameters(), *model.buffers())):
         return model
-    return moved(copy_of(model), device)
+    return moved(copied_module(model), device)

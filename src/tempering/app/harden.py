@@ -19,13 +19,22 @@ from tempering.app.caller import HARDEN, Caller
 from tempering.app.folder import RunFolder, new_folder, old_folder
 from tempering.app.hardening_run import Hardened, HardeningRun
 from tempering.app.networks import networks_for
+from tempering.app.python_inputs import (
+    AttackLike,
+    DataLike,
+    ThreatLike,
+    as_attacks,
+    as_model,
+    as_splits,
+    as_threat,
+)
 from tempering.app.recipe import Recipe, parse_recipe
 from tempering.app.train_models import choose_objective
 from tempering.attacks.base import Attack
 from tempering.attacks.registry import write_attack
-from tempering.core.copying import copy_of
 from tempering.core.engine import Engine, start_engine
 from tempering.core.errors import RunError
+from tempering.core.module_copies import copied_module
 from tempering.core.python_values import FROM_PYTHON
 from tempering.core.threat_checks import check_threat
 from tempering.core.threat_text import write_threat
@@ -38,13 +47,13 @@ from tempering.training.objective import Objective
 
 def harden(
     model: nn.Module | None = None,
-    data: Splits | None = None,
-    threat: Threat | None = None,
+    data: DataLike | None = None,
+    threat: ThreatLike | None = None,
     *,
     recipe: str | Recipe = "default",
     overrides: Sequence[str] = (),
     objective: Objective | str | None = None,
-    attacks: Sequence[Attack] | None = None,
+    attacks: Sequence[AttackLike] | AttackLike | None = None,
     weights: Path | None = None,
     fresh: bool = False,
     name: str | None = None,
@@ -58,9 +67,10 @@ def harden(
             copied. Training starts from its weights. If it classifies better than chance, it is
             also the undefended model; otherwise a copy is trained without attacks for that. None
             builds the network that the recipe names.
-        data: Training, validation and test data; None loads what the recipe names.
-        threat: What an attacker may change, also of a class of your own; None takes the
-            recipe's.
+        data: Training, validation and test data; a pair of images and labels, a torch `Dataset`
+            or a `DataLoader` is split; None loads what the recipe names.
+        threat: What an attacker may change, as text such as `linf:8/255` or as a value, also of
+            a class of your own; None takes the recipe's.
         recipe: A recipe, its name, or the path of its file.
         overrides: `section.key=value`, for settings of the recipe.
         objective: What training minimizes, as a value, as `name:key=value,...` or as
@@ -88,9 +98,12 @@ def harden(
     """
     base = Path(runs).resolve()
     overrides, value = choose_objective(objective, overrides)
-    chosen = choose_recipe(recipe, overrides, threat, data, attacks)
+    given = None if data is None else as_splits(data)
+    allowed = None if threat is None else as_threat(threat)
+    model = None if model is None else as_model(model)
+    chosen = choose_recipe(recipe, overrides, allowed, given, as_attacks(attacks))
     engine = start_engine(chosen.precision)
-    splits = load_splits(chosen, data)
+    splits = load_splits(chosen, given)
     chosen = fit_samples(chosen, splits, overrides)
     check_threat(chosen.threat, splits.test.x)
     networks = networks_for(chosen.model, splits, model, weights, fresh)
@@ -156,7 +169,7 @@ def resume(
             f"{splits.data_hash}, it was {settings['data_hash']}: restore it, or start a new run"
         )
     if model is not None:
-        model = copy_of(model)
+        model = copied_module(model)
         fit_weights(model, read_weights(folder.given_weights), folder.given_weights)
     fresh = settings.get("fresh", False)
     networks = networks_for(recipe.model, splits, model, weights, fresh)

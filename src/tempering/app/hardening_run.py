@@ -263,7 +263,8 @@ class HardeningRun:
             return
         mixture = self.recipe.training.hardened.mixture
         sigma = mixture.sigma if mixture else 0.0
-        test = self.data.test.first(self.recipe.evaluation.samples)
+        settings = self.recipe.evaluation
+        test = self.data.test.take(settings.samples, settings.subset)
         arrays = adversarial_examples(after, test, before)
         arrays |= data_samples(self.data.train, self.recipe.data.augmentation, sigma, self.seed)
         write_gallery(self.folder, arrays)

@@ -32,7 +32,7 @@ class InputAddress:
         seed: Seed of all draws, 0 by default; it also splits data that are not the manifest's.
 
     Example:
-        `InputAddress("runs/latest").load().first(100)`
+        `InputAddress("runs/latest").load().take(100, "first")`
     """
 
     model: str
@@ -86,13 +86,17 @@ class LoadedInputs:
     splits: Splits
     seed: int
 
-    def first(self, samples: int | None) -> Dataset:
-        """The first test images; by default 1,000, or all if there are fewer.
+    def take(self, samples: int | None, subset: str) -> Dataset:
+        """Some test images; by default 1,000, or all if there are fewer.
+
+        Args:
+            samples: How many.
+            subset: Which, see `Dataset.take`.
 
         Raises:
             UsageError: If there are fewer than were asked for.
         """
-        return first_samples(self.splits.test, samples)
+        return take_samples(self.splits.test, samples, subset)
 
 
 def load_model_by_address(
@@ -124,16 +128,16 @@ def load_model_by_address(
     return loaded.model, loaded.manifest
 
 
-def first_samples(data: Dataset, samples: int | None, default: int = DEFAULT_SAMPLES) -> Dataset:
-    """The first samples of some data; by default so many, or all if there are fewer.
+def take_samples(data: Dataset, samples: int | None, subset: str) -> Dataset:
+    """Some samples of some data; by default 1,000, or all if there are fewer.
 
     Raises:
         UsageError: If there are fewer than were asked for.
     """
     if samples is None:
-        return data.first(min(default, len(data)))
+        return data.take(min(DEFAULT_SAMPLES, len(data)), subset)
     if not 1 <= samples <= len(data):
         raise UsageError(
             f"{samples} samples of {data.name}, which has {len(data)}: give 1 to {len(data)}"
         )
-    return data.first(samples)
+    return data.take(samples, subset)

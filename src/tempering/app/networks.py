@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from tempering.app.recipe import ModelSettings
-from tempering.core.copying import copy_of
 from tempering.core.errors import TemperingError, UsageError
 from tempering.core.intervals import wilson
+from tempering.core.module_copies import copied_module
 from tempering.core.passes import uncounted
 from tempering.core.probe import probing
 from tempering.data.dataset import Dataset
@@ -191,7 +191,7 @@ class FromModule:
         return self.fresh(seed) if self.renewed else self._copy()
 
     def _copy(self) -> nn.Module:
-        model = copy_of(self.module)
+        model = copied_module(self.module)
         return model if self.x is None else trainable(model, self.x)
 
     @property

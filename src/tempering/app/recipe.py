@@ -156,7 +156,8 @@ class EvaluationSettings(Settings):
     """What is measured on test data, once, at the end.
 
     Attributes:
-        samples: Test images of the standard protocol; the first ones.
+        samples: Test images of the standard protocol.
+        subset: Which: `stratified` by class and id, or the `first` ones.
         attacks: White-box attacks; gray-box and stale samples are made with them too.
         surrogate: Whether a model of another seed is hardened for gray-box attacks.
         surrogate_iterations: Steps of its training; None for as many as the model's own.
@@ -167,6 +168,7 @@ class EvaluationSettings(Settings):
     """
 
     samples: int = Field(ge=1)
+    subset: Literal["stratified", "first"] = "stratified"
     attacks: tuple[AttackField, ...] = Field(min_length=1)
     surrogate: bool
     surrogate_iterations: int | None = Field(default=None, ge=1)

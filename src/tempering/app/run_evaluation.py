@@ -33,7 +33,7 @@ class RunEvaluation:
     Attributes:
         settings: What is measured.
         threat: What may change.
-        test: Test data; its first samples are used.
+        test: Test data.
         seed: Of all draws.
         engine: Where to compute.
         folder: Of the run; results are stored there.
@@ -49,7 +49,7 @@ class RunEvaluation:
     key: str
 
     def context(self, samples: int) -> EvalContext:
-        """The first samples of the test data.
+        """Some samples of the test data.
 
         Raises:
             UsageError: If there are fewer.
@@ -59,7 +59,9 @@ class RunEvaluation:
                 f"{samples} test samples asked of {self.test.name}, which has {len(self.test)}: "
                 f"give at most {len(self.test)}"
             )
-        return EvalContext(self.test.first(samples), "test", self.engine, self.seed)
+        return EvalContext(
+            self.test.take(samples, self.settings.subset), "test", self.engine, self.seed
+        )
 
     def cache(self, prefix: str = "") -> FileResultCache:
         """Where results are stored."""

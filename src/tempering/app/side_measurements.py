@@ -57,7 +57,9 @@ class SideMeasurements:
         names = () if corruptions is None else parse_corruptions(corruptions, setup.context.data.x)
         verdicts = None if other is None else read_verdicts(other)
         if verdicts is not None:
-            require_comparable(verdicts, setup.data, write_threat(setup.config.threat))
+            require_comparable(
+                verdicts, setup.data, write_threat(setup.config.threat), setup.subset
+            )
         return cls(names, verdicts)
 
     def add(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def logits_in(answer: object) -> object:
@@ -42,3 +43,13 @@ def taken_from(answer: object) -> str:
     if isinstance(answer, tuple | list) and not hasattr(answer, "logits"):
         return f"the first of the {len(answer)} outputs of a {type(answer).__name__}"
     return f"`logits` of a {type(answer).__name__}"
+
+
+@contextmanager
+def returning_logits(model: nn.Module) -> Iterator[None]:
+    """Within it, a model that returns more than its logits returns these alone."""
+    handle = model.register_forward_hook(lambda _model, _given, answer: logits_in(answer))
+    try:
+        yield
+    finally:
+        handle.remove()

@@ -22,6 +22,7 @@ from tempering.core.frozen import frozen
 from tempering.core.layout import undo_channels_last
 from tempering.core.memory import keep_freed_memory
 from tempering.core.naming import sample_name
+from tempering.core.outputs import logits_in
 from tempering.core.passes import count_no_gradient, count_pass, replaces_gradients
 from tempering.core.user_code import users_code
 
@@ -67,7 +68,7 @@ class Probe:
     def _forward(self, x: Tensor, index: Tensor | None) -> Tensor:
         check_deadline()
         count_pass("forward", x, index)
-        logits = self.answer(x)
+        logits = logits_in(self.answer(x))
         if not isinstance(logits, Tensor):
             raise ModelError(
                 f"the model returned {type(logits).__name__}, not a tensor: "

@@ -40,14 +40,7 @@ Subject = Literal["undefended", "hardened", "another-seed", "single-pass", "give
 
 
 class Provenance(Record):
-    """Settings, software and hardware of a run.
-
-    Attributes:
-        train_n: Training samples that were used.
-        dropped_n: Training samples that a keep mask has taken out before.
-        start: The weights that hardening started from; empty if nothing was hardened.
-        notes: What was not taken as it was given, such as the first output of several.
-    """
+    """Settings, software and hardware; `notes` says what was not taken as it was given."""
 
     kind: Literal["provenance"] = "provenance"
     created: str

@@ -9,11 +9,15 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from tempering.core.errors import DataError
+from tempering.core.errors import DataError, UsageError
 from tempering.core.hashing import tensor_hash
 from tempering.data.checks import Array
 from tempering.data.ids import SampleIds
 from tempering.data.raw_splits import RawSamples, validate_arrays
+from tempering.data.stratify import stratified_order
+
+SUBSETS = ("stratified", "first")
+"""Which samples are taken where not all are."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -141,6 +145,30 @@ class Dataset:
                 f"give bool of shape ({len(self)},)"
             )
         return self.subset(mask.nonzero()[:, 0])
+
+    def take(self, n: int, subset: str = "stratified") -> Dataset:
+        """So many samples, or all if there are fewer.
+
+        Args:
+            n: At least 1.
+            subset: `stratified` for samples drawn by id that have the shares of the classes;
+                those of a smaller n are the first ones of a larger n. `first` for the first
+                ones of the source.
+
+        Raises:
+            UsageError: If the subset is neither.
+            DataError: If n is not at least 1.
+
+        Example:
+            >>> data = Dataset.of(torch.rand(8, 4, 4), torch.tensor([0, 0, 0, 0, 1, 1, 1, 1]))
+            >>> sorted(data.take(2).y.tolist())
+            [0, 1]
+        """
+        if subset not in SUBSETS:
+            raise UsageError(f"subset {subset!r}: give one of {', '.join(SUBSETS)}")
+        if subset == "first" or n < 1:
+            return self.first(n)
+        return self.subset(stratified_order(self.y, self.ids.keys, seed=0)[:n])
 
     def first(self, n: int) -> Dataset:
         """The first n samples, or all if there are fewer.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tempering.core.errors import UsageError
+from tempering.core.errors import UnknownNameError, UsageError
 from tempering.core.registry import Registry
 from tempering.data.keep import read_keep_mask
 from tempering.data.sources.digits import read_digits
@@ -50,7 +50,12 @@ def find_source(address: str) -> tuple[Source, str]:
         UsageError: If the argument is missing, or the source takes none.
     """
     name, _, argument = address.strip().partition(":")
-    source = SOURCES[name]
+    try:
+        source = SOURCES[name]
+    except UnknownNameError as error:
+        if (kind := _source_of_path(Path(address).expanduser())) is None:
+            raise
+        raise UsageError(f"data {address!r} is a path: write {kind}:{address}") from error
     if source.argument is None and argument:
         raise UsageError(f"data {address!r}: {name} takes no argument: write {source.example}")
     if source.argument is not None and not argument:
@@ -59,6 +64,13 @@ def find_source(address: str) -> tuple[Source, str]:
             f"such as {source.example}"
         )
     return source, argument
+
+
+def _source_of_path(path: Path) -> str | None:
+    """The source that reads a folder of images or an archive; None for anything else."""
+    if path.is_dir():
+        return "imagefolder"
+    return "npz" if path.is_file() and path.suffix == ".npz" else None
 
 
 def load(

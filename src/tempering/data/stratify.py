@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from tempering.core.random import permutation
+from tempering.core.random import RandomStreams, derive, permutation
 
 
 def stratified(y: Tensor, count: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -37,6 +37,34 @@ def stratified(y: Tensor, count: int, seed: int) -> tuple[Tensor, Tensor]:
     rank[grouped] = torch.arange(n) - starts[y[grouped]]
     taken = (rank < torch.tensor(take, dtype=torch.int64)[y])[order] if n else order.bool()
     return order[~taken], order[taken]
+
+
+def stratified_order(y: Tensor, keys: Tensor, seed: int) -> Tensor:
+    """An order in which the first n samples have the shares of the classes, for every n.
+
+    Within a class the order is random by seed and id. It does not depend on the order of the
+    rows.
+
+    Args:
+        y: Class indices, shape (n,), int64.
+        keys: Keys of the samples' ids, shape (n,), int64.
+        seed: Of the random order.
+
+    Returns:
+        Row numbers, shape (n,), int64.
+
+    Example:
+        >>> y = torch.tensor([0, 0, 0, 0, 1, 1])
+        >>> y[stratified_order(y, torch.arange(6), seed=0)].tolist()
+        [0, 1, 0, 0, 1, 0]
+    """
+    order = RandomStreams(derive(seed, "stratified"), keys).order()
+    grouped = order[y[order].argsort(stable=True)]
+    sizes = torch.bincount(y)
+    starts = sizes.cumsum(0) - sizes
+    place = torch.arange(len(y)) - starts[y[grouped]]
+    share = (place.double() + 0.5) / sizes[y[grouped]]
+    return grouped[share.argsort(stable=True)]
 
 
 def _quotas(sizes: list[int], count: int) -> list[int]:

@@ -14,6 +14,9 @@ from tempering.evaluation.flags.impossible_results import check_certificates
 from tempering.evaluation.results import AttackResult, record
 from tempering.evaluation.run import EvaluationRun
 
+CURVE = " (curve)"
+"""What the name of the stage ends with."""
+
 
 def with_curve_verdicts(
     run: EvaluationRun, result: EvaluationResult, curve: Sequence[AttackResult]
@@ -43,7 +46,7 @@ def with_curve_verdicts(
     broken &= result.robust
     if not bool(broken.any()):
         return result
-    label = f"{at_eps.measurement.attack} (curve)"
+    label = f"{at_eps.measurement.attack}{CURVE}"
     with run.context.naming():
         check_certificates(result.certified, broken, label, run.context.keys)
     found = broken.nonzero()[:, 0]

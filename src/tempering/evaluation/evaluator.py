@@ -65,30 +65,27 @@ class Evaluator:
         """
         self.config.require_sources()
         with gradients_replaced():
-            return self._evaluate(target)
-
-    def _evaluate(self, target: Target) -> EvaluationResult:
-        config, cache, deadline = self.config, self.cache, _deadline(self.config.seconds)
-        examination = examine_target(self.context, target, config, cache)
-        if random_stages(target.model) or RANDOM.name in {flag.name for flag in examination}:
-            target = replace(target, draws=RandomDraws(self.context.seed))
-        predictions = cache.get(
-            "clean", partial(predict_in_time, self.context, target, config.seconds, deadline)
-        )
-        clean = clean_result(self.context, target, config.threat, clean=predictions)
-        run = EvaluationRun(self.context, target, config, cache, deadline, predictions, clean)
-        certificates = self._certify(run)
-        attacked = run_attacks(run, certificates, examination)
-        result = EvaluationResult(
-            target=target,
-            threat=config.threat,
-            results=attacked.results,
-            certificates=attacked.certificates,
-            broken_by=attacked.broken_by,
-            stages=attacked.stages,
-            schedule=attacked.schedule,
-        )
-        return self._with_curve_and_flags(run, result, [*examination, *attacked.flags])
+            config, cache, deadline = self.config, self.cache, _deadline(self.config.seconds)
+            examination = examine_target(self.context, target, config, cache)
+            if random_stages(target.model) or RANDOM.name in {flag.name for flag in examination}:
+                target = replace(target, draws=RandomDraws(self.context.seed))
+            predictions = cache.get(
+                "clean", partial(predict_in_time, self.context, target, config.seconds, deadline)
+            )
+            clean = clean_result(self.context, target, config.threat, clean=predictions)
+            run = EvaluationRun(self.context, target, config, cache, deadline, predictions, clean)
+            certificates = self._certify(run)
+            attacked = run_attacks(run, certificates, examination)
+            result = EvaluationResult(
+                target=target,
+                threat=config.threat,
+                results=attacked.results,
+                certificates=attacked.certificates,
+                broken_by=attacked.broken_by,
+                stages=attacked.stages,
+                schedule=attacked.schedule,
+            )
+            return self._with_curve_and_flags(run, result, [*examination, *attacked.flags])
 
     def _certify(self, run: EvaluationRun) -> CertifiedSamples | None:
         """Certify samples by the cheap methods, and attack a few of them nevertheless."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from tempering.core.copying import copy_of
+from tempering.core.module_copies import copied_module
 from tempering.core.notes import note
 from tempering.core.records import Subject
 from tempering.data.dataset import Dataset
@@ -129,7 +129,7 @@ class Target:
 def _exact(model: nn.Module) -> nn.Module:
     """A model in float32 or float64: a copy, if it is in less."""
     dtypes = {part.dtype for part in _tensors(model) if part.is_floating_point()}
-    return model if dtypes <= set(_EXACT) else copy_of(model).float()
+    return model if dtypes <= set(_EXACT) else copied_module(model).float()
 
 
 def _images(model: nn.Module, data: Dataset) -> Tensor:

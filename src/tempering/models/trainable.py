@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from tempering.core.copying import copy_of
 from tempering.core.errors import ModelError
+from tempering.core.module_copies import copied_module
 from tempering.core.notes import note
 from tempering.core.outputs import logits_in, taken_from
 from tempering.core.user_code import users_code
@@ -54,8 +54,6 @@ def trainable(model: nn.Module, x: Tensor) -> nn.Module:
         if not isinstance(answer, Tensor) and isinstance(logits_in(answer), Tensor):
             taken = taken_from(answer)
             note(f"in {mode} mode the model returns more than logits: {taken} is taken")
-    if not all(isinstance(answer, Tensor) for answer in answers):
-        model.register_forward_hook(_take_logits)
     _require_gradient(logits_in(answers[1]))
     return model
 
@@ -97,7 +95,7 @@ def _accepts(model: nn.Module, x: Tensor) -> bool:
 def _answer(model: nn.Module, x: Tensor, *, training: bool) -> object:
     mode = "training" if training else "evaluation"
     remedy = "correct the model, or give images of the shape that it takes"
-    other = copy_of(model)
+    other = copied_module(model)
     doing = f"the model fails in {mode} mode on a batch of {len(x)} images of shape "
     with users_code(f"{doing}{tuple(x.shape[1:])}", remedy), seeded(0), torch.enable_grad():
         other.train(training)
@@ -118,7 +116,3 @@ def _require_gradient(logits: object) -> None:
         )
     with users_code("the model's backward pass fails in training", "correct the backward pass"):
         torch.autograd.backward(logits.float().sum())
-
-
-def _take_logits(_model: nn.Module, _inputs: object, answer: object) -> object:
-    return logits_in(answer)

@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tempering.core.copying import copy_of
 from tempering.core.engine import Engine, start_engine
 from tempering.core.errors import TemperingError, UsageError
+from tempering.core.module_copies import copied_module
 from tempering.core.naming import samples_named
+from tempering.core.outputs import returning_logits
 from tempering.core.random import derive
 from tempering.core.threats import Threat
 from tempering.core.user_code import moved, users_code
@@ -187,7 +188,7 @@ def train_steps(
             f"{steps} steps from step {state.step} on, in a training of {total} steps: "
             "give a larger total_steps"
         )
-    network = moved(copy_of(model), engine.device)
+    network = moved(copied_module(model), engine.device)
     objective.require(config.threat, total)
     objective.require_model(network)
     learner = Learner(network, data, objective, config, total, engine, state)
@@ -237,7 +238,7 @@ class Learner:
         self._net, self._wrapped_optimizer = engine.fabric.setup(model, self._optimizer)
         self._attack_model: nn.Module | None = None
         if objective.inner_maximization != "none":
-            attacked = copy_of(model).to(engine.proposal_dtype)
+            attacked = copied_module(model).to(engine.proposal_dtype)
             self._attack_model = attacked.requires_grad_(False).eval()
         self._order: tuple[int, Tensor] | None = None
 
@@ -264,7 +265,7 @@ class Learner:
         for group in self._optimizer.param_groups:
             group["lr"] = self.learning_rate(self.step)
         self.model.train()
-        with torch.enable_grad():
+        with torch.enable_grad(), returning_logits(self.model):
             losses = checked(self.objective, self._net, batch)
             loss = total_loss(losses, batch) * self.engine.world_size
         value = float(loss.detach())
@@ -299,7 +300,7 @@ class Learner:
 
     def averaged(self) -> nn.Module:
         """A copy of the network with its averaged weights, in evaluation mode."""
-        average = copy_of(self.model)
+        average = copied_module(self.model)
         average.load_state_dict(self.average)
         return average.eval()
 

@@ -20,6 +20,7 @@ def attack(
     split: options.Split = None,
     threat: options.ThreatText = None,
     samples: options.Samples = None,
+    subset: options.Subset = "stratified",
     targets: Annotated[
         str | None,
         typer.Option(
@@ -39,6 +40,7 @@ def attack(
             spec,
             out,
             samples=samples,
+            subset=subset,
             targets=targets,
         )
     if as_json:

@@ -18,6 +18,7 @@ def certify(
     split: options.Split = None,
     threat: options.ThreatText = None,
     samples: options.Samples = None,
+    subset: options.Subset = "stratified",
     methods: Annotated[
         list[str] | None,
         typer.Option(
@@ -53,6 +54,7 @@ def certify(
         done = certify_address(
             InputAddress(model, weights, data, split, threat, seed),
             samples=samples,
+            subset=subset,
             methods=methods,
             smoothing=None if smoothing is None else Smoothing(sigma=smoothing, samples=votes),
             seconds=None if limit is None else parse_seconds(limit),

@@ -6,7 +6,9 @@ import os
 import signal
 import sys
 import warnings
+from importlib.metadata import version
 from types import FrameType
+from typing import Annotated
 
 import typer
 
@@ -21,7 +23,7 @@ from tempering.app.cli import (
     report,
     reproduce,
 )
-from tempering.app.cli.console import complain
+from tempering.app.cli.console import complain, say
 from tempering.core.errors import InterruptedRunError, TemperingError
 
 app = typer.Typer(
@@ -32,6 +34,24 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        say(f"tempering {version('tempering')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _top(
+    _version_asked: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version.", callback=_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Harden image classifiers against adversarial inputs, and evaluate their robustness."""
+
+
 app.command("harden")(harden.harden)
 app.command("evaluate")(evaluate.evaluate)
 app.command("attack")(attack.attack)

@@ -40,6 +40,7 @@ def evaluate(
         ),
     ] = None,
     samples: options.Samples = None,
+    subset: options.Subset = "stratified",
     seed: options.Seed = None,
     limit: Annotated[
         str | None,
@@ -79,6 +80,7 @@ def evaluate(
                 access=access,
                 surrogate=surrogate,
                 samples=samples,
+                subset=subset,
                 seconds=None if limit is None else parse_seconds(limit),
                 corruptions=corruptions,
                 compare=compare,

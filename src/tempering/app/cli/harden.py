@@ -37,6 +37,10 @@ def harden(
     settings: options.Settings = None,
     seed: options.Seed = None,
     samples: options.Samples = None,
+    subset: Annotated[
+        str | None,
+        typer.Option("--subset", help="Which test images: stratified by class and id, or first."),
+    ] = None,
     name: options.Name = None,
     resume: Annotated[
         Path | None, typer.Option("--resume", help="Continue an interrupted run.")
@@ -53,6 +57,7 @@ def harden(
         "training.hardened.objective": objective,
         "seed": seed,
         "evaluation.samples": samples,
+        "evaluation.subset": subset,
     }
     overrides = [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
     overrides += settings or []

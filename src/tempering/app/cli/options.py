@@ -22,8 +22,10 @@ ThreatText = Annotated[
     typer.Option("--threat", help="Threat model: norm and eps, such as linf:0.3 or l2:2."),
 ]
 Seed = Annotated[int | None, typer.Option("--seed", help="Seed of all random numbers.")]
-Samples = Annotated[
-    int | None, typer.Option("--samples", help="Number of test images; the first ones are used.")
+Samples = Annotated[int | None, typer.Option("--samples", help="Number of test images.")]
+Subset = Annotated[
+    str,
+    typer.Option("--subset", help="Which test images: stratified by class and id, or first."),
 ]
 Weights = Annotated[
     Path | None,

@@ -17,7 +17,7 @@ M = TypeVar("M", bound=nn.Module)
 _REMEDY = "give file.py:factory, or a model whose attributes can be copied"
 
 
-def copy_of(model: M) -> M:
+def copied_module(model: M) -> M:
     """An independent copy of a model.
 
     Activations that the model keeps are copied without their graph. Parameters made in
@@ -32,7 +32,7 @@ def copy_of(model: M) -> M:
 
     Example:
         >>> net = nn.Linear(2, 2)
-        >>> copy_of(net).weight is net.weight
+        >>> copied_module(net).weight is net.weight
         False
     """
     with torch.inference_mode(False):

@@ -1,0 +1,116 @@
+"""Data, threats, attacks and numbers as people give them from Python."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+import tempering as tp
+from tempering.app.python_inputs import as_attacks, as_data, as_model, as_splits, as_threat
+from tempering.core.errors import DataError, TemperingError, UsageError
+from tempering.core.records import Assessment
+
+X, Y = torch.rand(24, 1, 8, 8, generator=torch.Generator().manual_seed(0)), torch.arange(24) % 3
+
+
+def net() -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
+
+
+def counts(found: Assessment) -> tuple[int, int]:
+    return found.clean_correct, found.robust_correct
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        (X, Y),
+        [X, Y],
+        (X.numpy(), Y.numpy()),
+        (X[:, 0], Y),
+        TensorDataset(X, Y),
+        DataLoader(TensorDataset(X, Y), 7),
+        tp.data.Dataset.of(X, Y),
+    ],
+    ids=["pair", "list", "numpy", "no channels", "dataset", "loader", "ours"],
+)
+def test_data_of_any_form_is_the_same_data(data: Any) -> None:
+    held = as_data(data)
+    assert held.content_hash == tp.data.Dataset.of(X, Y).content_hash
+    found = tp.evaluate(net(), data, "linf:8/255", attacks="fgsm")
+    assert counts(found) == counts(tp.evaluate(net(), (X, Y), tp.Linf(8 / 255), attacks=["fgsm"]))
+    assert len(as_splits(data).test) == 5
+
+
+def test_bytes_are_scaled() -> None:
+    levels = (255 * X).round().to(torch.uint8)
+    assert torch.equal(as_data((levels, Y)).x, levels.float() / 255)
+
+
+@pytest.mark.parametrize(
+    ("attacks", "labels"),
+    [
+        (None, None),
+        ("fgsm", ["fgsm"]),
+        (tp.attacks.FGSM(), ["fgsm"]),
+        (["pgd:steps=3", tp.attacks.FGSM()], ["pgd-3", "fgsm"]),
+    ],
+)
+def test_attacks_are_values_or_names(attacks: Any, labels: list[str] | None) -> None:
+    held = as_attacks(attacks)
+    assert (held and [one.label() for one in held]) == labels
+
+
+def test_threats_are_values_or_text() -> None:
+    assert as_threat("linf:8/255") == as_threat(tp.Linf(8 / 255)) == tp.Linf(8 / 255)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"data": 3}, "data of type int: give a pair"),
+        ({"data": (X, Y, Y)}, "data of type tuple: give a pair"),
+        ({"data": (X, "labels")}, "labels of type str"),
+        ({"data": (X, Y[:3])}, "3 labels for 24 images|24 images"),
+        ({"data": TensorDataset(X)}, "an item of type tuple in the data"),
+        ({"threat": 0.3}, "threat 0.3: give a value"),
+        ({"threat": "linf"}, "linf"),
+        ({"attacks": 3}, "attacks = 3: give a list of attacks"),
+        ({"attacks": [3]}, "attack 3: give a value"),
+        ({"attacks": "fgms"}, "did you mean fgsm"),
+        ({"model": None}, "model of type NoneType"),
+        ({"model": nn.Flatten}, "model Flatten: give an instance|a class: give an instance"),
+        ({"seed": "a"}, "seed = 'a': give a whole number"),
+        ({"seed": -1}, "seed = -1: give a whole number of at least 0"),
+        ({"samples": 2.5}, "samples = 2.5: give a whole number"),
+        ({"subset": "last"}, "subset 'last': give one of stratified, first"),
+    ],
+)
+def test_anything_else_is_named_in_one_line(change: dict[str, Any], message: str) -> None:
+    given: dict[str, Any] = {"model": net(), "data": (X, Y), "threat": "linf:0.1", **change}
+    with pytest.raises(TemperingError, match=message) as caught:
+        tp.evaluate(given.pop("model"), given.pop("data"), given.pop("threat"), **given)
+    assert "\n" not in str(caught.value)
+
+
+def test_images_of_other_shapes_are_named() -> None:
+    pairs = [(torch.rand(1, 8, 8), 0), (torch.rand(1, 8, 9), 1)]
+    with pytest.raises(DataError, match=r"image 1 has shape \(1, 8, 9\) and image 0 \(1, 8, 8\)"):
+        as_data(DataLoader(pairs, 1))  # type: ignore[arg-type]
+
+
+def test_a_function_cannot_be_hardened() -> None:
+    with pytest.raises(UsageError, match="function, which has no weights to train"):
+        tp.harden(lambda x: x, (X, Y), "linf:0.1")  # type: ignore[arg-type]
+    assert np.isfinite(float(as_model(lambda x: x.flatten(1))(X).sum()))
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    assert tp.__version__.count(".") == 2
