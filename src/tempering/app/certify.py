@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict
 
+from tempering.app.job import job
 from tempering.app.load_inputs import InputAddress
 from tempering.certification.certify_samples import METHODS, certify
 from tempering.certification.smoothing import Smoothing
@@ -80,6 +81,7 @@ class CertificateReport(BaseModel):
     seconds: float
 
 
+@job()
 def certify_address(
     address: InputAddress,
     *,

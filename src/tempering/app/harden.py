@@ -18,6 +18,7 @@ from tempering.app.beginning import (
 from tempering.app.caller import HARDEN, Caller
 from tempering.app.folder import RunFolder, new_folder, old_folder
 from tempering.app.hardening_run import Hardened, HardeningRun
+from tempering.app.job import job
 from tempering.app.networks import networks_for
 from tempering.app.python_inputs import (
     AttackLike,
@@ -45,6 +46,7 @@ from tempering.models.weights import fit_weights, read_weights, write_weights
 from tempering.training.objective import Objective
 
 
+@job()
 def harden(
     model: nn.Module | None = None,
     data: DataLike | None = None,
@@ -123,6 +125,7 @@ def harden(
     return HardeningRun(chosen, splits, networks, engine, folder, value, caller).run()
 
 
+@job()
 def resume(
     path: Path | str,
     model: nn.Module | None = None,

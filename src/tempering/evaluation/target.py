@@ -11,7 +11,7 @@ from tempering.core.module_copies import copied_module
 from tempering.core.notes import note
 from tempering.core.records import Subject
 from tempering.data.dataset import Dataset
-from tempering.models.adoption import with_logits
+from tempering.models.adoption import initialise, with_logits
 from tempering.models.checks import check_classifier
 from tempering.models.classifier import flag_of
 from tempering.models.logits import BeforeFinalStage, as_logits_model
@@ -80,7 +80,7 @@ class Target:
             >>> Target.of("given", net, data).outputs
             2
         """
-        weights = weights_hash(model)
+        weights = weights_hash(initialise(model, data.x))
         model = _exact(model)
         images, classes = _images(model, data), len(data.classes)
         model = with_logits(model, images)
@@ -110,7 +110,7 @@ class Target:
         Raises:
             ModelError: If the model is no classifier of this data.
         """
-        weights = weights_hash(model)
+        weights = weights_hash(initialise(model, data.x))
         model = _exact(model)
         images = _images(model, data)
         model = as_logits_model(with_logits(model, images), images)

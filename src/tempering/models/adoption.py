@@ -82,7 +82,10 @@ def as_module(value: object, named: str = "the model") -> nn.Module:
         return value.module()
     if callable(value) and not isinstance(value, type):
         return FunctionModel(value)
-    kind = f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
+    if isinstance(value, type):
+        name = value.__name__
+        raise ModelError(f"{named} is {name}, a class: give an instance, {name}(...)")
+    kind = type(value).__name__
     raise ModelError(
         f"{named} is {kind}, no network: "
         "give a torch.nn.Module, or a function from images to logits"

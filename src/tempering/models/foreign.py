@@ -153,7 +153,7 @@ def _factory(module: ModuleType, name: str, spec: str) -> Callable[[], object]:
     if needed:
         raise ModelError(
             f"{spec} needs arguments ({', '.join(needed)}): "
-            "give a function without, that returns the network or a function from images to logits"
+            "give a function that can be called without any"
         )
     return factory
 

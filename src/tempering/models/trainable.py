@@ -59,27 +59,23 @@ def trainable(model: nn.Module, x: Tensor) -> nn.Module:
 
 
 def _require_weights(model: nn.Module) -> None:
+    name = type(model).__name__
     if isinstance(model, torch.jit.ScriptModule):
-        raise ModelError(
-            "the model is TorchScript, which can be evaluated but not hardened: "
-            "give the network that it was made from"
-        )
+        raise ModelError(f"{name} is TorchScript, which cannot be hardened: give the eager module")
     if isinstance(model, torch.fx.GraphModule) and "train" in vars(model):
         raise ModelError(
-            "the model is an exported program, which can be evaluated but not hardened: "
-            "give the network that it was made from"
+            "the model is an exported program, which cannot be hardened: "
+            "give the module that it was exported from"
         )
     if isinstance(model, FunctionModel):
         raise ModelError(
-            f"the model is a function, {model.name}, which can be evaluated but not hardened: "
-            "give a torch.nn.Module"
+            f"{model.name} is a function, which has no weights to train: give a torch.nn.Module"
         )
     parameters = list(model.parameters())
     if not any(parameter.requires_grad for parameter in parameters):
-        state = f"all its {len(parameters)} parameters are frozen" if parameters else "it has none"
+        frozen = f"all {len(parameters)} parameters are frozen" if parameters else "no parameters"
         raise ModelError(
-            f"nothing in the model can be trained, since {state}: give a model with parameters of "
-            "which some have requires_grad=True"
+            f"{name} cannot be trained: {frozen}: call requires_grad_(True) on those to train"
         )
 
 
@@ -114,5 +110,6 @@ def _require_gradient(logits: object) -> None:
             "the model's logits have no gradient with respect to its weights, so that nothing can "
             "be trained: remove no_grad(), inference_mode() and detach() from the forward pass"
         )
-    with users_code("the model's backward pass fails in training", "correct the backward pass"):
+    failed = "the model's backward pass fails in training"
+    with users_code(failed, "correct the backward pass"), torch.enable_grad():
         torch.autograd.backward(logits.float().sum())

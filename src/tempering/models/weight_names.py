@@ -31,7 +31,7 @@ def named_as(
     Returns:
         Tensors by the model's names; as they are if no known prefix makes names equal.
     """
-    if not wanted or tensors.keys() == set(wanted):
+    if not wanted or not tensors or tensors.keys() == set(wanted):
         return tensors
     for prefix in _prefixes(wanted, tensors):
         if all(prefix + name in tensors for name in wanted) and _beside(prefix, tensors):
@@ -45,10 +45,11 @@ def named_as(
 
 
 def _prefixes(short: Collection[str], long: Collection[str]) -> list[str]:
-    """Known prefixes that one of the long names has before one of the short ones."""
+    """Known prefixes of a short name in the long ones; those of averages first."""
     name = next(iter(short))
     found = (other.removesuffix(name) for other in long if other.endswith(name))
-    return [prefix for prefix in found if prefix and _is_known(prefix)]
+    known = (prefix for prefix in found if prefix and _is_known(prefix))
+    return sorted(known, key=lambda prefix: "online_model" in prefix)
 
 
 def _is_known(prefix: str) -> bool:
