@@ -53,17 +53,20 @@ def set_evaluation_mode(model: nn.Module) -> nn.Module:
     return model
 
 
-def moved(model: nn.Module, device: torch.device) -> nn.Module:
-    """Move a model to a device, unless it is there.
+def moved(model: nn.Module, device: torch.device, dtype: torch.dtype | None = None) -> nn.Module:
+    """Move a model to a device, and its weights to a type, unless they are so already.
 
     Raises:
         ModelError: If its `to` fails.
     """
-    if all(_lies_on(tensor, device) for tensor in (*model.parameters(), *model.buffers())):
+    tensors = [*model.parameters(), *model.buffers()]
+    here = all(_lies_on(tensor, device) for tensor in tensors)
+    floats = (tensor.dtype for tensor in tensors if tensor.is_floating_point())
+    if here and (dtype is None or all(kind == dtype for kind in floats)):
         return model
     remedy = "correct to() of the model, or compute where it lies"
     with users_code(f"the model cannot be moved to {device}", remedy):
-        return model.to(device)
+        return model.to(device, dtype)
 
 
 def _lies_on(tensor: torch.Tensor, device: torch.device) -> bool:

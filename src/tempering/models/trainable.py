@@ -71,6 +71,12 @@ def _require_weights(model: nn.Module) -> None:
         raise ModelError(
             f"{model.name} is a function, which has no weights to train: give a torch.nn.Module"
         )
+    held = next((v for v in model.state_dict().values() if not isinstance(v, Tensor)), None)
+    if held is not None:
+        raise ModelError(
+            f"{name} cannot be trained: its state dict holds a {type(held).__name__}, as that of "
+            "quantised layers does: give the model before quantisation"
+        )
     parameters = list(model.parameters())
     if not any(parameter.requires_grad for parameter in parameters):
         frozen = f"all {len(parameters)} parameters are frozen" if parameters else "no parameters"

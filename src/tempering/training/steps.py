@@ -238,7 +238,7 @@ class Learner:
         self._net, self._wrapped_optimizer = engine.fabric.setup(model, self._optimizer)
         self._attack_model: nn.Module | None = None
         if objective.inner_maximization != "none":
-            attacked = copied_module(model).to(engine.proposal_dtype)
+            attacked = moved(copied_module(model), engine.device, engine.proposal_dtype)
             self._attack_model = attacked.requires_grad_(False).eval()
         self._order: tuple[int, Tensor] | None = None
 
