@@ -39,7 +39,7 @@ def copied_module(model: M) -> M:
         memo = {id(tensor): _ordinary(tensor) for tensor in _tensors(model) if _is_odd(tensor)}
         try:
             return copy.deepcopy(model, dict(memo))
-        except TypeError:
+        except Exception:
             shared = {id(value): value for value in _uncopyable(model)}
         with users_code("the model cannot be copied", _REMEDY):
             return copy.deepcopy(model, {**memo, **shared})
