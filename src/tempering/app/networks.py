@@ -235,10 +235,10 @@ def networks_for(
     if renewed and module is None:
         raise UsageError("fresh=True without a model: only a model that is given has weights")
     if module is not None:
-        trainable(initialised(module, data.validation.x))
+        trainable(initialised(module, data.validation.images(torch.arange(1))))
         return FromModule(module, not renewed and classifies(module, data.validation), renewed)
     if ":" in settings.name:
-        return FromFile(settings.name, data.validation.x[:1], weights)
+        return FromFile(settings.name, data.validation.images(torch.arange(1)), weights)
     if weights is not None:
         raise UsageError(
             f"weights {weights} for the model {settings.name!r}: "
