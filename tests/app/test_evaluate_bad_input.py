@@ -85,7 +85,11 @@ def refused(done: Done, code: int, message: str) -> None:
     ("factory", "weights", "message"),
     [
         ("few", "", "error: the model has 7 outputs but labels go up to 9: give a model with"),
-        ("alone", "x.pth", r"fails on a batch of 1 images .*no room for 1: .*batches of any size"),
+        (
+            "alone",
+            "x.pth",
+            r"fails on a batch of 1 images .*no room for 1 \(file.py:25\): .*batches of any size",
+        ),
         ("squeezed", "x.pth", r"returned shape \(10,\) for 1 images: return logits of shape \(1, "),
         (
             "wants",

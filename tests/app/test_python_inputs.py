@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import tempering as tp
 from tempering.app.python_inputs import as_attacks, as_data, as_model, as_splits, as_threat
-from tempering.core.errors import DataError, TemperingError, UsageError
+from tempering.core.errors import DataError, ModelError, TemperingError
 from tempering.core.records import Assessment
 
 X, Y = torch.rand(24, 1, 8, 8, generator=torch.Generator().manual_seed(0)), torch.arange(24) % 3
@@ -94,8 +94,8 @@ def test_threats_are_values_or_text() -> None:
         ({"attacks": 3}, "attacks = 3: give a list of attacks"),
         ({"attacks": [3]}, "attack 3: give a value"),
         ({"attacks": "fgms"}, "did you mean fgsm"),
-        ({"model": None}, "model of type NoneType"),
-        ({"model": nn.Flatten}, "model Flatten: give an instance|a class: give an instance"),
+        ({"model": None}, "the model is NoneType, no network: give a torch.nn.Module"),
+        ({"model": nn.Flatten}, "is Flatten, a class: give an instance, Flatten"),
         ({"seed": "a"}, "seed = 'a': give a whole number"),
         ({"seed": -1}, "seed = -1: give a whole number of at least 0"),
         ({"samples": 2.5}, "samples = 2.5: give a whole number"),
@@ -116,7 +116,7 @@ def test_images_of_other_shapes_are_named() -> None:
 
 
 def test_a_function_cannot_be_hardened() -> None:
-    with pytest.raises(UsageError, match="function, which has no weights to train"):
+    with pytest.raises(ModelError, match="function, which has no weights to train"):
         tp.harden(lambda x: x, (X, Y), "linf:0.1")  # type: ignore[arg-type]
     assert np.isfinite(float(as_model(lambda x: x.flatten(1))(X).sum()))
 

@@ -179,8 +179,8 @@ def test_a_model_that_hides_its_gradient_is_refused(answer: Callable[[Tensor], T
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (lambda x: (x, x), "returned tuple, not a tensor"),
-        (lambda x: {"logits": x}, "returned dict, not a tensor"),
+        (lambda x: (3, x), "returned tuple, not a tensor"),
+        (lambda x: {"scores": x}, "returned dict, not a tensor"),
         (lambda x: x, r"shape \(3, 1, 2, 2\) for 3 images"),
         (lambda x: x.flatten(1)[:2], r"shape \(2, 4\) for 3 images"),
         (lambda x: x.sum((1, 2, 3)), r"shape \(3,\) for 3 images"),

@@ -72,7 +72,7 @@ def test_images_that_check_nothing_are_refused(x: Tensor) -> None:
     ("answer", "message"),
     [
         (lambda x: x, "returned shape"),
-        (lambda x: [x], "returned list"),
+        (lambda x: [3, x], "returned list"),
         (lambda x: x.flatten(1) / 0, "not finite"),
     ],
 )

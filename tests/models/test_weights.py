@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from tempering.core.errors import ModelError
+from tempering.core.notes import TemperingWarning
 from tempering.models.weights import fit_weights, read_weights, weights_hash
 
 
@@ -34,7 +35,7 @@ def written(path: Path, content: object) -> Path:
         ("w.pt", lambda state: state),
         ("w.pth", lambda state: {"state_dict": state, "epoch": 3}),
         ("w.pt", lambda state: {"model_state_dict": state}),
-        ("w.pt", lambda state: {f"module.{key}": value for key, value in state.items()}),
+        ("w.pth", lambda state: {"ema": state, "model": "a name", "step": 3}),
     ],
 )
 def test_weights_come_back(tmp_path: Path, name: str, wrap: Callable[[dict], object]) -> None:
@@ -45,6 +46,44 @@ def test_weights_come_back(tmp_path: Path, name: str, wrap: Callable[[dict], obj
     assert weights_hash(twin) != weights_hash(model)
     fit_weights(twin, read_weights(path), path)
     assert weights_hash(twin) == weights_hash(model)
+
+
+def prefixed(prefix: str, state: dict) -> dict:
+    return {prefix + key: value for key, value in state.items()}
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda state: prefixed("module.", state),
+        lambda state: prefixed("module._orig_mod.", state),
+        lambda state: {"state_dict": prefixed("model.", state)},
+        lambda state: {"n_averaged": torch.tensor(3), **prefixed("module.", state)},
+        lambda state: {**prefixed("online_model.", zeros(state)), **prefixed("ema_model.", state)},
+    ],
+    ids=["parallel", "compiled", "lightning", "averaged", "ema"],
+)
+def test_names_that_differ_by_the_prefix_of_a_wrapper_are_read(
+    tmp_path: Path, wrap: Callable[[dict], dict]
+) -> None:
+    model, twin = net(), net()
+    path = written(tmp_path / "w.pt", wrap(model.state_dict()))
+    nn.init.zeros_(twin[0].weight)
+    with pytest.warns(TemperingWarning, match=r"w\.pt: names begin with '.*\.' there"):
+        fit_weights(twin, read_weights(path), path)
+    assert weights_hash(twin) == weights_hash(model)
+
+
+def test_a_wrapped_model_takes_plain_weights(tmp_path: Path) -> None:
+    model, twin = net(), nn.DataParallel(net())
+    path = written(tmp_path / "w.pt", model.state_dict())
+    with pytest.warns(TemperingWarning, match=r"begin with 'module\.' in the model"):
+        fit_weights(twin, read_weights(path), path)
+    assert weights_hash(twin.module) == weights_hash(model)
+
+
+def zeros(state: dict) -> dict:
+    return {name: torch.zeros_like(value) for name, value in state.items()}
 
 
 class Trap:
@@ -168,7 +207,6 @@ class WithState(nn.Linear):
 
 def test_a_model_that_keeps_more_than_tensors_is_refused() -> None:
     model = WithState(2, 2)
-    with pytest.raises(ModelError, match="_extra_state in the model's state dict is a dict"):
-        weights_hash(model)
+    assert weights_hash(model) != weights_hash(nn.Linear(2, 2))
     with pytest.raises(ModelError, match="_extra_state in the model's state dict is a dict"):
         fit_weights(model, {}, Path("mine.pt"))

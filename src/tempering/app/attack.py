@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from tempering.app.gallery import images_of
+from tempering.app.job import job
 from tempering.app.load_inputs import InputAddress
 from tempering.attacks.registry import parse_attack
 from tempering.core.engine import start_engine
@@ -73,6 +74,7 @@ class _Aim:
         return y if self.targets is None else y.index_copy(0, self.index, self.targets)
 
 
+@job()
 def attack_address(
     address: InputAddress,
     attack: str,

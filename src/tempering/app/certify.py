@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict
 
+from tempering.app.job import job
 from tempering.app.load_inputs import InputAddress, take_samples
 from tempering.app.python_inputs import (
     DataLike,
@@ -25,6 +26,7 @@ from tempering.core.errors import UsageError
 from tempering.core.intervals import wilson
 from tempering.core.random import RandomStreams, derive
 from tempering.core.threats import Threat
+from tempering.core.user_code import moved
 from tempering.data.splits import Splits
 from tempering.evaluation.context import EvalContext
 from tempering.evaluation.target import Target
@@ -92,6 +94,7 @@ class CertificateReport(BaseModel):
     seconds: float
 
 
+@job()
 def certify_address(
     address: InputAddress,
     *,
@@ -134,6 +137,7 @@ def certify_address(
     return report.model_copy(update={"subset": subset})
 
 
+@job()
 def certify(
     model: ModelLike,
     data: DataLike,
@@ -191,7 +195,7 @@ def _bounded(
 ) -> CertificateReport:
     began = time.perf_counter()
     data, device = context.data, context.engine.device
-    target.model.to(device)
+    moved(target.model, device)
     certificates = certify_samples.certify(
         target.model,
         data.x.to(device),
@@ -235,7 +239,7 @@ def _smoothed(
         raise UsageError(f"smoothing does not certify {threat}: give an L2 threat, such as l2:0.5")
     began = time.perf_counter()
     data, device = context.data, context.engine.device
-    target.model.to(device)
+    moved(target.model, device)
     with context.naming():
         certificate = smoothing(
             target.model,

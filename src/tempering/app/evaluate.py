@@ -19,6 +19,7 @@ from tempering.app.caller import EVALUATE, Caller
 from tempering.app.evaluation_setup import EvaluationSetup, configure
 from tempering.app.folder import RunFolder, new_folder, point_latest
 from tempering.app.gallery import adversarial_examples, write_gallery
+from tempering.app.job import job
 from tempering.app.load_inputs import InputAddress, LoadedInputs, load_model_by_address
 from tempering.app.networks import model_name
 from tempering.app.provenance import provenance
@@ -64,6 +65,7 @@ class Evaluated:
     run: Path
 
 
+@job()
 def evaluate(
     model: ModelLike,
     data: DataLike,
@@ -197,6 +199,7 @@ class EvaluationOptions:
         )
 
 
+@job()
 def evaluate_address(
     address: InputAddress,
     options: EvaluationOptions,

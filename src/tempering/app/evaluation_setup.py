@@ -21,6 +21,7 @@ from tempering.core.module_copies import copied_module
 from tempering.core.threat_checks import check_threat
 from tempering.core.threat_text import write_threat
 from tempering.core.threats import Threat
+from tempering.core.user_code import moved
 from tempering.data.dataset import Dataset
 from tempering.data.splits import Splits
 from tempering.evaluation.config import EvaluationConfig
@@ -206,6 +207,6 @@ def _checked(surrogate: nn.Module, data: Dataset, engine: Engine) -> nn.Module:
 
 def _on(model: nn.Module, device: torch.device) -> nn.Module:
     """The model where it is to run; a copy if it lies elsewhere, since it is someone's own."""
-    if all(tensor.device == device for tensor in model.state_dict().values()):
+    if all(tensor.device == device for tensor in (*model.parameters(), *model.buffers())):
         return model
-    return copied_module(model).to(device)
+    return moved(copied_module(model), device)

@@ -18,15 +18,16 @@ from tempering.app.beginning import (
 from tempering.app.caller import HARDEN, Caller
 from tempering.app.folder import RunFolder, new_folder, old_folder
 from tempering.app.hardening_run import Hardened, HardeningRun
+from tempering.app.job import job
 from tempering.app.networks import networks_for
 from tempering.app.python_inputs import (
     AttackLike,
     DataLike,
     ThreatLike,
     as_attacks,
+    as_model,
     as_splits,
     as_threat,
-    as_trainable,
 )
 from tempering.app.recipe import Recipe, parse_recipe
 from tempering.app.train_models import choose_objective
@@ -45,6 +46,7 @@ from tempering.models.weights import fit_weights, read_weights, write_weights
 from tempering.training.objective import Objective
 
 
+@job()
 def harden(
     model: nn.Module | None = None,
     data: DataLike | None = None,
@@ -100,8 +102,7 @@ def harden(
     overrides, value = choose_objective(objective, overrides)
     given = None if data is None else as_splits(data)
     allowed = None if threat is None else as_threat(threat)
-    if model is not None:
-        as_trainable(model)
+    model = None if model is None else as_model(model)
     chosen = choose_recipe(recipe, overrides, allowed, given, as_attacks(attacks))
     engine = start_engine(chosen.precision)
     splits = load_splits(chosen, given)
@@ -124,6 +125,7 @@ def harden(
     return HardeningRun(chosen, splits, networks, engine, folder, value, caller).run()
 
 
+@job()
 def resume(
     path: Path | str,
     model: nn.Module | None = None,

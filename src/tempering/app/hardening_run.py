@@ -28,6 +28,7 @@ from tempering.core.passes import counted
 from tempering.core.random import derive
 from tempering.core.records import AnyRecord, Assessment, PassCounts, Provenance
 from tempering.core.threat_text import write_threat
+from tempering.core.user_code import moved, set_evaluation_mode
 from tempering.data.splits import Splits
 from tempering.evaluation.evaluation_result import EvaluationResult
 from tempering.evaluation.flags.impossible_results import check_minimum_norm
@@ -131,7 +132,7 @@ class HardeningRun:
 
     def _undefended(self, model: nn.Module) -> Trained:
         if self.networks.trained:
-            return Trained(model.to(self.engine.device).eval())
+            return Trained(set_evaluation_mode(moved(model, self.engine.device)))
         return self.trainer.undefended(model, "undefended", self.seed)
 
     def _hardened(self, undefended: nn.Module) -> Trained:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -10,21 +10,24 @@ import torch
 from torch import Tensor, nn
 
 from tempering.app.recipe import ModelSettings
-from tempering.core.errors import ModelError, TemperingError, UsageError
+from tempering.core.errors import TemperingError, UsageError
 from tempering.core.intervals import wilson
-from tempering.core.module_copies import copied_module, in_float32
+from tempering.core.module_copies import copied_module
 from tempering.core.passes import uncounted
 from tempering.core.probe import probing
 from tempering.data.dataset import Dataset
 from tempering.data.splits import Splits
+from tempering.models.adoption import FunctionModel, initialise, with_logits
 from tempering.models.classifier import BaseClassifier
 from tempering.models.foreign import load_foreign
-from tempering.models.lazy_modules import initialised
 from tempering.models.registry import build
 from tempering.models.seeded import seeded
+from tempering.models.trainable import trainable, unwrapped
 
 CLASSIFIED = 500
 """Validation images that tell whether a module was trained."""
+SHOWN = 8
+"""Images on which a user's network is tried."""
 GREY, GREY_SHARE = (0.25, 0.75), 0.1
 """What counts as grey, and the largest share of such pixels in images that are nearly binary."""
 
@@ -99,11 +102,17 @@ class Registered:
 
 @dataclass(frozen=True)
 class FromFile:
-    """Networks of a user's `file.py:factory`, the undefended one with weights if there are some."""
+    """Networks of a user's `file.py:factory`, the undefended one with weights if there are some.
+
+    Attributes:
+        spec: The address of the factory.
+        weights: Weights for its networks.
+        x: Some images, on which networks are made fit for training; None leaves them.
+    """
 
     spec: str
-    image: Tensor
     weights: Path | None = None
+    x: Tensor | None = field(default=None, compare=False, repr=False)
 
     @property
     def trained(self) -> bool:
@@ -112,18 +121,19 @@ class FromFile:
 
     def undefended(self, seed: int) -> nn.Module:
         """The user's network."""
-        return self._ready(load_foreign(self.spec, self.weights, seed))
+        return self._build(self.weights, seed)
 
     def fresh(self, seed: int) -> nn.Module:
         """The user's network with the weights of its factory."""
-        return self._ready(load_foreign(self.spec, None, seed))
+        return self._build(None, seed)
 
     def start(self, seed: int) -> nn.Module:
         """With the user's weights, if there are some."""
-        return self.undefended(seed)
+        return self._build(self.weights, seed)
 
-    def _ready(self, model: nn.Module) -> nn.Module:
-        return in_float32(trainable(initialised(model, self.image)))
+    def _build(self, weights: Path | None, seed: int) -> nn.Module:
+        model = load_foreign(self.spec, weights, seed, self.x)
+        return model if self.x is None else trainable(unwrapped(model), self.x)
 
     @property
     def name(self) -> str:
@@ -145,11 +155,13 @@ class FromModule:
         trained: Whether it classifies better than chance, so that it is the model before
             hardening; otherwise that is a copy which is trained first.
         renewed: Whether training starts from fresh weights, not from those of the module.
+        x: Some images, on which copies are made fit for training; None leaves them.
     """
 
     module: nn.Module
     trained: bool = False
     renewed: bool = False
+    x: Tensor | None = field(default=None, repr=False)
 
     def undefended(self, seed: int) -> nn.Module:  # noqa: ARG002 - its weights are given
         """A copy of the module."""
@@ -174,12 +186,13 @@ class FromModule:
                     )
         return other
 
-    def _copy(self) -> nn.Module:
-        return in_float32(copied_module(self.module))
-
     def start(self, seed: int) -> nn.Module:
         """With the weights of the module, unless fresh ones are wanted."""
         return self.fresh(seed) if self.renewed else self._copy()
+
+    def _copy(self) -> nn.Module:
+        model = copied_module(self.module)
+        return model if self.x is None else trainable(model, self.x)
 
     @property
     def name(self) -> str:
@@ -200,6 +213,8 @@ def model_name(model: nn.Module) -> str:
 
 def architecture_of(model: nn.Module) -> dict[str, Any] | str:
     """What a manifest says of a network."""
+    if isinstance(model, FunctionModel):
+        return model.name
     return model.architecture if isinstance(model, BaseClassifier) else type(model).__name__
 
 
@@ -235,10 +250,12 @@ def networks_for(
     if renewed and module is None:
         raise UsageError("fresh=True without a model: only a model that is given has weights")
     if module is not None:
-        trainable(initialised(module, data.validation.images(torch.arange(1))))
-        return FromModule(module, not renewed and classifies(module, data.validation), renewed)
+        some = _shown(data.validation)
+        module = initialise(unwrapped(module), some)
+        trained = not renewed and classifies(module, data.validation)
+        return FromModule(module, trained, renewed, some)
     if ":" in settings.name:
-        return FromFile(settings.name, data.validation.images(torch.arange(1)), weights)
+        return FromFile(settings.name, weights, _shown(data.validation))
     if weights is not None:
         raise UsageError(
             f"weights {weights} for the model {settings.name!r}: "
@@ -250,22 +267,9 @@ def networks_for(
     return Registered(settings, data.shape, data.num_classes)
 
 
-def trainable(model: nn.Module) -> nn.Module:
-    """Refuse models that cannot be trained, in one line.
-
-    Raises:
-        ModelError: If it is TorchScript, or no parameter takes a gradient.
-    """
-    name = type(model).__name__
-    if isinstance(model, torch.jit.ScriptModule):
-        raise ModelError(f"{name} is TorchScript, which cannot be hardened: give the eager module")
-    parameters = list(model.parameters())
-    if not any(parameter.requires_grad for parameter in parameters):
-        frozen = f"all {len(parameters)} parameters are frozen" if parameters else "no parameters"
-        raise ModelError(
-            f"{name} cannot be trained: {frozen}: call requires_grad_(True) on those to train"
-        )
-    return model
+def _shown(data: Dataset) -> Tensor:
+    """A few images, in memory of their own, that models are tried on."""
+    return data.images(torch.arange(min(SHOWN, len(data))))
 
 
 def nearly_binary(data: Splits) -> bool:
@@ -283,6 +287,7 @@ def classifies(model: nn.Module, data: Dataset) -> bool:
     part = data.first(min(len(data), CLASSIFIED))
     device = next((one.device for one in model.parameters()), torch.device("cpu"))
     try:
+        model = with_logits(model, part.x[:SHOWN].to(device))
         with probing(model) as probe, uncounted():
             parts = [probe.logits(x.to(device)).argmax(1).cpu() for x in torch.split(part.x, 100)]
     except TemperingError:

@@ -13,6 +13,7 @@ from torch import nn
 
 from tempering.core.backward import adaptive_stages
 from tempering.core.engine import Engine
+from tempering.core.notes import notes
 from tempering.core.records import Provenance
 from tempering.data.dataset import Dataset
 from tempering.data.splits import Splits
@@ -53,6 +54,7 @@ def provenance(
         start=start,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         adaptive_stages=adaptive_stages(model),
+        notes=notes(),
     )
 
 

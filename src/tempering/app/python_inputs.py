@@ -15,6 +15,7 @@ from tempering.core.errors import DataError, UsageError, type_and_message
 from tempering.core.threats import Threat, parse_threat
 from tempering.data.dataset import Dataset
 from tempering.data.splits import Splits
+from tempering.models.adoption import as_module
 
 ModelLike = nn.Module | Callable[[Tensor], Tensor]
 ThreatLike = Threat | str
@@ -23,56 +24,17 @@ DataLike = Any
 """`Dataset`, `Splits`, a pair of arrays, a `torch.utils.data.Dataset` or a `DataLoader`."""
 
 
-class FunctionModel(nn.Module):
-    """A function from images to logits as a model without weights.
-
-    Attributes:
-        function: From images in [0, 1], shape (n, c, h, w), to logits.
-    """
-
-    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self.function = function
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The function's logits."""
-        return self.function(x)
-
-
 def as_model(model: Any) -> nn.Module:
-    """A module, or a function as a module.
+    """A module, or a function or an exported program as a module.
 
     Raises:
-        UsageError: If it is neither.
+        ModelError: If it is neither.
 
     Example:
         >>> type(as_model(lambda x: x.flatten(1))).__name__
         'FunctionModel'
     """
-    if isinstance(model, type):
-        raise UsageError(
-            f"model {model.__name__}, a class: give an instance, {model.__name__}(...)"
-        )
-    if isinstance(model, nn.Module):
-        return model
-    if callable(model):
-        return FunctionModel(model)
-    raise UsageError(
-        f"model of type {type(model).__name__}: give a torch.nn.Module, or a function from images "
-        "to logits"
-    )
-
-
-def as_trainable(model: Any) -> nn.Module:
-    """A module with weights.
-
-    Raises:
-        UsageError: If it is a function, or something else.
-    """
-    module = as_model(model)
-    if isinstance(module, FunctionModel):
-        raise UsageError("model is a function, which has no weights to train: give a module")
-    return module
+    return as_module(model)
 
 
 def as_threat(threat: Any) -> Threat:

@@ -9,6 +9,7 @@ from pathlib import Path
 from tempering.app.caller import REPRODUCE, Caller
 from tempering.app.harden import harden
 from tempering.app.harden import resume as resume_run
+from tempering.app.job import job
 from tempering.core.errors import UnknownNameError, UsageError
 from tempering.core.records import Summary
 from tempering.paper.page import reproduction
@@ -32,6 +33,7 @@ class Reproduced:
     page: Path
 
 
+@job()
 def reproduce(
     *,
     budget: str = "90m",

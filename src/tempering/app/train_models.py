@@ -18,6 +18,7 @@ from tempering.core.random import derive
 from tempering.core.records import Epoch, Round, Stop
 from tempering.core.threat_text import write_threat
 from tempering.core.threats import Threat
+from tempering.core.user_code import moved, set_evaluation_mode
 from tempering.data.dataset import Dataset
 from tempering.data.splits import Splits
 from tempering.evaluation.context import EvalContext
@@ -179,7 +180,7 @@ class Trainer:
         baseline: float = 0.0,
         file: str = "",
     ) -> Trained:
-        model.to(self.engine.device)
+        moved(model, self.engine.device)
         data, prepared = objective.prepare(self.data.train, undefended, self.threat, seed)
         augment = self.recipe.data.augmentation.bind(self.data.shape[0])
         loop = LoopConfig(
@@ -202,7 +203,7 @@ class Trainer:
             ),
         )
         history, stop = train(model, loop, self.engine)
-        return Trained(model.eval(), tuple(history), stop)
+        return Trained(set_evaluation_mode(model), tuple(history), stop)
 
     def _key(
         self,

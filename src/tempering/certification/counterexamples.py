@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from torch import Tensor
 
+from tempering.core.errors import ModelError
 from tempering.core.goals import Goal, margin, reached
 from tempering.core.probe import Probe
 from tempering.core.threats import Threat
@@ -43,15 +45,18 @@ class CounterexampleSearch:
                 seen.append(self.goal.protected(y, logits.shape[1]))
                 return margin(logits, seen[0])
 
-            if step == self.steps:
+            gradient = None
+            if step < self.steps:
+                with suppress(ModelError):  # without a gradient only the starts are looked at
+                    logits, gradient = self.probe.gradient(here, loss)
+            if gradient is None:
                 logits = self.probe.logits(here)
-                seen.append(self.goal.protected(y, logits.shape[1]))
-            else:
-                logits, gradient = self.probe.gradient(here, loss)
+                seen = [self.goal.protected(y, logits.shape[1])]
             fooled = reached(logits, seen[0]) & self.threat.contains(here, x)
             if bool(fooled.any()):
                 return here[fooled.nonzero()[0, 0]].clone()
-            if step < self.steps:
-                length = self.threat.eps * 0.5 ** (step + 1)
-                here = self.threat.project(here + length * self.threat.ascent(gradient), x)
+            if gradient is None:
+                return None
+            length = self.threat.eps * 0.5 ** (step + 1)
+            here = self.threat.project(here + length * self.threat.ascent(gradient), x)
         return None

@@ -25,6 +25,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from tempering.core.places import place_of
+
 
 def first_line(error: BaseException) -> str:
     r"""First line of an exception's message, without a full stop; its type if it has none.
@@ -88,14 +90,13 @@ class FailedModelError(ModelError):
     """A model that raised an exception; the message names the batch size and image shape.
 
     Attributes:
-        reason: First line of the exception's message.
+        reason: The exception's type and message, and its place in the user's code.
     """
 
-    def __init__(self, images: int, shape: tuple[int, ...], error: Exception) -> None:
-        self.reason = first_line(error)
+    def __init__(self, images: int, shape: tuple[int, ...], error: BaseException) -> None:
+        self.reason = type_and_message(error)
         super().__init__(
-            f"the model fails on a batch of {images} images of shape {shape}: "
-            f"{type(error).__name__}: {self.reason}: "
+            f"the model fails on a batch of {images} images of shape {shape}: {self.reason}: "
             "give a model that accepts such images in batches of any size of at least 1"
         )
 
@@ -125,10 +126,14 @@ class InterruptedRunError(RunError):
 
 
 def type_and_message(error: BaseException) -> str:
-    r"""Type and first line of an exception of other code, for the message of ours.
+    r"""Type, first line and place of an exception of a user's code, for a message of ours.
+
+    The place, such as `my.py:12`, is left out where the exception came through no code of a user.
 
     Example:
         >>> type_and_message(ValueError("one\ntwo"))
         'ValueError: one'
     """
-    return f"{type(error).__name__}: {first_line(error)}"
+    place = place_of(error)
+    message = f"{type(error).__name__}: {first_line(error)}"
+    return f"{message} ({place})" if place else message

@@ -9,6 +9,7 @@ from threading import RLock
 from torch import nn
 from torch.utils.weak import WeakIdKeyDictionary
 
+from tempering.core.user_code import set_evaluation_mode
 from tempering.core.views import ModelView, NotViewableError
 
 _FREE: MutableMapping[nn.Module, list[ModelView]] = WeakIdKeyDictionary()
@@ -81,10 +82,10 @@ def _free_view(free: list[ModelView]) -> ModelView | None:
 def _frozen_in_place(model: nn.Module) -> Iterator[None]:
     with _LOCK:
         modules = [module for module in model.modules() if getattr(module, "training", False)]
-        parameters = [p for p in model.parameters() if p.requires_grad]
+        parameters = [p for p in model.parameters() if p.requires_grad and p.is_leaf]
         try:
             if modules:
-                model.eval()
+                set_evaluation_mode(model)
             for parameter in parameters:
                 parameter.requires_grad_(False)
             yield

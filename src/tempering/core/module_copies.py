@@ -1,68 +1,87 @@
-"""Copies of users' modules, also of those that hold computed tensors."""
+"""Copies of models, also of those that keep what cannot be copied."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from tempering.core.errors import ModelError, first_line
+from tempering.core.references import ATOMS, refers_to
+from tempering.core.user_code import users_code
+
+M = TypeVar("M", bound=nn.Module)
+
+_REMEDY = "give file.py:factory, or a model whose attributes can be copied"
 
 
-def copied_module(model: nn.Module) -> nn.Module:
-    """A copy of a module that shares no memory with it.
+def copied_module(model: M) -> M:
+    """An independent copy of a model.
 
-    Modules may keep activations, or weights that a hook computes (`weight_norm`): tensors that
-    autograd has computed, which `copy.deepcopy` refuses. Their values are copied without history.
+    Activations that the model keeps are copied without their graph. Parameters made in
+    inference mode become ordinary ones. Attributes that cannot be copied, such as locks and
+    open files, are shared.
 
     Args:
-        model: Any module.
+        model: Any module; it is left as it is.
 
     Raises:
-        ModelError: If it cannot be copied; says why.
+        ModelError: If the copy fails in the model's own code.
 
     Example:
-        >>> net = nn.utils.parametrizations.weight_norm(nn.Linear(2, 2))
-        >>> net.seen = net(torch.ones(1, 2))
-        >>> copied_module(net).seen.requires_grad
+        >>> net = nn.Linear(2, 2)
+        >>> copied_module(net).weight is net.weight
         False
     """
-    memo: dict[int, Any] = {id(value): value.detach().clone() for value in _computed(model)}
-    try:
-        return copy.deepcopy(model, memo)
-    except Exception as error:
-        raise ModelError(
-            f"{type(model).__name__} cannot be copied: {first_line(error)}: give file.py:factory, "
-            "which builds it anew, or keep no such object in the module"
-        ) from error
+    with torch.inference_mode(False):
+        memo = {id(tensor): _ordinary(tensor) for tensor in _tensors(model) if _is_odd(tensor)}
+        try:
+            return copy.deepcopy(model, dict(memo))
+        except Exception:
+            shared = {id(value): value for value in _uncopyable(model)}
+        with users_code("the model cannot be copied", _REMEDY):
+            return copy.deepcopy(model, {**memo, **shared})
 
 
-def _computed(model: nn.Module) -> Iterator[Tensor]:
-    """Tensors with a history in the attributes of modules, and in lists and dictionaries there."""
+def _is_odd(tensor: Tensor) -> bool:
+    """Whether `deepcopy` refuses a tensor, or makes one that cannot be trained."""
+    return not tensor.is_leaf or tensor.is_inference()
+
+
+def _ordinary(tensor: Tensor) -> Tensor:
+    plain = tensor.detach().clone()
+    if isinstance(tensor, nn.Parameter):
+        return nn.Parameter(plain, requires_grad=tensor.requires_grad)
+    return plain
+
+
+def _tensors(model: nn.Module) -> Iterator[Tensor]:
     for module in model.modules():
-        for value in vars(module).values():
-            yield from _within(value)
+        yield from _within(vars(module), set())
 
 
-def _within(value: Any) -> Iterator[Tensor]:
+def _within(value: Any, seen: set[int]) -> Iterator[Tensor]:
+    """Tensors in a value and in the containers that it holds."""
     if isinstance(value, Tensor):
-        if value.grad_fn is not None:
-            yield value
-    elif isinstance(value, list | tuple):
-        for part in value:
-            yield from _within(part)
-    elif isinstance(value, dict):
-        for part in value.values():
-            yield from _within(part)
+        yield value
+    elif isinstance(value, dict | list | tuple | set) and id(value) not in seen:
+        seen.add(id(value))
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _within(item, seen)
 
 
-def in_float32(model: nn.Module) -> nn.Module:
-    """The module with float64 weights as float32; it is changed.
-
-    Training and attacks pass images in float32.
-    """
-    tensors = [*model.parameters(), *model.buffers()]
-    return model.float() if any(tensor.dtype == torch.float64 for tensor in tensors) else model
+def _uncopyable(model: nn.Module) -> Iterator[Any]:
+    for module in model.modules():
+        for name, value in vars(module).items():
+            if type(value) in ATOMS or (name.startswith("_") and hasattr(nn.Module(), name)):
+                continue
+            if refers_to([value], lambda _: True):
+                continue  # it must refer to the copy's modules
+            try:
+                copy.deepcopy(value)
+            except TypeError:
+                yield value
+            except Exception:
+                continue

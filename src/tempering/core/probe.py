@@ -24,6 +24,7 @@ from tempering.core.memory import keep_freed_memory
 from tempering.core.naming import sample_name
 from tempering.core.outputs import logits_in
 from tempering.core.passes import count_no_gradient, count_pass, replaces_gradients
+from tempering.core.user_code import users_code
 
 T = TypeVar("T")
 Loss = Callable[[Tensor], Tensor]
@@ -51,16 +52,23 @@ class Probe:
         self.dtype = torch.float32 if first is None else first.dtype
         self._foreign_stages = foreign_stages(model)
 
+    def answer(self, x: Tensor) -> object:
+        """Whatever the model returns for images, shape (n, c, h, w).
+
+        Raises:
+            FailedModelError: If the model raises an exception, or exits.
+        """
+        try:
+            return self.model(x.to(self.dtype, copy=True))  # a forward may write its input
+        except TemperingError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise FailedModelError(len(x), tuple(x.shape[1:]), error) from error
+
     def _forward(self, x: Tensor, index: Tensor | None) -> Tensor:
         check_deadline()
         count_pass("forward", x, index)
-        try:
-            logits = self.model(x.clone())  # its own memory: a forward may write its input
-        except TemperingError:
-            raise
-        except Exception as error:
-            raise FailedModelError(len(x), tuple(x.shape[1:]), error) from error
-        logits = logits_in(logits)
+        logits = logits_in(self.answer(x))
         if not isinstance(logits, Tensor):
             raise ModelError(
                 f"the model returned {type(logits).__name__}, not a tensor: "
@@ -71,7 +79,7 @@ class Probe:
                 f"the model returned shape {tuple(logits.shape)} for {len(x)} images: "
                 f"return logits of shape ({len(x)}, classes)"
             )
-        return logits
+        return logits.clone() if logits.is_inference() else logits
 
     def _retried(self, compute: Callable[[], T]) -> T:
         """Compute; once more with contiguous filters if `view` refuses channels last."""
@@ -164,15 +172,17 @@ class Probe:
             heads = losses(logits)
             gradients = []
             for number, head in enumerate(heads, 1):
-                (gradient,) = torch.autograd.grad(
-                    head.sum(), leaf, retain_graph=number < len(heads), allow_unused=True
-                )
+                with users_code("the model's backward pass fails", _BACKWARD):
+                    (gradient,) = torch.autograd.grad(
+                        head.sum(), leaf, retain_graph=number < len(heads), allow_unused=True
+                    )
                 if gradient is None:
                     raise NoGradientError(_NO_GRADIENT)
                 gradients.append(gradient)
         return logits, gradients
 
 
+_BACKWARD = "correct the backward pass, or attack without gradients: --access black"
 _NO_GRADIENT = (
     "the model's logits have no gradient with respect to its images: "
     "remove detach() and no_grad(), pass the gradient straight through, or attack with BPDA"

@@ -40,11 +40,7 @@ Subject = Literal["undefended", "hardened", "another-seed", "single-pass", "give
 
 
 class Provenance(Record):
-    """Settings, software and hardware of a run.
-
-    Attributes:
-        start: The weights that hardening started from, or nothing.
-    """
+    """Settings, software and hardware; `notes` says what was not taken as it was given."""
 
     kind: Literal["provenance"] = "provenance"
     created: str
@@ -73,6 +69,7 @@ class Provenance(Record):
     start: str = ""
     parameters: int
     adaptive_stages: list[str]
+    notes: list[str] = Field(default_factory=list)
 
 
 class Epoch(Record):

@@ -20,6 +20,7 @@ from tempering.core.progress import track
 from tempering.core.random import RandomStreams, derive
 from tempering.core.records import Cost
 from tempering.core.threats import Threat
+from tempering.core.user_code import moved
 from tempering.evaluation.context import EvalContext
 from tempering.evaluation.per_sample import PerSampleResult, by_part, join
 from tempering.evaluation.proposals import check_proposal, propose
@@ -125,8 +126,8 @@ def attack_samples(
         ThreatError: If the attack does not know the threat's norm.
     """
     engine, stage, size = context.engine, task.stage, context.batch_size
-    model = target.model.to(engine.device)
-    attacked = model if task.source is None else task.source.to(engine.device)
+    model = moved(target.model, engine.device)
+    attacked = model if task.source is None else moved(task.source, engine.device)
     goal = task.goal or Untargeted()
     together = stage.attack.batch_dependent()
     own = _own_rows(engine, rows, together)

@@ -13,6 +13,7 @@ from tempering.core.passes import counted
 from tempering.core.progress import track
 from tempering.core.random import RandomStreams, derive
 from tempering.core.records import Cost, Count
+from tempering.core.user_code import moved
 from tempering.evaluation.context import EvalContext
 from tempering.evaluation.corruptions import CORRUPTIONS, SEVERITIES
 from tempering.evaluation.target import Target
@@ -75,7 +76,7 @@ def measure_corruptions(
     engine, data, size = context.engine, context.data, context.batch_size
     streams = RandomStreams(derive(context.seed, "evaluation", "corruptions"), context.keys)
     own = engine.shard(context.n)
-    target.model.to(engine.device)
+    moved(target.model, engine.device)
     started = time.perf_counter()
     correct = [torch.empty((0, 1 + len(cases)), dtype=torch.bool)]
     title = f"{target.subject}: common corruptions"

@@ -8,6 +8,7 @@ from torch import Tensor
 from tempering.core.errors import NoGradientError
 from tempering.core.goals import Untargeted, log_odds
 from tempering.core.probe import probing
+from tempering.core.user_code import moved
 from tempering.evaluation.context import EvalContext
 from tempering.evaluation.target import Target
 
@@ -32,7 +33,7 @@ def without_gradient(context: EvalContext, target: Target) -> Tensor:
     """
     engine, data = context.engine, context.data
     own = engine.shard(context.n)
-    target.model.to(engine.device)
+    moved(target.model, engine.device)
     parts = [torch.empty(0, dtype=torch.bool, device=engine.device)]
     with probing(target.model) as probe:
         for at in range(0, len(own), context.batch_size):

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from tempering.core.module_copies import copied_module
+from tempering.core.notes import note
 from tempering.core.records import Subject
 from tempering.data.dataset import Dataset
+from tempering.models.adoption import initialise, with_logits
 from tempering.models.checks import check_classifier
 from tempering.models.classifier import flag_of
-from tempering.models.lazy_modules import initialised
 from tempering.models.logits import BeforeFinalStage, as_logits_model
 from tempering.models.weights import weights_hash
 
@@ -79,10 +80,18 @@ class Target:
             >>> Target.of("given", net, data).outputs
             2
         """
-        weights = weights_hash(initialised(model, data.x))
+        weights = weights_hash(initialise(model, data.x))
         model = _exact(model)
-        outputs = check_classifier(model, _images(model, data), len(data.classes))
-        return cls(subject, model, outputs, flag_of(model, len(data.classes), outputs), weights)
+        images, classes = _images(model, data), len(data.classes)
+        model = with_logits(model, images)
+        outputs = check_classifier(model, images, classes)
+        flag = flag_of(model, classes, outputs)
+        if outputs > classes and flag is None:
+            note(
+                f"the model has {outputs} outputs for {classes} classes: "
+                "the others count as wrong answers"
+            )
+        return cls(subject, model, outputs, flag, weights)
 
     @classmethod
     def of_any(cls, subject: Subject, model: nn.Module, data: Dataset) -> Target:
@@ -101,9 +110,10 @@ class Target:
         Raises:
             ModelError: If the model is no classifier of this data.
         """
-        weights = weights_hash(initialised(model, data.x))
+        weights = weights_hash(initialise(model, data.x))
         model = _exact(model)
-        model = as_logits_model(model, _images(model, data))
+        images = _images(model, data)
+        model = as_logits_model(with_logits(model, images), images)
         return replace(cls.of(subject, model, data), weights=weights)
 
     @property

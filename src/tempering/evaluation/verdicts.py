@@ -14,6 +14,7 @@ from tempering.core.probe import Probe, probing
 from tempering.core.random import derive
 from tempering.core.records import Cost
 from tempering.core.threats import Threat
+from tempering.core.user_code import moved
 from tempering.data.dataset import Dataset
 from tempering.evaluation.context import EvalContext
 from tempering.evaluation.per_sample import PerSampleResult
@@ -159,7 +160,7 @@ def predict_samples(
     engine, data = context.engine, context.data
     rows = torch.arange(context.n) if rows is None else rows
     own = rows[engine.shard(len(rows))]
-    model, draws = target.model.to(engine.device), target.draws
+    model, draws = moved(target.model, engine.device), target.draws
     started = time.perf_counter()
     parts = [Predictions(torch.empty(0, dtype=torch.int64), torch.empty(0))]
     with counted() as passes, context.naming():

@@ -84,5 +84,5 @@ def first_answer(probe: Probe, x: Tensor) -> Tensor:
     except FailedModelError as error:
         raise ModelError(
             f"the model fails on images of shape {tuple(x.shape[1:])}: {error.reason}: "
-            "give a model for images of this shape"
+            "correct the model, or give images of the shape that it takes"
         ) from error

@@ -91,9 +91,9 @@ class FinalStage(TorchFunctionMode):
         if not isinstance(first, Tensor) or first.ndim != 2:
             return func(*args, **given)
         if not _increases(func, args, given):
-            version = first._version
+            version = _version(first)
             out = func(*args, **given)
-            if first._version != version:  # it was written into
+            if _version(first) != version:  # it was written into
                 self._inputs.pop(id(first), None)
             return out
         in_place = func in _IN_PLACE or bool(given.get("inplace"))
@@ -104,6 +104,11 @@ class FinalStage(TorchFunctionMode):
         if isinstance(out, Tensor) and out.shape == first.shape:
             self._inputs[id(out)] = (out, before, func in _FLATTENS)
         return out
+
+
+def _version(tensor: Tensor) -> int:
+    """How often a tensor was written into; tensors of inference mode do not count that."""
+    return 0 if tensor.is_inference() else tensor._version
 
 
 def _increases(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:

@@ -11,23 +11,29 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from tempering.core.errors import ModelError, type_and_message
+from tempering.core.user_code import set_evaluation_mode, users_code
+from tempering.models.adoption import as_module, initialise
 from tempering.models.seeded import seeded
 from tempering.models.weights import fit_weights, read_weights
 
 
-def load_foreign(spec: str, weights: Path | str | None = None, seed: int = 0) -> nn.Module:
+def load_foreign(
+    spec: str, weights: Path | str | None = None, seed: int = 0, x: Tensor | None = None
+) -> nn.Module:
     """Build a user's network, and load weights into it if there are some.
 
     This runs the named file, and nothing from the weights.
 
     Args:
         spec: `file.py:factory`; the factory takes no arguments and returns a network
-            from images in [0, 1], shape (n, c, h, w), to logits.
+            or a function from images in [0, 1], shape (n, c, h, w), to logits.
         weights: A `.safetensors`, or a `.pt` or `.pth` with a state dict.
         seed: Of the first weights, if the factory draws them.
+        x: Some images, shape (n, c, h, w), that give lazy layers their shapes.
 
     Returns:
         The network, in evaluation mode.
@@ -40,9 +46,11 @@ def load_foreign(spec: str, weights: Path | str | None = None, seed: int = 0) ->
         `load_foreign("my.py:build", "my.pth")`
     """
     model = make_foreign(spec, seed)
+    if x is not None:
+        model = initialise(model, x, seed)
     if weights is not None:
         fit_weights(model, read_weights(Path(weights)), Path(weights))
-    return model.eval()
+    return set_evaluation_mode(model)
 
 
 def load_attribute(spec: str, kind: str) -> object:
@@ -56,7 +64,7 @@ def load_attribute(spec: str, kind: str) -> object:
         ModelError: If the file is missing or fails, or does not define the name.
     """
     path, name = _place(spec, kind, "name", "my.py:own")
-    with _importable(path.resolve().parent):
+    with _importable(path.resolve().parent), _own_settings():
         return _defined(_run(path), name, spec)
 
 
@@ -74,17 +82,22 @@ def _place(spec: str, kind: str, what: str, example: str) -> tuple[Path, str]:
 def make_foreign(spec: str, seed: int = 0) -> nn.Module:
     """Run the factory that `file.py:factory` names; weights as it made them."""
     path, name = _place(spec, "model", "factory", "my.py:build")
-    with _importable(path.resolve().parent), seeded(seed):
+    with _importable(path.resolve().parent), seeded(seed), _own_settings():
         factory = _factory(_run(path), name, spec)
-        try:
+        with users_code(f"{spec} failed", "correct it, or name another factory"):
             model = factory()
-        except (Exception, SystemExit) as error:
-            raise ModelError(f"{spec} failed: {type_and_message(error)}") from error
-    if not isinstance(model, nn.Module):
-        raise ModelError(
-            f"{spec} returned {type(model).__name__}, no network: return a torch.nn.Module"
-        )
-    return model
+    return as_module(model, f"what {spec} returned")
+
+
+@contextmanager
+def _own_settings() -> Iterator[None]:
+    """Put torch's settings back that a file may change: gradients and the default type."""
+    dtype = torch.get_default_dtype()
+    try:
+        with torch.enable_grad():
+            yield
+    finally:
+        torch.set_default_dtype(dtype)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from torch import nn
 from tempering.core.errors import ModelError, UsageError
 from tempering.core.files import write_text
 from tempering.core.hashing import tensor_hash
+from tempering.core.user_code import set_evaluation_mode
 from tempering.models.blueprint import Blueprint
 from tempering.models.foreign import make_foreign
 from tempering.models.manifest import (
@@ -87,7 +88,7 @@ def load(path: Path | str, factory: str | None = None) -> LoadedModel:
         )
     model = _network(manifest, weights, factory)
     fit_weights(model, tensors, weights)
-    return LoadedModel(model.eval(), manifest)
+    return LoadedModel(set_evaluation_mode(model), manifest)
 
 
 def _network(manifest: Manifest, weights: Path, factory: str | None) -> nn.Module:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pickle
+import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -15,12 +16,11 @@ from torch import Tensor, nn
 from tempering.core.errors import ModelError, first_line
 from tempering.core.files import write_with
 from tempering.core.hashing import tensor_hash
+from tempering.core.user_code import users_code
+from tempering.models.weight_names import named_as
 
-NESTS = ("state_dict", "model_state_dict")
+NESTS = ("state_dict", "model_state_dict", "model", "net", "ema", "model_ema", "state_dict_ema")
 """Keys under which checkpoints of training scripts contain the state dict."""
-
-PARALLEL = "module."
-"""Prefix of all names in a state dict of `nn.DataParallel`."""
 
 
 def weights_of(model: nn.Module) -> dict[str, Tensor]:
@@ -53,11 +53,29 @@ def _state_of(model: nn.Module) -> Mapping[str, Tensor]:
 def weights_hash(model: nn.Module) -> str:
     """A hash of all parameters and buffers, 16 hexadecimal digits.
 
+    Quantised layers keep more than tensors; that counts too.
+
     Example:
         >>> weights_hash(nn.Flatten()) == weights_hash(nn.ReLU())
         True
     """
-    return tensor_hash(weights_of(model))
+    return tensor_hash(dict(_hashable("", model.state_dict())))
+
+
+def _hashable(name: str, value: object) -> Iterator[tuple[str, Tensor]]:
+    """Tensors that stand for a value of a state dict, by name."""
+    if isinstance(value, Tensor):
+        plain = value.detach().dequantize() if value.is_quantized else value.detach()
+        yield name, plain.cpu().clone().contiguous()
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _hashable(f"{name}.{key}" if name else str(key), item)
+    elif isinstance(value, tuple | list):
+        for number, item in enumerate(value):
+            yield from _hashable(f"{name}.{number}", item)
+    else:
+        text = re.sub(" at 0x[0-9a-f]+", "", repr(value))
+        yield name, torch.tensor(list(text.encode()), dtype=torch.uint8)
 
 
 def read_weights(path: Path) -> Mapping[str, Tensor]:
@@ -65,7 +83,7 @@ def read_weights(path: Path) -> Mapping[str, Tensor]:
 
     Args:
         path: A `.safetensors`, or a `.pt` or `.pth` with a state dict, plain or
-            under the key `state_dict` or `model_state_dict`.
+            under a key such as `state_dict`, `model` or `ema`.
 
     Returns:
         Tensors by name, on the CPU.
@@ -112,7 +130,8 @@ def _read_torch(path: Path) -> object:
 
 def _state_dict(content: object, path: Path) -> Mapping[str, Tensor]:
     if isinstance(content, Mapping):
-        content = next((content[key] for key in NESTS if key in content), content)
+        nested = (content.get(key) for key in NESTS)
+        content = next((state for state in nested if isinstance(state, Mapping)), content)
     if not isinstance(content, Mapping) or not content:
         raise ModelError(
             f"{path} contains {type(content).__name__}, not a state dict: save model.state_dict()"
@@ -131,17 +150,15 @@ def fit_weights(model: nn.Module, tensors: Mapping[str, Tensor], source: Path) -
 
     Args:
         model: Receives the tensors.
-        tensors: One for each parameter and buffer; names may begin with `module.`.
+        tensors: One for each parameter and buffer; names may differ by a prefix of wrappers,
+            such as `module.` or `_orig_mod.`, which is noted.
         source: The file, for error messages.
 
     Raises:
         ModelError: If they do not fit; the message names the first such tensor and both shapes.
     """
     wanted = _state_of(model)
-    if all(name.startswith(PARALLEL) for name in tensors) and not any(
-        name.startswith(PARALLEL) for name in wanted
-    ):
-        tensors = {name.removeprefix(PARALLEL): value for name, value in tensors.items()}
+    tensors = named_as(wanted, tensors, source)
     for name, value in wanted.items():
         shape = tuple(value.shape)
         if name not in tensors:
@@ -161,4 +178,5 @@ def fit_weights(model: nn.Module, tensors: Mapping[str, Tensor], source: Path) -
             f"{source} does not fit the model: the model has no {extra}, "
             f"shape {tuple(tensors[extra].shape)}: give weights of this architecture"
         )
-    model.load_state_dict(dict(tensors))
+    with users_code(f"{source} cannot be loaded", "correct load_state_dict() of the model"):
+        model.load_state_dict(dict(tensors))

@@ -73,6 +73,7 @@ def _run_rows(provenance: Provenance) -> list[tuple[str, str]]:
         ("Classes", _listed(provenance.classes)),
         ("Model", f"{provenance.model}, {whole(provenance.parameters)} parameters"),
         *([("Start of training", provenance.start)] if provenance.start else []),
+        *([("Notes", "; ".join(provenance.notes))] if provenance.notes else []),
         ("Stages with an adaptive backward", ", ".join(provenance.adaptive_stages) or "none"),
         ("Tempering", provenance.tempering),
         ("Python", provenance.python),

@@ -17,6 +17,7 @@ from tempering.core.errors import InterruptedRunError, TemperingError, UsageErro
 from tempering.core.probe import probing
 from tempering.core.progress import Advance, track
 from tempering.core.records import Count, Epoch, Outcome, Round, Stop
+from tempering.core.user_code import moved
 from tempering.data.dataset import Dataset
 from tempering.training.interrupts import Interrupts
 from tempering.training.objective import Objective
@@ -118,7 +119,7 @@ def train(model: nn.Module, config: LoopConfig, engine: Engine) -> tuple[list[Ep
     total = config.update.total_steps
     if total is None:
         raise UsageError(f"training {config.name}: give total_steps")
-    model.to(engine.device)
+    moved(model, engine.device)
     if config.checkpoints.path.exists():
         loop, state = load_state(config.checkpoints.path, config.checkpoints.key)
     else:

@@ -17,6 +17,7 @@ from tempering.core.naming import samples_named
 from tempering.core.outputs import returning_logits
 from tempering.core.random import derive
 from tempering.core.threats import Threat
+from tempering.core.user_code import moved, users_code
 from tempering.data.dataset import Dataset
 from tempering.models.checks import check_classifier
 from tempering.models.classifier import flag_of
@@ -187,7 +188,7 @@ def train_steps(
             f"{steps} steps from step {state.step} on, in a training of {total} steps: "
             "give a larger total_steps"
         )
-    network = copied_module(model).to(engine.device)
+    network = moved(copied_module(model), engine.device)
     objective.require(config.threat, total)
     objective.require_model(network)
     learner = Learner(network, data, objective, config, total, engine, state)
@@ -196,6 +197,9 @@ def train_steps(
         for _ in range(steps):
             learner.update(learner.next_batch(), totals)
     return learner.state(totals)
+
+
+_BACKWARD = "correct the model, or the objective if it is your own"
 
 
 class Learner:
@@ -236,7 +240,7 @@ class Learner:
         self._net.register_forward_pre_hook(_copied_images)
         self._attack_model: nn.Module | None = None
         if objective.inner_maximization != "none":
-            attacked = copied_module(model).to(engine.proposal_dtype)
+            attacked = moved(copied_module(model), engine.device, engine.proposal_dtype)
             self._attack_model = attacked.requires_grad_(False).eval()
         self._order: tuple[int, Tensor] | None = None
 
@@ -273,7 +277,8 @@ class Learner:
                 f"{self.step + 1}: lower the learning rate"
             )
         self._wrapped_optimizer.zero_grad()
-        self.engine.fabric.backward(loss)
+        with users_code(f"the backward pass fails at step {self.step + 1}", _BACKWARD):
+            self.engine.fabric.backward(loss)
         self._check_gradients()
         self._wrapped_optimizer.step()
         self.step += 1

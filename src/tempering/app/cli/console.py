@@ -44,18 +44,17 @@ def say_json(value: Any) -> None:
 
 @contextmanager
 def progress() -> Iterator[None]:
-    """Context that shows progress and time left: bars on a terminal, otherwise lines."""
-    if not leads():
-        yield
-        return
-    console = Console(stderr=True)
-    with redirect_stdout(sys.stderr):  # what models print is no result
-        if console.is_terminal:
-            with _bars(console):
-                yield
-        else:
-            with reporting(_lines):
-                yield
+    """Context that shows progress and time left: bars on a terminal, otherwise lines.
+
+    What a user's code prints within it goes to stderr, so that stdout holds results alone.
+    """
+    with redirect_stdout(sys.stderr):
+        if not leads():
+            yield
+            return
+        console = Console(stderr=True)
+        with _bars(console) if console.is_terminal else reporting(_lines):
+            yield
 
 
 @contextmanager

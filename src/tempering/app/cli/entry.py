@@ -24,7 +24,8 @@ from tempering.app.cli import (
     reproduce,
 )
 from tempering.app.cli.console import complain, say
-from tempering.core.errors import InterruptedRunError, TemperingError
+from tempering.core.errors import InterruptedRunError, TemperingError, type_and_message
+from tempering.core.places import place_of
 
 app = typer.Typer(
     name="temper",
@@ -77,18 +78,23 @@ def main() -> None:
     warnings.showwarning = _show_warning
     try:
         app()
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)
     except InterruptedRunError as error:
         complain(str(error))
         sys.exit(INTERRUPTED)
     except TemperingError as error:
         complain(str(error))
         sys.exit(error.exit_code)
+    except Exception as error:
+        if not place_of(error):
+            raise
+        complain(f"{type_and_message(error)}: correct this code")
+        sys.exit(TemperingError.exit_code)
     except KeyboardInterrupt:
         complain("interrupted")
         sys.exit(INTERRUPTED)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(1)
 
 
 def _show_warning(message: Warning | str, *_where: object, **_more: object) -> None:

@@ -13,6 +13,7 @@ from tempering.core.goals import Untargeted, log_odds
 from tempering.core.probe import Loss, probing
 from tempering.core.random import RandomStreams, derive
 from tempering.core.threats import Threat
+from tempering.core.user_code import moved
 from tempering.evaluation.context import EvalContext
 from tempering.evaluation.proposals import propose
 from tempering.evaluation.target import Target
@@ -70,7 +71,7 @@ class ExaminedSamples:
         device, data, keys = context.engine.device, context.data, context.keys
         rows = RandomStreams(derive(context.seed, "examine"), keys).order()[:samples]
         rows = rows[keys[rows].argsort()]
-        target.model.to(device)
+        moved(target.model, device)
         streams = RandomStreams(derive(context.seed, "examination"), keys[rows]).on(device)
         x, y = data.images(rows).to(device), data.y[rows].to(device)
         return cls(target.model, x, y, threat, streams, context.batch_size)
