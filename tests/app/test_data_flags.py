@@ -22,7 +22,7 @@ def planted(data: Splits, part: str, row: int, image: torch.Tensor, label: int) 
     old: Dataset = getattr(data, part)
     x, y = old.x.clone(), old.y.clone()
     x[row], y[row] = image, label
-    return replace(data, **{part: replace(old, x=x, y=y)})
+    return replace(data, **{part: replace(old, pixels=x, y=y)})
 
 
 def test_data_without_faults_has_no_flags() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +18,7 @@ from tempering.core.errors import UsageError
 from tempering.core.threats import L2, Linf
 from tempering.data import load
 from tests.app.conftest import Hardened
+from tests.app.running import TINY, temper
 
 
 def test_what_is_not_said_is_as_the_manifest_says(hardened: Hardened) -> None:
@@ -70,3 +74,67 @@ def test_all_commands_refuse_in_the_same_words(
     assert [entry.name for entry in tmp_path.iterdir() if entry.name != "__pycache__"] == [
         "file.py"
     ]
+
+
+OWN = """
+import torch
+def build():
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
+"""
+SMALL = ("--data", "digits", "--threat", "linf:0.05", "--samples", "10")
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a hardened run of a user's own network, `h1`, and an evaluation of it."""
+    folder = tmp_path_factory.mktemp("own")
+    (folder / "file.py").write_text(OWN, encoding="utf-8")
+    done = temper(
+        "harden", "--model", "file.py:build", "--data", "digits", "--threat", "linf:0.05",
+        "--recipe", str(TINY), "--name", "h1", folder=folder,
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    return folder
+
+
+@pytest.mark.filterwarnings("ignore:running .*, which built the model")
+def test_a_run_of_ones_own_network_is_used_by_its_folder(own: Path, tmp_path: Path) -> None:
+    done = temper("evaluate", own / "runs" / "h1", "--samples", "10", "--json", folder=tmp_path)
+    assert done.code == 0, done.err
+    found = done.json()
+    assert (found["data"], found["threat"]) == ("digits", "linf:0.05")
+
+
+def test_the_file_that_is_run_is_named_before(own: Path) -> None:
+    with pytest.warns(UserWarning, match=r"running .*file\.py, which built the model of"):
+        InputAddress(str(own / "runs" / "h1")).load()
+
+
+@pytest.mark.filterwarnings("ignore:running .*, which built the model")
+def test_a_run_that_judged_a_model_is_followed_to_it(own: Path) -> None:
+    first = temper("evaluate", "runs/h1", "--samples", "10", "--name", "e1", folder=own)
+    assert first.code == 0, first.err
+    again = temper("evaluate", "runs/latest", "--samples", "10", "--json", folder=own)
+    assert again.code == 0, again.err
+    raw = temper("evaluate", "file.py:build", *SMALL, "--name", "e2", folder=own)
+    assert raw.code == 0, raw.err
+    follows = temper("evaluate", "runs/e2", *SMALL, "--json", folder=own)
+    assert follows.code == 0, follows.err
+
+
+def test_a_file_that_changed_is_not_run(own: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "runs" / "h1"
+    shutil.copytree(own / "runs" / "h1", copy)
+    manifest = json.loads((copy / "manifest.json").read_text("utf-8"))
+    changed = tmp_path / "file.py"
+    changed.write_text(OWN + "print('other')\n", encoding="utf-8")
+    manifest["factory_file"] = str(changed)
+    (copy / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    done = temper("evaluate", copy, "--samples", "10", folder=tmp_path)
+    assert done.code == 1
+    assert re.search(r"file\.py, which built the model of .*, has changed: give", done.err)
+    assert "other" not in done.out + done.err
+    changed.unlink()
+    gone = temper("evaluate", copy, "--samples", "10", folder=tmp_path)
+    assert "is no longer there: give file.py:build with --weights" in gone.err

@@ -25,6 +25,13 @@ def net() -> nn.Module:
         return nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
 
 
+class Named(TensorDataset):
+    """Images whose labels are names."""
+
+    def __getitem__(self, row: int) -> tuple[Any, Any]:
+        return X[row], "cat"
+
+
 def counts(found: Assessment) -> tuple[int, int]:
     return found.clean_correct, found.robust_correct
 
@@ -78,8 +85,10 @@ def test_threats_are_values_or_text() -> None:
     [
         ({"data": 3}, "data of type int: give a pair"),
         ({"data": (X, Y, Y)}, "data of type tuple: give a pair"),
-        ({"data": (X, "labels")}, "labels of type str"),
+        ({"data": (X, "labels")}, "labels are text, such as 'labels'"),
+        ({"data": (X, ["cat"] * 24)}, "labels are text, such as 'cat': give class indices"),
         ({"data": (X, Y[:3])}, "3 labels for 24 images|24 images"),
+        ({"data": Named(X)}, "labels are text, such as 'cat': give class indices"),
         ({"data": TensorDataset(X)}, "an item of type tuple in the data"),
         ({"threat": 0.3}, "threat 0.3: give a value"),
         ({"threat": "linf"}, "linf"),

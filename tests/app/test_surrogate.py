@@ -56,7 +56,7 @@ def test_it_learns_from_training_data_and_says_so(data: Splits) -> None:
 
 def test_test_data_change_nothing_and_training_data_do(data: Splits) -> None:
     first = owned(data).record
-    blank = replace(data, test=replace(data.test, x=torch.zeros_like(data.test.x)))
+    blank = replace(data, test=replace(data.test, pixels=torch.zeros_like(data.test.x)))
     assert owned(blank).record == first
     fewer = replace(data, train=data.train.first(200))
     assert owned(fewer).record.weights != first.weights

@@ -15,6 +15,7 @@ from tempering.attacks import (
     Transfer,
     parse_attack,
 )
+from tempering.certification import Smoothing, certify
 from tempering.core.errors import (
     DataError,
     ModelError,
@@ -141,3 +142,17 @@ def test_overflow_in_half_precision_is_named_and_no_success(attack: Attack, thre
         attack(steep.to(torch.float16), X, Y, threat)
     assert isinstance(caught.value, TemperingError)
     assert "\n" not in str(caught.value)
+
+
+def test_arrays_in_place_of_tensors_are_named() -> None:
+    for x, y, name in (
+        (X.numpy(), Y, "images"),
+        (X, Y.numpy(), "labels"),
+        (X.tolist(), Y, "images"),
+    ):
+        with pytest.raises(DataError, match=rf"^{name} of type \w+: give a torch\.Tensor"):
+            PGD(steps=1)(NET, x, y, Linf(0.1))  # type: ignore[arg-type]
+        with pytest.raises(DataError, match=rf"^{name} of type \w+: give a torch\.Tensor"):
+            certify(NET, x, y, Linf(0.1))  # type: ignore[arg-type]
+        with pytest.raises(DataError, match=rf"^{name} of type \w+: give a torch\.Tensor"):
+            Smoothing(samples=10)(NET, x, y)  # type: ignore[arg-type]

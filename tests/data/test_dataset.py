@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from tempering.core.errors import DataError, UsageError
+from tempering.core.hashing import tensor_hash
 from tempering.data import Dataset, Splits
 
 
@@ -101,3 +102,33 @@ def test_samples_in_class_order_are_taken_from_all_classes() -> None:
     assert len(data.take(99)) == 40
     with pytest.raises(UsageError, match="subset 'last': give one of stratified, first"):
         data.take(8, "last")
+
+
+def test_arrays_in_place_of_tensors_are_named() -> None:
+    with pytest.raises(DataError, match=r"pixels of type ndarray: give a torch\.Tensor"):
+        Dataset(np.zeros((2, 1, 4, 4), np.float32), torch.tensor([0, 1]), ("a", "b"), "x")  # type: ignore[arg-type]
+    with pytest.raises(DataError, match=r"data of type ndarray: give Dataset\.of"):
+        Splits.of(np.zeros((2, 1, 4, 4), np.float32))  # type: ignore[arg-type]
+
+
+def test_bytes_stay_bytes_and_are_converted_as_they_are_asked_for() -> None:
+    bytes_ = torch.arange(240, dtype=torch.uint8).reshape(15, 1, 4, 4)
+    y = torch.arange(15) % 3
+    held, plain = Dataset.of(bytes_, y), Dataset.of(bytes_ / 255, y)
+    assert held.subset(torch.arange(3)).pixels.dtype == held.pixels.dtype == torch.uint8
+    assert torch.equal(held.x, plain.x)
+    assert torch.equal(held.images(torch.tensor([4, 2])), plain.x[[4, 2]])
+    assert torch.equal(torch.cat(list(held.chunks())), plain.x)
+    assert held.content_hash == plain.content_hash
+    assert plain.content_hash == tensor_hash({"x": plain.x, "y": y})
+    bytes_.zero_()
+    assert int(held.pixels.max()) > 0
+
+
+def test_images_that_are_handed_out_are_in_memory_of_their_own() -> None:
+    data = Dataset.of(torch.rand(6, 4, 4), torch.arange(6) % 2)
+    before = data.x.clone()
+    data.images(torch.arange(6)).zero_()
+    for images in data.chunks():
+        images.zero_()
+    assert torch.equal(data.x, before)

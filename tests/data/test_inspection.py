@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from tempering.app.cli.inspected import text
 from tempering.core.errors import DataError, RunError
 from tempering.data import Dataset, Splits, inspect
 
@@ -98,3 +99,13 @@ def test_the_picture_shows_each_class(small: Splits, tmp_path: Path) -> None:
     assert len(shown & set(np.unique(pixels).tolist())) >= 25
     with pytest.raises(RunError, match="cannot write"):
         inspect(small).save_picture(Path("/proc/none/sheet.png"))
+
+
+def test_thousands_of_classes_are_not_all_listed() -> None:
+    names = [f"class {number}" for number in range(2000)]
+    data = Dataset.of(torch.rand(2400, 2, 2), torch.arange(2400) % 1200, names)
+    lines = text(inspect(Splits.of(data))).splitlines()
+    assert len(lines) < 60
+    assert max(map(len, lines)) < 600
+    assert "and 1,990 more classes (all of them: --json)" in lines
+    assert any(line.startswith("smallest class") and line.endswith(" 0") for line in lines)

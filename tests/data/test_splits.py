@@ -7,7 +7,7 @@ from torch import Tensor
 from tempering.core.errors import DataError, UnknownNameError, UsageError
 from tempering.data import Dataset, Splits, load
 from tempering.data.ids import SampleIds
-from tempering.data.raw_splits import RawSamples, RawSplits
+from tempering.data.raw_splits import RawSamples, RawSplits, validate_arrays
 from tempering.data.splits import make_splits
 
 
@@ -125,3 +125,15 @@ def test_only_colour_images_are_natural(small: Splits) -> None:
     assert not small.natural
     colour = Dataset.of(torch.rand(30, 3, 2, 2), torch.arange(30) % 2)
     assert Splits.of(colour).natural
+
+
+def test_parts_in_class_order_are_mixed_so_that_the_first_samples_are_of_all_classes() -> None:
+    y = torch.tensor([2, 0, 1]).repeat_interleave(10)
+
+    def part(first: int) -> tuple[torch.Tensor, torch.Tensor]:
+        return (first + torch.arange(30))[:, None, None] / 100 * torch.ones(30, 4, 4), y
+
+    held = validate_arrays("x", {"train": part(0), "validation": part(30), "test": part(60)})
+    splits = make_splits(held, "x", "official", seed=0)
+    for data in (splits.validation, splits.test):
+        assert set(data.y[:12].tolist()) == {0, 1, 2}

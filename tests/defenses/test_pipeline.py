@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from tempering.attacks import PGD
+from tempering.attacks.joint import GuardedClassifier
 from tempering.core.errors import ModelError, UnknownNameError, UsageError
 from tempering.core.goals import EvadeDetector
 from tempering.core.protocols import Detector, Transform
@@ -136,3 +137,21 @@ def test_descriptions_that_fit_nothing_are_refused() -> None:
         build_pipeline(transforms=[{"name": "squeeze"}])
     with pytest.raises(UsageError, match="Squeeze as a detector: give a detector"):
         build_pipeline(detector={"defense": "squeeze", "options": {"low": 0.3, "high": 0.7}})
+
+
+def test_a_part_that_writes_its_images_changes_none_for_the_detector() -> None:
+    class Blackens(Half):
+        def forward(self, x: Tensor) -> Tensor:
+            logits = super().forward(x.clone())
+            x.zero_()
+            return logits
+
+    class Darkens(Transform):
+        def transform(self, x: Tensor) -> Tensor:
+            return x.mul_(0.9)
+
+    for transforms in ((), (Darkens(),)):
+        pipeline = Pipeline(Blackens(), transforms, Brightness(0.6), classes=2)
+        assert pipeline(X.clone()).argmax(1).tolist() == [0, 1, 2]
+    guarded = GuardedClassifier(Blackens(), Brightness(0.6), threshold=0.6, scale=1.0)
+    assert guarded(X.clone()).argmax(1).tolist() == [0, 1, 2]

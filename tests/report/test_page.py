@@ -301,3 +301,21 @@ def test_the_room_needs_no_torch() -> None:
     code = "import sys, tempering.report.run_page; " \
            "sys.exit('torch' in sys.modules)"  # fmt: skip
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("recipe", "told"),
+    [
+        ({"samples": 200, "subset": "stratified"}, "200, stratified by class and id"),
+        ({"evaluation": {"samples": 20, "subset": "first"}}, "20, the first ones"),
+        ({"evaluation": {"samples": 20}}, None),
+    ],
+)
+def test_the_choice_of_samples_and_thirty_classes_are_named(
+    tmp_path: Path, recipe: dict[str, object], told: str | None
+) -> None:
+    classes = [f"c{number}" for number in range(1000)]
+    page, _ = page_of(tmp_path, [made.provenance(recipe=recipe, classes=classes), *made.given()])
+    rows = dict(row for row in page.tables["provenance-table"][1:])
+    assert rows.get("Evaluated test images") == told
+    assert rows["Classes"].endswith(", c29 and 970 more")

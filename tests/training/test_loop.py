@@ -143,7 +143,7 @@ def test_curves_have_a_point_an_epoch_and_one_at_the_end(tmp_path: Path) -> None
 def test_training_learns(tmp_path: Path) -> None:
     settings = plan(steps=100, learning_rate=0.02)
     grey = dataset()
-    data = replace(grey, x=grey.x + 0.2 * (2.0 * grey.y[:, None, None, None] - 1))
+    data = replace(grey, pixels=grey.x + 0.2 * (2.0 * grey.y[:, None, None, None] - 1))
     work = job(tmp_path, settings, data=data, threat=Linf(0.05), validation=data)
     untrained = network().eval()(data.x).argmax(1) == data.y
     assert float(untrained.float().mean()) < 0.6

@@ -249,3 +249,29 @@ def test_a_kill_and_going_on_give_the_same_weights(objective: Objective, tmp_pat
     _, stop = train(resumed, again, ENGINE)
     assert stop.steps == 12
     assert same(dict(resumed.state_dict()), dict(whole.state_dict()))
+
+
+@dataclass(frozen=True)
+class Twice(Objective):
+    """Asks the network for the same images twice."""
+
+    name = "twice"
+
+    def __call__(self, model: nn.Module, batch: Batch) -> Losses:
+        first, second = model(batch.x), model(batch.x)
+        loss = nn.functional.cross_entropy(first + second, batch.y, reduction="none")
+        return Losses(loss, second.detach())
+
+
+@pytest.mark.parametrize(
+    "objective", [Twice(), Interval(ramp_end=0.1)], ids=lambda value: value.name
+)
+def test_a_network_that_writes_its_images_is_trained_as_one_that_copies_them(
+    objective: Objective,
+) -> None:
+    ends = []
+    for inplace in (True, False):
+        model = nn.Sequential(nn.Hardtanh(0.4, 0.6, inplace=inplace), *network())
+        state = train_steps(model, dataset(), objective, 3, config=CONFIG, engine=ENGINE)
+        ends.append(state.weights)
+    assert same(*ends)

@@ -51,6 +51,7 @@ class AttackReport(BaseModel):
         attack: Its label.
         threat: What it was allowed.
         n: Samples that it was run on.
+        subset: How they were chosen: `stratified` or `first`.
         success: Of these, how many ended as it wanted.
         before: How many were so without any attack.
         no_start: Failures that say nothing about the model: a decision attack found no
@@ -66,6 +67,7 @@ class AttackReport(BaseModel):
     attack: str
     threat: str
     n: int
+    subset: str
     success: int
     before: int
     no_start: int
@@ -83,6 +85,7 @@ class Attacked:
         attack: The attack.
         threat: What it was allowed.
         data: The samples that it was run on.
+        subset: How they were chosen: `stratified` or `first`.
         index: Their rows in the test data, shape (n,), int64.
         targets: The class that each shall be taken for, shape (n,); None without targets.
         x_adv: Adversarial images, shape (n, c, h, w), float32.
@@ -98,6 +101,7 @@ class Attacked:
     attack: Attack
     threat: Threat
     data: Dataset
+    subset: str
     index: Tensor
     targets: Tensor | None
     x_adv: Tensor
@@ -120,6 +124,7 @@ class Attacked:
             attack=self.attack.label(),
             threat=str(self.threat),
             n=len(self.data),
+            subset=self.subset,
             success=int(self.success.sum()),
             before=int(self.before.sum()),
             no_start=int((self.no_start & ~self.success).sum()),
@@ -187,7 +192,7 @@ def attack_address(
     _check_out(out)
     inputs = address.load()
     wanted = inputs.take(samples, subset)
-    done = _run(inputs.model, wanted, inputs.threat, chosen, targets, inputs.seed)
+    done = _run(inputs.model, wanted, inputs.threat, chosen, targets, inputs.seed, subset)
     _write(out, done)
     return done.report(str(out))
 
@@ -237,7 +242,7 @@ def attack(
         _check_out(path)
     with shown(progress):
         aim = None if targets is None else str(targets)
-        done = _run(module, wanted, allowed, chosen, aim, as_count(seed, "seed"))
+        done = _run(module, wanted, allowed, chosen, aim, as_count(seed, "seed"), subset)
     if path is not None:
         _write(path, done)
     return done
@@ -250,6 +255,7 @@ def _run(
     chosen: Attack,
     targets: str | None,
     seed: int,
+    subset: str,
 ) -> Attacked:
     chosen.require(threat)
     aim = _aim(targets, wanted, seed)
@@ -271,6 +277,7 @@ def _run(
         attack=chosen,
         threat=threat,
         data=wanted.subset(rows),
+        subset=subset,
         index=rows,
         targets=aim.targets,
         x_adv=images_of(seen),

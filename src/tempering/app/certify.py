@@ -65,6 +65,7 @@ class CertificateReport(BaseModel):
         of: What is certified: the `model`, or the `smoothed` classifier, which is the model's
             majority vote under noise.
         n: Number of samples.
+        subset: How they were chosen: `stratified` or `first`.
         clean_correct: Samples that are classified correctly without perturbation.
         certified_correct: Samples that are certified: classified correctly under every
             perturbation within the threat model.
@@ -85,6 +86,7 @@ class CertificateReport(BaseModel):
     threat: str
     of: str
     n: int
+    subset: str = "stratified"
     clean_correct: int
     certified_correct: int
     refuted: int
@@ -150,8 +152,10 @@ def certify(
     limit = as_seconds(seconds)
     with shown(progress):
         if smoothing is not None:
-            return _smoothed(name, context, target, allowed, smoothing)
-        return _bounded(name, context, target, allowed, names, limit)
+            report = _smoothed(name, context, target, allowed, smoothing)
+        else:
+            report = _bounded(name, context, target, allowed, names, limit)
+    return report.model_copy(update={"subset": subset})
 
 
 @job()
@@ -191,8 +195,10 @@ def certify_address(
     context = EvalContext(part, "test", start_engine("32-true"), opened.seed)
     target = Target.of("given", opened.model, part)
     if smoothing is not None:
-        return _smoothed(address.model, context, target, allowed, smoothing)
-    return _bounded(address.model, context, target, allowed, methods, seconds)
+        report = _smoothed(address.model, context, target, allowed, smoothing)
+    else:
+        report = _bounded(address.model, context, target, allowed, methods, seconds)
+    return report.model_copy(update={"subset": subset})
 
 
 def _bounded(

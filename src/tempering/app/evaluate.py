@@ -262,7 +262,9 @@ def evaluate_address(
     )
     try:
         with _kept(run) if engine.is_main else nullcontext():
-            made = _provenance(setup, caller.command, _name(inputs.model, address.model))
+            made = _provenance(
+                setup, caller.command, _name(inputs.model, address.model), address.resolved()
+            )
             setup = setup.with_source(run)
             with counted() as passes:
                 result = Evaluator(setup.context, setup.config, cache).evaluate(setup.target)
@@ -293,10 +295,12 @@ def _name(model: nn.Module, address: str) -> str:
     return model_name(model) if isinstance(model, BaseClassifier) else address
 
 
-def _provenance(setup: EvaluationSetup, command: str, name: str) -> Provenance:
+def _provenance(
+    setup: EvaluationSetup, command: str, name: str, model: dict[str, Any] | None = None
+) -> Provenance:
     return provenance(
         command,
-        setup.settings(),
+        setup.settings() | (model or {}),
         setup.context.seed,
         setup.data,
         setup.model,

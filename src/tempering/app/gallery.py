@@ -45,7 +45,7 @@ def adversarial_examples(
     rows = torch.cat([broken, stood[: EXAMPLES - len(broken)]])
     names = [_attack_behind(evaluation, row) for row in rows.tolist()]
     arrays: Arrays = {
-        "x": data.x[rows].numpy(),
+        "x": data.images(rows).numpy(),
         "x_adv": images_of(worst)[rows].numpy(),
         "y": data.y[rows].numpy(),
         "clean": clean.predicted[rows].numpy(),

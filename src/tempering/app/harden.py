@@ -122,7 +122,7 @@ def harden(
     engine = start_engine(chosen.precision)
     splits = load_splits(chosen, given)
     chosen = fit_samples(chosen, splits, overrides)
-    check_threat(chosen.threat, splits.test.x)
+    check_threat(chosen.threat, splits.test.first(1000).x)
     networks = networks_for(chosen.model, splits, model, weights, fresh)
     require_classifiers(networks, splits, chosen.seed)
     require_objectives(chosen, value, networks)

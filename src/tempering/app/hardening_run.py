@@ -16,7 +16,7 @@ from tempering.app.data_flags import data_flags
 from tempering.app.folder import RunFolder, point_latest
 from tempering.app.gallery import adversarial_examples, data_samples, write_gallery
 from tempering.app.hardening_gain import gain_flags, hardening_gain
-from tempering.app.networks import FromModule, Networks, Registered
+from tempering.app.networks import FromFile, FromModule, Networks, Registered
 from tempering.app.provenance import provenance
 from tempering.app.python_results import brief, frame_of, html_of
 from tempering.app.recipe import Recipe
@@ -25,7 +25,7 @@ from tempering.app.train_models import Trained, Trainer
 from tempering.app.training_flags import training_flags
 from tempering.core.engine import Engine
 from tempering.core.errors import InterruptedRunError
-from tempering.core.files import write_text
+from tempering.core.files import file_hash, write_text
 from tempering.core.passes import counted
 from tempering.core.random import derive
 from tempering.core.records import AnyRecord, Assessment, PassCounts, Provenance
@@ -309,8 +309,16 @@ class HardeningRun:
                     data_hash=self.data.data_hash,
                     split=self.data.split,
                     seed=self.seed,
+                    **self._factory(),
                 ),
             )
+
+    def _factory(self) -> dict[str, str]:
+        """The user's file that built the model, and its hash."""
+        if not isinstance(self.networks, FromFile):
+            return {}
+        file = Path(self.networks.spec.rpartition(":")[0]).resolve()
+        return {"factory_file": str(file), "factory_hash": file_hash(file)}
 
     def _write_records(self) -> None:
         if self.engine.is_main:

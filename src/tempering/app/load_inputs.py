@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 from torch import nn
 
-from tempering.app.folder import VERDICTS
+from tempering.app.folder import VERDICTS, RunFolder
 from tempering.core.errors import ModelError, UsageError
-from tempering.core.files import followed
+from tempering.core.files import file_hash, followed
+from tempering.core.records import Provenance, load_records
 from tempering.core.threats import Threat, parse_threat
 from tempering.data.dataset import Dataset
 from tempering.data.loading import load
 from tempering.data.splits import Splits
 from tempering.models.foreign import load_foreign
-from tempering.models.manifest import MANIFEST_FILE, Manifest, read_manifest
+from tempering.models.manifest import MANIFEST_FILE, Manifest, read_manifest, weights_path
 from tempering.models.store import load as load_model
 
 
@@ -41,6 +43,14 @@ class InputAddress:
     split: str | None = None
     threat: str | None = None
     seed: int | None = None
+
+    def resolved(self) -> dict[str, str | None]:
+        """Where model and weights are, whatever folder is the current one later."""
+        file, colon, name = self.model.rpartition(":")
+        if ".py:" not in self.model:
+            file, colon, name = self.model, "", ""
+        weights = None if self.weights is None else str(self.weights.resolve())
+        return {"model": f"{Path(file).resolve()}{colon}{name}", "weights": weights}
 
     def load(self) -> LoadedInputs:
         """Load the model and its data.
@@ -119,13 +129,51 @@ def load_model_by_address(
             "beside it, or file.py:factory"
         )
     if (path / VERDICTS).is_file() and not (path / MANIFEST_FILE).exists():
-        raise ModelError(
-            f"no model at {address}: {path.resolve().name} is a run of `temper evaluate`, which "
-            "holds no model: give the model that it evaluated"
-        )
-    read_manifest(path)
-    loaded = load_model(path)
+        return load_model_by_address(*_evaluated_model(path))
+    manifest = read_manifest(path)
+    loaded = load_model(path, _own_factory(path, manifest))
     return loaded.model, loaded.manifest
+
+
+def _evaluated_model(run: Path) -> tuple[str, Path | None]:
+    """Address and weights of the model that a run of `temper evaluate` is about.
+
+    Raises:
+        ModelError: If the run does not say, or the model is no longer there.
+    """
+    told = next(
+        (one for one in load_records(RunFolder(run).records) if isinstance(one, Provenance)), None
+    )
+    address = "" if told is None else str(told.recipe.get("model", ""))
+    place = Path(address.rpartition(":")[0] if ".py:" in address else address)
+    if not address or not place.exists():
+        where = f", {address}, is no longer there" if address else " is not recorded"
+        raise ModelError(
+            f"no model at {run}: {run.resolve().name} is a run of `temper evaluate`, and the model "
+            f"that it evaluated{where}: give the model"
+        )
+    weights = None if told is None else told.recipe.get("weights")
+    return address, None if weights is None else Path(weights)
+
+
+def _own_factory(path: Path, manifest: Manifest) -> str | None:
+    """The user's factory that built a model, if its file is as it was.
+
+    Raises:
+        ModelError: If the file has moved or changed.
+    """
+    if not isinstance(manifest.architecture, str) or not manifest.factory_file:
+        return None
+    file, name = Path(manifest.factory_file), manifest.architecture.rpartition(":")[2]
+    if not file.is_file() or file_hash(file) != manifest.factory_hash:
+        what = "has changed" if file.is_file() else "is no longer there"
+        weights = weights_path(path)
+        raise ModelError(
+            f"{file}, which built the model of {path}, {what}: give file.py:{name} with "
+            f"--weights {weights} --data {manifest.data} --threat {manifest.threat}"
+        )
+    warnings.warn(f"running {file}, which built the model of {path}", stacklevel=2)
+    return f"{file}:{name}"
 
 
 def take_samples(data: Dataset, samples: int | None, subset: str) -> Dataset:

@@ -269,8 +269,8 @@ def networks_for(
 
 def nearly_binary(data: Splits) -> bool:
     """Whether images are mostly black and white, as strokes on paper are."""
-    x = data.train.x
-    return bool(((x > GREY[0]) & (x < GREY[1])).float().mean() <= GREY_SHARE)
+    grey = sum(int(((x > GREY[0]) & (x < GREY[1])).sum()) for x in data.train.chunks())
+    return grey <= GREY_SHARE * data.train.pixels.numel()
 
 
 def classifies(model: nn.Module, data: Dataset) -> bool:

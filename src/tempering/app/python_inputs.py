@@ -118,7 +118,7 @@ def as_data(data: Any) -> Dataset | Splits:
         rows = range(len(data))  # type: ignore[arg-type]
         return _stacked(_pair(data[row]) for row in rows)
     if isinstance(data, tuple | list) and len(data) == 2:
-        return Dataset.of(_array(data[0], "images"), _array(data[1], "labels"))
+        return Dataset.of(_array(data[0], "images"), data[1])
     raise UsageError(
         f"data of type {type(data).__name__}: give a pair (images, labels), a torch Dataset or "
         "DataLoader, or tempering.data.load('mnist')"
@@ -215,7 +215,7 @@ def _pair(item: Any) -> tuple[Any, Any]:
 def _stacked(items: Any) -> Dataset:
     """Items of a torch dataset as one; images must be tensors or arrays of one shape."""
     images: list[Tensor] = []
-    labels: list[int] = []
+    labels: list[Any] = []
     for number, (x, y) in enumerate(items):
         image = _array(x, f"image {number}")
         if images and image.shape != images[0].shape:
@@ -224,10 +224,10 @@ def _stacked(items: Any) -> Dataset:
                 f"{tuple(images[0].shape)}: give images of one shape"
             )
         images.append(image)
-        labels.append(int(y))
+        labels.append(y.item() if isinstance(y, Tensor) else y)
     if not images:
         raise DataError("the data is empty: give at least one image of each class")
-    return Dataset.of(torch.stack(images), torch.tensor(labels))
+    return Dataset.of(torch.stack(images), np.asarray(labels))
 
 
 def _array(values: Any, what: str) -> Tensor:

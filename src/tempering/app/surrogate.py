@@ -205,6 +205,8 @@ def _right(model: nn.Module, data: Dataset, device: torch.device) -> Count:
     hits = 0
     with probing(model) as probe, samples_named(data.ids.name_of):
         for rows in torch.split(torch.arange(len(data)), 1000):
-            answers = probe.logits(data.x[rows].to(device), data.ids.keys[rows]).argmax(1).cpu()
+            answers = (
+                probe.logits(data.images(rows).to(device), data.ids.keys[rows]).argmax(1).cpu()
+            )
             hits += int((answers == data.y[rows]).sum())
     return Count(hits=hits, n=len(data))

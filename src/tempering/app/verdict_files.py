@@ -77,7 +77,7 @@ def write_images(folder: Path, result: EvaluationResult, data: Dataset) -> None:
         folder / IMAGES,
         index=rows.numpy(),
         id=np.array(data.ids[rows].names),
-        x=data.x[rows].numpy(),
+        x=data.images(rows).numpy(),
         x_adv=images_of(result.get("worst", "any").per_sample)[rows].numpy(),
         y=data.y[rows].numpy(),
     )

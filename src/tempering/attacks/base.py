@@ -22,7 +22,8 @@ from tempering.core.goals import Goal, Untargeted
 from tempering.core.probe import Probe, probing
 from tempering.core.python_values import plain
 from tempering.core.random import RandomStreams
-from tempering.core.threats import NORMS, TOLERANCE, Threat
+from tempering.core.tensors import require_tensors
+from tempering.core.threats import NORMS, TOLERANCE, Threat, parse_threat
 
 BATCH_SIZE = 256
 """Default number of samples that an attack processes at a time."""
@@ -99,7 +100,7 @@ class Attack(ABC):
         model: nn.Module,
         x: Tensor,
         y: Tensor,
-        threat: Threat,
+        threat: Threat | str,
         random: RandomStreams | None = None,
         goal: Goal | None = None,
         batch_size: int = BATCH_SIZE,
@@ -110,7 +111,7 @@ class Attack(ABC):
             model: From images in [0, 1] to logits, shape (n, outputs).
             x: Images in [0, 1], shape (n, c, h, w), float.
             y: Labels, shape (n,), int64.
-            threat: What may change.
+            threat: What may change, as a value or as text such as `linf:8/255`.
             random: One stream per sample; by default those of seed 0, samples 0 to n - 1.
             goal: What counts as success; by default any class but the true one.
             batch_size: Samples to process at a time; it changes no result.
@@ -134,6 +135,9 @@ class Attack(ABC):
             >>> PGD(steps=5)(net, x, y, Linf(0.1)).shape
             torch.Size([3, 1, 2, 2])
         """
+        if isinstance(threat, str):
+            threat = parse_threat(threat)
+        require_tensors(images=x, labels=y)
         self.require(threat)
         if x.ndim != 4 or y.shape != x.shape[:1]:
             raise AttackError(

@@ -42,7 +42,7 @@ class GuardedClassifier(nn.Module):
         Raises:
             ModelError: If the detector does not return one score an image.
         """
-        logits = self.classifier(x)
+        logits = self.classifier(x.clone())  # it may write what it is given
         flag = abstention_logit(logits, self.detector(x), self.threshold, self.scale)
         return torch.cat([logits, flag], 1)
 

@@ -27,6 +27,7 @@ from tempering.core.errors import DataError, UnknownNameError, UsageError
 from tempering.core.goals import Goal, Untargeted, reached
 from tempering.core.probe import Probe, probing
 from tempering.core.progress import Advance, track
+from tempering.core.tensors import require_tensors
 from tempering.core.threats import TOLERANCE, Threat
 
 METHODS = ("interval", "crown-ibp", "crown", "alpha-crown", "branching")
@@ -328,6 +329,7 @@ class _Certification:
 
 
 def _check(x: Tensor, y: Tensor) -> None:
+    require_tensors(images=x, labels=y)
     if x.ndim != 4 or y.shape != x.shape[:1]:
         raise DataError(
             f"images {tuple(x.shape)} and labels {tuple(y.shape)} do not fit: "

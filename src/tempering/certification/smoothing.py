@@ -15,6 +15,7 @@ from tempering.core.probe import probing
 from tempering.core.progress import track
 from tempering.core.random import RandomStreams
 from tempering.core.records import Count
+from tempering.core.tensors import require_tensors
 from tempering.core.threats import TOLERANCE
 
 ABSTAINED = -1
@@ -286,6 +287,7 @@ class Smoothing:
 def _check_images(x: Tensor, random: RandomStreams | None, batch_size: int) -> None:
     if batch_size < 1:
         raise UsageError(f"batch_size {batch_size}: give at least 1")
+    require_tensors(images=x)
     if x.ndim != 4 or x.dtype not in (torch.float32, torch.float64):
         raise DataError(
             f"images of type {x.dtype} and shape {tuple(x.shape)}: "
@@ -300,6 +302,7 @@ def _check_images(x: Tensor, random: RandomStreams | None, batch_size: int) -> N
 
 
 def _check_labels(x: Tensor, y: Tensor) -> None:
+    require_tensors(images=x, labels=y)
     if y.dtype != torch.int64 or y.shape != x.shape[:1]:
         raise DataError(
             f"labels of type {y.dtype} and shape {tuple(y.shape)}: give int64 of shape ({len(x)},)"

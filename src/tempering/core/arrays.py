@@ -31,6 +31,10 @@ _DAMAGE = (
 """Errors that NumPy raises for damaged files."""
 
 
+_HEAD = 512
+"""Bytes that tell what a file is."""
+
+
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     """All arrays of an `.npz` file by name; nothing is unpickled.
 
@@ -42,6 +46,9 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     """
     try:
         with path.open("rb") as stream:
+            if fault := _other_kind(stream.read(_HEAD)):
+                raise DamagedArraysError(fault)
+            stream.seek(0)
             file = np.load(stream, allow_pickle=False)
             if isinstance(file, np.ndarray):
                 raise DamagedArraysError("it contains a single array (.npy)")
@@ -49,3 +56,17 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
                 return {name: file[name] for name in file.files}
     except _DAMAGE as error:
         raise DamagedArraysError(" ".join(str(error).split()) or type(error).__name__) from error
+
+
+def _other_kind(head: bytes) -> str | None:
+    """What a file is that begins like this, if it is neither an archive nor a single array."""
+    if head.startswith((b"PK", b"\x93NUMPY")):
+        return None
+    if not head:
+        return "it is empty"
+    try:
+        text = head.decode("utf-8", "strict" if len(head) < _HEAD else "ignore")
+    except UnicodeDecodeError:
+        return "it is no NumPy archive"
+    printable = all(letter.isprintable() or letter.isspace() for letter in text)
+    return "it is a text file" if printable else "it is no NumPy archive"

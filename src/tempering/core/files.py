@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Callable
@@ -98,3 +99,15 @@ def _target(link: Path) -> Path | None:
 
 _LONGEST = 300
 """Bytes of a file that holds a name."""
+
+
+def file_hash(path: Path) -> str:
+    """Hash of a file's content, 16 hexadecimal digits.
+
+    Raises:
+        RunError: If it cannot be read.
+    """
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    except OSError as error:
+        raise RunError(f"cannot read {path}: {error.strerror}") from error

@@ -5,6 +5,9 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping
 
+EXPORTS: dict[str, Mapping[str, str]] = {}
+"""Package -> its exports, of packages that were imported."""
+
 
 def lazy_exports(
     package: str, exports: Mapping[str, str]
@@ -22,6 +25,7 @@ def lazy_exports(
     Example:
         `__getattr__, __dir__, __all__ = lazy_exports(__name__, {"Linf": "tempering.core.threats"})`
     """
+    EXPORTS[package] = exports
 
     def get(name: str) -> object:
         if name not in exports:

@@ -6,6 +6,7 @@ Invalid data is rejected, not repaired. Validated images are uint8 or float32 in
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -23,36 +24,56 @@ MOST_CLASSES = 100_000
 """Limit of classes inferred from labels; a larger label is considered a mistake."""
 
 
+def as_tensor(values: object, what: str) -> Tensor:
+    """An array as a CPU tensor, in the same memory where that is possible.
+
+    Raises:
+        DataError: If it is not a numeric array.
+    """
+    if isinstance(values, Tensor):
+        return values.detach().cpu()
+    try:
+        array = np.asarray(values)
+        return torch.from_numpy(np.require(array, array.dtype.newbyteorder("="), ["C", "W"]))
+    except (TypeError, ValueError) as error:
+        if text := _text_in(values):
+            raise DataError(
+                f"{what} are text, such as {text!r}: give class indices from 0, and the names as "
+                "classes: classes, y = numpy.unique(y, return_inverse=True)"
+            ) from error
+        kind = getattr(values, "dtype", type(values).__name__)
+        raise DataError(f"{what} of type {kind}: give a numpy array or a tensor") from error
+
+
+def _text_in(values: object) -> str | None:
+    """The first value of an array or list, if it is text."""
+    first = next(iter(np.asarray(values, dtype=object).ravel()), None)
+    return str(first) if isinstance(first, str | bytes) else None
+
+
 def own_tensor(values: object, what: str) -> Tensor:
     """Copy an array to a CPU tensor.
 
     Raises:
         DataError: If it is not a numeric array.
     """
-    if isinstance(values, Tensor):
-        return values.detach().cpu().clone()
-    try:
-        array = np.asarray(values)
-        return torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("="), order="C"))
-    except (TypeError, ValueError) as error:
-        kind = getattr(values, "dtype", type(values).__name__)
-        raise DataError(f"{what} of type {kind}: give a numpy array or a tensor") from error
+    return as_tensor(values, what).clone()
 
 
 def checked_images(x: object, where: str) -> Tensor:
-    """Validate images, and copy them to a tensor with a channel dimension.
+    """Validate images as a tensor with a channel dimension, in the same memory if possible.
 
     Args:
         x: uint8 in 0..255 or float in [0, 1], shape (n, h, w) or (n, c, h, w).
         where: Name of the data, for messages.
 
     Returns:
-        uint8 or float32, shape (n, c, h, w), a copy.
+        uint8 or float32, shape (n, c, h, w).
 
     Raises:
         DataError: If type, shape or range is wrong, or a value is not finite.
     """
-    images = own_tensor(x, f"{where}: images")
+    images = as_tensor(x, f"{where}: images")
     _check_shape(images, where)
     images = explicit_channel(images)
     if images.dtype == torch.uint8:
@@ -86,6 +107,15 @@ def _check_shape(images: Tensor, where: str) -> None:
             f"{where}: images of shape {shape} have channels last: "
             f"give (n, channels, height, width), here {(shape[0], shape[3], *shape[1:3])}"
         )
+
+
+def unit_range(images: Tensor) -> Tensor:
+    """Images as float32 in [0, 1]; those of float32 are returned as they are.
+
+    Args:
+        images: uint8 in 0..255 or float32 in [0, 1], any shape.
+    """
+    return images.float().div_(255.0) if images.dtype == torch.uint8 else images
 
 
 def check_range(images: Tensor, where: str) -> None:
@@ -129,7 +159,7 @@ def _kind(values: Tensor) -> str:
 
 
 def checked_labels(y: object, n: int, where: str) -> Tensor:
-    """Validate labels, and copy them to a tensor.
+    """Validate labels as a tensor, in the same memory if possible.
 
     Args:
         y: Class indices, integers from 0, shape (n,).
@@ -142,7 +172,7 @@ def checked_labels(y: object, n: int, where: str) -> Tensor:
     Raises:
         DataError: If they are not integers of at least 0, or not one per image.
     """
-    labels = own_tensor(y, f"{where}: labels")
+    labels = as_tensor(y, f"{where}: labels")
     if labels.ndim != 1:
         raise DataError(
             f"{where}: labels of shape {tuple(labels.shape)}: give class indices of shape ({n},)"
@@ -183,6 +213,7 @@ def checked_classes(classes: Sequence[str] | None, labels: Tensor, where: str) -
                 f"{where}: label {int(labels[at])} at index {at} implies as many classes: "
                 f"give class indices from 0 to at most {MOST_CLASSES - 1}"
             )
+        _warn_of_labels_from_1(labels, where)
         names = tuple(str(number) for number in range(int(labels[at]) + 1))
     else:
         names = tuple(str(name) for name in classes)
@@ -194,6 +225,18 @@ def checked_classes(classes: Sequence[str] | None, labels: Tensor, where: str) -
         twice = next(name for name in names if names.count(name) > 1)
         raise DataError(f"{where}: class {twice!r} occurs twice: give unique names")
     return names
+
+
+def _warn_of_labels_from_1(labels: Tensor, where: str) -> None:
+    """Say that class 0 is empty, if every other class has samples."""
+    empty = (torch.bincount(labels) == 0).nonzero()[:, 0].tolist()
+    most = int(labels.max())
+    if empty == [0] and most > 1:
+        warnings.warn(
+            f"{where}: labels run from 1 to {most}; class 0 has no sample: subtract 1 if there are "
+            f"{most} classes, since a model of these labels has {most + 1} outputs",
+            stacklevel=2,
+        )
 
 
 def check_within(labels: Tensor, classes: Sequence[str], where: str) -> None:

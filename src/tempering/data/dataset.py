@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from tempering.core.errors import DataError, UsageError
-from tempering.core.hashing import tensor_hash
-from tempering.data.checks import Array
+from tempering.core.hashing import Converted, tensor_hash
+from tempering.core.tensors import require_tensors
+from tempering.data.checks import Array, own_tensor, unit_range
 from tempering.data.ids import SampleIds
 from tempering.data.raw_splits import RawSamples, validate_arrays
 from tempering.data.stratify import stratified_order
@@ -19,15 +21,20 @@ from tempering.data.stratify import stratified_order
 SUBSETS = ("stratified", "first")
 """Which samples are taken where not all are."""
 
+CHUNK = 2**22
+"""Values that are converted at once where all are needed one after the other."""
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """An immutable dataset of labelled images.
 
     `Dataset.of` validates every value; the constructor validates types, shapes and ids only.
+    Images of uint8 stay uint8 in memory; `images` converts those that are asked for.
 
     Attributes:
-        x: Images, shape (n, c, h, w), float32 in [0, 1], on the CPU.
+        pixels: Images as they are held, shape (n, c, h, w), uint8 in 0..255 or float32 in
+            [0, 1], on the CPU.
         y: Class indices, shape (n,), int64.
         classes: Class names, at least as many as the labels use.
         name: Name in messages and records, such as `mnist/test`.
@@ -38,28 +45,30 @@ class Dataset:
         DataError: If types, shapes or lengths do not match, or an id occurs twice.
     """
 
-    x: Tensor
+    pixels: Tensor
     y: Tensor
     classes: tuple[str, ...]
     name: str
     ids: SampleIds = field(default_factory=lambda: SampleIds.rows(0))
 
     def __post_init__(self) -> None:
-        if self.x.dtype != torch.float32 or self.x.ndim != 4:
+        require_tensors(pixels=self.pixels, y=self.y)
+        pixels = self.pixels
+        if pixels.dtype not in (torch.float32, torch.uint8) or pixels.ndim != 4:
             raise DataError(
-                f"{self.name}: images of type {self.x.dtype} and shape {tuple(self.x.shape)}: "
-                "give float32 of shape (n, channels, height, width), or use Dataset.of"
+                f"{self.name}: images of type {pixels.dtype} and shape {tuple(pixels.shape)}: give "
+                "float32 or uint8 of shape (n, channels, height, width), or use Dataset.of"
             )
-        if self.y.dtype != torch.int64 or self.y.shape != (len(self.x),):
+        if self.y.dtype != torch.int64 or self.y.shape != (len(pixels),):
             raise DataError(
                 f"{self.name}: labels of type {self.y.dtype} and shape {tuple(self.y.shape)}: "
-                f"give int64 of shape ({len(self.x)},), or use Dataset.of"
+                f"give int64 of shape ({len(pixels)},), or use Dataset.of"
             )
         if len(self.ids) == 0:
-            object.__setattr__(self, "ids", SampleIds.rows(len(self.x)))
-        if len(self.ids) != len(self.x):
+            object.__setattr__(self, "ids", SampleIds.rows(len(pixels)))
+        if len(self.ids) != len(pixels):
             raise DataError(
-                f"{self.name}: {len(self.ids)} ids for {len(self.x)} images: give one id per image"
+                f"{self.name}: {len(self.ids)} ids for {len(pixels)} images: give one id per image"
             )
         self.ids.require_unique(self.name)
 
@@ -92,9 +101,29 @@ class Dataset:
             >>> Dataset.of(torch.rand(4, 8, 8), torch.tensor([0, 1, 1, 0])).shape
             (1, 8, 8)
         """
-        held = validate_arrays(name, {"train": (x, y)}, classes)
+        own = (own_tensor(x, f"{name}: images"), own_tensor(y, f"{name}: labels"))
+        held = validate_arrays(name, {"train": own}, classes)
         named = held.train.ids if ids is None else SampleIds.of(ids)
-        return cls(held.train.images(), held.train.y, held.classes, name, named)
+        return cls(held.train.x, held.train.y, held.classes, name, named)
+
+    @cached_property
+    def x(self) -> Tensor:
+        """All images as float32 in [0, 1], shape (n, c, h, w); of uint8, a conversion is kept."""
+        return unit_range(self.pixels)
+
+    def images(self, rows: Tensor) -> Tensor:
+        """Some images in memory of their own, float32 in [0, 1], shape (k, c, h, w).
+
+        Args:
+            rows: Indices, shape (k,), int64.
+        """
+        return unit_range(self.pixels[rows])
+
+    def chunks(self) -> Iterator[Tensor]:
+        """All images, some at a time, each as `images` returns them."""
+        size = max(1, CHUNK // math.prod(self.shape))
+        for rows in torch.split(torch.arange(len(self)), size):
+            yield self.images(rows)
 
     @property
     def num_classes(self) -> int:
@@ -104,18 +133,18 @@ class Dataset:
     @property
     def shape(self) -> tuple[int, int, int]:
         """Channels, height and width of an image."""
-        _, channels, height, width = self.x.shape
+        _, channels, height, width = self.pixels.shape
         return channels, height, width
 
     @cached_property
     def content_hash(self) -> str:
         """A hash of images and labels, 16 hexadecimal digits; ids are hashed in `ids.hash`."""
-        return tensor_hash({"x": self.x, "y": self.y})
+        return tensor_hash({"x": Converted(self.pixels, unit_range), "y": self.y})
 
     @property
     def samples(self) -> RawSamples:
         """Images, labels and ids, without class names."""
-        return RawSamples(self.x, self.y, self.ids)
+        return RawSamples(self.pixels, self.y, self.ids)
 
     def subset(self, rows: Tensor) -> Dataset:
         """A subset of the samples, with their ids.
@@ -123,7 +152,7 @@ class Dataset:
         Args:
             rows: Unique indices in the order of the result, shape (k,), int64.
         """
-        return Dataset(self.x[rows], self.y[rows], self.classes, self.name, self.ids[rows])
+        return replace(self, pixels=self.pixels[rows], y=self.y[rows], ids=self.ids[rows])
 
     def keep(self, mask: Tensor) -> Dataset:
         """The samples where a mask is true, with their ids.

@@ -94,5 +94,8 @@ def _occurrence(split: str, index: int, id_: str, label: int) -> Occurrence:
 
 
 def _digests(data: Dataset) -> list[bytes]:
-    images = data.x.contiguous().flatten(1).numpy()
-    return [hashlib.blake2b(image, digest_size=16).digest() for image in images]
+    return [
+        hashlib.blake2b(image, digest_size=16).digest()
+        for images in data.chunks()
+        for image in images.contiguous().flatten(1).numpy()
+    ]

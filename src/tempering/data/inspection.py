@@ -6,9 +6,10 @@ from pathlib import Path
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
 
 from tempering.core.files import write_with
-from tempering.data.checks import check_range, check_within
+from tempering.data.checks import check_range, check_within, unit_range
 from tempering.data.dataset import Dataset
 from tempering.data.duplicates import DuplicatePair, find_duplicates
 from tempering.data.splits import Splits
@@ -131,17 +132,28 @@ def inspect(splits: Splits) -> Inspection:
 
 
 def _part(data: Dataset) -> SplitStatistics:
-    check_range(data.x, data.name)
+    if data.pixels.is_floating_point():
+        check_range(data.pixels, data.name)
     check_within(data.y, data.classes, data.name)
-    low, high = data.x.aminmax()
-    std, mean = torch.std_mean(data.x, dim=(0, 2, 3), correction=0)
+    low, high = data.pixels.aminmax()
+    std, mean = _spread(data)
     counts = torch.bincount(data.y, minlength=data.num_classes).tolist()
     return SplitStatistics(
         n=len(data),
         per_class=dict(zip(data.classes, counts, strict=True)),
-        minimum=float(low),
-        maximum=float(high),
+        minimum=float(unit_range(low)),
+        maximum=float(unit_range(high)),
         mean=tuple(mean.tolist()),
         std=tuple(std.tolist()),
         content_hash=data.content_hash,
     )
+
+
+def _spread(data: Dataset) -> tuple[Tensor, Tensor]:
+    """Standard deviation and mean of each channel."""
+    pixels = data.pixels.numel() // data.shape[0]
+    channels = (0, 2, 3)
+    mean = torch.stack([x.double().sum(channels) for x in data.chunks()]).sum(0) / pixels
+    centre = mean[:, None, None]
+    squares = [(x.double() - centre).square().sum(channels) for x in data.chunks()]
+    return (torch.stack(squares).sum(0) / pixels).sqrt(), mean

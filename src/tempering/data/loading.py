@@ -47,15 +47,16 @@ def find_source(address: str) -> tuple[Source, str]:
 
     Raises:
         UnknownNameError: If there is no such source; suggests similar names.
-        UsageError: If the argument is missing, or the source takes none.
+        UsageError: If the argument is missing, the source takes none, or the address is a file
+            or folder without a source.
     """
     name, _, argument = address.strip().partition(":")
     try:
         source = SOURCES[name]
     except UnknownNameError as error:
-        if (kind := _source_of_path(Path(address).expanduser())) is None:
+        if (kind := _source_of(address.strip())) is None:
             raise
-        raise UsageError(f"data {address!r} is a path: write {kind}:{address}") from error
+        raise UsageError(f"data {address!r} is a path: write {kind}:{address.strip()}") from error
     if source.argument is None and argument:
         raise UsageError(f"data {address!r}: {name} takes no argument: write {source.example}")
     if source.argument is not None and not argument:
@@ -66,11 +67,17 @@ def find_source(address: str) -> tuple[Source, str]:
     return source, argument
 
 
-def _source_of_path(path: Path) -> str | None:
-    """The source that reads a folder of images or an archive; None for anything else."""
-    if path.is_dir():
-        return "imagefolder"
-    return "npz" if path.is_file() and path.suffix == ".npz" else None
+def _source_of(place: str) -> str | None:
+    """The source that a file or folder looks like; None if there is no such place."""
+    path = Path(place.partition("?")[0]).expanduser()
+    if path.is_file():
+        return "npz"
+    if not place or not path.is_dir():
+        return None
+    if any(path.glob("train-images-idx3-ubyte*")):
+        return "idx"
+    saved = any((path / name).is_file() for name in ("dataset_dict.json", "state.json"))
+    return "hf" if saved or any(path.rglob("*.parquet")) else "imagefolder"
 
 
 def load(

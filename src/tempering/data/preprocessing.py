@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from tempering.core.errors import DataError, UsageError
+from tempering.core.tensors import require_tensors
 
 
 def min_max_normalize(x: Tensor, low: float | None = None, high: float | None = None) -> Tensor:
@@ -28,6 +29,7 @@ def min_max_normalize(x: Tensor, low: float | None = None, high: float | None = 
         >>> min_max_normalize(torch.tensor([0, 51, 255]))
         tensor([0.0000, 0.2000, 1.0000])
     """
+    require_tensors(x=x)
     values = x if x.dtype == torch.float64 else x.float()
     if values.numel() == 0:
         raise DataError(f"values of shape {tuple(x.shape)} to normalise: give at least one")

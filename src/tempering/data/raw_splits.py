@@ -10,7 +10,13 @@ import torch
 from torch import Tensor
 
 from tempering.core.errors import DataError
-from tempering.data.checks import check_within, checked_classes, checked_images, checked_labels
+from tempering.data.checks import (
+    check_within,
+    checked_classes,
+    checked_images,
+    checked_labels,
+    unit_range,
+)
 from tempering.data.ids import SampleIds
 
 
@@ -33,10 +39,6 @@ class RawSamples:
 
     def __getitem__(self, rows: Tensor) -> RawSamples:
         return RawSamples(self.x[rows], self.y[rows], self.ids[rows])
-
-    def images(self) -> Tensor:
-        """The images as float32 in [0, 1], shape (n, c, h, w)."""
-        return self.x.float().div_(255.0) if self.x.dtype == torch.uint8 else self.x
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +69,7 @@ def joined(*parts: RawSamples | None) -> RawSamples:
     if len(held) == 1:
         return held[0]
     alike = len({part.x.dtype for part in held}) == 1
-    images = [part.x if alike else part.images() for part in held]
+    images = [part.x if alike else unit_range(part.x) for part in held]
     ids = held[0].ids
     for part in held[1:]:
         ids = ids + part.ids

@@ -83,7 +83,8 @@ class Splits:
             address: Name of the data in records.
 
         Raises:
-            DataError: If shapes or classes differ, or there are too few samples.
+            DataError: If shapes or classes differ, there are too few samples, or one is no
+                dataset.
             UsageError: If the share is invalid.
 
         Example:
@@ -92,6 +93,11 @@ class Splits:
             >>> len(splits.train), len(splits.validation), len(splits.test)
             (72, 8, 20)
         """
+        for given in (train, *([] if test is None else [test])):
+            if not isinstance(given, Dataset):
+                raise DataError(
+                    f"data of type {type(given).__name__}: give Dataset.of(images, labels)"
+                )
         if test is not None:
             _require_alike(test, train)
         samples, tested = train.samples, None if test is None else test.samples
@@ -223,19 +229,20 @@ def make_splits(
 
 def _own_parts(held: RawSplits, address: str) -> Splits:
     """The three parts that a source has itself."""
-    assert held.validation is not None
-    assert held.test is not None
+    validation, test = held.validation, held.test
+    assert validation is not None
+    assert test is not None
     return Splits(
         address,
         "official",
         _dataset(held, f"{address}/train", held.train),
-        _dataset(held, f"{address}/validation", held.validation),
-        _dataset(held, f"{address}/test", held.test[_representative(held.test.y)]),
+        _dataset(held, f"{address}/validation", validation[_representative(validation.y)]),
+        _dataset(held, f"{address}/test", test[_representative(test.y)]),
     )
 
 
 def _dataset(held: RawSplits, name: str, samples: RawSamples) -> Dataset:
-    return Dataset(samples.images(), samples.y, held.classes, name, samples.ids)
+    return Dataset(samples.x, samples.y, held.classes, name, samples.ids)
 
 
 def _require_alike(data: Dataset, train: Dataset) -> None:
@@ -253,9 +260,9 @@ def _validation_count(n: int, share: float | None) -> int:
 
 
 def _representative(y: Tensor) -> Tensor:
-    """Rows in the source's order, or in a fixed random order if it is sorted by class.
+    """Rows in the source's order, or in a fixed random order if it is class after class.
 
     The first n test images should represent all classes.
     """
-    is_sorted = bool((y.diff() >= 0).all())
-    return permutation(derive(0, "order"), len(y)) if is_sorted else torch.arange(len(y))
+    by_class = int((y.diff() != 0).sum()) == int((torch.bincount(y) > 0).sum()) - 1
+    return permutation(derive(0, "order"), len(y)) if by_class else torch.arange(len(y))

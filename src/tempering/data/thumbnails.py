@@ -44,7 +44,7 @@ def contact_sheet(data: Dataset, per_class: int = 10) -> bytes:
         top = GAP + row * down
         draw.text((GAP, top), caption, fill=DARK)
         ids = (data.y == row).nonzero()[:per_class, 0]
-        for column, image in enumerate(data.x[ids]):
+        for column, image in enumerate(data.images(ids)):
             picture = Image.fromarray(_levels(image))
             picture = picture.resize((width * zoom, height * zoom), Image.Resampling.NEAREST)
             sheet.paste(picture, (left + column * across, top))

@@ -82,7 +82,7 @@ class Pipeline(BaseClassifier):
             ModelError: If the detector has no threshold, or the classifier another number of
                 outputs than classes.
         """
-        seen = x
+        seen = x if self.detector is None else x.clone()  # parts may write what they are given
         for transform in self.transforms:
             seen = transform(seen)
         logits: Tensor = self.classifier(seen)

@@ -86,7 +86,7 @@ def certify_rows(
     engine, own = context.engine, rows[context.engine.shard(len(rows))]
     certificates = certify(
         target.certifiable,
-        context.data.x[own].to(engine.device),
+        context.data.images(own).to(engine.device),
         context.data.y[own].to(engine.device),
         threat,
         methods=methods,

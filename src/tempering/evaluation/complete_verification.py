@@ -59,7 +59,7 @@ def verify_remaining(
     with track("complete verification", len(rows)) as advance, silence():
         verdicts, settled = certify_rows(context, target, threat, rows, METHODS)
         advance(len(rows), "")
-    images = context.data.x[own].clone()
+    images = context.data.images(own).clone()
     for at, image in verdicts.counterexamples.items():
         images[at] = image.cpu().to(images.dtype)
     images = engine.gather(images, len(rows))

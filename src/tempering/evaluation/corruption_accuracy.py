@@ -83,7 +83,7 @@ def measure_corruptions(
     with counted() as passes, track(title, context.n) as advance, context.naming():
         for at in range(0, len(own), size):
             ids = own[at : at + size]
-            x, y = data.x[ids].to(engine.device), data.y[ids].to(engine.device)
+            x, y = data.images(ids).to(engine.device), data.y[ids].to(engine.device)
             corrupted = (corruption(x, severity, streams[ids]) for corruption, severity, _ in cases)
             columns = [
                 predict(target.model, images, y, streams.index[ids], size, target.draws).predicted

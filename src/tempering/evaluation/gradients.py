@@ -44,7 +44,7 @@ def without_gradient(context: EvalContext, target: Target) -> Tensor:
                 return log_odds(logits, Untargeted().protected(y, logits.shape[1]))
 
             try:
-                _, gradient = probe.gradient(data.x[ids].to(engine.device), loss, ids)
+                _, gradient = probe.gradient(data.images(ids).to(engine.device), loss, ids)
             except NoGradientError:
                 parts.append(torch.ones(len(ids), dtype=torch.bool, device=engine.device))
                 continue

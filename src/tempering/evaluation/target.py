@@ -135,7 +135,8 @@ def _exact(model: nn.Module) -> nn.Module:
 def _images(model: nn.Module, data: Dataset) -> Tensor:
     """A few images, where the model lies."""
     parts = _tensors(model)
-    return data.x[:_FIRST].to(parts[0].device if parts else torch.device("cpu"))
+    images = data.images(torch.arange(min(_FIRST, len(data))))
+    return images.to(parts[0].device if parts else torch.device("cpu"))
 
 
 def _tensors(model: nn.Module) -> list[Tensor]:

@@ -74,7 +74,7 @@ class Chunk:
             rows: Rows of the data, shape (n,), int64.
         """
         data, device = context.data, context.engine.device
-        x, y = data.x[rows].to(device), data.y[rows].to(device)
+        x, y = data.images(rows).to(device), data.y[rows].to(device)
         return cls(rows, context.keys[rows], x, y, clean.at(rows))
 
     @property
@@ -166,7 +166,7 @@ def predict_samples(
     with counted() as passes, context.naming():
         for at in range(0, len(own), context.batch_size):
             part = own[at : at + context.batch_size]
-            x, y = data.x[part].to(engine.device), data.y[part].to(engine.device)
+            x, y = data.images(part).to(engine.device), data.y[part].to(engine.device)
             parts.append(predict(model, x, y, context.keys[part], context.batch_size, draws))
     predicted = torch.full((context.n,), -1)
     probability = torch.zeros(context.n)

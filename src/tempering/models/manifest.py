@@ -41,6 +41,8 @@ class Manifest(BaseModel):
         weights: Hash of the weights; `save` fills it in.
         versions: Package -> version with which the model was saved.
         created: Date and time, UTC, ISO 8601.
+        factory_file: Absolute path of the user's file that built the model; empty for others.
+        factory_hash: Hash of that file.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -56,6 +58,8 @@ class Manifest(BaseModel):
     weights: str = ""
     versions: dict[str, str] = Field(default_factory=_versions)
     created: str = Field(default_factory=_now)
+    factory_file: str = ""
+    factory_hash: str = ""
 
 
 def weights_path(path: Path) -> Path:

@@ -21,6 +21,9 @@ from tempering.report.wording import (
     whole,
 )
 
+_CLASSES = 30
+"""Names of classes that are listed."""
+
 
 def provenance_section(records: Sequence[AnyRecord]) -> Section | None:
     """Everything needed to repeat the run, and its cost."""
@@ -66,7 +69,8 @@ def _run_rows(provenance: Provenance) -> list[tuple[str, str]]:
         ("Seed", str(provenance.seed)),
         ("Data", f"{provenance.data}, split {provenance.split}, hash {provenance.data_hash}"),
         ("Images", ", ".join(f"{whole(n)} {what}" for n, what in images) + dropped),
-        ("Classes", ", ".join(provenance.classes)),
+        *_evaluated(provenance.recipe),
+        ("Classes", _listed(provenance.classes)),
         ("Model", f"{provenance.model}, {whole(provenance.parameters)} parameters"),
         *([("Start of training", provenance.start)] if provenance.start else []),
         *([("Notes", "; ".join(provenance.notes))] if provenance.notes else []),
@@ -78,6 +82,21 @@ def _run_rows(provenance: Provenance) -> list[tuple[str, str]]:
         ("Device", f"{provenance.device}, {provenance.precision}"),
         ("Threads, processes", f"{provenance.threads}, {provenance.processes}"),
     ]
+
+
+def _evaluated(recipe: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """How many test images were evaluated, and which."""
+    settings = recipe.get("evaluation", recipe)
+    names = {"stratified": "stratified by class and id", "first": "the first ones"}
+    if settings.get("subset") not in names or not isinstance(settings.get("samples"), int):
+        return []
+    which = f"{whole(settings['samples'])}, {names[settings['subset']]}"
+    return [("Evaluated test images", which)]
+
+
+def _listed(classes: Sequence[str]) -> str:
+    more = len(classes) - _CLASSES
+    return ", ".join(classes[:_CLASSES]) + (f" and {whole(more)} more" if more > 0 else "")
 
 
 def _main_costs(records: Sequence[AnyRecord]) -> Table | None:

@@ -74,7 +74,7 @@ class BatchMaker:
         ids = ids[rows]
         keys = self.data.ids.keys[ids]
         streams = RandomStreams(derive(self.seed, "epoch", epoch), keys).on(engine.device)
-        x, y = self.data.x[ids].to(engine.device), self.data.y[ids].to(engine.device)
+        x, y = self.data.images(ids).to(engine.device), self.data.y[ids].to(engine.device)
         if self.augment is not None:
             x = self.augment(x, streams.derive("augmentation"))
         return Batch(

@@ -226,9 +226,9 @@ class _Loop:
         totals = state.totals
         loss, hits = 0.0, 0
         with probing(self.learner.averaged()) as probe:
-            for at in range(0, len(data), 1000):
-                x = data.x[at : at + 1000].to(self.engine.device)
-                y = data.y[at : at + 1000].to(self.engine.device)
+            for rows in torch.split(torch.arange(len(data)), 1000):
+                x = data.images(rows).to(self.engine.device)
+                y = data.y[rows].to(self.engine.device)
                 logits = probe.logits(x)
                 loss += float(F.cross_entropy(logits, y, reduction="sum"))
                 hits += int((logits.argmax(1) == y).sum())

@@ -216,7 +216,8 @@ class Learner:
         state: StepState,
     ) -> None:
         self.model, self.objective, self.config, self.engine = model, objective, config, engine
-        outputs = check_classifier(model, data.x[:8].to(engine.device), data.num_classes)
+        images = data.images(torch.arange(min(8, len(data)))).to(engine.device)
+        outputs = check_classifier(model, images, data.num_classes)
         self.batches = BatchMaker(
             data=data,
             threat=config.threat,
@@ -236,6 +237,7 @@ class Learner:
         self._optimizer = config.optimizer.build(model.parameters())
         _restore_moments(model, self._optimizer, state.moments)
         self._net, self._wrapped_optimizer = engine.fabric.setup(model, self._optimizer)
+        self._net.register_forward_pre_hook(_copied_images)
         self._attack_model: nn.Module | None = None
         if objective.inner_maximization != "none":
             attacked = moved(copied_module(model), engine.device, engine.proposal_dtype)
@@ -350,6 +352,11 @@ class Learner:
                     kept.lerp_(tensor, 1.0 - decay)
                 else:
                     kept.copy_(tensor)
+
+
+def _copied_images(_net: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
+    """What a network is given, in memory of its own: its forward may write its input."""
+    return tuple(value.clone() if isinstance(value, Tensor) else value for value in given)
 
 
 def _moments(model: nn.Module, optimizer: torch.optim.Optimizer) -> Weights:

@@ -11,6 +11,7 @@ from PIL import Image as Picture
 from tempering.core.errors import DataError
 from tempering.data import load
 from tempering.data.sources.hf import read_hf
+from tests.data.sources.test_imagefolder import deep_png
 
 datasets = pytest.importorskip("datasets")
 
@@ -181,3 +182,44 @@ def test_a_file_that_does_not_say_what_it_is_is_named(tmp_path: Path) -> None:
 def test_a_path_that_is_not_there_is_not_looked_for_on_the_hub(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=f"no folder {tmp_path}/nowhere"):
         read_hf(str(tmp_path / "nowhere"))
+
+
+def test_what_names_say_beside_other_words_is_heard(tmp_path: Path) -> None:
+    table().to_parquet(str(tmp_path / "cifar-Train.parquet"))
+    table(9).to_parquet(str(tmp_path / "cifar-testing.parquet"))
+    table(6).to_parquet(str(tmp_path / "cifar_dev.parquet"))
+    held = read_hf(str(tmp_path))
+    assert held.test is not None
+    assert held.validation is not None
+    assert (len(held.train), len(held.test), len(held.validation)) == (30, 9, 6)
+
+
+def test_a_name_that_says_two_things_is_asked_about(tmp_path: Path) -> None:
+    table().to_parquet(str(tmp_path / "train_test.parquet"))
+    with pytest.raises(
+        DataError, match=r"train_test\.parquet, whose name says test and train: say"
+    ):
+        read_hf(str(tmp_path))
+
+
+def test_a_file_that_is_in_two_parts_is_refused(tmp_path: Path) -> None:
+    table().to_parquet(str(tmp_path / "train.parquet"))
+    (tmp_path / "test.parquet").symlink_to(tmp_path / "train.parquet")
+    with pytest.raises(DataError, match=r"\.parquet of another part: give each part files of its"):
+        read_hf(str(tmp_path))
+
+
+def test_colours_of_16_bits_are_refused(tmp_path: Path) -> None:
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("int64")})
+    rows = [{"bytes": deep_png(3), "path": None}] * 2
+    data = datasets.Dataset.from_dict({"image": rows, "label": [0, 1]}, features)
+    with pytest.raises(DataError, match="row 0 has more than 8 bits per channel"):
+        read_hf(saved(data, tmp_path / "data"))
+
+
+def test_labels_in_text_are_named_with_the_remedy(tmp_path: Path) -> None:
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("string")})
+    content = {"image": [Picture.fromarray(PIXELS[0])], "label": ["cat"]}
+    path = saved(datasets.Dataset.from_dict(content, features), tmp_path / "data")
+    with pytest.raises(DataError, match=r"column label is text: .*class_encode_column\('label'\)"):
+        read_hf(path)

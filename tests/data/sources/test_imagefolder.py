@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from tempering.core.errors import DataError, UsageError
@@ -20,6 +21,33 @@ def picture(
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels[:, :, 0] if mode == "L" else pixels, mode=None).save(path)
     return pixels
+
+
+def deep_png(channels: int) -> bytes:
+    """A PNG of 6 x 5 pixels with 16 bits a channel: grey, grey and alpha, RGB or RGBA."""
+    rows = b"".join(b"\0" + bytes(6 * channels * 2) for _ in range(5))
+    header = struct.pack(">IIBBBBB", 6, 5, 16, {1: 0, 2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    body = b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
+    )
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+def deep_tiff(channels: int) -> bytes:
+    """A TIFF of 6 x 5 pixels in colour with 16 bits a channel."""
+    data = bytes(6 * 5 * channels * 2)
+    tags = [(256, 4, 1, 6), (257, 4, 1, 5), (258, 3, channels, -1), (259, 3, 1, 1), (262, 3, 1, 2)]
+    tags += [(273, 4, 1, -2), (277, 3, 1, channels), (278, 4, 1, 5), (279, 4, 1, len(data))]
+    tags += [(338, 3, 1, 2)] * (channels == 4)
+    bits_at = 8 + 2 + 12 * len(tags) + 4
+    places = {-1: bits_at, -2: bits_at + 2 * channels}
+    entries = b"".join(
+        struct.pack("<HHII", tag, kind, n, places.get(value, value)) for tag, kind, n, value in tags
+    )
+    head = b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4)
+    return head + struct.pack(f"<{channels}H", *[16] * channels) + data
 
 
 def test_grey_pictures_stay_grey_and_classes_follow_their_names(tmp_path: Path) -> None:
@@ -209,27 +237,74 @@ def test_parts_are_named_in_the_address(tmp_path: Path) -> None:
         read_imagefolder(f"{tmp_path}?tests=a")
 
 
-def test_colours_of_16_bits_are_refused_by_what_the_file_says(tmp_path: Path) -> None:
-    colour = tmp_path / "a" / "1.png"
-    picture(colour, "RGB")
-    content = bytearray(colour.read_bytes())
-    rows = b"".join(b"\0" + bytes(6 * 6) for _ in range(5))
-    header = bytes(content[16:24]) + bytes([16]) + bytes(content[25:29])
-    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
-    body = b"".join(
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        for kind, data in chunks
-    )
-    colour.write_bytes(bytes(content[:8]) + body)
-    with Image.open(colour) as opened:
-        assert opened.mode == "RGB"
-    with pytest.raises(DataError, match=r"1\.png has more than 8 bits per channel"):
-        read_imagefolder(str(tmp_path))
-
-
 def test_grey_with_a_palette_or_with_transparency_stays_grey(tmp_path: Path) -> None:
     for name, mode in (("a", "P"), ("b", "LA"), ("c", "L")):
         pixels = picture(tmp_path / name / "1.png")[:, :, 0]
         with Image.fromarray(pixels) as grey:
             grey.convert(mode).save(tmp_path / name / "1.png")
     assert read_imagefolder(str(tmp_path)).train.x.shape[1] == 1
+
+
+def test_parts_without_classes_inside_are_asked_about(tmp_path: Path) -> None:
+    for name in ("train", "test"):
+        picture(tmp_path / name / "1.png")
+    with pytest.raises(DataError, match=r"has test, train, which hold pictures and no classes"):
+        read_imagefolder(str(tmp_path))
+    assert read_imagefolder(f"{tmp_path}?parts=none").classes == ("test", "train")
+
+
+def test_a_part_has_one_role_and_files_of_its_own(tmp_path: Path) -> None:
+    for name in ("train/a", "train/b"):
+        picture(tmp_path / name / "1.png")
+    with pytest.raises(UsageError, match="names train twice: give each part one role"):
+        read_imagefolder(f"{tmp_path}?train=train&test=train")
+    (tmp_path / "test").symlink_to(tmp_path / "train")
+    with pytest.raises(DataError, match=r"a/1\.png is the file .*a/1\.png of another"):
+        read_imagefolder(str(tmp_path))
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_png_of_16_bits_are_refused_in_every_kind_of_colour(tmp_path: Path, channels: int) -> None:
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.png").write_bytes(deep_png(channels))
+    with pytest.raises(DataError, match=r"a/1\.png has more than 8 bits per channel: convert it"):
+        read_imagefolder(str(tmp_path))
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_tiff_of_16_bits_is_refused(tmp_path: Path, channels: int) -> None:
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.tiff").write_bytes(deep_tiff(channels))
+    with Image.open(tmp_path / "a" / "1.tiff") as opened:
+        assert opened.mode == "RGBA"[:channels]
+    with pytest.raises(DataError, match=r"a/1\.tiff has more than 8 bits per channel"):
+        read_imagefolder(str(tmp_path))
+
+
+@pytest.mark.parametrize("kind", [b"P5", b"P6"])
+def test_pgm_and_ppm_of_more_than_8_bits_are_refused(tmp_path: Path, kind: bytes) -> None:
+    deep = kind + b"\n# 255 255\n6 5\n1023\n" + bytes(6 * 5 * 2 * (3 if kind == b"P6" else 1))
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.ppm").write_bytes(deep)
+    with pytest.raises(DataError, match=r"a/1\.ppm has more than 8 bits per channel"):
+        read_imagefolder(str(tmp_path))
+    for name in "ab":
+        (tmp_path / name / "1.ppm").write_bytes(deep.replace(b"1023", b"255"))
+    assert read_imagefolder(str(tmp_path)).train.x.dtype == torch.uint8
+
+
+def test_a_palette_with_transparent_colours_is_read_without_a_word(tmp_path: Path) -> None:
+    for name in "ab":
+        pixels = picture(tmp_path / name / "1.png")[:, :, 0]
+        with Image.fromarray(pixels // 64) as grey:
+            indexed = grey.convert("P")
+        indexed.putpalette(
+            [shade for level in (0, 80, 160, 240) for shade in (level, level, level)]
+        )
+        indexed.save(tmp_path / name / "1.png", transparency=bytes([0, 255, 128, 255]))
+    held = read_imagefolder(str(tmp_path))
+    assert held.train.x.shape[1] == 1
+    assert set(held.train.x.flatten().tolist()) <= {0, 80, 160, 240}

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tempering.core.errors import DataError
-from tempering.data import load
+from tempering.data import Dataset, load
 from tempering.data.sources.npz import read_npz
 
 X = np.random.default_rng(0).integers(0, 256, (40, 5, 6), dtype=np.uint8)
@@ -93,3 +93,50 @@ def test_faults_are_named_with_the_file_and_the_index_in_it(tmp_path: Path) -> N
     path = saved(tmp_path, x=x, y=Y)
     with pytest.raises(DataError, match=f"npz:{path}: image 33 has the value nan"):
         load(f"npz:{path}")
+
+
+def test_parts_are_told_in_any_case_and_by_the_address(tmp_path: Path) -> None:
+    held = read_npz(saved(tmp_path, X_Train=X, Y_Train=Y, x_VAL=X[:6], y_VAL=Y[:6]))
+    assert held.validation is not None
+    assert (len(held.train), len(held.validation)) == (40, 6)
+    parts = {"x": X, "y": Y, "x_test": X[:8], "y_test": Y[:8], "x_night": X[:5], "y_night": Y[:5]}
+    path = saved(tmp_path, **parts)
+    named = read_npz(f"{path}?test=night").test
+    assert named is not None
+    assert len(named) == 5
+    with pytest.raises(DataError, match="has no array x_day"):
+        read_npz(f"{path}?test=day")
+
+
+def test_two_arrays_for_one_part_are_refused_until_one_is_named(tmp_path: Path) -> None:
+    path = saved(tmp_path, x=X, y=Y, x_test=X[:8], y_test=Y[:8], x_eval=X[:5], y_eval=Y[:5])
+    with pytest.raises(DataError, match="has arrays x_test and x_eval for test: leave one out"):
+        read_npz(path)
+    assert read_npz(f"{path}?test=eval").test is not None
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [(b"x,y\n1,2\n", "it is a text file"), (bytes(range(256)), "it is no NumPy archive")],
+)
+def test_a_file_of_another_kind_is_named(tmp_path: Path, content: bytes, kind: str) -> None:
+    path = tmp_path / "data.npz"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=f"cannot read {path}: {kind}: give an .npz of plain"):
+        read_npz(str(path))
+
+
+def test_labels_in_text_are_named_with_the_remedy(tmp_path: Path) -> None:
+    names = np.array(["cat", "dog"])[Y % 2]
+    with pytest.raises(DataError, match="labels are text, such as 'cat': give class indices from"):
+        read_npz(saved(tmp_path, x=X, y=names))
+    with pytest.raises(DataError, match="labels are text, such as 'cat': give class indices from"):
+        Dataset.of(X, list(names))  # type: ignore[arg-type]
+
+
+def test_labels_that_begin_with_1_are_said(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="labels run from 1 to 4; class 0 has no sample: subtract"):
+        assert read_npz(saved(tmp_path, x=X, y=Y + 1)).classes == ("0", "1", "2", "3", "4")
+    names = np.array(["none", "a", "b", "c", "d"])
+    assert len(read_npz(saved(tmp_path, x=X, y=Y + 1, classes=names)).classes) == 5
+    assert len(read_npz(saved(tmp_path, x=X, y=np.where(Y < 2, 2, Y))).classes) == 4

@@ -6,6 +6,8 @@ from tempering.data.inspection import Inspection
 
 SHOWN = 10
 """Findings of each kind that are listed."""
+MOST_CLASSES = 30
+"""Classes that are listed each by itself."""
 
 
 def text(inspection: Inspection) -> str:
@@ -16,12 +18,20 @@ def text(inspection: Inspection) -> str:
         f"images {channels} x {height} x {width}, {len(inspection.classes)} classes",
         "",
     ]
-    names = [name[:18] for name in inspection.classes]
-    wide = max(len(name) for name in [*names, "class"])
+    shown = inspection.classes
+    if len(shown) > MOST_CLASSES:
+        shown = shown[:SHOWN]
+    names = [name[:18] for name in shown]
+    wide = max(len(name) for name in [*names, "smallest class"])
     lines.append("class".ljust(wide) + "".join(f"{part:>12}" for part in inspection.parts))
-    for name, full in zip(names, inspection.classes, strict=True):
+    for name, full in zip(names, shown, strict=True):
         counts = "".join(f"{part.per_class[full]:>12,}" for part in inspection.parts.values())
         lines.append(name.ljust(wide) + counts)
+    if left := len(inspection.classes) - len(shown):
+        lines.append(f"and {left:,} more classes (all of them: --json)")
+        for title, extreme in (("smallest class", min), ("largest class", max)):
+            sizes = [extreme(part.per_class.values()) for part in inspection.parts.values()]
+            lines.append(title.ljust(wide) + "".join(f"{size:>12,}" for size in sizes))
     lines.append(
         "all".ljust(wide) + "".join(f"{part.n:>12,}" for part in inspection.parts.values())
     )
@@ -42,5 +52,7 @@ def text(inspection: Inspection) -> str:
         if len(pairs) > SHOWN:
             lines.append(f"  and {len(pairs) - SHOWN} more")
     if inspection.missing:
-        lines.append(f"classes without images: {', '.join(inspection.missing)}")
+        more = len(inspection.missing) - SHOWN
+        listed = ", ".join(inspection.missing[:SHOWN]) + (f" and {more} more" if more > 0 else "")
+        lines.append(f"classes without images: {listed}")
     return "\n".join(lines)

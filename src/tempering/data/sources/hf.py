@@ -14,7 +14,7 @@ from PIL import Image
 
 from tempering.core.errors import DataError, first_line
 from tempering.data.raw_splits import RawSplits, validate_arrays
-from tempering.data.sources.part_names import PartChoice, Role, role_of
+from tempering.data.sources.part_names import PartChoice, Role, require_disjoint, roles_in
 from tempering.data.sources.pictures import Bytes, decode, stack
 
 LABEL_NAMES = ("label", "labels", "fine_label", "y", "target")
@@ -61,7 +61,9 @@ def read_hf(argument: str) -> RawSplits:
     parts = [
         (where if len(roles) == 1 else f"{where}/{part}", tables[part]) for part in roles.values()
     ]
-    images = stack(picture for name, table in parts for picture in _pictures(table, image, name))
+    images = stack(
+        picture for name, table in parts for picture in _pictures(library, table, image, name)
+    )
     held, at = dict[str, tuple[object, object]](), 0
     for role, (_, table) in zip(roles, parts, strict=True):
         held[role] = (images[at : at + len(table)], np.asarray(table[label][:]))
@@ -116,7 +118,7 @@ def _local(library: Any, path: Path, choice: PartChoice, where: str) -> Any:
         )
     parts: dict[str, list[str]] = {}
     for file in files:
-        parts.setdefault(_part_of(file.relative_to(path), choice), []).append(str(file))
+        parts.setdefault(_part_of(file.relative_to(path), choice, where), []).append(str(file))
     unclear = parts.get("", [])
     if unclear and len(parts) > 1:
         raise DataError(
@@ -124,15 +126,27 @@ def _local(library: Any, path: Path, choice: PartChoice, where: str) -> Any:
             f"files for {', '.join(part for part in parts if part)}: name its folder or the file "
             f"train, test or validation, or say which is which with {where}?train=NAME&test=NAME"
         )
+    require_disjoint([[Path(file) for file in own] for own in parts.values()])
     return {part or "train": _parquet(library, own) for part, own in parts.items()}
 
 
-def _part_of(file: Path, choice: PartChoice) -> str:
-    """The part that a file belongs to: what the address names, or what file or folder says."""
+def _part_of(file: Path, choice: PartChoice, where: str) -> str:
+    """The part that a file belongs to: what the address names, or what file or folder says.
+
+    Raises:
+        DataError: If a name says two things, such as `train_test`.
+    """
     places = [_SHARD.sub("", file.stem), *reversed(file.parts[:-1])]
     named = set(choice.named.values())
-    chosen = next((place for place in places if place in named), None)
-    return chosen or next((role for role in map(role_of, places) if role is not None), "")
+    if chosen := next((place for place in places if place in named), None):
+        return chosen
+    said = next((roles for roles in map(roles_in, places) if roles), frozenset[Role]())
+    if len(said) > 1:
+        raise DataError(
+            f"{where} has {file}, whose name says {' and '.join(sorted(said))}: say which is which "
+            f"with {where}?train=NAME&test=NAME"
+        )
+    return next(iter(said), "")
 
 
 def _parquet(library: Any, files: list[str]) -> Any:
@@ -158,6 +172,16 @@ def _label_column(library: Any, table: Any, where: str) -> str:
             for name, feature in table.features.items()
             if name in LABEL_NAMES and "int" in str(getattr(feature, "dtype", ""))
         ]
+    texts = [
+        name
+        for name, feature in table.features.items()
+        if name in LABEL_NAMES and "string" in str(getattr(feature, "dtype", ""))
+    ]
+    if not classes and texts:
+        raise DataError(
+            f"{where}: column {texts[0]} is text: number the classes with "
+            f"class_encode_column({texts[0]!r}) of the library datasets"
+        )
     if not classes:
         raise DataError(f"{where} has no label column ({_columns(table)}): give a dataset with one")
     return str(next((name for name in LABEL_NAMES if name in classes), classes[0]))
@@ -167,19 +191,24 @@ def _columns(table: Any) -> str:
     return ", ".join(f"{name} {type(feature).__name__}" for name, feature in table.features.items())
 
 
-def _pictures(table: Any, column: str, where: str) -> Iterator[tuple[str, Bytes]]:
-    for number, value in enumerate(table.select_columns([column])):
-        picture, name = value[column], f"{where} row {number}"
-        if picture is None:
+def _pictures(library: Any, table: Any, column: str, where: str) -> Iterator[tuple[str, Bytes]]:
+    table = table.select_columns([column])
+    if isinstance(table.features[column], library.Image):
+        # the library would decode them, and what the file says of its depth would be lost
+        table = table.cast_column(column, library.Image(decode=False))
+    for number, value in enumerate(table):
+        held, name = value[column], f"{where} row {number}"
+        if held is None:
             raise DataError(f"{name} has no image: give one in each row")
-        if isinstance(picture, dict):
-            picture = _from_bytes(picture["bytes"], name)
-        yield name, decode(picture, name)
+        with _opened(held, name) as picture:
+            yield name, decode(picture, name)
 
 
-def _from_bytes(content: bytes | None, where: str) -> Image.Image:
+def _opened(held: Mapping[str, Any], where: str) -> Image.Image:
+    """The image of a row, from its bytes or from the file that it names."""
+    content, path = held["bytes"], held.get("path")
     try:
-        return Image.open(io.BytesIO(content or b""))
+        return Image.open(path if content is None and path else io.BytesIO(content or b""))
     except Exception as error:  # Pillow's readers raise many kinds
         raise DataError(
             f"cannot read {where}: {first_line(error)}: give an intact image"

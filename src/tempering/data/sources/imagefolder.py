@@ -10,7 +10,7 @@ from PIL import Image
 
 from tempering.core.errors import DataError, first_line
 from tempering.data.raw_splits import RawSplits, validate_arrays
-from tempering.data.sources.part_names import PartChoice, role_of
+from tempering.data.sources.part_names import PartChoice, require_disjoint, role_of
 from tempering.data.sources.pictures import Bytes, decode, stack
 from tempering.data.sources.source import folder
 
@@ -65,6 +65,12 @@ def _divided(path: Path, choice: PartChoice, where: str) -> bool:
     parts = [name for name in subfolders if role_of(name) is not None]
     deep = [name for name in parts if any(item.is_dir() for item in (path / name).iterdir())]
     if not deep:
+        if parts == subfolders and len(set(map(role_of, parts))) > 1:
+            raise DataError(
+                f"{where} has {', '.join(parts)}, which hold pictures and no classes: give one "
+                f"subfolder a class inside each, or say that these are classes with "
+                f"{where}?parts=none"
+            )
         return False
     others = [name for name in subfolders if name not in deep]
     if others:
@@ -86,15 +92,22 @@ def _classes(path: Path) -> list[str]:
 def _read(
     root: Path, parts: list[tuple[Path, list[str]]], names: list[str]
 ) -> list[tuple[Bytes, Bytes, list[str]]]:
-    """Images, labels and ids of the parts; all images have one shape."""
-    files = [(file, label) for path, own in parts for file, label in _files(path, own, names)]
-    images = stack((str(file), _open(file)) for file, _ in files)
-    labels = np.array([label for _, label in files])
-    held = []
-    for path, _ in parts:
-        inside = [path in file.parents for file, _ in files]
-        own = [file.relative_to(root).as_posix() for file, _ in files if path in file.parents]
-        held.append((images[inside], labels[inside], own))
+    """Images, labels and ids of the parts; all images have one shape.
+
+    Raises:
+        DataError: If a file is in two parts, by a link or since one part is inside another.
+    """
+    files = [list(_files(path, own, names)) for path, own in parts]
+    require_disjoint([[file for file, _ in own] for own in files])
+    every = [entry for own in files for entry in own]
+    images = stack((str(file), _open(file)) for file, _ in every)
+    labels = np.array([label for _, label in every])
+    held, at = [], 0
+    for own in files:
+        rows = slice(at, at + len(own))
+        ids = [file.relative_to(root).as_posix() for file, _ in own]
+        held.append((images[rows], labels[rows], ids))
+        at += len(own)
     return held
 
 

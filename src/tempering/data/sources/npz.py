@@ -8,20 +8,23 @@ from pathlib import Path
 from tempering.core.arrays import read_arrays
 from tempering.core.errors import DamagedArraysError, DataError
 from tempering.data.raw_splits import RawSplits, validate_arrays
-from tempering.data.sources.part_names import role_of
+from tempering.data.sources.part_names import PartChoice, Role, role_of
 
 
 def read_npz(argument: str) -> RawSplits:
     """Read an archive: `x` and `y` and, optionally, `classes`, `x_test` and `y_test`.
 
     `x_train` may stand for `x`, and `x_val` and `y_val` are validation samples; other names of
-    parts are as in `part_names`. Nothing is unpickled.
+    parts are as in `part_names`, and `FILE?test=NAME` says that `x_NAME` and `y_NAME` are for
+    testing. Nothing is unpickled.
     Ids are row numbers: `12`, or `train/12` and `test/12` if there are several parts.
 
     Raises:
         DataError: If the file cannot be read, or an array is missing or invalid.
+        UsageError: If something else follows the question mark.
     """
-    path = Path(argument).expanduser()
+    choice = PartChoice.parse(argument)
+    path = Path(choice.argument).expanduser()
     if not path.is_file():
         raise DataError(f"no file {path}: give an .npz with arrays x and y")
     try:
@@ -30,29 +33,32 @@ def read_npz(argument: str) -> RawSplits:
         raise DataError(
             f"cannot read {path}: {error}: give an .npz of plain arrays x and y"
         ) from error
-    classes = [str(name) for name in arrays["classes"].ravel()] if "classes" in arrays else None
-    suffixes = _suffixes(arrays, path)
+    by_name = {name.lower(): array for name, array in arrays.items()}
+    classes = [str(name) for name in by_name["classes"].ravel()] if "classes" in by_name else None
     parts = {}
-    for role, suffix in suffixes.items():
+    for role, suffix in _suffixes(by_name, choice, path).items():
         for name in (f"x{suffix}", f"y{suffix}"):
-            if name not in arrays:
+            if name not in by_name:
                 held = ", ".join(arrays) or "none"
                 raise DataError(f"{path} has no array {name} (it has {held}): add it")
-        parts[role] = (arrays[f"x{suffix}"], arrays[f"y{suffix}"])
-    return validate_arrays(f"npz:{argument}", parts, classes)
+        parts[role] = (by_name[f"x{suffix}"], by_name[f"y{suffix}"])
+    return validate_arrays(f"npz:{choice.argument}", parts, classes)
 
 
-def _suffixes(arrays: Iterable[str], path: Path) -> dict[str, str]:
+def _suffixes(arrays: Iterable[str], choice: PartChoice, path: Path) -> dict[Role, str]:
     """Role -> what follows x and y in the names of its arrays."""
-    suffixes: dict[str, str] = {}
+    suffixes: dict[Role, str] = {role: f"_{name.lower()}" for role, name in choice.named.items()}
     for name in arrays:
         letter, _, part = name.partition("_")
         role = role_of(part) if part else "train"
-        if letter not in ("x", "y") or role is None:
-            continue
         suffix = f"_{part}" if part else ""
+        if letter not in ("x", "y") or role is None or suffix in suffixes.values():
+            continue
+        if role in choice.named:
+            continue
         if suffixes.setdefault(role, suffix) != suffix:
             raise DataError(
-                f"{path} has arrays x{suffixes[role]} and x{suffix} for {role}: leave one out"
+                f"{path} has arrays x{suffixes[role]} and x{suffix} for {role}: leave one out, or "
+                f"say which is meant with npz:{path}?{role}=NAME, where x_NAME is the array"
             )
     return {"train": suffixes.pop("train", ""), **suffixes}

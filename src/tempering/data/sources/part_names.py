@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, get_args
 
 from tempering.core.errors import DataError, UsageError
@@ -28,8 +29,22 @@ _FILLERS = frozenset(("set", "data", "split", "images", "of"))
 """Words that may stand beside a role in a name."""
 
 
+def roles_in(name: str) -> frozenset[Role]:
+    """The roles that a name mentions, as whole words in any case.
+
+    Example:
+        >>> sorted(roles_in("cifar10-test")), sorted(roles_in("latest"))
+        (['test'], [])
+    """
+    return frozenset(WORDS[word] for word in _words(name) if word in WORDS)
+
+
+def _words(name: str) -> list[str]:
+    return [word for word in re.split(r"[\W_]+", name.lower()) if word and not word.isdigit()]
+
+
 def role_of(name: str) -> Role | None:
-    """The role that a name says: one of the words, beside numbers and fillers alone.
+    """The role that a name is: one of the words, beside numbers and fillers alone.
 
     Example:
         >>> role_of("Train"), role_of("test_set"), role_of("test-00000-of-00001")
@@ -37,10 +52,9 @@ def role_of(name: str) -> Role | None:
         >>> role_of("latest"), role_of("test_tubes"), role_of("train_test")
         (None, None, None)
     """
-    words = [word for word in re.split(r"[\W_]+", name.lower()) if word and not word.isdigit()]
-    roles = {WORDS[word] for word in words if word in WORDS}
-    others = [word for word in words if word not in WORDS and word not in _FILLERS]
-    return roles.pop() if len(roles) == 1 and not others else None
+    roles = roles_in(name)
+    others = [word for word in _words(name) if word not in WORDS and word not in _FILLERS]
+    return next(iter(roles)) if len(roles) == 1 and not others else None
 
 
 @dataclass(frozen=True)
@@ -62,7 +76,7 @@ class PartChoice:
         """Read `ARGUMENT?train=NAME&test=NAME`, or `ARGUMENT?parts=none`.
 
         Raises:
-            UsageError: If something else follows the question mark.
+            UsageError: If something else follows the question mark, or one part has two roles.
         """
         rest, mark, query = argument.partition("?")
         if not mark:
@@ -77,6 +91,8 @@ class PartChoice:
                     f"{setting!r} after the ? of {argument!r}: give train=NAME, test=NAME or "
                     "validation=NAME, joined by &, or parts=none"
                 )
+            if name in named.values():
+                raise UsageError(f"{argument!r} names {name} twice: give each part one role")
             named[role] = name
         return cls(rest, named)
 
@@ -114,3 +130,22 @@ class PartChoice:
                 f"{where} has {listed}, but no part for {' and none for '.join(missing)}: {how}"
             )
         return roles
+
+
+def require_disjoint(parts: list[list[Path]]) -> None:
+    """Check that no file is in two parts, by a link or since one part is inside another.
+
+    Args:
+        parts: The files of each.
+
+    Raises:
+        DataError: Naming the file.
+    """
+    taken: dict[Path, tuple[int, Path]] = {}
+    for number, files in enumerate(parts):
+        for file in files:
+            earlier, other = taken.setdefault(file.resolve(), (number, file))
+            if earlier != number:
+                raise DataError(
+                    f"{file} is the file {other} of another part: give each part files of its own"
+                )

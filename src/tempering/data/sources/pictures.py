@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 import numpy as np
@@ -15,6 +16,8 @@ DEEP_MODES = ("I", "F")
 _PNG = b"\x89PNG\r\n\x1a\n"
 _DEPTH_AT = 24
 """Offset of the bit depth in a PNG file; Pillow opens colours of 16 bits as if they had 8."""
+_HEAD = 1024
+"""Bytes at the beginning of a file that are looked at."""
 _BITS_PER_SAMPLE = 258
 """Tag of a TIFF file."""
 Bytes = NDArray[np.uint8]
@@ -38,9 +41,12 @@ def decode(picture: Image.Image, where: str) -> Bytes:
     try:
         upright = ImageOps.exif_transpose(picture)
         grey = upright.mode in GREY_MODES
-        pixels = np.asarray(upright.convert("L" if grey else "RGB"))
-        if upright.mode in ("P", "PA") and _all_grey(upright):
-            grey, pixels = True, pixels[:, :, 0]
+        if upright.mode in ("P", "PA"):
+            pixels = np.asarray(upright.convert("RGBA"))[:, :, :3]
+            if bool((pixels == pixels[:, :, :1]).all()):
+                grey, pixels = True, pixels[:, :, 0]
+        else:
+            pixels = np.asarray(upright.convert("L" if grey else "RGB"))
     except Exception as error:  # Pillow's decoders raise many kinds
         raise DataError(
             f"cannot read {where}: {first_line(error)}: give an intact image"
@@ -51,21 +57,24 @@ def decode(picture: Image.Image, where: str) -> Bytes:
 def _bits(picture: Image.Image) -> int:
     """Bits per channel that the file states; 8 where it does not."""
     source = getattr(picture, "fp", None)
-    if picture.format == "PNG" and source is not None:
+    if picture.format in ("PNG", "PPM") and source is not None:
         at = source.tell()
         source.seek(0)
-        head = source.read(_DEPTH_AT + 1)
+        head = source.read(_HEAD)
         source.seek(at)
+        if picture.format == "PPM":
+            return _ppm_bits(head)
         return head[_DEPTH_AT] if head.startswith(_PNG) and len(head) > _DEPTH_AT else 8
     tags = getattr(picture, "tag_v2", None)
     stated = tags.get(_BITS_PER_SAMPLE, (8,)) if tags else (8,)
     return max(stated) if isinstance(stated, tuple) else int(stated)
 
 
-def _all_grey(picture: Image.Image) -> bool:
-    """Whether a picture with a palette uses shades of grey alone."""
-    colours = np.asarray(picture.convert("RGB")).reshape(-1, 3)
-    return bool((colours == colours[:, :1]).all())
+def _ppm_bits(head: bytes) -> int:
+    """Bits per channel of a PGM or PPM file: its header ends with the largest value."""
+    tokens = re.sub(rb"#[^\n]*", b" ", head).split(maxsplit=4)
+    largest = tokens[3] if tokens[:1] in ([b"P2"], [b"P3"], [b"P5"], [b"P6"]) else b""
+    return int(largest).bit_length() if largest.isdigit() else 8
 
 
 def stack(pictures: Iterable[tuple[str, Bytes]]) -> Bytes:

@@ -73,7 +73,7 @@ class ExaminedSamples:
         rows = rows[keys[rows].argsort()]
         moved(target.model, device)
         streams = RandomStreams(derive(context.seed, "examination"), keys[rows]).on(device)
-        x, y = data.x[rows].to(device), data.y[rows].to(device)
+        x, y = data.images(rows).to(device), data.y[rows].to(device)
         return cls(target.model, x, y, threat, streams, context.batch_size)
 
     def __len__(self) -> int:

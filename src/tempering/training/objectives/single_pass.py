@@ -67,7 +67,7 @@ class SinglePass(Objective):
         with track("adversarial copies", len(data)) as advance, samples_named(data.ids.name_of):
             for start in range(0, len(data), CHUNK):
                 ids = torch.arange(start, min(start + CHUNK, len(data)))
-                x, y = data.x[ids].to(device), data.y[ids].to(device)
+                x, y = data.images(ids).to(device), data.y[ids].to(device)
                 streams = RandomStreams(derive(seed, "copies"), data.ids.keys[ids])
                 drawn = streams.derive("attack").choice(len(self.attacks))
                 for number, attack in enumerate(self.attacks):
@@ -78,7 +78,7 @@ class SinglePass(Objective):
                 advance(int(ids[-1]) + 1, "")
         doubled = replace(
             data,
-            x=torch.cat([data.x, *copies]),
+            pixels=torch.cat([data.x, *copies]),
             y=torch.cat([data.y, data.y]),
             name=f"{data.name} with adversarial copies",
             ids=data.ids + data.ids.under("copy/"),

@@ -1,0 +1,16 @@
+from tempering.certification.alpha_crown import AlphaCrown as AlphaCrown
+from tempering.certification.branching import Branching as Branching
+from tempering.certification.certify_samples import METHODS as METHODS
+from tempering.certification.certify_samples import certify as certify
+from tempering.certification.layer_call import LayerCall as LayerCall
+from tempering.certification.layer_call import in_sequence as in_sequence
+from tempering.certification.layer_call import scale_shift as scale_shift
+from tempering.certification.leaky_rectifier import LeakyRectifier as LeakyRectifier
+from tempering.certification.rules import register_rule as register_rule
+from tempering.certification.smooth_activations import Clamp as Clamp
+from tempering.certification.smoothing import ABSTAINED as ABSTAINED
+from tempering.certification.smoothing import SmoothedCertificate as SmoothedCertificate
+from tempering.certification.smoothing import Smoothing as Smoothing
+from tempering.certification.tracing import Unsupported as Unsupported
+from tempering.certification.verdicts import Certificates as Certificates
+from tempering.certification.verdicts import MethodCost as MethodCost
