@@ -19,6 +19,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "Linf": "tempering.core.threats",
         "Patch": "tempering.core.patches",
         "TemperingError": "tempering.core.errors",
+        "attack": "tempering.app.attack",
         "attacks": "tempering.attacks",
         "certify": "tempering.app.certify",
         "compare_runs": "tempering.app.compare",

@@ -3,6 +3,7 @@ from tempering import data as data
 from tempering import defenses as defenses
 from tempering import models as models
 from tempering import training as training
+from tempering.app.attack import attack as attack
 from tempering.app.certify import certify as certify
 from tempering.app.compare import compare_runs as compare_runs
 from tempering.app.evaluate import evaluate as evaluate

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -99,6 +100,10 @@ def test_threats_are_values_or_text() -> None:
         ({"seed": "a"}, "seed = 'a': give a whole number"),
         ({"seed": -1}, "seed = -1: give a whole number of at least 0"),
         ({"samples": 2.5}, "samples = 2.5: give a whole number"),
+        ({"seconds": "a"}, "seconds = 'a': give a finite number"),
+        ({"compare": 3}, "3 as a path: give text"),
+        ({"corruptions": 3}, "corruptions = 3: give a list of texts"),
+        ({"surrogate": 3}, "the model is int, no network"),
         ({"subset": "last"}, "subset 'last': give one of stratified, first"),
     ],
 )
@@ -107,6 +112,58 @@ def test_anything_else_is_named_in_one_line(change: dict[str, Any], message: str
     with pytest.raises(TemperingError, match=message) as caught:
         tp.evaluate(given.pop("model"), given.pop("data"), given.pop("threat"), **given)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"recipe": 3}, "recipe = 3: give a recipe, its name, or the path"),
+        ({"overrides": 3}, "overrides = 3: give a list of texts"),
+        ({"objective": 3}, "objective = 3: give a value, or its name"),
+        ({"seed": "a"}, "seed = 'a': give a whole number"),
+        ({"samples": "a"}, r"evaluation\.samples = 'a': give a whole number"),
+        ({"runs": 3}, "3 as a path: give text"),
+        ({"attacks": 3}, "attacks = 3: give a list of attacks"),
+        ({"model": "net"}, "the model is str, no network"),
+    ],
+)
+def test_hardening_names_what_is_wrong_in_one_line(change: dict[str, Any], message: str) -> None:
+    given: dict[str, Any] = {"model": net(), "data": (X, Y), "threat": "linf:0.1", **change}
+    with pytest.raises(TemperingError, match=message) as caught:
+        tp.harden(**given)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"methods": 3}, "methods = 3: give a list of texts"),
+        ({"methods": "crwn"}, "did you mean crown"),
+        ({"smoothing": "a"}, "smoothing = 'a': give a finite number"),
+        ({"seed": 2.5}, r"seed = 2\.5: give a whole number"),
+    ],
+)
+def test_certification_names_what_is_wrong_in_one_line(
+    change: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(TemperingError, match=message):
+        tp.certify(net(), (X, Y), "l2:0.1", **change)
+
+
+def test_a_model_is_certified_and_attacked_from_python(tmp_path: Path) -> None:
+    found = tp.certify(net(), (X, Y), "linf:0.001", methods="interval", samples=12)
+    assert (found.n, found.model, list(found.by_method)) == (12, "Sequential", ["interval"])
+    smoothed = tp.certify(net(), (X, Y), "l2:0.1", smoothing=0.25, samples=2)
+    assert smoothed.of == "smoothed"
+    done = tp.attack(net(), (X, Y), "linf:0.1", "pgd:steps=3", samples=12, out=tmp_path / "o.npz")
+    assert done.x_adv.shape == (12, 1, 8, 8)
+    assert bool(tp.Linf(0.1).contains(done.x_adv, done.data.x).all())
+    assert torch.equal(done.success, net()(done.x_adv).argmax(1) != done.data.y)
+    assert repr(done).startswith("Attacked(pgd-3, linf:0.1: success on ")
+    assert np.array_equal(np.load(tmp_path / "o.npz")["x_adv"], done.x_adv.numpy())
+    aimed = tp.attack(net(), (X, Y), tp.Linf(0.5), tp.attacks.FGSM(), targets=1)
+    assert aimed.targets is not None
+    assert bool((aimed.data.y != 1).all())
 
 
 def test_images_of_other_shapes_are_named() -> None:

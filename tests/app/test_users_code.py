@@ -29,6 +29,7 @@ pytestmark = [
     pytest.mark.filterwarnings("default::tempering.core.notes.TemperingWarning"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:torch.quantize:UserWarning"),
+    pytest.mark.filterwarnings("ignore:quantized:UserWarning"),
     pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning"),
 ]
 
@@ -99,7 +100,7 @@ CANNOT_TRAIN = {
     "quantised": "its state dict holds a dtype, as that of quantised layers does",
     "function": "is a function, which has no weights to train",
     "Inference": "no gradient with respect to its weights",
-    "NoTraining": "in training mode on a batch of 8 images .*labels are missing (odd_networks.py:",
+    "NoTraining": "in training mode: .*labels are missing (odd_networks.py:",
     "NoCopy": "the model cannot be copied: ValueError: one of a kind (odd_networks.py:",
     "NoMove": "ValueError: stays here (odd_networks.py:",
     "NoBackward": "not differentiable (odd_networks.py:",

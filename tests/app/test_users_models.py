@@ -175,7 +175,7 @@ def test_gradients_that_are_switched_off_are_switched_on_where_needed(
         assert not torch.is_grad_enabled()
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit.script. is deprecated")
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
 @pytest.mark.parametrize(
     ("make", "message"),
     [

@@ -9,21 +9,36 @@ from pathlib import Path
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict
-from torch import Tensor
+from torch import Tensor, nn
 
 from tempering.app.gallery import images_of
 from tempering.app.job import job
-from tempering.app.load_inputs import InputAddress
+from tempering.app.load_inputs import InputAddress, take_samples
+from tempering.app.python_inputs import (
+    AttackLike,
+    DataLike,
+    ModelLike,
+    ThreatLike,
+    as_attack,
+    as_count,
+    as_data,
+    as_model,
+    as_path,
+    as_threat,
+    shown,
+)
+from tempering.attacks.base import Attack
 from tempering.attacks.registry import parse_attack
 from tempering.core.engine import start_engine
 from tempering.core.errors import DataError, UsageError
 from tempering.core.files import write_with
 from tempering.core.goals import EvadeDetector, Goal, TargetedLabels, Untargeted
 from tempering.core.random import RandomStreams, derive
+from tempering.core.threats import Threat
 from tempering.data.dataset import Dataset
+from tempering.data.splits import Splits
 from tempering.evaluation.attack_samples import AttackTask, attack_samples
 from tempering.evaluation.context import EvalContext
-from tempering.evaluation.per_sample import PerSampleResult
 from tempering.evaluation.stages import Stage
 from tempering.evaluation.target import Target
 from tempering.evaluation.verdicts import predict_samples
@@ -60,6 +75,68 @@ class AttackReport(BaseModel):
     forwards: int
     backwards: int
     out: str
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Attacked:
+    """Samples after an attack.
+
+    Attributes:
+        attack: The attack.
+        threat: What it was allowed.
+        data: The samples that it was run on.
+        subset: How they were chosen: `stratified` or `first`.
+        index: Their rows in the test data, shape (n,), int64.
+        targets: The class that each shall be taken for, shape (n,); None without targets.
+        x_adv: Adversarial images, shape (n, c, h, w), float32.
+        predicted: What the model says of them, shape (n,), int64.
+        success: Whether each ended as the attack wanted, shape (n,), bool.
+        before: Whether it was so without the attack, shape (n,), bool.
+        no_start: Whether a decision attack found no image to start from, shape (n,), bool.
+        distance: How far each image was changed, shape (n,), float64.
+        forwards: Forward passes of the attack, shape (n,), int64.
+        backwards: Backward passes, likewise.
+    """
+
+    attack: Attack
+    threat: Threat
+    data: Dataset
+    subset: str
+    index: Tensor
+    targets: Tensor | None
+    x_adv: Tensor
+    predicted: Tensor
+    success: Tensor
+    before: Tensor
+    no_start: Tensor
+    distance: Tensor
+    forwards: Tensor
+    backwards: Tensor
+
+    def report(self, out: str = "") -> AttackReport:
+        """The counts.
+
+        Args:
+            out: The file with the samples, if there is one.
+        """
+        won = self.distance[self.success]
+        return AttackReport(
+            attack=self.attack.label(),
+            threat=str(self.threat),
+            n=len(self.data),
+            subset=self.subset,
+            success=int(self.success.sum()),
+            before=int(self.before.sum()),
+            no_start=int((self.no_start & ~self.success).sum()),
+            median_distance=float(won.median()) if len(won) else None,
+            forwards=int(self.forwards.sum()),
+            backwards=int(self.backwards.sum()),
+            out=out,
+        )
+
+    def __repr__(self) -> str:
+        done, n = int(self.success.sum()), len(self.data)
+        return f"Attacked({self.attack.label()}, {self.threat}: success on {done} of {n} images)"
 
 
 @dataclass(frozen=True)
@@ -112,21 +189,83 @@ def attack_address(
         `attack_address(InputAddress("runs/latest"), "pgd:steps=40", Path("pgd.npz")).success`
     """
     chosen = parse_attack(attack)
-    if out.suffix != ".npz":
-        raise UsageError(f"{out} for the samples: give a file that ends in .npz")
-    _check_writable(out.parent)
+    _check_out(out)
     inputs = address.load()
-    allowed = inputs.threat
-    chosen.require(allowed)
     wanted = inputs.take(samples, subset)
-    aim = _aim(targets, wanted, inputs.seed)
-    context = EvalContext(wanted, "test", start_engine("32-true"), inputs.seed)
-    target = Target.of("given", inputs.model, wanted)
+    done = _run(inputs.model, wanted, inputs.threat, chosen, targets, inputs.seed, subset)
+    _write(out, done)
+    return done.report(str(out))
+
+
+@job()
+def attack(
+    model: ModelLike,
+    data: DataLike,
+    threat: ThreatLike,
+    attack: AttackLike,
+    *,
+    samples: int | None = None,
+    subset: str = "stratified",
+    targets: str | int | None = None,
+    seed: int = 0,
+    out: Path | str | None = None,
+    progress: bool = False,
+) -> Attacked:
+    """Attack a model, and give back the adversarial images with what the model says of them.
+
+    Args:
+        model: A module or a function from images in [0, 1], shape (n, c, h, w), to logits.
+        data: Test data, in any form that `tempering.evaluate` takes.
+        threat: What an attacker may change, as a value or as text such as `linf:8/255`.
+        attack: A value, or a name such as `pgd:steps=40`.
+        samples: Images; by default 1,000, or all if there are fewer.
+        subset: Which: `stratified` by class and id, or the `first` ones.
+        targets: See `attack_address`.
+        seed: Of all random draws.
+        out: An `.npz` file to write, see `attack_address`; None to write nothing.
+        progress: Whether to show progress on stderr.
+
+    Raises:
+        UsageError: If something about the call is wrong.
+        DataError: If a target is a sample's label, or no class.
+        ModelError: If the model is no classifier of the data.
+
+    Example:
+        `attack(model, (x, y), "linf:8/255", "pgd:steps=40").x_adv`
+    """
+    module, held, allowed = as_model(model), as_data(data), as_threat(threat)
+    chosen = as_attack(attack)
+    test = held.test if isinstance(held, Splits) else held
+    number = None if samples is None else as_count(samples, "samples")
+    wanted, path = take_samples(test, number, subset), None if out is None else as_path(out)
+    if path is not None:
+        _check_out(path)
+    with shown(progress):
+        aim = None if targets is None else str(targets)
+        done = _run(module, wanted, allowed, chosen, aim, as_count(seed, "seed"), subset)
+    if path is not None:
+        _write(path, done)
+    return done
+
+
+def _run(
+    model: nn.Module,
+    wanted: Dataset,
+    threat: Threat,
+    chosen: Attack,
+    targets: str | None,
+    seed: int,
+    subset: str,
+) -> Attacked:
+    chosen.require(threat)
+    aim = _aim(targets, wanted, seed)
+    context = EvalContext(wanted, "test", start_engine("32-true"), seed)
+    target = Target.of("given", model, wanted)
     rows, goal = aim.index, _goal(aim, target)
     if aim.targets is not None:
         _check_targets(aim, wanted.subset(rows), target.outputs)
     labels = aim.over(wanted.y)
-    task = AttackTask(Stage(chosen), allowed, goal=goal, labels=labels)
+    task = AttackTask(Stage(chosen), threat, goal=goal, labels=labels)
     clean = predict_samples(context, target, rows)
     outcomes = attack_samples(context, target, task, clean, rows)
     seen = replace(outcomes.per_sample, forwards=outcomes.per_sample.forwards - 1)
@@ -134,21 +273,28 @@ def attack_address(
         _successful(predicted, wanted.y[rows], aim.targets, target.flag)
         for predicted in (seen.predicted, clean.predicted[rows])
     )
-    _write(out, wanted, aim, seen, success)
-    won = seen.distance[success]
-    return AttackReport(
-        attack=chosen.label(),
-        threat=str(allowed),
-        n=len(rows),
+    return Attacked(
+        attack=chosen,
+        threat=threat,
+        data=wanted.subset(rows),
         subset=subset,
-        success=int(success.sum()),
-        before=int(before.sum()),
-        no_start=int((outcomes.no_start & ~success).sum()),
-        median_distance=float(won.median()) if len(won) else None,
-        forwards=int(seen.forwards.sum()),
-        backwards=int(seen.backwards.sum()),
-        out=str(out),
+        index=rows,
+        targets=aim.targets,
+        x_adv=images_of(seen),
+        predicted=seen.predicted,
+        success=success,
+        before=before,
+        no_start=outcomes.no_start,
+        distance=seen.distance,
+        forwards=seen.forwards,
+        backwards=seen.backwards,
     )
+
+
+def _check_out(out: Path) -> None:
+    if out.suffix != ".npz":
+        raise UsageError(f"{out} for the samples: give a file that ends in .npz")
+    _check_writable(out.parent)
 
 
 def _goal(aim: _Aim, target: Target) -> Goal:
@@ -193,20 +339,19 @@ def _check_writable(folder: Path) -> None:
         raise UsageError(f"{there} for the samples: give a folder that can be written to")
 
 
-def _write(out: Path, data: Dataset, aim: _Aim, seen: PerSampleResult, success: Tensor) -> None:
-    part = data.subset(aim.index)
-    first = {"x": part.x, "x_adv": images_of(seen), "y": part.y, "index": aim.index}
+def _write(out: Path, done: Attacked) -> None:
+    first = {"x": done.data.x, "x_adv": done.x_adv, "y": done.data.y, "index": done.index}
     rest = {
-        "success": success,
-        "distance": seen.distance,
-        "forwards": seen.forwards,
-        "backwards": seen.backwards,
+        "success": done.success,
+        "distance": done.distance,
+        "forwards": done.forwards,
+        "backwards": done.backwards,
     }
-    if aim.targets is not None:
-        rest["targets"] = aim.targets
+    if done.targets is not None:
+        rest["targets"] = done.targets
     content = {
         **{name: values.numpy() for name, values in first.items()},
-        "id": np.array(part.ids.names),
+        "id": np.array(done.data.ids.names),
         **{name: values.numpy() for name, values in rest.items()},
     }
 

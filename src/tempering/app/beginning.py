@@ -23,6 +23,19 @@ from tempering.training.objective import Objective
 SAMPLES = "evaluation.samples"
 
 
+def as_recipe(recipe: object) -> str | Recipe:
+    """A recipe, its name, or the path of its file.
+
+    Raises:
+        UsageError: If it is none of these.
+    """
+    if isinstance(recipe, Path):
+        return str(recipe)
+    if not isinstance(recipe, str | Recipe):
+        raise UsageError(f"recipe = {recipe!r}: give a recipe, its name, or the path of its file")
+    return recipe
+
+
 def choose_recipe(
     recipe: str | Recipe,
     overrides: Sequence[str],

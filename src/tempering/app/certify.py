@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from tempering.app.job import job
 from tempering.app.load_inputs import InputAddress, take_samples
+from tempering.app.networks import model_name
 from tempering.app.python_inputs import (
     DataLike,
     ModelLike,
@@ -16,10 +17,14 @@ from tempering.app.python_inputs import (
     as_count,
     as_data,
     as_model,
+    as_number,
+    as_seconds,
+    as_settings,
     as_threat,
+    shown,
 )
-from tempering.certification import certify_samples
 from tempering.certification.certify_samples import METHODS
+from tempering.certification.certify_samples import certify as certify_samples
 from tempering.certification.smoothing import Smoothing
 from tempering.core.engine import start_engine
 from tempering.core.errors import UsageError
@@ -95,6 +100,65 @@ class CertificateReport(BaseModel):
 
 
 @job()
+def certify(
+    model: ModelLike,
+    data: DataLike,
+    threat: ThreatLike,
+    *,
+    samples: int | None = None,
+    subset: str = "stratified",
+    methods: Sequence[str] | str | None = None,
+    smoothing: Smoothing | float | None = None,
+    seconds: float | None = None,
+    seed: int = 0,
+    progress: bool = False,
+) -> CertificateReport:
+    """Certify a model: for which samples no perturbation within the threat changes the answer.
+
+    Args:
+        model: A module or a function from images in [0, 1], shape (n, c, h, w), to logits.
+        data: Test data, in any form that `tempering.evaluate` takes.
+        threat: What an attacker may change, as a value or as text such as `linf:8/255`.
+        samples: Images; by default 1,000, or all if there are fewer.
+        subset: Which: `stratified` by class and id, or the `first` ones.
+        methods: Some of `METHODS`; by default all, cheapest first.
+        smoothing: Certify the smoothed classifier instead, in L2; its settings, or the standard
+            deviation of its noise.
+        seconds: Time after which no new work is started; remaining samples are undecided.
+        seed: Of all random draws.
+        progress: Whether to show progress on stderr.
+
+    Returns:
+        Counts and times.
+
+    Raises:
+        UsageError: If an argument is invalid.
+        UnknownNameError: If a method is unknown.
+        ModelError: If the model is no classifier of the data.
+
+    Example:
+        `certify(model, (x, y), "linf:0.05").certified_correct`
+    """
+    module, held, allowed = as_model(model), as_data(data), as_threat(threat)
+    test = held.test if isinstance(held, Splits) else held
+    number = None if samples is None else as_count(samples, "samples")
+    part = take_samples(test, number, subset)
+    context = EvalContext(part, "test", start_engine("32-true"), as_count(seed, "seed"))
+    target = Target.of("given", module, part)
+    names = None if methods is None else as_settings(methods, "methods", "crown")
+    name = model_name(module)
+    if smoothing is not None and not isinstance(smoothing, Smoothing):
+        smoothing = Smoothing(sigma=as_number(smoothing, "smoothing"))
+    limit = as_seconds(seconds)
+    with shown(progress):
+        if smoothing is not None:
+            report = _smoothed(name, context, target, allowed, smoothing)
+        else:
+            report = _bounded(name, context, target, allowed, names, limit)
+    return report.model_copy(update={"subset": subset})
+
+
+@job()
 def certify_address(
     address: InputAddress,
     *,
@@ -137,54 +201,6 @@ def certify_address(
     return report.model_copy(update={"subset": subset})
 
 
-@job()
-def certify(
-    model: ModelLike,
-    data: DataLike,
-    threat: ThreatLike,
-    *,
-    samples: int | None = None,
-    subset: str = "stratified",
-    methods: Sequence[str] | None = None,
-    smoothing: Smoothing | None = None,
-    seconds: float | None = None,
-    seed: int = 0,
-) -> CertificateReport:
-    """Certify a model: how many samples keep their class whatever the threat allows.
-
-    Args:
-        model: A module or a function from images in [0, 1], shape (n, c, h, w), to logits.
-        data: Test data, as `tempering.evaluate` takes it.
-        threat: What may change, as a value or as text such as `linf:0.05`.
-        samples: Number of test images; by default 1,000 or all.
-        subset: Which: `stratified` by class and id, or the `first` ones.
-        methods: Some of `METHODS`; by default all, cheapest first.
-        smoothing: Certify the smoothed classifier instead, in L2.
-        seconds: Time after which no new work is started; remaining samples are undecided.
-        seed: Of all draws.
-
-    Returns:
-        Counts and times.
-
-    Raises:
-        UsageError: If an argument is invalid.
-        UnknownNameError: If a method is unknown.
-        ModelError: If the model is no classifier of the data.
-
-    Example:
-        `tp.certify(model, (x, y), "linf:0.05").certified_correct`
-    """
-    network, held, allowed = as_model(model), as_data(data), as_threat(threat)
-    wanted = None if samples is None else as_count(samples, "samples", 1)
-    part = take_samples(held.test if isinstance(held, Splits) else held, wanted, subset)
-    context = EvalContext(part, "test", start_engine("32-true"), as_count(seed, "seed"))
-    target = Target.of("given", network, part)
-    name = type(network).__name__
-    if smoothing is not None:
-        return _smoothed(name, context, target, allowed, smoothing)
-    return _bounded(name, context, target, allowed, methods, seconds)
-
-
 def _bounded(
     address: str,
     context: EvalContext,
@@ -196,7 +212,7 @@ def _bounded(
     began = time.perf_counter()
     data, device = context.data, context.engine.device
     moved(target.model, device)
-    certificates = certify_samples.certify(
+    certificates = certify_samples(
         target.model,
         data.x.to(device),
         data.y.to(device),

@@ -32,11 +32,16 @@ from tempering.app.python_inputs import (
     as_count,
     as_data,
     as_model,
+    as_path,
+    as_seconds,
+    as_settings,
     as_threat,
+    shown,
 )
+from tempering.app.python_results import Evaluation
 from tempering.app.result_cache import FileResultCache
 from tempering.app.side_measurements import SideMeasurements
-from tempering.app.verdict_files import write_images, write_verdicts
+from tempering.app.verdict_files import verdict_arrays, write_images, write_verdicts
 from tempering.attacks.registry import parse_attack
 from tempering.core.engine import Engine, start_engine
 from tempering.core.errors import InterruptedRunError, ModelError, RunError, UsageError
@@ -74,15 +79,16 @@ def evaluate(
     attacks: Sequence[AttackLike] | AttackLike | None = None,
     protocol: str = "fast",
     access: str = "white",
-    surrogate: nn.Module | None = None,
+    surrogate: ModelLike | None = None,
     samples: int | None = None,
     subset: str = "stratified",
     seconds: float | None = None,
     seed: int = 0,
     corruptions: str | None = None,
-    compare: Path | None = None,
+    compare: Path | str | None = None,
     engine: Engine | None = None,
-) -> Assessment:
+    progress: bool = False,
+) -> Evaluation:
     """Evaluate a model: certificates first, then attacks on the samples that remain.
 
     Args:
@@ -109,10 +115,11 @@ def evaluate(
         compare: Folder of a finished evaluation. `against` of the result is then a paired
             comparison with the model of that run, sample by sample.
         engine: Where to compute; by default where Fabric finds best.
+        progress: Whether to show progress on stderr.
 
     Returns:
         What was found out; `robust_accuracy` is an interval: at least what is certified, at
-        most what withstood every attack.
+        most what withstood every attack. `report(folder)` writes the report.
 
     Raises:
         UsageError: If an attack does not know the threat's norm, there are too few samples,
@@ -129,26 +136,36 @@ def evaluate(
     started = time.perf_counter()
     module, held, chosen = as_model(model), as_data(data), as_attacks(attacks)
     config = configure(
-        as_threat(threat), attacks=chosen, protocol=protocol, access=access, seconds=seconds
+        as_threat(threat),
+        attacks=chosen,
+        protocol=protocol,
+        access=access,
+        seconds=as_seconds(seconds),
     )
     setup = EvaluationSetup.of(
         module,
         held,
         config,
         engine or start_engine("32-true"),
-        surrogate=surrogate,
+        surrogate=None if surrogate is None else as_model(surrogate),
         samples=None if samples is None else as_count(samples, "samples"),
         subset=subset,
         seed=as_count(seed, "seed"),
     )
-    side = SideMeasurements.of(setup, corruptions, compare)
-    setup = setup.with_source()
-    with counted() as passes:
-        result = Evaluator(setup.context, setup.config).evaluate(setup.target)
-    made = _provenance(setup, "tempering.evaluate", model_name(module))
-    records = [*_before(setup, made), *result.records]
-    assessment = _assess(setup, result, records, passes, time.perf_counter() - started)
-    return side.add(setup, result, assessment, records)[0]
+    if corruptions is not None:
+        corruptions = ",".join(as_settings(corruptions, "corruptions", "blur"))
+    side = SideMeasurements.of(setup, corruptions, None if compare is None else as_path(compare))
+    with shown(progress):
+        setup = setup.with_source()
+        with counted() as passes:
+            result = Evaluator(setup.context, setup.config).evaluate(setup.target)
+        made = _provenance(setup, "tempering.evaluate", model_name(module))
+        records: list[AnyRecord] = [*_before(setup, made), *result.records]
+        found = _assess(setup, result, records, passes, time.perf_counter() - started)
+        found, records = side.add(setup, result, found, records)
+    part = setup.context.data
+    pictures, verdicts = adversarial_examples(result, part), verdict_arrays(result, part)
+    return Evaluation.of(found, records, pictures, verdicts)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ from typing import Any
 from torch import nn
 
 from tempering.app.beginning import (
+    SAMPLES,
+    as_recipe,
     choose_recipe,
     fit_samples,
     load_splits,
@@ -25,9 +27,13 @@ from tempering.app.python_inputs import (
     DataLike,
     ThreatLike,
     as_attacks,
+    as_count,
     as_model,
+    as_path,
+    as_settings,
     as_splits,
     as_threat,
+    shown,
 )
 from tempering.app.recipe import Recipe, parse_recipe
 from tempering.app.train_models import choose_objective
@@ -52,14 +58,17 @@ def harden(
     data: DataLike | None = None,
     threat: ThreatLike | None = None,
     *,
-    recipe: str | Recipe = "default",
+    recipe: str | Path | Recipe = "default",
     overrides: Sequence[str] = (),
     objective: Objective | str | None = None,
     attacks: Sequence[AttackLike] | AttackLike | None = None,
-    weights: Path | None = None,
+    weights: Path | str | None = None,
     fresh: bool = False,
+    seed: int | None = None,
+    samples: int | None = None,
     name: str | None = None,
     runs: Path | str = "runs",
+    progress: bool = False,
     caller: Caller = HARDEN,
 ) -> Hardened:
     """Harden a classifier by robust training, and evaluate it.
@@ -81,8 +90,11 @@ def harden(
         attacks: What the models are evaluated with, each on all samples; None takes the recipe's.
         weights: Trained weights of a recipe's `file.py:factory`.
         fresh: Start from fresh weights, not from those of `model`.
+        seed: Of all random draws; None takes the recipe's.
+        samples: Test images; None takes the recipe's.
         name: Of the run's folder, within `runs`.
         runs: Folder of all runs; a relative path starts at the current directory.
+        progress: Whether to show progress on stderr.
         caller: The front end, for the record and for messages.
 
     Returns:
@@ -98,8 +110,11 @@ def harden(
     Example:
         `harden(tp.models.paper_cnn(), tp.data.load("mnist"), tp.Linf(0.3)).record`
     """
-    base = Path(runs).resolve()
-    overrides, value = choose_objective(objective, overrides)
+    base, weights = as_path(runs).resolve(), None if weights is None else as_path(weights)
+    numbers = {"seed": seed, SAMPLES: samples}
+    given_numbers = [f"{k}={as_count(v, k)}" for k, v in numbers.items() if v is not None]
+    overrides, value = choose_objective(objective, [*as_settings(overrides), *given_numbers])
+    recipe = as_recipe(recipe)
     given = None if data is None else as_splits(data)
     allowed = None if threat is None else as_threat(threat)
     model = None if model is None else as_model(model)
@@ -122,7 +137,8 @@ def harden(
     folder = _begin(engine, name, splits.address, base, settings)
     if model is not None and engine.is_main:
         write_weights(model, folder.given_weights)
-    return HardeningRun(chosen, splits, networks, engine, folder, value, caller).run()
+    with shown(progress):
+        return HardeningRun(chosen, splits, networks, engine, folder, value, caller).run()
 
 
 @job()

@@ -6,6 +6,7 @@ import hashlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from torch import nn
 
@@ -15,8 +16,9 @@ from tempering.app.data_flags import data_flags
 from tempering.app.folder import RunFolder, point_latest
 from tempering.app.gallery import adversarial_examples, data_samples, write_gallery
 from tempering.app.hardening_gain import gain_flags, hardening_gain
-from tempering.app.networks import FromFile, FromModule, Networks
+from tempering.app.networks import FromFile, FromModule, Networks, Registered
 from tempering.app.provenance import provenance
+from tempering.app.python_results import brief, frame_of, html_of
 from tempering.app.recipe import Recipe
 from tempering.app.run_evaluation import RunEvaluation
 from tempering.app.train_models import Trained, Trainer
@@ -43,11 +45,14 @@ from tempering.paper.sections import SECTIONS
 from tempering.report.run_page import render
 from tempering.training.objective import Objective
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 ROLES = Roles("hardened", before="undefended", another_seed="another-seed")
 """What the models of a run of `harden` are called in its records."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Hardened:
     """What `harden` gives back.
 
@@ -60,6 +65,24 @@ class Hardened:
     model: nn.Module
     record: Assessment
     run: Path
+
+    def report(self) -> Path:
+        """The path of the report, `report.html` in the run's folder."""
+        return self.run / "report.html"
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """One row an attack, fractions; needs pandas.
+
+        Raises:
+            UsageError: If pandas is not installed.
+        """
+        return frame_of(self.record)
+
+    def __repr__(self) -> str:
+        return f"Hardened({brief(self.record)}; run {self.run})"
+
+    def _repr_html_(self) -> str:
+        return html_of(self.record)
 
 
 class HardeningRun:
@@ -118,9 +141,12 @@ class HardeningRun:
     def _provenance(self) -> Provenance:
         model = self.networks.fresh(self.seed)
         command = self.folder.read_settings()["command"]
+        settings = self.recipe.model_dump(mode="json")
+        if not isinstance(self.networks, Registered):
+            settings["model"] = {"name": self.networks.name}
         return provenance(
             command,
-            self.recipe.model_dump(mode="json"),
+            settings,
             self.seed,
             self.data,
             model,

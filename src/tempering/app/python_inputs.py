@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -82,6 +86,19 @@ def as_attacks(attacks: Any) -> list[Attack] | None:
     return values
 
 
+def as_attack(attack: Any) -> Attack:
+    """One attack, as a value or as text such as `pgd:steps=40`.
+
+    Raises:
+        UsageError: If it is none, or several.
+        UnknownNameError: If the name is unknown.
+    """
+    values = as_attacks([attack] if isinstance(attack, Attack | str) else attack) or []
+    if len(values) != 1:
+        raise UsageError(f"attack = {attack!r}: give one attack, such as tempering.attacks.PGD()")
+    return values[0]
+
+
 def as_data(data: Any) -> Dataset | Splits:
     """Data of any form as a dataset: images in [0, 1] or bytes, and labels.
 
@@ -129,6 +146,62 @@ def as_count(value: Any, name: str, least: int = 0) -> int:
     if not whole or value < least:
         raise UsageError(f"{name} = {value!r}: give a whole number of at least {least}")
     return int(value)
+
+
+def as_number(value: Any, name: str) -> float:
+    """A number.
+
+    Raises:
+        UsageError: If it is none; names the argument.
+    """
+    number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    if not number or not math.isfinite(value):
+        raise UsageError(f"{name} = {value!r}: give a finite number")
+    return float(value)
+
+
+def as_settings(values: Any, name: str = "overrides", example: str = "seed=3") -> list[str]:
+    """Text, one or several.
+
+    Raises:
+        UsageError: If one is no text; names the argument.
+    """
+    texts = [values] if isinstance(values, str) else values
+    if not isinstance(texts, list | tuple) or not all(isinstance(text, str) for text in texts):
+        raise UsageError(f"{name} = {values!r}: give a list of texts, such as [{example!r}]")
+    return list(texts)
+
+
+def as_seconds(value: Any) -> float | None:
+    """A time in seconds; None stays None.
+
+    Raises:
+        UsageError: If it is no number.
+    """
+    return None if value is None else as_number(value, "seconds")
+
+
+def as_path(value: Any) -> Path:
+    """A path, or text as one.
+
+    Raises:
+        UsageError: If it is neither.
+    """
+    if not isinstance(value, str | PathLike):
+        raise UsageError(f"{value!r} as a path: give text or a pathlib.Path")
+    return Path(value)
+
+
+@contextmanager
+def shown(progress: bool) -> Iterator[None]:
+    """Show the progress of what runs within, if that is wanted."""
+    if not progress:
+        yield
+        return
+    from tempering.app.cli.console import progress as reported
+
+    with reported():
+        yield
 
 
 def _pair(item: Any) -> tuple[Any, Any]:

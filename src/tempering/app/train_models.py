@@ -13,6 +13,7 @@ from torch import nn
 from tempering.app.folder import RunFolder
 from tempering.app.recipe import Recipe
 from tempering.core.engine import Engine
+from tempering.core.errors import UsageError
 from tempering.core.python_values import FROM_PYTHON
 from tempering.core.random import derive
 from tempering.core.records import Epoch, Round, Stop
@@ -54,6 +55,8 @@ def choose_objective(
     """
     if objective is None:
         return list(overrides), None
+    if not isinstance(objective, str | Objective):
+        raise UsageError(f"objective = {objective!r}: give a value, or its name, such as 'trades'")
     if isinstance(objective, str):
         return [*overrides, f"{OBJECTIVE}={json.dumps(objective)}"], None
     text = objective.spec()

@@ -34,18 +34,31 @@ def write_verdicts(folder: Path, result: EvaluationResult, data: Dataset) -> Non
     Raises:
         RunError: If the folder cannot be written.
     """
-    _save(
-        folder / VERDICTS,
-        index=np.arange(len(result.clean)),
-        id=np.array(data.ids.names),
-        clean=result.clean.numpy(),
-        certified=result.certified.numpy(),
-        robust=result.robust.numpy(),
-        broken_by=np.array(result.broken_by),
-        distance=result.distance.numpy(),
-        queries=result.forwards.numpy(),
-        backwards=result.backwards.numpy(),
-    )
+    write_arrays(folder, verdict_arrays(result, data))
+
+
+def verdict_arrays(result: EvaluationResult, data: Dataset) -> dict[str, NDArray[Any]]:
+    """The content of `verdicts.npz`."""
+    return {
+        "index": np.arange(len(result.clean)),
+        "id": np.array(data.ids.names),
+        "clean": result.clean.numpy(),
+        "certified": result.certified.numpy(),
+        "robust": result.robust.numpy(),
+        "broken_by": np.array(result.broken_by),
+        "distance": result.distance.numpy(),
+        "queries": result.forwards.numpy(),
+        "backwards": result.backwards.numpy(),
+    }
+
+
+def write_arrays(folder: Path, verdicts: dict[str, NDArray[Any]]) -> None:
+    """Write what `verdict_arrays` made.
+
+    Raises:
+        RunError: If the folder cannot be written.
+    """
+    _save(folder / VERDICTS, **verdicts)
 
 
 def write_images(folder: Path, result: EvaluationResult, data: Dataset) -> None:

@@ -98,8 +98,8 @@ def _answer(model: nn.Module, x: Tensor, *, training: bool) -> object:
     mode = "training" if training else "evaluation"
     remedy = "correct the model, or give images of the shape that it takes"
     other = copied_module(model)
-    doing = f"the model fails in {mode} mode on a batch of {len(x)} images of shape "
-    with users_code(f"{doing}{tuple(x.shape[1:])}", remedy), seeded(0), torch.enable_grad():
+    doing = f"the model fails on images of shape {tuple(x.shape[1:])} in {mode} mode"
+    with users_code(doing, remedy), seeded(0), torch.enable_grad():
         other.train(training)
         answer: object = other(x.clone())
     return answer

@@ -88,7 +88,7 @@ def main() -> None:
         complain(str(error))
         sys.exit(error.exit_code)
     except Exception as error:
-        if not place_of(error):
+        if isinstance(error, MemoryError) or not place_of(error):
             raise
         complain(f"{type_and_message(error)}: correct this code")
         sys.exit(TemperingError.exit_code)
