@@ -31,13 +31,13 @@ import torch
 from typing_extensions import assert_type
 
 import tempering as tp
-from tempering.core.records import Assessment
+from tempering.app.python_results import Evaluation
 
 splits = tp.data.load("mnist")
 assert_type(splits, tp.data.Splits)
 net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, 10))
 record = tp.evaluate(net, (splits.test.x, splits.test.y), "linf:8/255", attacks=["fgsm"])
-assert_type(record, Assessment)
+assert_type(record, Evaluation)
 assert_type(record.robust_accuracy.upper, float)
 assert_type(tp.Linf(0.3).eps, float)
 x_adv = tp.attacks.PGD(steps=3)(net, splits.test.x, splits.test.y, tp.Linf(0.3))
