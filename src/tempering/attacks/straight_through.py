@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from tempering.core.errors import AttackError, UsageError
+from tempering.core.torch_functions import functions_named, in_place
 
 Approximation = Callable[[Tensor], Tensor]
 """A differentiable function whose gradient replaces that of a stage."""
@@ -18,20 +19,13 @@ Approximation = Callable[[Tensor], Tensor]
 SOFTMAX = (torch.softmax, Tensor.softmax, nn.functional.softmax)
 """Functions whose gradient is replaced by that of a softmax at a higher temperature."""
 
-
-def _named(names: str) -> frozenset[Any]:
-    owners = (torch, Tensor, nn.functional)
-    pairs = ((owner, name) for name in names.split() for owner in owners)
-    return frozenset(getattr(owner, name) for owner, name in pairs if hasattr(owner, name))
-
-
 _NAMES = (
     "clamp clip clamp_min clamp_max sigmoid tanh erf hardtanh hardsigmoid relu6 softsign "
     "maximum minimum"
 )
-FUNCTIONS = _named(_NAMES)
+FUNCTIONS = functions_named(_NAMES)
 """Other functions that keep the shape and have a zero gradient where they saturate."""
-_IN_PLACE = _named(" ".join(f"{name}_" for name in _NAMES.split()))
+_IN_PLACE = functions_named(in_place(_NAMES))
 
 
 class SaturatingFunctions(TorchFunctionMode):
@@ -46,8 +40,8 @@ class SaturatingFunctions(TorchFunctionMode):
     ) -> Any:
         """Call the function, and replace its gradient by that of the identity."""
         given = args[0] if args else None
-        in_place = func in _IN_PLACE or bool((kwargs or {}).get("inplace"))
-        if in_place and isinstance(given, Tensor) and given.requires_grad and not given.is_leaf:
+        written = func in _IN_PLACE or bool((kwargs or {}).get("inplace"))
+        if written and isinstance(given, Tensor) and given.requires_grad and not given.is_leaf:
             with torch._C.DisableTorchFunction():
                 before = given.clone()
                 values = func(given.detach().clone(), *args[1:], **(kwargs or {}))

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from tempering.core.torch_functions import functions_named, in_place
+
 _SOFTMAX = (
     torch.softmax,
     Tensor.softmax,
@@ -17,30 +19,18 @@ _SOFTMAX = (
     nn.functional.log_softmax,
 )
 
-
-def _functions(names: str) -> frozenset[Any]:
-    """Functions and methods of these names."""
-    owners = (torch, Tensor, nn.functional)
-    pairs = ((owner, name) for name in names.split() for owner in owners)
-    return frozenset(getattr(owner, name) for owner, name in pairs if hasattr(owner, name))
-
-
 _FLAT = (
     "exp sqrt sigmoid tanh erf atan clamp clip clamp_min clamp_max relu relu6 hardtanh "
     "hardsigmoid softsign logsigmoid"
 )
 """Functions of one number that are flat, or become so, where the logits are large or small."""
 _STEEP = "log log2 log10 log1p softplus elu leaky_relu"
-_UNARY = _functions(f"{_FLAT} {_STEEP}")
-_IN_PLACE = _functions(" ".join(f"{name}_" for name in f"{_FLAT} {_STEEP}".split()))
-_EXTREMES = _functions("maximum minimum max min")
-_SHIFTS = _functions("add sub __add__ __radd__ __sub__")
-_SCALES = _functions("mul div __mul__ __rmul__ __truediv__")
-_FLATTENS = (
-    _functions("softmax " + _FLAT)
-    | _functions(" ".join(f"{name}_" for name in _FLAT.split()))
-    | _EXTREMES
-)
+_UNARY = functions_named(f"{_FLAT} {_STEEP}")
+_IN_PLACE = functions_named(in_place(f"{_FLAT} {_STEEP}"))
+_EXTREMES = functions_named("maximum minimum max min")
+_SHIFTS = functions_named("add sub __add__ __radd__ __sub__")
+_SCALES = functions_named("mul div __mul__ __rmul__ __truediv__")
+_FLATTENS = functions_named("softmax " + _FLAT) | functions_named(in_place(_FLAT)) | _EXTREMES
 
 
 class FinalStage(TorchFunctionMode):
@@ -96,9 +86,9 @@ class FinalStage(TorchFunctionMode):
             if _version(first) != version:  # it was written into
                 self._inputs.pop(id(first), None)
             return out
-        in_place = func in _IN_PLACE or bool(given.get("inplace"))
-        before = first.clone() if in_place else first
-        if in_place and id(first) in self._inputs:
+        written = func in _IN_PLACE or bool(given.get("inplace"))
+        before = first.clone() if written else first
+        if written and id(first) in self._inputs:
             self._inputs[id(before)] = (before, *self._inputs[id(first)][1:])
         out = func(*args, **given)
         if isinstance(out, Tensor) and out.shape == first.shape:

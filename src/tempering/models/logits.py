@@ -16,7 +16,17 @@ _HEADROOM = 2.0**20
 """Factor above the smallest normal number, so that the gradient 1 / p does not overflow."""
 
 
-class LogProbabilities(nn.Module):
+class _Around(nn.Module):
+    """A model whose outputs are returned in another form."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self.adversarial_class: int | None = getattr(model, "adversarial_class", None)
+        self.training = model.training
+
+
+class LogProbabilities(_Around):
     """Returns logits of a model that returns probabilities.
 
     If the model ends in a softmax, and perhaps in further increasing functions, the input of
@@ -35,12 +45,6 @@ class LogProbabilities(nn.Module):
         >>> LogProbabilities(net)(torch.tensor([[[[0.0, 1.0]]]]))
         tensor([[0., 1.]])
     """
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-        self.adversarial_class: int | None = getattr(model, "adversarial_class", None)
-        self.training = model.training
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits, shape (n, outputs), of images in [0, 1], shape (n, c, h, w)."""
@@ -62,7 +66,7 @@ class LogProbabilities(nn.Module):
         return _where_equal(logits, probabilities, _logarithms)
 
 
-class BeforeFinalStage(nn.Module):
+class BeforeFinalStage(_Around):
     """Returns what the increasing functions began with that a model ends with.
 
     A sigmoid, a tanh or clipping keeps the order of the classes but has no gradient where it is
@@ -78,12 +82,6 @@ class BeforeFinalStage(nn.Module):
         >>> BeforeFinalStage(net)(torch.tensor([[[[0.0, 40.0]]]]))
         tensor([[ 0., 40.]])
     """
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-        self.adversarial_class: int | None = getattr(model, "adversarial_class", None)
-        self.training = model.training
 
     def forward(self, x: Tensor) -> Tensor:
         """Scores, shape (n, outputs), of images in [0, 1], shape (n, c, h, w)."""
