@@ -33,7 +33,7 @@ from tempering.report.reading import read_run
 GIVEN = "given"
 """Protocol name of an evaluation with a list of attacks instead of a protocol."""
 OUT_OF_TIME = "out of time"
-_FINISHED = "give the folder of a finished `temper evaluate` run"
+_FINISHED = "give the folder of a finished run of `temper evaluate` or `temper harden`"
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,8 +224,9 @@ def _verdicts(
     columns: tuple[Tensor, Tensor, Tensor | None],
 ) -> RunVerdicts:
     made = next((record for record in records if isinstance(record, Provenance)), None)
-    measured = (record for record in records if isinstance(record, Measurement))
-    clean = next((record for record in measured if record.attack == "clean"), None)
+    cleans = [one for one in records if isinstance(one, Measurement) and one.attack == "clean"]
+    main = (one for one in cleans if one.subject in ("given", "hardened"))
+    clean = next(main, None)
     if made is None or clean is None:
         missing = "provenance" if made is None else "clean accuracy"
         raise RunError(f"the records of {run or 'this evaluation'} have no {missing}: {_FINISHED}")
