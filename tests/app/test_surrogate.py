@@ -85,7 +85,7 @@ def test_it_keeps_to_its_share_of_the_time(data: Splits) -> None:
 def test_images_that_are_too_small_are_named(data: Splits) -> None:
     def small(name: str) -> dict[str, object]:
         part = getattr(data, name)
-        return {name: replace(part, x=part.x[..., :3, :3].contiguous())}
+        return {name: replace(part, pixels=part.x[..., :3, :3].contiguous())}
 
     tiny = replace(data, **small("train"), **small("validation"), **small("test"))
     with pytest.raises(ModelError, match=r"no surrogate can be trained: .*or a --surrogate"):

@@ -38,5 +38,7 @@ def test_no_room_has_a_tree_of_its_own(room: str) -> None:
 def test_unknown_names_offer_the_nearest() -> None:
     near = str(UnknownNameError("attack", "pdg", ["pgd", "fgsm", "bim"]))
     assert near == "unknown attack 'pdg': did you mean pgd?"
+    many = str(UnknownNameError("class", "zzz", map(str, range(1000))))
+    assert many.endswith(", 151 and 940 more")
     far = str(UnknownNameError("attack", "zzz", ["pgd", "fgsm"]))
     assert far == "unknown attack 'zzz': known: fgsm, pgd"

@@ -250,12 +250,12 @@ def networks_for(
     if renewed and module is None:
         raise UsageError("fresh=True without a model: only a model that is given has weights")
     if module is not None:
-        some = data.validation.first(SHOWN).x
+        some = _shown(data.validation)
         module = initialise(unwrapped(module), some)
         trained = not renewed and classifies(module, data.validation)
         return FromModule(module, trained, renewed, some)
     if ":" in settings.name:
-        return FromFile(settings.name, weights, data.validation.first(SHOWN).x)
+        return FromFile(settings.name, weights, _shown(data.validation))
     if weights is not None:
         raise UsageError(
             f"weights {weights} for the model {settings.name!r}: "
@@ -265,6 +265,11 @@ def networks_for(
         options = {**settings.options, **settings.tonal}
         settings = settings.model_copy(update={"options": options})
     return Registered(settings, data.shape, data.num_classes)
+
+
+def _shown(data: Dataset) -> Tensor:
+    """A few images, in memory of their own, that models are tried on."""
+    return data.images(torch.arange(min(SHOWN, len(data))))
 
 
 def nearly_binary(data: Splits) -> bool:

@@ -62,13 +62,19 @@ class RecipeError(UsageError):
     """A recipe with an unknown key or an invalid value."""
 
 
+_SHOWN = 60
+"""Known names that a message lists."""
+
+
 class UnknownNameError(UsageError):
     """A name that is not registered; the message suggests similar ones."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         names = sorted(known)
         near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names)}"
+        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+        known_names = ", ".join(names[:_SHOWN]) + more
+        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {known_names}"
         super().__init__(f"unknown {kind} {name!r}: {hint}")
 
 

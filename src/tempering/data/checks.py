@@ -6,7 +6,6 @@ Invalid data is rejected, not repaired. Validated images are uint8 or float32 in
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tempering.core.errors import DataError
+from tempering.core.notes import note
 from tempering.data.preprocessing import explicit_channel
 
 Array = NDArray[np.generic] | Tensor
@@ -232,10 +232,9 @@ def _warn_of_labels_from_1(labels: Tensor, where: str) -> None:
     empty = (torch.bincount(labels) == 0).nonzero()[:, 0].tolist()
     most = int(labels.max())
     if empty == [0] and most > 1:
-        warnings.warn(
+        note(
             f"{where}: labels run from 1 to {most}; class 0 has no sample: subtract 1 if there are "
-            f"{most} classes, since a model of these labels has {most + 1} outputs",
-            stacklevel=2,
+            f"{most} classes, since a model of these labels has {most + 1} outputs"
         )
 
 

@@ -117,10 +117,16 @@ def test_data_that_cannot_be_trusted(
 
 
 MODELS = [
-    ("text", "text returned str, no network: return a torch.nn.Module"),
+    ("text", "text returned str, no network: give a torch.nn.Module"),
     ("few", "7 outputs but labels go up to 9: give a model with at least 10 outputs"),
-    ("large", r"fails on images of shape \(1, 8, 8\): .*: give a model for images of this shape"),
-    ("coloured", r"fails on images of shape \(1, 8, 8\): .*: give a model for images of this"),
+    (
+        "large",
+        r"fails (in evaluation mode on a batch of 8|on) images of shape \(1, 8, 8\): .*: correct the model, or give images",
+    ),
+    (
+        "coloured",
+        r"fails (in evaluation mode on a batch of 8|on) images of shape \(1, 8, 8\): .*: correct the model, or give images",
+    ),
     ("lists", "returned list, not a tensor: return logits"),
     ("absent", r"no absent in my\.py: it defines net, good"),
 ]
@@ -257,7 +263,11 @@ def test_wrong_evaluations_start_nothing(
 def test_a_model_meets_data_of_another_size(hardened: Hardened, folder: Path) -> None:
     address = npz(folder, x=lambda a: np.zeros((60, 12, 12), np.float32) + a["x"][:, :1, :1])
     done = temper("evaluate", hardened.run, "--data", address, folder=folder)
-    refused(done, 1, r"fails on images of shape \(1, 12, 12\): .*give a model for images of this")
+    refused(
+        done,
+        1,
+        r"fails (in evaluation mode on a batch of 8|on) images of shape \(1, 12, 12\): .*correct the model, or give images",
+    )
     assert left(folder) == {"data.npz"}
 
 
