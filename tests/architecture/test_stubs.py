@@ -31,18 +31,19 @@ import torch
 from typing_extensions import assert_type
 
 import tempering as tp
-from tempering.core.records import Assessment
+from tempering.app.python_results import Evaluation
 
 splits = tp.data.load("mnist")
 assert_type(splits, tp.data.Splits)
 net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, 10))
 record = tp.evaluate(net, (splits.test.x, splits.test.y), "linf:8/255", attacks=["fgsm"])
-assert_type(record, Assessment)
+assert_type(record, Evaluation)
 assert_type(record.robust_accuracy.upper, float)
 assert_type(tp.Linf(0.3).eps, float)
 x_adv = tp.attacks.PGD(steps=3)(net, splits.test.x, splits.test.y, tp.Linf(0.3))
 assert_type(x_adv, torch.Tensor)
 assert_type(tp.harden(net, splits, tp.Linf(0.3)).model, torch.nn.Module)
+assert_type(tp.attack(net, splits, "linf:0.1", "fgsm").x_adv, torch.Tensor)
 assert_type(tp.certify(net, splits, "linf:0.01").certified_correct, int)
 tp.attacks.PGD(stepz=3)  # type: ignore[call-arg]
 """
