@@ -13,7 +13,7 @@ from tempering.core.notes import note
 from tempering.core.outputs import logits_in, taken_from
 from tempering.core.probe import probing
 from tempering.core.references import refers_to
-from tempering.core.user_code import users_code
+from tempering.core.user_code import device_of, users_code
 from tempering.models.seeded import seeded
 
 
@@ -117,7 +117,7 @@ def initialise(model: nn.Module, x: Tensor, seed: int = 0) -> nn.Module:
     failed = f"the model fails on images of shape {tuple(x.shape[1:])}"
     with users_code(failed, remedy), seeded(seed), torch.no_grad():
         model.eval()
-        model(x[:1].clone())
+        model(x[:1].to(device_of(model), copy=True))
     for module, mode in modes.items():
         module.training = mode
     return model
