@@ -44,9 +44,9 @@ every_attack = pytest.mark.parametrize(
 )
 
 
-class Pair(nn.Module):
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return NET(x), NET(x)
+class Named(nn.Module):
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        return {"scores": NET(x)}
 
 
 @pytest.mark.parametrize(
@@ -124,14 +124,14 @@ def test_a_target_that_is_already_answered_leaves_the_image() -> None:
 
 
 @every_attack
-def test_a_model_that_returns_a_tuple_is_named(attack: Attack, threat: Threat) -> None:
-    with pytest.raises(ModelError, match="the model returned tuple, not a tensor"):
-        attack(Pair(), X, Y, threat)
+def test_a_model_that_returns_a_dictionary_is_named(attack: Attack, threat: Threat) -> None:
+    with pytest.raises(ModelError, match="the model returned dict"):
+        attack(Named(), X, Y, threat)
 
 
-def test_a_surrogate_that_returns_a_tuple_is_named() -> None:
-    with pytest.raises(ModelError, match="the model returned tuple"):
-        Transfer(PGD(steps=2), Pair())(NET, X, Y, Linf(0.1))
+def test_a_surrogate_that_returns_a_dictionary_is_named() -> None:
+    with pytest.raises(ModelError, match="the model returned dict"):
+        Transfer(PGD(steps=2), Named())(NET, X, Y, Linf(0.1))
 
 
 @every_attack

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from tempering.app.folder import VERDICTS
+from tempering.app.python_inputs import as_path
 from tempering.core.arrays import read_arrays
 from tempering.core.comparisons import (
     ComparedModel,
@@ -63,7 +64,7 @@ class RunVerdicts:
     certified: Tensor | None
 
 
-def compare_runs(first: Path, second: Path) -> ComparisonSummary:
+def compare_runs(first: Path | str, second: Path | str) -> ComparisonSummary:
     """Compare two finished evaluations sample by sample, without evaluating again.
 
     Args:
@@ -81,7 +82,7 @@ def compare_runs(first: Path, second: Path) -> ComparisonSummary:
     Example:
         `compare_runs(Path("runs/mine"), Path("runs/theirs")).robust.p_value`
     """
-    mine, other = read_verdicts(first), read_verdicts(second)
+    mine, other = read_verdicts(as_path(first)), read_verdicts(as_path(second))
     if mine.side.n == other.side.n:
         _require_equal("samples hash", mine.samples_hash, other.samples_hash, other)
     else:

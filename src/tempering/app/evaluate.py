@@ -45,7 +45,7 @@ from tempering.app.side_measurements import SideMeasurements
 from tempering.app.verdict_files import verdict_arrays
 from tempering.attacks.registry import parse_attack
 from tempering.core.engine import Engine, start_engine
-from tempering.core.errors import InterruptedRunError, ModelError
+from tempering.core.errors import InterruptedRunError, ModelError, UsageError
 from tempering.core.files import followed
 from tempering.core.passes import Passes, counted
 from tempering.core.records import AnyRecord, Assessment, Provenance
@@ -135,6 +135,8 @@ def evaluate(
     """
     started = time.perf_counter()
     module, held, chosen = as_model(model), as_data(data), as_attacks(attacks)
+    if engine is not None and not isinstance(engine, Engine):
+        raise UsageError(f"engine = {engine!r}: give an Engine, or leave it out")
     config = configure(
         as_threat(threat),
         attacks=chosen,

@@ -169,7 +169,7 @@ def resume(
         RunError: If there is no such run, the data has changed since, or something that came
             from Python is not given, or is not the same.
     """
-    folder = old_folder(Path(path))
+    folder = old_folder(as_path(path))
     settings = folder.read_settings()
     with within(settings.get("folder")):
         return _resume(folder, settings, model, data, threat, objective, attacks, caller)

@@ -12,7 +12,13 @@ from tempering.core.files import file_hash, followed
 from tempering.core.notes import note
 from tempering.core.records import Provenance, load_records
 from tempering.models.foreign import load_foreign
-from tempering.models.manifest import MANIFEST_FILE, Manifest, read_manifest, weights_path
+from tempering.models.manifest import (
+    MANIFEST_FILE,
+    WEIGHTS_FILE,
+    Manifest,
+    read_manifest,
+    weights_path,
+)
 from tempering.models.store import LoadedModel
 from tempering.models.store import load as load_from_store
 
@@ -75,8 +81,8 @@ def load_saved(
 def judging_run(address: str) -> Path | None:
     """The folder of a run that judged a model and has none of its own; None for anything else."""
     path = followed(Path(address))
-    judged = (path / VERDICTS).is_file() and not (path / MANIFEST_FILE).exists()
-    return path if judged else None
+    own = any((path / name).exists() for name in (MANIFEST_FILE, WEIGHTS_FILE))
+    return path if (path / VERDICTS).is_file() and not own else None
 
 
 def judged_model(run: Path) -> tuple[Provenance, str, Path | None]:

@@ -85,7 +85,7 @@ class Probe:
         """Compute; once more with contiguous filters if `view` refuses channels last."""
         try:
             return compute()
-        except (RuntimeError, FailedModelError):
+        except (RuntimeError, ModelError):
             if not undo_channels_last(self.model):
                 raise
             return compute()

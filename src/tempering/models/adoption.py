@@ -66,12 +66,12 @@ class FirstOutput(nn.Module):
         return logits_in(self.model(x))
 
 
-def as_module(value: object, named: str = "the model") -> nn.Module:
+def as_module(value: object, named: str = "the model is") -> nn.Module:
     """A network of what people give as one: a module, an exported program or a function.
 
     Args:
         value: What was given.
-        named: What messages call it.
+        named: How messages begin.
 
     Raises:
         ModelError: If it is none of these.
@@ -84,11 +84,10 @@ def as_module(value: object, named: str = "the model") -> nn.Module:
         return FunctionModel(value)
     if isinstance(value, type):
         name = value.__name__
-        raise ModelError(f"{named} is {name}, a class: give an instance, {name}(...)")
+        raise ModelError(f"{named} {name}, a class: give an instance, {name}(...)")
     kind = type(value).__name__
     raise ModelError(
-        f"{named} is {kind}, no network: "
-        "give a torch.nn.Module, or a function from images to logits"
+        f"{named} {kind}, no network: give a torch.nn.Module, or a function from images to logits"
     )
 
 
