@@ -376,8 +376,6 @@ def parse_threat(text: str) -> Threat:
         >>> parse_threat("linf:8/255").eps == 8 / 255
         True
     """
-    if not isinstance(text, str):
-        raise ThreatError(f"threat {text!r} is no text: write it as 'linf:0.3' or 'l2:2.0'")
     if text.startswith(FROM_PYTHON):
         raise ThreatError(
             f"threat {text} came from Python and cannot be read again: "
