@@ -350,7 +350,7 @@ def test_what_cannot_be_evaluated_is_refused() -> None:
         Target.of("given", linear(), dataset(data.x, data.y, classes=3))
 
 
-@pytest.mark.filterwarnings("ignore::tempering.core.notes.TemperingWarning")
+@pytest.mark.filterwarnings("ignore:the model has 3 outputs")
 def test_a_target_knows_its_flag() -> None:
     x = torch.rand(3, 1, 1, 1)
     data = dataset(x, torch.zeros(3).long())

@@ -105,15 +105,12 @@ def evaluate(
         surrogate: The gray-box attacker's model; by default one is trained on the training
             data of splits.
         samples: Images. By default 1,000, or all if there are fewer.
-        subset: Which: `stratified` draws them by id so that they have the shares of the classes;
-            `first` takes the first ones, as published tables do.
+        subset: Which: `stratified` by class and id, or the `first` ones, as published tables do.
         seconds: How long attacks may take; samples that are left then count as robust,
             with a flag. By default as long as they need.
         seed: Of all random draws.
-        corruptions: `all` common corruptions, or names such as `noise,blur`. `shifts` of the
-            result then counts correct predictions under them (not adversarial robustness).
-        compare: Folder of a finished evaluation. `against` of the result is then a paired
-            comparison with the model of that run, sample by sample.
+        corruptions: `all` common corruptions, or names such as `noise,blur`, for `shifts`.
+        compare: Folder of a finished evaluation, for a paired comparison in `against`.
         engine: Where to compute; by default where Fabric finds best.
         progress: Whether to show progress on stderr.
 
@@ -122,10 +119,8 @@ def evaluate(
         most what withstood every attack. `report(folder)` writes the report.
 
     Raises:
-        UsageError: If an attack does not know the threat's norm, there are too few samples,
-            a gray-box attacker has neither a model nor training data, the time does not suffice
-            to look at each sample once, a corruption is unknown or lacks its library, or a run
-            to compare with evaluated something else.
+        UsageError: If arguments are invalid or do not fit together, or the time does not
+            suffice to look at each sample once.
         DataError: If a corruption cannot be made of such images.
         ModelError: If the model is no classifier of the data.
         RunError: If a run to compare with is no finished evaluation.

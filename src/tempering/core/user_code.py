@@ -23,8 +23,7 @@ def users_code(doing: str, remedy: str) -> Iterator[None]:
         ModelError: With the exception's type, message and place in the user's code.
 
     Example:
-        >>> with users_code("the model cannot be copied", "give file.py:factory"):
-        ...     copied = dict(net=1)
+        `with users_code("the model cannot be copied", "give file.py:factory"): ...`
     """
     try:
         yield
