@@ -177,7 +177,7 @@ def test_commands_and_options_exist(path: Path) -> None:
         ("temper harden --recipies paper", "--recipies"),
         ("temper list weights", "weights"),
         ("temper reproduce --budget 20m", "20m"),
-        ("temper evaluate", "Missing"),
+        ("temper certify", "Missing"),
         ("temper harden --set training.hardened.stoping.max_iterations=5", "unknown key"),
         ("temper harden --threat linf:8", "did you mean 8/255"),
         ("temper evaluate runs/latest --attack pgd:step=4", "unknown parameter of pgd"),

@@ -140,6 +140,7 @@ def test_gray_box_attackers_with_other_models_are_told_apart(folder: Path) -> No
     assert "surrogate" not in attack_description(white)
 
 
+@pytest.mark.filterwarnings("ignore::tempering.core.notes.TemperingWarning")
 def test_a_run_that_judged_a_model_stands_for_that_model(folder: Path) -> None:
     words = ("--data", "digits", "--threat", "linf:0.1", "--samples", "6", "--name", "again")
     done = temper("evaluate", "runs/other", *words, folder=folder)
@@ -188,7 +189,7 @@ def test_a_wrong_run_is_refused_and_leaves_no_folder(folder: Path, tmp_path: Pat
     words = ("--samples", "40", "--name", "none", "--compare")
     refused = temper(*FIRST, *words, empty, folder=folder)
     assert refused.code == 1
-    assert "has no verdicts.npz: give the folder of a finished `temper evaluate` run" in refused.err
+    assert "has no verdicts.npz: give the folder of a finished run of `temper" in refused.err
     assert not (folder / "runs" / "none").exists()
     altered = tmp_path / "altered"
     shutil.copytree(folder / "runs" / "other", altered)

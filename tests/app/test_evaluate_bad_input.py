@@ -116,7 +116,9 @@ def test_what_was_measured_before_a_failure_is_kept(folder: Path) -> None:
     words = ("--samples", "97", "--attack", "fgsm", "--attack", "pgd:steps=9,until_fooled=false")
     run = folder / "runs" / "late"
     done = evaluated("late", *words, "--name", "late", folder=folder)
-    told = f"batch of 97 images .*lost its memory.*is kept: go on with --resume {run}"
+    told = (
+        f"batch of 97 images .*lost its memory.*is kept: go on with temper evaluate --resume {run}"
+    )
     refused(done, 1, told)
     kept = {one: one.stat().st_mtime_ns for one in run.glob("checkpoint/measured-*")}
     assert {"measured-clean.safetensors", "measured-all-white-00-0000.safetensors"} <= {

@@ -142,7 +142,7 @@ def test_examinations_proofs_and_curve_are_made_once(
         patched.setattr(evaluator, "inspect", stopped)
         done = temper(*ALL, "--name", "late", folder=folder)
     assert done.code == 130
-    assert f"go on with --resume {run}" in done.err
+    assert f"go on with temper evaluate --resume {run}" in done.err
 
     def again(*_arguments: object, **_named: object) -> None:
         raise AssertionError("done again")

@@ -343,8 +343,27 @@ def test_fresh_without_a_module_is_refused() -> None:
 def test_a_network_of_ones_own_is_named_in_the_record(data: Splits) -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
     result = tp.harden(model, data, tp.Linf(0.3), recipe=RECIPE, overrides=FEW, name="own")
-    assert made(result.run).model == "Sequential"
+    assert made(result.run).model == result.record.model == "Sequential"
+    assert made(result.run).recipe["model"] == {"name": "Sequential"}
+    assert "strided_cnn" not in (result.run / "report.html").read_text("utf-8")
     assert made(result.run).start == "the weights of the given model"
+
+
+def test_data_of_ones_own_is_named_in_the_record(data: Splits) -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    part = data.train.first(400)
+    result = tp.harden(
+        model, (part.x, part.y), "linf:0.3", recipe=RECIPE, overrides=FEW, samples=4, seed=5
+    )
+    record = made(result.run)
+    assert (record.data, record.split, record.seed) == ("arrays", "stratified", 5)
+    assert record.recipe["data"]["address"] == "arrays"
+    assert result.record.n == 4
+    page = (result.report()).read_text("utf-8")
+    assert "digits" not in page.replace(str(result.run), "")
+    assert "official" not in page
+    assert repr(result).startswith("Hardened(Sequential on arrays, linf:0.3: clean ")
+    assert "<table>" in result._repr_html_()
 
 
 def test_hardening_that_did_not_help_is_said(data: Splits, from_trained: Hardened) -> None:

@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -111,7 +112,7 @@ def test_the_file_that_is_run_is_named_before(own: Path) -> None:
         InputAddress(str(own / "runs" / "h1")).load()
 
 
-@pytest.mark.filterwarnings("ignore:running .*, which built the model")
+@pytest.mark.filterwarnings("ignore::tempering.core.notes.TemperingWarning")
 def test_a_run_that_judged_a_model_is_followed_to_it(own: Path) -> None:
     first = temper("evaluate", "runs/h1", "--samples", "10", "--name", "e1", folder=own)
     assert first.code == 0, first.err
@@ -133,8 +134,48 @@ def test_a_file_that_changed_is_not_run(own: Path, tmp_path: Path) -> None:
     (copy / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
     done = temper("evaluate", copy, "--samples", "10", folder=tmp_path)
     assert done.code == 1
-    assert re.search(r"file\.py, which built the model of .*, has changed: give", done.err)
+    assert re.search(r"file\.py, which built the model of .*, has changed: say where", done.err)
     assert "other" not in done.out + done.err
     changed.unlink()
     gone = temper("evaluate", copy, "--samples", "10", folder=tmp_path)
-    assert "is no longer there: give file.py:build with --weights" in gone.err
+    assert "is no longer there: say where it is with --model file.py:build" in gone.err
+    words = ("--model", f"{own / 'file.py'}:build", "--samples", "10", "--json")
+    moved = temper("evaluate", copy, *words, folder=tmp_path)
+    assert moved.code == 0, moved.err
+    assert moved.json()["threat"] == "linf:0.05"
+
+
+@pytest.mark.filterwarnings("default::tempering.core.notes.TemperingWarning")
+def test_data_and_threat_of_a_run_that_judged_a_factory_are_taken(own: Path) -> None:
+    raw = temper("evaluate", "file.py:build", *SMALL, "--name", "e3", folder=own)
+    assert raw.code == 0, raw.err
+    again = temper("evaluate", "runs/e3", "--samples", "10", "--json", folder=own)
+    assert again.code == 0, again.err
+    assert (again.json()["data"], again.json()["threat"]) == ("digits", "linf:0.05")
+    assert "is a run of `temper evaluate`: the model that it judged is taken" in again.err
+
+
+@pytest.mark.filterwarnings("default::tempering.core.notes.TemperingWarning")
+def test_weights_within_a_run_that_judged_a_model_are_those_of_that_model(own: Path) -> None:
+    first = temper("evaluate", "runs/h1", "--samples", "10", "--name", "e4", folder=own)
+    assert first.code == 0, first.err
+    words = ("--weights", "runs/latest/model.safetensors", *SMALL, "--json")
+    again = temper("evaluate", "file.py:build", *words, folder=own)
+    assert again.code == 0, again.err
+    assert again.json()["clean_correct"] == summary(own / "runs" / "e4")["clean_correct"]
+
+
+@pytest.mark.filterwarnings("default::tempering.core.notes.TemperingWarning")
+def test_a_hardened_run_is_compared_with_an_evaluation(own: Path) -> None:
+    words = ("--samples", "20", "--name", "e5", "--compare", "runs/h1")
+    done = temper("evaluate", "runs/h1", *words, folder=own)
+    assert done.code == 0, done.err
+    compared = temper("compare", "runs/h1", "runs/e5", "--json", folder=own)
+    assert compared.code == 0, compared.err
+    found = compared.json()
+    assert found["clean"]["first_only"] == found["clean"]["second_only"] == 0
+    assert found["first"]["run"] == "h1"
+
+
+def summary(run: Path) -> dict[str, Any]:
+    return json.loads((run / "summary.json").read_text("utf-8"))

@@ -311,7 +311,11 @@ class Whole(Linf):
             r"threat Whole:0\.1: distance\(x_adv, x\) returned torch\.int64: return torch\.float32",
         ),
         (Unsure, r"Unsure:0\.1: contains\(x_adv, x\) returned torch\.float32: return torch\.bool"),
-        (Failing, r"threat Failing:0\.1: project\(x_adv, x\) failed: ZeroDivisionError: one \(test_own_values\.py:\d+\)$"),
+        (
+            Failing,
+            r"threat Failing:0\.1: project\(x_adv, x\) failed: ZeroDivisionError: one "
+            r"\(test_own_values\.py:\d+\)$",
+        ),
         (Wide, r"threat Wide:0\.1: sample\(x, streams\) leaves the threat: return images"),
         (
             Flat,
@@ -356,7 +360,10 @@ def test_an_attack_that_writes_into_its_problem_changes_no_verdict(data: Splits)
 
 
 def test_an_attack_that_fails_is_named(data: Splits) -> None:
-    with pytest.raises(AttackError, match=r"^noise failed under linf:0\.1: ZeroDivisionError: one \(test_own_values\.py:\d+\)$"):
+    with pytest.raises(
+        AttackError,
+        match=r"^noise failed under linf:0\.1: ZeroDivisionError: one \(test_own_values\.py:\d+\)$",
+    ):
         tp.evaluate(network(), data.test, Linf(0.1), attacks=[Raising()], samples=5)
 
 

@@ -166,6 +166,18 @@ def test_a_model_is_certified_and_attacked_from_python(tmp_path: Path) -> None:
     assert bool((aimed.data.y != 1).all())
 
 
+def test_attacks_take_functions_and_name_what_is_no_threat() -> None:
+    pgd, model = tp.attacks.PGD(steps=2), net()
+    x_adv = pgd(lambda x: model(x), X, Y, "linf:0.1")  # type: ignore[arg-type]
+    assert torch.equal(x_adv, pgd(model, X, Y, "linf:0.1"))
+    with pytest.raises(TemperingError, match="threat None: give a value, or text"):
+        pgd(model, X, Y, None)  # type: ignore[arg-type]
+    with pytest.raises(TemperingError, match="3 as a path: give text"):
+        tp.compare_runs(3, "b")  # type: ignore[arg-type]
+    with pytest.raises(TemperingError, match="engine = 'cuda': give an Engine"):
+        tp.evaluate(model, (X, Y), "linf:0.1", engine="cuda")  # type: ignore[arg-type]
+
+
 def test_images_of_other_shapes_are_named() -> None:
     pairs = [(torch.rand(1, 8, 8), 0), (torch.rand(1, 8, 9), 1)]
     with pytest.raises(DataError, match=r"image 1 has shape \(1, 8, 9\) and image 0 \(1, 8, 8\)"):

@@ -43,6 +43,7 @@ assert_type(tp.Linf(0.3).eps, float)
 x_adv = tp.attacks.PGD(steps=3)(net, splits.test.x, splits.test.y, tp.Linf(0.3))
 assert_type(x_adv, torch.Tensor)
 assert_type(tp.harden(net, splits, tp.Linf(0.3)).model, torch.nn.Module)
+assert_type(tp.attack(net, splits, "linf:0.1", "fgsm").x_adv, torch.Tensor)
 assert_type(tp.certify(net, splits, "linf:0.01").certified_correct, int)
 tp.attacks.PGD(stepz=3)  # type: ignore[call-arg]
 """

@@ -74,7 +74,7 @@ def test_weights_go_in(write: Write, tmp_path: Path) -> None:
         ("needy", r"needs arguments \(a, b, c\): give a function"),
         ("network", "is a Sequential: give a function that returns a network"),
         ("number", "is a int: give a function"),
-        ("gives_text", r"returned is str, no network: give a torch\.nn\.Module"),
+        ("gives_text", r"returned str, no network: give a torch\.nn\.Module"),
         ("fails", r"fails failed: RuntimeError: no such thing \(my\.py:16\): correct it"),
         ("leaves", r"leaves failed: SystemExit: 0 \(my\.py:17\): correct it"),
     ],

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from tempering.app.folder import VERDICTS
+from tempering.app.python_inputs import as_path
 from tempering.core.arrays import read_arrays
 from tempering.core.comparisons import (
     ComparedModel,
@@ -33,7 +34,7 @@ from tempering.report.reading import read_run
 GIVEN = "given"
 """Protocol name of an evaluation with a list of attacks instead of a protocol."""
 OUT_OF_TIME = "out of time"
-_FINISHED = "give the folder of a finished `temper evaluate` run"
+_FINISHED = "give the folder of a finished run of `temper evaluate` or `temper harden`"
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +64,7 @@ class RunVerdicts:
     certified: Tensor | None
 
 
-def compare_runs(first: Path, second: Path) -> ComparisonSummary:
+def compare_runs(first: Path | str, second: Path | str) -> ComparisonSummary:
     """Compare two finished evaluations sample by sample, without evaluating again.
 
     Args:
@@ -81,7 +82,7 @@ def compare_runs(first: Path, second: Path) -> ComparisonSummary:
     Example:
         `compare_runs(Path("runs/mine"), Path("runs/theirs")).robust.p_value`
     """
-    mine, other = read_verdicts(first), read_verdicts(second)
+    mine, other = read_verdicts(as_path(first)), read_verdicts(as_path(second))
     if mine.side.n == other.side.n:
         _require_equal("samples hash", mine.samples_hash, other.samples_hash, other)
     else:
@@ -224,8 +225,9 @@ def _verdicts(
     columns: tuple[Tensor, Tensor, Tensor | None],
 ) -> RunVerdicts:
     made = next((record for record in records if isinstance(record, Provenance)), None)
-    measured = (record for record in records if isinstance(record, Measurement))
-    clean = next((record for record in measured if record.attack == "clean"), None)
+    cleans = [one for one in records if isinstance(one, Measurement) and one.attack == "clean"]
+    main = (one for one in cleans if one.subject in ("given", "hardened"))
+    clean = next(main, None)
     if made is None or clean is None:
         missing = "provenance" if made is None else "clean accuracy"
         raise RunError(f"the records of {run or 'this evaluation'} have no {missing}: {_FINISHED}")

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,13 @@ from torch import nn
 
 from tempering.app.assessment import assess, passes_of_all
 from tempering.app.caller import EVALUATE, Caller
+from tempering.app.evaluation_folder import ASKED, asked, begun, finish, kept, read_asked, resumed
 from tempering.app.evaluation_setup import EvaluationSetup, configure
-from tempering.app.folder import RunFolder, new_folder, point_latest
-from tempering.app.gallery import adversarial_examples, write_gallery
+from tempering.app.folder import within
+from tempering.app.gallery import adversarial_examples
 from tempering.app.job import job
-from tempering.app.load_inputs import InputAddress, LoadedInputs, load_model_by_address
+from tempering.app.load_inputs import InputAddress, LoadedInputs
+from tempering.app.model_address import load_model
 from tempering.app.networks import model_name
 from tempering.app.provenance import provenance
 from tempering.app.python_inputs import (
@@ -41,11 +42,11 @@ from tempering.app.python_inputs import (
 from tempering.app.python_results import Evaluation
 from tempering.app.result_cache import FileResultCache
 from tempering.app.side_measurements import SideMeasurements
-from tempering.app.verdict_files import verdict_arrays, write_images, write_verdicts
+from tempering.app.verdict_files import verdict_arrays
 from tempering.attacks.registry import parse_attack
 from tempering.core.engine import Engine, start_engine
-from tempering.core.errors import InterruptedRunError, ModelError, RunError, UsageError
-from tempering.core.files import followed, write_text
+from tempering.core.errors import InterruptedRunError, ModelError, UsageError
+from tempering.core.files import followed
 from tempering.core.passes import Passes, counted
 from tempering.core.records import AnyRecord, Assessment, Provenance
 from tempering.evaluation.evaluation_result import EvaluationResult
@@ -54,7 +55,6 @@ from tempering.evaluation.protocols import GRAY
 from tempering.evaluation.summary import Roles
 from tempering.models.classifier import BaseClassifier
 from tempering.models.weights import weights_hash
-from tempering.report.run_page import render
 
 
 @dataclass(frozen=True)
@@ -130,6 +130,8 @@ def evaluate(
     """
     started = time.perf_counter()
     module, held, chosen = as_model(model), as_data(data), as_attacks(attacks)
+    if engine is not None and not isinstance(engine, Engine):
+        raise UsageError(f"engine = {engine!r}: give an Engine, or leave it out")
     config = configure(
         as_threat(threat),
         attacks=chosen,
@@ -204,11 +206,17 @@ class EvaluationOptions:
             inputs.splits,
             config,
             engine,
-            surrogate=load_model_by_address(self.surrogate)[0] if self.surrogate else None,
+            surrogate=self._surrogate(inputs),
             samples=self.samples,
             subset=self.subset,
             seed=inputs.seed,
         )
+
+    def _surrogate(self, inputs: LoadedInputs) -> nn.Module | None:
+        """The gray-box attacker's model, if one is named."""
+        if self.surrogate is None:
+            return None
+        return load_model(self.surrogate, x=inputs.splits.test.first(1).x)
 
 
 @job()
@@ -241,22 +249,23 @@ def evaluate_address(
             compare with is no finished evaluation.
     """
     base = Path(runs).resolve()
+    address = address.followed()
     inputs = address.load()
     engine = start_engine("32-true")
     setup = options.setup(inputs, engine)
     side = SideMeasurements.of(setup, options.corruptions, options.compare)
     identity = setup.identity()
     if resume:
-        run = _resumed(resume, name, identity)
+        run = resumed(resume, name, identity)
     else:
-        run = _new(address.model, name, base, identity, engine)
+        run = begun(address.model, name, base, {**identity, ASKED: asked(address, options)}, engine)
     started = time.perf_counter() - run.seconds
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     cache = FileResultCache(
         run, engine, key, saved=lambda: run.note_seconds(time.perf_counter() - started)
     )
     try:
-        with _kept(run) if engine.is_main else nullcontext():
+        with kept(run) if engine.is_main else nullcontext():
             made = _provenance(
                 setup, caller.command, _name(inputs.model, address.model), address.resolved()
             )
@@ -269,7 +278,7 @@ def evaluate_address(
                 setup, result, assessment, records, run=run.path.name, cache=cache
             )
             if engine.is_main:
-                _write(run, setup, result, assessment, records, out)
+                finish(run, setup, result, assessment, records, out)
     except KeyboardInterrupt:
         told = "nothing was kept: evaluate again"
         if run.path.exists():
@@ -283,6 +292,36 @@ def evaluate_address(
         ) from error
     engine.barrier()
     return Evaluated(assessment, run.path)
+
+
+def resume_evaluation(
+    path: Path, *, out: Path | None = None, caller: Caller = EVALUATE
+) -> Evaluated:
+    """Go on with an evaluation that was interrupted, as it was asked for, from any folder.
+
+    Args:
+        path: The run's folder.
+        out: A folder for verdicts and images of each sample.
+        caller: The front end, for messages.
+
+    Raises:
+        RunError: If there is no such run, or its model or data have changed since.
+    """
+    path = followed(path).resolve()
+    told = read_asked(path)
+    address, options = told["address"], told["options"]
+    for name, values in (("weights", address), ("compare", options)):
+        values[name] = None if values[name] is None else Path(values[name])
+    out = None if out is None else out.resolve()
+    with within(told["folder"]):
+        return evaluate_address(
+            InputAddress(**address),
+            EvaluationOptions(**options),
+            resume=path,
+            out=out,
+            runs=path.parent,
+            caller=caller,
+        )
 
 
 def _name(model: nn.Module, address: str) -> str:
@@ -327,74 +366,3 @@ def _assess(
         seconds=seconds,
         surrogate_weights=None if source is None else weights_hash(source),
     )
-
-
-@contextmanager
-def _kept(run: RunFolder) -> Iterator[None]:
-    """Keep a folder in which something was measured, whatever happens; take another away."""
-    try:
-        with run.locked():
-            yield
-    except BaseException:
-        if not any(run.settings.parent.glob("measured-*")):
-            shutil.rmtree(run.path, ignore_errors=True)
-        raise
-
-
-def _resumed(path: Path, name: str | None, about: dict[str, Any]) -> RunFolder:
-    """The folder of an evaluation to resume."""
-    if name is not None:
-        raise UsageError(f"name {name!r} for a run that has one: leave --name out")
-    run = RunFolder(followed(path).resolve())
-    _check_same(run, about)
-    return run
-
-
-def _new(
-    address: str, name: str | None, runs: Path, about: dict[str, Any], engine: Engine
-) -> RunFolder:
-    """Make the folder of a new evaluation in the main process; the others follow."""
-    folder = ""
-    if engine.is_main:
-        fresh = new_folder(name, f"evaluate:{Path(address).stem}", runs)
-        write_text(fresh.settings, json.dumps(about, indent=2) + "\n")
-        folder = str(fresh.path)
-    return RunFolder(Path(engine.broadcast(folder)))
-
-
-def _check_same(run: RunFolder, about: dict[str, Any]) -> None:
-    """Refuse to go on with a run of something else."""
-    try:
-        before = json.loads(run.settings.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunError(
-            f"{run.path} is no evaluation to resume: {run.settings} cannot be read: "
-            "give a folder that `temper evaluate` has begun"
-        ) from error
-    for what, value in about.items():
-        if before.get(what) != value:
-            raise RunError(
-                f"{run.path} was begun with {what} {before.get(what)!r}, and this is {value!r}: "
-                "give the same model, data and options, or leave --resume out"
-            )
-
-
-def _write(
-    run: RunFolder,
-    setup: EvaluationSetup,
-    result: EvaluationResult,
-    assessment: Assessment,
-    records: Sequence[AnyRecord],
-    out: Path | None,
-) -> None:
-    data = setup.context.data
-    run.write_records(records)
-    write_gallery(run, adversarial_examples(result, data))
-    write_text(run.summary, assessment.model_dump_json(indent=2) + "\n")
-    write_verdicts(run.path, result, data)
-    if out is not None:
-        write_verdicts(out, result, data)
-        write_images(out, result, data)
-    render(run.path)
-    shutil.rmtree(run.settings.parent, ignore_errors=True)
-    point_latest(run)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, chdir, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -155,6 +155,16 @@ def old_folder(path: Path) -> RunFolder:
     if not folder.is_dir():
         raise RunError(f"no run at {path}: give a folder that `temper harden` has begun")
     return RunFolder(folder.resolve())
+
+
+@contextmanager
+def within(folder: str | None) -> Iterator[None]:
+    """Let relative paths start in the folder that a run was begun in, if it is still there."""
+    if folder is None or not Path(folder).is_dir():
+        yield
+        return
+    with chdir(folder):
+        yield
 
 
 def point_latest(folder: RunFolder) -> None:

@@ -18,7 +18,7 @@ from tempering.app.beginning import (
     require_objectives,
 )
 from tempering.app.caller import HARDEN, Caller
-from tempering.app.folder import RunFolder, new_folder, old_folder
+from tempering.app.folder import RunFolder, new_folder, old_folder, within
 from tempering.app.hardening_run import Hardened, HardeningRun
 from tempering.app.job import job
 from tempering.app.networks import networks_for
@@ -47,7 +47,8 @@ from tempering.core.threat_checks import check_threat
 from tempering.core.threat_text import write_threat
 from tempering.core.threats import Threat
 from tempering.data.loading import SOURCES
-from tempering.data.splits import Splits
+from tempering.models.adoption import initialise
+from tempering.models.trainable import unwrapped
 from tempering.models.weights import fit_weights, read_weights, write_weights
 from tempering.training.objective import Objective
 
@@ -117,7 +118,7 @@ def harden(
     recipe = as_recipe(recipe)
     given = None if data is None else as_splits(data)
     allowed = None if threat is None else as_threat(threat)
-    model = None if model is None else as_model(model)
+    model = None if model is None else unwrapped(as_model(model))
     chosen = choose_recipe(recipe, overrides, allowed, given, as_attacks(attacks))
     engine = start_engine(chosen.precision)
     splits = load_splits(chosen, given)
@@ -133,6 +134,7 @@ def harden(
         "module": None if model is None else type(model).__name__,
         "fresh": fresh,
         "data_hash": splits.data_hash,
+        "folder": str(Path.cwd()),
     }
     folder = _begin(engine, name, splits.address, base, settings)
     if model is not None and engine.is_main:
@@ -145,8 +147,8 @@ def harden(
 def resume(
     path: Path | str,
     model: nn.Module | None = None,
-    data: Splits | None = None,
-    threat: Threat | None = None,
+    data: DataLike | None = None,
+    threat: ThreatLike | None = None,
     objective: Objective | None = None,
     attacks: Sequence[Attack] = (),
     caller: Caller = HARDEN,
@@ -167,8 +169,24 @@ def resume(
         RunError: If there is no such run, the data has changed since, or something that came
             from Python is not given, or is not the same.
     """
-    folder = old_folder(Path(path))
+    folder = old_folder(as_path(path))
     settings = folder.read_settings()
+    with within(settings.get("folder")):
+        return _resume(folder, settings, model, data, threat, objective, attacks, caller)
+
+
+def _resume(
+    folder: RunFolder,
+    settings: dict[str, Any],
+    model: nn.Module | None,
+    data: DataLike | None,
+    threat: ThreatLike | None,
+    objective: Objective | None,
+    attacks: Sequence[Attack],
+    caller: Caller,
+) -> Hardened:
+    data = None if data is None else as_splits(data)
+    threat = None if threat is None else as_threat(threat)
     recipe = parse_recipe(_with_values(folder, settings["recipe"], threat, attacks))
     weights = Path(settings["weights"]) if settings["weights"] else None
     engine = start_engine(recipe.precision)
@@ -188,7 +206,7 @@ def resume(
             f"{splits.data_hash}, it was {settings['data_hash']}: restore it, or start a new run"
         )
     if model is not None:
-        model = copied_module(model)
+        model = copied_module(initialise(unwrapped(as_model(model)), splits.validation.first(1).x))
         fit_weights(model, read_weights(folder.given_weights), folder.given_weights)
     fresh = settings.get("fresh", False)
     networks = networks_for(recipe.model, splits, model, weights, fresh)

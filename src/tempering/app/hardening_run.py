@@ -23,6 +23,7 @@ from tempering.app.recipe import Recipe
 from tempering.app.run_evaluation import RunEvaluation
 from tempering.app.train_models import Trained, Trainer
 from tempering.app.training_flags import training_flags
+from tempering.app.verdict_files import write_verdicts
 from tempering.core.engine import Engine
 from tempering.core.errors import InterruptedRunError
 from tempering.core.files import file_hash, write_text
@@ -251,6 +252,7 @@ class HardeningRun:
         self.records += [*gain, *gain_flags(gain)]
         self._write_records()
         self._write_gallery(after, before)
+        self._write_verdicts(after)
         return after, passes_of_all(evaluation.context(1), passes)
 
     def _extend(
@@ -294,6 +296,12 @@ class HardeningRun:
         arrays = adversarial_examples(after, test, before)
         arrays |= data_samples(self.data.train, self.recipe.data.augmentation, sigma, self.seed)
         write_gallery(self.folder, arrays)
+
+    def _write_verdicts(self, after: EvaluationResult) -> None:
+        if self.engine.is_main:
+            settings = self.recipe.evaluation
+            test = self.data.test.take(settings.samples, settings.subset)
+            write_verdicts(self.folder.path, after, test)
 
     def _save_model(self, model: nn.Module) -> None:
         if self.engine.is_main:

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import nn
 
-from tempering.app.folder import VERDICTS, RunFolder
-from tempering.core.errors import ModelError, UsageError
-from tempering.core.files import file_hash, followed
-from tempering.core.records import Provenance, load_records
+from tempering.app.model_address import judged_model, judging_run, load_model, load_saved
+from tempering.core.errors import UsageError
 from tempering.core.threats import Threat, parse_threat
 from tempering.data.dataset import Dataset
 from tempering.data.loading import load
 from tempering.data.splits import Splits
-from tempering.models.foreign import load_foreign
-from tempering.models.manifest import MANIFEST_FILE, Manifest, read_manifest, weights_path
-from tempering.models.store import load as load_model
+from tempering.models.manifest import Manifest
 
 
 @dataclass(frozen=True)
@@ -26,12 +21,14 @@ class InputAddress:
     """Where a model and its data are; what is None is as the model's manifest says.
 
     Attributes:
-        model: A run folder, a `.safetensors` with its manifest, or `file.py:factory`.
+        model: A run folder, a `.safetensors` with its manifest, or `file.py:factory`. A run of
+            `temper evaluate` stands for the model that it judged.
         weights: For `file.py:factory`.
         data: Address of the data; without a manifest mnist.
         split: Split of the data; official if the data are not those of the manifest.
         threat: Such as `linf:0.3`; required without a manifest.
         seed: Seed of all draws, 0 by default; it also splits data that are not the manifest's.
+        factory: `file.py:factory` for a run folder whose own file has moved or changed.
 
     Example:
         `InputAddress("runs/latest").load().take(100, "first")`
@@ -43,6 +40,7 @@ class InputAddress:
     split: str | None = None
     threat: str | None = None
     seed: int | None = None
+    factory: str | None = None
 
     def resolved(self) -> dict[str, str | None]:
         """Where model and weights are, whatever folder is the current one later."""
@@ -60,18 +58,49 @@ class InputAddress:
             ModelError: If there is no such model.
             DataError: If there are no such data.
         """
-        model, manifest = load_model_by_address(self.model, self.weights)
+        if judging_run(self.model) is not None:
+            return self.followed().load()
+        if ".py:" in self.model:
+            threat, splits = self._threat(None), self._splits(None)
+            model = load_model(self.model, self.weights, x=splits.test.first(1).x)
+            return LoadedInputs(model, None, threat, splits, self.seed or 0)
+        saved = load_saved(self.model, self.weights, self.factory)
+        threat, splits = self._threat(saved.manifest), self._splits(saved.manifest)
+        return LoadedInputs(saved.model, saved.manifest, threat, splits, self.seed or 0)
+
+    def followed(self) -> InputAddress:
+        """The same; of a run that judged a model, the address of that model.
+
+        Without a manifest data and threat are those of the run.
+
+        Raises:
+            ModelError: If that model is no longer there.
+        """
+        if (run := judging_run(self.model)) is None:
+            return self
+        told, model, weights = judged_model(run)
+        address = replace(self, model=model, weights=weights)
+        if ".py:" not in model:
+            return address
+        return replace(
+            address,
+            data=self.data or told.data,
+            split=self.split or told.split,
+            threat=self.threat or told.recipe.get("threat"),
+            seed=told.seed if self.seed is None else self.seed,
+        )
+
+    def _threat(self, manifest: Manifest | None) -> Threat:
         text = self.threat or (manifest.threat if manifest else None)
         if text is None:
             raise UsageError(f"no threat for {self.model}: give one, such as --threat linf:0.3")
-        threat = parse_threat(text)
+        return parse_threat(text)
+
+    def _splits(self, manifest: Manifest | None) -> Splits:
         source = self.data or (manifest.data if manifest else "mnist")
-        seed = self.seed or 0
         if manifest is not None and source == manifest.data:
-            splits = load(source, self.split or manifest.split, manifest.seed)
-        else:
-            splits = load(source, self.split or "official", seed)
-        return LoadedInputs(model, manifest, threat, splits, seed)
+            return load(source, self.split or manifest.split, manifest.seed)
+        return load(source, self.split or "official", self.seed or 0)
 
 
 DEFAULT_SAMPLES = 1000
@@ -107,73 +136,6 @@ class LoadedInputs:
             UsageError: If there are fewer than were asked for.
         """
         return take_samples(self.splits.test, samples, subset)
-
-
-def load_model_by_address(
-    address: str, weights: Path | None = None
-) -> tuple[nn.Module, Manifest | None]:
-    """Load a model by its address; with `file.py:factory` weights may have a manifest.
-
-    Raises:
-        ModelError: If there is no such model, or files do not fit together.
-        UsageError: If weights are given for a model that has its own.
-    """
-    if ".py:" in address:
-        return load_foreign(address, weights), None
-    if weights is not None:
-        raise UsageError(f"weights {weights} for {address}, which has its own: leave --weights out")
-    path = followed(Path(address))
-    if not path.exists():
-        raise ModelError(
-            f"no model at {address}: give a run folder, a .safetensors file with its manifest "
-            "beside it, or file.py:factory"
-        )
-    if (path / VERDICTS).is_file() and not (path / MANIFEST_FILE).exists():
-        return load_model_by_address(*_evaluated_model(path))
-    manifest = read_manifest(path)
-    loaded = load_model(path, _own_factory(path, manifest))
-    return loaded.model, loaded.manifest
-
-
-def _evaluated_model(run: Path) -> tuple[str, Path | None]:
-    """Address and weights of the model that a run of `temper evaluate` is about.
-
-    Raises:
-        ModelError: If the run does not say, or the model is no longer there.
-    """
-    told = next(
-        (one for one in load_records(RunFolder(run).records) if isinstance(one, Provenance)), None
-    )
-    address = "" if told is None else str(told.recipe.get("model", ""))
-    place = Path(address.rpartition(":")[0] if ".py:" in address else address)
-    if not address or not place.exists():
-        where = f", {address}, is no longer there" if address else " is not recorded"
-        raise ModelError(
-            f"no model at {run}: {run.resolve().name} is a run of `temper evaluate`, and the model "
-            f"that it evaluated{where}: give the model"
-        )
-    weights = None if told is None else told.recipe.get("weights")
-    return address, None if weights is None else Path(weights)
-
-
-def _own_factory(path: Path, manifest: Manifest) -> str | None:
-    """The user's factory that built a model, if its file is as it was.
-
-    Raises:
-        ModelError: If the file has moved or changed.
-    """
-    if not isinstance(manifest.architecture, str) or not manifest.factory_file:
-        return None
-    file, name = Path(manifest.factory_file), manifest.architecture.rpartition(":")[2]
-    if not file.is_file() or file_hash(file) != manifest.factory_hash:
-        what = "has changed" if file.is_file() else "is no longer there"
-        weights = weights_path(path)
-        raise ModelError(
-            f"{file}, which built the model of {path}, {what}: give file.py:{name} with "
-            f"--weights {weights} --data {manifest.data} --threat {manifest.threat}"
-        )
-    warnings.warn(f"running {file}, which built the model of {path}", stacklevel=2)
-    return f"{file}:{name}"
 
 
 def take_samples(data: Dataset, samples: int | None, subset: str) -> Dataset:

@@ -15,6 +15,7 @@ from tempering.core.intervals import wilson
 from tempering.core.module_copies import copied_module
 from tempering.core.passes import uncounted
 from tempering.core.probe import probing
+from tempering.core.user_code import device_of
 from tempering.data.dataset import Dataset
 from tempering.data.splits import Splits
 from tempering.models.adoption import FunctionModel, initialise, with_logits
@@ -285,7 +286,7 @@ def classifies(model: nn.Module, data: Dataset) -> bool:
     of the way from there to perfect is asked for.
     """
     part = data.first(min(len(data), CLASSIFIED))
-    device = next((one.device for one in model.parameters()), torch.device("cpu"))
+    device = device_of(model)
     try:
         model = with_logits(model, part.x[:SHOWN].to(device))
         with probing(model) as probe, uncounted():

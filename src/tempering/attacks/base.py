@@ -24,6 +24,7 @@ from tempering.core.python_values import plain
 from tempering.core.random import RandomStreams
 from tempering.core.tensors import require_tensors
 from tempering.core.threats import NORMS, TOLERANCE, Threat, parse_threat
+from tempering.models.adoption import as_module
 
 BATCH_SIZE = 256
 """Default number of samples that an attack processes at a time."""
@@ -137,6 +138,9 @@ class Attack(ABC):
         """
         if isinstance(threat, str):
             threat = parse_threat(threat)
+        if not isinstance(threat, Threat):
+            raise ThreatError(f"threat {threat!r}: give a value, or text such as 'linf:8/255'")
+        model = as_module(model)
         require_tensors(images=x, labels=y)
         self.require(threat)
         if x.ndim != 4 or y.shape != x.shape[:1]:

@@ -71,7 +71,7 @@ class UnknownNameError(UsageError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         names = sorted(known)
-        near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+        near = difflib.get_close_matches(str(name), names, n=3, cutoff=0.5)
         more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
         known_names = ", ".join(names[:_SHOWN]) + more
         hint = f"did you mean {' or '.join(near)}?" if near else f"known: {known_names}"

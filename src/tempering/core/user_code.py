@@ -50,6 +50,17 @@ def set_evaluation_mode(model: nn.Module) -> nn.Module:
     return model
 
 
+def device_of(model: nn.Module) -> torch.device:
+    """Where a model lies; the CPU if it has no tensors.
+
+    Example:
+        >>> device_of(nn.Flatten())
+        device(type='cpu')
+    """
+    tensors = (*model.parameters(), *model.buffers())
+    return tensors[0].device if tensors else torch.device("cpu")
+
+
 def moved(model: nn.Module, device: torch.device, dtype: torch.dtype | None = None) -> nn.Module:
     """Move a model to a device, and its weights to a type, unless they are so already.
 

@@ -50,6 +50,8 @@ def find_source(address: str) -> tuple[Source, str]:
         UsageError: If the argument is missing, the source takes none, or the address is a file
             or folder without a source.
     """
+    if not isinstance(address, str):
+        raise UsageError(f"data {address!r}: give an address, such as mnist or npz:faces.npz")
     name, _, argument = address.strip().partition(":")
     try:
         source = SOURCES[name]

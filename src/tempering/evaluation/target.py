@@ -80,18 +80,8 @@ class Target:
             >>> Target.of("given", net, data).outputs
             2
         """
-        weights = weights_hash(initialise(model, data.x))
-        model = _exact(model)
-        images, classes = _images(model, data), len(data.classes)
-        model = with_logits(model, images)
-        outputs = check_classifier(model, images, classes)
-        flag = flag_of(model, classes, outputs)
-        if outputs > classes and flag is None:
-            note(
-                f"the model has {outputs} outputs for {classes} classes: "
-                "the others count as wrong answers"
-            )
-        return cls(subject, model, outputs, flag, weights)
+        weights, model, images = _prepared(model, data)
+        return cls._checked(subject, model, images, data, weights)
 
     @classmethod
     def of_any(cls, subject: Subject, model: nn.Module, data: Dataset) -> Target:
@@ -110,11 +100,22 @@ class Target:
         Raises:
             ModelError: If the model is no classifier of this data.
         """
-        weights = weights_hash(initialise(model, data.x))
-        model = _exact(model)
-        images = _images(model, data)
-        model = as_logits_model(with_logits(model, images), images)
-        return replace(cls.of(subject, model, data), weights=weights)
+        weights, model, images = _prepared(model, data)
+        return cls._checked(subject, as_logits_model(model, images), images, data, weights)
+
+    @classmethod
+    def _checked(
+        cls, subject: Subject, model: nn.Module, images: Tensor, data: Dataset, weights: str
+    ) -> Target:
+        classes = len(data.classes)
+        outputs = check_classifier(model, images, classes)
+        flag = flag_of(model, classes, outputs)
+        if outputs > classes and flag is None:
+            note(
+                f"the model has {outputs} outputs for {classes} classes: "
+                "the others count as wrong answers"
+            )
+        return cls(subject, model, outputs, flag, weights)
 
     @property
     def certifiable(self) -> nn.Module:
@@ -124,6 +125,14 @@ class Target:
     def without_flag(self) -> Target:
         """The same model, evaluated as if its adversarial class were one wrong class more."""
         return replace(self, flag=None)
+
+
+def _prepared(model: nn.Module, data: Dataset) -> tuple[str, nn.Module, Tensor]:
+    """The hash of a model's weights, the model as it returns logits, and a few images."""
+    weights = weights_hash(initialise(model, data.first(1).x))
+    model = _exact(model)
+    images = _images(model, data)
+    return weights, with_logits(model, images[:1]), images
 
 
 def _exact(model: nn.Module) -> nn.Module:

@@ -13,7 +13,7 @@ from tempering.core.notes import note
 from tempering.core.outputs import logits_in, taken_from
 from tempering.core.probe import probing
 from tempering.core.references import refers_to
-from tempering.core.user_code import users_code
+from tempering.core.user_code import device_of, users_code
 from tempering.models.seeded import seeded
 
 
@@ -66,12 +66,12 @@ class FirstOutput(nn.Module):
         return logits_in(self.model(x))
 
 
-def as_module(value: object, named: str = "the model") -> nn.Module:
+def as_module(value: object, named: str = "the model is") -> nn.Module:
     """A network of what people give as one: a module, an exported program or a function.
 
     Args:
         value: What was given.
-        named: What messages call it.
+        named: How messages begin.
 
     Raises:
         ModelError: If it is none of these.
@@ -84,11 +84,10 @@ def as_module(value: object, named: str = "the model") -> nn.Module:
         return FunctionModel(value)
     if isinstance(value, type):
         name = value.__name__
-        raise ModelError(f"{named} is {name}, a class: give an instance, {name}(...)")
+        raise ModelError(f"{named} {name}, a class: give an instance, {name}(...)")
     kind = type(value).__name__
     raise ModelError(
-        f"{named} is {kind}, no network: "
-        "give a torch.nn.Module, or a function from images to logits"
+        f"{named} {kind}, no network: give a torch.nn.Module, or a function from images to logits"
     )
 
 
@@ -117,7 +116,7 @@ def initialise(model: nn.Module, x: Tensor, seed: int = 0) -> nn.Module:
     failed = f"the model fails on images of shape {tuple(x.shape[1:])}"
     with users_code(failed, remedy), seeded(seed), torch.no_grad():
         model.eval()
-        model(x[:1].clone())
+        model(x[:1].to(device_of(model), copy=True))
     for module, mode in modes.items():
         module.training = mode
     return model

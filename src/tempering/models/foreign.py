@@ -86,7 +86,7 @@ def make_foreign(spec: str, seed: int = 0) -> nn.Module:
         factory = _factory(_run(path), name, spec)
         with users_code(f"{spec} failed", "correct it, or name another factory"):
             model = factory()
-    return as_module(model, f"what {spec} returned")
+    return as_module(model, f"{spec} returned")
 
 
 @contextmanager

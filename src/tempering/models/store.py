@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from pydantic import ValidationError
 from torch import nn
 
@@ -12,6 +13,7 @@ from tempering.core.errors import ModelError, UsageError
 from tempering.core.files import write_text
 from tempering.core.hashing import tensor_hash
 from tempering.core.user_code import set_evaluation_mode
+from tempering.models.adoption import initialise
 from tempering.models.blueprint import Blueprint
 from tempering.models.foreign import make_foreign
 from tempering.models.manifest import (
@@ -93,13 +95,12 @@ def load(path: Path | str, factory: str | None = None) -> LoadedModel:
 
 def _network(manifest: Manifest, weights: Path, factory: str | None) -> nn.Module:
     if factory is not None:
-        return make_foreign(factory)
+        return initialise(make_foreign(factory), torch.zeros(1, *manifest.shape))
     if isinstance(manifest.architecture, str):
         own = manifest.architecture if ":" in manifest.architecture else "file.py:factory"
         raise ModelError(
             f"{weights} was built by your own code, {manifest.architecture}: "
-            f"to run that code, give {own} with --weights {weights} --data {manifest.data} "
-            f"--threat {manifest.threat}"
+            f"to run that code, give --model {own} beside it"
         )
     file = weights.parent / MANIFEST_FILE
     try:

@@ -9,7 +9,7 @@ from tempering.core.errors import ModelError
 from tempering.core.module_copies import copied_module
 from tempering.core.notes import note
 from tempering.core.outputs import logits_in, taken_from
-from tempering.core.user_code import users_code
+from tempering.core.user_code import device_of, users_code
 from tempering.models.adoption import FunctionModel
 from tempering.models.seeded import seeded
 
@@ -34,7 +34,7 @@ def trainable(model: nn.Module, x: Tensor) -> nn.Module:
     Both are noted.
 
     Args:
-        model: The network, on the CPU, not used otherwise.
+        model: The network, not used otherwise.
         x: A few images in [0, 1], shape (n, c, h, w), float32.
 
     Returns:
@@ -44,6 +44,7 @@ def trainable(model: nn.Module, x: Tensor) -> nn.Module:
         ModelError: If it cannot be trained.
     """
     _require_weights(model)
+    x = torch.cat([x, x])[: max(2, len(x))].to(device_of(model))  # normalisation needs two
     dtypes = {p.dtype for p in model.parameters() if p.is_floating_point()}
     other = sorted(str(dtype) for dtype in dtypes - {torch.float32})
     if other and not _accepts(model, x):

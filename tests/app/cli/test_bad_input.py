@@ -117,15 +117,15 @@ def test_data_that_cannot_be_trusted(
 
 
 MODELS = [
-    ("text", "text returned is str, no network: give a torch.nn.Module"),
+    ("text", "text returned str, no network: give a torch.nn.Module"),
     ("few", "7 outputs but labels go up to 9: give a model with at least 10 outputs"),
     (
         "large",
-        r"images of shape \(1, 8, 8\).*: correct the model",
+        r"fails on images of shape \(1, 8, 8\).*: correct the model, or give images",
     ),
     (
         "coloured",
-        r"images of shape \(1, 8, 8\).*: correct the model",
+        r"fails on images of shape \(1, 8, 8\).*: correct the model, or give images",
     ),
     ("lists", "returned list, not a tensor: return logits"),
     ("absent", r"no absent in my\.py: it defines net, good"),
@@ -266,7 +266,7 @@ def test_a_model_meets_data_of_another_size(hardened: Hardened, folder: Path) ->
     refused(
         done,
         1,
-        r"fails .*images of shape \(1, 12, 12\): .*correct the model, or give images",
+        r"fails on images of shape \(1, 12, 12\).*correct the model, or give images",
     )
     assert left(folder) == {"data.npz"}
 

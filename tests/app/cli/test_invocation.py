@@ -5,12 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tempering.app.cli.invocation import (
-    caller,
-    caller_with_same_options,
-    runs_folder,
-    typed_command,
-)
+from tempering.app.cli.invocation import caller, runs_folder, typed_command
 
 
 @pytest.mark.parametrize(
@@ -29,11 +24,10 @@ def test_the_command_is_recorded_as_it_was_typed(
     assert typed_command() == caller("harden").command == told
 
 
-@pytest.mark.parametrize("command", ["harden", "reproduce"])
+@pytest.mark.parametrize("command", ["harden", "evaluate", "reproduce"])
 def test_a_run_is_continued_by_the_command_that_began_it(command: str) -> None:
     told = caller(command).resume(Path("/runs/my run"))
     assert told == f"temper {command} --resume '/runs/my run'"
-    assert caller_with_same_options().resume(Path("/runs/one")) == "--resume /runs/one"
 
 
 def test_runs_are_kept_in_the_current_directory(

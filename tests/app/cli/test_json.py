@@ -53,7 +53,7 @@ def test_a_run_folder_holds_all_evidence(hardened: Hardened) -> None:
     names = {entry.name for entry in hardened.run.iterdir()}
     assert names == {
         "model.safetensors", "manifest.json", "records.jsonl", "summary.json", "report.html",
-        "report.md", "gallery.npz", "checkpoint",
+        "report.md", "gallery.npz", "verdicts.npz", "checkpoint",
     }  # fmt: skip
     kinds = {record.kind for record in load_records(hardened.run / "records.jsonl")}
     assert kinds >= {"provenance", "epoch", "round", "stop", "measurement", "minimum-norm"}

@@ -16,6 +16,7 @@ def attack(
     spec: Annotated[str, typer.Option("--attack", help="NAME or NAME:key=value,...")],
     out: Annotated[Path, typer.Option("--out", help="The .npz file to write.")],
     weights: options.Weights = None,
+    factory: options.Factory = None,
     data: options.Data = None,
     split: options.Split = None,
     threat: options.ThreatText = None,
@@ -36,7 +37,7 @@ def attack(
 
     with progress():
         done = attack_address(
-            InputAddress(model, weights, data, split, threat, seed),
+            InputAddress(model, weights, data, split, threat, seed, factory),
             spec,
             out,
             samples=samples,

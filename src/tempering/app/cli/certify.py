@@ -14,6 +14,7 @@ from tempering.app.cli.durations import parse_seconds
 def certify(
     model: options.Model,
     weights: options.Weights = None,
+    factory: options.Factory = None,
     data: options.Data = None,
     split: options.Split = None,
     threat: options.ThreatText = None,
@@ -52,7 +53,7 @@ def certify(
 
     with progress():
         done = certify_address(
-            InputAddress(model, weights, data, split, threat, seed),
+            InputAddress(model, weights, data, split, threat, seed, factory),
             samples=samples,
             subset=subset,
             methods=methods,

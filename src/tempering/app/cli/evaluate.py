@@ -10,12 +10,20 @@ import typer
 from tempering.app.cli import options
 from tempering.app.cli.console import progress, say
 from tempering.app.cli.durations import parse_seconds
-from tempering.app.cli.invocation import caller_with_same_options, runs_folder
+from tempering.app.cli.invocation import caller, runs_folder
+from tempering.core.errors import UsageError
 
 
 def evaluate(
-    model: options.Model,
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            help="A run folder, a .safetensors with its manifest, or file.py:factory; "
+            "not needed with --resume."
+        ),
+    ] = None,
     weights: options.Weights = None,
+    factory: options.Factory = None,
     data: options.Data = None,
     split: options.Split = None,
     threat: options.ThreatText = None,
@@ -68,29 +76,36 @@ def evaluate(
     as_json: options.Json = False,
 ) -> None:
     """Evaluate a model: certificates, then attacks on undecided samples; write a report."""
-    from tempering.app.evaluate import EvaluationOptions, evaluate_address
+    from tempering.app.evaluate import EvaluationOptions, evaluate_address, resume_evaluation
     from tempering.app.load_inputs import InputAddress
 
+    options = EvaluationOptions(
+        attacks=attacks,
+        protocol=protocol,
+        access=access,
+        surrogate=surrogate,
+        samples=samples,
+        subset=subset,
+        seconds=None if limit is None else parse_seconds(limit),
+        corruptions=corruptions,
+        compare=compare,
+    )
+    own = caller("evaluate")
     with progress():
-        done = evaluate_address(
-            InputAddress(model, weights, data, split, threat, seed),
-            EvaluationOptions(
-                attacks=attacks,
-                protocol=protocol,
-                access=access,
-                surrogate=surrogate,
-                samples=samples,
-                subset=subset,
-                seconds=None if limit is None else parse_seconds(limit),
-                corruptions=corruptions,
-                compare=compare,
-            ),
-            name=name,
-            resume=resume,
-            out=out,
-            runs=runs_folder(),
-            caller=caller_with_same_options(),
-        )
+        if model is not None:
+            address = InputAddress(model, weights, data, split, threat, seed, factory)
+            done = evaluate_address(
+                address, options, name=name, resume=resume, out=out, runs=runs_folder(), caller=own
+            )
+        elif resume is not None:
+            if options != EvaluationOptions() or name or weights or data or threat:
+                raise UsageError(
+                    "--resume without a model continues with the settings of the run: "
+                    "give only --out and --json with it"
+                )
+            done = resume_evaluation(resume, out=out, caller=own)
+        else:
+            raise UsageError("no model: give a run folder, a .safetensors file or file.py:factory")
     if as_json:
         say(done.record.model_dump_json(indent=2))
         return

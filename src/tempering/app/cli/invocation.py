@@ -17,15 +17,10 @@ def typed_command() -> str:
 
 
 def caller(subcommand: str) -> Caller:
-    """The command line as the caller of a subcommand that resumes with `--resume` alone."""
+    """The command line as the caller of a subcommand."""
     return Caller(
         typed_command(), lambda run: shlex.join(["temper", subcommand, "--resume", str(run)])
     )
-
-
-def caller_with_same_options() -> Caller:
-    """The command line as the caller of a subcommand that resumes with the same options."""
-    return Caller(typed_command(), lambda run: shlex.join(["--resume", str(run)]))
 
 
 def runs_folder() -> Path:

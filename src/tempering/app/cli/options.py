@@ -31,6 +31,12 @@ Weights = Annotated[
     Path | None,
     typer.Option("--weights", help="Weights for file.py:factory: .safetensors, .pt or .pth."),
 ]
+Factory = Annotated[
+    str | None,
+    typer.Option(
+        "--model", help="file.py:factory that builds a run's network, where its file has moved."
+    ),
+]
 RecipeName = Annotated[
     str, typer.Option("--recipe", help="Name of a recipe, or path of a .toml file.")
 ]

@@ -1,0 +1,135 @@
+"""Models by their addresses: a run folder, a `.safetensors` file, or `file.py:factory`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from tempering.app.folder import VERDICTS, RunFolder
+from tempering.core.errors import ModelError, UsageError
+from tempering.core.files import file_hash, followed
+from tempering.core.notes import note
+from tempering.core.records import Provenance, load_records
+from tempering.models.foreign import load_foreign
+from tempering.models.manifest import (
+    MANIFEST_FILE,
+    WEIGHTS_FILE,
+    Manifest,
+    read_manifest,
+    weights_path,
+)
+from tempering.models.store import LoadedModel
+from tempering.models.store import load as load_from_store
+
+
+def load_model(
+    address: str,
+    weights: Path | None = None,
+    factory: str | None = None,
+    x: Tensor | None = None,
+) -> nn.Module:
+    """Load a model by its address.
+
+    Args:
+        address: A run folder, a `.safetensors` with its manifest, or `file.py:factory`.
+        weights: For `file.py:factory`.
+        factory: See `load_saved`.
+        x: Some images, shape (n, c, h, w), that give lazy layers their shapes.
+
+    Raises:
+        ModelError: If there is no such model, or files do not fit together.
+        UsageError: If weights are given for a model that has its own.
+    """
+    if (run := judging_run(address)) is not None:
+        _, model, its_weights = judged_model(run)
+        return load_model(model, its_weights, factory, x)
+    if ".py:" not in address:
+        return load_saved(address, weights, factory).model
+    if factory is not None:
+        raise UsageError(f"--model {factory} for {address}, which is a factory: leave it out")
+    return load_foreign(address, None if weights is None else _held_weights(weights), x=x)
+
+
+def load_saved(
+    address: str, weights: Path | None = None, factory: str | None = None
+) -> LoadedModel:
+    """Load a model with its manifest.
+
+    Args:
+        address: A run folder, or a `.safetensors` with its manifest beside it.
+        weights: Must be None: the model has its own.
+        factory: `file.py:factory` that builds the network; by default that of the manifest, if
+            its file is as it was.
+
+    Raises:
+        ModelError: If there is no such model, or files do not fit together.
+        UsageError: If weights are given.
+    """
+    if weights is not None:
+        raise UsageError(f"weights {weights} for {address}, which has its own: leave --weights out")
+    path = followed(Path(address))
+    if not path.exists():
+        raise ModelError(
+            f"no model at {address}: give a run folder, a .safetensors file with its manifest "
+            "beside it, or file.py:factory"
+        )
+    manifest = read_manifest(path)
+    return load_from_store(path, factory or _own_factory(path, manifest))
+
+
+def judging_run(address: str) -> Path | None:
+    """The folder of a run that judged a model and has none of its own; None for anything else."""
+    path = followed(Path(address))
+    own = any((path / name).exists() for name in (MANIFEST_FILE, WEIGHTS_FILE))
+    return path if (path / VERDICTS).is_file() and not own else None
+
+
+def judged_model(run: Path) -> tuple[Provenance, str, Path | None]:
+    """What a run that judged a model says, with the model's address and weights.
+
+    Raises:
+        ModelError: If the run does not say, or the model is no longer there.
+    """
+    records = load_records(RunFolder(run).records)
+    told = next((record for record in records if isinstance(record, Provenance)), None)
+    address = "" if told is None else str(told.recipe.get("model", ""))
+    place = Path(address.rpartition(":")[0] if ".py:" in address else address)
+    if told is None or not address or not place.exists():
+        where = f", {address}, is no longer there" if address else " is not recorded"
+        raise ModelError(
+            f"no model at {run}: {run.resolve().name} is a run of `temper evaluate`, and the model "
+            f"that it evaluated{where}: give the model"
+        )
+    weights = told.recipe.get("weights")
+    note(f"{run} is a run of `temper evaluate`: the model that it judged is taken, {address}")
+    return told, address, None if weights is None else Path(weights)
+
+
+def _held_weights(weights: Path) -> Path:
+    """A file of weights; within a run that judged a model, that model's."""
+    if weights.exists() or (run := judging_run(str(weights.parent))) is None:
+        return weights
+    _, address, held = judged_model(run)
+    if held is None and ".py:" not in address:
+        return weights_path(Path(address))
+    return held or weights
+
+
+def _own_factory(path: Path, manifest: Manifest) -> str | None:
+    """The user's factory that built a model, if its file is as it was.
+
+    Raises:
+        ModelError: If the file has moved or changed.
+    """
+    if not isinstance(manifest.architecture, str) or not manifest.factory_file:
+        return None
+    file, name = Path(manifest.factory_file), manifest.architecture.rpartition(":")[2]
+    if not file.is_file() or file_hash(file) != manifest.factory_hash:
+        what = "has changed" if file.is_file() else "is no longer there"
+        raise ModelError(
+            f"{file}, which built the model of {path}, {what}: say where it is with "
+            f"--model file.py:{name}"
+        )
+    note(f"running {file}, which built the model of {path}")
+    return f"{file}:{name}"
