@@ -34,6 +34,7 @@ from tempering.core.errors import DataError, UsageError
 from tempering.core.files import write_with
 from tempering.core.goals import EvadeDetector, Goal, TargetedLabels, Untargeted
 from tempering.core.random import RandomStreams, derive
+from tempering.core.threat_sizes import check_size
 from tempering.core.threats import Threat
 from tempering.data.dataset import Dataset
 from tempering.data.splits import Splits
@@ -258,6 +259,7 @@ def _run(
     subset: str,
 ) -> Attacked:
     chosen.require(threat)
+    check_size(threat, wanted.shape)
     aim = _aim(targets, wanted, seed)
     context = EvalContext(wanted, "test", start_engine("32-true"), seed)
     target = Target.of("given", model, wanted)

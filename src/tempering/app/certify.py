@@ -30,6 +30,7 @@ from tempering.core.engine import start_engine
 from tempering.core.errors import UsageError
 from tempering.core.intervals import wilson
 from tempering.core.random import RandomStreams, derive
+from tempering.core.threat_sizes import check_size
 from tempering.core.threats import Threat
 from tempering.core.user_code import moved
 from tempering.data.splits import Splits
@@ -143,6 +144,7 @@ def certify(
     test = held.test if isinstance(held, Splits) else held
     number = None if samples is None else as_count(samples, "samples")
     part = take_samples(test, number, subset)
+    check_size(allowed, part.shape)
     context = EvalContext(part, "test", start_engine("32-true"), as_count(seed, "seed"))
     target = Target.of("given", module, part)
     names = None if methods is None else as_settings(methods, "methods", "crown")
@@ -192,6 +194,7 @@ def certify_address(
     opened = address.load()
     allowed = opened.threat
     part = opened.take(samples, subset)
+    check_size(allowed, part.shape)
     context = EvalContext(part, "test", start_engine("32-true"), opened.seed)
     target = Target.of("given", opened.model, part)
     if smoothing is not None:

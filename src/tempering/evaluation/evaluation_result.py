@@ -31,7 +31,8 @@ class EvaluationResult:
         stages: Stage -> samples that are robust after it, and what it took.
         schedule: What the order of the stages was learned from.
         flags: What makes the numbers untrustworthy.
-        curve: Accuracy against eps, smallest first.
+        curve: Accuracy against eps, smallest first, up to twice the threat's eps unless more was
+            asked for.
         certified_curve: Certified accuracy, and the same against eps.
     """
 

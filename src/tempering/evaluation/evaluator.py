@@ -18,7 +18,7 @@ from tempering.evaluation.clean_predictions import predict_in_time
 from tempering.evaluation.config import EvaluationConfig
 from tempering.evaluation.context import EvalContext
 from tempering.evaluation.curve_verdicts import with_curve_verdicts
-from tempering.evaluation.eps_curve import curve_of
+from tempering.evaluation.eps_curve import curve_of, shown_part
 from tempering.evaluation.evaluation_result import EvaluationResult
 from tempering.evaluation.examine_target import examine_target
 from tempering.evaluation.flags.catalogue import NOT_EXAMINED
@@ -108,11 +108,13 @@ class Evaluator:
             results = []
             flags.append(NOT_EXAMINED.raised(f"accuracy against eps: {error}"))
         result = with_curve_verdicts(run, result, results)
-        curve = tuple(at_eps.measurement for at_eps in results)
+        sweep = [at_eps.measurement for at_eps in results]
+        shown = shown_part(results, run.threat, run.config.curve)
+        curve = tuple(at_eps.measurement for at_eps in shown)
         result = replace(
             result, curve=curve, certified_curve=self._certified_curve(run, result, curve)
         )
-        flags += inspect(self.context, result, sweep=curve)
+        flags += inspect(self.context, result, sweep=sweep)
         return replace(result, flags=tuple(flags))
 
     def _certified_curve(

@@ -45,6 +45,8 @@ def load_foreign(
     Example:
         `load_foreign("my.py:build", "my.pth")`
     """
+    if weights is not None and not isinstance(weights, str | Path):
+        raise ModelError(f"weights {weights!r} is no path: give a .safetensors, .pt or .pth file")
     model = make_foreign(spec, seed)
     if x is not None:
         model = initialise(model, x, seed)
@@ -70,6 +72,8 @@ def load_attribute(spec: str, kind: str) -> object:
 
 def _place(spec: str, kind: str, what: str, example: str) -> tuple[Path, str]:
     """The file and the name that `file.py:name` consists of."""
+    if not isinstance(spec, str):
+        raise ModelError(f"{kind} {spec!r} is no text: give file.py:{what}, such as {example}")
     file, colon, name = spec.rpartition(":")
     if not colon or not file.endswith(".py") or not name.isidentifier():
         raise ModelError(f"{kind} {spec!r}: give file.py:{what}, such as {example}")
