@@ -50,6 +50,7 @@ def assess(
         schedule=list(result.schedule),
         surrogate=next((record for record in records if isinstance(record, Surrogate)), None),
         surrogate_weights=surrogate_weights,
+        per_class=result.per_class,
     )
 
 

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
+from tempering.core.class_records import PerClass
 from tempering.core.comparisons import Comparison, ComparisonSummary
 from tempering.core.corruption_records import CorruptionResult, CorruptionSummary
 from tempering.core.errors import RunError
@@ -258,6 +259,7 @@ AnyRecord = Annotated[
     | Finding
     | Comparison
     | CorruptionResult
+    | PerClass
     | Proof,
     Field(discriminator="kind"),
 ]
@@ -342,6 +344,8 @@ class Assessment(Summary):
         surrogate: How the surrogate was trained; None if it was given or not needed.
         surrogate_weights: Hash of the surrogate's parameters and buffers; None without a
             gray-box attacker.
+        per_class: Robust accuracy of each class, and the confusion matrix under attack; None in
+            records of earlier versions.
         shifts: Accuracy under common corruptions, if asked for; not counted in `passes` and
             `seconds`.
         against: Paired comparison with the model of another run, if asked for.
@@ -358,6 +362,7 @@ class Assessment(Summary):
     schedule: list[str] = Field(default_factory=list)
     surrogate: Surrogate | None = None
     surrogate_weights: str | None = None
+    per_class: PerClass | None = None
     shifts: CorruptionSummary | None = None
     against: ComparisonSummary | None = None
 

@@ -25,6 +25,7 @@ from tempering.evaluation.flags.catalogue import NOT_EXAMINED
 from tempering.evaluation.flags.model_outputs import RANDOM
 from tempering.evaluation.inspection import inspect
 from tempering.evaluation.measuring import clean_result
+from tempering.evaluation.per_class import per_class
 from tempering.evaluation.result_cache import NoCache, ResultCache
 from tempering.evaluation.run import EvaluationRun
 from tempering.evaluation.spot_checks import spot_check
@@ -101,7 +102,7 @@ class Evaluator:
     def _with_curve_and_flags(
         self, run: EvaluationRun, result: EvaluationResult, flags: list[Flag]
     ) -> EvaluationResult:
-        """Accuracy against eps, what is certified there, and flags of all measurements."""
+        """Accuracy against eps and by class, what is certified, and flags of all measurements."""
         try:
             results = self.cache.get("curve", partial(curve_of, run, result))
         except ThreatError as error:
@@ -115,7 +116,8 @@ class Evaluator:
             result, curve=curve, certified_curve=self._certified_curve(run, result, curve)
         )
         flags += inspect(self.context, result, sweep=sweep)
-        return replace(result, flags=tuple(flags))
+        classes = per_class(result, self.context.data, self.context.seed)
+        return replace(result, flags=tuple(flags), per_class=classes)
 
     def _certified_curve(
         self, run: EvaluationRun, result: EvaluationResult, curve: tuple[Measurement, ...]

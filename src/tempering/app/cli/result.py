@@ -10,6 +10,7 @@ from rich.table import Table
 from tempering.app.cli.comparison import comparison_lines
 from tempering.app.cli.console import leads
 from tempering.app.cli.corruptions import corruption_lines
+from tempering.core.class_records import PerClass
 from tempering.core.records import Assessment, Summary, Surrogate
 
 
@@ -56,10 +57,21 @@ def show(summary: Summary, run: Path | None) -> None:
 
 
 def _beside(assessment: Assessment) -> list[str]:
-    """Lines for surrogate, corruptions and comparison."""
-    lines = [] if assessment.surrogate is None else [_owned(assessment.surrogate)]
+    """Lines for the worst class, surrogate, corruptions and comparison."""
+    lines = [] if assessment.per_class is None else _worst_class(assessment.per_class)
+    lines += [] if assessment.surrogate is None else [_owned(assessment.surrogate)]
     lines += [] if assessment.shifts is None else corruption_lines(assessment.shifts)
     return lines + ([] if assessment.against is None else comparison_lines(assessment.against))
+
+
+def _worst_class(found: PerClass) -> list[str]:
+    """The class of least robust accuracy, if a class has images."""
+    worst = [found.classes[number] for number in found.worst(1)]
+    return [
+        f"worst class      {one.name}: {_percent(one.robust.fraction)} robust "
+        f"{_interval(one.interval)}"
+        for one in worst
+    ]
 
 
 def _owned(model: Surrogate) -> str:
