@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from tempering.core.class_records import PerClass
 from tempering.core.comparisons import Comparison, ComparisonSummary
@@ -295,7 +296,7 @@ class Summary(Record):
     model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
     data: str
     threat: str
-    n: int
+    n: int = Field(ge=0)
     clean_accuracy: float
     clean_interval: tuple[float, float]
     robust_accuracy: Bounds
@@ -365,6 +366,19 @@ class Assessment(Summary):
     per_class: PerClass | None = None
     shifts: CorruptionSummary | None = None
     against: ComparisonSummary | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Assessment:
+        counts = {
+            "certified_correct": self.certified_correct,
+            "robust_correct": self.robust_correct,
+            "clean_correct": self.clean_correct,
+            "n": self.n,
+        }
+        for (less, few), (more, many) in pairwise(counts.items()):
+            if few > many:
+                raise ValueError(f"{less} is {few} and {more} {many}: it cannot be more")
+        return self
 
 
 def dump_records(records: Iterable[Record]) -> str:

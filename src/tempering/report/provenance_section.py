@@ -87,6 +87,8 @@ def _run_rows(provenance: Provenance) -> list[tuple[str, str]]:
 def _evaluated(recipe: Mapping[str, Any]) -> list[tuple[str, str]]:
     """How many test images were evaluated, and which."""
     settings = recipe.get("evaluation", recipe)
+    if not isinstance(settings, Mapping):
+        return []
     names = {"stratified": "stratified by class and id", "first": "the first ones"}
     if settings.get("subset") not in names or not isinstance(settings.get("samples"), int):
         return []
