@@ -57,7 +57,7 @@ class AttackReport(BaseModel):
         before: How many were so without any attack.
         no_start: Failures that say nothing about the model: a decision attack found no
             image to start from.
-        median_distance: Over its successes; None without any.
+        median_distance_of_successes: Median distance over its successes alone; None without any.
         forwards: Forward passes of the attack, in all.
         backwards: Backward passes.
         out: The file with all samples.
@@ -72,7 +72,7 @@ class AttackReport(BaseModel):
     success: int
     before: int
     no_start: int
-    median_distance: float | None
+    median_distance_of_successes: float | None
     forwards: int
     backwards: int
     out: str
@@ -129,7 +129,7 @@ class Attacked:
             success=int(self.success.sum()),
             before=int(self.before.sum()),
             no_start=int((self.no_start & ~self.success).sum()),
-            median_distance=float(won.median()) if len(won) else None,
+            median_distance_of_successes=float(won.median()) if len(won) else None,
             forwards=int(self.forwards.sum()),
             backwards=int(self.backwards.sum()),
             out=out,

@@ -79,6 +79,10 @@ class Epoch(Record):
 
     Attributes:
         model: The role of the model, as the run calls it.
+        train_loss: Mean of the objective over the epoch's steps.
+        train_accuracy: Of the images that the objective was computed on, perturbed ones included.
+        validation_loss: Mean cross-entropy of clean validation images.
+        validation_accuracy: Of the same images.
         scalars: What the objective logs beside its loss, as means over the epoch.
     """
 
@@ -99,7 +103,11 @@ Outcome = Literal["best", "kept", "rolled back", "below floor"]
 
 
 class Round(Record):
-    """A round of retraining, evaluated on validation data; `gain` has the key `rho` in JSON."""
+    """A round of retraining, evaluated on validation data.
+
+    `gain`, with the key `rho` in JSON, is that on validation data; that of a `Summary` is on test
+    data.
+    """
 
     model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
     kind: Literal["round"] = "round"
@@ -143,7 +151,8 @@ class Measurement(Record):
         flagged: Samples that end in the adversarial class; None if there is none. For the
             attack `availability`: clean inputs that were forced into it.
         stable: Samples whose prediction the attack did not change, correct or not.
-        drop: Mean decrease of the true class's probability, 0 to 1.
+        drop: Mean over all `n` samples of the decrease of the true class's probability, 0 to 1; of
+            `worst` the mean of each sample's largest decrease.
     """
 
     kind: Literal["measurement"] = "measurement"
@@ -172,9 +181,9 @@ class MinimumNorm(Record):
     """Distances found by a minimum-norm attack.
 
     Attributes:
-        found: Samples for which an adversarial image was found; a misclassified sample has
-            distance 0.
-        median: Median distance over all samples; None if fewer than half were found.
+        found: Samples for which an adversarial image was found, misclassified ones included.
+        median: Median distance over all samples, not over those found alone; a misclassified
+            sample has distance 0. None if fewer than half were found.
         within: Bound -> samples without an adversarial image within that distance.
     """
 
@@ -291,7 +300,12 @@ class AttackSummary(Record):
 
 
 class Summary(Record):
-    """Results of a run: the content of `summary.json`, where `gain` has the key `rho`."""
+    """Results of a run: the content of `summary.json`, where `gain` has the key `rho`.
+
+    `stability` holds `unchanged_by_all`, the share of predictions that no attack changed;
+    `mean_largest_drop`, the mean over all samples of the largest drop that an attack caused in the
+    probability of the true class; and `seed_spread`, how far two training seeds are apart.
+    """
 
     model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
     data: str

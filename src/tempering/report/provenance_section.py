@@ -127,7 +127,8 @@ def _costs(identity: str, caption: str, spent: Sequence[Measurement | MinimumNor
         if row.cost != Cost()
     )
     heads = named("Attack", "Images", "Forward passes", "Backward passes", "Time")
-    note = "A pass is one image through the model; the second line is passes per image. "
+    note = "A pass is one image through the model; the second line is passes over all images of "
+    note += "the row, those that the attack skipped included. "
     note += "The cost of a worst case is the sum over its attacks."
     return Table(identity, caption, heads, rows, note) if rows else None
 
