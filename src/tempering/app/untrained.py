@@ -31,10 +31,12 @@ def note_if_untrained(model: nn.Module, name: str, data: Dataset) -> None:
     try:
         model = with_logits(model, part.x[:1].to(device))
         with probing(model) as probe, uncounted():
-            parts = [probe.logits(x.to(device)).argmax(1).cpu() for x in torch.split(part.x, 16)]
+            logits = torch.cat([probe.logits(x.to(device)).cpu() for x in torch.split(part.x, 16)])
     except TemperingError:
         return  # it is refused with the reason where it is checked
-    right, n = int((torch.cat(parts) == part.y).sum()), len(part)
+    if logits.shape[1] < data.num_classes:
+        return  # likewise
+    right, n = int((logits.argmax(1) == part.y).sum()), len(part)
     guessed = float(part.y.bincount().max()) / n
     if wilson(right, n)[1] < guessed + (1 - guessed) / 4:
         note(
