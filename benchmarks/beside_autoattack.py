@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -75,12 +76,10 @@ class Counted(nn.Module):
 
 def ours(network: Evaluated, images: int, seed: int) -> Row:
     """Our protocol, with certificates, ranking, examinations and curve."""
-    evaluate, test = tp.evaluate, network.test
-    evaluate(network.model, test, network.threat, samples=min(WARM_UP, images), subset="first", seed=seed)
+    evaluate = partial(tp.evaluate, network.model, network.test, network.threat, subset="first")
+    evaluate(samples=min(WARM_UP, images), seed=seed)
     began = time.perf_counter()
-    assessment = evaluate(
-        network.model, test, network.threat, samples=images, subset="first", seed=seed
-    )
+    assessment = evaluate(samples=images, seed=seed)
     stages = assessment.by_attack.values()
     return {
         "seconds": time.perf_counter() - began,
