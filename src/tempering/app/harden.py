@@ -46,7 +46,7 @@ from tempering.core.python_values import FROM_PYTHON
 from tempering.core.threat_checks import check_threat
 from tempering.core.threat_text import write_threat
 from tempering.core.threats import Threat
-from tempering.data.loading import SOURCES
+from tempering.data.sources.registered import SOURCES
 from tempering.models.adoption import initialise
 from tempering.models.trainable import unwrapped
 from tempering.models.weights import fit_weights, read_weights, write_weights

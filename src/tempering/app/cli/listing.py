@@ -109,7 +109,7 @@ def _objectives() -> list[dict[str, Any]]:
 
 
 def _data() -> list[dict[str, Any]]:
-    from tempering.data.loading import SOURCES
+    from tempering.data.sources.registered import SOURCES
 
     return [
         {"name": name, "example": entry.example, "summary": entry.summary}
