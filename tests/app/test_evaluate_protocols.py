@@ -207,7 +207,7 @@ def test_all_kinds_of_access_in_one_record(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"protocol": "quick"}, "give one of fast, autoattack, thorough"),
+        ({"protocol": "slow"}, "give one of quick, fast, autoattack, thorough"),
         ({"access": "grey"}, "give one of white, gray, black, all"),
     ],
 )

@@ -54,6 +54,7 @@ class Provenance(Record):
     threads: int
     processes: int
     precision: str
+    batch_size: int | None = None
     seed: int
     recipe: dict[str, Any]
     data: str
@@ -309,6 +310,22 @@ class Summary(Record):
     seconds: float
 
 
+class BeforeAfter(Record):
+    """The undefended and the hardened model on the same samples.
+
+    Attributes:
+        clean_before: Right without attack, undefended.
+        clean_after: Right without attack, hardened.
+        robust_before: Right under every white-box attack that ran on both models, undefended.
+        robust_after: The same, hardened; `robust_accuracy` counts further attacks.
+    """
+
+    clean_before: Count
+    clean_after: Count
+    robust_before: Count
+    robust_after: Count
+
+
 class PassCounts(Record):
     """Passes through a model, each of a single sample."""
 
@@ -345,6 +362,11 @@ class Assessment(Summary):
         shifts: Accuracy under common corruptions, if asked for; not counted in `passes` and
             `seconds`.
         against: Paired comparison with the model of another run, if asked for.
+        by_access: Samples that are robust to the attackers of each access level, where there are
+            several; an attacker of a higher level has not tried what a lower one does.
+        hardening: Accuracy before and after hardening; None for an evaluation.
+        quick: Settings that stand for a quick look; empty for a whole run.
+        not_measured: What was left out by request, in words.
     """
 
     protocol: str
@@ -360,6 +382,10 @@ class Assessment(Summary):
     surrogate_weights: str | None = None
     shifts: CorruptionSummary | None = None
     against: ComparisonSummary | None = None
+    by_access: dict[str, Count] = Field(default_factory=dict)
+    hardening: BeforeAfter | None = None
+    quick: list[str] = Field(default_factory=list)
+    not_measured: list[str] = Field(default_factory=list)
 
 
 def dump_records(records: Iterable[Record]) -> str:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from copy import copy
 from dataclasses import dataclass
 from fractions import Fraction
 from inspect import signature
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -19,6 +20,7 @@ from torch import Tensor
 from tempering.core.errors import ThreatError, type_and_message
 from tempering.core.python_values import FROM_PYTHON, differences
 from tempering.core.random import RandomStreams
+from tempering.core.threat_words import number, ratio
 
 TOLERANCE = 1e-5
 """Rounding error that `contains` tolerates, relative to max(1, eps)."""
@@ -52,6 +54,7 @@ class Threat(ABC):
 
     eps: float
     name: ClassVar[str]
+    _ratio: ClassVar[str | None] = None  # the radius as it was written; no part of the value
 
     def __init_subclass__(cls, **options: object) -> None:
         super().__init_subclass__(**options)
@@ -72,8 +75,14 @@ class Threat(ABC):
         object.__setattr__(self, "eps", eps)
 
     def __str__(self) -> str:
-        short = f"{self.eps:g}"
-        return f"{self.name}:{short if float(short) == self.eps else repr(self.eps)}"
+        return f"{self.name}:{self._ratio or number(self.eps)}"
+
+    def written(self, radius: str) -> Self:
+        """The same threat, shown with the text of its radius if that is a ratio, such as 8/255."""
+        same = copy(self)
+        if (text := ratio(radius)) is not None:
+            object.__setattr__(same, "_ratio", text)
+        return same
 
     @property
     def norm(self) -> str:
@@ -102,7 +111,7 @@ class Threat(ABC):
         begin = f"threat {self} cannot be made with eps {eps:g}: "
         remedy = ": make its class a frozen dataclass, or define with_eps"
         try:
-            same, made = (type(self)(**{**given, "eps": radius}) for radius in (self.eps, eps))
+            same, made = (self._remade(given, radius) for radius in (self.eps, eps))
         except ThreatError:
             raise
         except Exception as error:
@@ -110,6 +119,10 @@ class Threat(ABC):
         if lost := differences(self, same):
             raise ThreatError(f"{begin}it would lose {', '.join(lost)}{remedy}")
         return made
+
+    def _remade(self, given: dict[str, Any], eps: float) -> Self:
+        made = type(self)(**{**given, "eps": eps})
+        return made.written(self._ratio) if self._ratio and eps == self.eps else made
 
     def bounds(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Least and largest value of each pixel that the threat allows at any radius.
@@ -397,4 +410,4 @@ def parse_threat(text: str) -> Threat:
         raise ThreatError(
             f"eps {radius!r} in threat {text!r} is not a number: give one, such as 0.3 or 8/255"
         ) from None
-    return NORMS[norm](eps)
+    return NORMS[norm](eps).written(radius)
