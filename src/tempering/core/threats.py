@@ -20,6 +20,7 @@ from torch import Tensor
 from tempering.core.errors import ThreatError, type_and_message
 from tempering.core.python_values import FROM_PYTHON, differences
 from tempering.core.random import RandomStreams
+from tempering.core.soft_threshold import soft_threshold
 from tempering.core.threat_words import number, ratio
 
 TOLERANCE = 1e-5
@@ -269,13 +270,13 @@ class L1(Threat):
         """Exact projection onto ball and box together (Croce and Hein, 2021, section 3)."""
         delta, flat = (x_adv - x).flatten(1), x.flatten(1)
         room = torch.where(delta > 0, 1 - flat, flat).clamp_min(0.0)
-        step = _soft_threshold(delta, room, self._radii(delta, radius))
+        step = soft_threshold(delta, room, self._radii(delta, radius))
         return _boxed(x + step.reshape(x.shape))
 
     def shrink(self, delta: Tensor, radius: Tensor | None = None) -> Tensor:
         """Projection onto the ball by soft thresholding (Duchi et al., 2008)."""
         flat = delta.flatten(1)
-        return _soft_threshold(flat, flat.abs(), self._radii(flat, radius)).reshape(delta.shape)
+        return soft_threshold(flat, flat.abs(), self._radii(flat, radius)).reshape(delta.shape)
 
     def _radii(self, flat: Tensor, radius: Tensor | None) -> Tensor:
         return flat.new_full((len(flat),), self.eps) if radius is None else radius
@@ -303,28 +304,6 @@ def _steepest(gradient: Tensor) -> Tensor:
     where = flat.abs().argmax(1, keepdim=True)
     step = torch.zeros_like(flat).scatter(1, where, flat.gather(1, where).sign())
     return step.reshape(gradient.shape)
-
-
-def _soft_threshold(delta: Tensor, room: Tensor, radius: Tensor) -> Tensor:
-    """Soft-threshold entries and clip them to `room`, so that they sum to at most `radius`.
-
-    The sum decreases piecewise linearly in the threshold, with slope -1 for each entry between
-    the threshold at which it is no longer clipped and the one at which it becomes 0.
-    """
-    size = delta.abs()
-    ends, order = torch.cat([(size - room).clamp_min(0.0), size], 1).sort(1)
-    falling = torch.where(order < size.shape[1], 1.0, -1.0).to(delta.dtype).cumsum(1)
-    lost = (falling[:, :-1] * ends.diff(dim=1)).cumsum(1)
-    whole = torch.minimum(size, room).sum(1, keepdim=True)
-    sums = torch.cat([whole, whole - lost], 1)
-    excess = sums - radius[:, None]
-    last = ((excess > 0).sum(1, keepdim=True) - 1).clamp_min(0)
-    level = ends.gather(1, last) + excess.gather(1, last) / falling.gather(1, last).clamp_min(1.0)
-    level = level.where(whole > radius[:, None], torch.zeros_like(level))
-    left = torch.minimum((size - level).clamp_min(0.0), room)
-    # corrects rounding errors of long sums
-    share = radius[:, None] / left.sum(1, keepdim=True).clamp_min(torch.finfo(delta.dtype).tiny)
-    return delta.sign() * left * share.clamp_max(1.0)
 
 
 class L0(Threat):

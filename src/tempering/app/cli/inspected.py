@@ -61,7 +61,7 @@ def text(inspection: Inspection) -> str:
     if inspection.missing:
         more = len(inspection.missing) - SHOWN
         listed = ", ".join(inspection.missing[:SHOWN]) + (f" and {more} more" if more > 0 else "")
-        lines += textwrap.wrap(f"classes without images: {listed}", WIDTH)
+        lines += textwrap.wrap(f"classes without images: {listed}", WIDTH, subsequent_indent="  ")
     return "\n".join(lines)
 
 
