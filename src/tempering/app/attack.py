@@ -14,7 +14,7 @@ from tempering.app.attack_targets import Aim, aim_at, check_targets
 from tempering.app.compute import BATCH_SIZE, Compute
 from tempering.app.gallery import images_of
 from tempering.app.job import job
-from tempering.app.load_inputs import InputAddress, take_samples
+from tempering.app.load_inputs import InputAddress, take_in_order
 from tempering.app.python_inputs import (
     AttackLike,
     DataLike,
@@ -85,7 +85,7 @@ class Attacked:
         threat: What it was allowed.
         data: The samples that it was run on.
         subset: How they were chosen: `stratified` or `first`.
-        index: Their rows in the test data, shape (n,), int64.
+        index: Their rows in the test data, ascending, shape (n,), int64.
         targets: The class that each shall be taken for, shape (n,); None without targets.
         x_adv: Adversarial images, shape (n, c, h, w), float32.
         predicted: What the model says of them, shape (n,), int64.
@@ -182,9 +182,10 @@ def attack_address(
     compute = compute or Compute()
     engine = compute.start()
     inputs = address.load()
-    wanted = inputs.take(samples, subset)
+    wanted, index = take_in_order(inputs.splits.test, samples, subset)
     context = EvalContext(wanted, "test", engine, inputs.seed, compute.batch_size)
     done = _run(inputs.model, context, inputs.threat, chosen, targets, subset)
+    done = replace(done, index=index[done.index])
     _write(out, done)
     return done.report(str(out))
 
@@ -235,13 +236,15 @@ def attack(
     chosen = as_attack(attack)
     test = held.test if isinstance(held, Splits) else held
     number = None if samples is None else as_count(samples, "samples")
-    wanted, path = take_samples(test, number, subset), None if out is None else as_path(out)
+    wanted, index = take_in_order(test, number, subset)
+    path = None if out is None else as_path(out)
     if path is not None:
         _check_out(path)
     with shown(progress):
         aim = None if targets is None else str(targets)
         context = EvalContext(wanted, "test", engine, as_count(seed, "seed"), compute.batch_size)
         done = _run(module, context, allowed, chosen, aim, subset)
+        done = replace(done, index=index[done.index])
     if path is not None:
         _write(path, done)
     return done
