@@ -8,7 +8,7 @@ import pytest
 
 import tempering as tp
 from tempering.app.quick import quick_overrides
-from tempering.app.recipe import load_recipe
+from tempering.app.recipe import load_recipe, recipes
 from tempering.core.errors import UsageError
 from tempering.core.records import Provenance, Surrogate, load_records
 from tests.app.running import TINY, Done, temper
@@ -75,6 +75,14 @@ def test_the_default_recipe_is_shortened_and_what_a_user_gives_stays() -> None:
     given = ["evaluation.samples=500", "evaluation.curve.samples=20"]
     own = quick_overrides(load_recipe("default", given), given)
     assert not any(text.startswith(("evaluation.samples", "evaluation.curve")) for text in own)
+
+
+@pytest.mark.parametrize("name", recipes())
+def test_every_recipe_can_be_looked_at_quickly(name: str) -> None:
+    recipe = load_recipe(name)
+    shorter = load_recipe(name, quick_overrides(recipe))
+    assert shorter.training.hardened.stopping.max_iterations <= 300
+    assert quick_overrides(shorter) == []
 
 
 def test_a_quick_evaluation_says_so(folder: Path) -> None:
