@@ -54,8 +54,9 @@ BatchSize = Annotated[
     typer.Option(
         "--batch-size",
         min=1,
-        help="Images at a time. It changes memory and time, but no random draw; by rounding at "
-        "most 1 in 1,000 verdicts may differ.",
+        help="Images at a time in attacks, certificates and predictions; a recipe has the "
+        "mini-batches of training. It changes memory and time, but no random draw; by rounding "
+        "at most 1 in 1,000 verdicts may differ.",
     ),
 ]
 Quick = Annotated[
