@@ -105,6 +105,9 @@ def theirs(network: Evaluated, x: Tensor, y: Tensor, seed: int, batch_size: int)
     stages: dict[str, int] = {}
     for name in STAGES:
         rows = robust.nonzero()[:, 0]
+        stages[name] = len(rows)
+        if len(rows) == 0:
+            continue
         attack = AutoAttack(
             counted,
             eps=network.threat.eps,

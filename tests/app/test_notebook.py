@@ -29,12 +29,12 @@ def test_the_notebook_holds_no_results() -> None:
         assert not cell.get("outputs")
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_the_notebook_runs(tmp_path: Path) -> None:
     notebook = nbformat.read(NOTEBOOK, 4)
     client = NotebookClient(
         notebook,
-        timeout=280,
+        timeout=580,
         kernel_name="python3",
         resources={"metadata": {"path": str(tmp_path)}},
     )
@@ -43,11 +43,11 @@ def test_the_notebook_runs(tmp_path: Path) -> None:
         asyncio.run(client.async_execute())
     shown = [outputs(cell) for cell in notebook.cells if cell.cell_type == "code"]
     _, _, evaluated, _, attacked, hardened, report = shown
-    assert "100 images" in evaluated
+    assert "40 images" in evaluated
     distance, right = ast.literal_eval(attacked)
     assert 0.09 < distance < 0.1001
     before, after = ast.literal_eval(hardened)
-    assert right >= 100 * before - 0.5
+    assert right >= 40 * before - 0.5
     assert before < after
     assert "report.html" in report
     assert (tmp_path / "evaluated" / "report.html").is_file()
