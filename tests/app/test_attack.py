@@ -98,7 +98,7 @@ def test_equal_seeds_write_equal_images(run: str, tmp_path: Path) -> None:
 def test_targets(run: str, tmp_path: Path, targets: str, left: int) -> None:
     out = tmp_path / "x.npz"
     attack_address(
-        InputAddress(run, threat="linf:0.5"),
+        InputAddress(run, threat="linf:0.45"),
         "pgd:steps=20",
         out,
         samples=N,
@@ -288,7 +288,7 @@ def test_passes_in_the_file_are_the_attacks_own(run: str, tmp_path: Path, attack
 
 def test_failures_without_a_start_are_told_apart(run: str, tmp_path: Path) -> None:
     call = ["attack", run, "--attack", "hopskipjump:queries=60,tries=1", "--samples", str(N)]
-    call += ["--targets", "next", "--out", str(tmp_path / "x.npz"), "--threat", "linf:0.5"]
+    call += ["--targets", "next", "--out", str(tmp_path / "x.npz"), "--threat", "linf:0.45"]
     done = CliRunner().invoke(app, call)
     assert done.exit_code == 0, done.output
     found = json.loads(CliRunner().invoke(app, [*call, "--json"]).stdout)

@@ -69,6 +69,7 @@ def assess(
         hardening=before_and_after(comparisons),
         quick=list(quick),
         not_measured=list(not_measured),
+        per_class=result.per_class,
     )
 
 

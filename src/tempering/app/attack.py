@@ -33,6 +33,7 @@ from tempering.attacks.registry import parse_attack
 from tempering.core.errors import UsageError
 from tempering.core.files import write_with
 from tempering.core.goals import EvadeDetector, Goal, TargetedLabels, Untargeted
+from tempering.core.threat_sizes import check_size
 from tempering.core.threats import Threat
 from tempering.data.dataset import Dataset
 from tempering.data.splits import Splits
@@ -55,7 +56,7 @@ class AttackReport(BaseModel):
         before: How many were so without any attack.
         no_start: Failures that say nothing about the model: a decision attack found no
             image to start from.
-        median_distance: Over its successes; None without any.
+        median_distance_of_successes: Median distance over its successes alone; None without any.
         forwards: Forward passes of the attack, in all.
         backwards: Backward passes.
         out: The file with all samples.
@@ -70,7 +71,7 @@ class AttackReport(BaseModel):
     success: int
     before: int
     no_start: int
-    median_distance: float | None
+    median_distance_of_successes: float | None
     forwards: int
     backwards: int
     out: str
@@ -127,7 +128,7 @@ class Attacked:
             success=int(self.success.sum()),
             before=int(self.before.sum()),
             no_start=int((self.no_start & ~self.success).sum()),
-            median_distance=float(won.median()) if len(won) else None,
+            median_distance_of_successes=float(won.median()) if len(won) else None,
             forwards=int(self.forwards.sum()),
             backwards=int(self.backwards.sum()),
             out=out,
@@ -260,6 +261,7 @@ def _run(
 ) -> Attacked:
     chosen.require(threat)
     wanted = context.data
+    check_size(threat, wanted.shape)
     aim = aim_at(targets, wanted, context.seed)
     target = Target.of("given", model, wanted)
     rows, goal = aim.index, _goal(aim, target)

@@ -30,6 +30,7 @@ from tempering.certification.smoothing import Smoothing
 from tempering.core.errors import UsageError
 from tempering.core.intervals import wilson
 from tempering.core.random import RandomStreams, derive
+from tempering.core.threat_sizes import check_size
 from tempering.core.threats import Threat, parse_threat
 from tempering.core.user_code import moved
 from tempering.data.splits import Splits
@@ -155,6 +156,7 @@ def certify(
     test = held.test if isinstance(held, Splits) else held
     number = None if samples is None else as_count(samples, "samples")
     part = take_samples(test, number, subset)
+    check_size(allowed, part.shape)
     context = EvalContext(part, "test", engine, as_count(seed, "seed"), compute.batch_size)
     target = Target.of("given", module, part)
     name = model_name(module)
@@ -209,6 +211,7 @@ def certify_address(
     allowed = opened.threat
     _require_applicable(allowed, methods, smoothing)
     part = opened.take(samples, subset)
+    check_size(allowed, part.shape)
     context = EvalContext(part, "test", engine, opened.seed, compute.batch_size)
     target = Target.of("given", opened.model, part)
     if smoothing is not None:

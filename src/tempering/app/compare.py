@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -253,13 +252,28 @@ def _columns(path: Path) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Index, clean, robust and certified, one entry per sample."""
     try:
         file = read_arrays(path)
-        index = torch.from_numpy(file["index"].astype(np.int64))
-        clean, robust, certified = (
-            torch.from_numpy(file[name].astype(bool)) for name in ("clean", "robust", "certified")
-        )
-    except (DamagedArraysError, KeyError, ValueError) as error:
+    except DamagedArraysError as error:
         raise RunError(f"{path} cannot be read: {error}: give an unmodified run") from error
-    return index, clean, robust, certified
+    kinds = {"index": "iu", "clean": "b", "robust": "b", "certified": "b"}
+    for name, kind in kinds.items():
+        if name not in file:
+            raise RunError(f"{path} has no {name}: give an unmodified run")
+        column = file[name]
+        if column.dtype.kind not in kind or column.shape != file["index"].shape[:1]:
+            raise RunError(
+                f"{path}: {name} has type {column.dtype} and shape {column.shape}: "
+                "give an unmodified run"
+            )
+    index, *columns = (torch.from_numpy(file[name].copy()) for name in kinds)
+    clean, robust, certified = columns
+    for less, more, said in (
+        (robust, clean, "robust where it is not clean"),
+        (certified, robust, "certified where it is not robust"),
+    ):
+        if bool((less & ~more).any()):
+            row = int((less & ~more).nonzero()[0, 0])
+            raise RunError(f"{path}: sample {row} is {said}: give an unmodified run")
+    return index.long(), clean, robust, certified
 
 
 def _require_equal(what: str, ours: str, theirs: str, other: RunVerdicts) -> None:

@@ -27,6 +27,7 @@ from tempering.core.engine import Engine
 from tempering.core.errors import ModelError, UsageError
 from tempering.core.module_copies import copied_module
 from tempering.core.threat_checks import check_threat
+from tempering.core.threat_sizes import check_size
 from tempering.core.threat_text import identify_threat, write_threat
 from tempering.core.threats import Threat
 from tempering.core.user_code import moved
@@ -135,7 +136,8 @@ class EvaluationSetup:
         Raises:
             UsageError: If there are too few samples, or a gray-box attacker has neither a model
                 nor training data.
-            ThreatError: If a method of a threat of one's own fails.
+            ThreatError: If eps makes no sense for the images, or a method of a threat of one's
+                own fails.
             ModelError: If a model is no classifier of the data.
         """
         most = QUICK_SAMPLES if config.protocol.name == PROTOCOL else DEFAULT_SAMPLES
@@ -148,6 +150,7 @@ class EvaluationSetup:
                 "surrogate, a model that the attacker owns, or splits such as data.load('mnist')"
             )
         context = EvalContext(part, "test", engine, seed, batch_size)
+        check_size(config.threat, part.shape)
         check_threat(config.threat, part.x)
         target = Target.of_any("given", _on(model, engine.device), part)
         if surrogate is not None:

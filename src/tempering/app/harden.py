@@ -14,7 +14,9 @@ from tempering.app.beginning import (
     choose_recipe,
     fit_samples,
     load_splits,
+    names_data,
     require_classifiers,
+    require_fit,
     require_objectives,
     require_single,
     without_surrogate,
@@ -44,10 +46,11 @@ from tempering.app.train_models import OBJECTIVE, choose_objective
 from tempering.attacks.base import Attack
 from tempering.attacks.registry import write_attack
 from tempering.core.engine import Engine
-from tempering.core.errors import RunError
+from tempering.core.errors import ModelError, RunError
 from tempering.core.module_copies import copied_module
 from tempering.core.python_values import FROM_PYTHON
 from tempering.core.threat_checks import check_threat
+from tempering.core.threat_sizes import check_size
 from tempering.core.threat_text import identify_threat, write_threat
 from tempering.core.threat_words import exact
 from tempering.core.threats import Threat
@@ -95,8 +98,8 @@ def harden(
         recipe: A recipe, its name, or the path of its file.
         overrides: `section.key=value`, for settings of the recipe.
         objective: What training minimizes, as a value, as `name:key=value,...` or as
-            `file.py:name`; None takes the recipe's. Attacks of your own go into training as
-            part of a value: `Paper(attacks=(MyAttack(),))`.
+            `file.py:name:key=value,...`; None takes the recipe's. Attacks of your own go into
+            training as part of a value: `Paper(attacks=(MyAttack(),))`.
         attacks: What the models are evaluated with, each on all samples; None takes the recipe's.
         weights: Trained weights of a recipe's `file.py:factory`.
         fresh: Start from fresh weights, not from those of `model`.
@@ -147,8 +150,14 @@ def harden(
     splits = load_splits(chosen, given)
     chosen = fit_samples(chosen, splits, overrides)
     check_threat(chosen.threat, splits.test.first(1000).x)
-    networks = networks_for(chosen.model, splits, model, weights, fresh)
-    require_classifiers(networks, splits, chosen.seed)
+    check_size(chosen.threat, splits.shape)
+    try:
+        networks = networks_for(chosen.model, splits, model, weights, fresh)
+        require_classifiers(networks, splits, chosen.seed)
+    except ModelError:
+        if given is None and not names_data(recipe, overrides):
+            require_fit(chosen, model, splits)
+        raise
     require_objectives(chosen, value, networks)
     settings = {
         "command": caller.command,

@@ -7,12 +7,15 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from tempering.app.default_data import DEFAULT_DATA, require_default_data
 from tempering.app.model_address import judged_model, judging_run, load_model, load_saved
-from tempering.core.errors import UsageError
+from tempering.app.untrained import note_if_untrained
+from tempering.core.errors import ModelError, UsageError
 from tempering.core.threats import Threat, parse_threat
 from tempering.data.dataset import Dataset
 from tempering.data.loading import load
 from tempering.data.splits import Splits
+from tempering.models.foreign import make_foreign
 from tempering.models.manifest import Manifest
 
 
@@ -55,7 +58,7 @@ class InputAddress:
 
         Raises:
             UsageError: If nothing says what the threat is, or a name is unknown.
-            ModelError: If there is no such model.
+            ModelError: If there is no such model, or it does not take the default data.
             DataError: If there are no such data.
         """
         if judging_run(self.model) is not None:
@@ -66,7 +69,7 @@ class InputAddress:
                     f"--model {self.factory} for {self.model}, which is a factory: leave it out"
                 )
             threat, splits = self._threat(None), self._splits(None)
-            model = load_model(self.model, self.weights, x=splits.test.first(1).x)
+            model = self._own_model(splits)
             return LoadedInputs(model, None, threat, splits, self.seed or 0)
         saved = load_saved(self.model, self.weights, self.factory)
         threat, splits = self._threat(saved.manifest), self._splits(saved.manifest)
@@ -98,6 +101,21 @@ class InputAddress:
             seed=told.seed if self.seed is None else self.seed,
         )
 
+    def _own_model(self, splits: Splits) -> nn.Module:
+        """The network of a user's file; the default data must fit it."""
+        default = self.data is None
+        try:
+            model = load_model(self.model, self.weights, x=splits.test.first(1).x)
+        except ModelError:
+            if default:
+                require_default_data(make_foreign(self.model), self.model, splits)
+            raise
+        if default:
+            require_default_data(model, self.model, splits)
+        if self.weights is None:
+            note_if_untrained(model, self.model, splits.test)
+        return model
+
     def _threat(self, manifest: Manifest | None) -> Threat:
         text = self.threat or (manifest.threat if manifest else None)
         if text is None:
@@ -105,7 +123,7 @@ class InputAddress:
         return parse_threat(text)
 
     def _splits(self, manifest: Manifest | None) -> Splits:
-        source = self.data or (manifest.data if manifest else "mnist")
+        source = self.data or (manifest.data if manifest else DEFAULT_DATA)
         if manifest is not None and source == manifest.data:
             return load(source, self.split or manifest.split, manifest.seed)
         return load(source, self.split or "official", self.seed or 0)

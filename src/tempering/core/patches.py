@@ -43,8 +43,8 @@ class Patch(Threat):
         super().__post_init__()
         if self.eps > 1:
             raise ThreatError(f"patch {self.eps:g} is more than the whole image: give 0 to 1")
-        if self.at is not None and not (len(self.at) == 2 and min(self.at) >= 0):
-            raise ThreatError(f"patch at {self.at}: give a row and a column from 0 up")
+        if self.at is not None and not _is_place(self.at):
+            raise ThreatError(f"patch at {self.at!r}: give a row and a column from 0 up")
 
     def __str__(self) -> str:
         return super().__str__() + ("" if self.at is None else "@{},{}".format(*self.at))
@@ -156,6 +156,11 @@ class Patch(Threat):
 
     def _noise(self, x: Tensor, streams: RandomStreams) -> Tensor:
         return streams.derive("noise").uniform(x.shape[1:]).to(x.dtype)
+
+
+def _is_place(at: object) -> bool:
+    whole = isinstance(at, tuple | list) and all(isinstance(value, int) for value in at)
+    return isinstance(at, tuple | list) and whole and len(at) == 2 and min(at) >= 0
 
 
 def _extent(used: Tensor) -> Tensor:

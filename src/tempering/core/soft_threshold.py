@@ -1,4 +1,4 @@
-"""Soft thresholding of rows, with a limit for each entry."""
+"""Soft thresholding within limits, for projections onto the L1 ball."""
 
 from __future__ import annotations
 

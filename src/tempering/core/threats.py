@@ -70,9 +70,13 @@ class Threat(ABC):
         try:
             eps = float(self.eps)
         except (TypeError, ValueError):
-            raise ThreatError(f"eps {self.eps!r} is not a number: give one, such as 0.3") from None
+            raise ThreatError(
+                f"{self.name} eps {self.eps!r} is not a number: give one, such as 0.3"
+            ) from None
         if not math.isfinite(eps) or eps < 0:
-            raise ThreatError(f"eps {eps} is not a radius: give a finite number of at least 0")
+            raise ThreatError(
+                f"{self.name} eps {eps:g} is not a radius: give a finite number of at least 0"
+            )
         object.__setattr__(self, "eps", eps)
 
     def __str__(self) -> str:
@@ -368,6 +372,8 @@ def parse_threat(text: str) -> Threat:
         >>> parse_threat("linf:8/255").eps == 8 / 255
         True
     """
+    if not isinstance(text, str):
+        raise ThreatError(f"threat {text!r} is no text: write it as linf:0.3, linf:8/255 or l2:2.0")
     if text.startswith(FROM_PYTHON):
         raise ThreatError(
             f"threat {text} came from Python and cannot be read again: "

@@ -21,6 +21,8 @@ def factory_place(
     Raises:
         ModelError: If it is not of that form, or there is no such file.
     """
+    if not isinstance(spec, str):
+        raise ModelError(f"{kind} {spec!r} is no text: give file.py:{what}, such as {example}")
     file, colon, name = spec.rpartition(":")
     if not colon or not file.endswith(".py") or not name.isidentifier():
         raise ModelError(f"{kind} {spec!r}: give file.py:{what}, such as {example}")

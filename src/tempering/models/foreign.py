@@ -46,6 +46,8 @@ def load_foreign(
     Example:
         `load_foreign("my.py:build", "my.pth")`
     """
+    if weights is not None and not isinstance(weights, str | Path):
+        raise ModelError(f"weights {weights!r} is no path: give a .safetensors, .pt or .pth file")
     model = make_foreign(spec, seed)
     if x is not None:
         model = initialise(model, x, seed)

@@ -9,6 +9,7 @@ from tempering.core.comparisons import Comparison
 from tempering.core.records import Assessment, Flag, Measurement, Stop
 from tempering.core.threat_words import radius_of
 from tempering.report import selection
+from tempering.report.agreement import disagreements
 from tempering.report.bounds_section import bounds_chart, certified
 from tempering.report.reading import Run
 from tempering.report.section import Facts, Flags, Section, drawn
@@ -24,13 +25,23 @@ from tempering.report.wording import (
     whole,
 )
 
+SHOWN = 5
+"""Disagreements that are told."""
+
 
 def summary_section(run: Run) -> Section:
     """The main results in a few sentences, a chart and key figures."""
     return Section(
         "summary",
         "Summary",
-        (_subject(run), _robustness(run), _clean(run), _stop_reason(run), _flag_note(run)),
+        (
+            _altered(run),
+            _subject(run),
+            _robustness(run),
+            _clean(run),
+            _stop_reason(run),
+            _flag_note(run),
+        ),
         (
             *drawn(
                 "bounds",
@@ -39,6 +50,18 @@ def summary_section(run: Run) -> Section:
             ),
             Facts("Key figures", tuple(_facts(run))),
         ),
+    )
+
+
+def _altered(run: Run) -> str:
+    """That the files do not agree, and where; nothing if they do."""
+    found = disagreements(run)
+    if not found:
+        return ""
+    more = f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+    return (
+        "The files of this run do not agree with each other, so its numbers cannot be trusted: "
+        f"{'; '.join(found[:SHOWN])}{more}. Give the folder of an unaltered run, or evaluate again."
     )
 
 
@@ -194,7 +217,7 @@ def _objective(config: dict[str, Any]) -> Cell | None:
         for key, value in config.items()
         if isinstance(value, int | float) and not isinstance(value, bool)
     ]
-    return Cell(str(config["name"]), ", ".join(numbers))
+    return Cell(str(config.get("name", "unnamed")), ", ".join(numbers))
 
 
 def _intervals(run: Run) -> str:

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from tempering.core.records import Assessment, load_records
+from tempering.report.agreement import disagreements
+from tempering.report.reading import read_run
 from tests.app.conftest import Hardened
 from tests.app.running import TINY, temper
 
@@ -57,6 +59,17 @@ def test_a_run_folder_holds_all_evidence(hardened: Hardened) -> None:
     }  # fmt: skip
     kinds = {record.kind for record in load_records(hardened.run / "records.jsonl")}
     assert kinds >= {"provenance", "epoch", "round", "stop", "measurement", "minimum-norm"}
+
+
+def test_a_hardened_run_agrees_with_itself_and_has_counts_of_each_class(
+    hardened: Hardened,
+) -> None:
+    assert disagreements(read_run(hardened.run)) == []
+    found = hardened.done.json()
+    classes = found["per_class"]["classes"]
+    assert sum(one["robust"]["hits"] for one in classes) == found["robust_correct"]
+    page = (hardened.run / "report.html").read_text(encoding="utf-8")
+    assert "Confusion matrix under attack" in page
 
 
 def test_progress_goes_to_stderr(hardened: Hardened) -> None:

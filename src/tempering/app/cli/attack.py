@@ -60,8 +60,8 @@ def attack(
             f"no starting image found: {done.no_start}; these failures are no evidence of "
             "robustness: give starts=DATA, such as starts=mnist, or more tries"
         )
-    if done.median_distance is not None:
-        say(f"median distance of successes: {done.median_distance:.4g}")
+    if done.median_distance_of_successes is not None:
+        say(f"median distance of successes: {done.median_distance_of_successes:.4g}")
     passes = f"{done.forwards / done.n:.1f} forward and {done.backwards / done.n:.1f} backward"
     say(f"passes per sample: {passes}")
     say(f"images: {done.out}")

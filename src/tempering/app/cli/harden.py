@@ -30,7 +30,7 @@ def harden(
         str | None,
         typer.Option(
             "--objective",
-            help="What training minimizes, such as trades:beta=6, or file.py:name.",
+            help="What training minimizes: trades:beta=6, file.py:name or file.py:name:key=value.",
         ),
     ] = None,
     recipe: options.RecipeName = None,

@@ -10,6 +10,7 @@ from rich.table import Table
 from tempering.app.cli.comparison import comparison_lines
 from tempering.app.cli.console import leads, near
 from tempering.app.cli.corruptions import corruption_lines
+from tempering.core.class_records import PerClass
 from tempering.core.records import Assessment, BeforeAfter, Summary, Surrogate
 from tempering.core.threat_words import with_value
 
@@ -105,13 +106,24 @@ def _accuracies(summary: Summary) -> Table:
 
 
 def _beside(assessment: Assessment) -> list[str]:
-    """Lines for surrogate, corruptions and comparison."""
-    lines = [] if assessment.surrogate is None else [_owned(assessment.surrogate)]
+    """Lines for the worst class, surrogate, corruptions and comparison."""
+    lines = [] if assessment.per_class is None else _worst_class(assessment.per_class)
+    lines += [] if assessment.surrogate is None else [_owned(assessment.surrogate)]
     lines += [f"not measured     {text}" for text in assessment.not_measured]
     if assessment.quick:
         lines.append(f"quick look       {', '.join(assessment.quick)}")
     lines += [] if assessment.shifts is None else corruption_lines(assessment.shifts)
     return lines + ([] if assessment.against is None else comparison_lines(assessment.against))
+
+
+def _worst_class(found: PerClass) -> list[str]:
+    """The class of least robust accuracy, if a class has images."""
+    worst = [found.classes[number] for number in found.worst(1)]
+    return [
+        f"worst class      {one.name}: {_percent(one.robust.fraction)} robust "
+        f"{_interval(one.interval)}"
+        for one in worst
+    ]
 
 
 def _owned(model: Surrogate) -> str:
