@@ -27,18 +27,22 @@ minimum and maximum; passes and stages are those of the run with the median numb
 def render(rows: Sequence[Row]) -> str:
     """One line for each model and evaluator, and their comparison."""
     lines = ["# Evaluation: comparison with AutoAttack\n", INTRO, HEAD]
-    networks = list(dict.fromkeys(row["cell"]["network"] for row in rows))
-    notes = []
-    for network in networks:
-        own = [row for row in rows if row["cell"]["network"] == network]
+    subjects = list(dict.fromkeys(_subject(row) for row in rows))
+    notes: list[str] = []
+    for network, threat in subjects:
+        own = [row for row in rows if _subject(row) == (network, threat)]
         sides: dict[str, list[Row]] = {row["cell"]["side"]: [] for row in own}
         for row in own:
             sides[row["cell"]["side"]].append(row)
         lines += [_line(side, runs) for side, runs in sides.items()]
         if len(sides) == 2:
-            lines.append(_compared(network, sides["ours"], sides["theirs"]))
+            lines.append(_compared(network, threat, sides["ours"], sides["theirs"]))
         notes.append(_note(own))
     return "\n".join([*lines, "", *notes, ""])
+
+
+def _subject(row: Row) -> tuple[str, str]:
+    return row["cell"]["network"], row["cell"]["threat"]
 
 
 def typical(runs: Sequence[Row]) -> Row:
@@ -65,7 +69,7 @@ def _line(side: str, runs: Sequence[Row]) -> str:
     )
 
 
-def _compared(network: str, ours: Sequence[Row], theirs: Sequence[Row]) -> str:
+def _compared(network: str, threat: str, ours: Sequence[Row], theirs: Sequence[Row]) -> str:
     own, other = typical(ours), typical(theirs)
     needed = other["forwards"] + other["backwards"]
     passes = needed / (own["forwards"] + own["backwards"])
@@ -76,7 +80,7 @@ def _compared(network: str, ours: Sequence[Row], theirs: Sequence[Row]) -> str:
     alone = needed / own["attacking"]
     attacking = time / _middle(ours, "attacking_seconds")
     return (
-        f"| {network} | | | *compared* | | {verdict} | 1/{passes:.1f} of the passes; "
+        f"| {network} | {threat} | | *compared* | | {verdict} | 1/{passes:.1f} of the passes; "
         f"attacks alone 1/{alone:.1f} | 1/{seconds:.1f} of the time; "
         f"attacks alone 1/{attacking:.1f} | |"
     )
@@ -117,7 +121,8 @@ def _note(runs: Sequence[Row]) -> str:
         for side, own in seeds.items()
     )
     return (
-        f"`{cell['network']}`: weights `{cell['weights']}`, {runs[0]['about']}; {told}; "
+        f"`{cell['network']}` under {cell['threat']}: weights `{cell['weights']}`, "
+        f"{runs[0]['about']}; {told}; "
         f"batches of {cell['batch_size']}, {cell['threads']} threads, {place['processor']}, "
         f"torch {place['torch']}.\n"
     )

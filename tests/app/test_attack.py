@@ -9,6 +9,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+import tempering as tp
 from tempering.app.attack import AttackReport, attack_address
 from tempering.app.cli.entry import app
 from tempering.app.load_inputs import InputAddress
@@ -63,6 +64,19 @@ def test_the_file_holds_all_that_it_should_and_the_verdict_is_the_models(
     assert held["backwards"].sum() == 0
     assert done.success == held["success"].sum()
     assert done.forwards == held["forwards"].sum()
+
+
+def test_images_come_back_in_the_order_in_which_they_were_given() -> None:
+    net, x = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3)), torch.rand(9, 1, 8, 8)
+    y = torch.tensor([2, 2, 2, 0, 0, 0, 1, 1, 1])
+    done = tp.attack(net, (x, y), "linf:0.1", "fgsm")
+    assert float((done.x_adv - x).abs().max()) < 0.1001
+    assert torch.equal(done.data.y, y)
+    assert done.index.tolist() == list(range(9))
+    few = tp.attack(net, (x, y), "linf:0.1", "fgsm", samples=3)
+    assert torch.equal(few.data.x, x[few.index])
+    assert few.index.tolist() == sorted(few.index.tolist())
+    assert few.data.y.sort().values.tolist() == [0, 1, 2]
 
 
 def test_equal_seeds_write_equal_images(run: str, tmp_path: Path) -> None:

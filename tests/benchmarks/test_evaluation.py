@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from tempering.core.threats import Linf, Threat
 from tests.attacks.trained import known, trained
+from tests.evaluation.toys import dataset
 
 EPS = 0.1
 Row = dict[str, Any]
@@ -81,7 +82,7 @@ def test_how_busy_the_machine_was_is_told_where_it_was_measured() -> None:
 
 
 def test_images_are_counted_with_and_without_gradient() -> None:
-    from evaluation import Counted
+    from beside_autoattack import Counted
 
     net = Counted(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)))
     x = torch.rand(5, 1, 2, 2)
@@ -95,8 +96,16 @@ def test_images_are_counted_with_and_without_gradient() -> None:
 class Fake:
     """Stands for the other library: breaks what it is asked to, one image an attack."""
 
-    def __init__(self, model: nn.Module, attacks: list[str], **settings: Any) -> None:
-        self.model, self.name, self.settings = model, attacks[0], settings
+    def __init__(self, model: nn.Module, **settings: Any) -> None:
+        assert settings["version"] == "standard"
+        self.model, self.settings = model, settings
+        self.attacks_to_run: list[str] = []
+
+    @property
+    def name(self) -> str:
+        """Of the attack that runs."""
+        (name,) = self.attacks_to_run
+        return name
 
     def run_standard_evaluation(self, x: Tensor, y: Tensor, batch_size: int) -> Tensor:
         moved = x.clone()
@@ -116,12 +125,23 @@ def gradient(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     return x.grad
 
 
+def test_rows_of_one_network_under_two_threats_are_not_compared() -> None:
+    from evaluation_table import render
+
+    theirs = row("theirs", 50, 80_000, 20_000, 90.0)
+    theirs["cell"]["threat"] = "l1:8"
+    text = render([row("ours", 48, 4_000, 1_000, 10.0), theirs])
+    assert "*compared*" not in text
+    assert "`one` under l1:8" in text
+
+
 def test_the_other_side_is_judged_by_us(monkeypatch: pytest.MonkeyPatch) -> None:
-    from evaluation import Evaluated, theirs
+    from beside_autoattack import Evaluated, theirs
 
     monkeypatch.setitem(sys.modules, "pyautoattack", SimpleNamespace(AutoAttack=Fake))
     x, y = known(30)
-    result = theirs(Evaluated("one", trained(), Linf(EPS), ""), x, y, 0, 16)
+    network = Evaluated("one", trained(), Linf(EPS), "", dataset(x, y, 10))
+    result = theirs(network, x, y, 0, 16)
     stages = result["stages"]
     assert stages["apgd-ce"] == stages["apgd-t"] == stages["fab-t"] == 30
     assert result["standing"] == stages["square"] < 30
@@ -145,14 +165,11 @@ def test_others_are_named_on_the_command_line_and_nothing_is_made_in_vain(tmp_pa
     assert torch.equal(judged.model.state_dict()["1.weight"], net.state_dict()["1.weight"])
 
 
-def test_our_side_counts_everything(monkeypatch: pytest.MonkeyPatch) -> None:
-    import evaluation
-    from tests.evaluation.toys import dataset
+def test_our_side_counts_everything() -> None:
+    from beside_autoattack import Evaluated, ours
 
     x, y = known(24)
-    splits = SimpleNamespace(test=dataset(x, y, 10))
-    monkeypatch.setattr(evaluation, "mnist", lambda: splits)
-    row = evaluation.ours(evaluation.Evaluated("one", trained(), Linf(EPS), ""), 24, 0)
+    row = ours(Evaluated("one", trained(), Linf(EPS), "", dataset(x, y, 10)), 24, 0)
     assert row["standing"] == list(row["stages"].values())[-1] < 24
     assert row["forwards"] > row["backwards"] > 24 * 50
     assert 24 < row["attacking"] < row["forwards"] + row["backwards"]

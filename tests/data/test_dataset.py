@@ -77,7 +77,7 @@ def test_the_first_n() -> None:
     data = dataset()
     assert torch.equal(data.first(2).x, data.x[:2])
     assert data.first(100) is data
-    with pytest.raises(DataError, match="first 0 images"):
+    with pytest.raises(DataError, match="0 samples of"):
         data.first(0)
 
 

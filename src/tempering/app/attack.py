@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from tempering.app.gallery import images_of
 from tempering.app.job import job
-from tempering.app.load_inputs import InputAddress, take_samples
+from tempering.app.load_inputs import InputAddress, take_in_order
 from tempering.app.python_inputs import (
     AttackLike,
     DataLike,
@@ -86,7 +86,7 @@ class Attacked:
         threat: What it was allowed.
         data: The samples that it was run on.
         subset: How they were chosen: `stratified` or `first`.
-        index: Their rows in the test data, shape (n,), int64.
+        index: Their rows in the test data, ascending, shape (n,), int64.
         targets: The class that each shall be taken for, shape (n,); None without targets.
         x_adv: Adversarial images, shape (n, c, h, w), float32.
         predicted: What the model says of them, shape (n,), int64.
@@ -191,8 +191,9 @@ def attack_address(
     chosen = parse_attack(attack)
     _check_out(out)
     inputs = address.load()
-    wanted = inputs.take(samples, subset)
+    wanted, index = take_in_order(inputs.splits.test, samples, subset)
     done = _run(inputs.model, wanted, inputs.threat, chosen, targets, inputs.seed, subset)
+    done = replace(done, index=index[done.index])
     _write(out, done)
     return done.report(str(out))
 
@@ -237,12 +238,14 @@ def attack(
     chosen = as_attack(attack)
     test = held.test if isinstance(held, Splits) else held
     number = None if samples is None else as_count(samples, "samples")
-    wanted, path = take_samples(test, number, subset), None if out is None else as_path(out)
+    wanted, index = take_in_order(test, number, subset)
+    path = None if out is None else as_path(out)
     if path is not None:
         _check_out(path)
     with shown(progress):
         aim = None if targets is None else str(targets)
         done = _run(module, wanted, allowed, chosen, aim, as_count(seed, "seed"), subset)
+        done = replace(done, index=index[done.index])
     if path is not None:
         _write(path, done)
     return done

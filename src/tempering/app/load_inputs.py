@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from torch import nn
+from torch import Tensor, nn
 
 from tempering.app.model_address import judged_model, judging_run, load_model, load_saved
 from tempering.core.errors import UsageError
@@ -144,10 +144,20 @@ def take_samples(data: Dataset, samples: int | None, subset: str) -> Dataset:
     Raises:
         UsageError: If there are fewer than were asked for.
     """
+    return data.take(_checked(data, samples), subset)
+
+
+def take_in_order(data: Dataset, samples: int | None, subset: str) -> tuple[Dataset, Tensor]:
+    """The samples of `take_samples` in the order of the data, and their row numbers, shape (n,)."""
+    rows = data.rows(_checked(data, samples), subset).sort().values
+    return data.subset(rows), rows
+
+
+def _checked(data: Dataset, samples: int | None) -> int:
     if samples is None:
-        return data.take(min(DEFAULT_SAMPLES, len(data)), subset)
+        return min(DEFAULT_SAMPLES, len(data))
     if not 1 <= samples <= len(data):
         raise UsageError(
             f"{samples} samples of {data.name}, which has {len(data)}: give 1 to {len(data)}"
         )
-    return data.take(samples, subset)
+    return samples

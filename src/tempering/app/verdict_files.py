@@ -21,10 +21,10 @@ IMAGES = "adversarial.npz"
 def write_verdicts(folder: Path, result: EvaluationResult, data: Dataset) -> None:
     """Write `verdicts.npz`, one row a sample.
 
-    It holds `index` in the test data; `id`, the file or row of the source; `clean`, right
-    without attack; `certified`; `robust`; `broken_by`, the name of what broke it, empty if
-    nothing did; `distance`, infinite where nothing did; `queries`, its forward passes, and
-    `backwards`.
+    It holds `index`, the number among the evaluated samples; `id`, the file or row of the source,
+    which says which sample it is; `clean`, right without attack; `certified`; `robust`;
+    `broken_by`, the name of what broke it, empty if nothing did; `distance`, infinite where
+    nothing did; `queries`, its forward passes, and `backwards`.
 
     Args:
         folder: Made if it is not there.

@@ -5,21 +5,22 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterator
 from dataclasses import dataclass
-from threading import get_ident
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
 from tempering.certification.fixed_function import ForwardState, restored, seeded
-from tempering.certification.rules import LAYER_RULES, computing_type
+from tempering.certification.rules import computing_type
+from tempering.certification.tracer import Tracer
 from tempering.core.backward import random_stages, true_gradient
 from tempering.core.errors import first_line
 from tempering.core.layout import undo_channels_last
 
 _ALIASES = (
     "view reshape flatten unflatten squeeze unsqueeze contiguous permute transpose getitem "
-    "dropout dropout1d dropout2d alphadropout identity detach chunk split expand expand_as"
+    "dropout dropout1d dropout2d alphadropout identity detach chunk split expand expand_as "
+    "float double to type type_as"
 )
 """Calls whose result may share memory with what goes in."""
 _TRACES = 4
@@ -62,50 +63,6 @@ class TracedCall:
     shape: tuple[int, ...]
 
 
-class _Tracer(fx.Tracer):
-    """Traces a model, and records the stack of layers for error messages.
-
-    While it traces, torch.fx replaces how modules are called in every thread of the process.
-    Calls in other threads compute as usual.
-    """
-
-    proxy_buffer_attributes = True
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.at: list[str] = []
-        self.thread = get_ident()
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return computing_type(m) in LAYER_RULES or super().is_leaf_module(m, module_qualified_name)
-
-    def call_module(
-        self, m: nn.Module, forward: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
-        if get_ident() != self.thread:
-            return forward(*args, **kwargs)
-        self.at.append(self.path_of_module(m))
-        out = super().call_module(m, forward, args, kwargs)
-        self.at.pop()
-        return out
-
-    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
-        if get_ident() != self.thread:
-            return attr_val
-        return super().getattr(attr, attr_val, parameter_proxy_cache)
-
-
-class _Recorder(fx.Interpreter):
-    """Runs a trace and keeps all values."""
-
-    def __init__(self, module: fx.GraphModule) -> None:
-        super().__init__(module, garbage_collect_values=False)
-
-    def values(self, x: Tensor) -> dict[fx.Node, Any]:
-        self.run(x)
-        return dict(self.env)
-
-
 @dataclass(frozen=True, eq=False)
 class TracedNetwork:
     """The calls of a network in order.
@@ -145,32 +102,27 @@ def trace(model: nn.Module, x: Tensor) -> TracedNetwork:
         kind = type(dict(model.named_modules()).get(name, model)).__name__
         raise Unsupported(name, kind, "it is random")
     undo_channels_last(model)
-    first = _symbolic_trace(model, x.device, 0)
+    first, tracer = _symbolic_trace(model, x, 0)
     for seed in range(1, _TRACES):
-        if _calls(_symbolic_trace(model, x.device, seed)) != _calls(first):
+        if _calls(_symbolic_trace(model, x, seed)[0]) != _calls(first):
             raise Unsupported("the model", type(model).__name__, _NOT_FIXED)
     _refuse_changes(model, first.graph)
-    with seeded(0, x.device), restored(model, x.device):
-        try:
-            few, more = (_values(first, x, count) for count in (2, 3))
-        except Exception as error:
-            raise _does_not_trace(model, "", error) from error
-    return _sort(model, first.graph, few, more)
+    return _sort(model, tracer)
 
 
-def _symbolic_trace(model: nn.Module, device: torch.device, seed: int) -> fx.GraphModule:
+def _symbolic_trace(model: nn.Module, x: Tensor, seed: int) -> tuple[fx.GraphModule, Tracer]:
     """Trace a model once; its attributes and containers are as before.
 
     Raises:
         Unsupported: If it does not trace, writes state or draws random numbers.
     """
-    tracer = _Tracer()
-    with seeded(seed, device), restored(model, device) as state:
+    tracer = Tracer(x)
+    with seeded(seed, x.device), restored(model, x.device) as state:
         try:
             with true_gradient():
                 graph = tracer.trace(model)
             refuse_changed_state(model, state)
-            return fx.GraphModule(model, graph)
+            return fx.GraphModule(model, graph), tracer
         except Unsupported:
             raise
         except Exception as error:
@@ -208,17 +160,9 @@ def _constant(module: fx.GraphModule, node: fx.Node) -> object:
     return value.tolist() if isinstance(value, Tensor) else None
 
 
-def _values(module: fx.GraphModule, x: Tensor, count: int) -> dict[fx.Node, Any]:
-    with torch.no_grad():
-        rows = torch.arange(count, device=x.device) % len(x)
-        return _Recorder(module).values(x[rows])
-
-
-def _sort(
-    model: nn.Module, graph: fx.Graph, few: dict[fx.Node, Any], more: dict[fx.Node, Any]
-) -> TracedNetwork:
+def _sort(model: nn.Module, tracer: Tracer) -> TracedNetwork:
     """Separate tensors that depend on images from constants and shapes."""
-    nodes = list(graph.nodes)
+    nodes = list(tracer.graph.nodes)
     inputs = [node for node in nodes if node.op == "placeholder"]
     result = next(node for node in nodes if node.op == "output").args[0]
     if len(inputs) != 1 or not isinstance(result, fx.Node):
@@ -231,18 +175,21 @@ def _sort(
         if node not in needed or node.op == "placeholder":
             continue
         if all(source in constants for source in node.all_input_nodes):
-            constants[node] = few[node]
+            constants[node] = tracer.values[node][0]
             continue
         name, kind, key, module = _identify(model, node)
-        if isinstance(few[node], Tensor):
-            shape, other = few[node].shape, more[node].shape
+        few, more = tracer.values[node]
+        if isinstance(few, Tensor):
+            shape, other = few.shape, more.shape
+            if few.dtype != tracer.values[inputs[0]][0].dtype:
+                raise Unsupported(name, kind, f"it returns {few.dtype}")
             if len(shape) < 2 or shape[0] != 2 or other[0] != 3 or shape[1:] != other[1:]:
                 raise Unsupported(name, kind, "it does not keep one row a sample")
             calls.append(TracedCall(node, name, kind, key, module, tuple(shape[1:])))
-        elif isinstance(few[node], tuple | list) and not isinstance(few[node], torch.Size):
+        elif isinstance(few, tuple | list) and not isinstance(few, torch.Size):
             raise Unsupported(name, kind, "it returns more than one tensor")
         else:
-            numbers[node] = few[node]
+            numbers[node] = few
     return TracedNetwork(calls, inputs[0], result, constants, numbers)
 
 

@@ -193,11 +193,23 @@ class Dataset:
             >>> sorted(data.take(2).y.tolist())
             [0, 1]
         """
+        rows = self.rows(n, subset)
+        return self if subset == "first" and n >= len(self) else self.subset(rows)
+
+    def rows(self, n: int, subset: str = "stratified") -> Tensor:
+        """Row numbers of the samples that `take` takes, in its order, shape (n,), int64.
+
+        Raises:
+            UsageError: If there is no such subset.
+            DataError: If n is not at least 1.
+        """
         if subset not in SUBSETS:
             raise UsageError(f"subset {subset!r}: give one of {', '.join(SUBSETS)}")
-        if subset == "first" or n < 1:
-            return self.first(n)
-        return self.subset(stratified_order(self.y, self.ids.keys, seed=0)[:n])
+        if n < 1:
+            raise DataError(f"{n} samples of {self.name}: give at least 1")
+        if subset == "first":
+            return torch.arange(min(n, len(self)))
+        return stratified_order(self.y, self.ids.keys, seed=0)[:n]
 
     def first(self, n: int) -> Dataset:
         """The first n samples, or all if there are fewer.
@@ -205,9 +217,7 @@ class Dataset:
         Raises:
             DataError: If n is not at least 1.
         """
-        if n < 1:
-            raise DataError(f"the first {n} images of {self.name}: give at least 1")
-        return self if n >= len(self) else self.subset(torch.arange(n))
+        return self.take(n, "first")
 
     def __len__(self) -> int:
         return len(self.y)

@@ -1,0 +1,143 @@
+"""A tracer that knows the shapes, types and devices of the tensors that it traces."""
+
+from __future__ import annotations
+
+from threading import get_ident
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from tempering.certification.rules import LAYER_RULES, computing_type
+
+_COUNTS = (2, 3)
+"""Numbers of images on which every call is computed as it is traced."""
+
+
+class KnownProxy(fx.Proxy):
+    """A proxy whose `shape`, `dim()`, `size()`, `ndim`, `dtype` and `device` are plain values.
+
+    A length that may depend on the number of images stays a proxy, so that a forward pass that
+    branches on it does not trace.
+    """
+
+    tracer: Tracer
+
+    def __getattr__(self, k: str) -> Any:
+        values = self.tracer.values.get(self.node)
+        if values is None or not all(isinstance(value, Tensor) for value in values):
+            return super().__getattr__(k)
+        if k in ("dtype", "device", "ndim"):
+            return getattr(values[0], k)
+        if k in ("dim", "ndimension"):
+            return values[0].dim
+        if k == "is_floating_point":
+            return values[0].is_floating_point
+        if k == "shape":
+            return self._lengths()
+        if k == "size":
+            return self._size
+        return super().__getattr__(k)
+
+    def _size(self, dim: int | None = None) -> Any:
+        return self._lengths() if dim is None else self._lengths()[dim]
+
+    def _lengths(self) -> tuple[Any, ...]:
+        few, more = (value.shape for value in self.tracer.values[self.node])
+        fixed = self.node not in self.tracer.of_images
+        return tuple(
+            few[dim]
+            if few[dim] == more[dim] and (fixed or dim > 0)
+            else self.tracer.create_proxy("call_method", "size", (self, dim), {})
+            for dim in range(len(few))
+        )
+
+
+class Tracer(fx.Tracer):
+    """Traces a model, computes every call on a few images, and records the stack of layers.
+
+    While it traces, torch.fx replaces how modules are called in every thread of the process.
+    Calls in other threads compute as usual.
+
+    Attributes:
+        at: Names of the layers that are running, the innermost last.
+        values: What each node returns for two and for three images.
+        of_images: The nodes that depend on the images.
+    """
+
+    proxy_buffer_attributes = True
+
+    def __init__(self, x: Tensor) -> None:
+        """A tracer.
+
+        Args:
+            x: At least one image, in the type of the network, shape (n, c, h, w); not written to.
+        """
+        super().__init__()
+        self.at: list[str] = []
+        self.values: dict[fx.Node, tuple[Any, ...]] = {}
+        self.of_images: set[fx.Node] = set()
+        self._x = x
+        self._thread = get_ident()
+        self._computing = False
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        """Whether a layer has a rule, or is a layer of torch."""
+        return computing_type(m) in LAYER_RULES or super().is_leaf_module(m, module_qualified_name)
+
+    def proxy(self, node: fx.Node) -> KnownProxy:
+        """The proxy of a node."""
+        return KnownProxy(node, self)
+
+    def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:
+        """Add a node, and compute it."""
+        node = super().create_node(*args, **kwargs)
+        if node.op != "output":
+            with torch.random.fork_rng([self._x.device] if self._x.is_cuda else []):
+                self.values[node] = tuple(self._computed(node, at) for at in range(len(_COUNTS)))
+        if node.op == "placeholder" or self.of_images.intersection(node.all_input_nodes):
+            self.of_images.add(node)
+        return node
+
+    def call_module(
+        self, m: nn.Module, forward: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Trace a layer; layers in other threads compute."""
+        if self._computing or get_ident() != self._thread:
+            return forward(*args, **kwargs)
+        self.at.append(self.path_of_module(m))
+        out = super().call_module(m, forward, args, kwargs)
+        self.at.pop()
+        return out
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
+        """A buffer or parameter as a proxy; in other threads as it is."""
+        if self._computing or get_ident() != self._thread:
+            return attr_val
+        return super().getattr(attr, attr_val, parameter_proxy_cache)
+
+    def _computed(self, node: fx.Node, at: int) -> Any:
+        """What a node returns for a number of images; weights are copied before they are used."""
+        self._computing = True
+        try:
+            if node.op == "placeholder":
+                return self._x[torch.arange(_COUNTS[at], device=self._x.device) % len(self._x)]
+            if node.op == "get_attr":
+                value = self._attribute(str(node.target))
+                return value.detach().clone() if isinstance(value, Tensor) else value
+            args = fx.node.map_arg(node.args, lambda source: self.values[source][at])
+            kwargs = fx.node.map_arg(node.kwargs, lambda source: self.values[source][at])
+            if node.op == "call_module":
+                return self.root.get_submodule(str(node.target))(*args, **kwargs)
+            if node.op == "call_method":
+                return getattr(args[0], str(node.target))(*args[1:], **kwargs)
+            assert callable(node.target)
+            return node.target(*args, **kwargs)
+        finally:
+            self._computing = False
+
+    def _attribute(self, path: str) -> Any:
+        value: Any = self.root
+        for name in path.split("."):
+            value = getattr(value, name)
+        return value
