@@ -148,6 +148,7 @@ class Threat(ABC):
     def contains(self, x_adv: Tensor, x: Tensor) -> Tensor:
         """Whether each x_adv is finite and within ball and box, shape (n,), bool."""
         slack = TOLERANCE * max(1.0, self.eps)
+        x_adv, x = x_adv.double(), x.double()  # certificates hold up to the tolerance exactly
         flat = x_adv.flatten(1)
         finite = flat.isfinite().all(1)
         boxed = (flat >= -slack).all(1) & (flat <= 1 + slack).all(1)
