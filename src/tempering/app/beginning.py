@@ -13,7 +13,7 @@ from tempering.app.networks import Networks
 from tempering.app.recipe import Recipe, load_recipe, nested, parse_recipe, recipes
 from tempering.attacks.base import Attack
 from tempering.core.errors import UsageError
-from tempering.core.python_values import FROM_PYTHON
+from tempering.core.specs import FROM_PYTHON
 from tempering.core.threat_checks import check_rescaling
 from tempering.core.threats import Threat
 from tempering.data.keep import read_keep_mask

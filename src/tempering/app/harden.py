@@ -48,7 +48,7 @@ from tempering.attacks.registry import write_attack
 from tempering.core.engine import Engine
 from tempering.core.errors import ModelError, RunError
 from tempering.core.module_copies import copied_module
-from tempering.core.python_values import FROM_PYTHON
+from tempering.core.specs import FROM_PYTHON
 from tempering.core.threat_checks import check_threat
 from tempering.core.threat_sizes import check_size
 from tempering.core.threat_text import identify_threat, write_threat

@@ -15,9 +15,9 @@ from tempering.app.folder import RunFolder
 from tempering.app.recipe import Recipe
 from tempering.core.engine import Engine
 from tempering.core.errors import UsageError
-from tempering.core.python_values import FROM_PYTHON
 from tempering.core.random import derive
 from tempering.core.records import Epoch, Round, Stop
+from tempering.core.specs import FROM_PYTHON
 from tempering.core.threat_text import identify_threat
 from tempering.core.threats import Threat
 from tempering.core.user_code import moved, set_evaluation_mode

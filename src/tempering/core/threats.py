@@ -10,7 +10,6 @@ import math
 from abc import ABC, abstractmethod
 from copy import copy
 from dataclasses import dataclass
-from fractions import Fraction
 from inspect import signature
 from typing import Any, ClassVar, Self
 
@@ -18,10 +17,10 @@ import torch
 from torch import Tensor
 
 from tempering.core.errors import ThreatError, type_and_message
-from tempering.core.python_values import FROM_PYTHON, differences
+from tempering.core.python_values import differences
 from tempering.core.random import RandomStreams
 from tempering.core.soft_threshold import soft_threshold
-from tempering.core.threat_words import number, ratio
+from tempering.core.threat_words import number, ratio, read_radius, split_threat
 
 TOLERANCE = 1e-5
 """Rounding error that `contains` tolerates, relative to max(1, eps)."""
@@ -373,27 +372,9 @@ def parse_threat(text: str) -> Threat:
         >>> parse_threat("linf:8/255").eps == 8 / 255
         True
     """
-    if not isinstance(text, str):
-        raise ThreatError(f"threat {text!r} is no text: write it as linf:0.3, linf:8/255 or l2:2.0")
-    if text.startswith(FROM_PYTHON):
-        raise ThreatError(
-            f"threat {text} came from Python and cannot be read again: "
-            "give the value from Python, or a built-in threat, such as linf:0.3"
-        )
-    norm, colon, radius = text.strip().lower().partition(":")
-    if norm == "patch" and colon:
+    norm, radius = split_threat(text)
+    if norm == "patch":
         from tempering.core.patches import parse_patch
 
         return parse_patch(radius)
-    if not colon or norm not in NORMS:
-        raise ThreatError(
-            f"threat {text!r} is not NORM:EPS with a norm of {', '.join(NORMS)} or patch: "
-            "write it as linf:0.3, linf:8/255, l2:2.0 or patch:0.05"
-        )
-    try:
-        eps = float(Fraction(radius)) if "/" in radius else float(radius)
-    except (ValueError, ArithmeticError):
-        raise ThreatError(
-            f"eps {radius!r} in threat {text!r} is not a number: give one, such as 0.3 or 8/255"
-        ) from None
-    return NORMS[norm](eps).written(radius)
+    return NORMS[norm](read_radius(radius, text)).written(radius)

@@ -9,6 +9,7 @@ import typer
 
 from tempering.app.cli import options
 from tempering.app.cli.console import progress, say
+from tempering.app.cli.early_checks import check_early
 from tempering.core.threat_words import with_value
 
 
@@ -35,6 +36,7 @@ def attack(
     as_json: options.Json = False,
 ) -> None:
     """Attack a model, and write the adversarial images with their distances and passes."""
+    check_early(model, factory=factory, weights=weights, data=data, threat=threat, attacks=[spec])
     from tempering.app.attack import attack_address
     from tempering.app.compute import Compute
     from tempering.app.load_inputs import InputAddress

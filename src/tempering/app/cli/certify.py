@@ -9,6 +9,7 @@ import typer
 from tempering.app.cli import options
 from tempering.app.cli.console import progress, say
 from tempering.app.cli.durations import parse_seconds
+from tempering.app.cli.early_checks import check_early
 from tempering.core.errors import UsageError
 from tempering.core.threat_words import with_value
 
@@ -57,6 +58,7 @@ def certify(
     if votes is not None and smoothing is None:
         raise UsageError(f"--votes {votes} without --smoothing: give --smoothing SIGMA with it")
     seconds = None if limit is None else parse_seconds(limit)
+    check_early(model, factory=factory, weights=weights, data=data, threat=threat)
     from tempering.app.certify import certify_address
     from tempering.app.compute import Compute
     from tempering.app.load_inputs import InputAddress

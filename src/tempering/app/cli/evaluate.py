@@ -10,6 +10,7 @@ import typer
 from tempering.app.cli import options
 from tempering.app.cli.console import progress, say_result
 from tempering.app.cli.durations import parse_seconds
+from tempering.app.cli.early_checks import check_early
 from tempering.app.cli.invocation import caller, runs_folder
 from tempering.core.errors import UsageError
 
@@ -84,6 +85,7 @@ def evaluate(
     as_json: options.Json = False,
 ) -> None:
     """Evaluate a model: certificates, then attacks on undecided samples; write a report."""
+    check_early(model, factory=factory, weights=weights, data=data, threat=threat, attacks=attacks)
     from tempering.app.compute import Compute
     from tempering.app.evaluate import evaluate_address, resume_evaluation
     from tempering.app.evaluation_options import EvaluationOptions

@@ -10,6 +10,7 @@ import typer
 
 from tempering.app.cli import options
 from tempering.app.cli.console import progress, say_result
+from tempering.app.cli.early_checks import check_early
 from tempering.app.cli.invocation import caller, runs_folder
 from tempering.core.errors import UsageError
 
@@ -72,6 +73,8 @@ def harden(
             "--resume continues with the settings of the run: give only --device, --batch-size "
             "and --json with it"
         )
+    own = model is not None and ".py" in model
+    check_early(model if own else None, weights=weights, data=data, threat=threat)
     from tempering.app import harden as job
     from tempering.app.beginning import require_single
 
