@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,11 +17,13 @@ from tempering.app.compare import attack_description
 from tempering.core.comparisons import Comparison
 from tempering.core.errors import RunError, UsageError
 from tempering.core.records import load_records
+from tempering.report.agreement import disagreements
+from tempering.report.reading import read_run
 from tests.app.running import temper
 from tests.app.test_evaluate import MINE, trained
 
 COMMON = ("evaluate", "file.py:build", "--data", "digits", "--json", "--threat", "linf:0.1")
-FIRST = (*COMMON, "--weights", "x.pth", "--protocol", "fast")
+FIRST = (*COMMON, "--weights", "x.pth")
 SECOND = (*COMMON, "--weights", "y.pth", "--samples", "60")
 
 
@@ -207,3 +210,55 @@ def test_a_wrong_run_is_refused_and_leaves_no_folder(folder: Path, tmp_path: Pat
     (altered / "verdicts.npz").write_bytes(b"PK nothing")
     with pytest.raises(RunError, match=r"verdicts\.npz cannot be read"):
         tp.compare_runs(altered, altered)
+
+
+def altered(arrays: dict[str, np.ndarray], name: str, value: np.ndarray | None) -> None:
+    if value is None:
+        del arrays[name]
+    else:
+        arrays[name] = value
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("clean", lambda _: None, "verdicts.npz has no clean"),
+        ("clean", lambda v: v.astype(int), "clean has type int64 and shape"),
+        ("robust", lambda v: v[:, None], r"robust has type bool and shape \(60, 1\)"),
+        ("index", lambda v: v.astype(str), "index has type"),
+        ("certified", lambda v: v[:7], r"certified has type bool and shape \(7,\)"),
+        ("robust", lambda v: np.ones_like(v), "is robust where it is not clean"),
+        ("robust", lambda v: np.zeros_like(v), "certified where it is not robust|counts"),
+    ],
+)
+def test_altered_verdicts_are_named_in_one_line(
+    folder: Path, tmp_path: Path, name: str, change: Any, message: str
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(folder / "runs" / "other", copy)
+    arrays = verdicts(folder, "other")
+    altered(arrays, name, change(arrays[name]))
+    np.savez(copy / "verdicts.npz", **arrays)  # type: ignore[arg-type]
+    with pytest.raises(RunError, match=message) as caught:
+        tp.compare_runs(folder / "runs" / "other", copy)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["verdicts.npz", "records.jsonl", "summary.json"])
+def test_a_file_of_a_compared_run_that_ends_early_is_named(
+    folder: Path, tmp_path: Path, name: str
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(folder / "runs" / "other", copy)
+    (copy / name).write_bytes((copy / name).read_bytes()[:-40])
+    with pytest.raises(RunError, match=name) as caught:
+        tp.compare_runs(folder / "runs" / "other", copy)
+    assert "\n" not in str(caught.value)
+
+
+def test_runs_as_they_were_written_agree_with_themselves(
+    found: dict[str, dict[str, float]], folder: Path
+) -> None:
+    assert found
+    for name in ("mine", "other"):
+        assert disagreements(read_run(folder / "runs" / name)) == []

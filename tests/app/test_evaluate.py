@@ -109,6 +109,7 @@ def test_attacks_that_do_not_know_the_norm_are_left_out_only_if_nobody_asked(
         tp.evaluate(model, data, tp.L0(5), samples=10, attacks=[tp.attacks.PGD()])
 
 
+@pytest.mark.filterwarnings("always::tempering.core.notes.TemperingWarning")
 def test_weights_are_drawn_from_the_factory_where_none_are_given(
     model: nn.Module, tmp_path: Path
 ) -> None:
@@ -116,6 +117,7 @@ def test_weights_are_drawn_from_the_factory_where_none_are_given(
     done = temper(*words, "--samples", "100", "--attack", "fgsm", "--json", folder=tmp_path)
     assert done.code == 0, done.err
     assert done.json()["clean_accuracy"] < 0.5
+    assert "warning: file.py:build was built without --weights" in done.err
 
 
 def test_a_model_that_lies_elsewhere_stays_there() -> None:

@@ -14,6 +14,7 @@ from tempering.attacks import FGSM
 from tempering.core.errors import RunError, TemperingError, UsageError
 from tempering.core.records import Epoch, Provenance, load_records
 from tempering.training import Batch, Losses, Objective, Paper, Trades
+from tempering.training.objectives.registry import parse_objective
 from tests.app.running import TINY, Done, temper
 
 SHORT = [
@@ -47,6 +48,9 @@ broken = 3
 
 def fails():
     raise ValueError("not today")
+
+def made(gamma: float, twice=False):
+    return Focal(gamma=2 * gamma if twice else gamma)
 '''
 
 
@@ -99,6 +103,28 @@ def test_ones_own_objective_comes_from_a_file(tmp_path: Path, name: str, gamma: 
 
 
 @pytest.mark.parametrize(
+    ("text", "gamma"),
+    [
+        ("Focal:gamma=5", 5.0),
+        ("strong:gamma=4", 4.0),
+        ("made:gamma=2", 2.0),
+        ("made:gamma=2,twice=true", 4.0),
+    ],
+)
+def test_ones_own_objective_takes_parameters(tmp_path: Path, text: str, gamma: float) -> None:
+    (tmp_path / "own.py").write_text(OWN, encoding="utf-8")
+    made = parse_objective(f"{tmp_path}/own.py:{text}")
+    assert made.config() == {"name": "focal", "gamma": gamma}
+
+
+def test_ones_own_objective_takes_parameters_of_the_recipe_as_others_do(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(OWN, encoding="utf-8")
+    given = {"gamma": 7.0, "sigma": 0.1}
+    assert parse_objective(f"{tmp_path}/own.py:Focal", given).config()["gamma"] == 7.0
+    assert parse_objective(f"{tmp_path}/own.py:Focal:gamma=1", given).config()["gamma"] == 1.0
+
+
+@pytest.mark.parametrize(
     ("words", "message"),
     [
         (["--objective", "trade"], "unknown objective 'trade': did you mean trades"),
@@ -117,6 +143,9 @@ def test_ones_own_objective_comes_from_a_file(tmp_path: Path, name: str, gamma: 
         (["--objective", "own.py:nothing"], "no nothing in own.py: it defines"),
         (["--objective", "own.py:broken"], "objective own.py:broken is a int: give a training"),
         (["--objective", "own.py:fails"], "objective own.py:fails failed: ValueError: not today"),
+        (["--objective", "own.py:Focal:gama=1"], "did you mean gamma"),
+        (["--objective", "own.py:Focal:gamma=x"], "own.py:Focal: gamma = 'x': give a number"),
+        (["--objective", "own.py:Focal:gamma"], "is not key=value"),
         (["--objective", "gone.py:Own"], "no file gone.py for objective gone.py:Own"),
     ],
 )

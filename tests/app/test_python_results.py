@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -33,6 +34,20 @@ def test_it_is_shown_in_one_line_and_as_a_table(found: Evaluation) -> None:
     page = found._repr_html_()
     assert page.count("<tr>") == 1 + len(found.attacks) + 2
     assert f"{100 * found.robust_accuracy.upper:.1f} %" in page
+
+
+def test_it_has_counts_of_each_class(found: Evaluation, tmp_path: Path) -> None:
+    classes = found.per_class
+    assert classes is not None
+    assert sum(one.robust.hits for one in classes.classes) == found.robust_correct
+    assert [one.robust.n for one in classes.classes] == [8, 8, 8]
+    assert sum(map(sum, classes.matrix())) == found.n
+    assert Assessment.model_validate_json(found.model_dump_json()).per_class == classes
+    found.report(tmp_path / "mine")
+    with np.load(tmp_path / "mine" / "verdicts.npz") as file:
+        assert file["y"].tolist() == Y.tolist()
+        assert ((file["predicted"] == file["y"]) == file["robust"]).all()
+        assert ((file["clean_predicted"] == file["y"]) == file["clean"]).all()
 
 
 def test_it_is_a_data_frame(found: Evaluation) -> None:

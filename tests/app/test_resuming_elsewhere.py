@@ -41,6 +41,7 @@ def same(done: Done, whole: Done) -> None:
         assert done.json()[name] == whole.json()[name]
 
 
+@pytest.mark.filterwarnings("ignore:.* without --weights")
 def test_an_evaluation_goes_on_with_resume_alone(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -35,6 +35,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.filterwarnings("ignore:.* without --weights")
 @pytest.mark.parametrize("subset", [None, "first"])
 @pytest.mark.parametrize("command", ["evaluate", "certify", "attack"])
 def test_every_command_judges_all_classes_and_says_how_it_chose(

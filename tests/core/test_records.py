@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from tempering.core.class_records import per_class_record
 from tempering.core.comparisons import ComparedModel, Comparison
 from tempering.core.corruption_records import CorruptionResult
 from tempering.core.errors import RunError
@@ -167,7 +168,11 @@ RECORDS: list[AnyRecord] = [
         validation=Count(hits=98, n=100),
         weights="w",
     ),
-]
+    per_class_record(
+        [0, 1], [True, True], [True, False], [0, 0], ["a", "b"], 2,
+        subject="given", threat="linf:0.3", seed=0, weights="w", data_hash="d",
+    ),
+]  # fmt: skip
 
 
 def test_records_come_back_as_they_were(tmp_path: Path) -> None:

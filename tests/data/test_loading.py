@@ -11,8 +11,8 @@ from PIL import Image
 
 from tempering.core.errors import DataError, UnknownNameError, UsageError
 from tempering.data import SOURCES, Dataset, find_duplicates, load
-from tempering.data.loading import find_source
 from tempering.data.raw_splits import RawSamples
+from tempering.data.sources.registered import find_source
 
 
 def test_every_source_is_listed_with_an_example_that_names_it() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -170,6 +172,23 @@ class Standardises(Defended):
     def forward(self, x: Tensor) -> Tensor:
         away = x - x.mean((1, 2, 3), keepdim=True)
         return self.net(away / (away.square().mean((1, 2, 3), keepdim=True).sqrt() + 1e-3))
+
+
+class _Unfinished(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        raise RuntimeError("not written yet")
+
+
+class FailsBackward(Defended):
+    """A step whose backward pass raises an exception."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(_Unfinished.apply(x))
 
 
 class Votes(Defended):

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from tempering.attacks import DDN, FAB, FABT, FGSM, FMN, PGD, Attack, Boundary, HopSkipJump
 from tempering.core.errors import UsageError
 from tempering.core.random import RandomStreams
-from tempering.core.threats import L2, Linf
-from tempering.evaluation import accuracy_curve, measure
+from tempering.core.threats import L0, L2, Linf
+from tempering.evaluation import EvaluationConfig, Evaluator, accuracy_curve, each, measure
 from tempering.evaluation.config import CurveConfig
 from tempering.evaluation.eps_curve import eps_grid
 from tempering.evaluation.protocols import nearest
@@ -274,3 +274,22 @@ def test_a_curve_of_nothing_is_refused() -> None:
         accuracy_curve(here, judged, THREAT, [0.1], attacks=[])
     with pytest.raises(UsageError, match="a curve of 1 attacks over 0 eps"):
         accuracy_curve(here, judged, THREAT, [], attacks=[FGSM()])
+
+
+@pytest.mark.parametrize(("shares", "most"), [((0.0, 0.5, 1.0), 2.0), ((0.0, 1.0, 4.0), 4.0)])
+def test_the_record_of_a_curve_ends_at_twice_the_eps_unless_more_is_asked_for(
+    shares: tuple[float, ...], most: float
+) -> None:
+    data, threat = cloud(12), Linf(0.05)
+    model = linear()
+    config = EvaluationConfig(threat, each([FGSM()]), curve=CurveConfig(shares=shares), examined=0)
+    result = Evaluator(context(data), config).evaluate(target(model, data))
+    drawn = [point.eps for point in result.curve]
+    assert drawn == [share * 0.05 for share in shares]
+    assert max(proof.eps for proof in result.certified_curve) == max(drawn)
+    assert max(drawn) <= most * threat.eps
+
+
+def test_a_curve_in_l0_has_whole_numbers() -> None:
+    grid = eps_grid(context(cloud(3)), L0(3), CurveConfig(up_to_grey=False))
+    assert grid == [0.0, 1.0, 2.0, 3.0, 4.0]

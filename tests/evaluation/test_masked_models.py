@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tempering.attacks import BPDA, FGSM, PGD
+from tempering.core.errors import NoGradientError
 from tempering.core.passes import Passes, counted
 from tempering.core.random import RandomStreams
 from tempering.core.threats import Linf
@@ -96,6 +97,19 @@ def test_an_image_without_a_finite_gradient_is_attacked_without_gradients() -> N
     assert "square-2000" in result.stages
     assert not bool(result.get("worst", "any").per_sample.robust[0])
     assert set(result.broken_by[1:]) <= {"fgsm", ""}
+
+
+def test_a_backward_pass_that_fails_is_flagged_and_the_model_attacked_without_gradients() -> None:
+    x, y = known(6)
+    config = EvaluationConfig(Linf(0.3), SHORT, curve=None, certify=False, examined=4)
+    result = evaluated(defences.FailsBackward(trained()), x, y, config)
+    (flag,) = [flag for flag in result.flags if flag.name == "failing backward pass"]
+    assert "RuntimeError: not written yet" in flag.evidence
+    assert "masked gradients" in names(result)
+    assert robust(result) < 6
+    assert any(name.startswith("square") for name in result.broken_by)
+    with pytest.raises(NoGradientError, match="backward pass fails: RuntimeError: not written"):
+        FGSM()(defences.FailsBackward(trained()), x, y, Linf(0.3))
 
 
 @pytest.mark.parametrize("seconds", [None, 60.0])

@@ -85,7 +85,7 @@ def test_the_numbers_of_a_run() -> None:
     assert summary.robust_with_detection == 0.9
     assert summary.forced_flags == 0.15
     assert summary.gain == pytest.approx((168 - 2) / 200)
-    assert summary.stability == {"unchanged": 167 / 200, "drop": 0.25}
+    assert summary.stability == {"unchanged_by_all": 167 / 200, "mean_largest_drop": 0.25}
     assert summary.stop_reason == "no gain"
     assert summary.flags == [FLAG]
     assert (summary.model, summary.seed, summary.seconds) == ("strided_cnn", 7, 12.5)

@@ -55,7 +55,7 @@ def curve() -> list[Measurement]:
     return [
         made.measurement(
             "given", "white", "fmn-100", hits, "curve", eps=eps, n=100,
-            robust=Count(hits=hits, n=100),
+            robust=Count(hits=hits, n=100), stable=Count(hits=hits, n=100),
         )
         for eps, hits in NOT_BROKEN.items()
     ]  # fmt: skip

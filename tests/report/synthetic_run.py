@@ -284,7 +284,7 @@ def summary(**more: Any) -> Summary:
         "robust_with_detection": 0.931,
         "forced_flags": 0.037,
         "gain": 0.912,
-        "stability": {"unchanged": 0.919, "drop": 0.083},
+        "stability": {"unchanged_by_all": 0.919, "mean_largest_drop": 0.083},
         "stop_reason": "plateau: worst case did not rise by 0.005 in 2 rounds",
         "attacks": {"fgsm": AttackSummary(before=0.113, after=0.962)},
         "model": "paper_cnn",

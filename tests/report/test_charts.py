@@ -160,3 +160,10 @@ def test_a_drawing_that_stands_alone_knows_light_and_dark() -> None:
     assert PALETTE["paper"][1] in drawn
     assert "<title>title</title>" in drawn
     assert "<desc>words</desc>" in drawn
+
+
+def test_an_axis_of_eps_ends_at_twice_the_threats_eps() -> None:
+    points = tuple(Point(eps, 1 - eps / 2) for eps in (0.0, 0.337, 0.674, 1.011))
+    chart = accuracy_by_eps_chart("a", [Series("line", points, "after")], 0.674)
+    assert ">1.5<" not in chart.body
+    assert ">1<" in chart.body

@@ -96,7 +96,7 @@ def test_four_counts_naive_gradient_and_carlini(tmp_path: Path) -> None:
     naive = page.tables["naive"][1]
     assert naive[1:] == [shown(Count(hits=hits, n=made.N)) for hits in (963, 929)]
     carlini = {row[0].split(" cw")[0].split(" searches")[0]: row for row in page.tables["carlini"]}
-    assert carlini["C&W, minimum L2: median distance"][1:] == ["1.12", "2.31"]
+    assert carlini["C&W, minimum L2: median distance over all images"][1:] == ["1.12", "2.31"]
     assert carlini["C&W, minimum L2: success"][2].startswith("100.0 % 200 of 200")
     assert carlini["C&W, minimum L2: accuracy at L2 ≤ 1.5"][2].startswith("85.5 % 171 of 200")
     assert carlini["C&W, minimum L2: accuracy at L2 ≤ 2.0"][2].startswith("66.5 % 133 of 200")
@@ -319,3 +319,16 @@ def test_the_choice_of_samples_and_thirty_classes_are_named(
     rows = dict(row for row in page.tables["provenance-table"][1:])
     assert rows.get("Evaluated test images") == told
     assert rows["Classes"].endswith(", c29 and 970 more")
+
+
+def test_means_over_other_samples_or_losses_have_other_names(tmp_path: Path) -> None:
+    page, text = page_of(tmp_path, made.hardened())
+    heads = page.tables["epochs"][0]
+    assert len(set(heads)) == len(heads)
+    assert {"Training loss, of the objective", "Validation loss, clean cross-entropy"} <= set(heads)
+    rows = dict(row for row in page.tables["stability-summary"][1:])
+    assert rows["share of predictions that no attack changed"] == "0.919"
+    assert rows["mean over all images of the largest drop in the probability of the true class"]
+    assert "the mean is that of the largest drop of each image" in text
+    assert any("median distance over all images" in row[0] for row in page.tables["carlini"])
+    assert any("on validation data" in head for head in page.tables["rounds"][0])

@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
+from tempering.app.default_data import require_default_data
 from tempering.app.networks import Networks
-from tempering.app.recipe import Recipe, load_recipe, nested, parse_recipe
+from tempering.app.recipe import Recipe, load_recipe, nested, parse_recipe, recipes
 from tempering.attacks.base import Attack
 from tempering.core.errors import UsageError
 from tempering.core.python_values import FROM_PYTHON
@@ -17,10 +20,12 @@ from tempering.data.keep import read_keep_mask
 from tempering.data.loading import load
 from tempering.data.splits import Splits
 from tempering.evaluation.target import Target
+from tempering.models.foreign import make_foreign
 from tempering.paper.reported import is_papers_data
 from tempering.training.objective import Objective
 
-SAMPLES = "evaluation.samples"
+SAMPLES, ADDRESS = "evaluation.samples", "data.address"
+SURROGATE = "evaluation.surrogate"
 
 
 def as_recipe(recipe: object) -> str | Recipe:
@@ -67,6 +72,33 @@ def choose_recipe(
     return parse_recipe(nested(recipe), overrides, values)
 
 
+def require_single(overrides: Sequence[str], given: Sequence[str]) -> None:
+    """Refuse overrides of settings that are also given in another way.
+
+    Args:
+        overrides: `section.key=value`.
+        given: Keys that were given otherwise.
+
+    Raises:
+        UsageError: If an override has one of these keys.
+    """
+    for text in overrides:
+        if (key := text.partition("=")[0].strip()) in given:
+            raise UsageError(f"override {text} where {key} is given as well: give one of the two")
+
+
+def without_surrogate(overrides: Sequence[str]) -> list[str]:
+    """Overrides that also leave the surrogate out.
+
+    Raises:
+        UsageError: If one of them asks for a surrogate, or for something of it.
+    """
+    for text in overrides:
+        if text.partition("=")[0].strip() in (SURROGATE, f"{SURROGATE}_iterations"):
+            raise UsageError(f"{text} beside no surrogate: give one of the two")
+    return [*overrides, f"{SURROGATE}=false"]
+
+
 def fit_samples(recipe: Recipe, data: Splits, overrides: Sequence[str]) -> Recipe:
     """The recipe with as many test samples as there are, unless a number was asked for.
 
@@ -94,6 +126,25 @@ def require_classifiers(networks: Networks, data: Splits, seed: int) -> None:
     """
     for build in (networks.undefended, networks.start):
         Target.of("given", build(seed), data.validation)
+
+
+def names_data(recipe: str | Recipe, overrides: Sequence[str]) -> bool:
+    """Whether a call says which data to take; a recipe that comes along does not."""
+    named = any(text.partition("=")[0].strip() == ADDRESS for text in overrides)
+    return named or not isinstance(recipe, str) or recipe not in recipes()
+
+
+def require_fit(recipe: Recipe, module: nn.Module | None, data: Splits) -> None:
+    """Refuse the default data for a network of the user's that takes other images.
+
+    Raises:
+        ModelError: Naming the shape that it takes.
+    """
+    spec = recipe.model.name
+    if module is not None:
+        require_default_data(module, f"the model, a {type(module).__name__},", data)
+    elif ":" in spec:
+        require_default_data(make_foreign(spec), spec, data)
 
 
 def require_objectives(recipe: Recipe, hardening: Objective | None, networks: Networks) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,6 +23,7 @@ from tempering.core.errors import DamagedArraysError, RunError, UsageError
 from tempering.core.files import followed
 from tempering.core.proofs import Proof
 from tempering.core.records import AnyRecord, Assessment, Measurement, Provenance
+from tempering.core.threat_words import exact
 from tempering.data.dataset import Dataset
 from tempering.data.splits import Splits
 from tempering.evaluation.curve_verdicts import CURVE
@@ -88,7 +88,7 @@ def compare_runs(first: Path | str, second: Path | str) -> ComparisonSummary:
     else:
         _require_equal("data hash", mine.data_hash, other.data_hash, other)
     _require_equal("split", mine.split, other.split, other)
-    _require_equal("threat", mine.threat, other.threat, other)
+    _require_equal("threat", exact(mine.threat), exact(other.threat), other)
     return summarize_comparison(compare_verdicts(mine, other))
 
 
@@ -138,7 +138,7 @@ def require_comparable(
     Raises:
         UsageError: If data, split, threat or samples differ; the message names both values.
     """
-    _require_equal("threat", threat, other.threat, other)
+    _require_equal("threat", exact(threat), exact(other.threat), other)
     if isinstance(data, Splits):
         _require_equal("split", data.split, other.split, other)
     test = data.test if isinstance(data, Splits) else data
@@ -252,13 +252,28 @@ def _columns(path: Path) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Index, clean, robust and certified, one entry per sample."""
     try:
         file = read_arrays(path)
-        index = torch.from_numpy(file["index"].astype(np.int64))
-        clean, robust, certified = (
-            torch.from_numpy(file[name].astype(bool)) for name in ("clean", "robust", "certified")
-        )
-    except (DamagedArraysError, KeyError, ValueError) as error:
+    except DamagedArraysError as error:
         raise RunError(f"{path} cannot be read: {error}: give an unmodified run") from error
-    return index, clean, robust, certified
+    kinds = {"index": "iu", "clean": "b", "robust": "b", "certified": "b"}
+    for name, kind in kinds.items():
+        if name not in file:
+            raise RunError(f"{path} has no {name}: give an unmodified run")
+        column = file[name]
+        if column.dtype.kind not in kind or column.shape != file["index"].shape[:1]:
+            raise RunError(
+                f"{path}: {name} has type {column.dtype} and shape {column.shape}: "
+                "give an unmodified run"
+            )
+    index, *columns = (torch.from_numpy(file[name].copy()) for name in kinds)
+    clean, robust, certified = columns
+    for less, more, said in (
+        (robust, clean, "robust where it is not clean"),
+        (certified, robust, "certified where it is not robust"),
+    ):
+        if bool((less & ~more).any()):
+            row = int((less & ~more).nonzero()[0, 0])
+            raise RunError(f"{path}: sample {row} is {said}: give an unmodified run")
+    return index.long(), clean, robust, certified
 
 
 def _require_equal(what: str, ours: str, theirs: str, other: RunVerdicts) -> None:

@@ -15,9 +15,9 @@ from tempering.core.errors import RunError, UsageError
 from tempering.core.files import followed, point_to, write_text
 from tempering.core.locking import locked
 from tempering.core.records import Record, dump_records
+from tempering.report.reading import VERDICTS as VERDICTS
 
 LATEST = "latest"
-VERDICTS = "verdicts.npz"
 SETTINGS = {"command", "recipe", "weights", "data_hash"}
 """What a run's settings hold at least."""
 

@@ -7,12 +7,15 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from tempering.app.default_data import DEFAULT_DATA, require_default_data
 from tempering.app.model_address import judged_model, judging_run, load_model, load_saved
-from tempering.core.errors import UsageError
+from tempering.app.untrained import note_if_untrained
+from tempering.core.errors import ModelError, UsageError
 from tempering.core.threats import Threat, parse_threat
 from tempering.data.dataset import Dataset
 from tempering.data.loading import load
 from tempering.data.splits import Splits
+from tempering.models.foreign import make_foreign
 from tempering.models.manifest import Manifest
 
 
@@ -55,14 +58,18 @@ class InputAddress:
 
         Raises:
             UsageError: If nothing says what the threat is, or a name is unknown.
-            ModelError: If there is no such model.
+            ModelError: If there is no such model, or it does not take the default data.
             DataError: If there are no such data.
         """
         if judging_run(self.model) is not None:
             return self.followed().load()
         if ".py:" in self.model:
+            if self.factory is not None:
+                raise UsageError(
+                    f"--model {self.factory} for {self.model}, which is a factory: leave it out"
+                )
             threat, splits = self._threat(None), self._splits(None)
-            model = load_model(self.model, self.weights, x=splits.test.first(1).x)
+            model = self._own_model(splits)
             return LoadedInputs(model, None, threat, splits, self.seed or 0)
         saved = load_saved(self.model, self.weights, self.factory)
         threat, splits = self._threat(saved.manifest), self._splits(saved.manifest)
@@ -78,6 +85,10 @@ class InputAddress:
         """
         if (run := judging_run(self.model)) is None:
             return self
+        if self.weights is not None:
+            raise UsageError(
+                f"weights {self.weights} for {self.model}, which has its own: leave --weights out"
+            )
         told, model, weights = judged_model(run)
         address = replace(self, model=model, weights=weights)
         if ".py:" not in model:
@@ -90,6 +101,21 @@ class InputAddress:
             seed=told.seed if self.seed is None else self.seed,
         )
 
+    def _own_model(self, splits: Splits) -> nn.Module:
+        """The network of a user's file; the default data must fit it."""
+        default = self.data is None
+        try:
+            model = load_model(self.model, self.weights, x=splits.test.first(1).x)
+        except ModelError:
+            if default:
+                require_default_data(make_foreign(self.model), self.model, splits)
+            raise
+        if default:
+            require_default_data(model, self.model, splits)
+        if self.weights is None:
+            note_if_untrained(model, self.model, splits.test)
+        return model
+
     def _threat(self, manifest: Manifest | None) -> Threat:
         text = self.threat or (manifest.threat if manifest else None)
         if text is None:
@@ -97,7 +123,7 @@ class InputAddress:
         return parse_threat(text)
 
     def _splits(self, manifest: Manifest | None) -> Splits:
-        source = self.data or (manifest.data if manifest else "mnist")
+        source = self.data or (manifest.data if manifest else DEFAULT_DATA)
         if manifest is not None and source == manifest.data:
             return load(source, self.split or manifest.split, manifest.seed)
         return load(source, self.split or "official", self.seed or 0)
@@ -138,13 +164,15 @@ class LoadedInputs:
         return take_samples(self.splits.test, samples, subset)
 
 
-def take_samples(data: Dataset, samples: int | None, subset: str) -> Dataset:
-    """Some samples of some data; by default 1,000, or all if there are fewer.
+def take_samples(
+    data: Dataset, samples: int | None, subset: str, most: int = DEFAULT_SAMPLES
+) -> Dataset:
+    """Some samples of some data; by default 1,000, or `most`, or all if there are fewer.
 
     Raises:
         UsageError: If there are fewer than were asked for.
     """
-    return data.take(_checked(data, samples), subset)
+    return data.take(_checked(data, samples, most), subset)
 
 
 def take_in_order(data: Dataset, samples: int | None, subset: str) -> tuple[Dataset, Tensor]:
@@ -153,9 +181,9 @@ def take_in_order(data: Dataset, samples: int | None, subset: str) -> tuple[Data
     return data.subset(rows), rows
 
 
-def _checked(data: Dataset, samples: int | None) -> int:
+def _checked(data: Dataset, samples: int | None, most: int = DEFAULT_SAMPLES) -> int:
     if samples is None:
-        return min(DEFAULT_SAMPLES, len(data))
+        return min(most, len(data))
     if not 1 <= samples <= len(data):
         raise UsageError(
             f"{samples} samples of {data.name}, which has {len(data)}: give 1 to {len(data)}"

@@ -14,6 +14,7 @@ from tempering.core.errors import RunError
 from tempering.core.files import write_with
 from tempering.data.dataset import Dataset
 from tempering.evaluation.evaluation_result import EvaluationResult
+from tempering.evaluation.per_class import final_predictions
 
 IMAGES = "adversarial.npz"
 
@@ -22,9 +23,11 @@ def write_verdicts(folder: Path, result: EvaluationResult, data: Dataset) -> Non
     """Write `verdicts.npz`, one row a sample.
 
     It holds `index`, the number among the evaluated samples; `id`, the file or row of the source,
-    which says which sample it is; `clean`, right without attack; `certified`; `robust`;
-    `broken_by`, the name of what broke it, empty if nothing did; `distance`, infinite where
-    nothing did; `queries`, its forward passes, and `backwards`.
+    which says which sample it is; `y`, the true class; `clean_predicted` and `predicted`, the
+    outputs that win on the clean image, and on the adversarial one where there is one; `clean`,
+    right without attack; `certified`; `robust`; `broken_by`, the name of what broke it, empty if
+    nothing did; `distance`, infinite where nothing did; `queries`, its forward passes, and
+    `backwards`.
 
     Args:
         folder: Made if it is not there.
@@ -42,6 +45,9 @@ def verdict_arrays(result: EvaluationResult, data: Dataset) -> dict[str, NDArray
     return {
         "index": np.arange(len(result.clean)),
         "id": np.array(data.ids.names),
+        "y": data.y.numpy(),
+        "clean_predicted": result.get("clean").per_sample.predicted.numpy(),
+        "predicted": final_predictions(result).numpy(),
         "clean": result.clean.numpy(),
         "certified": result.certified.numpy(),
         "robust": result.robust.numpy(),

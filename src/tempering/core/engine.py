@@ -13,6 +13,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.wrappers import _FabricModule
 from torch import Tensor, nn
 
+from tempering.core.devices import parse_device
 from tempering.core.errors import UsageError
 
 T = TypeVar("T")
@@ -114,17 +115,19 @@ def fast_bfloat16(device: torch.device) -> bool:
     return device.type == "cpu" and bool(torch.cpu._is_amx_tile_supported())
 
 
-def start_engine(precision: str = "auto") -> Engine:
+def start_engine(precision: str = "auto", device: object = "auto") -> Engine:
     """Launch Fabric; under `torchrun` this joins the other processes.
 
     Args:
         precision: `32-true`, `bf16-mixed`, or `auto`: bfloat16 where it is faster.
+        device: `auto` (a CUDA GPU where there is one, otherwise the CPU), `cpu`, `cuda`, `cuda:N`
+            or `mps`.
 
     Returns:
         The engine of this process.
 
     Raises:
-        UsageError: If the precision is unknown.
+        UsageError: If the precision is unknown, or there is no such device.
 
     Example:
         >>> start_engine("32-true").world_size
@@ -132,17 +135,17 @@ def start_engine(precision: str = "auto") -> Engine:
     """
     if precision not in PRECISIONS:
         raise UsageError(f"precision {precision!r}: give one of {', '.join(PRECISIONS)}")
-    accelerator = "cuda" if torch.cuda.is_available() else "cpu"
+    chosen = parse_device(device)
     if precision == "auto":
-        fast = fast_bfloat16(torch.device(accelerator))
+        fast = fast_bfloat16(torch.device(chosen.kind))
         precision = "bf16-mixed" if fast else "32-true"
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     world = int(os.environ.get("WORLD_SIZE", "1"))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         fabric = Fabric(
-            accelerator=accelerator,
-            devices=local,
+            accelerator=chosen.kind,
+            devices=local if chosen.index is None else [chosen.index],
             num_nodes=max(1, world // local),
             strategy="ddp" if world > 1 else "auto",
             precision=precision,  # type: ignore[arg-type]

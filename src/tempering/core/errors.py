@@ -10,6 +10,7 @@ TemperingError                 exit code 1: the job failed
 ├── ModelError                 a model that is not a classifier of this data
 │   ├── FailedModelError       the model raised an exception
 │   └── NoGradientError        the logits have no autograd path to the images
+│       └── FailedBackwardError    the backward pass raised an exception
 ├── AttackError                an attack violated its contract
 ├── CertificateError           an attack succeeded on a certified sample
 ├── DamagedArraysError         a file that is damaged or not an .npz of plain arrays
@@ -103,6 +104,10 @@ class FailedModelError(ModelError):
 
 class NoGradientError(ModelError):
     """Logits without an autograd path to the images (not merely a zero gradient)."""
+
+
+class FailedBackwardError(NoGradientError):
+    """A model whose backward pass raised an exception; the message has its place in the code."""
 
 
 class AttackError(TemperingError):

@@ -43,8 +43,8 @@ class Patch(Threat):
         super().__post_init__()
         if self.eps > 1:
             raise ThreatError(f"patch {self.eps:g} is more than the whole image: give 0 to 1")
-        if self.at is not None and not (len(self.at) == 2 and min(self.at) >= 0):
-            raise ThreatError(f"patch at {self.at}: give a row and a column from 0 up")
+        if self.at is not None and not _is_place(self.at):
+            raise ThreatError(f"patch at {self.at!r}: give a row and a column from 0 up")
 
     def __str__(self) -> str:
         return super().__str__() + ("" if self.at is None else "@{},{}".format(*self.at))
@@ -158,6 +158,11 @@ class Patch(Threat):
         return streams.derive("noise").uniform(x.shape[1:]).to(x.dtype)
 
 
+def _is_place(at: object) -> bool:
+    whole = isinstance(at, tuple | list) and all(isinstance(value, int) for value in at)
+    return isinstance(at, tuple | list) and whole and len(at) == 2 and min(at) >= 0
+
+
 def _extent(used: Tensor) -> Tensor:
     """Number of rows from the first to the last used one; `used` has shape (n, rows), bool."""
     number = torch.arange(used.shape[1], device=used.device)
@@ -176,7 +181,8 @@ def parse_patch(text: str) -> Patch:
         >>> parse_patch("1/20@2,3").at
         (2, 3)
     """
-    match = re.fullmatch(r"([0-9.eE+-]+)(?:/([0-9.]+))?(?:@(\d+),(\d+))?", text.replace(" ", ""))
+    text = text.replace(" ", "")
+    match = re.fullmatch(r"([0-9.eE+-]+)(?:/([0-9.]+))?(?:@(\d+),(\d+))?", text)
     try:
         if match is None:
             raise ValueError
@@ -185,4 +191,5 @@ def parse_patch(text: str) -> Patch:
         raise ThreatError(
             f"patch {text!r} is not SHARE or SHARE@ROW,COLUMN: write it as patch:0.05@2,3"
         ) from None
-    return Patch(share, (int(match[3]), int(match[4])) if match[3] else None)
+    patch = Patch(share, (int(match[3]), int(match[4])) if match[3] else None)
+    return patch.written(text.partition("@")[0])

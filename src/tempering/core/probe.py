@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from tempering.core.backward import declared_hooks, foreign_stages
 from tempering.core.deadline import check_deadline
 from tempering.core.errors import (
+    FailedBackwardError,
     FailedModelError,
     ModelError,
     NoGradientError,
@@ -172,10 +173,7 @@ class Probe:
             heads = losses(logits)
             gradients = []
             for number, head in enumerate(heads, 1):
-                with users_code("the model's backward pass fails", _BACKWARD):
-                    (gradient,) = torch.autograd.grad(
-                        head.sum(), leaf, retain_graph=number < len(heads), allow_unused=True
-                    )
+                gradient = _backward(head, leaf, number < len(heads))
                 if gradient is None:
                     raise NoGradientError(_NO_GRADIENT)
                 gradients.append(gradient)
@@ -187,6 +185,24 @@ _NO_GRADIENT = (
     "the model's logits have no gradient with respect to its images: "
     "remove detach() and no_grad(), pass the gradient straight through, or attack with BPDA"
 )
+
+
+def _backward(head: Tensor, leaf: Tensor, more: bool) -> Tensor | None:
+    """The gradient of summed losses; None if they do not depend on the leaf.
+
+    Raises:
+        FailedBackwardError: If a step of the model raises an exception.
+    """
+    try:
+        with users_code("the model's backward pass fails", _BACKWARD):
+            (gradient,) = torch.autograd.grad(
+                head.sum(), leaf, retain_graph=more, allow_unused=True
+            )
+    except ModelError as error:
+        if error.__cause__ is None:
+            raise
+        raise FailedBackwardError(str(error)) from error.__cause__
+    return gradient
 
 
 def _precise(logits: Tensor) -> Tensor:

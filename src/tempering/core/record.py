@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tempering.core.intervals import wilson
+
+LARGEST = 2**64
+"""Whole numbers of records are at most so large, except seeds."""
 
 
 class Record(BaseModel):
     """Base of all records: frozen, without unknown fields and without values not finite."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_size(cls, values: Any) -> Any:
+        """Refuse whole numbers that no float can hold."""
+        for key, value in values.items() if isinstance(values, dict) else ():
+            if isinstance(value, int) and abs(value) > LARGEST and key != "seed":
+                raise ValueError(f"{key} is a number of more than 64 bits")
+        return values
 
 
 class Count(Record):

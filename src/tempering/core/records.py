@@ -8,35 +8,30 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
+from tempering.core.class_records import PerClass
 from tempering.core.comparisons import Comparison, ComparisonSummary
 from tempering.core.corruption_records import CorruptionResult, CorruptionSummary
 from tempering.core.errors import RunError
+from tempering.core.measurement_records import NO_ATTACKS as NO_ATTACKS
+from tempering.core.measurement_records import Access as Access
+from tempering.core.measurement_records import Measurement as Measurement
+from tempering.core.measurement_records import MinimumNorm as MinimumNorm
+from tempering.core.measurement_records import Subject as Subject
 from tempering.core.proofs import Proof
 from tempering.core.record import Cost as Cost
 from tempering.core.record import Count as Count
 from tempering.core.record import Record as Record
-
-Access = Literal["white", "gray-surrogate", "gray-before", "black", "stale", "any"]
-"""What the attacker knew.
-
-- `white`: the model.
-- `gray-surrogate`: a surrogate model; adversarial samples are transferred from it.
-- `gray-before`: the model before hardening, attacked anew for this evaluation.
-- `black`: scores or labels only; queries are counted.
-- `stale`: adversarial samples that were generated on the old model during training.
-- `any`: any of these; the worst case per sample.
-"""
-
-NO_ATTACKS = ("clean", "worst", "availability")
-"""Names of measurements that are no attack of a protocol."""
-
-Subject = Literal["undefended", "hardened", "another-seed", "single-pass", "given"]
-"""Which model was measured."""
+from tempering.core.summary_parts import AttackSummary as AttackSummary
+from tempering.core.summary_parts import BeforeAfter as BeforeAfter
+from tempering.core.summary_parts import Bounds as Bounds
+from tempering.core.summary_parts import PassCounts as PassCounts
+from tempering.core.summary_parts import StageResult as StageResult
 
 
 class Provenance(Record):
@@ -54,6 +49,7 @@ class Provenance(Record):
     threads: int
     processes: int
     precision: str
+    batch_size: int | None = None
     seed: int
     recipe: dict[str, Any]
     data: str
@@ -77,6 +73,10 @@ class Epoch(Record):
 
     Attributes:
         model: The role of the model, as the run calls it.
+        train_loss: Mean of the objective over the epoch's steps.
+        train_accuracy: Of the images that the objective was computed on, perturbed ones included.
+        validation_loss: Mean cross-entropy of clean validation images.
+        validation_accuracy: Of the same images.
         scalars: What the objective logs beside its loss, as means over the epoch.
     """
 
@@ -97,7 +97,11 @@ Outcome = Literal["best", "kept", "rolled back", "below floor"]
 
 
 class Round(Record):
-    """A round of retraining, evaluated on validation data; `gain` has the key `rho` in JSON."""
+    """A round of retraining, evaluated on validation data.
+
+    `gain`, with the key `rho` in JSON, is that on validation data; that of a `Summary` is on test
+    data.
+    """
 
     model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
     kind: Literal["round"] = "round"
@@ -121,74 +125,6 @@ class Stop(Record):
     best_round: int
     rounds: int
     steps: int
-
-
-class Measurement(Record):
-    """One attack on one model, with verdicts per sample in float32.
-
-    Attributes:
-        protocol: `standard` (the threat's eps, every attack on all samples), `paper` (eps
-            that gives the paper's accuracy on the undefended model), `curve` (a sweep of
-            eps), or `cascade` (each attack only on samples that are still undecided, so that
-            `robust` counts the samples that remain after it).
-        attack: Its label, such as `pgd-40x2`; `clean` for no attack, `worst` for the worst
-            case per sample over the attacks of this protocol, model and access.
-        backward: `adaptive` for the declared backward of stages that hide their gradient, or
-            `true` for the true gradient.
-        robust: Samples that are classified correctly under the attack.
-        detected: Samples that are classified correctly or flagged, under an attacker that evades
-            both; None if the model has no adversarial class.
-        flagged: Samples that end in the adversarial class; None if there is none. For the
-            attack `availability`: clean inputs that were forced into it.
-        stable: Samples whose prediction the attack did not change, correct or not.
-        drop: Mean decrease of the true class's probability, 0 to 1.
-    """
-
-    kind: Literal["measurement"] = "measurement"
-    subject: Subject
-    protocol: Literal["standard", "paper", "curve", "cascade"]
-    access: Access
-    attack: str
-    config: dict[str, Any] = Field(default_factory=dict)
-    backward: Literal["adaptive", "true"] = "adaptive"
-    threat: str
-    eps: float
-    split: Literal["validation", "test"] = "test"
-    n: int
-    robust: Count
-    detected: Count | None = None
-    flagged: Count | None = None
-    stable: Count
-    drop: float = 0.0
-    cost: Cost = Cost()
-    seed: int
-    weights: str
-    data_hash: str
-
-
-class MinimumNorm(Record):
-    """Distances found by a minimum-norm attack.
-
-    Attributes:
-        found: Samples for which an adversarial image was found; a misclassified sample has
-            distance 0.
-        median: Median distance over all samples; None if fewer than half were found.
-        within: Bound -> samples without an adversarial image within that distance.
-    """
-
-    kind: Literal["minimum-norm"] = "minimum-norm"
-    subject: Subject
-    attack: str
-    config: dict[str, Any]
-    norm: str
-    n: int
-    found: Count
-    median: float | None
-    within: dict[str, Count]
-    cost: Cost = Cost()
-    seed: int
-    weights: str
-    data_hash: str
 
 
 class Surrogate(Record):
@@ -258,42 +194,25 @@ AnyRecord = Annotated[
     | Finding
     | Comparison
     | CorruptionResult
+    | PerClass
     | Proof,
     Field(discriminator="kind"),
 ]
 _ADAPTER: TypeAdapter[AnyRecord] = TypeAdapter(AnyRecord)
 
 
-class Bounds(Record):
-    """Bounds of robust accuracy, as fractions.
-
-    Attributes:
-        lower: Certified accuracy.
-        upper: Accuracy under all attacks, worst case per sample.
-        interval: 95 % Wilson interval of `upper`.
-    """
-
-    lower: float
-    upper: float
-    interval: tuple[float, float]
-
-
-class AttackSummary(Record):
-    """Robust accuracy under one attack, as fractions; None if it was not measured."""
-
-    before: float | None = None
-    after: float | None = None
-    stale: float | None = None
-    graybox: float | None = None
-
-
 class Summary(Record):
-    """Results of a run: the content of `summary.json`, where `gain` has the key `rho`."""
+    """Results of a run: the content of `summary.json`, where `gain` has the key `rho`.
+
+    `stability` holds `unchanged_by_all`, the share of predictions that no attack changed;
+    `mean_largest_drop`, the mean over all samples of the largest drop that an attack caused in the
+    probability of the true class; and `seed_spread`, how far two training seeds are apart.
+    """
 
     model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
     data: str
     threat: str
-    n: int
+    n: int = Field(ge=0)
     clean_accuracy: float
     clean_interval: tuple[float, float]
     robust_accuracy: Bounds
@@ -307,21 +226,6 @@ class Summary(Record):
     model: str
     seed: int
     seconds: float
-
-
-class PassCounts(Record):
-    """Passes through a model, each of a single sample."""
-
-    forward: int = Field(ge=0)
-    backward: int = Field(ge=0)
-
-
-class StageResult(Record):
-    """One stage of a cascade: robust samples that remain after it, and its cost."""
-
-    survivors: int = Field(ge=0)
-    passes: PassCounts
-    seconds: float = Field(ge=0)
 
 
 class Assessment(Summary):
@@ -342,9 +246,16 @@ class Assessment(Summary):
         surrogate: How the surrogate was trained; None if it was given or not needed.
         surrogate_weights: Hash of the surrogate's parameters and buffers; None without a
             gray-box attacker.
+        per_class: Robust accuracy of each class, and the confusion matrix under attack; None in
+            records of earlier versions.
         shifts: Accuracy under common corruptions, if asked for; not counted in `passes` and
             `seconds`.
         against: Paired comparison with the model of another run, if asked for.
+        by_access: Samples that are robust to the attackers of each access level, where there are
+            several; an attacker of a higher level has not tried what a lower one does.
+        hardening: Accuracy before and after hardening; None for an evaluation.
+        quick: Settings that stand for a quick look; empty for a whole run.
+        not_measured: What was left out by request, in words.
     """
 
     protocol: str
@@ -358,8 +269,26 @@ class Assessment(Summary):
     schedule: list[str] = Field(default_factory=list)
     surrogate: Surrogate | None = None
     surrogate_weights: str | None = None
+    per_class: PerClass | None = None
     shifts: CorruptionSummary | None = None
     against: ComparisonSummary | None = None
+    by_access: dict[str, Count] = Field(default_factory=dict)
+    hardening: BeforeAfter | None = None
+    quick: list[str] = Field(default_factory=list)
+    not_measured: list[str] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _check(self) -> Assessment:
+        counts = {
+            "certified_correct": self.certified_correct,
+            "robust_correct": self.robust_correct,
+            "clean_correct": self.clean_correct,
+            "n": self.n,
+        }
+        for (less, few), (more, many) in pairwise(counts.items()):
+            if few > many:
+                raise ValueError(f"{less} is {few} and {more} {many}: it cannot be more")
+        return self
 
 
 def dump_records(records: Iterable[Record]) -> str:

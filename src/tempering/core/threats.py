@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from copy import copy
 from dataclasses import dataclass
 from fractions import Fraction
 from inspect import signature
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -19,6 +20,8 @@ from torch import Tensor
 from tempering.core.errors import ThreatError, type_and_message
 from tempering.core.python_values import FROM_PYTHON, differences
 from tempering.core.random import RandomStreams
+from tempering.core.soft_threshold import soft_threshold
+from tempering.core.threat_words import number, ratio
 
 TOLERANCE = 1e-5
 """Rounding error that `contains` tolerates, relative to max(1, eps)."""
@@ -52,6 +55,7 @@ class Threat(ABC):
 
     eps: float
     name: ClassVar[str]
+    _ratio: ClassVar[str | None] = None  # the radius as it was written; no part of the value
 
     def __init_subclass__(cls, **options: object) -> None:
         super().__init_subclass__(**options)
@@ -66,14 +70,24 @@ class Threat(ABC):
         try:
             eps = float(self.eps)
         except (TypeError, ValueError):
-            raise ThreatError(f"eps {self.eps!r} is not a number: give one, such as 0.3") from None
+            raise ThreatError(
+                f"{self.name} eps {self.eps!r} is not a number: give one, such as 0.3"
+            ) from None
         if not math.isfinite(eps) or eps < 0:
-            raise ThreatError(f"eps {eps} is not a radius: give a finite number of at least 0")
+            raise ThreatError(
+                f"{self.name} eps {eps:g} is not a radius: give a finite number of at least 0"
+            )
         object.__setattr__(self, "eps", eps)
 
     def __str__(self) -> str:
-        short = f"{self.eps:g}"
-        return f"{self.name}:{short if float(short) == self.eps else repr(self.eps)}"
+        return f"{self.name}:{self._ratio or number(self.eps)}"
+
+    def written(self, radius: str) -> Self:
+        """The same threat, shown with the text of its radius if that is a ratio, such as 8/255."""
+        same = copy(self)
+        if (text := ratio(radius)) is not None:
+            object.__setattr__(same, "_ratio", text)
+        return same
 
     @property
     def norm(self) -> str:
@@ -102,7 +116,7 @@ class Threat(ABC):
         begin = f"threat {self} cannot be made with eps {eps:g}: "
         remedy = ": make its class a frozen dataclass, or define with_eps"
         try:
-            same, made = (type(self)(**{**given, "eps": radius}) for radius in (self.eps, eps))
+            same, made = (self._remade(given, radius) for radius in (self.eps, eps))
         except ThreatError:
             raise
         except Exception as error:
@@ -110,6 +124,10 @@ class Threat(ABC):
         if lost := differences(self, same):
             raise ThreatError(f"{begin}it would lose {', '.join(lost)}{remedy}")
         return made
+
+    def _remade(self, given: dict[str, Any], eps: float) -> Self:
+        made = type(self)(**{**given, "eps": eps})
+        return made.written(self._ratio) if self._ratio and eps == self.eps else made
 
     def bounds(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Least and largest value of each pixel that the threat allows at any radius.
@@ -257,13 +275,13 @@ class L1(Threat):
         """Exact projection onto ball and box together (Croce and Hein, 2021, section 3)."""
         delta, flat = (x_adv - x).flatten(1), x.flatten(1)
         room = torch.where(delta > 0, 1 - flat, flat).clamp_min(0.0)
-        step = _soft_threshold(delta, room, self._radii(delta, radius))
+        step = soft_threshold(delta, room, self._radii(delta, radius))
         return _boxed(x + step.reshape(x.shape))
 
     def shrink(self, delta: Tensor, radius: Tensor | None = None) -> Tensor:
         """Projection onto the ball by soft thresholding (Duchi et al., 2008)."""
         flat = delta.flatten(1)
-        return _soft_threshold(flat, flat.abs(), self._radii(flat, radius)).reshape(delta.shape)
+        return soft_threshold(flat, flat.abs(), self._radii(flat, radius)).reshape(delta.shape)
 
     def _radii(self, flat: Tensor, radius: Tensor | None) -> Tensor:
         return flat.new_full((len(flat),), self.eps) if radius is None else radius
@@ -291,28 +309,6 @@ def _steepest(gradient: Tensor) -> Tensor:
     where = flat.abs().argmax(1, keepdim=True)
     step = torch.zeros_like(flat).scatter(1, where, flat.gather(1, where).sign())
     return step.reshape(gradient.shape)
-
-
-def _soft_threshold(delta: Tensor, room: Tensor, radius: Tensor) -> Tensor:
-    """Soft-threshold entries and clip them to `room`, so that they sum to at most `radius`.
-
-    The sum decreases piecewise linearly in the threshold, with slope -1 for each entry between
-    the threshold at which it is no longer clipped and the one at which it becomes 0.
-    """
-    size = delta.abs()
-    ends, order = torch.cat([(size - room).clamp_min(0.0), size], 1).sort(1)
-    falling = torch.where(order < size.shape[1], 1.0, -1.0).to(delta.dtype).cumsum(1)
-    lost = (falling[:, :-1] * ends.diff(dim=1)).cumsum(1)
-    whole = torch.minimum(size, room).sum(1, keepdim=True)
-    sums = torch.cat([whole, whole - lost], 1)
-    excess = sums - radius[:, None]
-    last = ((excess > 0).sum(1, keepdim=True) - 1).clamp_min(0)
-    level = ends.gather(1, last) + excess.gather(1, last) / falling.gather(1, last).clamp_min(1.0)
-    level = level.where(whole > radius[:, None], torch.zeros_like(level))
-    left = torch.minimum((size - level).clamp_min(0.0), room)
-    # corrects rounding errors of long sums
-    share = radius[:, None] / left.sum(1, keepdim=True).clamp_min(torch.finfo(delta.dtype).tiny)
-    return delta.sign() * left * share.clamp_max(1.0)
 
 
 class L0(Threat):
@@ -377,6 +373,8 @@ def parse_threat(text: str) -> Threat:
         >>> parse_threat("linf:8/255").eps == 8 / 255
         True
     """
+    if not isinstance(text, str):
+        raise ThreatError(f"threat {text!r} is no text: write it as linf:0.3, linf:8/255 or l2:2.0")
     if text.startswith(FROM_PYTHON):
         raise ThreatError(
             f"threat {text} came from Python and cannot be read again: "
@@ -398,4 +396,4 @@ def parse_threat(text: str) -> Threat:
         raise ThreatError(
             f"eps {radius!r} in threat {text!r} is not a number: give one, such as 0.3 or 8/255"
         ) from None
-    return NORMS[norm](eps)
+    return NORMS[norm](eps).written(radius)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tempering.core.arrays import read_arrays
-from tempering.core.errors import DamagedArraysError, DataError
+from tempering.core.errors import DamagedArraysError, DataError, UsageError
 from tempering.core.files import write_with
 from tempering.data.splits import Splits
 
@@ -81,12 +81,16 @@ class KeepMask:
         return data.keep(mask)
 
 
-def read_keep_mask(path: Path) -> KeepMask:
+def read_keep_mask(path: Path | str) -> KeepMask:
     """Read a mask: an `.npz` with `keep` (bool), `id` (text) and, optionally, `data_hash`.
 
     Raises:
+        UsageError: If it is no path.
         DataError: If the file cannot be read, or an array is missing.
     """
+    if not isinstance(path, str | Path):
+        raise UsageError(f"keep {path!r} is no path: give an .npz with arrays keep and id")
+    path = Path(path)
     if not path.is_file():
         raise DataError(f"no file {path}: give an .npz with arrays keep and id")
     try:

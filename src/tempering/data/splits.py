@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from numbers import Integral, Real
 
 import torch
 from torch import Tensor
@@ -199,13 +200,17 @@ def make_splits(
 
     Raises:
         UnknownNameError: If there is no such split.
-        UsageError: If the share is invalid.
+        UsageError: If the seed or the share is invalid.
         DataError: If there are too few samples.
     """
-    if split not in SPLITS:
+    if not isinstance(split, str) or split not in SPLITS:
         raise UnknownNameError("split", split, SPLITS)
-    if validation_share is not None and not 0 < validation_share < 1:
-        raise UsageError(f"validation share {validation_share}: give one above 0 and below 1")
+    if not isinstance(seed, Integral) or isinstance(seed, bool):
+        raise UsageError(f"seed {seed!r}: give a whole number")
+    if validation_share is not None and not (
+        isinstance(validation_share, Real) and 0 < validation_share < 1
+    ):
+        raise UsageError(f"validation share {validation_share!r}: give one above 0 and below 1")
     if split == "official" and held.test is not None:
         if held.validation is not None and validation_share is None:
             return _own_parts(held, address)

@@ -23,10 +23,11 @@ class CurveConfig:
 
     Attributes:
         samples: The first test images that it is measured on, at most.
-        shares: Values of eps, as multiples of the threat's.
+        shares: Values of eps, as multiples of the threat's. The record of the curve ends at
+            twice the threat's eps, or at the largest share if that is more.
         attacks: Run at each eps on what a minimum-norm attack has left, one after the other.
-        up_to_grey: Whether the curve goes on to the eps at which every image can be grey, and
-            no classifier can be better than chance.
+        up_to_grey: Whether accuracy is also measured at the eps at which every image can be grey,
+            and no classifier can be better than chance, for a check.
     """
 
     samples: int = 100

@@ -27,6 +27,9 @@ from tempering.evaluation.run import EvaluationRun
 from tempering.evaluation.target import Target
 from tempering.evaluation.worst import worst_of
 
+SHOWN_SHARE = 2.0
+"""Up to this multiple of the threat's eps a curve is recorded, unless larger ones are asked for."""
+
 
 def curve_of(run: EvaluationRun, result: EvaluationResult) -> list[AttackResult]:
     """The curve of an evaluation, on its first samples; nothing where none is asked for.
@@ -69,11 +72,30 @@ def _widest(context: EvalContext, threat: Threat) -> Threat:
 
 
 def eps_grid(context: EvalContext, threat: Threat, config: CurveConfig) -> list[float]:
-    """Values of eps, rising, none larger than the norm allows; the threat's own is exact."""
+    """Values of eps, rising, none larger than the norm allows; the threat's own is exact.
+
+    In L0 they are whole numbers.
+    """
     limit = 1.0 if threat.norm == "linf" else float("inf")
     grid = {min(limit, threat.eps * share) for share in config.shares}
+    if threat.norm == "l0":
+        grid = {threat.eps if eps == threat.eps else float(math.floor(eps)) for eps in grid}
     grey = reaches_grey(context, threat) if config.up_to_grey else torch.inf
     return sorted(grid | ({grey} if math.isfinite(grey) else set()))
+
+
+def shown_part(
+    curve: Sequence[AttackResult], threat: Threat, config: CurveConfig | None
+) -> list[AttackResult]:
+    """The curve without what only checks look at: up to twice the threat's eps, or as asked for.
+
+    Args:
+        curve: Results at several eps, smallest first.
+        threat: The threat of the evaluation.
+        config: Which multiples of its eps were asked for.
+    """
+    most = max([SHOWN_SHARE, *(config.shares if config else ())])
+    return [one for one in curve if one.measurement.eps <= most * threat.eps * (1 + 1e-9)]
 
 
 def accuracy_curve(

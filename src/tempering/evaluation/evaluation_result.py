@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from tempering.core.class_records import PerClass
 from tempering.core.errors import UsageError
 from tempering.core.proofs import Proof
 from tempering.core.records import NO_ATTACKS, Access, AnyRecord, Flag, Measurement, StageResult
@@ -31,8 +32,10 @@ class EvaluationResult:
         stages: Stage -> samples that are robust after it, and what it took.
         schedule: What the order of the stages was learned from.
         flags: What makes the numbers untrustworthy.
-        curve: Accuracy against eps, smallest first.
+        curve: Accuracy against eps, smallest first, up to twice the threat's eps unless more was
+            asked for.
         certified_curve: Certified accuracy, and the same against eps.
+        per_class: Robust accuracy of each class; None before the evaluation has ended.
     """
 
     target: Target
@@ -45,6 +48,7 @@ class EvaluationResult:
     flags: tuple[Flag, ...] = ()
     curve: tuple[Measurement, ...] = ()
     certified_curve: tuple[Proof, ...] = ()
+    per_class: PerClass | None = None
 
     @property
     def clean(self) -> Tensor:
@@ -87,7 +91,8 @@ class EvaluationResult:
     @property
     def records(self) -> list[AnyRecord]:
         """All records, in order."""
-        return [*self.measurements, *self.curve, *self.certified_curve, *self.flags]
+        classes = [] if self.per_class is None else [self.per_class]
+        return [*self.measurements, *self.curve, *self.certified_curve, *classes, *self.flags]
 
     def find(
         self, attack: str, access: Access = "white", backward: Backward = "adaptive"

@@ -18,13 +18,14 @@ from tempering.evaluation.clean_predictions import predict_in_time
 from tempering.evaluation.config import EvaluationConfig
 from tempering.evaluation.context import EvalContext
 from tempering.evaluation.curve_verdicts import with_curve_verdicts
-from tempering.evaluation.eps_curve import curve_of
+from tempering.evaluation.eps_curve import curve_of, shown_part
 from tempering.evaluation.evaluation_result import EvaluationResult
 from tempering.evaluation.examine_target import examine_target
 from tempering.evaluation.flags.catalogue import NOT_EXAMINED
 from tempering.evaluation.flags.model_outputs import RANDOM
 from tempering.evaluation.inspection import inspect
 from tempering.evaluation.measuring import clean_result
+from tempering.evaluation.per_class import per_class
 from tempering.evaluation.result_cache import NoCache, ResultCache
 from tempering.evaluation.run import EvaluationRun
 from tempering.evaluation.spot_checks import spot_check
@@ -101,19 +102,22 @@ class Evaluator:
     def _with_curve_and_flags(
         self, run: EvaluationRun, result: EvaluationResult, flags: list[Flag]
     ) -> EvaluationResult:
-        """Accuracy against eps, what is certified there, and flags of all measurements."""
+        """Accuracy against eps and by class, what is certified, and flags of all measurements."""
         try:
             results = self.cache.get("curve", partial(curve_of, run, result))
         except ThreatError as error:
             results = []
             flags.append(NOT_EXAMINED.raised(f"accuracy against eps: {error}"))
         result = with_curve_verdicts(run, result, results)
-        curve = tuple(at_eps.measurement for at_eps in results)
+        sweep = [at_eps.measurement for at_eps in results]
+        shown = shown_part(results, run.threat, run.config.curve)
+        curve = tuple(at_eps.measurement for at_eps in shown)
         result = replace(
             result, curve=curve, certified_curve=self._certified_curve(run, result, curve)
         )
-        flags += inspect(self.context, result, sweep=curve)
-        return replace(result, flags=tuple(flags))
+        flags += inspect(self.context, result, sweep=sweep)
+        classes = per_class(result, self.context.data, self.context.seed)
+        return replace(result, flags=tuple(flags), per_class=classes)
 
     def _certified_curve(
         self, run: EvaluationRun, result: EvaluationResult, curve: tuple[Measurement, ...]

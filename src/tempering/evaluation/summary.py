@@ -102,8 +102,8 @@ def summarize(
 
 
 def _stability(worst: Measurement) -> dict[str, float]:
-    """The share of predictions that no attack changed, and the mean drop in probability."""
-    return {"unchanged": worst.stable.fraction, "drop": worst.drop}
+    """The share of predictions that no attack changed, and the mean of largest drops."""
+    return {"unchanged_by_all": worst.stable.fraction, "mean_largest_drop": worst.drop}
 
 
 def _share(count: Count | None) -> float | None:

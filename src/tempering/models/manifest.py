@@ -62,13 +62,15 @@ class Manifest(BaseModel):
     factory_hash: str = ""
 
 
-def weights_path(path: Path) -> Path:
+def weights_path(path: Path | str) -> Path:
     """The weights file of a run folder, or the file itself.
 
     Raises:
         ModelError: If there is no weights file.
     """
-    path = followed(path)
+    if not isinstance(path, str | Path):
+        raise ModelError(f"model {path!r} is no path: give a run folder or a .safetensors file")
+    path = followed(Path(path))
     weights = path / WEIGHTS_FILE if path.is_dir() else path
     if weights.suffix != ".safetensors" or not weights.is_file():
         raise ModelError(

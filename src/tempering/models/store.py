@@ -79,8 +79,8 @@ def load(path: Path | str, factory: str | None = None) -> LoadedModel:
         ModelError: If files are missing, truncated or altered, the architecture is
             unknown, or the weights do not fit it.
     """
-    path = Path(path)
     weights = weights_path(path)
+    path = Path(path)
     manifest = read_manifest(path)
     tensors = read_weights(weights)
     if tensor_hash(tensors) != manifest.weights:

@@ -16,6 +16,7 @@ from tempering.report.corruptions_section import corruptions_section
 from tempering.report.cw_section import cw_section
 from tempering.report.detection_section import detection_section
 from tempering.report.gallery_section import data_section, gallery_section
+from tempering.report.per_class_section import per_class_section
 from tempering.report.provenance_section import provenance_section
 from tempering.report.reading import Run
 from tempering.report.section import Report, Section
@@ -42,6 +43,7 @@ def report_of(run: Run, extra: Sequence[SectionBuilder] = ()) -> Report:
         cascade_section(run),
         *comparison_sections(records),
         standard_section(run, eps),
+        per_class_section(run),
         detection_section(records),
         gradient_section(run),
         cw_section(records),

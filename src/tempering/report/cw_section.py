@@ -37,7 +37,7 @@ def cw_section(records: Sequence[AnyRecord]) -> Section | None:
             (head, *(cells.get(subject, ABSENT) for subject in subjects)) for head, cells in rows
         ),
         "The success rate of a minimum-norm attack must be about 100 %; otherwise its distances "
-        "are invalid.",
+        "are invalid. Misclassified images count as successes at distance 0.",
     )
     prose = (
         "Unbounded C&W always succeeds, so accuracy under it has no meaning without a bound. Three "
@@ -71,7 +71,7 @@ def _distances(record: MinimumNorm) -> list[tuple[str, Cell, Cell]]:
     name = f"{'C&W' if record.attack.startswith('cw') else record.attack}, minimum {unit}"
     rows = [
         ("success", Cell(f"{name}: success", settings(record.config)), counted(record.found)),
-        ("median", Cell(f"{name}: median distance"), median),
+        ("median", Cell(f"{name}: median distance over all images"), median),
     ]
     bounds = sorted(record.within.items(), key=lambda pair: _size(pair[0]))
     rows += [

@@ -22,8 +22,11 @@ MANY = 40
 FLAT = 0.005
 """Change of accuracy below which a curve counts as flat."""
 ISOLATED = 2.0
-"""A last eps this many times the one before it is left out of a chart. Curves end with the eps at
-which every image can become gray, which under L0 and L2 is far from all others."""
+"""A last eps this many times the one before it is left out of a chart: curves of earlier versions
+end with the eps at which every image can become gray, which under L0 and L2 is far from all
+others."""
+WIDEST = 2.0
+"""Axes of eps end at this multiple of the threat's eps, unless curves go beyond it."""
 
 
 @dataclass(frozen=True)
@@ -158,6 +161,9 @@ def accuracy_by_eps_chart(title: str, lines: Sequence[Series], eps: float | None
     if eps is not None:
         end = max(end, min(eps, last))
     across = axis(0.0, end or last, "eps")
+    if eps and end <= WIDEST * eps < across.high:
+        ticks = tuple(at for at in across.ticks if at <= WIDEST * eps)
+        across = replace(across, high=WIDEST * eps, ticks=ticks)
     shown = [
         replace(line, points=tuple(point for point in line.points if point.x <= across.high))
         for line in lines

@@ -80,6 +80,7 @@ def _run_rows(provenance: Provenance) -> list[tuple[str, str]]:
         ("Platform", provenance.platform),
         ("Processor", provenance.processor),
         ("Device", f"{provenance.device}, {provenance.precision}"),
+        *([("Batch size", whole(provenance.batch_size))] if provenance.batch_size else []),
         ("Threads, processes", f"{provenance.threads}, {provenance.processes}"),
     ]
 
@@ -87,6 +88,8 @@ def _run_rows(provenance: Provenance) -> list[tuple[str, str]]:
 def _evaluated(recipe: Mapping[str, Any]) -> list[tuple[str, str]]:
     """How many test images were evaluated, and which."""
     settings = recipe.get("evaluation", recipe)
+    if not isinstance(settings, Mapping):
+        return []
     names = {"stratified": "stratified by class and id", "first": "the first ones"}
     if settings.get("subset") not in names or not isinstance(settings.get("samples"), int):
         return []
@@ -125,7 +128,8 @@ def _costs(identity: str, caption: str, spent: Sequence[Measurement | MinimumNor
         if row.cost != Cost()
     )
     heads = named("Attack", "Images", "Forward passes", "Backward passes", "Time")
-    note = "A pass is one image through the model; the second line is passes per image. "
+    note = "A pass is one image through the model; the second line is passes over all images of "
+    note += "the row, those that the attack skipped included. "
     note += "The cost of a worst case is the sum over its attacks."
     return Table(identity, caption, heads, rows, note) if rows else None
 

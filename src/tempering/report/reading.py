@@ -12,18 +12,23 @@ from tempering.core.errors import RunError
 from tempering.core.records import AnyRecord, Assessment, Summary, load_records
 from tempering.report.pictures import Pictures, load_pictures
 
+VERDICTS = "verdicts.npz"
+"""The verdicts on each sample, in the folder of an evaluation."""
+
 
 @dataclass(frozen=True)
 class Run:
     """The content of a run folder.
 
     Attributes:
+        folder: Where it is.
         name: Name of the folder.
         records: All records.
         summary: The summary.
         pictures: The images, if any.
     """
 
+    folder: Path
     name: str
     records: Sequence[AnyRecord]
     summary: Summary
@@ -40,14 +45,20 @@ def read_run(folder: Path) -> Run:
         RunError: If a file is missing or damaged; names it.
     """
     return Run(
+        folder=folder,
         name=folder.resolve().name,
         records=load_records(folder / "records.jsonl"),
-        summary=_load_summary(folder / "summary.json"),
+        summary=load_summary(folder / "summary.json"),
         pictures=load_pictures(folder / "gallery.npz"),
     )
 
 
-def _load_summary(path: Path) -> Summary:
+def load_summary(path: Path) -> Summary:
+    """Read `summary.json`.
+
+    Raises:
+        RunError: If the file is missing or damaged; names it.
+    """
     try:
         text = path.read_bytes()
         kind = Assessment if b'"by_attack"' in text else Summary

@@ -12,10 +12,14 @@ from tempering.report.tables import ABSENT, Cell, Column, Table, named
 from tempering.report.wording import BRIEF, attack, counted, percent
 
 STABILITY = {
-    "unchanged": "predictions that no attack changed",
-    "drop": "mean of the largest drop in the probability of the true class",
+    "unchanged_by_all": "share of predictions that no attack changed",
+    "mean_largest_drop": "mean over all images of the largest drop in the probability of the true "
+    "class",
+    "seed_spread": "difference of worst-case accuracy between two training seeds",
 }
 """Entries of the summary in words."""
+EARLIER = {"unchanged": "unchanged_by_all", "drop": "mean_largest_drop"}
+"""What runs of earlier versions call them."""
 
 
 def stability_section(run: Run) -> Section | None:
@@ -29,7 +33,8 @@ def stability_section(run: Run) -> Section | None:
         if tables[0]
         else "",
         "Stability is the share of predictions, correct or wrong, that the attack did not change. "
-        "Drop is the mean decrease of the probability of the true class.",
+        "Mean drop is the decrease of the probability of the true class, averaged over all images, "
+        "whether the attack succeeded or not.",
     ]
     title = "Gain and stability" if tables[0] else "Stability under attack"
     return Section("scores", title, tuple(prose), tabled(tables))
@@ -85,7 +90,10 @@ def _stability(records: Sequence[AnyRecord]) -> Table | None:
         "Predictions unchanged by the attack, and mean drop in the probability of the true class",
         tuple(columns),
         tuple(rows),
-        foot=int(selection.LAST in names),
+        "In the row of the worst case the mean is that of the largest drop of each image."
+        if selection.LAST in names
+        else "",
+        int(selection.LAST in names),
     )
 
 
@@ -97,9 +105,14 @@ def _cells(measurement: Measurement | None) -> tuple[Cell, Cell]:
 
 def _whole_run(run: Run) -> Table | None:
     rows = tuple(
-        (Cell(STABILITY.get(name, name.replace("_", " "))), Cell(f"{value:.3f}"))
+        (Cell(_in_words(name)), Cell(f"{value:.3f}"))
         for name, value in run.summary.stability.items()
     )
     if not rows:
         return None
     return Table("stability-summary", "Stability over all attacks", named("Measure", "Value"), rows)
+
+
+def _in_words(name: str) -> str:
+    name = EARLIER.get(name, name)
+    return STABILITY.get(name, name.replace("_", " "))

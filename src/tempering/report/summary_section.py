@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from tempering.core.comparisons import Comparison
 from tempering.core.records import Assessment, Flag, Measurement, Stop
+from tempering.core.threat_words import radius_of
 from tempering.report import selection
+from tempering.report.agreement import disagreements
 from tempering.report.bounds_section import bounds_chart, certified
 from tempering.report.reading import Run
 from tempering.report.section import Facts, Flags, Section, drawn
@@ -22,13 +25,23 @@ from tempering.report.wording import (
     whole,
 )
 
+SHOWN = 5
+"""Disagreements that are told."""
+
 
 def summary_section(run: Run) -> Section:
     """The main results in a few sentences, a chart and key figures."""
     return Section(
         "summary",
         "Summary",
-        (_subject(run), _robustness(run), _clean(run), _stop_reason(run), _flag_note(run)),
+        (
+            _altered(run),
+            _subject(run),
+            _robustness(run),
+            _clean(run),
+            _stop_reason(run),
+            _flag_note(run),
+        ),
         (
             *drawn(
                 "bounds",
@@ -37,6 +50,18 @@ def summary_section(run: Run) -> Section:
             ),
             Facts("Key figures", tuple(_facts(run))),
         ),
+    )
+
+
+def _altered(run: Run) -> str:
+    """That the files do not agree, and where; nothing if they do."""
+    found = disagreements(run)
+    if not found:
+        return ""
+    more = f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+    return (
+        "The files of this run do not agree with each other, so its numbers cannot be trusted: "
+        f"{'; '.join(found[:SHOWN])}{more}. Give the folder of an unaltered run, or evaluate again."
     )
 
 
@@ -161,8 +186,16 @@ def _facts(run: Run) -> list[tuple[str, Cell]]:
             if summary.gain is None
             else Cell(f"{summary.gain:.3f}", "worst case after minus before"),
         ),
-        ("Threat", Cell(summary.threat, "" if eps is None else f"eps {radius(eps)}")),
+        (
+            "Threat",
+            Cell(summary.threat, "" if eps is None else f"eps {_shown(summary.threat, eps)}"),
+        ),
         ("Images", Cell(whole(summary.n), _split(run))),
+        ("A quick look", _listed(summary.quick) if isinstance(summary, Assessment) else None),
+        (
+            "Not measured",
+            _listed(summary.not_measured) if isinstance(summary, Assessment) else None,
+        ),
         ("Seed", Cell(str(summary.seed))),
         (
             "Model",
@@ -184,7 +217,7 @@ def _objective(config: dict[str, Any]) -> Cell | None:
         for key, value in config.items()
         if isinstance(value, int | float) and not isinstance(value, bool)
     ]
-    return Cell(str(config["name"]), ", ".join(numbers))
+    return Cell(str(config.get("name", "unnamed")), ", ".join(numbers))
 
 
 def _intervals(run: Run) -> str:
@@ -199,9 +232,15 @@ def _share(fraction: float | None, detail: str) -> Cell | None:
     return None if fraction is None else Cell(percent(fraction), detail)
 
 
+def _listed(texts: Sequence[str]) -> Cell | None:
+    return Cell("yes", "; ".join(texts)) if texts else None
+
+
+def _shown(threat: str, eps: float) -> str:
+    """An eps as the threat does not show it: the value of a ratio, a ratio of 255."""
+    return f"{eps:.4g}" if "/" in threat else radius(eps)
+
+
 def threat_eps(run: Run) -> float | None:
     """The threat's eps, if its text contains one."""
-    try:
-        return float(run.summary.threat.partition(":")[2])
-    except ValueError:
-        return None
+    return radius_of(run.summary.threat)

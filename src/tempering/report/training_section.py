@@ -23,6 +23,11 @@ TRAINED = {
 MODELS = ("hardened", "undefended", "single-pass", "surrogate")
 """Order of the figures."""
 
+AS_TRAINED, CLEAN = "training, as trained on", "validation, clean"
+OBJECTIVE, CROSS_ENTROPY = "training, objective", "validation, cross-entropy"
+"""What accuracies and losses of an epoch are of: training may see attacked images, and minimize
+another loss."""
+
 OUTCOMES: dict[str, Tone] = {
     "best": "good",
     "kept": "",
@@ -99,7 +104,7 @@ def rounds_table(records: Sequence[AnyRecord]) -> Table | None:
         Column("Step"),
         Column("Clean"),
         Column("Worst case"),
-        Column("Gain"),
+        Column("Gain", detail="on validation data"),
         Column("Outcome", numeric=False),
         Column("Reason", numeric=False),
         *(Column(attack(name)) for name in names),
@@ -116,9 +121,9 @@ def training_charts(records: Sequence[AnyRecord], model: str) -> list[Chart]:
         return []
     across = axis(epochs[0].epoch, epochs[-1].epoch, "epoch", least=1.0)
     accuracy = [
-        _series("training", "third", [(e.epoch, e.train_accuracy.fraction) for e in epochs], "6 4"),
+        _series(AS_TRAINED, "third", [(e.epoch, e.train_accuracy.fraction) for e in epochs], "6 4"),
         Series(
-            "validation",
+            CLEAN,
             tuple(
                 Point(e.epoch, e.validation_accuracy.fraction, e.validation_accuracy.interval)
                 for e in epochs
@@ -127,8 +132,8 @@ def training_charts(records: Sequence[AnyRecord], model: str) -> list[Chart]:
         ),
     ]
     loss = [
-        _series("training", "third", [(e.epoch, e.train_loss) for e in epochs], "6 4"),
-        _series("validation", "after", [(e.epoch, e.validation_loss) for e in epochs]),
+        _series(OBJECTIVE, "third", [(e.epoch, e.train_loss) for e in epochs], "6 4"),
+        _series(CROSS_ENTROPY, "after", [(e.epoch, e.validation_loss) for e in epochs]),
     ]
     last = epochs[-1]
     name = TRAINED[model]
@@ -182,10 +187,10 @@ def epochs_table(records: Sequence[AnyRecord]) -> Table | None:
     heads = named(
         "Epoch",
         "Step",
-        "Training accuracy",
-        "Training loss",
-        "Validation accuracy",
-        "Validation loss",
+        "Training accuracy, as trained on",
+        "Training loss, of the objective",
+        "Validation accuracy, clean",
+        "Validation loss, clean cross-entropy",
         "Learning rate",
     )
     return Table("epochs", "Training by epoch", heads, rows) if rows else None

@@ -150,7 +150,7 @@ class TrainConfig(Settings):
     """One training: objective, optimizer, rounds, and when it ends.
 
     Attributes:
-        objective: What is minimized, as `name:key=value,...` or `file.py:name`.
+        objective: What is minimized, as `name:key=value,...` or `file.py:name:key=value,...`.
         optimisation: The optimizer and its schedule.
         mixture: Parameters of the objective `paper`; None leaves them at their defaults.
         stopping: When to end.

@@ -276,6 +276,13 @@ DEMONSTRATIONS: tuple[Demonstration, ...] = (
         on(trained(), gradient_quality.check_gradients_available),
     ),
     Demonstration(
+        gradient_quality.FAILED_BACKWARD,
+        "a step whose backward pass raises an exception",
+        on(defences.FailsBackward(trained()), gradient_quality.check_gradients_available),
+        PLAIN,
+        on(trained(), gradient_quality.check_gradients_available),
+    ),
+    Demonstration(
         gradient_quality.ZERO,
         "pixels rounded to five gray levels",
         lambda: blind(defences.Rounded(trained())),

@@ -9,6 +9,7 @@ import typer
 
 from tempering.app.cli import options
 from tempering.app.cli.console import progress, say
+from tempering.core.threat_words import with_value
 
 
 def attack(
@@ -29,10 +30,13 @@ def attack(
         ),
     ] = None,
     seed: options.Seed = None,
+    device: options.Device = "auto",
+    batch_size: options.BatchSize = options.BATCH_SIZE,
     as_json: options.Json = False,
 ) -> None:
     """Attack a model, and write the adversarial images with their distances and passes."""
     from tempering.app.attack import attack_address
+    from tempering.app.compute import Compute
     from tempering.app.load_inputs import InputAddress
 
     with progress():
@@ -43,20 +47,21 @@ def attack(
             samples=samples,
             subset=subset,
             targets=targets,
+            compute=Compute(device, batch_size),
         )
     if as_json:
         say(done.model_dump_json(indent=2))
         return
     success = "misclassified" if targets is None else "classified as their target"
-    say(f"{done.attack}, {done.threat}: {done.success} of {done.n} images {success}")
+    say(f"{done.attack}, {with_value(done.threat)}: {done.success} of {done.n} images {success}")
     say(f"without attack: {done.before}")
     if done.no_start:
         say(
             f"no starting image found: {done.no_start}; these failures are no evidence of "
             "robustness: give starts=DATA, such as starts=mnist, or more tries"
         )
-    if done.median_distance is not None:
-        say(f"median distance of successes: {done.median_distance:.4g}")
+    if done.median_distance_of_successes is not None:
+        say(f"median distance of successes: {done.median_distance_of_successes:.4g}")
     passes = f"{done.forwards / done.n:.1f} forward and {done.backwards / done.n:.1f} backward"
     say(f"passes per sample: {passes}")
     say(f"images: {done.out}")

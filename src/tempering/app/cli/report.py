@@ -16,10 +16,16 @@ def report(
     as_json: options.Json = False,
 ) -> None:
     """Render the report of a run again from its records."""
+    from tempering.core.files import followed
+    from tempering.core.notes import note
     from tempering.paper.sections import SECTIONS
+    from tempering.report.agreement import disagreements
+    from tempering.report.reading import read_run
     from tempering.report.run_page import render
 
     page = render(run, SECTIONS)
+    for told in disagreements(read_run(followed(run))):
+        note(f"{run} does not agree with itself: {told}")
     if as_json:
         say_json({"report": str(page), "markdown": str(page.with_suffix(".md"))})
     else:

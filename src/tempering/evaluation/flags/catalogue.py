@@ -30,6 +30,7 @@ FLAG_KINDS: tuple[FlagKind, ...] = (
     model_outputs.VOTES,
     model_outputs.WRONG_INPUT_RANGE,
     gradient_quality.UNAVAILABLE,
+    gradient_quality.FAILED_BACKWARD,
     gradient_quality.ZERO,
     gradient_quality.NOT_FINITE,
     gradient_quality.MASKING_STAGE,

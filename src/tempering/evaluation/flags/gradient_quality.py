@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tempering.attacks.slopes import steepness
 from tempering.core.backward import adaptive_stages, true_gradient
-from tempering.core.errors import NoGradientError
+from tempering.core.errors import FailedBackwardError, NoGradientError
 from tempering.core.goals import Untargeted, margin
 from tempering.core.records import Flag
 from tempering.core.threats import Linf
@@ -65,6 +65,13 @@ ZERO = FlagKind(
     "gradients",
     masks=True,
 )
+FAILED_BACKWARD = FlagKind(
+    "failing backward pass",
+    "the backward pass of the model raises an exception, so gradient attacks cannot run; the model "
+    "was attacked without gradients",
+    "correct the backward pass, or declare an adaptive backward for the step that fails",
+    masks=True,
+)
 NOT_FINITE = FlagKind(
     "gradients that are not finite",
     "on these samples the gradient is NaN or infinite; gradient attacks do not move there, so "
@@ -111,10 +118,13 @@ def check_gradients_available(part: ExaminedSamples) -> Flag | None:
         part: Correctly classified samples.
 
     Returns:
-        `unavailable gradients`, or None.
+        `unavailable gradients`, `failing backward pass`, or None.
     """
     try:
         _, _, slope = part.gradient(part.x)
+    except FailedBackwardError as error:
+        reason = str(error).partition(": correct the backward pass")[0]
+        return FAILED_BACKWARD.raised(f"on a batch of {len(part)} samples {reason}")
     except NoGradientError:
         return UNAVAILABLE.raised(
             "the logits do not depend on the images in the autograd graph: detach(), no_grad(), "

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from tempering.core.errors import UnknownNameError, UsageError, type_and_message
+from tempering.core.errors import TemperingError, UnknownNameError, UsageError, type_and_message
 from tempering.core.registry import Registry
 from tempering.core.specs import read_value, split_pairs
 from tempering.models.foreign import load_attribute
@@ -28,13 +29,14 @@ for _kind in (Standard, Paper, SinglePass, Trades, Mart, Interval, GaussianNoise
 
 
 def parse_objective(text: str, defaults: Mapping[str, Any] | None = None) -> Objective:
-    """Read an objective as people write it: NAME, NAME:key=value,key=value, or FILE.py:NAME.
+    """Read an objective as people write it: NAME or FILE.py:NAME, then :key=value,key=value.
 
     Args:
-        text: Such as `trades:beta=6`; or `file.py:name` for an `Objective` of one's own, or a
-            class or function that returns one when it is called without arguments.
+        text: Such as `trades:beta=6`; or `file.py:name` or `file.py:name:beta=6` for an
+            `Objective` of one's own, or a class or function that returns one. Parameters are those
+            of the class or function; of an `Objective` they replace fields.
         defaults: Values of parameters that the text does not give; those that the objective
-            does not have are passed over.
+            does not have are passed over, and functions and values of one's own have theirs.
 
     Returns:
         The objective.
@@ -50,21 +52,34 @@ def parse_objective(text: str, defaults: Mapping[str, Any] | None = None) -> Obj
     """
     name, _, tail = text.partition(":")
     if name.endswith(".py"):
-        return _own(text)
+        attribute, _, pairs = tail.partition(":")
+        return _own(
+            f"{name}:{attribute}", split_pairs(pairs, f"objective {text!r}", "beta=6"), defaults
+        )
     kind = OBJECTIVES[name.strip().lower()]
+    given = _read(split_pairs(tail, f"objective {text!r}", "beta=6"), _fields(kind), kind.name)
+    return kind(**{**_inherited(kind, defaults), **given})
+
+
+def _fields(kind: type[Objective]) -> dict[str, Any]:
+    """Parameters of an objective and their types."""
     types = typing.get_type_hints(kind)
-    names = [entry.name for entry in dataclasses.fields(kind)]
-    settings = {key: value for key, value in (defaults or {}).items() if key in names}
-    for key, value in split_pairs(tail, f"objective {text!r}", "beta=6").items():
-        if key not in names:
-            raise UnknownNameError(f"parameter of {kind.name}", key, names)
+    return {entry.name: types[entry.name] for entry in dataclasses.fields(kind) if entry.init}
+
+
+def _read(pairs: Mapping[str, str], types: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Values of parameters, by their types."""
+    settings = {}
+    for key, value in pairs.items():
+        if key not in types:
+            raise UnknownNameError(f"parameter of {name}", key, types)
         if typing.get_origin(types[key]) is tuple:
             raise UsageError(
-                f"{kind.name}: {key} = {value!r}: set it from Python, or as {key} in the "
+                f"{name}: {key} = {value!r}: set it from Python, or as {key} in the "
                 "recipe's mixture"
             )
-        settings[key] = read_value(value, types[key], f"{kind.name}: {key}")
-    return kind(**settings)
+        settings[key] = read_value(value, types[key], f"{name}: {key}")
+    return settings
 
 
 def parameters_of(kind: type[Objective]) -> dict[str, Any]:
@@ -77,14 +92,14 @@ def parameters_of(kind: type[Objective]) -> dict[str, Any]:
     }
 
 
-def _own(text: str) -> Objective:
+def _own(text: str, pairs: Mapping[str, str], defaults: Mapping[str, Any] | None) -> Objective:
     value = load_attribute(text, "objective")
-    if isinstance(value, Objective):
-        return value
     if not callable(value):
         raise UsageError(f"objective {text} is a {type(value).__name__}: give a training.Objective")
     try:
-        made = value()
+        made = _made(value, text, pairs, defaults)
+    except TemperingError:
+        raise
     except Exception as error:
         raise UsageError(f"objective {text} failed: {type_and_message(error)}") from error
     if not isinstance(made, Objective):
@@ -92,3 +107,33 @@ def _own(text: str) -> Objective:
             f"objective {text} returned {type(made).__name__}: return a training.Objective"
         )
     return made
+
+
+def _made(
+    value: Callable[..., object],
+    text: str,
+    pairs: Mapping[str, str],
+    defaults: Mapping[str, Any] | None,
+) -> object:
+    """An objective of one's own with its parameters, from a value, a class or a function."""
+    if isinstance(value, Objective):
+        return dataclasses.replace(value, **_read(pairs, _fields(type(value)), text))
+    if isinstance(value, type) and issubclass(value, Objective):
+        given = _read(pairs, _fields(value), text)
+        return value(**{**_inherited(value, defaults), **given})
+    hints = typing.get_type_hints(value)
+    parameters = inspect.signature(value).parameters.values()
+    types = {entry.name: _type_of(entry, hints) for entry in parameters}
+    return value(**_read(pairs, types, text))
+
+
+def _type_of(parameter: inspect.Parameter, hints: Mapping[str, Any]) -> Any:
+    """The declared type of a function's parameter, or that of its default."""
+    if parameter.name in hints:
+        return hints[parameter.name]
+    return float if parameter.default is parameter.empty else type(parameter.default)
+
+
+def _inherited(kind: type[Objective], defaults: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Those defaults that the objective has a parameter for."""
+    return {key: value for key, value in (defaults or {}).items() if key in _fields(kind)}
