@@ -16,7 +16,7 @@ N, STEPS, CLASSES = 6, 5, 4
 
 @pytest.fixture(scope="module")
 def net() -> nn.Module:
-    """Its gradients differ a hundredfold between samples, and from step to step."""
+    """Curved, so that gradients differ between samples and from step to step."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(2)
         model = nn.Sequential(
@@ -24,7 +24,7 @@ def net() -> nn.Module:
         ).double()
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.mul_(4.0)
+            parameter.mul_(8.0)
     return model.requires_grad_(False)
 
 
@@ -63,6 +63,14 @@ def test_momentum_is_the_published_one(
     attack = MIFGSM(steps=STEPS, decay=decay, until_fooled=False)
     x_adv = attack(net, x, y, threat, batch_size=batch_size)
     assert torch.allclose(x_adv, published(net, x, y, threat, decay), rtol=0, atol=1e-9)
+
+
+def test_gradients_of_the_samples_are_of_different_sizes(net: nn.Module) -> None:
+    x = images().requires_grad_()
+    loss = F.cross_entropy(net(x), net(x).argmax(1), reduction="sum")
+    (gradient,) = torch.autograd.grad(loss, x)
+    size = gradient.abs().sum((1, 2, 3))
+    assert float(size.max() / size.min()) > 2
 
 
 def test_a_transferred_attack_has_the_same_momentum(net: nn.Module) -> None:
