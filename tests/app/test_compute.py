@@ -116,9 +116,9 @@ def test_the_batch_size_stands_in_the_record_and_reaches_the_work(
         return real(layer, x)
 
     monkeypatch.setattr(nn.Linear, "forward", watched)
-    words = ("evaluate", "file.py:build", "--data", "digits", "--threat", "linf:0.1")
-    more = ("--samples", "20", "--attack", "fgsm", "--batch-size", "7", "--name", "seven")
-    done = temper(*words, *more, folder=folder)
+    words = ("evaluate", "file.py:build", "--weights", "x.pth", "--data", "digits")
+    more = ("--threat", "linf:0.1", "--samples", "20", "--attack", "fgsm", "--batch-size", "7")
+    done = temper(*words, *more, "--name", "seven", folder=folder)
     assert done.code == 0, done.err
     records = load_records(folder / "runs" / "seven" / "records.jsonl")
     made = next(record for record in records if isinstance(record, Provenance))
