@@ -324,12 +324,8 @@ def _check_writable(folder: Path) -> None:
 
 def _write(out: Path, done: Attacked) -> None:
     first = {"x": done.data.x, "x_adv": done.x_adv, "y": done.data.y, "index": done.index}
-    rest = {
-        "success": done.success,
-        "distance": done.distance,
-        "forwards": done.forwards,
-        "backwards": done.backwards,
-    }
+    names = ("success", "distance", "forwards", "backwards")
+    rest = {name: getattr(done, name) for name in names}
     if done.targets is not None:
         rest["targets"] = done.targets
     content = {
