@@ -26,7 +26,7 @@ from tempering.core.errors import RecipeError
 from tempering.core.threat_checks import check_threat
 from tempering.core.threats import parse_threat
 from tempering.data import SPLITS
-from tempering.data.loading import find_source
+from tempering.data.sources.registered import find_source
 from tempering.data.splits import Splits
 from tests.architecture.sources import FILES, ROOT, SOURCE, tree
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+import time
 from pathlib import Path
 
 import pytest
 import torch
 
 import tempering as tp
+from tempering.certification.smoothing import Smoothing
+from tempering.core.errors import UsageError
 from tests.app.running import temper
 from tests.app.test_evaluate import MINE, trained
 
@@ -80,3 +84,46 @@ def test_the_model_is_left_as_it_was(folder: Path) -> None:
     temper(*WORDS, "--threat", "linf:0.01", "--method", "interval", folder=folder)
     after = torch.load(folder / "x.pth", weights_only=True)
     assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+SMOOTHED = (*WORDS, "--smoothing", "0.25")
+
+
+@pytest.mark.parametrize(
+    ("eps", "votes", "told"),
+    [
+        ("1", "200", r"beyond 0\.4\d*, the largest radius that 200 draws.*at least 218,\d+ draws"),
+        ("9", "200", r"give a sigma above \d"),
+    ],
+)
+def test_a_radius_that_no_draws_can_certify_is_refused_at_once(
+    eps: str, votes: str, told: str, tmp_path: Path
+) -> None:
+    words = (*SMOOTHED, "--threat", f"l2:{eps}", "--votes", votes)
+    done = temper(*words, folder=tmp_path)  # there is no model here: nothing was loaded
+    assert done.code == 2
+    assert re.search(told, done.err), done.err
+    assert len(done.err.splitlines()) == 1
+
+
+def test_the_draws_that_are_named_suffice_and_no_fewer_do() -> None:
+    few = Smoothing(sigma=0.25, samples=200)
+    with pytest.raises(UsageError, match="beyond"):
+        few.require(0.6)
+    draws = int(few.draws_beyond(0.6))
+    Smoothing(sigma=0.25, samples=draws).require(0.6)
+    with pytest.raises(UsageError, match="beyond"):
+        Smoothing(sigma=0.25, samples=draws - 1).require(0.6)
+
+
+def test_smoothing_keeps_to_its_time(folder: Path) -> None:
+    words = (*SMOOTHED, "--threat", "l2:0.1", "--votes", "100000", "--time", "1s", "--json")
+    started = time.monotonic()
+    done = temper(*words, folder=folder)
+    assert time.monotonic() - started < 20
+    assert done.code == 0, done.err
+    found = done.json()
+    assert found["unreached"] > 0
+    assert found["undecided"] >= found["unreached"]
+    assert found["by_method"]["smoothing"]["samples"] == 40 - found["unreached"]
+    assert found["certified_correct"] + found["refuted"] + found["undecided"] == 40

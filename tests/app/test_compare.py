@@ -23,7 +23,7 @@ from tests.app.running import temper
 from tests.app.test_evaluate import MINE, trained
 
 COMMON = ("evaluate", "file.py:build", "--data", "digits", "--json", "--threat", "linf:0.1")
-FIRST = (*COMMON, "--weights", "x.pth", "--protocol", "fast")
+FIRST = (*COMMON, "--weights", "x.pth")
 SECOND = (*COMMON, "--weights", "y.pth", "--samples", "60")
 
 

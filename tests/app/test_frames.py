@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 import tempering
-from tempering.app.evaluate import EvaluationOptions, evaluate_address
+from tempering.app.evaluate import evaluate_address
+from tempering.app.evaluation_options import EvaluationOptions
 from tempering.app.load_inputs import InputAddress
 from tests.app.test_evaluate import MINE, trained
 

@@ -13,7 +13,8 @@ import pytest
 
 from tempering.app.attack import attack_address
 from tempering.app.certify import certify_address
-from tempering.app.evaluate import EvaluationOptions, evaluate_address
+from tempering.app.evaluate import evaluate_address
+from tempering.app.evaluation_options import EvaluationOptions
 from tempering.app.load_inputs import InputAddress, take_samples
 from tempering.core.errors import UsageError
 from tempering.core.threats import L2, Linf

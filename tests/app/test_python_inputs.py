@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch import Tensor, nn
+from torch.utils.data import ConcatDataset, DataLoader, Subset, TensorDataset
+from torch.utils.data import Dataset as TorchDataset
 
 import tempering as tp
 from tempering.app.python_inputs import as_attacks, as_data, as_model, as_splits, as_threat
@@ -55,6 +57,47 @@ def test_data_of_any_form_is_the_same_data(data: Any) -> None:
     found = tp.evaluate(net(), data, "linf:8/255", attacks="fgsm")
     assert counts(found) == counts(tp.evaluate(net(), (X, Y), tp.Linf(8 / 255), attacks=["fgsm"]))
     assert len(as_splits(data).test) == 5
+
+
+class Items(TorchDataset):  # type: ignore[type-arg]
+    """Images in some form, one by one."""
+
+    def __init__(self, form: Callable[[Tensor], Any]) -> None:
+        self.form = form
+
+    def __len__(self) -> int:
+        return len(X)
+
+    def __getitem__(self, row: int) -> tuple[Any, Any]:
+        return self.form(X[row]), int(Y[row])
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        (X, Y),
+        (X.numpy(), Y.tolist()),
+        (X[:, 0].tolist(), Y),
+        TensorDataset(X, Y),
+        Items(lambda x: x),
+        Items(lambda x: x.numpy()),
+        DataLoader(TensorDataset(X, Y), 7),
+        DataLoader(Items(lambda x: x), 5, shuffle=True),
+        Subset(TensorDataset(torch.cat([X, X]), torch.cat([Y, Y])), list(range(12, 36))),
+        ConcatDataset([TensorDataset(X[:10], Y[:10]), TensorDataset(X[10:], Y[10:])]),
+        tp.data.Dataset.of(X, Y),
+        tp.data.Splits.of(tp.data.Dataset.of(X, Y)),
+        tp.data.Splits.of(tp.data.Dataset.of(X[:15], Y[:15]), tp.data.Dataset.of(X[15:], Y[15:])),
+    ],
+    ids=lambda data: type(data).__name__,
+)
+def test_parts_of_every_kind_of_data_share_no_image(data: Any) -> None:
+    splits = as_splits(data)
+    parts = [part.pixels.numpy() for part in splits.parts.values()]
+    shown = [image.tobytes() for part in parts for image in part]
+    assert sorted(shown) == sorted(image.tobytes() for image in X.numpy())
+    names = [name for part in splits.parts.values() for name in part.ids.names]
+    assert len(set(names)) == len(names) == 24
 
 
 def test_bytes_are_scaled() -> None:

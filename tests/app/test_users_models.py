@@ -19,6 +19,7 @@ from tempering.core.errors import ModelError
 from tempering.core.hashing import tensor_hash
 from tempering.data.splits import Splits
 from tempering.training import Adam, Standard, StepConfig, train_steps
+from tests.app.odd_networks import Around, net
 from tests.app.running import TINY, temper
 
 FEW = ("evaluation.curve=none", "evaluation.minimum_norm=none", "evaluation.surrogate=false")
@@ -27,22 +28,6 @@ FEW = ("evaluation.curve=none", "evaluation.minimum_norm=none", "evaluation.surr
 @pytest.fixture(scope="module")
 def data() -> Splits:
     return tp.data.load("digits")
-
-
-def net(channels: int = 1) -> nn.Sequential:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        layers = nn.Conv2d(channels, 4, 3, 1, 1), nn.ReLU(), nn.Flatten(), nn.Linear(256, 10)
-        return nn.Sequential(*layers)
-
-
-class Around(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.net = net()
-
-    def forward(self, x: Tensor) -> Any:
-        return self.net(x)
 
 
 class Subtracts(Around):

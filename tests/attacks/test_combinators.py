@@ -1,7 +1,11 @@
 """Several attacks as one."""
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import pytest
 import torch
+from torch import Tensor, nn
 
 from tempering.attacks import (
     BIM,
@@ -16,9 +20,11 @@ from tempering.attacks import (
     Square,
     WorstOf,
 )
+from tempering.attacks.base import Attack, Problem
 from tempering.core.errors import ThreatError, UsageError
 from tempering.core.goals import Targeted
 from tempering.core.passes import counted
+from tempering.core.probe import Probe
 from tempering.core.threats import L0, L2, Linf
 from tests.attacks.trained import accurate, known, trained
 
@@ -93,3 +99,41 @@ def test_mistakes_are_named() -> None:
     with pytest.raises(ThreatError, match="cw-l2 does not attack in linf"):
         WorstOf(WEAK, CWL2())(net, x, y, THREAT)
     assert bool(L2(1.0).contains(WorstOf(WEAK, CWL2(1, 5))(net, x, y, L2(1.0)), x).all())
+
+
+@dataclass(frozen=True)
+class Shifts(Attack):
+    """Moves all pixels by the same step."""
+
+    name: ClassVar[str] = "shifts"
+    norms: ClassVar[tuple[str, ...]] = ("linf",)
+    source: ClassVar[str] = "nobody"
+
+    step: float
+
+    def propose(self, probe: Probe, problem: Problem) -> Tensor:
+        return problem.x + self.step
+
+
+@pytest.mark.parametrize(
+    ("steps", "kept"),
+    [
+        ((0.1, 0.2, 0.05), 0.2),  # none fools: the one that comes nearest
+        ((-0.1, -0.2), 0.0),  # all lead away: the image itself
+        ((0.4, 0.3), 0.4),
+        ((0.3, 0.4), 0.4),  # each fools: the one that goes farther
+        ((0.4, 0.2), 0.4),
+        ((0.2, 0.4), 0.4),
+    ],
+)
+def test_the_worst_of_failures_is_that_of_the_largest_margin(
+    steps: tuple[float, ...], kept: float
+) -> None:
+    """Class 1 where the mean is above 0.75."""
+    x, y = torch.full((3, 1, 2, 2), 0.5), torch.zeros(3).long()
+    net = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+    with torch.no_grad():
+        net[1].weight.copy_(torch.tensor([[0.0] * 4, [0.25] * 4]))
+        net[1].bias.copy_(torch.tensor([0.0, -0.75]))
+    x_adv = WorstOf(*(Shifts(step) for step in steps))(net, x, y, Linf(0.5))
+    assert torch.allclose(x_adv, x + kept)

@@ -6,13 +6,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tempering.attacks import PGD, LocalSearch, Square, parse_attack
+from tempering.attacks import FGSM, PGD, LocalSearch, Square, local_search, parse_attack
 from tempering.attacks.losses import ratio
 from tempering.core.errors import ThreatError, UsageError
 from tempering.core.passes import counted, counted_per_sample
 from tempering.core.random import RandomStreams
 from tempering.core.threats import L0, Linf
 from tempering.models.seeded import seeded
+from tests.attacks.trained import known, trained
 
 N = 40
 X = RandomStreams.of(1, N).uniform((1, 6, 6))
@@ -102,3 +103,21 @@ def test_it_is_written_as_a_parameter_of_any_attack() -> None:
 def test_a_norm_without_moves_is_refused() -> None:
     with pytest.raises(ThreatError, match="local-search does not attack in l0"):
         LocalSearch(parse_attack("sigma-zero"), 10).require(L0(3))
+
+
+@pytest.mark.parametrize(("distance", "searches"), [(0.31, 0), (0.2, 1), (0.1, 2), (0.05, 3)])
+def test_each_further_search_takes_half_the_distance_to_success(
+    distance: float, searches: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tiny ball, in which nothing is fooled; no search is given up halfway."""
+    net, (x, y) = trained(), known(4)
+    monkeypatch.setattr(local_search, "_PROGRESS", -1.0)
+    monkeypatch.setattr(
+        local_search,
+        "distance_to_success",
+        lambda _probe, _problem, _points, rows: torch.full((len(rows),), distance),
+    )
+    with counted() as passes:
+        LocalSearch(FGSM(), queries=10)(net, x, y, Linf(1e-6))
+    # that of FGSM, that of its result, and the queries of each search but its first
+    assert passes.forward == 4 * (2 + 9 * searches)

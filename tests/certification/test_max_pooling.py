@@ -57,3 +57,21 @@ def test_a_window_with_one_possible_winner_is_exact() -> None:
     assert torch.equal(pulled[:, :, ::2, ::2], a)
     assert float(pulled.abs().sum()) == float(a.abs().sum())
     assert float(constant.abs().max()) == 0.0
+
+
+def highest(low: list[float], high: list[float], z: list[float]) -> float:
+    """The upper bound of the largest of three numbers, at a point of their box."""
+    ends = (torch.tensor(end).double().reshape(1, 1, 1, 3) for end in (low, high))
+    pool = MaxPooling(PoolingWindows((1, 3), (1, 1), (0, 0), (1, 1)))
+    pulled, constant = pool.relax(IntervalTensor(*ends)).pull(
+        -torch.ones(1, 1, 1, 1).double(), torch.arange(1), None
+    )
+    return -float((pulled.flatten() * torch.tensor(z).double()).sum() + constant)
+
+
+def test_above_it_is_the_better_of_a_constant_and_the_chords() -> None:
+    equal = [0.0] * 3, [1.0] * 3
+    assert highest(*equal, [1.0, 1.0, 1.0]) == pytest.approx(1.0), "chords alone would say 3"
+    unequal = [0.0, -0.9, -0.9], [1.0, 0.1, 0.1]
+    assert highest(*unequal, [0.0, -0.9, -0.9]) == pytest.approx(0.0), "the constant would say 1"
+    assert highest(*unequal, [1.0, 0.1, 0.1]) <= 1.2 + 1e-6

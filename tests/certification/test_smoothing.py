@@ -182,6 +182,23 @@ def test_certificates_fail_no_more_often_than_alpha_in_simulation() -> None:
     assert repeats * alpha / 2 < false < repeats * alpha + 3 * spread
 
 
+def test_where_no_class_has_a_majority_false_certificates_are_as_rare_as_alpha() -> None:
+    """On the border each class wins with probability 1/2: to certify either is false.
+
+    To select the class on the draws that bound its probability would be wrong nearly 2 alpha
+    of the time.
+    """
+    alpha, repeats = 0.1, 2_000
+    x, _ = at_distance(torch.zeros(repeats))
+    y = torch.arange(repeats) % 2
+    certificate = Smoothing(SIGMA, selection=20, samples=200, alpha=alpha)(Linear(), x, y)
+    spread = math.sqrt(repeats * alpha * (1 - alpha))
+    false = int((certificate.radius > 0).sum())
+    assert repeats * alpha / 2 < false < repeats * alpha + 3 * spread
+    of_the_label = certificate.count(0.0).hits
+    assert of_the_label < repeats * alpha / 2 + 3 * spread / math.sqrt(2)
+
+
 def test_ties_are_tested_exactly() -> None:
     first, second = torch.tensor([5, 0, 8, 3, 0, 700]), torch.tensor([0, 5, 2, 3, 0, 300])
     exact = [stats.binomtest(a, a + b).pvalue for a, b in zip(first, second, strict=True) if a + b]

@@ -1,5 +1,8 @@
 """The engine: rows are sharded over processes and gathered in order."""
 
+import os
+import subprocess
+import sys
 from dataclasses import dataclass
 
 import pytest
@@ -68,3 +71,26 @@ def test_precision_decides_the_dtype_of_proposals() -> None:
     assert start_engine("32-true").proposal_dtype == torch.float32
     assert start_engine("bf16-mixed").proposal_dtype == torch.bfloat16
     assert start_engine("auto").precision in ("32-true", "bf16-mixed")
+
+
+def test_fabric_is_imported_where_training_starts() -> None:
+    code = """
+import sys
+import torch
+from tempering.core.engine import bare_module, start_engine
+engine = start_engine("32-true")
+assert engine.device == torch.device("cpu") and engine.broadcast(3) == 3
+import tempering.app.evaluate, tempering.app.certify
+assert not any(name.startswith("lightning") for name in sys.modules)
+net = torch.nn.Linear(1, 1)
+assert bare_module(net) is net
+assert bare_module(engine.launched.setup(net)) is net
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
+    )
+    assert done.returncode == 0, done.stderr

@@ -11,7 +11,8 @@ from scipy import stats
 from tempering.core.errors import ThreatError
 from tempering.core.random import RandomStreams
 from tempering.core.threat_checks import check_rescaling
-from tempering.core.threat_text import write_threat
+from tempering.core.threat_text import identify_threat, write_threat
+from tempering.core.threat_words import exact, radius_of, with_value
 from tempering.core.threats import L0, L1, L2, NORMS, Linf, Threat, parse_threat
 
 THREATS = (Linf(0.2), L2(0.7), L1(1.5))
@@ -367,3 +368,30 @@ def test_what_with_eps_returns_is_checked() -> None:
     check_rescaling(Fixed(0.3), [0.3])
     with pytest.raises(ThreatError, match=r"with_eps\(0\.1\) returned Fixed:0\.3: return the same"):
         check_rescaling(Fixed(0.3), [0.1])
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("linf:8/255", "linf:8/255"), (" L2:1/2 ", "l2:1/2"), ("linf:0.30", "linf:0.3")],
+)
+def test_a_ratio_is_shown_as_it_was_written(text: str, shown: str) -> None:
+    threat = parse_threat(text)
+    assert str(threat) == write_threat(threat) == shown
+    assert str(parse_threat("patch:1/20@2,3")) == "patch:1/20@2,3"
+
+
+def test_a_ratio_is_no_part_of_the_value() -> None:
+    written, plain = parse_threat("linf:8/255"), Linf(8 / 255)
+    assert written == plain
+    assert hash(written) == hash(plain)
+    assert identify_threat(written) == identify_threat(plain) == "linf:0.03137254901960784"
+    assert exact("linf:8/255") == exact(str(plain))
+    assert str(written.with_eps(8 / 255)) == "linf:8/255"
+    assert str(written.with_eps(0.5)) == "linf:0.5"
+
+
+def test_the_value_stands_beside_a_ratio() -> None:
+    assert with_value("linf:8/255") == "linf:8/255 (eps 0.03137)"
+    assert with_value("linf:0.3") == "linf:0.3"
+    assert radius_of("patch:1/20@2,3") == 0.05
+    assert exact("python:mine.Own(eps=1/2)") == "python:mine.Own(eps=1/2)"

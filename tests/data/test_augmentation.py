@@ -186,3 +186,24 @@ def test_it_is_a_value() -> None:
     assert Augmentation(rotation=3) == Augmentation.model_validate({"rotation": 3})
     with pytest.raises(ValidationError):
         Augmentation().rotation = 5  # type: ignore[misc]
+
+
+def test_rows_and_columns_are_shifted_independently_by_a_share_of_their_own_length() -> None:
+    x = torch.zeros(200, 1, 21, 41)
+    x[:, :, 10, 20] = 1.0
+    moved = Augmentation(shift=0.2)(x, RandomStreams.of(0, 200))
+    down = (moved.sum((1, 3)) * torch.arange(21)).sum(1) / moved.sum((1, 2, 3)) - 10
+    right = (moved.sum((1, 2)) * torch.arange(41)).sum(1) / moved.sum((1, 2, 3)) - 20
+    for shift, length in ((down, 21), (right, 41)):
+        assert 0.9 * 0.2 * length < float(shift.abs().max()) <= 0.2 * length + 1e-3
+    correlation = torch.corrcoef(torch.stack([down, right]))[0, 1]
+    assert abs(float(correlation)) < 0.3
+
+
+def test_saturation_keeps_the_grey_value_of_bt_601() -> None:
+    x = torch.tensor([0.45, 0.5, 0.55])[torch.tensor([[0, 1, 2], [2, 0, 1], [1, 2, 0]])]
+    x = x[:, :, None, None].expand(3, 3, 2, 2).repeat(8, 1, 1, 1)
+    changed = Augmentation(saturation=0.9, flip=False)(x, RandomStreams.of(0, 24))
+    weights = torch.tensor([0.299, 0.587, 0.114])[:, None, None]
+    assert torch.allclose((weights * changed).sum(1), (weights * x).sum(1), atol=1e-6)
+    assert float((changed - x).abs().amax((1, 2, 3)).min()) > 0

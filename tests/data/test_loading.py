@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,9 @@ import pytest
 from PIL import Image
 
 from tempering.core.errors import DataError, UnknownNameError, UsageError
-from tempering.data import SOURCES, find_duplicates, load
-from tempering.data.loading import find_source
+from tempering.data import SOURCES, Dataset, find_duplicates, load
+from tempering.data.raw_splits import RawSamples
+from tempering.data.sources.registered import find_source
 
 
 def test_every_source_is_listed_with_an_example_that_names_it() -> None:
@@ -131,6 +133,13 @@ MADE = {
 }
 
 
+def images(*parts: RawSamples | Dataset) -> Counter[tuple[bytes, int]]:
+    """How often each image occurs with each label."""
+    held = [part.pixels if isinstance(part, Dataset) else part.x for part in parts]
+    rows = [row.numpy().tobytes() for pixels in held for row in pixels]
+    return Counter(zip(rows, [int(y) for part in parts for y in part.y], strict=True))
+
+
 @pytest.mark.parametrize("split", ["official", "paper"])
 @pytest.mark.parametrize("name", list(SOURCES))
 def test_parts_of_every_source_share_no_sample(name: str, split: str, tmp_path: Path) -> None:
@@ -139,6 +148,8 @@ def test_parts_of_every_source_share_no_sample(name: str, split: str, tmp_path: 
     splits = load(name + argument.format(tmp_path / "data"), split)
     ids = [id_ for part in splits.parts.values() for id_ in part.ids.names]
     assert len(set(ids)) == len(ids)
+    source, address = find_source(splits.address)
+    assert images(source.read(address).everything) == images(*splits.parts.values())
     if name not in ("mnist", "digits"):  # the images of these are not all different
         assert len(ids) == len(UNIQUE)
         assert not find_duplicates(splits)

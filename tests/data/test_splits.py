@@ -80,6 +80,17 @@ def test_an_official_test_does_not_depend_on_the_seed(mnist: Splits) -> None:
     assert len(other.validation) == len(other.train) == 30_000
 
 
+def test_the_seed_draws_the_validation_samples_beside_an_official_test() -> None:
+    x, y = torch.rand(60, 1, 2, 2), torch.arange(60) % 2
+    first, again, other = (
+        Splits.of(Dataset.of(x[:50], y[:50]), Dataset.of(x[50:], y[50:]), seed=seed)
+        for seed in (0, 0, 1)
+    )
+    assert first.validation.ids.names == again.validation.ids.names
+    assert set(first.validation.ids.names) != set(other.validation.ids.names)
+    assert first.test.ids.names == other.test.ids.names
+
+
 def test_a_test_that_is_sorted_by_class_is_mixed() -> None:
     x, y = torch.rand(200, 1, 2, 2), torch.arange(200) // 100
     train, test = (RawSamples(x, y, SampleIds.rows(200, name)) for name in ("train/", "test/"))

@@ -139,6 +139,21 @@ def test_a_forced_flag_is_lost_but_noticed_in_the_worst_case() -> None:
         assert worst.detected.hits == 3
 
 
+def test_each_goal_has_draws_of_its_own() -> None:
+    """An attempt that began where the one before it did would be no second attempt."""
+    keys: dict[str, int] = {}
+
+    class Draws(Scripted):
+        def propose(self, probe: Probe, problem: Problem) -> Tensor:
+            keys[type(problem.goal).__name__] = problem.streams.key
+            return problem.x
+
+    measure(*_line(), Draws(), EPS)
+    availability(*_line(), EPS, Draws())
+    assert sorted(keys) == ["EvadeDetector", "Targeted", "Untargeted"]
+    assert len(set(keys.values())) == 3
+
+
 def test_counts_need_each_sample_once() -> None:
     data = Dataset(PLACES.reshape(-1, 1, 1, 1), torch.zeros(5).long(), ("a", "b"), "line")
     judged = target(Centroids(0.2, 0.8, 0.5), data)

@@ -18,7 +18,7 @@ from tempering.evaluation.result_cache import NoCache, ResultCache
 from tempering.evaluation.run import EvaluationRun
 from tempering.evaluation.stage_runner import StageRunner
 from tempering.evaluation.verdicts import predict_samples
-from tests.evaluation.toys import Net, context, dataset, target
+from tests.evaluation.toys import Net, Scripted, context, dataset, target
 
 T = TypeVar("T")
 THREAT = Linf(0.05)
@@ -149,6 +149,15 @@ def test_a_stage_on_all_samples_meets_what_is_broken_too() -> None:
         "standard",
     )
     assert torch.equal(undecided.per_sample.robust, everyone.per_sample.robust)
+
+
+def test_a_stage_that_breaks_nothing_leaves_broken_samples_broken() -> None:
+    attacked = run([Stage(PGD(steps=5), all_samples=True), Stage(Scripted(), all_samples=True)])
+    first, second = attacked.log.results
+    assert torch.equal(second.per_sample.robust, clean(attacked))
+    assert torch.equal(attacked.robust, first.per_sample.robust)
+    assert set(attacked.broken_by) == {"pgd-5", ""}
+    assert torch.equal(attacked.undecided(), attacked.robust.nonzero()[:, 0])
 
 
 def test_without_time_samples_stand_and_that_is_said() -> None:

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tempering.core.comparisons import Comparison
 from tempering.core.passes import Passes
-from tempering.core.records import AnyRecord, Assessment, Count, PassCounts, Surrogate
+from tempering.core.records import (
+    NO_ATTACKS,
+    AnyRecord,
+    Assessment,
+    BeforeAfter,
+    Count,
+    PassCounts,
+    Surrogate,
+)
 from tempering.evaluation.context import EvalContext
 from tempering.evaluation.evaluation_result import EvaluationResult
 from tempering.evaluation.summary import Roles, summarize
@@ -21,6 +30,9 @@ def assess(
     passes: PassCounts,
     seconds: float,
     surrogate_weights: str | None = None,
+    comparisons: Sequence[Comparison] = (),
+    quick: Sequence[str] = (),
+    not_measured: Sequence[str] = (),
 ) -> Assessment:
     """Summarise a run with what became of the model that it is about.
 
@@ -33,6 +45,9 @@ def assess(
         passes: Of the evaluation, in all processes.
         seconds: Wall time of the whole run.
         surrogate_weights: Hash of the gray-box attacker's model, where there was one.
+        comparisons: The model after hardening with the one before, clean and robust.
+        quick: Settings that stand for a quick look.
+        not_measured: What was left out, in words.
     """
     certified, robust = result.certified, result.get("worst", "any").measurement.robust
     count = Count(hits=int(certified.sum()), n=len(certified))
@@ -50,8 +65,40 @@ def assess(
         schedule=list(result.schedule),
         surrogate=next((record for record in records if isinstance(record, Surrogate)), None),
         surrogate_weights=surrogate_weights,
+        by_access=_by_access(result) if access == "all" or ", black" in access else {},
+        hardening=before_and_after(comparisons),
+        quick=list(quick),
+        not_measured=list(not_measured),
         per_class=result.per_class,
     )
+
+
+def before_and_after(comparisons: Sequence[Comparison]) -> BeforeAfter | None:
+    """Counts before and after hardening; None without a comparison."""
+    paired = {one.quantity: one.paired for one in comparisons}
+    if not {"clean", "robust"} <= paired.keys():
+        return None
+    clean, robust = paired["clean"], paired["robust"]
+    return BeforeAfter(
+        clean_before=Count(hits=clean.both + clean.second, n=clean.n),
+        clean_after=Count(hits=clean.both + clean.first, n=clean.n),
+        robust_before=Count(hits=robust.both + robust.second, n=robust.n),
+        robust_after=Count(hits=robust.both + robust.first, n=robust.n),
+    )
+
+
+def _by_access(result: EvaluationResult) -> dict[str, Count]:
+    """Samples that are robust to all attacks of one access level, each level by itself."""
+    counts: dict[str, Count] = {}
+    for access in ("white", "gray-surrogate", "black"):
+        robust, tried = result.clean, False
+        for measurement, per_sample in result.results:
+            if measurement.access == access and measurement.attack not in NO_ATTACKS:
+                robust, tried = robust & per_sample.robust, True
+        if tried:
+            name = access.partition("-")[0]
+            counts[name] = Count(hits=int(robust.sum()), n=len(robust))
+    return counts
 
 
 def passes_of_all(context: EvalContext, own: Passes) -> PassCounts:

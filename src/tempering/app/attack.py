@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
+from tempering.app.attack_targets import Aim, aim_at, check_targets
+from tempering.app.compute import BATCH_SIZE, Compute
 from tempering.app.gallery import images_of
 from tempering.app.job import job
 from tempering.app.load_inputs import InputAddress, take_in_order
@@ -29,11 +30,9 @@ from tempering.app.python_inputs import (
 )
 from tempering.attacks.base import Attack
 from tempering.attacks.registry import parse_attack
-from tempering.core.engine import start_engine
-from tempering.core.errors import DataError, UsageError
+from tempering.core.errors import UsageError
 from tempering.core.files import write_with
 from tempering.core.goals import EvadeDetector, Goal, TargetedLabels, Untargeted
-from tempering.core.random import RandomStreams, derive
 from tempering.core.threat_sizes import check_size
 from tempering.core.threats import Threat
 from tempering.data.dataset import Dataset
@@ -140,18 +139,6 @@ class Attacked:
         return f"Attacked({self.attack.label()}, {self.threat}: success on {done} of {n} images)"
 
 
-@dataclass(frozen=True)
-class _Aim:
-    """Rows of the samples to attack, and their targets if there are some."""
-
-    index: Tensor
-    targets: Tensor | None
-
-    def over(self, y: Tensor) -> Tensor:
-        """What the attack is told, over all samples: targets, or true classes."""
-        return y if self.targets is None else y.index_copy(0, self.index, self.targets)
-
-
 @job()
 def attack_address(
     address: InputAddress,
@@ -161,6 +148,7 @@ def attack_address(
     samples: int | None = None,
     subset: str = "stratified",
     targets: str | None = None,
+    compute: Compute | None = None,
 ) -> AttackReport:
     """Attack a model by its address, and write what came of it as `.npz`.
 
@@ -177,6 +165,7 @@ def attack_address(
         targets: A class that images shall be taken for, by name or number; `next` or
             `random`; or one class a sample with commas between them. Of a single class,
             samples that are of that class themselves are left out.
+        compute: Device and batch size.
 
     Returns:
         Counts.
@@ -191,9 +180,12 @@ def attack_address(
     """
     chosen = parse_attack(attack)
     _check_out(out)
+    compute = compute or Compute()
+    engine = compute.start()
     inputs = address.load()
     wanted, index = take_in_order(inputs.splits.test, samples, subset)
-    done = _run(inputs.model, wanted, inputs.threat, chosen, targets, inputs.seed, subset)
+    context = EvalContext(wanted, "test", engine, inputs.seed, compute.batch_size)
+    done = _run(inputs.model, context, inputs.threat, chosen, targets, subset)
     done = replace(done, index=index[done.index])
     _write(out, done)
     return done.report(str(out))
@@ -211,6 +203,8 @@ def attack(
     targets: str | int | None = None,
     seed: int = 0,
     out: Path | str | None = None,
+    device: str = "auto",
+    batch_size: int = BATCH_SIZE,
     progress: bool = False,
 ) -> Attacked:
     """Attack a model, and give back the adversarial images with what the model says of them.
@@ -225,6 +219,8 @@ def attack(
         targets: See `attack_address`.
         seed: Of all random draws.
         out: An `.npz` file to write, see `attack_address`; None to write nothing.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+        batch_size: Images at a time, see `Compute`.
         progress: Whether to show progress on stderr.
 
     Raises:
@@ -235,6 +231,8 @@ def attack(
     Example:
         `attack(model, (x, y), "linf:8/255", "pgd:steps=40").x_adv`
     """
+    compute = Compute(device, batch_size)
+    engine = compute.start()
     module, held, allowed = as_model(model), as_data(data), as_threat(threat)
     chosen = as_attack(attack)
     test = held.test if isinstance(held, Splits) else held
@@ -245,7 +243,8 @@ def attack(
         _check_out(path)
     with shown(progress):
         aim = None if targets is None else str(targets)
-        done = _run(module, wanted, allowed, chosen, aim, as_count(seed, "seed"), subset)
+        context = EvalContext(wanted, "test", engine, as_count(seed, "seed"), compute.batch_size)
+        done = _run(module, context, allowed, chosen, aim, subset)
         done = replace(done, index=index[done.index])
     if path is not None:
         _write(path, done)
@@ -254,21 +253,20 @@ def attack(
 
 def _run(
     model: nn.Module,
-    wanted: Dataset,
+    context: EvalContext,
     threat: Threat,
     chosen: Attack,
     targets: str | None,
-    seed: int,
     subset: str,
 ) -> Attacked:
     chosen.require(threat)
+    wanted = context.data
     check_size(threat, wanted.shape)
-    aim = _aim(targets, wanted, seed)
-    context = EvalContext(wanted, "test", start_engine("32-true"), seed)
+    aim = aim_at(targets, wanted, context.seed)
     target = Target.of("given", model, wanted)
     rows, goal = aim.index, _goal(aim, target)
     if aim.targets is not None:
-        _check_targets(aim, wanted.subset(rows), target.outputs)
+        check_targets(aim, wanted.subset(rows), target.outputs)
     labels = aim.over(wanted.y)
     task = AttackTask(Stage(chosen), threat, goal=goal, labels=labels)
     clean = predict_samples(context, target, rows)
@@ -302,7 +300,7 @@ def _check_out(out: Path) -> None:
     _check_writable(out.parent)
 
 
-def _goal(aim: _Aim, target: Target) -> Goal:
+def _goal(aim: Aim, target: Target) -> Goal:
     """The target class of each sample; otherwise any wrong class, unnoticed by a flag."""
     if aim.targets is not None:
         return TargetedLabels()
@@ -315,26 +313,6 @@ def _successful(predicted: Tensor, y: Tensor, targets: Tensor | None, flag: int 
         return predicted == targets
     wrong = predicted != y
     return wrong if flag is None else wrong & (predicted != flag)
-
-
-def _check_targets(aim: _Aim, data: Dataset, outputs: int) -> None:
-    """Refuse targets that are labels, or name no output."""
-    y = data.y
-    targets = y if aim.targets is None else aim.targets
-    if targets.shape != y.shape:
-        raise DataError(f"{len(targets)} targets for {len(y)} samples: give one each")
-    wrong = ((targets < 0) | (targets >= outputs)).nonzero()[:, 0]
-    if len(wrong):
-        raise DataError(
-            f"target {int(targets[wrong[0]])} for a model of {outputs} outputs: "
-            f"give 0 to {outputs - 1}"
-        )
-    own = (targets == y).nonzero()[:, 0]
-    if len(own):
-        raise DataError(
-            f"target {int(targets[own[0]])} of sample {data.ids.names[int(own[0])]} is its label: "
-            "give another class, or leave the sample out"
-        )
 
 
 def _check_writable(folder: Path) -> None:
@@ -361,37 +339,3 @@ def _write(out: Path, done: Attacked) -> None:
             np.savez_compressed(file, **content)
 
     write_with(out, save)
-
-
-def _aim(targets: str | None, data: Dataset, seed: int) -> _Aim:
-    """Read targets as people write them."""
-    everyone = torch.arange(len(data))
-    if targets is None:
-        return _Aim(everyone, None)
-    classes, y = len(data.classes), data.y
-    if targets == "next":
-        return _Aim(everyone, (y + 1) % classes)
-    if targets == "random":
-        streams = RandomStreams(derive(seed, "targets"), data.ids.keys)
-        return _Aim(everyone, (y + 1 + streams.choice(classes - 1)) % classes)
-    names = [name.strip() for name in targets.split(",")]
-    numbers = torch.tensor([_class_number(name, data.classes) for name in names])
-    if len(numbers) > 1 or len(data) == 1:
-        return _Aim(everyone, numbers)
-    others = (y != numbers[0]).nonzero()[:, 0]
-    if not len(others):
-        raise DataError(
-            f"target {targets!r} is the label of all {len(data)} samples: give another class"
-        )
-    return _Aim(others, numbers.expand(len(others)).clone())
-
-
-def _class_number(text: str, classes: tuple[str, ...]) -> int:
-    """A class by its name, or else by its number."""
-    if text in classes:
-        return classes.index(text)
-    if text.isdecimal() and int(text) < len(classes):
-        return int(text)
-    raise UsageError(
-        f"target {text!r} is no class: give next, random, or one of {', '.join(classes[:20])}"
-    )

@@ -13,7 +13,7 @@ from tempering.app.networks import Networks
 from tempering.app.recipe import Recipe, load_recipe, nested, parse_recipe, recipes
 from tempering.attacks.base import Attack
 from tempering.core.errors import UsageError
-from tempering.core.python_values import FROM_PYTHON
+from tempering.core.specs import FROM_PYTHON
 from tempering.core.threat_checks import check_rescaling
 from tempering.core.threats import Threat
 from tempering.data.keep import read_keep_mask
@@ -25,6 +25,7 @@ from tempering.paper.reported import is_papers_data
 from tempering.training.objective import Objective
 
 SAMPLES, ADDRESS = "evaluation.samples", "data.address"
+SURROGATE = "evaluation.surrogate"
 
 
 def as_recipe(recipe: object) -> str | Recipe:
@@ -69,6 +70,33 @@ def choose_recipe(
     if isinstance(recipe, str):
         return load_recipe(recipe, overrides, values)
     return parse_recipe(nested(recipe), overrides, values)
+
+
+def require_single(overrides: Sequence[str], given: Sequence[str]) -> None:
+    """Refuse overrides of settings that are also given in another way.
+
+    Args:
+        overrides: `section.key=value`.
+        given: Keys that were given otherwise.
+
+    Raises:
+        UsageError: If an override has one of these keys.
+    """
+    for text in overrides:
+        if (key := text.partition("=")[0].strip()) in given:
+            raise UsageError(f"override {text} where {key} is given as well: give one of the two")
+
+
+def without_surrogate(overrides: Sequence[str]) -> list[str]:
+    """Overrides that also leave the surrogate out.
+
+    Raises:
+        UsageError: If one of them asks for a surrogate, or for something of it.
+    """
+    for text in overrides:
+        if text.partition("=")[0].strip() in (SURROGATE, f"{SURROGATE}_iterations"):
+            raise UsageError(f"{text} beside no surrogate: give one of the two")
+    return [*overrides, f"{SURROGATE}=false"]
 
 
 def fit_samples(recipe: Recipe, data: Splits, overrides: Sequence[str]) -> Recipe:

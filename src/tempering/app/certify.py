@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict
 
+from tempering.app.compute import BATCH_SIZE, Compute
 from tempering.app.job import job
 from tempering.app.load_inputs import InputAddress, take_samples
 from tempering.app.networks import model_name
@@ -26,12 +27,11 @@ from tempering.app.python_inputs import (
 from tempering.certification.certify_samples import METHODS
 from tempering.certification.certify_samples import certify as certify_samples
 from tempering.certification.smoothing import Smoothing
-from tempering.core.engine import start_engine
 from tempering.core.errors import UsageError
 from tempering.core.intervals import wilson
 from tempering.core.random import RandomStreams, derive
 from tempering.core.threat_sizes import check_size
-from tempering.core.threats import Threat
+from tempering.core.threats import Threat, parse_threat
 from tempering.core.user_code import moved
 from tempering.data.splits import Splits
 from tempering.evaluation.context import EvalContext
@@ -76,6 +76,7 @@ class CertificateReport(BaseModel):
         by_method: Results by method, in the order in which methods ran.
         unsupported: The part of the model that is not supported; None if there is none.
         settings: Settings of randomised smoothing; empty without.
+        unreached: Undecided samples that smoothing did not reach before the time was up.
         seed: Seed of all random numbers.
         seconds: Wall time.
     """
@@ -96,6 +97,7 @@ class CertificateReport(BaseModel):
     by_method: dict[str, MethodReport]
     unsupported: str | None = None
     settings: dict[str, float | str] = {}
+    unreached: int = 0
     seed: int
     seconds: float
 
@@ -112,6 +114,8 @@ def certify(
     smoothing: Smoothing | float | None = None,
     seconds: float | None = None,
     seed: int = 0,
+    device: str = "auto",
+    batch_size: int = BATCH_SIZE,
     progress: bool = False,
 ) -> CertificateReport:
     """Certify a model: for which samples no perturbation within the threat changes the answer.
@@ -127,6 +131,8 @@ def certify(
             deviation of its noise.
         seconds: Time after which no new work is started; remaining samples are undecided.
         seed: Of all random draws.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+        batch_size: Images at a time, see `Compute`.
         progress: Whether to show progress on stderr.
 
     Returns:
@@ -140,21 +146,24 @@ def certify(
     Example:
         `certify(model, (x, y), "linf:0.05").certified_correct`
     """
+    compute = Compute(device, batch_size)
+    engine = compute.start()
     module, held, allowed = as_model(model), as_data(data), as_threat(threat)
+    names = None if methods is None else as_settings(methods, "methods", "crown")
+    if smoothing is not None and not isinstance(smoothing, Smoothing):
+        smoothing = Smoothing(sigma=as_number(smoothing, "smoothing"))
+    _require_applicable(allowed, names, smoothing)
     test = held.test if isinstance(held, Splits) else held
     number = None if samples is None else as_count(samples, "samples")
     part = take_samples(test, number, subset)
     check_size(allowed, part.shape)
-    context = EvalContext(part, "test", start_engine("32-true"), as_count(seed, "seed"))
+    context = EvalContext(part, "test", engine, as_count(seed, "seed"), compute.batch_size)
     target = Target.of("given", module, part)
-    names = None if methods is None else as_settings(methods, "methods", "crown")
     name = model_name(module)
-    if smoothing is not None and not isinstance(smoothing, Smoothing):
-        smoothing = Smoothing(sigma=as_number(smoothing, "smoothing"))
     limit = as_seconds(seconds)
     with shown(progress):
         if smoothing is not None:
-            report = _smoothed(name, context, target, allowed, smoothing)
+            report = _smoothed(name, context, target, allowed, smoothing, limit)
         else:
             report = _bounded(name, context, target, allowed, names, limit)
     return report.model_copy(update={"subset": subset})
@@ -169,6 +178,7 @@ def certify_address(
     methods: Sequence[str] | None = None,
     smoothing: Smoothing | None = None,
     seconds: float | None = None,
+    compute: Compute | None = None,
 ) -> CertificateReport:
     """Certify a model given by its address.
 
@@ -179,29 +189,51 @@ def certify_address(
         methods: Some of `METHODS`; by default all, cheapest first.
         smoothing: Certify the smoothed classifier instead, in L2.
         seconds: Time after which no new work is started; remaining samples are undecided.
+        compute: Device and batch size.
 
     Returns:
         Counts and times.
 
     Raises:
-        UsageError: If an argument is invalid.
+        UsageError: If an argument is invalid, arguments do not fit together, or eps lies beyond
+            the largest radius of smoothing.
         UnknownNameError: If a method is unknown.
         ModelError: If the model does not exist or is not a classifier of the data.
 
     Example:
         `certify_address(InputAddress("runs/latest", threat="linf:0.05")).certified_correct`
     """
+    compute = compute or Compute()
+    engine = compute.start()
+    if address.threat is not None:
+        _require_applicable(parse_threat(address.threat), methods, smoothing)
     opened = address.load()
     allowed = opened.threat
+    _require_applicable(allowed, methods, smoothing)
     part = opened.take(samples, subset)
     check_size(allowed, part.shape)
-    context = EvalContext(part, "test", start_engine("32-true"), opened.seed)
+    context = EvalContext(part, "test", engine, opened.seed, compute.batch_size)
     target = Target.of("given", opened.model, part)
     if smoothing is not None:
-        report = _smoothed(address.model, context, target, allowed, smoothing)
+        report = _smoothed(address.model, context, target, allowed, smoothing, seconds)
     else:
         report = _bounded(address.model, context, target, allowed, methods, seconds)
     return report.model_copy(update={"subset": subset})
+
+
+def _require_applicable(
+    threat: Threat, methods: Sequence[str] | None, smoothing: Smoothing | None
+) -> None:
+    """Refuse what smoothing cannot do, or does not use, before anything is run."""
+    if smoothing is None:
+        return
+    if methods:
+        raise UsageError(
+            f"method {', '.join(methods)} with smoothing, which uses no bounds: give one of the two"
+        )
+    if not threat.built_in or threat.name != smoothing.norm:
+        raise UsageError(f"smoothing does not certify {threat}: give an L2 threat, such as l2:0.5")
+    smoothing.require(threat.eps)
 
 
 def _bounded(
@@ -221,6 +253,7 @@ def _bounded(
         data.y.to(device),
         threat,
         methods=METHODS if methods is None else methods,
+        batch_size=context.batch_size,
         seconds=seconds,
     )
     certified = int(certificates.certified.sum())
@@ -252,10 +285,13 @@ def _bounded(
 
 
 def _smoothed(
-    address: str, context: EvalContext, target: Target, threat: Threat, smoothing: Smoothing
+    address: str,
+    context: EvalContext,
+    target: Target,
+    threat: Threat,
+    smoothing: Smoothing,
+    limit: float | None,
 ) -> CertificateReport:
-    if not threat.built_in or threat.name != smoothing.norm:
-        raise UsageError(f"smoothing does not certify {threat}: give an L2 threat, such as l2:0.5")
     began = time.perf_counter()
     data, device = context.data, context.engine.device
     moved(target.model, device)
@@ -266,6 +302,7 @@ def _smoothed(
             data.y.to(device),
             RandomStreams(derive(context.seed, "smoothing"), context.keys),
             context.batch_size,
+            limit,
         )
     certified = certificate.count(threat.eps).hits
     correct = int((certificate.predicted == data.y).sum())
@@ -285,10 +322,14 @@ def _smoothed(
         interval=wilson(certified, context.n),
         by_method={
             smoothing.name: MethodReport(
-                samples=context.n, certified=certified, refuted=wrong, seconds=seconds
+                samples=context.n - certificate.unreached,
+                certified=certified,
+                refuted=wrong,
+                seconds=seconds,
             )
         },
         settings=smoothing.config(),
+        unreached=certificate.unreached,
         seed=context.seed,
         seconds=seconds,
     )

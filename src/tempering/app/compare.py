@@ -23,6 +23,7 @@ from tempering.core.errors import DamagedArraysError, RunError, UsageError
 from tempering.core.files import followed
 from tempering.core.proofs import Proof
 from tempering.core.records import AnyRecord, Assessment, Measurement, Provenance
+from tempering.core.threat_words import exact
 from tempering.data.dataset import Dataset
 from tempering.data.splits import Splits
 from tempering.evaluation.curve_verdicts import CURVE
@@ -87,7 +88,7 @@ def compare_runs(first: Path | str, second: Path | str) -> ComparisonSummary:
     else:
         _require_equal("data hash", mine.data_hash, other.data_hash, other)
     _require_equal("split", mine.split, other.split, other)
-    _require_equal("threat", mine.threat, other.threat, other)
+    _require_equal("threat", exact(mine.threat), exact(other.threat), other)
     return summarize_comparison(compare_verdicts(mine, other))
 
 
@@ -137,7 +138,7 @@ def require_comparable(
     Raises:
         UsageError: If data, split, threat or samples differ; the message names both values.
     """
-    _require_equal("threat", threat, other.threat, other)
+    _require_equal("threat", exact(threat), exact(other.threat), other)
     if isinstance(data, Splits):
         _require_equal("split", data.split, other.split, other)
     test = data.test if isinstance(data, Splits) else data

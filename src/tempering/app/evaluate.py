@@ -15,13 +15,15 @@ from torch import nn
 
 from tempering.app.assessment import assess, passes_of_all
 from tempering.app.caller import EVALUATE, Caller
+from tempering.app.compute import BATCH_SIZE, Compute
+from tempering.app.evaluation_choices import choose_protocol
 from tempering.app.evaluation_folder import ASKED, asked, begun, finish, kept, read_asked, resumed
+from tempering.app.evaluation_options import EvaluationOptions
 from tempering.app.evaluation_setup import EvaluationSetup, configure
 from tempering.app.folder import within
 from tempering.app.gallery import adversarial_examples
 from tempering.app.job import job
-from tempering.app.load_inputs import InputAddress, LoadedInputs
-from tempering.app.model_address import load_model
+from tempering.app.load_inputs import InputAddress
 from tempering.app.networks import model_name
 from tempering.app.provenance import provenance
 from tempering.app.python_inputs import (
@@ -43,10 +45,10 @@ from tempering.app.python_results import Evaluation
 from tempering.app.result_cache import FileResultCache
 from tempering.app.side_measurements import SideMeasurements
 from tempering.app.verdict_files import verdict_arrays
-from tempering.attacks.registry import parse_attack
-from tempering.core.engine import Engine, start_engine
+from tempering.core.engine import Engine
 from tempering.core.errors import InterruptedRunError, ModelError, UsageError
 from tempering.core.files import followed
+from tempering.core.notes import keep_note
 from tempering.core.passes import Passes, counted
 from tempering.core.records import AnyRecord, Assessment, Provenance
 from tempering.evaluation.evaluation_result import EvaluationResult
@@ -77,16 +79,20 @@ def evaluate(
     threat: ThreatLike,
     *,
     attacks: Sequence[AttackLike] | AttackLike | None = None,
-    protocol: str = "fast",
+    protocol: str | None = None,
     access: str = "white",
     surrogate: ModelLike | None = None,
+    train_surrogate: bool = True,
     samples: int | None = None,
     subset: str = "stratified",
     seconds: float | None = None,
     seed: int = 0,
+    quick: bool = False,
     corruptions: str | None = None,
     compare: Path | str | None = None,
     engine: Engine | None = None,
+    device: str = "auto",
+    batch_size: int = BATCH_SIZE,
     progress: bool = False,
 ) -> Evaluation:
     """Evaluate a model: certificates first, then attacks on the samples that remain.
@@ -99,19 +105,23 @@ def evaluate(
         threat: What an attacker may change, as a value or as text such as `linf:8/255`.
         attacks: One or several, as values or names. Each runs on all samples, so that each has
             an accuracy of its own; by default a protocol's attacks, on undecided samples.
-        protocol: `fast`, `autoattack` or `thorough`.
+        protocol: `quick`, `fast` (the default), `autoattack` or `thorough`.
         access: What attackers know: `white`, `gray` (a model of their own), `black` (answers
             alone), or `all`, one after the other.
         surrogate: The gray-box attacker's model; by default one is trained on the training
             data of splits.
+        train_surrogate: False trains none; the result says what is then not measured.
         samples: Images. By default 1,000, or all if there are fewer.
         subset: Which: `stratified` by class and id, or the `first` ones, as published tables do.
         seconds: How long attacks may take; samples that are left then count as robust,
             with a flag. By default as long as they need.
         seed: Of all random draws.
+        quick: Take a first look: the protocol `quick` on 100 images, without a curve.
         corruptions: `all` common corruptions, or names such as `noise,blur`, for `shifts`.
         compare: Folder of a finished evaluation, for a paired comparison in `against`.
-        engine: Where to compute; by default where Fabric finds best.
+        engine: Where to compute, instead of a device.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+        batch_size: Images at a time, see `Compute`.
         progress: Whether to show progress on stderr.
 
     Returns:
@@ -129,25 +139,39 @@ def evaluate(
         `evaluate(model, (x, y), "linf:8/255").robust_accuracy.upper`
     """
     started = time.perf_counter()
-    module, held, chosen = as_model(model), as_data(data), as_attacks(attacks)
     if engine is not None and not isinstance(engine, Engine):
         raise UsageError(f"engine = {engine!r}: give an Engine, or leave it out")
+    if engine is not None and device != "auto":
+        raise UsageError(f"device {device!r} beside an engine, which has one: give one of the two")
+    engine = engine or Compute(device, batch_size).start()
+    batch_size = as_count(batch_size, "batch_size", 1)
+    module, held, chosen = as_model(model), as_data(data), as_attacks(attacks)
     config = configure(
         as_threat(threat),
         attacks=chosen,
-        protocol=protocol,
+        protocol=choose_protocol(
+            protocol,
+            attacks=chosen is not None,
+            access=access,
+            surrogate=surrogate is not None,
+            train_surrogate=train_surrogate,
+            quick=quick,
+        ),
         access=access,
         seconds=as_seconds(seconds),
+        train_surrogate=train_surrogate,
     )
     setup = EvaluationSetup.of(
         module,
         held,
         config,
-        engine or start_engine("32-true"),
+        engine,
         surrogate=None if surrogate is None else as_model(surrogate),
         samples=None if samples is None else as_count(samples, "samples"),
         subset=subset,
         seed=as_count(seed, "seed"),
+        batch_size=batch_size,
+        may_train=train_surrogate,
     )
     if corruptions is not None:
         corruptions = ",".join(as_settings(corruptions, "corruptions", "blur"))
@@ -165,60 +189,6 @@ def evaluate(
     return Evaluation.of(found, records, pictures, verdicts)
 
 
-@dataclass(frozen=True)
-class EvaluationOptions:
-    """What an evaluation by address is asked to do.
-
-    Attributes:
-        attacks: As `name:key=value,...`, each on all samples; None for a protocol.
-        protocol: `fast`, `autoattack` or `thorough`.
-        access: `white`, `gray`, `black` or `all`.
-        surrogate: Address of the gray-box attacker's model; by default one is trained.
-        samples: Test images; by default 1,000, or all if there are fewer.
-        subset: Which: `stratified` by class and id, or the `first` ones.
-        seconds: How long attacks may take.
-        corruptions: `all` common corruptions, or names such as `noise,blur`.
-        compare: Folder of a finished evaluation to compare with, sample by sample.
-    """
-
-    attacks: Sequence[str] | None = None
-    protocol: str = "fast"
-    access: str = "white"
-    surrogate: str | None = None
-    samples: int | None = None
-    subset: str = "stratified"
-    seconds: float | None = None
-    corruptions: str | None = None
-    compare: Path | None = None
-
-    def setup(self, inputs: LoadedInputs, engine: Engine) -> EvaluationSetup:
-        """The evaluation of a model, checked."""
-        attacks = [parse_attack(spec) for spec in self.attacks] if self.attacks else None
-        config = configure(
-            inputs.threat,
-            attacks=attacks,
-            protocol=self.protocol,
-            access=self.access,
-            seconds=self.seconds,
-        )
-        return EvaluationSetup.of(
-            inputs.model,
-            inputs.splits,
-            config,
-            engine,
-            surrogate=self._surrogate(inputs),
-            samples=self.samples,
-            subset=self.subset,
-            seed=inputs.seed,
-        )
-
-    def _surrogate(self, inputs: LoadedInputs) -> nn.Module | None:
-        """The gray-box attacker's model, if one is named."""
-        if self.surrogate is None:
-            return None
-        return load_model(self.surrogate, x=inputs.splits.test.first(1).x)
-
-
 @job()
 def evaluate_address(
     address: InputAddress,
@@ -228,6 +198,7 @@ def evaluate_address(
     resume: Path | None = None,
     out: Path | None = None,
     runs: Path | str = "runs",
+    compute: Compute | None = None,
     caller: Caller = EVALUATE,
 ) -> Evaluated:
     """Evaluate a model by its address, and write a run folder with a report.
@@ -239,6 +210,7 @@ def evaluate_address(
         resume: A run that was interrupted; what it has measured is not measured again.
         out: A folder for verdicts and images of each sample.
         runs: Folder of all runs; a relative path starts at the current directory.
+        compute: Device and batch size.
         caller: The front end, for the record and for messages.
 
     Raises:
@@ -248,11 +220,12 @@ def evaluate_address(
         RunError: If the run to resume is of another model, data or options, or the run to
             compare with is no finished evaluation.
     """
-    base = Path(runs).resolve()
+    base, compute = Path(runs).resolve(), compute or Compute()
+    options.chosen_protocol()
+    engine = compute.start()
     address = address.followed()
     inputs = address.load()
-    engine = start_engine("32-true")
-    setup = options.setup(inputs, engine)
+    setup = options.setup(inputs, engine, compute.batch_size)
     side = SideMeasurements.of(setup, options.corruptions, options.compare)
     identity = setup.identity()
     if resume:
@@ -260,7 +233,8 @@ def evaluate_address(
     else:
         run = begun(address.model, name, base, {**identity, ASKED: asked(address, options)}, engine)
     started = time.perf_counter() - run.seconds
-    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    described = json.dumps([identity, compute.batch_size], sort_keys=True)
+    key = hashlib.sha256(described.encode()).hexdigest()
     cache = FileResultCache(
         run, engine, key, saved=lambda: run.note_seconds(time.perf_counter() - started)
     )
@@ -295,13 +269,18 @@ def evaluate_address(
 
 
 def resume_evaluation(
-    path: Path, *, out: Path | None = None, caller: Caller = EVALUATE
+    path: Path,
+    *,
+    out: Path | None = None,
+    compute: Compute | None = None,
+    caller: Caller = EVALUATE,
 ) -> Evaluated:
     """Go on with an evaluation that was interrupted, as it was asked for, from any folder.
 
     Args:
         path: The run's folder.
         out: A folder for verdicts and images of each sample.
+        compute: Device and batch size.
         caller: The front end, for messages.
 
     Raises:
@@ -320,6 +299,7 @@ def resume_evaluation(
             resume=path,
             out=out,
             runs=path.parent,
+            compute=compute,
             caller=caller,
         )
 
@@ -332,6 +312,10 @@ def _name(model: nn.Module, address: str) -> str:
 def _provenance(
     setup: EvaluationSetup, command: str, name: str, model: dict[str, Any] | None = None
 ) -> Provenance:
+    for text in setup.not_measured:
+        keep_note(f"not measured: {text}")
+    if setup.quick:
+        keep_note(f"a quick look: {', '.join(setup.quick)}")
     return provenance(
         command,
         setup.settings() | (model or {}),
@@ -340,6 +324,7 @@ def _provenance(
         setup.model,
         name,
         setup.context.engine,
+        batch_size=setup.context.batch_size,
     )
 
 
@@ -365,4 +350,6 @@ def _assess(
         passes=passes_of_all(setup.context, passes),
         seconds=seconds,
         surrogate_weights=None if source is None else weights_hash(source),
+        quick=setup.quick,
+        not_measured=setup.not_measured,
     )

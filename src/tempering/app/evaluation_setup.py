@@ -11,21 +11,29 @@ from typing import Any
 import torch
 from torch import nn
 
+from tempering.app.compute import BATCH_SIZE
 from tempering.app.folder import RunFolder
-from tempering.app.load_inputs import take_samples
-from tempering.app.surrogate import TrainedSurrogate, quick_surrogate, train_surrogate
+from tempering.app.load_inputs import DEFAULT_SAMPLES, take_samples
+from tempering.app.quick import PROTOCOL, quick_evaluation
+from tempering.app.quick import SAMPLES as QUICK_SAMPLES
+from tempering.app.surrogate import (
+    QUICK_SURROGATE,
+    TrainedSurrogate,
+    quick_surrogate,
+    train_surrogate,
+)
 from tempering.attacks.base import Attack
 from tempering.core.engine import Engine
 from tempering.core.errors import ModelError, UsageError
 from tempering.core.module_copies import copied_module
 from tempering.core.threat_checks import check_threat
 from tempering.core.threat_sizes import check_size
-from tempering.core.threat_text import write_threat
+from tempering.core.threat_text import identify_threat, write_threat
 from tempering.core.threats import Threat
 from tempering.core.user_code import moved
 from tempering.data.dataset import Dataset
 from tempering.data.splits import Splits
-from tempering.evaluation.config import EvaluationConfig
+from tempering.evaluation.config import CurveConfig, EvaluationConfig
 from tempering.evaluation.context import EvalContext
 from tempering.evaluation.protocols import ACCESSES, GIVEN, GRAY, each, protocol_of
 from tempering.evaluation.target import Target
@@ -39,15 +47,17 @@ def configure(
     protocol: str = "fast",
     access: str = "white",
     seconds: float | None = None,
+    train_surrogate: bool = True,
 ) -> EvaluationConfig:
     """A configuration from a protocol's name, or from attacks of one's own.
 
     Args:
         threat: What may change.
         attacks: Each on all samples; None for a protocol.
-        protocol: `fast`, `autoattack` or `thorough`.
+        protocol: `quick`, `fast`, `autoattack` or `thorough`.
         access: `white`, `gray`, `black` or `all`.
         seconds: How long attacks may take.
+        train_surrogate: Whether access `all` includes a gray-box attacker.
 
     Raises:
         UsageError: If a name is unknown, an attack does not know the threat's norm, no attack
@@ -63,7 +73,11 @@ def configure(
             "leave the attacks out, or give --access white"
         )
     chosen = each(attacks) if attacks else protocol_of(protocol, threat, access)
-    return EvaluationConfig(threat, chosen, access, seconds=seconds)
+    if access == "all" and not train_surrogate:
+        stages = tuple(stage for stage in chosen.stages if stage.access != GRAY)
+        chosen, access = replace(chosen, stages=stages), "white, black"
+    curve = None if chosen.name == PROTOCOL else CurveConfig()
+    return EvaluationConfig(threat, chosen, access, seconds=seconds, curve=curve)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +92,7 @@ class EvaluationSetup:
         config: What is asked for.
         trained: The gray-box attacker's model, where one was trained.
         subset: Which samples were taken.
+        may_train: Whether a surrogate may be trained.
     """
 
     model: nn.Module
@@ -87,6 +102,7 @@ class EvaluationSetup:
     config: EvaluationConfig
     trained: TrainedSurrogate | None = None
     subset: str = "stratified"
+    may_train: bool = True
 
     @classmethod
     def of(
@@ -100,6 +116,8 @@ class EvaluationSetup:
         samples: int | None = None,
         subset: str = "stratified",
         seed: int = 0,
+        batch_size: int = BATCH_SIZE,
+        may_train: bool = True,
     ) -> EvaluationSetup:
         """Check that all fits together.
 
@@ -112,6 +130,8 @@ class EvaluationSetup:
             samples: Test images; None for 1,000, or all if there are fewer.
             subset: Which: `stratified` by class and id, or the `first` ones.
             seed: Of all draws.
+            batch_size: Images at a time.
+            may_train: Whether a surrogate may be trained.
 
         Raises:
             UsageError: If there are too few samples, or a gray-box attacker has neither a model
@@ -120,20 +140,22 @@ class EvaluationSetup:
                 own fails.
             ModelError: If a model is no classifier of the data.
         """
-        part = take_samples(data.test if isinstance(data, Splits) else data, samples, subset)
+        most = QUICK_SAMPLES if config.protocol.name == PROTOCOL else DEFAULT_SAMPLES
+        test = data.test if isinstance(data, Splits) else data
+        part = take_samples(test, samples, subset, most)
         needs_source = any(stage.access == GRAY for stage in config.protocol.stages)
         if needs_source and surrogate is None and not isinstance(data, Splits):
             raise UsageError(
                 f"access {config.access!r} with neither a surrogate nor training data: give "
                 "surrogate, a model that the attacker owns, or splits such as data.load('mnist')"
             )
-        context = EvalContext(part, "test", engine, seed)
+        context = EvalContext(part, "test", engine, seed, batch_size)
         check_size(config.threat, part.shape)
         check_threat(config.threat, part.x)
         target = Target.of_any("given", _on(model, engine.device), part)
         if surrogate is not None:
             config = replace(config, sources={GRAY: _checked(surrogate, part, engine)})
-        return cls(model, data, context, target, config, subset=subset)
+        return cls(model, data, context, target, config, subset=subset, may_train=may_train)
 
     def with_source(self, folder: RunFolder | None = None) -> EvaluationSetup:
         """With a surrogate for the gray-box attacker, where one is needed and missing.
@@ -146,19 +168,38 @@ class EvaluationSetup:
         """
         config = self.config
         wanted = any(stage.access == GRAY for stage in config.protocol.stages)
-        if GRAY in config.sources:
+        if GRAY in config.sources or not self.may_train:
             return self
         if not wanted or not isinstance(self.data, Splits):
             surrogate = partial(quick_surrogate, self.context, self.data, folder)
             return replace(self, config=replace(config, surrogate=surrogate))
         began = time.perf_counter()
         context = self.context
-        trained = train_surrogate(context.seed, self.data, context.engine, folder, config.seconds)
+        how = (context.seed, self.data, context.engine, folder, config.seconds)
+        trained = train_surrogate(*how, QUICK_SURROGATE) if self.quick else train_surrogate(*how)
         seconds = config.seconds
         if seconds is not None:
             seconds = max(seconds - (time.perf_counter() - began), 0.0)
         config = replace(config, sources={GRAY: trained.model}, seconds=seconds)
         return replace(self, config=config, trained=trained)
+
+    @property
+    def quick(self) -> list[str]:
+        """The settings that stand for a quick look; empty for another protocol."""
+        if self.config.protocol.name != PROTOCOL:
+            return []
+        trains = self.may_train and any(one.access == GRAY for one in self.config.protocol.stages)
+        steps = [f"surrogate_steps={QUICK_SURROGATE.steps}"] if trains else []
+        return [*quick_evaluation(self.context.n), *steps]
+
+    @property
+    def not_measured(self) -> list[str]:
+        """What is left out since no surrogate may be trained."""
+        if self.may_train:
+            return []
+        masked = "transfer from a surrogate, where gradients are masked"
+        several = self.config.access != "white"
+        return [f"gray-box attacks, and {masked}" if several else masked]
 
     def identity(self) -> dict[str, Any]:
         """What decides all verdicts: a run of anything else is another run."""
@@ -170,7 +211,7 @@ class EvaluationSetup:
             "weights": weights_hash(self.model),
             "data_hash": test.content_hash,
             "ids_hash": test.ids.hash,
-            "threat": write_threat(self.config.threat),
+            "threat": identify_threat(self.config.threat),
             "attacks": attacks,
             "protocol": protocol.name,
             "access": self.config.access,
@@ -178,6 +219,7 @@ class EvaluationSetup:
             "samples": self.context.n,
             "subset": self.subset,
             "seed": self.context.seed,
+            "train_surrogate": self.may_train,
         }
 
     def settings(self) -> dict[str, Any]:
@@ -192,6 +234,9 @@ class EvaluationSetup:
             "samples": self.context.n,
             "subset": self.subset,
             "seed": self.context.seed,
+            "batch_size": self.context.batch_size,
+            "train_surrogate": self.may_train,
+            "quick": self.quick,
             "spot_checks": config.spot_checks,
             "examined": config.examined,
             "curve": None

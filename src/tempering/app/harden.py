@@ -18,8 +18,11 @@ from tempering.app.beginning import (
     require_classifiers,
     require_fit,
     require_objectives,
+    require_single,
+    without_surrogate,
 )
 from tempering.app.caller import HARDEN, Caller
+from tempering.app.compute import BATCH_SIZE, Compute
 from tempering.app.folder import RunFolder, new_folder, old_folder, within
 from tempering.app.hardening_run import Hardened, HardeningRun
 from tempering.app.job import job
@@ -37,19 +40,21 @@ from tempering.app.python_inputs import (
     as_threat,
     shown,
 )
+from tempering.app.quick import quick_overrides
 from tempering.app.recipe import Recipe, parse_recipe
-from tempering.app.train_models import choose_objective
+from tempering.app.train_models import OBJECTIVE, choose_objective
 from tempering.attacks.base import Attack
 from tempering.attacks.registry import write_attack
-from tempering.core.engine import Engine, start_engine
+from tempering.core.engine import Engine
 from tempering.core.errors import ModelError, RunError
 from tempering.core.module_copies import copied_module
-from tempering.core.python_values import FROM_PYTHON
+from tempering.core.specs import FROM_PYTHON
 from tempering.core.threat_checks import check_threat
 from tempering.core.threat_sizes import check_size
-from tempering.core.threat_text import write_threat
+from tempering.core.threat_text import identify_threat, write_threat
+from tempering.core.threat_words import exact
 from tempering.core.threats import Threat
-from tempering.data.loading import SOURCES
+from tempering.data.sources.registered import SOURCES
 from tempering.models.adoption import initialise
 from tempering.models.trainable import unwrapped
 from tempering.models.weights import fit_weights, read_weights, write_weights
@@ -70,8 +75,12 @@ def harden(
     fresh: bool = False,
     seed: int | None = None,
     samples: int | None = None,
+    quick: bool = False,
+    train_surrogate: bool = True,
     name: str | None = None,
     runs: Path | str = "runs",
+    device: str = "auto",
+    batch_size: int = BATCH_SIZE,
     progress: bool = False,
     caller: Caller = HARDEN,
 ) -> Hardened:
@@ -96,8 +105,13 @@ def harden(
         fresh: Start from fresh weights, not from those of `model`.
         seed: Of all random draws; None takes the recipe's.
         samples: Test images; None takes the recipe's.
+        quick: Take a first look: fewer samples and a short schedule; `record.quick` names them.
+        train_surrogate: False hardens no model of another seed for gray-box attacks.
         name: Of the run's folder, within `runs`.
         runs: Folder of all runs; a relative path starts at the current directory.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+        batch_size: Images at a time in evaluations, see `Compute`; the mini-batches of training
+            are settings of the recipe.
         progress: Whether to show progress on stderr.
         caller: The front end, for the record and for messages.
 
@@ -117,13 +131,22 @@ def harden(
     base, weights = as_path(runs).resolve(), None if weights is None else as_path(weights)
     numbers = {"seed": seed, SAMPLES: samples}
     given_numbers = [f"{k}={as_count(v, k)}" for k, v in numbers.items() if v is not None]
+    alone = {"threat": threat, OBJECTIVE: objective, "evaluation.attacks": attacks, **numbers}
+    require_single(as_settings(overrides), [key for key, one in alone.items() if one is not None])
     overrides, value = choose_objective(objective, [*as_settings(overrides), *given_numbers])
     recipe = as_recipe(recipe)
     given = None if data is None else as_splits(data)
     allowed = None if threat is None else as_threat(threat)
     model = None if model is None else unwrapped(as_model(model))
-    chosen = choose_recipe(recipe, overrides, allowed, given, as_attacks(attacks))
-    engine = start_engine(chosen.precision)
+    if not train_surrogate:
+        overrides = without_surrogate(overrides)
+    tried = as_attacks(attacks)
+    chosen, shortened = choose_recipe(recipe, overrides, allowed, given, tried), list[str]()
+    if quick:
+        shortened = quick_overrides(chosen, overrides)
+        chosen = choose_recipe(recipe, [*overrides, *shortened], allowed, given, tried)
+    compute = Compute(device, batch_size)
+    engine = compute.start(chosen.precision)
     splits = load_splits(chosen, given)
     chosen = fit_samples(chosen, splits, overrides)
     check_threat(chosen.threat, splits.test.first(1000).x)
@@ -144,12 +167,15 @@ def harden(
         "fresh": fresh,
         "data_hash": splits.data_hash,
         "folder": str(Path.cwd()),
+        "quick": shortened,
     }
     folder = _begin(engine, name, splits.address, base, settings)
     if model is not None and engine.is_main:
         write_weights(model, folder.given_weights)
     with shown(progress):
-        return HardeningRun(chosen, splits, networks, engine, folder, value, caller).run()
+        return HardeningRun(
+            chosen, splits, networks, engine, folder, value, caller, compute.batch_size, shortened
+        ).run()
 
 
 @job()
@@ -160,6 +186,8 @@ def resume(
     threat: ThreatLike | None = None,
     objective: Objective | None = None,
     attacks: Sequence[Attack] = (),
+    device: str = "auto",
+    batch_size: int = BATCH_SIZE,
     caller: Caller = HARDEN,
 ) -> Hardened:
     """Go on with a run that was interrupted, to the same result.
@@ -172,16 +200,20 @@ def resume(
         threat: The threat that the run was begun with, if it is of a class of your own.
         objective: The objective that the run was begun with, if it was given as a value.
         attacks: The attacks of your own that the run was begun with.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`; need not be that of the beginning.
+        batch_size: Images at a time in evaluations; likewise.
         caller: The front end, for messages.
 
     Raises:
         RunError: If there is no such run, the data has changed since, or something that came
             from Python is not given, or is not the same.
     """
+    compute = Compute(device, batch_size)
+    compute.check()
     folder = old_folder(as_path(path))
     settings = folder.read_settings()
     with within(settings.get("folder")):
-        return _resume(folder, settings, model, data, threat, objective, attacks, caller)
+        return _resume(folder, settings, model, data, threat, objective, attacks, compute, caller)
 
 
 def _resume(
@@ -192,13 +224,14 @@ def _resume(
     threat: ThreatLike | None,
     objective: Objective | None,
     attacks: Sequence[Attack],
+    compute: Compute,
     caller: Caller,
 ) -> Hardened:
     data = None if data is None else as_splits(data)
     threat = None if threat is None else as_threat(threat)
     recipe = parse_recipe(_with_values(folder, settings["recipe"], threat, attacks))
     weights = Path(settings["weights"]) if settings["weights"] else None
-    engine = start_engine(recipe.precision)
+    engine = compute.start(recipe.precision)
     address = recipe.data.address
     if (module := settings.get("module")) and model is None:
         raise _only_from_python(folder, f"network, a {module},", "model")
@@ -219,7 +252,10 @@ def _resume(
         fit_weights(model, read_weights(folder.given_weights), folder.given_weights)
     fresh = settings.get("fresh", False)
     networks = networks_for(recipe.model, splits, model, weights, fresh)
-    return HardeningRun(recipe, splits, networks, engine, folder, objective, caller).run()
+    size, quick = compute.batch_size, settings.get("quick", [])
+    return HardeningRun(
+        recipe, splits, networks, engine, folder, objective, caller, size, quick
+    ).run()
 
 
 def _with_values(
@@ -229,7 +265,7 @@ def _with_values(
     begun = tree["threat"]
     if threat is None and begun.startswith(FROM_PYTHON):
         raise _only_from_python(folder, f"threat, {begun},", "threat")
-    if threat is not None and write_threat(threat) != begun:
+    if threat is not None and identify_threat(threat) != exact(begun):
         raise RunError(
             f"{folder.path} was begun with threat {begun}, and this is {write_threat(threat)}: "
             "give the same"

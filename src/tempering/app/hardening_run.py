@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from torch import nn
 
 from tempering.app.assessment import assess, passes_of_all
 from tempering.app.caller import HARDEN, Caller
+from tempering.app.compute import BATCH_SIZE
 from tempering.app.data_flags import data_flags
 from tempering.app.folder import RunFolder, point_latest
 from tempering.app.gallery import adversarial_examples, data_samples, write_gallery
@@ -24,13 +26,15 @@ from tempering.app.run_evaluation import RunEvaluation
 from tempering.app.train_models import Trained, Trainer
 from tempering.app.training_flags import training_flags
 from tempering.app.verdict_files import write_verdicts
+from tempering.core.comparisons import Comparison
 from tempering.core.engine import Engine
 from tempering.core.errors import InterruptedRunError
 from tempering.core.files import file_hash, write_text
+from tempering.core.notes import keep_note
 from tempering.core.passes import counted
 from tempering.core.random import derive
 from tempering.core.records import AnyRecord, Assessment, PassCounts, Provenance
-from tempering.core.threat_text import write_threat
+from tempering.core.threat_text import identify_threat, write_threat
 from tempering.core.user_code import moved, set_evaluation_mode
 from tempering.data.splits import Splits
 from tempering.evaluation.evaluation_result import EvaluationResult
@@ -98,11 +102,15 @@ class HardeningRun:
         folder: RunFolder,
         objective: Objective | None = None,
         caller: Caller = HARDEN,
+        batch_size: int = BATCH_SIZE,
+        quick: Sequence[str] = (),
     ) -> None:
         self.recipe, self.data, self.networks = recipe, data, networks
         self.engine, self.folder, self.caller = engine, folder, caller
         self.threat, self.seed = recipe.threat, recipe.seed
-        self.trainer = Trainer(recipe, data, engine, folder, objective)
+        self.batch_size, self.quick = batch_size, quick
+        self.trainer = Trainer(recipe, data, engine, folder, objective, batch_size)
+        self.gain: list[Comparison] = []
         self.records: list[AnyRecord] = []
         self.started = time.perf_counter() - folder.seconds
 
@@ -143,6 +151,10 @@ class HardeningRun:
         model = self.networks.fresh(self.seed)
         command = self.folder.read_settings()["command"]
         settings = self.recipe.model_dump(mode="json")
+        for text in self._not_measured():
+            keep_note(f"not measured: {text}")
+        if self.quick:
+            keep_note(f"a quick look: {', '.join(self.quick)}")
         if not isinstance(self.networks, Registered):
             settings["model"] = {"name": self.networks.name}
         return provenance(
@@ -155,7 +167,13 @@ class HardeningRun:
             self.engine,
             self.trainer.hardening.config(),
             self._start_in_words(),
+            self.batch_size,
         )
+
+    def _not_measured(self) -> list[str]:
+        if self.recipe.evaluation.surrogate:
+            return []
+        return ["gray-box attacks from a surrogate, a model of another seed hardened the same way"]
 
     def _undefended(self, model: nn.Module) -> Trained:
         if self.networks.trained:
@@ -211,8 +229,9 @@ class HardeningRun:
     def _evaluation(self, *models: nn.Module) -> RunEvaluation:
         described = [
             self.recipe.evaluation.model_dump_json(),
-            write_threat(self.threat),
+            identify_threat(self.threat),
             str(self.seed),
+            str(self.batch_size),
             self.data.test.content_hash,
             self.data.test.ids.hash,
             *(Target.of("given", model, self.data.test).weights for model in models),
@@ -225,6 +244,7 @@ class HardeningRun:
             engine=self.engine,
             folder=self.folder,
             key=hashlib.sha256("|".join(described).encode()).hexdigest()[:16],
+            batch_size=self.batch_size,
         )
 
     def _assess(
@@ -248,8 +268,8 @@ class HardeningRun:
         self.records += [*after.records, *before.curve]
         self.records += [*distances, *evaluation.distances(before_target)]
         self.records += [flag for flag in failed if flag is not None]
-        gain = hardening_gain(before, after)
-        self.records += [*gain, *gain_flags(gain)]
+        self.gain = hardening_gain(before, after)
+        self.records += [*self.gain, *gain_flags(self.gain)]
         self._write_records()
         self._write_gallery(after, before)
         self._write_verdicts(after)
@@ -342,6 +362,9 @@ class HardeningRun:
             access="white, gray",
             passes=passes,
             seconds=self.seconds,
+            comparisons=self.gain,
+            quick=self.quick,
+            not_measured=self._not_measured(),
         )
         if self.engine.is_main:
             self.folder.write_records(self.records)

@@ -64,6 +64,10 @@ class InputAddress:
         if judging_run(self.model) is not None:
             return self.followed().load()
         if ".py:" in self.model:
+            if self.factory is not None:
+                raise UsageError(
+                    f"--model {self.factory} for {self.model}, which is a factory: leave it out"
+                )
             threat, splits = self._threat(None), self._splits(None)
             model = self._own_model(splits)
             return LoadedInputs(model, None, threat, splits, self.seed or 0)
@@ -81,6 +85,10 @@ class InputAddress:
         """
         if (run := judging_run(self.model)) is None:
             return self
+        if self.weights is not None:
+            raise UsageError(
+                f"weights {self.weights} for {self.model}, which has its own: leave --weights out"
+            )
         told, model, weights = judged_model(run)
         address = replace(self, model=model, weights=weights)
         if ".py:" not in model:
@@ -156,13 +164,15 @@ class LoadedInputs:
         return take_samples(self.splits.test, samples, subset)
 
 
-def take_samples(data: Dataset, samples: int | None, subset: str) -> Dataset:
-    """Some samples of some data; by default 1,000, or all if there are fewer.
+def take_samples(
+    data: Dataset, samples: int | None, subset: str, most: int = DEFAULT_SAMPLES
+) -> Dataset:
+    """Some samples of some data; by default 1,000, or `most`, or all if there are fewer.
 
     Raises:
         UsageError: If there are fewer than were asked for.
     """
-    return data.take(_checked(data, samples), subset)
+    return data.take(_checked(data, samples, most), subset)
 
 
 def take_in_order(data: Dataset, samples: int | None, subset: str) -> tuple[Dataset, Tensor]:
@@ -171,9 +181,9 @@ def take_in_order(data: Dataset, samples: int | None, subset: str) -> tuple[Data
     return data.subset(rows), rows
 
 
-def _checked(data: Dataset, samples: int | None) -> int:
+def _checked(data: Dataset, samples: int | None, most: int = DEFAULT_SAMPLES) -> int:
     if samples is None:
-        return min(DEFAULT_SAMPLES, len(data))
+        return min(most, len(data))
     if not 1 <= samples <= len(data):
         raise UsageError(
             f"{samples} samples of {data.name}, which has {len(data)}: give 1 to {len(data)}"

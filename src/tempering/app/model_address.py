@@ -7,6 +7,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from tempering.app.folder import VERDICTS, RunFolder
+from tempering.app.model_paths import require_place
 from tempering.core.errors import ModelError, UsageError
 from tempering.core.files import file_hash, followed
 from tempering.core.notes import note
@@ -68,12 +69,7 @@ def load_saved(
     """
     if weights is not None:
         raise UsageError(f"weights {weights} for {address}, which has its own: leave --weights out")
-    path = followed(Path(address))
-    if not path.exists():
-        raise ModelError(
-            f"no model at {address}: give a run folder, a .safetensors file with its manifest "
-            "beside it, or file.py:factory"
-        )
+    path = require_place(address)
     manifest = read_manifest(path)
     return load_from_store(path, factory or _own_factory(path, manifest))
 

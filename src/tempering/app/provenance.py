@@ -31,6 +31,7 @@ def provenance(
     engine: Engine,
     objective: dict[str, Any] | None = None,
     start: str = "",
+    batch_size: int | None = None,
 ) -> Provenance:
     """Describe a run: versions, machine, data, model, settings, training objective and start."""
     return Provenance(
@@ -45,6 +46,7 @@ def provenance(
         threads=torch.get_num_threads(),
         processes=engine.world_size,
         precision=engine.precision,
+        batch_size=batch_size,
         seed=seed,
         recipe=settings,
         **_data(data),

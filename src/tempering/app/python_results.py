@@ -90,10 +90,11 @@ class Evaluation(Assessment):
 def brief(summary: Summary) -> str:
     """A result in one line."""
     bounds = summary.robust_accuracy
+    look = ", a quick look" if isinstance(summary, Assessment) and summary.quick else ""
     return (
         f"{summary.model} on {summary.data}, {summary.threat}: clean "
         f"{_percent(summary.clean_accuracy)}, robust {_percent(bounds.lower)} to "
-        f"{_percent(bounds.upper)} of {summary.n} images, {len(summary.flags)} flags"
+        f"{_percent(bounds.upper)} of {summary.n} images, {len(summary.flags)} flags{look}"
     )
 
 

@@ -19,7 +19,7 @@ from pydantic import (
 from tempering.attacks.field import AttackField
 from tempering.attacks.registry import write_attack
 from tempering.core.errors import RecipeError, UnknownNameError
-from tempering.core.python_values import FROM_PYTHON
+from tempering.core.specs import FROM_PYTHON
 from tempering.core.threat_text import write_threat
 from tempering.core.threats import NORMS, Threat, parse_threat
 from tempering.data.augmentation import Augmentation

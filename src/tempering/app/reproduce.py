@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tempering.app.caller import REPRODUCE, Caller
+from tempering.app.compute import BATCH_SIZE
 from tempering.app.harden import harden
 from tempering.app.harden import resume as resume_run
 from tempering.app.job import job
@@ -36,23 +37,27 @@ class Reproduced:
 @job()
 def reproduce(
     *,
-    budget: str = "90m",
+    budget: str | None = None,
     overrides: Sequence[str] = (),
     name: str | None = None,
     resume: Path | None = None,
     folder: Path | None = None,
     runs: Path | str = "runs",
+    device: str = "auto",
+    batch_size: int = BATCH_SIZE,
     caller: Caller = REPRODUCE,
 ) -> Reproduced:
     """Run the paper's method on the paper's data, and compare its tables with ours.
 
     Args:
-        budget: `10m`, `90m` or `full`: approximate time on two cores.
+        budget: `10m`, `90m` (the default) or `full`: approximate time on two cores.
         overrides: `section.key=value` for the recipe of the budget.
         name: Name of the run.
         resume: An interrupted run to continue; only `folder` may be given with it.
         folder: Folder for tables and figures; by default in the run folder.
         runs: Folder of all runs; a relative path starts at the current directory.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+        batch_size: Images at a time in evaluations, see `Compute`.
         caller: The front end, for the record and for messages.
 
     Returns:
@@ -65,15 +70,21 @@ def reproduce(
     Example:
         `reproduce(budget="10m").page`
     """
-    if budget not in BUDGETS:
+    if budget is not None and budget not in BUDGETS:
         raise UnknownNameError("budget", budget, BUDGETS)
     if resume is None:
         done = harden(
-            recipe=BUDGETS[budget], overrides=overrides, name=name, runs=runs, caller=caller
+            recipe=BUDGETS[budget or "90m"],
+            overrides=overrides,
+            name=name,
+            runs=runs,
+            device=device,
+            batch_size=batch_size,
+            caller=caller,
         )
-    elif overrides or name:
+    elif overrides or name or budget:
         raise UsageError("a resumed run continues with its own settings: give no others")
     else:
-        done = resume_run(resume, caller=caller)
+        done = resume_run(resume, device=device, batch_size=batch_size, caller=caller)
     written = reproduction(done.run, folder or done.run / "reproduction")
     return Reproduced(done.record, done.run, written[0])

@@ -8,6 +8,7 @@ from functools import partial
 
 from torch import nn
 
+from tempering.app.compute import BATCH_SIZE
 from tempering.app.folder import RunFolder
 from tempering.app.recipe import EvaluationSettings
 from tempering.app.result_cache import FileResultCache
@@ -38,6 +39,7 @@ class RunEvaluation:
         engine: Where to compute.
         folder: Of the run; results are stored there.
         key: Says what is evaluated; results stored under another key are computed anew.
+        batch_size: Images at a time.
     """
 
     settings: EvaluationSettings
@@ -47,6 +49,7 @@ class RunEvaluation:
     engine: Engine
     folder: RunFolder
     key: str
+    batch_size: int = BATCH_SIZE
 
     def context(self, samples: int) -> EvalContext:
         """Some samples of the test data.
@@ -59,9 +62,8 @@ class RunEvaluation:
                 f"{samples} test samples asked of {self.test.name}, which has {len(self.test)}: "
                 f"give at most {len(self.test)}"
             )
-        return EvalContext(
-            self.test.take(samples, self.settings.subset), "test", self.engine, self.seed
-        )
+        part = self.test.take(samples, self.settings.subset)
+        return EvalContext(part, "test", self.engine, self.seed, self.batch_size)
 
     def cache(self, prefix: str = "") -> FileResultCache:
         """Where results are stored."""

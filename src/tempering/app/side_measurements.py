@@ -18,7 +18,7 @@ from tempering.app.evaluation_setup import EvaluationSetup
 from tempering.core.comparisons import summarize_comparison
 from tempering.core.corruption_records import CorruptionResult, summarize_corruptions
 from tempering.core.records import AnyRecord, Assessment
-from tempering.core.threat_text import write_threat
+from tempering.core.threat_text import identify_threat
 from tempering.evaluation.corruption_accuracy import measure_corruptions
 from tempering.evaluation.corruptions import parse_corruptions
 from tempering.evaluation.evaluation_result import EvaluationResult
@@ -58,7 +58,7 @@ class SideMeasurements:
         verdicts = None if other is None else read_verdicts(other)
         if verdicts is not None:
             require_comparable(
-                verdicts, setup.data, write_threat(setup.config.threat), setup.subset
+                verdicts, setup.data, identify_threat(setup.config.threat), setup.subset
             )
         return cls(names, verdicts)
 

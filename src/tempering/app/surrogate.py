@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from tempering.app.folder import RunFolder
+from tempering.app.quick import SURROGATE_STEPS
 from tempering.core.engine import Engine
 from tempering.core.errors import DataError, ModelError
 from tempering.core.naming import samples_named
@@ -65,6 +66,10 @@ class SurrogateConfig:
     averaging: float = 0.99
     steps_per_round: int = 430
     checkpoint_seconds: float = 10.0
+
+
+QUICK_SURROGATE = SurrogateConfig(steps=SURROGATE_STEPS, steps_per_round=SURROGATE_STEPS)
+"""For a quick look, and where gradients turn out to be masked."""
 
 
 @dataclass(frozen=True)
@@ -148,8 +153,7 @@ def quick_surrogate(
     limit = None if math.isinf(seconds) else seconds
     try:
         splits = data if isinstance(data, Splits) else Splits.of(data, seed=context.seed)
-        quick = SurrogateConfig(steps=300, steps_per_round=300)
-        made = train_surrogate(context.seed, splits, context.engine, folder, limit, quick)
+        made = train_surrogate(context.seed, splits, context.engine, folder, limit, QUICK_SURROGATE)
     except (DataError, ModelError):
         return None
     return made.model

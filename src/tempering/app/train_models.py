@@ -10,14 +10,15 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from tempering.app.compute import BATCH_SIZE
 from tempering.app.folder import RunFolder
 from tempering.app.recipe import Recipe
 from tempering.core.engine import Engine
 from tempering.core.errors import UsageError
-from tempering.core.python_values import FROM_PYTHON
 from tempering.core.random import derive
 from tempering.core.records import Epoch, Round, Stop
-from tempering.core.threat_text import write_threat
+from tempering.core.specs import FROM_PYTHON
+from tempering.core.threat_text import identify_threat
 from tempering.core.threats import Threat
 from tempering.core.user_code import moved, set_evaluation_mode
 from tempering.data.dataset import Dataset
@@ -90,6 +91,7 @@ class Trainer:
         engine: Where to compute.
         folder: Where checkpoints go.
         objective: What hardening minimizes; None takes the recipe's.
+        batch_size: Images at a time where a round is judged.
     """
 
     recipe: Recipe
@@ -97,6 +99,7 @@ class Trainer:
     engine: Engine
     folder: RunFolder
     objective: Objective | None = None
+    batch_size: int = BATCH_SIZE
 
     @property
     def threat(self) -> Threat:
@@ -153,6 +156,7 @@ class Trainer:
             "validation",
             self.engine,
             self.recipe.seed,
+            self.batch_size,
         )
 
         def validate(model: nn.Module) -> Validation:
@@ -221,7 +225,7 @@ class Trainer:
             "objective": objective.config(),
             "validation_settings": self.recipe.training.validation.model_dump(mode="json"),
             "augmentation": self.recipe.data.augmentation.model_dump(mode="json"),
-            "threat": write_threat(self.threat),
+            "threat": identify_threat(self.threat),
             "seed": seed,
             "data": data.content_hash,
             "ids": data.ids.hash,

@@ -88,7 +88,7 @@ class WorstOf(CombinedAttack):
     source: ClassVar[str] = "Tramèr and Boneh, 2019"
 
     def propose(self, probe: Probe, problem: Problem) -> Tensor:
-        """Run all; keep the first success of each sample, or else the largest margin."""
+        """Run all; keep the largest margin of each sample, a success before any failure."""
         rows = torch.arange(len(problem.x), device=problem.x.device)
         best = problem.x.clone()
         gap, fooled = _answers(probe, problem, best)

@@ -15,6 +15,7 @@ from tempering.attacks.steps import check_count, check_positive
 from tempering.core.goals import Goal
 from tempering.core.probe import Probe, probing
 from tempering.core.random import RandomStreams
+from tempering.core.threat_words import exact
 from tempering.core.threats import Threat
 from tempering.models.weights import weights_hash
 
@@ -192,7 +193,7 @@ class TrainedGenerator(Attack):
 
     def config(self) -> dict[str, Any]:
         """Threat and hash of the weights."""
-        return {"name": self.name, "threat": str(self.threat), "weights": self.weights}
+        return {"name": self.name, "threat": exact(str(self.threat)), "weights": self.weights}
 
 
 def _shaped(network: nn.Module, x: Tensor, threat: Threat) -> Tensor:

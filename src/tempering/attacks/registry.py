@@ -34,9 +34,9 @@ from tempering.attacks.start_images import StartImages
 from tempering.attacks.transfer import Transfer, read_transfer
 from tempering.attacks.universal_patch import UniversalPatch
 from tempering.core.errors import UnknownNameError, UsageError
-from tempering.core.python_values import FROM_PYTHON, python_text
+from tempering.core.python_values import python_text
 from tempering.core.registry import Registry
-from tempering.core.specs import read_value, split_pairs
+from tempering.core.specs import FROM_PYTHON, read_value, split_pairs
 
 ATTACKS: Registry[type[Attack]] = Registry("attack")
 """Canonical name -> attack class."""

@@ -18,6 +18,7 @@ from tempering.core.hashing import tensor_hash
 from tempering.core.patches import Patch
 from tempering.core.probe import Probe, probing
 from tempering.core.random import RandomStreams
+from tempering.core.threat_words import exact
 from tempering.core.threats import Threat
 
 
@@ -155,7 +156,7 @@ class FixedPatch(Attack):
 
     def config(self) -> dict[str, Any]:
         """Threat and hash of the pixels."""
-        return {"name": self.name, "threat": str(self.threat), "content": self.content}
+        return {"name": self.name, "threat": exact(str(self.threat)), "content": self.content}
 
 
 def _put(x: Tensor, patch: Tensor, mask: Tensor) -> Tensor:

@@ -38,7 +38,9 @@ class Region:
     def around(cls, x: Tensor, threat: Threat) -> Region:
         """The region of a threat whose norm is one of `NORMS`."""
         slack = TOLERANCE * max(1.0, threat.eps)
-        radius = threat.eps + slack + 8 * UNIT64 * (1 + threat.eps)
+        # distances are sums of as many terms as an image has pixels, rounded
+        terms = x[0].numel() + 8 if len(x) else 8
+        radius = threat.eps + slack + terms * UNIT64 * (1 + threat.eps)
         x = x.double()
         low = (x - radius).clamp_min(-slack)
         high = (x + radius).clamp_max(1 + slack)

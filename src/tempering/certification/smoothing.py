@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
@@ -39,6 +40,7 @@ class SmoothedCertificate:
         samples: How many other draws there were, for each sample.
         radius: The smoothed classifier answers `selected` everywhere closer than this, in L2
             on images in [0, 1]; 0 where it abstains; shape (n,), float64.
+        unreached: Samples that lack draws since the time was up; it abstains on them.
     """
 
     y: Tensor
@@ -46,6 +48,7 @@ class SmoothedCertificate:
     hits: Tensor
     samples: int
     radius: Tensor
+    unreached: int = 0
 
     def __len__(self) -> int:
         return len(self.y)
@@ -142,6 +145,36 @@ class Smoothing:
 
         return self.sigma * float(ndtri(self.alpha ** (1 / self.samples)))
 
+    def draws_beyond(self, eps: float) -> float:
+        """The least `samples` whose largest radius lies beyond eps; infinite if too many to count.
+
+        Example:
+            >>> smoothing = Smoothing(sigma=0.25, samples=1000)
+            >>> smoothing.largest_radius > 0.6, smoothing.draws_beyond(0.6) <= 1000
+            (True, True)
+        """
+        from scipy.special import log_ndtr
+
+        chance = -float(log_ndtr(eps / self.sigma))
+        draws = -math.log(self.alpha) / chance if chance > 0 else math.inf
+        return math.floor(draws) + 1 if draws < 1e15 else math.inf
+
+    def require(self, eps: float) -> None:
+        """Refuse an eps at which no sample can be certified, whatever the draws say.
+
+        Raises:
+            UsageError: If eps lies beyond the largest radius; names it, and what would suffice.
+        """
+        if eps < self.largest_radius:
+            return
+        draws, wider = self.draws_beyond(eps), self.sigma * eps / self.largest_radius
+        more = f"at least {draws:,} draws (--votes), or " if draws <= 1e9 else ""
+        raise UsageError(
+            f"eps {eps:g} lies beyond {self.largest_radius:.4g}, the largest radius that "
+            f"{self.samples:,} draws with sigma {self.sigma:g} can certify: give {more}a sigma "
+            f"above {wider:.3g} (--smoothing), or a smaller eps"
+        )
+
     def __call__(
         self,
         model: nn.Module,
@@ -149,6 +182,7 @@ class Smoothing:
         y: Tensor,
         random: RandomStreams | None = None,
         batch_size: int = BATCH_SIZE,
+        seconds: float | None = None,
     ) -> SmoothedCertificate:
         """Certify each image; `selection + samples` forward passes each.
 
@@ -159,13 +193,16 @@ class Smoothing:
             y: True classes, shape (n,), int64.
             random: One stream a sample; by default those of seed 0, samples 0 to n - 1.
             batch_size: Noisy images at a time, of one sample or of several; changes no draw.
+            seconds: Time after which no batch is begun; samples that then lack draws abstain.
+                None for no limit.
 
         Returns:
             Classes, radii and votes.
 
         Raises:
             DataError: If images are not such, or labels do not fit them.
-            UsageError: If there is not one stream a sample, or the batch size is below 1.
+            UsageError: If there is not one stream a sample, or the batch size is below 1, or the
+                time is none.
             ModelError: If the model does not answer with finite logits, one for each class.
 
         Example:
@@ -177,12 +214,17 @@ class Smoothing:
         _check_labels(x, y)
         classes = int(y.max()) + 1 if len(y) else 1
         rounds = (self.selection, self.samples)
-        votes = self._votes(model, x, random, "certify", rounds, batch_size, classes)
+        if seconds is not None and not seconds > 0:
+            raise UsageError(f"seconds {seconds}: give more than 0, or None for no limit")
+        until = math.inf if seconds is None else time.monotonic() + seconds
+        votes, reached = self._votes(
+            model, x, random, "certify", rounds, batch_size, classes, until
+        )
         selected = votes[:, 0].argmax(1)
         hits = votes[:, 1].gather(1, selected[:, None])[:, 0]
         bound = lower_bound(hits, self.samples, self.alpha)
         radius = self.sigma * torch.special.ndtri(bound.clamp_min(0.5)).clamp_min(0.0)
-        return SmoothedCertificate(y.cpu(), selected, hits, self.samples, radius)
+        return SmoothedCertificate(y.cpu(), selected, hits, self.samples, radius, len(x) - reached)
 
     def predict(
         self,
@@ -218,7 +260,7 @@ class Smoothing:
             >>> Smoothing(samples=100).predict(net, torch.rand(2, 1, 2, 2)).tolist()
             [1, 1]
         """
-        votes = self._votes(model, x, random, "predict", (self.samples,), batch_size)[:, 0]
+        votes = self._votes(model, x, random, "predict", (self.samples,), batch_size)[0][:, 0]
         most, order = votes.sort(dim=1, descending=True, stable=True)
         second = most[:, 1] if most.shape[1] > 1 else torch.zeros_like(most[:, 0])
         sure = tie_chance(most[:, 0], second) <= self.alpha
@@ -241,8 +283,11 @@ class Smoothing:
         rounds: tuple[int, ...],
         batch_size: int,
         classes: int = 1,
-    ) -> Tensor:
-        """Votes for each output in each round of draws, shape (n, rounds, outputs), int64.
+        until: float = math.inf,
+    ) -> tuple[Tensor, int]:
+        """Votes for each output in each round of draws, and how many samples have all of theirs.
+
+        The votes have shape (n, rounds, outputs), int64; samples that lack some have none.
 
         The noisy copies of all samples are one long queue, so batches are full whatever
         the number of draws; a copy's noise depends on its sample and its number alone.
@@ -254,7 +299,7 @@ class Smoothing:
         round_of = torch.arange(len(rounds), device=x.device).repeat_interleave(
             torch.tensor(rounds, device=x.device)
         )
-        total, votes = len(x) * copies, None
+        total, done, votes = len(x) * copies, 0, None
         title = f"smoothing: {purpose} {len(x)} images"
         with (
             probing(model) as probe,
@@ -262,6 +307,8 @@ class Smoothing:
             track(title, total) as advance,
         ):
             for at in range(0, total, batch_size):
+                if time.monotonic() >= until:
+                    break
                 queue = torch.arange(at, min(at + batch_size, total), device=x.device)
                 sample, copy = queue // copies, queue % copies
                 noise = RandomStreams(keys[sample], copy).normal(x.shape[1:])
@@ -281,7 +328,11 @@ class Smoothing:
                 )
                 done = at + len(queue)
                 advance(done, f"{done // copies} of {len(x)} images")
-        return torch.zeros((0, len(rounds), 1), dtype=torch.int64) if votes is None else votes.cpu()
+        reached = done // copies
+        if votes is None:
+            return torch.zeros((len(x), len(rounds), 1), dtype=torch.int64), reached
+        votes[reached:] = 0
+        return votes.cpu(), reached
 
 
 def _check_images(x: Tensor, random: RandomStreams | None, batch_size: int) -> None:

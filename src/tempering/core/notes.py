@@ -24,6 +24,13 @@ def note(text: str) -> None:
     warnings.warn(text, TemperingWarning, stacklevel=2)
 
 
+def keep_note(text: str) -> None:
+    """Keep something for the job's record that a user has asked for, without a warning."""
+    kept = _NOTES.get()
+    if kept is not None:
+        kept[text] = None
+
+
 def notes() -> list[str]:
     """What was noted in this job."""
     return list(_NOTES.get() or ())

@@ -181,7 +181,8 @@ def parse_patch(text: str) -> Patch:
         >>> parse_patch("1/20@2,3").at
         (2, 3)
     """
-    match = re.fullmatch(r"([0-9.eE+-]+)(?:/([0-9.]+))?(?:@(\d+),(\d+))?", text.replace(" ", ""))
+    text = text.replace(" ", "")
+    match = re.fullmatch(r"([0-9.eE+-]+)(?:/([0-9.]+))?(?:@(\d+),(\d+))?", text)
     try:
         if match is None:
             raise ValueError
@@ -190,4 +191,5 @@ def parse_patch(text: str) -> Patch:
         raise ThreatError(
             f"patch {text!r} is not SHARE or SHARE@ROW,COLUMN: write it as patch:0.05@2,3"
         ) from None
-    return Patch(share, (int(match[3]), int(match[4])) if match[3] else None)
+    patch = Patch(share, (int(match[3]), int(match[4])) if match[3] else None)
+    return patch.written(text.partition("@")[0])

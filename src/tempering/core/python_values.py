@@ -11,9 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tempering.core.hashing import tensor_hash
-
-FROM_PYTHON = "python:"
-"""How such a text begins."""
+from tempering.core.specs import FROM_PYTHON
 
 
 def python_text(value: object) -> str:

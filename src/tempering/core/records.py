@@ -27,6 +27,11 @@ from tempering.core.proofs import Proof
 from tempering.core.record import Cost as Cost
 from tempering.core.record import Count as Count
 from tempering.core.record import Record as Record
+from tempering.core.summary_parts import AttackSummary as AttackSummary
+from tempering.core.summary_parts import BeforeAfter as BeforeAfter
+from tempering.core.summary_parts import Bounds as Bounds
+from tempering.core.summary_parts import PassCounts as PassCounts
+from tempering.core.summary_parts import StageResult as StageResult
 
 
 class Provenance(Record):
@@ -44,6 +49,7 @@ class Provenance(Record):
     threads: int
     processes: int
     precision: str
+    batch_size: int | None = None
     seed: int
     recipe: dict[str, Any]
     data: str
@@ -195,29 +201,6 @@ AnyRecord = Annotated[
 _ADAPTER: TypeAdapter[AnyRecord] = TypeAdapter(AnyRecord)
 
 
-class Bounds(Record):
-    """Bounds of robust accuracy, as fractions.
-
-    Attributes:
-        lower: Certified accuracy.
-        upper: Accuracy under all attacks, worst case per sample.
-        interval: 95 % Wilson interval of `upper`.
-    """
-
-    lower: float
-    upper: float
-    interval: tuple[float, float]
-
-
-class AttackSummary(Record):
-    """Robust accuracy under one attack, as fractions; None if it was not measured."""
-
-    before: float | None = None
-    after: float | None = None
-    stale: float | None = None
-    graybox: float | None = None
-
-
 class Summary(Record):
     """Results of a run: the content of `summary.json`, where `gain` has the key `rho`.
 
@@ -245,21 +228,6 @@ class Summary(Record):
     seconds: float
 
 
-class PassCounts(Record):
-    """Passes through a model, each of a single sample."""
-
-    forward: int = Field(ge=0)
-    backward: int = Field(ge=0)
-
-
-class StageResult(Record):
-    """One stage of a cascade: robust samples that remain after it, and its cost."""
-
-    survivors: int = Field(ge=0)
-    passes: PassCounts
-    seconds: float = Field(ge=0)
-
-
 class Assessment(Summary):
     """Results of an evaluation: what `temper evaluate --json` prints.
 
@@ -283,6 +251,11 @@ class Assessment(Summary):
         shifts: Accuracy under common corruptions, if asked for; not counted in `passes` and
             `seconds`.
         against: Paired comparison with the model of another run, if asked for.
+        by_access: Samples that are robust to the attackers of each access level, where there are
+            several; an attacker of a higher level has not tried what a lower one does.
+        hardening: Accuracy before and after hardening; None for an evaluation.
+        quick: Settings that stand for a quick look; empty for a whole run.
+        not_measured: What was left out by request, in words.
     """
 
     protocol: str
@@ -299,6 +272,10 @@ class Assessment(Summary):
     per_class: PerClass | None = None
     shifts: CorruptionSummary | None = None
     against: ComparisonSummary | None = None
+    by_access: dict[str, Count] = Field(default_factory=dict)
+    hardening: BeforeAfter | None = None
+    quick: list[str] = Field(default_factory=list)
+    not_measured: list[str] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _check(self) -> Assessment:

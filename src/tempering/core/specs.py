@@ -7,6 +7,9 @@ from typing import Any
 
 from tempering.core.errors import UsageError
 
+FROM_PYTHON = "python:"
+"""How the text of a value from Python begins."""
+
 _WORDS: dict[Any, str] = {
     bool: "true or false",
     int: "a whole number",

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from copy import copy
 from dataclasses import dataclass
-from fractions import Fraction
 from inspect import signature
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
 
 from tempering.core.errors import ThreatError, type_and_message
-from tempering.core.python_values import FROM_PYTHON, differences
+from tempering.core.python_values import differences
 from tempering.core.random import RandomStreams
 from tempering.core.soft_threshold import soft_threshold
+from tempering.core.threat_words import number, ratio, read_radius, split_threat
 
 TOLERANCE = 1e-5
 """Rounding error that `contains` tolerates, relative to max(1, eps)."""
@@ -53,6 +54,7 @@ class Threat(ABC):
 
     eps: float
     name: ClassVar[str]
+    _ratio: ClassVar[str | None] = None  # the radius as it was written; no part of the value
 
     def __init_subclass__(cls, **options: object) -> None:
         super().__init_subclass__(**options)
@@ -77,8 +79,14 @@ class Threat(ABC):
         object.__setattr__(self, "eps", eps)
 
     def __str__(self) -> str:
-        short = f"{self.eps:g}"
-        return f"{self.name}:{short if float(short) == self.eps else repr(self.eps)}"
+        return f"{self.name}:{self._ratio or number(self.eps)}"
+
+    def written(self, radius: str) -> Self:
+        """The same threat, shown with the text of its radius if that is a ratio, such as 8/255."""
+        same = copy(self)
+        if (text := ratio(radius)) is not None:
+            object.__setattr__(same, "_ratio", text)
+        return same
 
     @property
     def norm(self) -> str:
@@ -107,7 +115,7 @@ class Threat(ABC):
         begin = f"threat {self} cannot be made with eps {eps:g}: "
         remedy = ": make its class a frozen dataclass, or define with_eps"
         try:
-            same, made = (type(self)(**{**given, "eps": radius}) for radius in (self.eps, eps))
+            same, made = (self._remade(given, radius) for radius in (self.eps, eps))
         except ThreatError:
             raise
         except Exception as error:
@@ -115,6 +123,10 @@ class Threat(ABC):
         if lost := differences(self, same):
             raise ThreatError(f"{begin}it would lose {', '.join(lost)}{remedy}")
         return made
+
+    def _remade(self, given: dict[str, Any], eps: float) -> Self:
+        made = type(self)(**{**given, "eps": eps})
+        return made.written(self._ratio) if self._ratio and eps == self.eps else made
 
     def bounds(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Least and largest value of each pixel that the threat allows at any radius.
@@ -135,6 +147,7 @@ class Threat(ABC):
     def contains(self, x_adv: Tensor, x: Tensor) -> Tensor:
         """Whether each x_adv is finite and within ball and box, shape (n,), bool."""
         slack = TOLERANCE * max(1.0, self.eps)
+        x_adv, x = x_adv.double(), x.double()  # certificates hold up to the tolerance exactly
         flat = x_adv.flatten(1)
         finite = flat.isfinite().all(1)
         boxed = (flat >= -slack).all(1) & (flat <= 1 + slack).all(1)
@@ -359,27 +372,9 @@ def parse_threat(text: str) -> Threat:
         >>> parse_threat("linf:8/255").eps == 8 / 255
         True
     """
-    if not isinstance(text, str):
-        raise ThreatError(f"threat {text!r} is no text: write it as linf:0.3, linf:8/255 or l2:2.0")
-    if text.startswith(FROM_PYTHON):
-        raise ThreatError(
-            f"threat {text} came from Python and cannot be read again: "
-            "give the value from Python, or a built-in threat, such as linf:0.3"
-        )
-    norm, colon, radius = text.strip().lower().partition(":")
-    if norm == "patch" and colon:
+    norm, radius = split_threat(text)
+    if norm == "patch":
         from tempering.core.patches import parse_patch
 
         return parse_patch(radius)
-    if not colon or norm not in NORMS:
-        raise ThreatError(
-            f"threat {text!r} is not NORM:EPS with a norm of {', '.join(NORMS)} or patch: "
-            "write it as linf:0.3, linf:8/255, l2:2.0 or patch:0.05"
-        )
-    try:
-        eps = float(Fraction(radius)) if "/" in radius else float(radius)
-    except (ValueError, ArithmeticError):
-        raise ThreatError(
-            f"eps {radius!r} in threat {text!r} is not a number: give one, such as 0.3 or 8/255"
-        ) from None
-    return NORMS[norm](eps)
+    return NORMS[norm](read_radius(radius, text)).written(radius)

@@ -11,7 +11,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "Inspection": f"{_ROOM}.inspection",
         "KeepMask": f"{_ROOM}.keep",
         "DuplicatePair": f"{_ROOM}.duplicates",
-        "SOURCES": f"{_ROOM}.loading",
+        "SOURCES": f"{_ROOM}.sources.registered",
         "SPLITS": f"{_ROOM}.splits",
         "SampleIds": f"{_ROOM}.ids",
         "Source": f"{_ROOM}.sources.source",

@@ -8,13 +8,13 @@ from tempering.data.inspection import Inspection as Inspection
 from tempering.data.inspection import inspect as inspect
 from tempering.data.keep import KeepMask as KeepMask
 from tempering.data.keep import read_keep_mask as read_keep_mask
-from tempering.data.loading import SOURCES as SOURCES
 from tempering.data.loading import load as load
 from tempering.data.preprocessing import adversarial_labels as adversarial_labels
 from tempering.data.preprocessing import explicit_channel as explicit_channel
 from tempering.data.preprocessing import min_max_normalize as min_max_normalize
 from tempering.data.preprocessing import one_hot as one_hot
 from tempering.data.preprocessing import soft_labels as soft_labels
+from tempering.data.sources.registered import SOURCES as SOURCES
 from tempering.data.sources.source import Source as Source
 from tempering.data.splits import SPLITS as SPLITS
 from tempering.data.splits import Splits as Splits

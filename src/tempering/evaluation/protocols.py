@@ -31,7 +31,7 @@ from tempering.core.records import Access
 from tempering.core.threats import Threat
 from tempering.evaluation.stages import Protocol, Stage
 
-Name = Literal["fast", "autoattack", "thorough"]
+Name = Literal["quick", "fast", "autoattack", "thorough"]
 NAMES: tuple[Name, ...] = get_args(Name)
 RANKED_ON = 32
 """Samples on which `fast` and `thorough` learn the order of their attacks."""
@@ -40,6 +40,11 @@ ACCESSES = ("white", "gray", "black", "all")
 GRAY: Access = "gray-surrogate"
 GIVEN = "given"
 """What records call a protocol of attacks that were named one by one."""
+
+
+def quick(threat: Threat) -> Protocol:
+    """The first attacks of `fast` and a short targeted ascent: a first look, no evaluation."""
+    return _white("quick", threat)
 
 
 def fast(threat: Threat) -> Protocol:
@@ -84,7 +89,7 @@ def protocol_of(name: str, threat: Threat, access: str = "white") -> Protocol:
     """A protocol by its name, for attackers of some access.
 
     Args:
-        name: `fast`, `autoattack` or `thorough`.
+        name: `quick`, `fast`, `autoattack` or `thorough`.
         threat: What may change.
         access: `white`, `gray`, `black`, or `all` of them one after the other.
 
@@ -113,17 +118,18 @@ def protocol_of(name: str, threat: Threat, access: str = "white") -> Protocol:
 
 def _white(name: str, threat: Threat) -> Protocol:
     stages = tuple(Stage(attack) for attack in attacks_of(name, threat))
-    return Protocol(name, stages, ranked=name != "autoattack", selective=name == "fast")
+    ranked = name in ("fast", "thorough")
+    return Protocol(name, stages, ranked=ranked, selective=name == "fast")
 
 
 def attacks_of(protocol: str, threat: Threat) -> list[Attack]:
     """The white-box attacks of a protocol, as far as they know the threat's norm.
 
-    `fast` needs few passes: short attacks first, then one targeted ascent per sample, and, at
-    samples close to success, a local search and further attempts. `autoattack` consists of
-    the four attacks of Croce and Hein, 2020, with their budgets, in our implementation.
-    `thorough` combines both with more steps and restarts. In a user's threat that extends no
-    built-in norm, the attacks that need no more than the methods of `Threat` remain.
+    `quick` is a first look. `fast` needs few passes: short attacks first, then one targeted
+    ascent per sample, and, at samples close to success, a local search and further attempts.
+    `autoattack` consists of the four attacks of Croce and Hein, 2020, with their budgets, in our
+    implementation. `thorough` combines both with more steps and restarts. In a user's threat that
+    extends no built-in norm, the attacks that need no more than the methods of `Threat` remain.
 
     Args:
         protocol: One of `NAMES`.
@@ -140,8 +146,10 @@ def attacks_of(protocol: str, threat: Threat) -> list[Attack]:
     if protocol not in NAMES:
         raise UsageError(f"protocol {protocol!r}: give one of {', '.join(NAMES)}")
     if threat.norm == "l0":
-        return [SigmaZero(steps=300 if protocol == "fast" else 1000)]
+        return [SigmaZero(steps=_L0_STEPS.get(protocol, 1000))]
     if threat.norm == "patch":
+        if protocol == "quick":
+            return [PatchAttack(steps=20)]
         return [PatchAttack(), *([Restarts(PatchAttack(), 3)] if protocol == "thorough" else [])]
     kinds = _IN_L1 if threat.norm == "l1" else _PROTOCOLS
     attacks = kinds[protocol]()
@@ -153,6 +161,14 @@ def _innermost(attack: Attack) -> Attack:
     return (
         _innermost(attack.attack) if isinstance(attack, LocalSearch | HardSampleRetry) else attack
     )
+
+
+_L0_STEPS = {"quick": 100, "fast": 300}
+
+
+def _quick() -> list[Attack]:
+    targeted = APGDT(steps=20, targets=6, top_targets=1, extra_restarts=0)
+    return [FGSM(), CWLinf(steps=10), targeted]
 
 
 def _fast() -> list[Attack]:
@@ -182,6 +198,10 @@ def _thorough() -> list[Attack]:
     ]
 
 
+def _quick_in_l1() -> list[Attack]:
+    return [CWLinf(steps=10), APGDT(steps=50, targets=6, top_targets=1, extra_restarts=0)]
+
+
 def _fast_in_l1() -> list[Attack]:
     """L1 needs more steps: the first 60 % of an ascent run in wider balls."""
     targeted = APGDT(steps=200, targets=6, top_targets=1, extra_restarts=2)
@@ -198,8 +218,8 @@ def _autoattack_in_l1() -> list[Attack]:
     ]
 
 
-_PROTOCOLS = {"fast": _fast, "autoattack": _autoattack, "thorough": _thorough}
-_IN_L1 = {**_PROTOCOLS, "fast": _fast_in_l1, "autoattack": _autoattack_in_l1}
+_PROTOCOLS = {"quick": _quick, "fast": _fast, "autoattack": _autoattack, "thorough": _thorough}
+_IN_L1 = {**_PROTOCOLS, "quick": _quick_in_l1, "fast": _fast_in_l1, "autoattack": _autoattack_in_l1}
 
 
 def around_masks(threat: Threat, random: bool) -> list[Attack]:
@@ -229,7 +249,7 @@ def transferred(threat: Threat) -> list[Attack]:
 
 def queried(protocol: str, threat: Threat) -> list[Attack]:
     """What an attacker asks of a model's answers alone: scores, then labels, both capped."""
-    thorough = protocol != "fast"
+    thorough = protocol not in ("quick", "fast")
     made: list[Attack] = [Square(queries=5000 if thorough else 1000)]
     if protocol == "thorough":
         made.append(HopSkipJump(queries=5000))

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from tempering.core.errors import UsageError
 from tempering.core.records import Access, Cost
+from tempering.core.threat_words import exact
 from tempering.core.threats import Threat
 from tempering.evaluation.context import EvalContext
 from tempering.evaluation.per_sample import PerSampleResult, by_part
@@ -90,7 +91,7 @@ def worst_case(
                 f"{measurement.attack} was measured on weights {measurement.weights} and data "
                 f"{measurement.data_hash}: give trials of {whose[0]} on {whose[1]}"
             )
-        if measurement.threat != str(threat):
+        if exact(measurement.threat) != exact(str(threat)):
             raise UsageError(
                 f"{measurement.attack} was measured under {measurement.threat}: "
                 f"give trials under {threat}"

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from tempering.core.errors import ModelError, type_and_message
 from tempering.core.user_code import set_evaluation_mode, users_code
 from tempering.models.adoption import as_module, initialise
+from tempering.models.factory_place import factory_place
 from tempering.models.seeded import seeded
 from tempering.models.weights import fit_weights, read_weights
 
@@ -65,27 +66,14 @@ def load_attribute(spec: str, kind: str) -> object:
     Raises:
         ModelError: If the file is missing or fails, or does not define the name.
     """
-    path, name = _place(spec, kind, "name", "my.py:own")
+    path, name = factory_place(spec, kind, "name", "my.py:own")
     with _importable(path.resolve().parent), _own_settings():
         return _defined(_run(path), name, spec)
 
 
-def _place(spec: str, kind: str, what: str, example: str) -> tuple[Path, str]:
-    """The file and the name that `file.py:name` consists of."""
-    if not isinstance(spec, str):
-        raise ModelError(f"{kind} {spec!r} is no text: give file.py:{what}, such as {example}")
-    file, colon, name = spec.rpartition(":")
-    if not colon or not file.endswith(".py") or not name.isidentifier():
-        raise ModelError(f"{kind} {spec!r}: give file.py:{what}, such as {example}")
-    path = Path(file)
-    if not path.is_file():
-        raise ModelError(f"no file {path} for {kind} {spec}: give file.py:{what}")
-    return path, name
-
-
 def make_foreign(spec: str, seed: int = 0) -> nn.Module:
     """Run the factory that `file.py:factory` names; weights as it made them."""
-    path, name = _place(spec, "model", "factory", "my.py:build")
+    path, name = factory_place(spec)
     with _importable(path.resolve().parent), seeded(seed), _own_settings():
         factory = _factory(_run(path), name, spec)
         with users_code(f"{spec} failed", "correct it, or name another factory"):

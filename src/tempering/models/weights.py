@@ -17,6 +17,7 @@ from tempering.core.errors import ModelError, first_line
 from tempering.core.files import write_with
 from tempering.core.hashing import tensor_hash
 from tempering.core.user_code import users_code
+from tempering.models.factory_place import require_weights
 from tempering.models.weight_names import named_as
 
 NESTS = ("state_dict", "model_state_dict", "model", "net", "ema", "model_ema", "state_dict_ema")
@@ -92,8 +93,7 @@ def read_weights(path: Path) -> Mapping[str, Tensor]:
         ModelError: If the file is missing, truncated, of another type, contains code, or
             does not contain a state dict.
     """
-    if not path.is_file():
-        raise ModelError(f"no weights at {path}: give a .safetensors, .pt or .pth file")
+    require_weights(path)
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
     if path.suffix in (".pt", ".pth"):

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from tempering.core.errors import UsageError
 from tempering.core.records import Summary
+from tempering.core.threat_words import exact
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def spread(summaries: Sequence[Summary]) -> dict[str, Spread]:
     seeds = [summary.seed for summary in summaries]
     if len(set(seeds)) < len(seeds):
         raise UsageError(f"runs with seeds {seeds}: give runs whose seeds differ")
-    kinds = {(summary.data, summary.threat, summary.n) for summary in summaries}
+    kinds = {(summary.data, exact(summary.threat), summary.n) for summary in summaries}
     if len(kinds) > 1:
         said = " and ".join(f"{data} under {threat} (n {n})" for data, threat, n in sorted(kinds))
         raise UsageError(f"runs of {said}: give runs of the same data, threat and n")

@@ -80,6 +80,7 @@ def _run_rows(provenance: Provenance) -> list[tuple[str, str]]:
         ("Platform", provenance.platform),
         ("Processor", provenance.processor),
         ("Device", f"{provenance.device}, {provenance.precision}"),
+        *([("Batch size", whole(provenance.batch_size))] if provenance.batch_size else []),
         ("Threads, processes", f"{provenance.threads}, {provenance.processes}"),
     ]
 

@@ -48,12 +48,17 @@ def read_run(folder: Path) -> Run:
         folder=folder,
         name=folder.resolve().name,
         records=load_records(folder / "records.jsonl"),
-        summary=_load_summary(folder / "summary.json"),
+        summary=load_summary(folder / "summary.json"),
         pictures=load_pictures(folder / "gallery.npz"),
     )
 
 
-def _load_summary(path: Path) -> Summary:
+def load_summary(path: Path) -> Summary:
+    """Read `summary.json`.
+
+    Raises:
+        RunError: If the file is missing or damaged; names it.
+    """
     try:
         text = path.read_bytes()
         kind = Assessment if b'"by_attack"' in text else Summary

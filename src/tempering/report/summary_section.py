@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from tempering.core.comparisons import Comparison
 from tempering.core.records import Assessment, Flag, Measurement, Stop
+from tempering.core.threat_words import radius_of
 from tempering.report import selection
 from tempering.report.agreement import disagreements
 from tempering.report.bounds_section import bounds_chart, certified
@@ -184,8 +186,16 @@ def _facts(run: Run) -> list[tuple[str, Cell]]:
             if summary.gain is None
             else Cell(f"{summary.gain:.3f}", "worst case after minus before"),
         ),
-        ("Threat", Cell(summary.threat, "" if eps is None else f"eps {radius(eps)}")),
+        (
+            "Threat",
+            Cell(summary.threat, "" if eps is None else f"eps {_shown(summary.threat, eps)}"),
+        ),
         ("Images", Cell(whole(summary.n), _split(run))),
+        ("A quick look", _listed(summary.quick) if isinstance(summary, Assessment) else None),
+        (
+            "Not measured",
+            _listed(summary.not_measured) if isinstance(summary, Assessment) else None,
+        ),
         ("Seed", Cell(str(summary.seed))),
         (
             "Model",
@@ -222,9 +232,15 @@ def _share(fraction: float | None, detail: str) -> Cell | None:
     return None if fraction is None else Cell(percent(fraction), detail)
 
 
+def _listed(texts: Sequence[str]) -> Cell | None:
+    return Cell("yes", "; ".join(texts)) if texts else None
+
+
+def _shown(threat: str, eps: float) -> str:
+    """An eps as the threat does not show it: the value of a ratio, a ratio of 255."""
+    return f"{eps:.4g}" if "/" in threat else radius(eps)
+
+
 def threat_eps(run: Run) -> float | None:
     """The threat's eps, if its text contains one."""
-    try:
-        return float(run.summary.threat.partition(":")[2])
-    except ValueError:
-        return None
+    return radius_of(run.summary.threat)

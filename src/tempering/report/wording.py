@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tempering.core.records import Access, Count, Measurement, Subject
+from tempering.core.threat_words import radius_of
 from tempering.report.tables import ABSENT, Cell
 
 SUBJECTS: dict[Subject, str] = {
@@ -114,11 +115,11 @@ def threat(text: str) -> str:
         >>> threat("linf:0.3")
         'each pixel may change by at most 0.3 (pixel range 0 to 1)'
     """
-    norm, _, size = text.partition(":")
-    try:
-        size = radius(float(size))
-    except ValueError:
+    norm, _, written = text.partition(":")
+    value = radius_of(text)
+    if value is None:
         return text
+    size = f"{written} ({value:.4g})" if "/" in written else radius(value)
     match norm:
         case "linf":
             return f"each pixel may change by at most {size} (pixel range 0 to 1)"

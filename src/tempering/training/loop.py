@@ -180,7 +180,7 @@ class _Loop:
         if reason is None and step >= self.limit:
             reason = f"MaxIterations({self.limit}): {step} steps done"
         if self.engine.world_size > 1:
-            return self.engine.fabric.broadcast(reason)
+            return self.engine.broadcast(reason)
         return reason
 
     def _step(self, advance: Advance) -> None:

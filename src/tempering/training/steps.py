@@ -236,7 +236,7 @@ class Learner:
         )
         self._optimizer = config.optimizer.build(model.parameters())
         _restore_moments(model, self._optimizer, state.moments)
-        self._net, self._wrapped_optimizer = engine.fabric.setup(model, self._optimizer)
+        self._net, self._wrapped_optimizer = engine.launched.setup(model, self._optimizer)
         self._net.register_forward_pre_hook(_copied_images)
         self._attack_model: nn.Module | None = None
         if objective.inner_maximization != "none":
@@ -278,7 +278,7 @@ class Learner:
             )
         self._wrapped_optimizer.zero_grad()
         with users_code(f"the backward pass fails at step {self.step + 1}", _BACKWARD):
-            self.engine.fabric.backward(loss)
+            self.engine.launched.backward(loss)
         self._check_gradients()
         self._wrapped_optimizer.step()
         self.step += 1

@@ -15,7 +15,8 @@ from tests.evaluation.toys import THREAT, Scripted, cloud, context, each_attack,
 
 
 @pytest.mark.parametrize(
-    ("hits", "raised"), [([90, 60, 30], False), ([90, 60, 75], True), ([90, 30, 31], False)]
+    ("hits", "raised"),
+    [([90, 60, 30], False), ([90, 60, 75], True), ([90, 30, 31], False)],
 )
 def test_accuracy_that_rises_is_flagged(hits: Sequence[int], raised: bool) -> None:
     sizes = zip(hits, (0.1, 0.2, 0.3), strict=True)
@@ -30,6 +31,12 @@ def test_accuracy_that_rises_is_flagged(hits: Sequence[int], raised: bool) -> No
     assert impossible_results.check_rise(one_step) is None, "one step overshoots by nature"
     others = [run.model_copy(update={"weights": str(at)}) for at, run in enumerate(runs)]
     assert impossible_results.check_rise(others) is None, "of three models"
+
+
+@pytest.mark.parametrize(("rise", "raised"), [(5, False), (15, True)])
+def test_a_rise_of_more_than_one_point_is_flagged(rise: int, raised: bool) -> None:
+    runs = [measurement(300, 1000, eps=0.1), measurement(300 + rise, 1000, eps=0.2)]
+    assert (impossible_results.check_rise(runs) is not None) == raised
 
 
 @pytest.mark.parametrize(

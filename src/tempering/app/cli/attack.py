@@ -9,6 +9,8 @@ import typer
 
 from tempering.app.cli import options
 from tempering.app.cli.console import progress, say
+from tempering.app.cli.early_checks import check_early
+from tempering.core.threat_words import with_value
 
 
 def attack(
@@ -29,10 +31,14 @@ def attack(
         ),
     ] = None,
     seed: options.Seed = None,
+    device: options.Device = "auto",
+    batch_size: options.BatchSize = options.BATCH_SIZE,
     as_json: options.Json = False,
 ) -> None:
     """Attack a model, and write the adversarial images with their distances and passes."""
+    check_early(model, factory=factory, weights=weights, data=data, threat=threat, attacks=[spec])
     from tempering.app.attack import attack_address
+    from tempering.app.compute import Compute
     from tempering.app.load_inputs import InputAddress
 
     with progress():
@@ -43,12 +49,13 @@ def attack(
             samples=samples,
             subset=subset,
             targets=targets,
+            compute=Compute(device, batch_size),
         )
     if as_json:
         say(done.model_dump_json(indent=2))
         return
     success = "misclassified" if targets is None else "classified as their target"
-    say(f"{done.attack}, {done.threat}: {done.success} of {done.n} images {success}")
+    say(f"{done.attack}, {with_value(done.threat)}: {done.success} of {done.n} images {success}")
     say(f"without attack: {done.before}")
     if done.no_start:
         say(

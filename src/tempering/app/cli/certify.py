@@ -9,6 +9,9 @@ import typer
 from tempering.app.cli import options
 from tempering.app.cli.console import progress, say
 from tempering.app.cli.durations import parse_seconds
+from tempering.app.cli.early_checks import check_early
+from tempering.core.errors import UsageError
+from tempering.core.threat_words import with_value
 
 
 def certify(
@@ -35,8 +38,11 @@ def certify(
         ),
     ] = None,
     votes: Annotated[
-        int, typer.Option("--votes", help="Noisy copies of each sample, with --smoothing.")
-    ] = 10_000,
+        int | None,
+        typer.Option(
+            "--votes", help="Noisy copies of each sample, with --smoothing; default 10,000."
+        ),
+    ] = None,
     limit: Annotated[
         str | None,
         typer.Option(
@@ -44,12 +50,21 @@ def certify(
         ),
     ] = None,
     seed: options.Seed = None,
+    device: options.Device = "auto",
+    batch_size: options.BatchSize = options.BATCH_SIZE,
     as_json: options.Json = False,
 ) -> None:
     """Certify, for each sample, that no perturbation within the threat changes the prediction."""
+    if votes is not None and smoothing is None:
+        raise UsageError(f"--votes {votes} without --smoothing: give --smoothing SIGMA with it")
+    seconds = None if limit is None else parse_seconds(limit)
+    check_early(model, factory=factory, weights=weights, data=data, threat=threat)
     from tempering.app.certify import certify_address
+    from tempering.app.compute import Compute
     from tempering.app.load_inputs import InputAddress
     from tempering.certification.smoothing import Smoothing
+
+    settings: dict[str, int] = {} if votes is None else {"samples": votes}
 
     with progress():
         done = certify_address(
@@ -57,19 +72,22 @@ def certify(
             samples=samples,
             subset=subset,
             methods=methods,
-            smoothing=None if smoothing is None else Smoothing(sigma=smoothing, samples=votes),
-            seconds=None if limit is None else parse_seconds(limit),
+            smoothing=None if smoothing is None else Smoothing(sigma=smoothing, **settings),
+            seconds=seconds,
+            compute=Compute(device, batch_size),
         )
     if as_json:
         say(done.model_dump_json(indent=2))
         return
     low, high = (100 * bound for bound in done.interval)
     subject = "" if done.of == "model" else ", smoothed"
-    say(f"{done.model}{subject}, on {done.data}, {done.threat}, seed {done.seed}")
+    say(f"{done.model}{subject}, on {done.data}, {with_value(done.threat)}, seed {done.seed}")
     say(f"clean correct         {done.clean_correct} of {done.n}")
     say(f"certified             {done.certified_correct} ({low:.1f} to {high:.1f} %)")
     say(f"refuted               {done.refuted}")
     say(f"undecided             {done.undecided}")
+    if done.unreached:
+        say(f"  the time was up before all draws were made for {done.unreached} of them")
     for name, part in done.by_method.items():
         say(f"  {name}: {part.certified} of {part.samples} certified, {part.seconds:.1f} s")
     if done.unsupported is not None:

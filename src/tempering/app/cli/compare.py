@@ -9,6 +9,7 @@ import typer
 
 from tempering.app.cli import options
 from tempering.app.cli.console import say
+from tempering.core.threat_words import with_value
 
 
 def compare(
@@ -24,6 +25,6 @@ def compare(
     if as_json:
         say(comparison.model_dump_json(indent=2))
         return
-    say(f"{comparison.first.model} (run {comparison.first.run}), {comparison.threat}")
+    say(f"{comparison.first.model} (run {comparison.first.run}), {with_value(comparison.threat)}")
     for line in comparison_lines(comparison):
         say(line)

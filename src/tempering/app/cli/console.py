@@ -7,11 +7,15 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from tempering.core.progress import Advance, reporting
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 _PLAIN_EVERY = 10.0
 """Seconds between lines of progress if stderr is not a terminal."""
@@ -35,6 +39,19 @@ def say(text: str) -> None:
     """Print a result."""
     if leads():
         print(text)  # noqa: T201
+
+
+def say_result(result: BaseModel, run: Path) -> None:
+    """Print the result of a run as JSON, with the run's folder."""
+    say_json({"run": str(near(run)), **json.loads(result.model_dump_json())})
+
+
+def near(path: Path) -> Path:
+    """A path from the current folder, if it lies in it."""
+    try:
+        return path.relative_to(Path.cwd())
+    except ValueError:
+        return path
 
 
 def say_json(value: Any) -> None:

@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from tempering.app.cli import options
-from tempering.app.cli.console import progress, say
+from tempering.app.cli.console import progress, say_result
 from tempering.app.cli.durations import parse_seconds
+from tempering.app.cli.early_checks import check_early
 from tempering.app.cli.invocation import caller, runs_folder
 from tempering.core.errors import UsageError
 
@@ -34,9 +35,12 @@ def evaluate(
         ),
     ] = None,
     protocol: Annotated[
-        str,
-        typer.Option("--protocol", help="Attacks without --attack: fast, autoattack or thorough."),
-    ] = "fast",
+        str | None,
+        typer.Option(
+            "--protocol",
+            help="Attacks without --attack: fast (the default), autoattack, thorough or quick.",
+        ),
+    ] = None,
     access: Annotated[
         str, typer.Option("--access", help="What the attacker knows: white, gray, black or all.")
     ] = "white",
@@ -44,9 +48,12 @@ def evaluate(
         str | None,
         typer.Option(
             "--surrogate",
-            help="Model of the gray-box attacker: a run or a file; trained if not given.",
+            help="Model of the gray-box attacker: a run or a file; trained if not given. With "
+            "--access white it is used where gradients are masked.",
         ),
     ] = None,
+    no_surrogate: options.NoSurrogate = False,
+    quick: options.Quick = False,
     samples: options.Samples = None,
     subset: options.Subset = "stratified",
     seed: options.Seed = None,
@@ -73,41 +80,55 @@ def evaluate(
         Path | None,
         typer.Option("--out", help="Folder for verdicts and adversarial images."),
     ] = None,
+    device: options.Device = "auto",
+    batch_size: options.BatchSize = options.BATCH_SIZE,
     as_json: options.Json = False,
 ) -> None:
     """Evaluate a model: certificates, then attacks on undecided samples; write a report."""
-    from tempering.app.evaluate import EvaluationOptions, evaluate_address, resume_evaluation
+    check_early(model, factory=factory, weights=weights, data=data, threat=threat, attacks=attacks)
+    from tempering.app.compute import Compute
+    from tempering.app.evaluate import evaluate_address, resume_evaluation
+    from tempering.app.evaluation_options import EvaluationOptions
     from tempering.app.load_inputs import InputAddress
 
-    options = EvaluationOptions(
+    asked = EvaluationOptions(
         attacks=attacks,
         protocol=protocol,
         access=access,
         surrogate=surrogate,
+        train_surrogate=not no_surrogate,
+        quick=quick,
         samples=samples,
         subset=subset,
         seconds=None if limit is None else parse_seconds(limit),
         corruptions=corruptions,
         compare=compare,
     )
-    own = caller("evaluate")
+    address = InputAddress(model or "", weights, data, split, threat, seed, factory)
+    own, compute = caller("evaluate"), Compute(device, batch_size)
     with progress():
         if model is not None:
-            address = InputAddress(model, weights, data, split, threat, seed, factory)
             done = evaluate_address(
-                address, options, name=name, resume=resume, out=out, runs=runs_folder(), caller=own
+                address,
+                asked,
+                name=name,
+                resume=resume,
+                out=out,
+                runs=runs_folder(),
+                compute=compute,
+                caller=own,
             )
         elif resume is not None:
-            if options != EvaluationOptions() or name or weights or data or threat:
+            if asked != EvaluationOptions() or address != InputAddress("") or name:
                 raise UsageError(
                     "--resume without a model continues with the settings of the run: "
-                    "give only --out and --json with it"
+                    "give only --out, --device, --batch-size and --json with it"
                 )
-            done = resume_evaluation(resume, out=out, caller=own)
+            done = resume_evaluation(resume, out=out, compute=compute, caller=own)
         else:
             raise UsageError("no model: give a run folder, a .safetensors file or file.py:factory")
     if as_json:
-        say(done.record.model_dump_json(indent=2))
+        say_result(done.record, done.run)
         return
     from tempering.app.cli.result import show
 

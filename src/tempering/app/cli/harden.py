@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from tempering.app.cli import options
-from tempering.app.cli.console import progress, say
+from tempering.app.cli.console import progress, say_result
+from tempering.app.cli.early_checks import check_early
 from tempering.app.cli.invocation import caller, runs_folder
 from tempering.core.errors import UsageError
 
@@ -33,7 +34,7 @@ def harden(
             help="What training minimizes: trades:beta=6, file.py:name or file.py:name:key=value.",
         ),
     ] = None,
-    recipe: options.RecipeName = "default",
+    recipe: options.RecipeName = None,
     settings: options.Settings = None,
     seed: options.Seed = None,
     samples: options.Samples = None,
@@ -41,10 +42,14 @@ def harden(
         str | None,
         typer.Option("--subset", help="Which test images: stratified by class and id, or first."),
     ] = None,
+    quick: options.Quick = False,
+    no_surrogate: options.NoSurrogate = False,
     name: options.Name = None,
     resume: Annotated[
         Path | None, typer.Option("--resume", help="Continue an interrupted run.")
     ] = None,
+    device: options.Device = "auto",
+    batch_size: options.BatchSize = options.BATCH_SIZE,
     as_json: options.Json = False,
 ) -> None:
     """Harden a classifier, evaluate it, and write a report."""
@@ -59,28 +64,40 @@ def harden(
         "evaluation.samples": samples,
         "evaluation.subset": subset,
     }
-    overrides = [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
+    given = {key: value for key, value in given.items() if value is not None}
+    overrides = [f"{key}={json.dumps(value)}" for key, value in given.items()]
     overrides += settings or []
-    if resume is not None and (overrides or name or weights or recipe != "default"):
+    others = overrides or name or weights or recipe or quick or no_surrogate
+    if resume is not None and others:
         raise UsageError(
-            "--resume continues with the settings of the run: give only --json with it"
+            "--resume continues with the settings of the run: give only --device, --batch-size "
+            "and --json with it"
         )
+    own = model is not None and ".py" in model
+    check_early(model if own else None, weights=weights, data=data, threat=threat)
     from tempering.app import harden as job
+    from tempering.app.beginning import require_single
+
+    require_single(settings or [], list(given))
 
     with progress():
         if resume is not None:
-            done = job.resume(resume, caller=caller("harden"))
+            done = job.resume(resume, device=device, batch_size=batch_size, caller=caller("harden"))
         else:
             done = job.harden(
-                recipe=recipe,
+                recipe=recipe or "default",
                 overrides=overrides,
                 weights=weights,
+                quick=quick,
+                train_surrogate=not no_surrogate,
+                device=device,
+                batch_size=batch_size,
                 name=name,
                 runs=runs_folder(),
                 caller=caller("harden"),
             )
     if as_json:
-        say(done.record.model_dump_json(indent=2))
+        say_result(done.record, done.run)
         return
     from tempering.app.cli.result import show
 

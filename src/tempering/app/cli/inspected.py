@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import textwrap
+
 from tempering.data.inspection import Inspection
 
 SHOWN = 10
 """Findings of each kind that are listed."""
 MOST_CLASSES = 30
 """Classes that are listed each by itself."""
+WIDTH = 100
+"""Columns of a line of names."""
+FEW = 5
+"""Of more classes, how many of the largest and of the smallest are listed."""
 
 
 def text(inspection: Inspection) -> str:
@@ -20,18 +26,19 @@ def text(inspection: Inspection) -> str:
     ]
     shown = inspection.classes
     if len(shown) > MOST_CLASSES:
-        shown = shown[:SHOWN]
+        shown = _largest_and_smallest(inspection)
     names = [name[:18] for name in shown]
-    wide = max(len(name) for name in [*names, "smallest class"])
+    wide = max(map(len, [*names, "class"]))
     lines.append("class".ljust(wide) + "".join(f"{part:>12}" for part in inspection.parts))
     for name, full in zip(names, shown, strict=True):
         counts = "".join(f"{part.per_class[full]:>12,}" for part in inspection.parts.values())
         lines.append(name.ljust(wide) + counts)
     if left := len(inspection.classes) - len(shown):
-        lines.append(f"and {left:,} more classes (all of them: --json)")
-        for title, extreme in (("smallest class", min), ("largest class", max)):
-            sizes = [extreme(part.per_class.values()) for part in inspection.parts.values()]
-            lines.append(title.ljust(wide) + "".join(f"{size:>12,}" for size in sizes))
+        lines.insert(
+            3,
+            f"the {FEW} largest and the {FEW} smallest classes; {left:,} more lie between "
+            "(all of them: --json)",
+        )
     lines.append(
         "all".ljust(wide) + "".join(f"{part.n:>12,}" for part in inspection.parts.values())
     )
@@ -54,5 +61,12 @@ def text(inspection: Inspection) -> str:
     if inspection.missing:
         more = len(inspection.missing) - SHOWN
         listed = ", ".join(inspection.missing[:SHOWN]) + (f" and {more} more" if more > 0 else "")
-        lines.append(f"classes without images: {listed}")
+        lines += textwrap.wrap(f"classes without images: {listed}", WIDTH, subsequent_indent="  ")
     return "\n".join(lines)
+
+
+def _largest_and_smallest(inspection: Inspection) -> tuple[str, ...]:
+    """Some classes by the number of their training images, largest first."""
+    counts = next(iter(inspection.parts.values())).per_class
+    ordered = sorted(inspection.classes, key=lambda name: -counts[name])
+    return (*ordered[:FEW], *ordered[-FEW:])

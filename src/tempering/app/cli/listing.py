@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
 from tempering.app.cli import options
-from tempering.app.cli.console import say, say_json
+from tempering.app.cli.console import near, say, say_json
+from tempering.app.cli.invocation import runs_folder
 
 
 class Listing(StrEnum):
@@ -20,13 +23,14 @@ class Listing(StrEnum):
     objectives = "objectives"
     data = "data"
     recipes = "recipes"
+    runs = "runs"
 
 
 def list_(
     kind: Annotated[Listing, typer.Argument(help="What to list.")],
     as_json: options.Json = False,
 ) -> None:
-    """List attacks, defenses, models, training objectives, data sources or recipes."""
+    """List attacks, defenses, models, training objectives, data sources, recipes or runs."""
     rows = {
         Listing.attacks: _attacks,
         Listing.defenses: _defenses,
@@ -34,14 +38,49 @@ def list_(
         Listing.objectives: _objectives,
         Listing.data: _data,
         Listing.recipes: _recipes,
+        Listing.runs: _runs,
     }[kind]()
     if as_json:
         say_json(rows)
         return
-    texts = [[_text(value) for value in row.values()] for row in rows]
-    widths = [max(len(text) for text in column) for column in zip(*texts, strict=True)]
-    for row in texts:
-        say("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+    if not rows:
+        say(f"no runs in {near(runs_folder())}: temper harden and temper evaluate make some")
+        return
+    wide = max(len(row["name"]) for row in rows)
+    for row in rows:
+        for line in _lines(row, wide, _SAID if kind is Listing.runs else ()):
+            say(line)
+
+
+WIDTH = 100
+"""Columns of a terminal that a list needs at most."""
+
+
+_SAID = (
+    "status", "kind", "model", "data", "threat", "n", "clean_accuracy", "robust_accuracy"
+)  # fmt: skip
+"""Columns of a run that its summary says already."""
+
+
+def _lines(row: dict[str, Any], wide: int, said: Sequence[str]) -> list[str]:
+    """A name, its summary beside it, and below the rest."""
+    left = {key: value for key, value in row.items() if key not in ("name", "summary", *said)}
+    facts = [
+        f"{key.replace('_', ' ')} {_text(value)}"
+        for key, value in left.items()
+        if value not in ("", None, [], {})
+    ]
+    indent = " " * min(wide + 2, WIDTH // 3)
+    texts = [row["summary"], "; ".join(facts)]
+    lines = [line for text in texts for line in _wrapped(text, WIDTH - len(indent))]
+    if len(row["name"]) + 2 > len(indent):
+        return [row["name"], *(indent + line for line in lines)]
+    first, *more = lines or [""]
+    return [f"{row['name']:<{len(indent)}}{first}".rstrip(), *(indent + line for line in more)]
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    return textwrap.wrap(text, width, break_on_hyphens=False)
 
 
 def _text(value: Any) -> str:
@@ -109,7 +148,7 @@ def _objectives() -> list[dict[str, Any]]:
 
 
 def _data() -> list[dict[str, Any]]:
-    from tempering.data.loading import SOURCES
+    from tempering.data.sources.registered import SOURCES
 
     return [
         {"name": name, "example": entry.example, "summary": entry.summary}
@@ -123,4 +162,13 @@ def _recipes() -> list[dict[str, Any]]:
     return [
         {"name": name, "summary": path.read_text().splitlines()[0].lstrip("# ")}
         for name, path in recipes().items()
+    ]
+
+
+def _runs() -> list[dict[str, Any]]:
+    from tempering.app.run_list import list_runs
+
+    return [
+        {"name": str(near(entry.path)), "summary": entry.summary, **entry.facts()}
+        for entry in list_runs(runs_folder())
     ]

@@ -38,10 +38,40 @@ Factory = Annotated[
     ),
 ]
 RecipeName = Annotated[
-    str, typer.Option("--recipe", help="Name of a recipe, or path of a .toml file.")
+    str | None,
+    typer.Option("--recipe", help="Name of a recipe, or path of a .toml file; default: default."),
 ]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", help="Override a value of the recipe: section.key=value; repeatable."),
 ]
 Name = Annotated[str | None, typer.Option("--name", help="Name of the run folder under runs/.")]
+Device = Annotated[
+    str, typer.Option("--device", help="Where to compute: auto, cpu, cuda, cuda:N or mps.")
+]
+BatchSize = Annotated[
+    int,
+    typer.Option(
+        "--batch-size",
+        min=1,
+        help="Images at a time in attacks, certificates and predictions; a recipe has the "
+        "mini-batches of training. It changes memory and time, but no random draw; by rounding "
+        "at most 1 in 1,000 verdicts may differ.",
+    ),
+]
+Quick = Annotated[
+    bool,
+    typer.Option(
+        "--quick",
+        help="Take a first look: fewer samples and a short schedule, named in the result.",
+    ),
+]
+NoSurrogate = Annotated[
+    bool,
+    typer.Option(
+        "--no-surrogate",
+        help="Train no surrogate; the result says what is then not measured.",
+    ),
+]
+BATCH_SIZE = 256
+"""The default of `--batch-size`; as in `app.compute`, which imports torch."""

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from tempering.app.cli import options
-from tempering.app.cli.console import progress, say
+from tempering.app.cli.console import progress, say, say_result
 from tempering.app.cli.invocation import caller, runs_folder
 
 
@@ -23,8 +23,9 @@ class Size(StrEnum):
 
 def reproduce(
     budget: Annotated[
-        Size, typer.Option("--budget", help="Approximate time on two cores.")
-    ] = Size.ninety,
+        Size | None,
+        typer.Option("--budget", help="Approximate time on two cores; default 90m."),
+    ] = None,
     folder: Annotated[
         Path | None,
         typer.Option("--out", help="Folder for tables and figures; by default in the run folder."),
@@ -34,6 +35,8 @@ def reproduce(
     resume: Annotated[
         Path | None, typer.Option("--resume", help="Continue an interrupted run.")
     ] = None,
+    device: options.Device = "auto",
+    batch_size: options.BatchSize = options.BATCH_SIZE,
     as_json: options.Json = False,
 ) -> None:
     """Reproduce the paper's Tables II to V and Figures 2 to 6."""
@@ -41,16 +44,18 @@ def reproduce(
 
     with progress():
         done = job.reproduce(
-            budget=budget.value,
+            budget=None if budget is None else budget.value,
             overrides=settings or [],
             name=name,
             resume=resume,
             folder=folder,
             runs=runs_folder(),
+            device=device,
+            batch_size=batch_size,
             caller=caller("reproduce"),
         )
     if as_json:
-        say(done.record.model_dump_json(indent=2))
+        say_result(done.record, done.run)
         return
     say(done.page.read_text(encoding="utf-8"))
     say(f"written: {done.page}")

@@ -8,10 +8,11 @@ from rich.console import Console
 from rich.table import Table
 
 from tempering.app.cli.comparison import comparison_lines
-from tempering.app.cli.console import leads
+from tempering.app.cli.console import leads, near
 from tempering.app.cli.corruptions import corruption_lines
 from tempering.core.class_records import PerClass
-from tempering.core.records import Assessment, Summary, Surrogate
+from tempering.core.records import Assessment, BeforeAfter, Summary, Surrogate
+from tempering.core.threat_words import with_value
 
 
 def show(summary: Summary, run: Path | None) -> None:
@@ -20,7 +21,73 @@ def show(summary: Summary, run: Path | None) -> None:
         return
     console = Console(highlight=False, soft_wrap=True)
     bounds = summary.robust_accuracy
-    console.print(f"{summary.model} on {summary.data}, {summary.threat}, seed {summary.seed}")
+    threat = with_value(summary.threat)
+    console.print(f"{summary.model} on {summary.data}, {threat}, seed {summary.seed}")
+    hardening = summary.hardening if isinstance(summary, Assessment) else None
+    if isinstance(summary, Assessment) and hardening is None:
+        console.print(_stages(summary))
+    elif summary.attacks:
+        console.print(_accuracies(summary))
+    if hardening is not None:
+        console.print(_both_models(hardening))
+    clean = _interval(summary.clean_interval)
+    console.print(f"clean accuracy   {_percent(summary.clean_accuracy)} {clean}")
+    console.print(
+        f"robust accuracy  at least {_percent(bounds.lower)}, at most {_percent(bounds.upper)} "
+        f"{_interval(bounds.interval)}"
+    )
+    if isinstance(summary, Assessment):
+        for access, count in summary.by_access.items():
+            line = f"at most {_percent(count.fraction)} {_interval(count.interval)}"
+            console.print(f"  {access + '-box':<14} {line}")
+    if summary.gain is not None:
+        console.print(f"gain (rho)       {summary.gain:.3f}")
+    if summary.stop_reason is not None:
+        console.print(f"stopped by       {summary.stop_reason}")
+    if isinstance(summary, Assessment):
+        for line in _beside(summary):
+            console.print(line)
+    for flag in summary.flags:
+        console.print(f"flag             {flag.name}: {flag.evidence}")
+    if run is not None:
+        console.print(f"report           {near(run / 'report.html')}")
+
+
+def _both_models(counts: BeforeAfter) -> Table:
+    """Clean and robust accuracy of the undefended and of the hardened model."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("same images, same white-box attacks")
+    for heading in ("undefended", "hardened"):
+        table.add_column(heading, justify="right")
+    pairs = {
+        "clean accuracy": (counts.clean_before, counts.clean_after),
+        "robust accuracy": (counts.robust_before, counts.robust_after),
+    }
+    for name, pair in pairs.items():
+        table.add_row(name, *(f"{_percent(c.fraction)} {_bracket(c.interval)}" for c in pair))
+    return table
+
+
+def _stages(assessment: Assessment) -> Table:
+    """One row a stage: robust samples that remain after it, and what it took."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column(f"attack, on {assessment.n} test images")
+    own = bool(assessment.attacks)
+    for heading in [*(["alone"] if own else []), "survivors", "passes", "time"]:
+        table.add_column(heading, justify="right")
+    for name, stage in assessment.by_attack.items():
+        passes = stage.passes.forward + stage.passes.backward
+        alone = assessment.attacks.get(name)
+        cells = [_percent(None if alone is None else alone.after)] if own else []
+        cells += [str(stage.survivors), f"{passes:,}", f"{stage.seconds:.1f} s"]
+        table.add_row(name, *cells)
+    if not assessment.by_attack:
+        table.add_row("no attack was needed", *["-"] * (len(table.columns) - 1))
+    return table
+
+
+def _accuracies(summary: Summary) -> Table:
+    """One row an attack: accuracy before and after, and from outside."""
     table = Table(box=None, pad_edge=False)
     before = any(attack.before is not None for attack in summary.attacks.values())
     table.add_column(f"on {summary.n} test images")
@@ -35,31 +102,16 @@ def show(summary: Summary, run: Path | None) -> None:
         if outside:
             cells.append(_percent(attack.graybox))
         table.add_row(name, *cells)
-    if summary.attacks:
-        console.print(table)
-    clean = _interval(summary.clean_interval)
-    console.print(f"clean accuracy   {_percent(summary.clean_accuracy)} {clean}")
-    console.print(
-        f"robust accuracy  at least {_percent(bounds.lower)}, at most {_percent(bounds.upper)} "
-        f"{_interval(bounds.interval)}"
-    )
-    if summary.gain is not None:
-        console.print(f"gain (rho)       {summary.gain:.3f}")
-    if summary.stop_reason is not None:
-        console.print(f"stopped by       {summary.stop_reason}")
-    if isinstance(summary, Assessment):
-        for line in _beside(summary):
-            console.print(line)
-    for flag in summary.flags:
-        console.print(f"flag             {flag.name}: {flag.evidence}")
-    if run is not None:
-        console.print(f"report           {_near(run / 'report.html')}")
+    return table
 
 
 def _beside(assessment: Assessment) -> list[str]:
     """Lines for the worst class, surrogate, corruptions and comparison."""
     lines = [] if assessment.per_class is None else _worst_class(assessment.per_class)
     lines += [] if assessment.surrogate is None else [_owned(assessment.surrogate)]
+    lines += [f"not measured     {text}" for text in assessment.not_measured]
+    if assessment.quick:
+        lines.append(f"quick look       {', '.join(assessment.quick)}")
     lines += [] if assessment.shifts is None else corruption_lines(assessment.shifts)
     return lines + ([] if assessment.against is None else comparison_lines(assessment.against))
 
@@ -89,8 +141,5 @@ def _interval(bounds: tuple[float, float]) -> str:
     return f"(95 % interval {100 * bounds[0]:.1f} to {100 * bounds[1]:.1f})"
 
 
-def _near(path: Path) -> Path:
-    try:
-        return path.relative_to(Path.cwd())
-    except ValueError:
-        return path
+def _bracket(bounds: tuple[float, float]) -> str:
+    return f"[{100 * bounds[0]:.1f}, {100 * bounds[1]:.1f}]"

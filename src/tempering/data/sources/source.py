@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tempering.core.errors import DataError
-from tempering.data.raw_splits import RawSplits
+
+if TYPE_CHECKING:
+    from tempering.data.raw_splits import RawSplits
 
 
 @dataclass(frozen=True)

@@ -146,7 +146,7 @@ def check_zero_gradients(zero: Tensor, worst: PerSampleResult) -> Flag | None:
         worst: The worst case over all attacks; broken samples do not count.
     """
     blind = zero & worst.robust
-    if not bool(blind.any()) or float(blind.float().mean()) < ZERO_SHARE:
+    if not bool(blind.any()) or float(blind.double().mean()) < ZERO_SHARE:
         return None
     return ZERO.raised(f"{int(blind.sum())} of {len(blind)} samples", row_numbers(blind))
 

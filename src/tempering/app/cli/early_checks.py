@@ -1,0 +1,67 @@
+"""Mistakes that show without a model: refused before torch is imported, which takes seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from tempering.app.model_paths import require_place
+from tempering.attacks.names import NAMES
+from tempering.core.errors import DataError, UnknownNameError
+from tempering.core.specs import FROM_PYTHON
+from tempering.core.threat_words import read_radius, split_threat
+from tempering.data.sources.registered import find_source
+from tempering.models.factory_place import factory_place, require_weights
+
+
+def check_early(
+    model: str | None = None,
+    *,
+    factory: str | None = None,
+    weights: Path | None = None,
+    data: str | None = None,
+    threat: str | None = None,
+    attacks: Iterable[str] | None = None,
+) -> None:
+    """Check what was typed as far as texts and files tell.
+
+    Args:
+        model: A run folder, a `.safetensors`, or `file.py:factory`.
+        factory: `file.py:factory`.
+        weights: A file of weights, or one within a run.
+        data: Address of the data.
+        threat: Such as `linf:0.3`.
+        attacks: Such as `pgd:steps=40`.
+
+    Raises:
+        ModelError: If there is no such model, or no such weights.
+        DataError: If there is no such file or folder of data.
+        ThreatError: If the threat is not of that form.
+        UnknownNameError: If there is no such attack or source of data.
+        UsageError: If the address of the data is wrong otherwise.
+    """
+    if model is not None:
+        require_place(model)
+    if factory is not None:
+        factory_place(factory)
+    if weights is not None and not weights.parent.is_dir():
+        require_weights(weights)
+    if data is not None:
+        _check_data(data)
+    if threat is not None:
+        norm, radius = split_threat(threat)
+        if norm != "patch":
+            read_radius(radius, threat)
+    for attack in attacks or ():
+        name = attack.partition(":")[0].strip()
+        if name not in NAMES and not attack.startswith(FROM_PYTHON) and not name.endswith(".py"):
+            raise UnknownNameError("attack", name, NAMES)
+
+
+def _check_data(address: str) -> None:
+    source, argument = find_source(address)
+    path = Path(argument.partition("?")[0]).expanduser()
+    if source.argument == "DIR" and not path.is_dir():
+        raise DataError(f"no folder {path} for data {address}: give one, such as {source.example}")
+    if source.argument == "FILE" and not path.is_file():
+        raise DataError(f"no file {path} for data {address}: give one, such as {source.example}")

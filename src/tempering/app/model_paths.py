@@ -1,0 +1,26 @@
+"""Whether there is anything where a model is said to be; asked before torch is imported."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tempering.core.errors import ModelError
+from tempering.core.files import followed
+from tempering.models.factory_place import factory_place
+
+
+def require_place(address: str) -> Path:
+    """The run folder, weights file or Python file of a model.
+
+    Raises:
+        ModelError: If it is not there.
+    """
+    if ".py:" in address:
+        return factory_place(address)[0]
+    path = followed(Path(address))
+    if not path.exists():
+        raise ModelError(
+            f"no model at {address}: give a run folder, a .safetensors file with its manifest "
+            "beside it, or file.py:factory"
+        )
+    return path

@@ -1,0 +1,28 @@
+"""Names of the registered attacks, readable without importing them."""
+
+NAMES = (
+    "fgsm",
+    "rfgsm",
+    "bim",
+    "pgd",
+    "mifgsm",
+    "cw-linf",
+    "apgd-ce",
+    "apgd-dlr",
+    "apgd-t",
+    "cw-l2",
+    "cw-linf-nearest",
+    "deepfool",
+    "ddn",
+    "fmn",
+    "fab",
+    "fab-t",
+    "sigma-zero",
+    "square",
+    "hopskipjump",
+    "boundary",
+    "transfer",
+    "patch",
+    "universal-patch",
+    "generator",
+)
