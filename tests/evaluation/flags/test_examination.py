@@ -155,6 +155,25 @@ def test_no_threat_leaves_the_model_alone_to_be_examined() -> None:
     )
 
 
+class AloneOtherwise(nn.Module):
+    """Drops its first dimension, so that one image alone is read as channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(64, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.squeeze(0).mean(1, keepdim=True)
+        x = nn.functional.adaptive_avg_pool2d(x, (8, 8))
+        return self.head(x.reshape(-1, 64))
+
+
+def test_a_model_that_answers_otherwise_for_one_image_alone_is_flagged() -> None:
+    flag = model_outputs.check_batch_independence(sliced(AloneOtherwise()))
+    assert flag is not None
+    assert flag.name == "outputs depend on the batch"
+
+
 def test_progress_is_told() -> None:
     told: list[int] = []
 

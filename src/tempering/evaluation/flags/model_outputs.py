@@ -85,7 +85,7 @@ def check_determinism(part: ExaminedSamples) -> Flag | None:
 
 
 def check_batch_independence(part: ExaminedSamples) -> Flag | None:
-    """Run the samples in other batches and compare logits; 2 forward passes per sample.
+    """Run the samples in other batches, and alone; compare logits; 3 forward passes per sample.
 
     Args:
         part: At least 2 samples, of a deterministic model.
@@ -101,7 +101,10 @@ def check_batch_independence(part: ExaminedSamples) -> Flag | None:
     for half in order.tensor_split(2):
         rows = half.sort().values
         again[rows] = part.at(rows).logits(part.x[rows])
-    return _compare(BATCH_DEPENDENT, part, first, again)
+    alone = replace(part, batch_size=1)
+    return _compare(BATCH_DEPENDENT, part, first, again) or _compare(
+        BATCH_DEPENDENT, part, first, alone.logits(part.x)
+    )
 
 
 def _compare(kind: FlagKind, part: ExaminedSamples, first: Tensor, again: Tensor) -> Flag | None:
