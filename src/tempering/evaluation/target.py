@@ -14,6 +14,7 @@ from tempering.data.dataset import Dataset
 from tempering.models.adoption import initialise, with_logits
 from tempering.models.checks import check_classifier
 from tempering.models.classifier import flag_of
+from tempering.models.evaluation_mode import note_if_training
 from tempering.models.logits import BeforeFinalStage, as_logits_model
 from tempering.models.weights import weights_hash
 
@@ -59,7 +60,8 @@ class Target:
         """Check that a model is a classifier of this data.
 
         A model in half precision is evaluated as a float32 copy: rounding to eight or
-        eleven bits hides small changes of an image, and so flatters a model.
+        eleven bits hides small changes of an image, and so flatters a model. Modules that its
+        own `eval()` leaves in training mode are switched off. Both are noted.
 
         Args:
             subject: Which model this is.
@@ -130,6 +132,7 @@ class Target:
 def _prepared(model: nn.Module, data: Dataset) -> tuple[str, nn.Module, Tensor]:
     """The hash of a model's weights, the model as it returns logits, and a few images."""
     weights = weights_hash(initialise(model, data.first(1).x))
+    note_if_training(model)
     model = _exact(model)
     images = _images(model, data)
     return weights, with_logits(model, images[:1]), images
@@ -138,7 +141,11 @@ def _prepared(model: nn.Module, data: Dataset) -> tuple[str, nn.Module, Tensor]:
 def _exact(model: nn.Module) -> nn.Module:
     """A model in float32 or float64: a copy, if it is in less."""
     dtypes = {part.dtype for part in _tensors(model) if part.is_floating_point()}
-    return model if dtypes <= set(_EXACT) else copied_module(model).float()
+    if dtypes <= set(_EXACT):
+        return model
+    other = ", ".join(sorted(str(dtype) for dtype in dtypes - set(_EXACT)))
+    note(f"the model is in {other}: it is judged in float32")
+    return copied_module(model).float()
 
 
 def _images(model: nn.Module, data: Dataset) -> Tensor:
