@@ -1,7 +1,9 @@
 """Models that are no fixed functions abstain, and stay as they are."""
 
+import itertools
 import os
 import random
+from array import array
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -32,6 +34,7 @@ class Model(nn.Module):
         self.numbers = random.Random(0)
         self.arrays = np.random.default_rng(0)
         self.generator = torch.Generator()
+        self.numpy_calls, self.python_calls = np.zeros(1), array("l", [0])
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.run(self, x)
@@ -88,7 +91,63 @@ def _share(m: Model, x: Tensor) -> Tensor:
     return x
 
 
+NUMBERS = np.zeros(2)
+TALLY = {"calls": 0}
+TOTAL = 0
+
+
+def _helped(x: Tensor) -> Tensor:
+    return _counted(x)
+
+
+def _counted(x: Tensor) -> Tensor:
+    global TOTAL
+    TOTAL += 1
+    return x
+
+
+def _help(_m: Model, x: Tensor) -> Tensor:
+    return _helped(x)
+
+
+def _write_array(m: Model, x: Tensor) -> Tensor:
+    m.numpy_calls[0] += 1
+    return x
+
+
+def _write_python_array(m: Model, x: Tensor) -> Tensor:
+    m.python_calls[0] += 1
+    return x
+
+
+def _write_global_array(_m: Model, x: Tensor) -> Tensor:
+    NUMBERS[0] += 1
+    return x
+
+
+def _enclosing() -> Callable[[Model, Tensor], Tensor]:
+    calls = 0
+
+    def run(_m: Model, x: Tensor) -> Tensor:
+        nonlocal calls
+        calls += 1
+        return x
+
+    return run
+
+
+def _on_the_function(_m: Model, x: Tensor) -> Tensor:
+    _counted.calls = getattr(_counted, "calls", 0) + 1  # type: ignore[attr-defined]
+    return x
+
+
 STATE = {
+    "global of a helper": _help,
+    "array": _write_array,
+    "array of Python": _write_python_array,
+    "global array": _write_global_array,
+    "variable of the enclosing function": _enclosing(),
+    "attribute of a function": _on_the_function,
     "buffer": _count,
     "attribute": _assign,
     "attribute of an object": _hold,
@@ -130,6 +189,22 @@ def test_a_forward_that_writes_state_abstains_and_leaves_no_proxy(name: str) -> 
     assert not any(isinstance(value, fx.Proxy) for value in _values(net))
     assert not any(key.startswith("_tensor_constant") for key in net.__dict__)
     assert isinstance(net(images(2)), Tensor)
+
+
+@pytest.mark.parametrize(
+    "make", [itertools.count, lambda: (i for i in range(99)), lambda: iter(range(99))]
+)
+def test_a_module_that_holds_an_iterator_abstains(make: Callable[[], object]) -> None:
+    net = Model(lambda _, x: x)
+    net.turns = make()
+    certificates = certified(net)
+    assert not bool(certificates.certified.any())
+    assert ", which is state" in str(certificates.unsupported)
+
+
+def test_arrays_and_helpers_that_stay_as_they_are_do_no_harm() -> None:
+    net = Model(lambda _, x: x * TALLY.get("calls", 0) + x * float(NUMBERS[1] + 1))
+    assert certified(net).unsupported is None
 
 
 def test_a_cache_that_the_first_pass_fills_is_no_changing_state() -> None:

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import random
-import sys
+from array import array
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import RLock
+from types import CellType, FunctionType, GeneratorType
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tempering.core.references import ATOMS, global_names
+from tempering.certification.called_functions import (
+    called_methods,
+    code_names,
+    is_users,
+    is_users_file,
+    users_functions,
+)
+from tempering.core.references import ATOMS
 
 _CONSTANT = "_tensor_constant"
 """Start of the names under which torch.fx keeps constants in the model that it traces."""
@@ -74,12 +82,55 @@ class _Generator:
         return bool(_plain(self.read()) != _plain(self.state))
 
 
+@dataclass(frozen=True, eq=False)
+class _Numbers:
+    """An array of NumPy or Python, or a `bytearray`, and its content."""
+
+    owner: nn.Module
+    target: Any
+    content: bytes
+
+    def changed(self) -> bool:
+        return _bytes_of(self.target) != self.content
+
+    def restore(self) -> None:
+        if isinstance(self.target, np.ndarray):
+            kept = np.frombuffer(self.content, self.target.dtype)
+            self.target[...] = kept.reshape(self.target.shape)
+        elif isinstance(self.target, array):
+            self.target[:] = array(self.target.typecode, self.content)
+        else:
+            self.target[:] = self.content
+
+
+@dataclass(frozen=True, eq=False)
+class _Cell:
+    """A variable of a function around a forward, and its value."""
+
+    owner: nn.Module
+    cell: CellType
+    content: Any
+
+    def changed(self) -> bool:
+        return not _same(self.content, _cell_content(self.cell))
+
+    def restore(self) -> None:
+        self.cell.cell_contents = self.content
+
+
+_WRITES = "its forward pass changes its state"
+_ITERATOR_KINDS = ("itertools", "builtins")
+"""Modules of iterators that remember nothing but where they are."""
+
+
 class ForwardState:
     """What a forward pass of a model could write or draw from, as it was.
 
     Covers attributes, buffers, tensors and containers of its modules, of their classes and of
-    objects of user classes that they hold; global variables that a forward names; the global
-    generators of Python, NumPy and torch, and generators that modules hold.
+    objects of user classes that they hold; arrays of NumPy and Python; variables that a forward,
+    or a function of the user that it calls, names: global ones and those of functions around it;
+    the global generators of Python, NumPy and torch, and generators that modules hold. A module
+    that holds an iterator has state that cannot be put back, and counts as changed.
 
     Example:
         >>> net = nn.Identity()
@@ -96,6 +147,8 @@ class ForwardState:
         self._holders: list[_Holder] = []
         self._generators: list[_Generator] = []
         self._versions: list[tuple[nn.Module, Tensor, int]] = []
+        self._values: list[_Numbers | _Cell] = []
+        self._iterators: list[tuple[nn.Module, Any]] = []
         self._keep_generator(model, random.getstate, random.setstate)
         self._keep_generator(model, np.random.get_state, np.random.set_state)
         for generator in _torch_generators(device):
@@ -112,12 +165,17 @@ class ForwardState:
 
     def change(self) -> tuple[nn.Module, str] | None:
         """The module that has changed and how, in words; None if nothing has."""
+        for owner, iterator in self._iterators:
+            return owner, f"it holds a {type(iterator).__name__}, which is state"
         for holder in self._holders:
             if not _equal(holder.content, holder.now()):
-                return holder.owner, "its forward pass changes its state"
+                return holder.owner, _WRITES
+        for value in self._values:
+            if value.changed():
+                return value.owner, _WRITES
         for owner, tensor, version in self._versions:
             if tensor._version != version:
-                return owner, "its forward pass changes its state"
+                return owner, _WRITES
         for generator in self._generators:
             if generator.moved():
                 return generator.owner, "its forward pass draws random numbers"
@@ -128,6 +186,9 @@ class ForwardState:
         for holder in self._holders:
             if not _equal(holder.content, holder.now(), constants=True):
                 holder.restore()
+        for value in self._values:
+            if value.changed():
+                value.restore()
         for generator in self._generators:
             generator.write(generator.state)
 
@@ -141,6 +202,21 @@ class ForwardState:
             return list(value)
         if isinstance(value, list | dict | set | deque):
             return self._hold(owner, value)
+        if isinstance(value, np.ndarray | array | bytearray):
+            self._values.append(_Numbers(owner, value, _bytes_of(value)))
+            return (
+                list(value.flat) if isinstance(value, np.ndarray) and value.dtype.hasobject else []
+            )
+        if isinstance(value, CellType):
+            content = _cell_content(value)
+            self._values.append(_Cell(owner, value, content))
+            return [part for part in [content] if _may_be_state(part)]
+        if isinstance(value, FunctionType) or not is_users(value):
+            for function in users_functions(value):
+                return self._function(owner, function)
+        if _is_iterator(value):
+            self._iterators.append((owner, value))
+            return []
         if isinstance(value, torch.Generator | np.random.RandomState):
             self._keep_generator(owner, value.get_state, value.set_state)
         elif isinstance(value, np.random.Generator):
@@ -152,17 +228,26 @@ class ForwardState:
             self._keep_generator(owner, value.getstate, value.setstate)
         elif isinstance(value, type):
             held = self._hold(owner, value)
-            return [part for part in held if isinstance(part, list | dict | set | deque)]
-        elif isinstance(value, nn.Module) or (hasattr(value, "__dict__") and _is_users(value)):
-            kinds = [kind for kind in type(value).__mro__ if _is_users(kind)]
-            return [*kinds, vars(value), *self._globals(owner, type(value))]
+            return [part for part in held if isinstance(part, _CONTAINERS) or _is_iterator(part)]
+        elif isinstance(value, nn.Module) or (hasattr(value, "__dict__") and is_users(value)):
+            kinds = [kind for kind in type(value).__mro__ if is_users(kind)]
+            methods = called_methods(type(value)) if kinds else ()
+            return [*kinds, vars(value), *methods]
         return []
 
-    def _globals(self, owner: nn.Module, kind: type) -> list[Any]:
-        forward = getattr(kind, "forward", None)
-        names = global_names(forward) if _is_users(kind) else ()
-        held = self._hold(owner, forward.__globals__, names) if forward and names else []
-        return [part for part in held if isinstance(part, list | dict | set | deque)]
+    def _function(self, owner: nn.Module, function: FunctionType) -> list[Any]:
+        """Remember the variables that a function names; what they hold."""
+        names = code_names(function.__code__)
+        held: list[Any] = [*(function.__closure__ or ()), vars(function)]
+        held += function.__defaults__ or ()
+        known = tuple(name for name in sorted(names) if name in function.__globals__)
+        for part in self._hold(owner, function.__globals__, known):
+            if is_users_file(part):
+                known = tuple(name for name in sorted(names) if name in vars(part))
+                held += self._hold(owner, vars(part), known)
+            else:
+                held.append(part)
+        return [part for part in held if _may_be_state(part)]
 
     def _hold(
         self, owner: nn.Module, target: Any, names: tuple[str, ...] | None = None
@@ -218,17 +303,41 @@ def _torch_generators(device: torch.device) -> list[torch.Generator]:
     return generators
 
 
-def _is_users(value: Any) -> bool:
-    """Whether an object or class is neither of torch nor NumPy nor the standard library."""
-    kind = value if isinstance(value, type) else type(value)
-    root = kind.__module__.partition(".")[0].lstrip("_")
-    return root not in ("torch", "numpy") and root not in sys.stdlib_module_names
+_CONTAINERS = (list, dict, set, deque, np.ndarray, array, bytearray)
+"""Values whose content a forward may change."""
 
 
 def _is_state(value: Any) -> bool:
     return isinstance(value, Tensor | torch.Generator) or (
-        isinstance(value, type) and _is_users(value)
+        isinstance(value, type) and is_users(value)
     )
+
+
+def _may_be_state(value: Any) -> bool:
+    """Whether a variable that a function names may be, or lead to, something that changes."""
+    if isinstance(value, (*_CONTAINERS, tuple, CellType, Tensor)) or _is_iterator(value):
+        return True
+    if isinstance(value, torch.Generator | np.random.Generator | np.random.RandomState):
+        return True
+    if next(users_functions(value), None) is not None or isinstance(value, random.Random):
+        return True
+    return is_users(value) and not isinstance(value, nn.Module)
+
+
+def _is_iterator(value: Any) -> bool:
+    plain = type(value).__module__ in _ITERATOR_KINDS and isinstance(value, Iterator)
+    return plain or isinstance(value, GeneratorType)
+
+
+def _bytes_of(value: Any) -> bytes:
+    return bytes(value) if isinstance(value, bytearray) else bytes(value.tobytes())
+
+
+def _cell_content(cell: CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # not assigned yet
+        return None
 
 
 def _plain(state: Any) -> Any:
