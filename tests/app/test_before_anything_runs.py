@@ -196,3 +196,13 @@ def test_values_of_the_wrong_type_are_named_in_one_line(
     with pytest.raises(TemperingError, match=message) as caught:
         call()
     assert "\n" not in str(caught.value)
+
+
+def test_a_wrong_threat_is_told_before_anything_about_the_model(folder: Path) -> None:
+    words = ("my.py:digits", "--data", "digits", "--samples", "4", "--threat", "l2:300")
+    done = temper("certify", *words, folder=folder)
+    assert done.code == 2
+    assert done.err.startswith("error: threat l2:300 allows every image")
+    assert done.err.count("\n") == 1
+    with pytest.raises(TemperingError, match="threat 7"):
+        tp.certify(None, None, 7)  # type: ignore[arg-type]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -157,3 +159,19 @@ def test_labels_of_any_integer_type_become_int64(dtype: str) -> None:
     data = Dataset.of(images(), Y.astype(dtype))
     assert data.y.dtype == torch.int64
     assert data.y.tolist() == Y.tolist()
+
+
+@pytest.mark.parametrize(
+    ("made", "told"),
+    [
+        (lambda x: x.to_sparse(), r"that is torch\.sparse_coo: call to_dense\(\) on it"),
+        (lambda x: torch.quantize_per_tensor(x, 0.1, 0, torch.quint8), r"call dequantize\(\)"),
+        (lambda x: x.to("meta"), "without values, on the device meta"),
+        (lambda x: torch.nested.as_nested_tensor([x, x]), "nested: give images of one shape"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_tensors_without_plain_values_are_refused(made: Any, told: str) -> None:
+    with pytest.raises(DataError, match=told) as caught:
+        Dataset.of(made(torch.rand(2, 1, 2, 2)), Y[:2])
+    assert "\n" not in str(caught.value)

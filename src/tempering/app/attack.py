@@ -233,7 +233,8 @@ def attack(
     """
     compute = Compute(device, batch_size)
     engine = compute.start()
-    module, held, allowed = as_model(model), as_data(data), as_threat(threat)
+    allowed = as_threat(threat)
+    module, held = as_model(model), as_data(data)
     chosen = as_attack(attack)
     test = held.test if isinstance(held, Splits) else held
     number = None if samples is None else as_count(samples, "samples")

@@ -148,7 +148,8 @@ def certify(
     """
     compute = Compute(device, batch_size)
     engine = compute.start()
-    module, held, allowed = as_model(model), as_data(data), as_threat(threat)
+    allowed = as_threat(threat)
+    module, held = as_model(model), as_data(data)
     names = None if methods is None else as_settings(methods, "methods", "crown")
     if smoothing is not None and not isinstance(smoothing, Smoothing):
         smoothing = Smoothing(sigma=as_number(smoothing, "smoothing"))

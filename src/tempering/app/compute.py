@@ -11,6 +11,8 @@ from tempering.core.engine import Engine, start_engine
 
 BATCH_SIZE = 256
 """Images at a time if nothing else is said."""
+MOST_AT_A_TIME = 2**31 - 1
+"""Largest batch size."""
 
 
 @dataclass(frozen=True)
@@ -33,16 +35,16 @@ class Compute:
         """Check both settings before anything is run.
 
         Raises:
-            UsageError: If there is no such device here, or the batch size is below 1.
+            UsageError: If there is no such device here, or the batch size is out of range.
         """
         parse_device(self.device)
-        as_count(self.batch_size, "batch_size", 1)
+        as_count(self.batch_size, "batch_size", 1, MOST_AT_A_TIME)
 
     def start(self, precision: str = "32-true") -> Engine:
         """Start the engine, after a check of both settings.
 
         Raises:
-            UsageError: If there is no such device here, or the batch size is below 1.
+            UsageError: If there is no such device here, or the batch size is out of range.
         """
         self.check()
         return start_engine(precision, self.device)

@@ -15,7 +15,7 @@ from torch import nn
 
 from tempering.app.assessment import assess, passes_of_all
 from tempering.app.caller import EVALUATE, Caller
-from tempering.app.compute import BATCH_SIZE, Compute
+from tempering.app.compute import BATCH_SIZE, MOST_AT_A_TIME, Compute
 from tempering.app.evaluation_choices import choose_protocol
 from tempering.app.evaluation_folder import ASKED, asked, begun, finish, kept, read_asked, resumed
 from tempering.app.evaluation_options import EvaluationOptions
@@ -144,10 +144,11 @@ def evaluate(
     if engine is not None and device != "auto":
         raise UsageError(f"device {device!r} beside an engine, which has one: give one of the two")
     engine = engine or Compute(device, batch_size).start()
-    batch_size = as_count(batch_size, "batch_size", 1)
-    module, held, chosen = as_model(model), as_data(data), as_attacks(attacks)
+    batch_size = as_count(batch_size, "batch_size", 1, MOST_AT_A_TIME)
+    allowed, chosen = as_threat(threat), as_attacks(attacks)
+    module, held = as_model(model), as_data(data)
     config = configure(
-        as_threat(threat),
+        allowed,
         attacks=chosen,
         protocol=choose_protocol(
             protocol,

@@ -11,6 +11,7 @@ from tempering.app.default_data import DEFAULT_DATA, require_default_data
 from tempering.app.model_address import judged_model, judging_run, load_model, load_saved
 from tempering.app.untrained import note_if_untrained
 from tempering.core.errors import ModelError, UsageError
+from tempering.core.threat_sizes import check_size
 from tempering.core.threats import Threat, parse_threat
 from tempering.data.dataset import Dataset
 from tempering.data.loading import load
@@ -68,11 +69,11 @@ class InputAddress:
                 raise UsageError(
                     f"--model {self.factory} for {self.model}, which is a factory: leave it out"
                 )
-            threat, splits = self._threat(None), self._splits(None)
+            threat, splits = self._fitting(None)
             model = self._own_model(splits)
             return LoadedInputs(model, None, threat, splits, self.seed or 0)
         saved = load_saved(self.model, self.weights, self.factory)
-        threat, splits = self._threat(saved.manifest), self._splits(saved.manifest)
+        threat, splits = self._fitting(saved.manifest)
         return LoadedInputs(saved.model, saved.manifest, threat, splits, self.seed or 0)
 
     def followed(self) -> InputAddress:
@@ -115,6 +116,12 @@ class InputAddress:
         if self.weights is None:
             note_if_untrained(model, self.model, splits.test)
         return model
+
+    def _fitting(self, manifest: Manifest | None) -> tuple[Threat, Splits]:
+        """The threat and the data; a wrong threat is told before anything about the model."""
+        threat, splits = self._threat(manifest), self._splits(manifest)
+        check_size(threat, splits.test.shape)
+        return threat, splits
 
     def _threat(self, manifest: Manifest | None) -> Threat:
         text = self.threat or (manifest.threat if manifest else None)

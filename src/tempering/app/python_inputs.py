@@ -17,6 +17,7 @@ from tempering.attacks.base import Attack
 from tempering.attacks.registry import parse_attack
 from tempering.core.errors import DataError, UsageError, type_and_message
 from tempering.core.threats import Threat, parse_threat
+from tempering.data.checks import as_tensor
 from tempering.data.dataset import Dataset
 from tempering.data.splits import Splits
 from tempering.models.adoption import as_module
@@ -136,15 +137,17 @@ def as_splits(data: Any) -> Splits:
     return held if isinstance(held, Splits) else Splits.of(held)
 
 
-def as_count(value: Any, name: str, least: int = 0) -> int:
+def as_count(value: Any, name: str, least: int = 0, most: int | None = None) -> int:
     """A whole number.
 
     Raises:
-        UsageError: If it is none, or too small; names the argument.
+        UsageError: If it is none, or too small or too large; names the argument.
     """
     whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
     if not whole or value < least:
         raise UsageError(f"{name} = {value!r}: give a whole number of at least {least}")
+    if most is not None and value > most:
+        raise UsageError(f"{name} = {value!r}: give a whole number from {least} to {most}")
     return int(value)
 
 
@@ -227,12 +230,13 @@ def _stacked(items: Any) -> Dataset:
         labels.append(y.item() if isinstance(y, Tensor) else y)
     if not images:
         raise DataError("the data is empty: give at least one image of each class")
-    return Dataset.of(torch.stack(images), np.asarray(labels))
+    dense = [as_tensor(image, "images") for image in images]
+    return Dataset.of(torch.stack(dense), np.asarray(labels))
 
 
 def _array(values: Any, what: str) -> Tensor:
     try:
-        return values.detach().cpu() if isinstance(values, Tensor) else torch.as_tensor(values)
+        return values.detach() if isinstance(values, Tensor) else torch.as_tensor(values)
     except Exception as error:
         raise UsageError(
             f"{what} of type {type(values).__name__}: {type_and_message(error)}: give a tensor or "

@@ -19,7 +19,6 @@ _DAMAGE = (
     ValueError,
     TypeError,
     EOFError,
-    MemoryError,
     SyntaxError,
     NotImplementedError,
     RuntimeError,
@@ -54,6 +53,9 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
                 raise DamagedArraysError("it contains a single array (.npy)")
             with file:
                 return {name: file[name] for name in file.files}
+    except MemoryError as error:
+        told = " ".join(str(error).split())
+        raise DamagedArraysError(f"an array in it does not fit into memory: {told}") from error
     except _DAMAGE as error:
         raise DamagedArraysError(" ".join(str(error).split()) or type(error).__name__) from error
 

@@ -31,6 +31,7 @@ def as_tensor(values: object, what: str) -> Tensor:
         DataError: If it is not a numeric array.
     """
     if isinstance(values, Tensor):
+        _require_dense(values, what)
         return values.detach().cpu()
     try:
         array = np.asarray(values)
@@ -43,6 +44,20 @@ def as_tensor(values: object, what: str) -> Tensor:
             ) from error
         kind = getattr(values, "dtype", type(values).__name__)
         raise DataError(f"{what} of type {kind}: give a numpy array or a tensor") from error
+
+
+def _require_dense(values: Tensor, what: str) -> None:
+    kind, remedy = "", "give an ordinary tensor in memory"
+    if values.is_nested:
+        kind, remedy = "nested", "give images of one shape as one tensor"
+    elif values.layout != torch.strided:
+        kind, remedy = str(values.layout), "call to_dense() on it"
+    elif values.is_quantized:
+        kind, remedy = str(values.dtype), "call dequantize() on it"
+    elif values.is_meta:
+        kind = "without values, on the device meta"
+    if kind:
+        raise DataError(f"{what} are a tensor that is {kind}: {remedy}")
 
 
 def _text_in(values: object) -> str | None:

@@ -36,7 +36,7 @@ def predict_in_time(
     needed = (time.perf_counter() - began) * context.n / first
     if not context.engine.broadcast(needed < deadline.left):
         raise UsageError(
-            f"{seconds:g} seconds for {context.n} samples, which take about {needed:.1f} s "
+            f"{seconds:g} seconds for {context.n} samples, which take about {needed:.2g} s "
             "without any attack: give more time or fewer samples"
         )
     rest = predict_samples(context, target, torch.arange(first, context.n))

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import io
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -140,3 +142,14 @@ def test_labels_that_begin_with_1_are_said(tmp_path: Path) -> None:
     names = np.array(["none", "a", "b", "c", "d"])
     assert len(read_npz(saved(tmp_path, x=X, y=Y + 1, classes=names)).classes) == 5
     assert len(read_npz(saved(tmp_path, x=X, y=np.where(Y < 2, 2, Y))).classes) == 4
+
+
+def test_a_header_that_claims_too_many_samples_is_told_with_a_remedy(tmp_path: Path) -> None:
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        header, {"descr": "<f4", "fortran_order": False, "shape": (10**15, 8, 8)}
+    )
+    with zipfile.ZipFile(tmp_path / "huge.npz", "w") as archive:
+        archive.writestr("x.npy", header.getvalue())
+    with pytest.raises(DataError, match=r"does not fit into memory: .* a smaller or undamaged"):
+        read_npz(str(tmp_path / "huge.npz"))

@@ -7,8 +7,9 @@ import signal
 import sys
 import warnings
 from importlib.metadata import version
+from itertools import pairwise
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -66,6 +67,9 @@ app.add_typer(data.app, name="data")
 PASSIVE = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000"}
 """Waiting OpenMP threads yield their core; busy waiting slows down a shared machine."""
 
+_CallError: type[Any] = typer.BadParameter.__mro__[1]
+"""A call that does not parse: an unknown option, a missing argument, an invalid value."""
+
 INTERRUPTED = 130
 """Exit code after Ctrl-C, by convention of shells."""
 
@@ -77,7 +81,11 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _interrupt)
     warnings.showwarning = _show_warning
     try:
-        app()
+        code = app(prog_name="temper", standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except _CallError as error:
+        _explain(error)
+        sys.exit(error.exit_code)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
@@ -95,6 +103,28 @@ def main() -> None:
     except KeyboardInterrupt:
         complain("interrupted")
         sys.exit(INTERRUPTED)
+
+
+def _explain(error: Any) -> None:
+    """Print a call that does not parse in one line; the help where nothing was asked for."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()
+        return
+    message = " ".join((_wrong_value(error) or error.format_message()).split()).rstrip(".")
+    command = "temper" if error.ctx is None else error.ctx.command_path
+    complain(f"{message[:1].lower()}{message[1:]}: see {command} --help")
+
+
+def _wrong_value(error: Any) -> str | None:
+    """What is wrong with the value of an option, with the value; None for other errors."""
+    options = getattr(getattr(error, "param", None), "opts", ())
+    for option in options if isinstance(error, typer.BadParameter) else ():
+        for word, following in pairwise([*sys.argv, ""]):
+            name, joined, value = word.partition("=")
+            if name == option and error.message:
+                reason = error.message.partition(", unable to")[0]
+                return f"{option} {value if joined else following}: {reason}"
+    return None
 
 
 def _show_warning(message: Warning | str, *_where: object, **_more: object) -> None:

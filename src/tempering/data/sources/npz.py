@@ -30,8 +30,10 @@ def read_npz(argument: str) -> RawSplits:
     try:
         arrays = read_arrays(path)
     except DamagedArraysError as error:
+        large = isinstance(error.__cause__, MemoryError)
+        which = "a smaller or undamaged .npz" if large else "an .npz"
         raise DataError(
-            f"cannot read {path}: {error}: give an .npz of plain arrays x and y"
+            f"cannot read {path}: {error}: give {which} of plain arrays x and y"
         ) from error
     by_name = {name.lower(): array for name, array in arrays.items()}
     classes = [str(name) for name in by_name["classes"].ravel()] if "classes" in by_name else None
