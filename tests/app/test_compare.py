@@ -222,13 +222,20 @@ def altered(arrays: dict[str, np.ndarray], name: str, value: np.ndarray | None) 
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
-        ("clean", lambda _: None, "verdicts.npz has no clean"),
+        ("clean", lambda _: None, "verdicts.npz cannot be read: it has no clean"),
         ("clean", lambda v: v.astype(int), "clean has type int64 and shape"),
         ("robust", lambda v: v[:, None], r"robust has type bool and shape \(60, 1\)"),
         ("index", lambda v: v.astype(str), "index has type"),
         ("certified", lambda v: v[:7], r"certified has type bool and shape \(7,\)"),
         ("robust", lambda v: np.ones_like(v), "is robust where it is not clean"),
-        ("robust", lambda v: np.zeros_like(v), "certified where it is not robust|counts"),
+        ("robust", lambda v: np.zeros_like(v), "certified where it is not robust|holds for"),
+        ("y", lambda v: v[:5], r"y has type int64 and shape \(5,\)"),
+        ("predicted", lambda v: v * 0 - 77, "predicted of sample 0 is -77, and 0 to 9 is possible"),
+        ("id", lambda v: np.full(len(v), np.nan), "id has type float64"),
+        ("id", lambda v: v[:1].repeat(len(v)), "id has 1 different values of 60"),
+        ("distance", lambda v: v * np.nan, "distance of sample 0 is nan"),
+        ("clean_predicted", lambda v: (v + 1) % 10, "clean_predicted is y for"),
+        ("broken_by", lambda v: v[::-1], "broken_by names an attack for|is robust"),
     ],
 )
 def test_altered_verdicts_are_named_in_one_line(

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tempering.core.class_records import PerClass, per_class_record
 from tempering.core.comparisons import ComparedModel, Comparison
 from tempering.core.corruption_records import CorruptionResult
@@ -107,17 +110,47 @@ def corruptions() -> list[CorruptionResult]:
     ]
 
 
+def labels() -> list[int]:
+    """The true class of each image."""
+    return [number % 10 for number in range(N)]
+
+
+def taken_for() -> list[int]:
+    """What each image is taken for under attack."""
+    return [
+        label if number >= N - ROBUST else (label + 1 + number // 10 % 10) % 11
+        for number, label in enumerate(labels())
+    ]
+
+
+def verdicts() -> dict[str, NDArray[Any]]:
+    """What `verdicts.npz` holds."""
+    number, y, predicted = np.arange(N), np.array(labels()), np.array(taken_for())
+    clean, robust = number >= N - CLEAN, number >= N - ROBUST
+    return {
+        "index": number,
+        "id": number.astype(str),
+        "y": y,
+        "clean_predicted": np.where(clean, y, predicted),
+        "predicted": predicted,
+        "clean": clean,
+        "certified": number >= N - CERTIFIED,
+        "robust": robust,
+        "broken_by": np.where(robust, "", LAST),
+        "distance": np.where(robust, np.inf, 0.1),
+        "queries": number,
+        "backwards": number,
+    }
+
+
 def classes() -> PerClass:
     """Ten classes and the adversarial one; broken images are taken for the next outputs."""
-    numbers = range(N)
-    y = [number % 10 for number in numbers]
-    robust = [number >= N - ROBUST for number in numbers]
-    other = [(label + 1 + number // 10 % 10) % 11 for number, label in zip(numbers, y, strict=True)]
+    y, predicted = labels(), taken_for()
     return per_class_record(
         y,
-        [number >= N - CLEAN for number in numbers],
-        robust,
-        [own if kept else taken for own, kept, taken in zip(y, robust, other, strict=True)],
+        [number >= N - CLEAN for number in range(N)],
+        [number >= N - ROBUST for number in range(N)],
+        predicted,
         [*made.CLASSES, "adversarial"],
         10,
         subject="given",

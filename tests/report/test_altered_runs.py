@@ -28,14 +28,14 @@ def run(tmp_path: Path) -> Path:
     """A run whose files agree."""
     summary = evaluated.assessment(per_class=evaluated.classes())
     made.write(tmp_path, evaluated.records(), summary, made.pictures())
-    hits = {
-        "clean": evaluated.CLEAN,
-        "robust": evaluated.ROBUST,
-        "certified": evaluated.CERTIFIED,
-    }
-    columns = {name: np.arange(N) >= N - count for name, count in hits.items()}
-    np.savez(tmp_path / "verdicts.npz", **columns)  # type: ignore[arg-type]
+    np.savez(tmp_path / "verdicts.npz", **evaluated.verdicts())  # type: ignore[arg-type]
     return tmp_path
+
+
+def change_verdicts(run: Path, name: str, value: Any) -> None:
+    with np.load(run / "verdicts.npz") as file:
+        arrays = dict(file)
+    np.savez(run / "verdicts.npz", **(arrays | {name: value(arrays[name])}))
 
 
 def changed(document: Any, keys: Sequence[str | int], value: object) -> Any:
@@ -178,18 +178,56 @@ def test_a_record_that_contradicts_itself_is_told(
 
 
 def test_verdicts_that_contradict_the_summary_are_told_on_the_command_line_too(run: Path) -> None:
-    with np.load(run / "verdicts.npz") as file:
-        arrays = dict(file)
-    arrays["robust"][-1] = False
-    arrays["certified"] = arrays["certified"][:5]
-    np.savez(run / "verdicts.npz", **arrays)
+    change_verdicts(run, "certified", lambda v: v & (np.arange(N) < N - 1))
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         done = temper("report", run, folder=run)
     assert done.code == 0
-    assert "verdicts.npz: robust holds for 701, and summary.json has 702" in done.err
-    assert "verdicts.npz: certified is not 1000 values true or false" in done.err
+    assert "verdicts.npz: certified holds for 609, and summary.json has 610" in done.err
     assert done.err.startswith("warning: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        (
+            "certified",
+            lambda v: v[:5],
+            "certified has type bool and shape (5,), and one value a sample",
+        ),
+        ("y", lambda v: v[:5], "y has type int64 and shape (5,), and one value a sample"),
+        ("predicted", lambda v: v * 0 - 77, "predicted of sample 0 is -77, and 0 to 10 is"),
+        ("y", lambda v: v + 1, "y of sample 9 is 10, and 0 to 9 is possible"),
+        ("id", lambda v: np.full(N, np.nan), "id has type float64"),
+        ("queries", lambda v: v - 5, "queries of sample 0 is -5, and at least 0 is possible"),
+        ("certified", lambda v: ~v, "sample 0 is certified where it is not robust"),
+    ],
+)
+def test_impossible_verdicts_are_refused(run: Path, name: str, value: Any, message: str) -> None:
+    change_verdicts(run, name, value)
+    done = temper("report", run, folder=run)
+    assert done.code == 1
+    assert message in done.err
+    assert done.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("clean_predicted", lambda v: v * 0, "clean_predicted is y for 100, and clean holds for"),
+        ("predicted", lambda v: v * 0, "predicted is y for 100, and robust holds for 702"),
+        ("predicted", lambda v: v * 0, "y and predicted count other confusions than summary.json"),
+        ("broken_by", lambda v: v[::-1], "broken_by names an attack for 298 clean samples, and"),
+        ("broken_by", lambda v: v[:1].repeat(N), "for 991 clean samples, and 289 are not robust"),
+        ("index", lambda v: v[::-1], "index of 1000 samples is not 0 to 999"),
+    ],
+)
+def test_verdicts_that_contradict_counts_are_told(
+    run: Path, name: str, value: Any, told: str
+) -> None:
+    change_verdicts(run, name, value)
+    found = disagreements(read_run(run))
+    assert any(told in line and line.startswith("verdicts.npz: ") for line in found), found
 
 
 def test_a_line_of_endless_brackets_is_named(run: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from tempering.app.compute import BATCH_SIZE, Compute
 from tempering.app.gallery import images_of
 from tempering.app.job import job
 from tempering.app.load_inputs import InputAddress, take_in_order
+from tempering.app.output_files import check_samples_file
 from tempering.app.python_inputs import (
     AttackLike,
     DataLike,
@@ -30,7 +30,6 @@ from tempering.app.python_inputs import (
 )
 from tempering.attacks.base import Attack
 from tempering.attacks.registry import parse_attack
-from tempering.core.errors import UsageError
 from tempering.core.files import write_with
 from tempering.core.goals import EvadeDetector, Goal, TargetedLabels, Untargeted
 from tempering.core.threat_sizes import check_size
@@ -179,7 +178,7 @@ def attack_address(
         `attack_address(InputAddress("runs/latest"), "pgd:steps=40", Path("pgd.npz")).success`
     """
     chosen = parse_attack(attack)
-    _check_out(out)
+    check_samples_file(out)
     compute = compute or Compute()
     engine = compute.start()
     inputs = address.load()
@@ -232,6 +231,9 @@ def attack(
         `attack(model, (x, y), "linf:8/255", "pgd:steps=40").x_adv`
     """
     compute = Compute(device, batch_size)
+    path = None if out is None else as_path(out)
+    if path is not None:
+        check_samples_file(path)
     engine = compute.start()
     allowed = as_threat(threat)
     module, held = as_model(model), as_data(data)
@@ -239,9 +241,6 @@ def attack(
     test = held.test if isinstance(held, Splits) else held
     number = None if samples is None else as_count(samples, "samples")
     wanted, index = take_in_order(test, number, subset)
-    path = None if out is None else as_path(out)
-    if path is not None:
-        _check_out(path)
     with shown(progress):
         aim = None if targets is None else str(targets)
         context = EvalContext(wanted, "test", engine, as_count(seed, "seed"), compute.batch_size)
@@ -295,12 +294,6 @@ def _run(
     )
 
 
-def _check_out(out: Path) -> None:
-    if out.suffix != ".npz":
-        raise UsageError(f"{out} for the samples: give a file that ends in .npz")
-    _check_writable(out.parent)
-
-
 def _goal(aim: Aim, target: Target) -> Goal:
     """The target class of each sample; otherwise any wrong class, unnoticed by a flag."""
     if aim.targets is not None:
@@ -314,13 +307,6 @@ def _successful(predicted: Tensor, y: Tensor, targets: Tensor | None, flag: int 
         return predicted == targets
     wrong = predicted != y
     return wrong if flag is None else wrong & (predicted != flag)
-
-
-def _check_writable(folder: Path) -> None:
-    """Before the attack: a long one would be lost."""
-    there = next(path for path in (folder, *folder.resolve().parents) if path.exists())
-    if not (there.is_dir() and os.access(there, os.W_OK)):
-        raise UsageError(f"{there} for the samples: give a folder that can be written to")
 
 
 def _write(out: Path, done: Attacked) -> None:

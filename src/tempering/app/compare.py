@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from tempering.app.folder import VERDICTS
 from tempering.app.python_inputs import as_path
-from tempering.core.arrays import read_arrays
 from tempering.core.comparisons import (
     ComparedModel,
     Comparison,
@@ -30,6 +30,7 @@ from tempering.evaluation.curve_verdicts import CURVE
 from tempering.evaluation.evaluation_result import EvaluationResult
 from tempering.evaluation.paired import compare_paired
 from tempering.report.reading import read_run
+from tempering.report.verdict_columns import read_verdict_columns, verdict_disagreements
 
 GIVEN = "given"
 """Protocol name of an evaluation with a list of attacks instead of a protocol."""
@@ -107,19 +108,18 @@ def read_verdicts(folder: Path) -> RunVerdicts:
     run = read_run(folder)
     if not isinstance(run.summary, Assessment):
         raise RunError(f"{folder} is not an evaluation: {_FINISHED}")
-    index, clean, robust, certified = _columns(folder / VERDICTS)
-    counts = tuple(int(column.sum()) for column in (clean, robust, certified))
-    summary = run.summary
-    expected = (summary.clean_correct, summary.robust_correct, summary.certified_correct)
-    if counts != expected:
-        raise RunError(
-            f"{folder / VERDICTS} counts {counts} clean, robust and certified samples, but "
-            f"summary.json {expected}: give an unmodified run"
-        )
-    if not torch.equal(index, torch.arange(summary.n)):
-        raise RunError(
-            f"the samples of {folder / VERDICTS} are not the first {summary.n}: {_FINISHED}"
-        )
+    path, summary = folder / VERDICTS, run.summary
+    try:
+        columns = read_verdict_columns(path, summary)
+    except DamagedArraysError as error:
+        raise RunError(f"{path} cannot be read: {error}: give an unmodified run") from error
+    if not np.array_equal(columns["index"], np.arange(summary.n)):
+        raise RunError(f"the samples of {path} are not the first {summary.n}: {_FINISHED}")
+    for told in verdict_disagreements(columns, summary):
+        raise RunError(f"{path}: {told}: give an unmodified run")
+    clean, robust, certified = (
+        torch.from_numpy(columns[name].copy()) for name in ("clean", "robust", "certified")
+    )
     proven = certified if any(isinstance(row, Proof) for row in run.records) else None
     return _verdicts(run.records, summary, folder.resolve().name, (clean, robust, proven))
 
@@ -246,34 +246,6 @@ def _verdicts(
         clean.data_hash,
         *columns,
     )
-
-
-def _columns(path: Path) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Index, clean, robust and certified, one entry per sample."""
-    try:
-        file = read_arrays(path)
-    except DamagedArraysError as error:
-        raise RunError(f"{path} cannot be read: {error}: give an unmodified run") from error
-    kinds = {"index": "iu", "clean": "b", "robust": "b", "certified": "b"}
-    for name, kind in kinds.items():
-        if name not in file:
-            raise RunError(f"{path} has no {name}: give an unmodified run")
-        column = file[name]
-        if column.dtype.kind not in kind or column.shape != file["index"].shape[:1]:
-            raise RunError(
-                f"{path}: {name} has type {column.dtype} and shape {column.shape}: "
-                "give an unmodified run"
-            )
-    index, *columns = (torch.from_numpy(file[name].copy()) for name in kinds)
-    clean, robust, certified = columns
-    for less, more, said in (
-        (robust, clean, "robust where it is not clean"),
-        (certified, robust, "certified where it is not robust"),
-    ):
-        if bool((less & ~more).any()):
-            row = int((less & ~more).nonzero()[0, 0])
-            raise RunError(f"{path}: sample {row} is {said}: give an unmodified run")
-    return index.long(), clean, robust, certified
 
 
 def _require_equal(what: str, ours: str, theirs: str, other: RunVerdicts) -> None:

@@ -25,6 +25,7 @@ from tempering.app.gallery import adversarial_examples
 from tempering.app.job import job
 from tempering.app.load_inputs import InputAddress
 from tempering.app.networks import model_name
+from tempering.app.output_files import check_verdicts_folder
 from tempering.app.provenance import provenance
 from tempering.app.python_inputs import (
     AttackLike,
@@ -223,6 +224,8 @@ def evaluate_address(
     """
     base, compute = Path(runs).resolve(), compute or Compute()
     options.chosen_protocol()
+    if out is not None:
+        check_verdicts_folder(out, resume)
     engine = compute.start()
     address = address.followed()
     inputs = address.load()

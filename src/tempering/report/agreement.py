@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from tempering.core.arrays import read_arrays
 from tempering.core.class_records import PerClass
 from tempering.core.comparisons import Comparison
 from tempering.core.errors import DamagedArraysError, RunError
@@ -20,11 +19,11 @@ from tempering.core.records import (
 )
 from tempering.report import selection
 from tempering.report.reading import VERDICTS, Run
+from tempering.report.verdict_columns import read_verdict_columns, verdict_disagreements
 
 RECORDS, SUMMARY = "records.jsonl", "summary.json"
 TOLERANCE = 1e-6
 """Difference of fractions that rounding explains."""
-COLUMNS = ("clean", "robust", "certified")
 
 
 def disagreements(run: Run) -> list[str]:
@@ -37,7 +36,7 @@ def disagreements(run: Run) -> list[str]:
         Nothing if the files are as they were written.
 
     Raises:
-        RunError: If the file of verdicts is damaged.
+        RunError: If the file of verdicts is damaged, or holds impossible values.
     """
     found: list[str] = []
     for number, record in enumerate(run.records, 1):
@@ -188,16 +187,11 @@ def _with_verdicts(run: Run, summary: Assessment) -> Iterator[str]:
     if not path.is_file():
         return
     try:
-        arrays = read_arrays(path)
+        columns = read_verdict_columns(path, summary)
     except DamagedArraysError as error:
         raise RunError(f"{path} cannot be read: {error}: evaluate again to rewrite it") from error
-    expected = (summary.clean_correct, summary.robust_correct, summary.certified_correct)
-    for name, count in zip(COLUMNS, expected, strict=True):
-        column = arrays.get(name)
-        if column is None or column.dtype.kind != "b" or column.shape != (summary.n,):
-            yield f"{VERDICTS}: {name} is not {summary.n} values true or false"
-        elif int(column.sum()) != count:
-            yield f"{VERDICTS}: {name} holds for {int(column.sum())}, and {SUMMARY} has {count}"
+    for told in verdict_disagreements(columns, summary):
+        yield f"{VERDICTS}: {told}"
 
 
 def _differ(ours: Sequence[float], theirs: Sequence[float]) -> bool:
