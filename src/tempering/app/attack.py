@@ -32,6 +32,7 @@ from tempering.attacks.base import Attack
 from tempering.attacks.registry import parse_attack
 from tempering.core.files import write_with
 from tempering.core.goals import EvadeDetector, Goal, TargetedLabels, Untargeted
+from tempering.core.kept_weights import keep_weights
 from tempering.core.threat_sizes import check_size
 from tempering.core.threats import Threat
 from tempering.data.dataset import Dataset
@@ -236,7 +237,7 @@ def attack(
         check_samples_file(path)
     engine = compute.start()
     allowed = as_threat(threat)
-    module, held = as_model(model), as_data(data)
+    module, held = keep_weights(as_model(model)), as_data(data)
     chosen = as_attack(attack)
     test = held.test if isinstance(held, Splits) else held
     number = None if samples is None else as_count(samples, "samples")

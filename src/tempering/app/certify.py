@@ -29,6 +29,7 @@ from tempering.certification.certify_samples import certify as certify_samples
 from tempering.certification.smoothing import Smoothing
 from tempering.core.errors import UsageError
 from tempering.core.intervals import wilson
+from tempering.core.kept_weights import keep_weights
 from tempering.core.random import RandomStreams, derive
 from tempering.core.threat_sizes import check_size
 from tempering.core.threats import Threat, parse_threat
@@ -149,7 +150,7 @@ def certify(
     compute = Compute(device, batch_size)
     engine = compute.start()
     allowed = as_threat(threat)
-    module, held = as_model(model), as_data(data)
+    module, held = keep_weights(as_model(model)), as_data(data)
     names = None if methods is None else as_settings(methods, "methods", "crown")
     if smoothing is not None and not isinstance(smoothing, Smoothing):
         smoothing = Smoothing(sigma=as_number(smoothing, "smoothing"))

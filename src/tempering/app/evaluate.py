@@ -49,6 +49,7 @@ from tempering.app.verdict_files import verdict_arrays
 from tempering.core.engine import Engine
 from tempering.core.errors import InterruptedRunError, ModelError, UsageError
 from tempering.core.files import followed
+from tempering.core.kept_weights import keep_weights
 from tempering.core.notes import keep_note
 from tempering.core.passes import Passes, counted
 from tempering.core.records import AnyRecord, Assessment, Provenance
@@ -147,7 +148,7 @@ def evaluate(
     engine = engine or Compute(device, batch_size).start()
     batch_size = as_count(batch_size, "batch_size", 1, MOST_AT_A_TIME)
     allowed, chosen = as_threat(threat), as_attacks(attacks)
-    module, held = as_model(model), as_data(data)
+    module, held = keep_weights(as_model(model)), as_data(data)
     config = configure(
         allowed,
         attacks=chosen,
@@ -168,7 +169,7 @@ def evaluate(
         held,
         config,
         engine,
-        surrogate=None if surrogate is None else as_model(surrogate),
+        surrogate=None if surrogate is None else keep_weights(as_model(surrogate)),
         samples=None if samples is None else as_count(samples, "samples"),
         subset=subset,
         seed=as_count(seed, "seed"),

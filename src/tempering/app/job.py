@@ -7,6 +7,8 @@ from contextlib import contextmanager
 
 import torch
 
+from tempering.core.global_settings import generators_kept, torch_settings_kept
+from tempering.core.kept_weights import weights_kept
 from tempering.core.notes import noted
 
 
@@ -14,12 +16,20 @@ from tempering.core.notes import noted
 def job() -> Iterator[None]:
     """Gradients can be computed, and notes are kept for the record.
 
-    The caller's settings of `torch.no_grad` and `torch.inference_mode` are put back at the end.
+    At the end the gradient mode, torch's default type and device, the global random generators and
+    the weights of models given to `keep_weights` are as before.
 
     Example:
         >>> with torch.no_grad(), job():
         ...     torch.is_grad_enabled()
         True
     """
-    with torch.inference_mode(False), torch.enable_grad(), noted():
+    with (
+        torch_settings_kept(),
+        generators_kept(),
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        noted(),
+        weights_kept(),
+    ):
         yield

@@ -20,6 +20,7 @@ from tempering.core.errors import (
     TemperingError,
 )
 from tempering.core.frozen import frozen
+from tempering.core.global_settings import torch_settings_kept
 from tempering.core.layout import undo_channels_last
 from tempering.core.memory import keep_freed_memory
 from tempering.core.naming import sample_name
@@ -60,7 +61,8 @@ class Probe:
             FailedModelError: If the model raises an exception, or exits.
         """
         try:
-            return self.model(x.to(self.dtype, copy=True))  # a forward may write its input
+            with torch_settings_kept():
+                return self.model(x.to(self.dtype, copy=True))  # a forward may write its input
         except TemperingError:
             raise
         except (Exception, SystemExit) as error:

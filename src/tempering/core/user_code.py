@@ -9,11 +9,14 @@ import torch
 from torch import nn
 
 from tempering.core.errors import ModelError, TemperingError, type_and_message
+from tempering.core.global_settings import torch_settings_kept
 
 
 @contextmanager
 def users_code(doing: str, remedy: str) -> Iterator[None]:
     """Turn an exception of a user's code, also an exit of it, into a `ModelError`.
+
+    Settings of torch that the code changes are put back.
 
     Args:
         doing: What failed, such as `the model cannot be copied`.
@@ -26,7 +29,8 @@ def users_code(doing: str, remedy: str) -> Iterator[None]:
         `with users_code("the model cannot be copied", "give file.py:factory"): ...`
     """
     try:
-        yield
+        with torch_settings_kept():
+            yield
     except TemperingError:
         raise
     except (Exception, SystemExit) as error:
