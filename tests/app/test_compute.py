@@ -69,7 +69,11 @@ CALLS: list[Callable[..., Any]] = [
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize(
     ("more", "told"),
-    [({"device": "cuda"}, "device 'cuda'"), ({"batch_size": 0}, "batch_size = 0")],
+    [
+        ({"device": "cuda"}, "device 'cuda'"),
+        ({"batch_size": 0}, "batch_size = 0"),
+        ({"batch_size": 10**20}, "give a whole number from 1 to 2147483647"),
+    ],
 )
 def test_python_refuses_the_same(
     call: Callable[..., Any],

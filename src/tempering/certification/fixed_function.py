@@ -23,6 +23,7 @@ from tempering.certification.called_functions import (
     is_users_file,
     users_functions,
 )
+from tempering.core.global_settings import torch_settings_kept
 from tempering.core.references import ATOMS
 
 _CONSTANT = "_tensor_constant"
@@ -264,10 +265,14 @@ class ForwardState:
 
 @contextmanager
 def restored(model: nn.Module, device: torch.device) -> Iterator[ForwardState]:
-    """Within it, a forward may write state; afterwards attributes and containers are as before."""
+    """Within it, a forward may write state; afterwards attributes and containers are as before.
+
+    So are settings of torch.
+    """
     state = ForwardState(model, device)
     try:
-        yield state
+        with torch_settings_kept():
+            yield state
     finally:
         state.restore()
 

@@ -36,8 +36,8 @@ def predict_in_time(
     needed = (time.perf_counter() - began) * context.n / first
     if not context.engine.broadcast(needed < deadline.left):
         raise UsageError(
-            f"{seconds:g} seconds for {context.n} samples, which take about {needed:.2g} s "
-            "without any attack: give more time or fewer samples"
+            f"{seconds:.3g} seconds are left for {context.n} samples, which take about "
+            f"{needed:.2g} s without any attack: give more time or fewer samples"
         )
     rest = predict_samples(context, target, torch.arange(first, context.n))
     return Predictions(
