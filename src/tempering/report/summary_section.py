@@ -105,6 +105,8 @@ def _robustness(run: Run) -> str:
             f"Robust accuracy on {images} is at least {lower} (certified) and at most {upper} "
             "(worst case over all attacks)."
         )
+    if not bounds.upper:
+        return f"Robust accuracy on {images} is {upper}: attacks break every one of them."
     return (
         f"Robust accuracy on {images} is at most {upper} (worst case over all attacks). No image "
         "is certified, so the lower bound is 0: a stronger attack may break more."

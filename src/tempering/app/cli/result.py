@@ -56,7 +56,7 @@ def show(summary: Summary, run: Path | None) -> None:
 def _both_models(counts: BeforeAfter) -> Table:
     """Clean and robust accuracy of the undefended and of the hardened model."""
     table = Table(box=None, pad_edge=False)
-    table.add_column("same images, same white-box attacks")
+    table.add_column("same images and attacks")
     for heading in ("undefended", "hardened"):
         table.add_column(heading, justify="right")
     pairs = {
@@ -117,13 +117,12 @@ def _beside(assessment: Assessment) -> list[str]:
 
 
 def _worst_class(found: PerClass) -> list[str]:
-    """The class of least robust accuracy, if a class has images."""
-    worst = [found.classes[number] for number in found.worst(1)]
-    return [
-        f"worst class      {one.name}: {_percent(one.robust.fraction)} robust "
-        f"{_interval(one.interval)}"
-        for one in worst
-    ]
+    """The class of least robust accuracy, with its counts, if there are enough images to say."""
+    one = found.telling_worst()
+    if one is None:
+        return []
+    told = f"{one.name}: {one.robust.hits} of {one.robust.n} robust {_interval(one.interval)}"
+    return [f"worst class      {told}"]
 
 
 def _owned(model: Surrogate) -> str:
