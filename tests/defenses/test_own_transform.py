@@ -83,11 +83,11 @@ def test_a_stage_that_writes_into_its_input_has_the_declared_gradient(stage: nn.
 
 @pytest.fixture(autouse=True)
 def _registered() -> Iterator[None]:
-    register_defense("bit_depth")(BitDepth)
-    register_defense("random_resize_pad")(RandomResizePad)
+    register_defense("own_bit_depth")(BitDepth)
+    register_defense("own_resize_pad")(RandomResizePad)
     yield
-    DEFENSES.unregister("bit_depth")
-    DEFENSES.unregister("random_resize_pad")
+    DEFENSES.unregister("own_bit_depth")
+    DEFENSES.unregister("own_resize_pad")
 
 
 def test_rounding_blinds_the_true_gradient_and_not_the_declared_one() -> None:
