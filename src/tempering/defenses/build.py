@@ -55,6 +55,8 @@ def build_pipeline(
             f"classifier with the keys {', '.join(sorted(chosen)) or 'none'}: give name and options"
         )
     options = {"adversarial_class": adversarial_class, **chosen.get("options", {})}
+    if isinstance(transforms, str | Mapping):
+        raise UsageError(f"transforms {transforms!r}: give a list, such as [{{defense = 'jpeg'}}]")
     stages = [restore(description) for description in transforms]
     seen = shape
     for stage in stages:

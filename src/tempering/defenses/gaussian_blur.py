@@ -16,6 +16,7 @@ from tempering.defenses.requirements import number_above_zero
 class GaussianBlur(Transform):
     """Convolve each channel with a Gaussian, cut at 3 standard deviations.
 
+    Xu, Evans and Qi, 'Feature squeezing', 2018, section 3.2, name it beside the median filter.
     Beyond the borders there is nothing: the weights of the pixels that exist add up to 1.
     The blur is linear, so its true gradient tells an attack all there is to know. Certificates
     bound it like any other convolution.
@@ -32,7 +33,7 @@ class GaussianBlur(Transform):
         True
     """
 
-    source = ""
+    source = "Xu, Evans and Qi, 2018"
 
     kernel: Tensor
 
