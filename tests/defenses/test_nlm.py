@@ -43,6 +43,11 @@ def test_it_is_what_the_definition_says(search: int, patch: int, strength: float
     assert torch.allclose(found, torch.from_numpy(expected), atol=1e-12)
 
 
+def test_its_gradient_is_that_of_what_it_computes() -> None:
+    x = torch.rand(1, 2, 5, 6, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(NonLocalMeans(3, 3, 0.3), x)
+
+
 def test_it_removes_noise_and_keeps_an_edge() -> None:
     clean = (torch.arange(16) >= 8).float().expand(1, 1, 16, 16) * 0.8 + 0.1
     noisy = clean + 0.05 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))

@@ -17,9 +17,9 @@ from tempering.models import Manifest, load, save
 SHAPE = (1, 8, 8)
 OPTIONS: dict[str, dict[str, float]] = {
     "squeeze": {"low": 0.3, "high": 0.7},
-    "nlm": {"search": 5},
+    "nlm": {"search": 3},
     "thermometer": {"levels": 4},
-    "tv": {"iterations": 5},
+    "tv": {"iterations": 3},
 }
 """Options that differ from the defaults."""
 NAMES = sorted(name for name, kind in DEFENSES.items() if kind.kind == "transform")

@@ -37,6 +37,12 @@ def test_few_iterations_come_close_to_the_minimum() -> None:
     assert all((cost(z) > best).all() for z in near)
 
 
+def test_its_gradient_is_that_of_what_it_computes() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(1, 1, 5, 4, dtype=torch.float64, generator=generator).requires_grad_()
+    assert torch.autograd.gradcheck(TotalVariation(1.0, 0.2, 13), x)
+
+
 def test_dropped_pixels_are_filled_from_their_surroundings_and_not_seen() -> None:
     x = torch.full((1, 1, 12, 12), 0.3)
     mask = torch.ones_like(x)

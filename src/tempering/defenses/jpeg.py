@@ -14,8 +14,31 @@ from tempering.core.protocols import Transform, register_defense
 from tempering.defenses.differentiable_jpeg import differentiable_jpeg
 from tempering.defenses.requirements import require_finite, whole_number
 
-_MODES = {1: "L", 3: "RGB"}
-"""Pillow's name of images with so many channels."""
+
+def coded_as_jpeg(x: Tensor, quality: int) -> Tensor:
+    """Encode each image as a JPEG file in memory, and decode it.
+
+    Args:
+        x: Images in [0, 1], shape (n, 1 or 3, h, w); what lies outside is clamped.
+        quality: As libjpeg counts it.
+
+    Returns:
+        Decoded images, shape and dtype of x.
+
+    Raises:
+        ModelError: If there are other channels than 1 or 3.
+    """
+    if x.shape[1] not in (1, 3):
+        raise ModelError(f"jpeg on images of {x.shape[1]} channels: give images of 1 or 3 channels")
+    pixels = (x * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+    decoded = np.empty_like(pixels)
+    for number, image in enumerate(pixels):
+        file = io.BytesIO()
+        grey = image.shape[2] == 1
+        Image.fromarray(image[..., 0] if grey else image).save(file, "JPEG", quality=quality)
+        with Image.open(file) as read:
+            decoded[number] = np.asarray(read).reshape(image.shape)
+    return torch.from_numpy(decoded).permute(0, 3, 1, 2).to(x.device, x.dtype) / 255
 
 
 @register_defense("jpeg")
@@ -50,26 +73,10 @@ class Jpeg(Transform):
 
     def transform(self, x: Tensor) -> Tensor:
         """Decoded images, shape and dtype of x."""
-        if x.shape[1] not in _MODES:
-            raise ModelError(
-                f"jpeg on images of {x.shape[1]} channels: give images of 1 or 3 channels"
-            )
         require_finite("jpeg", x)
-        pixels = (x.detach() * 255).round().clamp(0, 255).to(torch.uint8)
-        coded = [self._coded(image) for image in pixels.permute(0, 2, 3, 1).cpu().numpy()]
-        decoded = torch.from_numpy(np.stack(coded)) if coded else pixels.permute(0, 2, 3, 1)
-        return decoded.permute(0, 3, 1, 2).to(x.device, x.dtype) / 255
-
-    def _coded(
-        self, image: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
-    ) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-        """One image, shape (h, w, c), after the codec."""
-        file = io.BytesIO()
-        grey = image.shape[2] == 1
-        Image.fromarray(image[..., 0] if grey else image).save(file, "JPEG", quality=self.quality)
-        with Image.open(file) as decoded:
-            return np.array(decoded).reshape(image.shape)
+        return coded_as_jpeg(x.detach(), self.quality)
 
     def approximation(self, x: Tensor) -> Tensor:
         """What attacks differentiate, shape and dtype of x."""
-        return differentiable_jpeg(x, self.quality)
+        with torch.autocast(x.device.type, enabled=False):  # steps of 1/255 need precision
+            return differentiable_jpeg(x, self.quality)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from tempering.core.protocols import Transform, register_defense
 from tempering.defenses.requirements import number_above_zero, odd_number, require_side
@@ -57,11 +58,20 @@ class NonLocalMeans(Transform):
         centre = wide[..., around : around + rows, around : around + columns]
         total, weights = torch.zeros_like(x), torch.zeros_like(x[:, :1])
         for top in range(self.search):
-            for left in range(self.search):
-                other = wide[..., top : top + rows, left : left + columns]
-                difference = (other - centre).square().mean(1, keepdim=True)
-                distance = F.avg_pool2d(difference, self.patch, 1)
-                weight = torch.exp(-distance / self.strength**2)
-                weights = weights + weight
-                total = total + weight * other[..., inner : inner + height, inner : inner + width]
+            strip = wide[..., top : top + rows, :]
+            # the backward pass computes a strip again, so that memory holds one at a time
+            parts = checkpoint(self._summed, strip, centre, use_reentrant=False)
+            total, weights = total + parts[0], weights + parts[1]
         return total / weights
+
+    def _summed(self, strip: Tensor, centre: Tensor) -> tuple[Tensor, Tensor]:
+        """Weighted sum of pixels, and the sum of weights, over one row of the search window."""
+        inner, columns = self.patch // 2, centre.shape[-1]
+        total, weights = strip.new_zeros(()), strip.new_zeros(())
+        for left in range(self.search):
+            other = strip[..., left : left + columns]
+            difference = (other - centre).square().mean(1, keepdim=True)
+            weight = torch.exp(-F.avg_pool2d(difference, self.patch, 1) / self.strength**2)
+            pixels = other[..., inner : other.shape[-2] - inner, inner : columns - inner]
+            total, weights = total + weight * pixels, weights + weight
+        return total, weights

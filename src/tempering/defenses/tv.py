@@ -7,12 +7,15 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from tempering.core.protocols import Transform, register_defense
 from tempering.defenses.requirements import number_above_zero, require_finite, whole_number
 
 _STEP = 1 / math.sqrt(8)
 """Step size of both variables: the squared norm of the image gradient is at most 8."""
+_TOGETHER = 10
+"""Iterations whose intermediate values are in memory at a time."""
 
 
 @register_defense("tv")
@@ -66,16 +69,28 @@ class TotalVariation(Transform):
     def _solved(self, x: Tensor, mask: Tensor) -> Tensor:
         image = _filled(x, mask)
         ahead, down, right = image, torch.zeros_like(x), torch.zeros_like(x)
-        for _ in range(self.iterations):
+        for done in range(0, self.iterations, _TOGETHER):
+            more = min(_TOGETHER, self.iterations - done)
+            # the backward pass computes these iterations again, which saves memory
+            image, ahead, down, right = checkpoint(
+                self._iterated, more, mask, mask * x, image, ahead, down, right, use_reentrant=False
+            )
+        return image.clamp(0, 1)
+
+    def _iterated(
+        self, times: int, mask: Tensor, kept: Tensor, *state: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        image, ahead, down, right = state
+        for _ in range(times):
             down = down + _STEP * F.pad(ahead.diff(dim=-2), (0, 0, 0, 1))
             right = right + _STEP * F.pad(ahead.diff(dim=-1), (0, 1))
             length = (down.square() + right.square()).clamp_min(1e-20).sqrt()
             shrink = (length / self.weight).clamp_min(1)
             down, right = down / shrink, right / shrink
-            moved = image + _STEP * (_divergence(down, right) + mask * x)
+            moved = image + _STEP * (_divergence(down, right) + kept)
             before, image = image, moved / (1 + _STEP * mask)
             ahead = 2 * image - before
-        return image.clamp(0, 1)
+        return image, ahead, down, right
 
 
 def _filled(x: Tensor, mask: Tensor) -> Tensor:
