@@ -5,9 +5,11 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from tempering.core.errors import ModelError
-from tempering.defenses import ResizePad
+from tempering.defenses import Pipeline, ResizePad
+from tempering.models import strided_cnn
 
 
 def drawn(stage: ResizePad, x: torch.Tensor, seed: int = 0) -> torch.Tensor:
@@ -68,3 +70,14 @@ def test_options_that_make_no_sense_are_refused(options: dict[str, Any], message
 def test_images_that_have_one_size_only_are_refused() -> None:
     with pytest.raises(ModelError, match=r"resize_pad \(0.9, 1\) on images of 2 x 2 pixels"):
         ResizePad(0.9)(torch.rand(1, 1, 2, 2))
+
+
+def test_larger_images_need_a_classifier_that_takes_them() -> None:
+    net = strided_cnn((1, 12, 12), squeeze=None)
+    model = Pipeline(net, [ResizePad(1.0, 1.5)])
+    assert isinstance(model.architecture, dict)
+    assert model.architecture["shape"] == [1, 8, 8]
+    assert model(torch.rand(2, 1, 8, 8)).shape == (2, 11)
+    own = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
+    with pytest.raises(ModelError, match=r"fails on shape \(1, 12, 12\), which the transforms"):
+        Pipeline(own, [ResizePad(1.0, 1.5)], classes=3)(torch.rand(2, 1, 8, 8))
