@@ -3,5 +3,14 @@ from tempering.core.protocols import Detector as Detector
 from tempering.core.protocols import Transform as Transform
 from tempering.core.protocols import register_defense as register_defense
 from tempering.defenses.adversarial_class import AdversarialClass as AdversarialClass
+from tempering.defenses.bit_depth import BitDepth as BitDepth
+from tempering.defenses.gaussian_blur import GaussianBlur as GaussianBlur
+from tempering.defenses.gaussian_noise import GaussianNoise as GaussianNoise
+from tempering.defenses.jpeg import Jpeg as Jpeg
+from tempering.defenses.median import MedianFilter as MedianFilter
+from tempering.defenses.nlm import NonLocalMeans as NonLocalMeans
 from tempering.defenses.pipeline import Pipeline as Pipeline
+from tempering.defenses.resize_pad import ResizePad as ResizePad
 from tempering.defenses.squeeze import Squeeze as Squeeze
+from tempering.defenses.thermometer import Thermometer as Thermometer
+from tempering.defenses.tv import TotalVariation as TotalVariation
