@@ -13,10 +13,19 @@ from tempering.core.backward import adaptive_stages
 from tempering.core.errors import ModelError
 from tempering.core.goals import EvadeDetector
 from tempering.core.protocols import DEFENSES, Detector
-from tempering.defenses import FittedDetector, Pipeline, scores_of
+from tempering.defenses import FittedDetector, Pipeline, fit_detector, scores_of
 from tempering.defenses.description import restore
 from tempering.models import Manifest, load, save
-from tests.defenses.detectors import CASES, THREAT, digits, fitted, known, network, pipeline
+from tests.defenses.detectors import (
+    ATTACKS,
+    CASES,
+    THREAT,
+    digits,
+    fitted,
+    known,
+    network,
+    pipeline,
+)
 
 each_case = pytest.mark.parametrize("case", CASES)
 each_fitted = pytest.mark.parametrize("case", [case for case in CASES if "squeezing" not in case])
@@ -95,12 +104,17 @@ def test_it_is_saved_and_loaded_with_its_pipeline(case: str, tmp_path: Path) -> 
 @each_case
 def test_a_pipeline_with_it_is_evaluated(case: str) -> None:
     x, y = known()
-    model, part = pipeline(case), (x[:6], y[:6])
-    white = tp.evaluate(model, part, THREAT, attacks=[PGD(steps=5)])
-    black = tp.evaluate(model, part, THREAT, attacks=[Square(queries=10)], access="black")
-    for found in (white, black):
-        assert found.robust_with_detection is not None
-        assert found.robust_accuracy.upper <= found.robust_with_detection
+    attacks = [PGD(steps=3), Square(queries=10)]
+    found = tp.evaluate(pipeline(case), (x[:2], y[:2]), THREAT, attacks=attacks)
+    assert found.robust_with_detection is not None
+    assert found.robust_accuracy.upper <= found.robust_with_detection
+
+
+@pytest.mark.parametrize("case", ["mahalanobis", "random_forest"])
+def test_it_is_evaluated_without_knowledge_of_it(case: str) -> None:
+    x, y = known()
+    found = tp.evaluate(pipeline(case), (x[:3], y[:3]), THREAT, access="black", quick=True)
+    assert found.robust_with_detection is not None
 
 
 def standing(model: Pipeline, x_adv: Tensor, y: Tensor) -> int:
@@ -109,7 +123,7 @@ def standing(model: Pipeline, x_adv: Tensor, y: Tensor) -> int:
     return int(((answer == y) | (answer == 10)).sum())
 
 
-@pytest.mark.parametrize("case", ["mahalanobis", "knn_distance", "discriminator", "random_forest"])
+@pytest.mark.parametrize("case", ["knn_distance", "discriminator", "random_forest", "knn"])
 def test_an_attacker_who_knows_the_detector_leaves_fewer_samples(case: str) -> None:
     (x, y), model, attack = known(), pipeline(case), PGD(steps=20)
     ignores = standing(model, attack(network(), x, y, THREAT), y)
@@ -160,6 +174,39 @@ def test_a_detector_for_other_images_is_refused() -> None:
     other = tp.models.strided_cnn(width=2, hidden=4, squeeze=None)
     with pytest.raises(ModelError, match=r"takes images of shape \(1, 8, 8\) and the class"):
         Pipeline(other, detector=fitted("mahalanobis"))
+
+
+def test_pixels_that_the_filter_does_not_know_are_refused() -> None:
+    with pytest.raises(ModelError, match="fitted to images of 64 pixels and is given 100"):
+        fitted("ml_filter")(torch.zeros(2, 1, 10, 10))
+
+
+@pytest.mark.parametrize("name", ["mahalanobis", "knn_distance", "protection_layer"])
+def test_a_description_without_a_network_is_refused(name: str, tmp_path: Path) -> None:
+    model = pipeline("random_forest" if name == "protection_layer" else name)
+    saved(model, tmp_path)
+    altered(tmp_path, network=None)
+    with pytest.raises(ModelError, match="network None: give a network from images to logits"):
+        load(tmp_path)
+
+
+def test_a_layer_has_features_of_its_own(tmp_path: Path) -> None:
+    own = fitted("discriminator").network
+    options = {"network": own, "members": 5, "samples": 60}
+    detector = fit_detector("protection_layer", network(), digits(), THREAT, ATTACKS, **options)
+    model = Pipeline(network(), detector=detector).eval()
+    saved(model, tmp_path)
+    again = load(tmp_path).model
+    x = digits().test.x
+    assert torch.equal(again(x), model(x))
+    assert detector.network is own
+
+
+def test_all_are_registered() -> None:
+    names = {name for name, _ in CASES.values()}
+    assert names <= set(DEFENSES)
+    assert all(DEFENSES[name].source for name in names)
+    assert all(DEFENSES[name].kind == "detector" for name in names)
 
 
 def test_a_description_restores_options() -> None:

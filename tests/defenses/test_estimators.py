@@ -7,12 +7,13 @@ from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
 from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 
-from tempering.core.errors import DataError, UnknownNameError
+from tempering.attacks import FGSM
+from tempering.core.errors import DataError, ModelError, UnknownNameError
 from tempering.defenses import ProtectionLayer
 from tempering.defenses.distillation import distil, surrogate_network
 from tempering.defenses.estimators import ESTIMATORS
 from tempering.defenses.trees import _rounded_down
-from tests.defenses.detectors import digits, fitted, network
+from tests.defenses.detectors import THREAT, digits, fitted, network
 
 
 def samples(n: int = 200) -> tuple[Tensor, Tensor]:
@@ -73,12 +74,13 @@ def test_a_network_learns_to_imitate_scores_without_a_gradient() -> None:
     assert not torch.equal(imitation[0].weight, before)
     fresh = torch.randn(300, 6, generator=torch.Generator().manual_seed(1))
     both = torch.stack([torch.sigmoid(imitation(fresh)[:, 0]).detach(), steps(fresh)])
-    assert float(both.corrcoef()[0, 1]) > 0.9
+    assert float(both.corrcoef()[0, 1]) > 0.85
 
 
 @pytest.mark.parametrize("case", ["random_forest", "knn", "gradient_boosting"])
 def test_the_layer_approximates_its_own_scores(case: str) -> None:
-    layer, x = fitted(case), digits().train.x[:200]
+    layer, part = fitted(case), digits().train.first(200)
+    x = torch.cat([part.x, FGSM()(network(), part.x, part.y, THREAT)])
     assert isinstance(layer, ProtectionLayer)
     with torch.no_grad():
         both = torch.stack([torch.sigmoid(layer.approximation(x)), layer.score(x)])
@@ -88,5 +90,5 @@ def test_the_layer_approximates_its_own_scores(case: str) -> None:
 def test_estimators_and_members_that_are_none_are_refused() -> None:
     with pytest.raises(UnknownNameError, match="unknown estimator 'forest'"):
         ProtectionLayer(network(), "forest")
-    with pytest.raises(Exception, match="members 0: give at least 1"):
+    with pytest.raises(ModelError, match="members 0: give at least 1"):
         ProtectionLayer(network(), members=0)

@@ -25,22 +25,28 @@ def test_every_clean_image_has_one_adversarial_version_of_one_attack() -> None:
 
 def test_what_makes_no_samples_is_refused() -> None:
     with pytest.raises(UsageError, match="two attacks called pgd-5"):
-        detector_samples(network(), digits().train, THREAT, [PGD(steps=5), PGD(5, steps=5)])
+        detector_samples(
+            network(), digits().train, THREAT, [PGD(steps=5), PGD(steps=5, step_size=0.1)]
+        )
     with pytest.raises(UsageError, match="4 attacks for 3 images"):
         detector_samples(network(), digits().train.first(3), THREAT, ATTACKS)
 
 
 def test_a_seed_decides_the_fit() -> None:
-    options = {"members": 3, "samples": 60}
     first, again, other = (
-        fit_detector(
-            "protection_layer", network(), digits(), "linf:0.2", [FGSM()], 0.1, seed, **options
-        )
+        fit_detector("knn_distance", network(), digits(), "linf:0.2", seed=seed, samples=60)
         for seed in (0, 0, 1)
     )
     x = digits().test.x
     assert torch.equal(first(x), again(x))
     assert not torch.equal(first(x), other(x))
+
+
+def test_the_model_keeps_its_mode() -> None:
+    net = nn.Sequential(nn.Flatten(), nn.Dropout(), nn.Linear(64, 10))
+    assert net.training
+    fit_detector("mahalanobis", net, digits(), THREAT)
+    assert all(module.training for module in net.modules())
 
 
 def test_what_cannot_be_fitted_is_refused() -> None:
@@ -49,11 +55,11 @@ def test_what_cannot_be_fitted_is_refused() -> None:
         fit_detector("mahalanobi", network(), data, THREAT)
     with pytest.raises(UsageError, match="squeeze is a transform: give the name of a detector"):
         fit_detector("squeeze", network(), data, THREAT)
-    with pytest.raises(UsageError, match="options .* do not fit mahalanobis"):
+    with pytest.raises(UsageError, match=r"options .* do not fit mahalanobis"):
         fit_detector("mahalanobis", network(), data, THREAT, bits=3)
     with pytest.raises(UsageError, match="Discriminator learns from adversarial samples and there"):
         fit_detector("discriminator", network(), data, THREAT)
-    with pytest.raises(UsageError, match="finest rate is 1/100 = 0.01"):
+    with pytest.raises(UsageError, match=r"finest rate is 1/100 = 0.01"):
         fit_detector("mahalanobis", network(), data, THREAT, fpr=0.001)
     with pytest.raises(UsageError, match="fpr 1: give"):
         fit_detector("mahalanobis", network(), data, THREAT, fpr=1)
@@ -62,7 +68,7 @@ def test_what_cannot_be_fitted_is_refused() -> None:
 def test_too_few_samples_are_refused() -> None:
     part = digits().train.first(12)
     clean = DetectorSamples(part.x, part.y)
-    with pytest.raises(DataError, match="samples of class .: give at least 2 a class"):
+    with pytest.raises(DataError, match=r"samples of class .: give at least 2 a class"):
         Mahalanobis(network()).fit(clean)
     for name, options in (("knn_distance", {"k": 13}), ("ml_filter", {"components": 12})):
         both = detector_samples(network(), part, THREAT, [FGSM()])

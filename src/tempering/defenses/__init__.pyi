@@ -3,5 +3,17 @@ from tempering.core.protocols import Detector as Detector
 from tempering.core.protocols import Transform as Transform
 from tempering.core.protocols import register_defense as register_defense
 from tempering.defenses.adversarial_class import AdversarialClass as AdversarialClass
+from tempering.defenses.calibration import calibrate as calibrate
+from tempering.defenses.calibration import scores_of as scores_of
+from tempering.defenses.discriminator import Discriminator as Discriminator
+from tempering.defenses.feature_squeezing import FeatureSqueezing as FeatureSqueezing
+from tempering.defenses.fitted import FittedDetector as FittedDetector
+from tempering.defenses.fitting import fit_detector as fit_detector
+from tempering.defenses.fitting_samples import DetectorSamples as DetectorSamples
+from tempering.defenses.fitting_samples import detector_samples as detector_samples
+from tempering.defenses.knn_distance import KNNDistance as KNNDistance
+from tempering.defenses.mahalanobis import Mahalanobis as Mahalanobis
+from tempering.defenses.ml_filter import MLFilter as MLFilter
 from tempering.defenses.pipeline import Pipeline as Pipeline
+from tempering.defenses.protection_layer import ProtectionLayer as ProtectionLayer
 from tempering.defenses.squeeze import Squeeze as Squeeze

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from tempering.defenses.features import BATCH_SIZE
 from tempering.models.seeded import seeded
 
-_STEPS = 400
+_STEPS = 600
 _BATCH = 128
 _CLIP = 0.02
 

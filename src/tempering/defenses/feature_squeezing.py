@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from tempering.core.errors import ModelError
 from tempering.core.protocols import Detector, register_defense
+from tempering.defenses.features import require_network
 
 
 @register_defense("feature_squeezing")
@@ -49,7 +50,7 @@ class FeatureSqueezing(Detector):
             raise ModelError(f"bits {bits}: give 1 to 8, or None")
         if window not in (None, 2, 3):
             raise ModelError(f"window {window}: give 2 or 3, or None")
-        self.network, self.bits, self.window = network, bits, window
+        self.network, self.bits, self.window = require_network(self, network), bits, window
 
     def score(self, x: Tensor) -> Tensor:
         """Largest distance, 0 to 2, shape (n,)."""
@@ -71,11 +72,12 @@ class FeatureSqueezing(Detector):
         return torch.stack(parts).amax(0)
 
     def _probabilities(self, x: Tensor) -> Tensor:
-        return torch.softmax(self.network(x.clone()), 1)
+        logits: Tensor = self.network(x.clone())
+        return logits.softmax(1)
 
 
 def _round_to_bits(x: Tensor, bits: int) -> Tensor:
-    levels = 2**bits - 1
+    levels: int = 2**bits - 1
     return torch.round(x * levels) / levels
 
 
@@ -83,6 +85,8 @@ def _median(x: Tensor, window: int) -> Tensor:
     """The median of a window; of an even number of pixels the upper one, as in SciPy."""
     before, after = window // 2, window - window // 2 - 1
     padded = nn.functional.pad(x, (before, after, before, after), mode="replicate")
-    windows = padded.unfold(2, window, 1).unfold(3, window, 1).flatten(4)
-    middle: Tensor = windows.kthvalue(window * window // 2 + 1, dim=4).values
+    height, columns = x.shape[2:]
+    sides = range(window)
+    seen = [padded[:, :, i : i + height, j : j + columns] for i in sides for j in sides]
+    middle: Tensor = torch.stack(seen).kthvalue(len(seen) // 2 + 1, dim=0).values
     return middle

@@ -47,6 +47,19 @@ def feature_layer(network: nn.Module, layer: str | None) -> nn.Module:
     return linear[-1]
 
 
+def require_network(owner: nn.Module, network: object) -> nn.Module:
+    """The network of a detector, or a refusal of what is none.
+
+    Raises:
+        ModelError: If it is no module.
+    """
+    if not isinstance(network, nn.Module):
+        raise ModelError(
+            f"{type(owner).__name__}: network {network!r}: give a network from images to logits"
+        )
+    return network
+
+
 def features(network: nn.Module, x: Tensor, layer: str | None = None) -> Tensor:
     """Features of images, differentiable, shape (n, width).
 

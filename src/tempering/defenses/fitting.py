@@ -44,7 +44,7 @@ def fit_detector(
         **options: Of the detector's constructor.
 
     Returns:
-        The detector, fitted, in evaluation mode, where the model lies.
+        The detector, fitted, where the model lies.
 
     Raises:
         UnknownNameError: If there is no such defense.
@@ -66,7 +66,7 @@ def fit_detector(
         detector = kind(**options)
     except TypeError as error:
         raise UsageError(f"options {sorted(options)} do not fit {name}: {error}") from error
-    detector.to(device_of(model)).eval()
+    detector.to(device_of(model))
     if isinstance(detector, FittedDetector):
         if detector.needs_attacks:
             threat = parse_threat(threat) if isinstance(threat, str) else threat
@@ -75,4 +75,4 @@ def fit_detector(
             samples = DetectorSamples(data.train.x, data.train.y)
         detector.fit(samples, seed)
     calibrate(detector, data.validation.x, fpr)
-    return detector.eval()
+    return detector

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from tempering.core.errors import ModelError
 from tempering.core.protocols import register_defense
 from tempering.defenses.distances import distances
-from tempering.defenses.features import features, finite_features, require_width
+from tempering.defenses.features import features, finite_features, require_network, require_width
 from tempering.defenses.fitted import FittedDetector
 from tempering.defenses.fitting_samples import DetectorSamples
 
@@ -31,7 +31,7 @@ class KNNDistance(FittedDetector):
         sizes: Neighbours kept and width, set by `fit`.
 
     Raises:
-        ModelError: If an option makes no sense, or the network has other features.
+        ModelError: If an option makes no sense, `network` is no module, or it has other features.
     """
 
     source = "Sun et al., 2022; Papernot and McDaniel, 2018"
@@ -50,7 +50,8 @@ class KNNDistance(FittedDetector):
         super().__init__(threshold)
         if not 1 <= k <= samples:
             raise ModelError(f"k {k} of {samples} samples: give 1 <= k <= samples")
-        self.network, self.k, self.samples, self.layer = network, k, samples, layer
+        self.network = require_network(self, network)
+        self.k, self.samples, self.layer = k, samples, layer
         self.declare(sizes)
 
     def allocate(self, *sizes: int) -> None:

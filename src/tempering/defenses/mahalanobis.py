@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from tempering.core.errors import DataError, ModelError
 from tempering.core.protocols import register_defense
-from tempering.defenses.features import features, finite_features, require_width
+from tempering.defenses.features import features, finite_features, require_network, require_width
 from tempering.defenses.fitted import FittedDetector
 from tempering.defenses.fitting_samples import DetectorSamples
 
@@ -30,7 +30,7 @@ class Mahalanobis(FittedDetector):
         sizes: Classes and width, set by `fit`.
 
     Raises:
-        ModelError: If an option makes no sense, or the network has other features.
+        ModelError: If an option makes no sense, `network` is no module, or it has other features.
     """
 
     source = "Lee et al., 2018"
@@ -49,7 +49,7 @@ class Mahalanobis(FittedDetector):
         super().__init__(threshold)
         if not ridge > 0:
             raise ModelError(f"ridge {ridge}: give more than 0")
-        self.network, self.ridge, self.layer = network, float(ridge), layer
+        self.network, self.ridge, self.layer = require_network(self, network), float(ridge), layer
         self.declare(sizes)
 
     def allocate(self, *sizes: int) -> None:

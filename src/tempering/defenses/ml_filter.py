@@ -111,7 +111,16 @@ class MLFilter(FittedDetector):
         )
 
     def measure(self, x: Tensor) -> Tensor:
-        """Distance to the nearest clean image over the bound, shape (n,)."""
+        """Distance to the nearest clean image over the bound, shape (n,).
+
+        Raises:
+            ModelError: If images have another number of pixels than those of the fit.
+        """
+        if x[:1].numel() != self.mean.numel() and len(x):
+            raise ModelError(
+                f"MLFilter was fitted to images of {self.mean.numel()} pixels and is given "
+                f"{x[:1].numel()}: give images of the same shape"
+            )
         seen = (x.flatten(1) - self.mean) @ self.axes
         return distances(seen, self.neighbours).amin(1) / self.bound
 

@@ -13,7 +13,7 @@ from tempering.core.errors import ModelError
 from tempering.core.protocols import register_defense
 from tempering.defenses.distillation import distil, surrogate_network
 from tempering.defenses.estimators import ESTIMATORS, Estimator
-from tempering.defenses.features import features, finite_features, require_width
+from tempering.defenses.features import features, finite_features, require_network, require_width
 from tempering.defenses.fitted import FittedDetector
 from tempering.defenses.fitting_samples import DetectorSamples
 
@@ -38,7 +38,7 @@ class ProtectionLayer(FittedDetector):
 
     Raises:
         UnknownNameError: If there is no such estimator.
-        ModelError: If an option makes no sense, or the network has other features.
+        ModelError: If an option makes no sense, `network` is no module, or it has other features.
     """
 
     input_gradient = "approximation"
@@ -64,8 +64,9 @@ class ProtectionLayer(FittedDetector):
         for name, value in (("members", members), ("samples", samples)):
             if value < 1:
                 raise ModelError(f"{name} {value}: give at least 1")
-        self.network, self.estimator, self.members = network, estimator, members
-        self.samples, self.layer = samples, layer
+        self.network = require_network(self, network)
+        self.estimator, self.members, self.samples = estimator, members, samples
+        self.layer = layer
         self.declare(sizes)
 
     def allocate(self, *sizes: int) -> None:

@@ -116,7 +116,7 @@ def detector_report(
         >>> clean, adv = torch.tensor([0.0, 1.0, 2.0, 3.0]), torch.tensor([2.5, 4.0])
         >>> report = detector_report(clean, adv, threshold=2.2, rates=[0.25])
         >>> report.auroc, str(report.detected).split(" [")[0], report.tpr_at[0.25].hits
-        (0.875, '2/2 = 100.0%', 2)
+        (0.875, '2/2 = 100.0%', 1)
     """
     clean, adv = _checked(scores_clean, "clean"), _checked(scores_adv, "adversarial")
     limit = float(threshold)
