@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 import tempering as tp
-from tempering.attacks import PGD, Square
+from tempering.attacks import PGD, JointDetection, Square
 from tempering.core.backward import adaptive_stages
 from tempering.core.errors import ModelError
 from tempering.core.goals import EvadeDetector
@@ -130,6 +130,14 @@ def test_an_attacker_who_knows_the_detector_leaves_fewer_samples(case: str) -> N
     knows = standing(model, attack(model, x, y, THREAT, goal=EvadeDetector(10)), y)
     assert ignores > 5
     assert knows < ignores
+
+
+def test_a_detector_beside_the_classifier_is_evaded_too() -> None:
+    (x, y), detector, attack = known(), fitted("knn_distance"), PGD(steps=20)
+    joint = JointDetection(attack, detector, float(detector.threshold), scale=10.0)
+    model = pipeline("knn_distance")
+    ignores = standing(model, attack(network(), x, y, THREAT), y)
+    assert standing(model, joint(network(), x, y, THREAT), y) < ignores
 
 
 @each_fitted
