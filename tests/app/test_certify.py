@@ -100,7 +100,8 @@ def test_a_radius_that_no_draws_can_certify_is_refused_at_once(
     eps: str, votes: str, told: str, tmp_path: Path
 ) -> None:
     words = (*SMOOTHED, "--threat", f"l2:{eps}", "--votes", votes)
-    done = temper(*words, folder=tmp_path)  # there is no model here: nothing was loaded
+    (tmp_path / "file.py").write_text("raise SystemExit('this file was run')", encoding="utf-8")
+    done = temper(*words, folder=tmp_path)
     assert done.code == 2
     assert re.search(told, done.err), done.err
     assert len(done.err.splitlines()) == 1

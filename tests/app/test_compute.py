@@ -38,9 +38,9 @@ def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 COMMANDS: list[tuple[str | Path, ...]] = [
     ("harden", "--recipe", TINY),
     ("reproduce", "--budget", "10m"),
-    ("evaluate", "absent.py:build", "--threat", "linf:0.1"),
-    ("certify", "absent.py:build", "--threat", "linf:0.1"),
-    ("attack", "absent.py:build", "--threat", "linf:0.1", "--attack", "fgsm", "--out", "x.npz"),
+    ("evaluate", "own.py:build", "--threat", "linf:0.1"),
+    ("certify", "own.py:build", "--threat", "linf:0.1"),
+    ("attack", "own.py:build", "--threat", "linf:0.1", "--attack", "fgsm", "--out", "x.npz"),
 ]
 
 
@@ -48,10 +48,11 @@ COMMANDS: list[tuple[str | Path, ...]] = [
 def test_a_device_that_is_not_here_is_an_error_before_anything(
     words: tuple[str | Path, ...], tmp_path: Path, no_gpu: None
 ) -> None:
+    (tmp_path / "own.py").write_text("raise SystemExit('this file was run')", encoding="utf-8")
     done = temper(*words, "--device", "cuda:1", folder=tmp_path)
     assert done.code == 2
     assert done.err == "error: device 'cuda:1': there is no CUDA device here: give auto or cpu\n"
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["own.py"]
     assert temper(*words, "--batch-size", "0", folder=tmp_path).code == 2
 
 

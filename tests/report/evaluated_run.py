@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tempering.core.class_records import PerClass, per_class_record
 from tempering.core.comparisons import ComparedModel, Comparison
 from tempering.core.corruption_records import CorruptionResult
 from tempering.core.proofs import Proof
@@ -106,6 +107,27 @@ def corruptions() -> list[CorruptionResult]:
     ]
 
 
+def classes() -> PerClass:
+    """Ten classes and the adversarial one; broken images are taken for the next outputs."""
+    numbers = range(N)
+    y = [number % 10 for number in numbers]
+    robust = [number >= N - ROBUST for number in numbers]
+    other = [(label + 1 + number // 10 % 10) % 11 for number, label in zip(numbers, y, strict=True)]
+    return per_class_record(
+        y,
+        [number >= N - CLEAN for number in numbers],
+        robust,
+        [own if kept else taken for own, kept, taken in zip(y, robust, other, strict=True)],
+        [*made.CLASSES, "adversarial"],
+        10,
+        subject="given",
+        threat="linf:0.3",
+        seed=7,
+        weights="given-0a1b2c3d",
+        data_hash="00ff00ff00ff00ff",
+    )
+
+
 def records() -> list[Record]:
     """All records of a whole run of `temper evaluate`."""
     return [
@@ -116,6 +138,7 @@ def records() -> list[Record]:
         made.measurement("given", "any", "worst", ROBUST),
         *curve(),
         *proofs(),
+        classes(),
         made.flag(),
         *corruptions(),
         comparison("clean", 980, 11, 5),

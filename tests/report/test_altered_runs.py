@@ -18,7 +18,6 @@ from tempering.report.run_page import render
 from tests.app.running import temper
 from tests.report import evaluated_run as evaluated
 from tests.report import synthetic_run as made
-from tests.report.test_per_class_section import record
 
 N = evaluated.N
 DELETED = object()
@@ -27,20 +26,15 @@ DELETED = object()
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     """A run whose files agree."""
-    classes, samples = record(10, 10)
-    made.write(
-        tmp_path,
-        [*evaluated.records(), classes],
-        evaluated.assessment(per_class=classes),
-        made.pictures(),
-    )
-    certified = np.arange(N) >= N - evaluated.CERTIFIED
-    np.savez(
-        tmp_path / "verdicts.npz",
-        clean=np.array([one[1] for one in samples]),
-        robust=np.array([one[2] for one in samples]),
-        certified=certified,
-    )
+    summary = evaluated.assessment(per_class=evaluated.classes())
+    made.write(tmp_path, evaluated.records(), summary, made.pictures())
+    hits = {
+        "clean": evaluated.CLEAN,
+        "robust": evaluated.ROBUST,
+        "certified": evaluated.CERTIFIED,
+    }
+    columns = {name: np.arange(N) >= N - count for name, count in hits.items()}
+    np.savez(tmp_path / "verdicts.npz", **columns)  # type: ignore[arg-type]
     return tmp_path
 
 
@@ -111,7 +105,7 @@ def test_a_summary_with_an_impossible_value_is_refused_with_its_key(
         ("measurement", ["drop"], float("nan"), "drop: Input should be a finite number"),
         ("measurement", ["cost", "forward"], 10**400, "cost: Value error, forward is a number"),
         ("proof", ["certified"], 3, "certified: Input should be a valid dictionary"),
-        ("per-class", ["confusions", 0, "predicted"], 10, "there are 10 classes and 10 outputs"),
+        ("per-class", ["confusions", 0, "predicted"], 11, "there are 10 classes and 11 outputs"),
         ("comparison", ["both"], -1, "both: Input should be greater"),
         ("provenance", ["recipe"], [], "recipe: Input should be a valid dictionary"),
         ("measurement", ["kind"], "guess", "does not match any of the expected tags"),
@@ -196,3 +190,10 @@ def test_verdicts_that_contradict_the_summary_are_told_on_the_command_line_too(r
     assert "verdicts.npz: robust holds for 701, and summary.json has 702" in done.err
     assert "verdicts.npz: certified is not 1000 values true or false" in done.err
     assert done.err.startswith("warning: ")
+
+
+def test_a_line_of_endless_brackets_is_named(run: Path) -> None:
+    path = run / "records.jsonl"
+    path.write_text(path.read_text() + "[" * 100_000 + "\n")
+    with pytest.raises(RunError, match=r"records.jsonl line \d+ is not a record"):
+        render(run)

@@ -336,6 +336,6 @@ def _write(out: Path, done: Attacked) -> None:
 
     def save(path: Path) -> None:
         with path.open("wb") as file:
-            np.savez_compressed(file, **content)  # type: ignore[arg-type]
+            np.savez_compressed(file, **content)
 
     write_with(out, save)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +22,10 @@ def note(text: str) -> None:
         if text in kept:
             return
         kept[text] = None
-    warnings.warn(text, TemperingWarning, stacklevel=2)
+    caller = sys._getframe(1)  # without a registry, which would hide the same text in the next job
+    warnings.warn_explicit(
+        text, TemperingWarning, caller.f_code.co_filename, caller.f_lineno, registry=None
+    )
 
 
 def keep_note(text: str) -> None:

@@ -310,7 +310,7 @@ def load_records(path: Path) -> Sequence[AnyRecord]:
     for number, line in enumerate(lines, 1):
         try:
             records.append(_ADAPTER.validate_python(json.loads(line)))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise RunError(
                 f"{path} line {number} is not a record: {_reason(error)}: "
                 "give the folder of an unaltered run"
@@ -318,7 +318,7 @@ def load_records(path: Path) -> Sequence[AnyRecord]:
     return records
 
 
-def _reason(error: ValueError) -> str:
+def _reason(error: Exception) -> str:
     if not isinstance(error, ValidationError):
         return str(error)
     first = error.errors()[0]

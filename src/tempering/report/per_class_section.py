@@ -40,9 +40,9 @@ def _prose(found: PerClass, many: bool) -> str:
     images = whole(most) if few == most else f"{whole(few)} to {whole(most)}"
     told = (
         f"The worst class, {worst.name}, has a robust accuracy of {worst.robust}. Each class has "
-        f"{images} images, so intervals of single classes are wide. A broken image counts by the "
-        "class that is predicted for its adversarial image, any other image by that of the clean "
-        "one."
+        f"{images} image{'s' * (most != 1)}, so intervals of single classes are wide. A broken "
+        "image counts by the class that is predicted for its adversarial image, any other image by "
+        "that of the clean one."
     )
     if many:
         told += f" All {whole(len(found.classes))} classes and all confusions are in records.jsonl."

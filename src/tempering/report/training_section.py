@@ -174,7 +174,7 @@ def epochs_table(records: Sequence[AnyRecord]) -> Table | None:
     """The numbers of the training curves."""
     rows = tuple(
         (
-            Cell(f"{TRAINED[row.model]}, {row.epoch}"),
+            Cell(f"{TRAINED.get(row.model, row.model)}, {row.epoch}"),
             Cell(whole(row.step)),
             counted(row.train_accuracy),
             Cell(f"{row.train_loss:.4f}"),

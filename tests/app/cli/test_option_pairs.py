@@ -9,7 +9,7 @@ import pytest
 from tests.app.cli.test_bad_input import left, refused
 from tests.app.running import temper
 
-MODEL = ("absent.py:build", "--threat", "l2:0.1")
+MODEL = ("own.py:build", "--threat", "l2:0.1")
 EVALUATE = ("evaluate", *MODEL)
 RESUME = ("evaluate", "--resume", "runs/x")
 HARDEN = ("harden", "--resume", "runs/x")
@@ -24,12 +24,12 @@ ATTACK = ("--attack", "fgsm")
             ("certify", *MODEL, "--smoothing", "0.5", "--method", "crown"),
             "method crown with smoothing, which uses no bounds",
         ),
-        (("certify", *MODEL, "--model", "b.py:c"), "which is a factory: leave it out"),
+        (("certify", *MODEL, "--model", "other.py:build"), "which is a factory: leave it out"),
         (
-            ("attack", *MODEL, *ATTACK, "--out", "x.npz", "--model", "b.py:c"),
+            ("attack", *MODEL, *ATTACK, "--out", "x.npz", "--model", "other.py:build"),
             "which is a factory: leave it out",
         ),
-        ((*EVALUATE, "--model", "b.py:c"), "which is a factory: leave it out"),
+        ((*EVALUATE, "--model", "other.py:build"), "which is a factory: leave it out"),
         ((*EVALUATE, *ATTACK, "--protocol", "fast"), "protocol 'fast' beside attacks"),
         ((*EVALUATE, *ATTACK, "--quick"), "attacks of your own beside quick"),
         ((*EVALUATE, "--protocol", "thorough", "--quick"), "protocol 'thorough' beside quick"),
@@ -39,7 +39,7 @@ ATTACK = ("--attack", "fgsm")
         ((*EVALUATE, "--access", "black", "--no-surrogate"), "which trains none"),
         ((*RESUME, "--seed", "3"), "continues with the settings of the run"),
         ((*RESUME, "--split", "paper"), "continues with the settings of the run"),
-        ((*RESUME, "--model", "b.py:c"), "continues with the settings of the run"),
+        ((*RESUME, "--model", "other.py:build"), "continues with the settings of the run"),
         ((*RESUME, "--quick"), "continues with the settings of the run"),
         ((*RESUME, "--no-surrogate"), "continues with the settings of the run"),
         ((*RESUME, "--protocol", "fast"), "continues with the settings of the run"),
@@ -57,5 +57,7 @@ ATTACK = ("--attack", "fgsm")
 def test_a_pair_that_makes_no_sense_is_refused(
     words: tuple[str, ...], told: str, tmp_path: Path
 ) -> None:
+    for name in ("own.py", "other.py"):
+        (tmp_path / name).write_text("raise SystemExit('this file was run')", encoding="utf-8")
     refused(temper(*words, folder=tmp_path), 2, told)
     assert left(tmp_path) == set()
