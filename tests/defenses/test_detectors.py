@@ -105,16 +105,16 @@ def test_it_is_saved_and_loaded_with_its_pipeline(case: str, tmp_path: Path) -> 
 def test_a_pipeline_with_it_is_evaluated(case: str) -> None:
     x, y = known()
     attacks = [PGD(steps=3), Square(queries=10)]
-    found = tp.evaluate(pipeline(case), (x[:2], y[:2]), THREAT, attacks=attacks)
-    assert found.robust_with_detection is not None
-    assert found.robust_accuracy.upper <= found.robust_with_detection
+    result = tp.evaluate(pipeline(case), (x[:2], y[:2]), THREAT, attacks=attacks)
+    assert result.robust_with_detection is not None
+    assert result.robust_accuracy.upper <= result.robust_with_detection
 
 
 @pytest.mark.parametrize("case", ["mahalanobis", "random_forest"])
 def test_it_is_evaluated_without_knowledge_of_it(case: str) -> None:
     x, y = known()
-    found = tp.evaluate(pipeline(case), (x[:3], y[:3]), THREAT, access="black", quick=True)
-    assert found.robust_with_detection is not None
+    result = tp.evaluate(pipeline(case), (x[:3], y[:3]), THREAT, access="black", quick=True)
+    assert result.robust_with_detection is not None
 
 
 def standing(model: Pipeline, x_adv: Tensor, y: Tensor) -> int:

@@ -20,8 +20,8 @@ def samples(n: int = 200) -> tuple[Tensor, Tensor]:
     """Clean and adversarial features that overlap; multiples of 1/8, so that thresholds matter."""
     draw = torch.Generator().manual_seed(0)
     labels = torch.arange(n) % 2
-    found = torch.randn(n, 6, generator=draw) + labels[:, None] * 0.7
-    return (found * 8).round() / 8, labels
+    points = torch.randn(n, 6, generator=draw) + labels[:, None] * 0.7
+    return (points * 8).round() / 8, labels
 
 
 THEIRS = {
@@ -35,11 +35,11 @@ THEIRS = {
 
 @pytest.mark.parametrize("name", THEIRS)
 def test_probabilities_are_those_of_scikit_learn(name: str) -> None:
-    found, labels = samples()
+    points, labels = samples()
     fresh = torch.randn(300, 6, generator=torch.Generator().manual_seed(1))
-    theirs = THEIRS[name].fit(found.numpy(), labels.numpy())
-    ours = ESTIMATORS[name].fitted(found, labels, 12, 3)
-    for x in (found, fresh) if name != "knn" else (fresh,):
+    theirs = THEIRS[name].fit(points.numpy(), labels.numpy())
+    ours = ESTIMATORS[name].fitted(points, labels, 12, 3)
+    for x in (points, fresh) if name != "knn" else (fresh,):
         expected = theirs.predict_proba(x.numpy())[:, 1]
         np.testing.assert_allclose(ours(x).numpy(), expected, atol=1e-6)
     blank = ESTIMATORS[name].blank(ours.sizes)
@@ -57,20 +57,20 @@ def test_thresholds_separate_float32_as_they_separate_float64() -> None:
 
 @pytest.mark.parametrize("name", THEIRS)
 def test_one_kind_of_samples_is_not_enough(name: str) -> None:
-    found, labels = samples()
+    points, labels = samples()
     with pytest.raises(DataError, match="200 clean and 0 adversarial samples for the estimator"):
-        ESTIMATORS[name].fitted(found, 0 * labels, 5, 0)
+        ESTIMATORS[name].fitted(points, 0 * labels, 5, 0)
 
 
 def test_a_network_learns_to_imitate_scores_without_a_gradient() -> None:
-    found, _ = samples(600)
+    points, _ = samples(600)
 
     def steps(x: Tensor) -> Tensor:
         return (x[:, 0] > 0.5).float() * 0.5 + (x[:, 1] > 0).float() * 0.4
 
     imitation = surrogate_network(6)
     before = imitation[0].weight.clone()
-    distil(imitation, steps, found, seed=0)
+    distil(imitation, steps, points, seed=0)
     assert not torch.equal(imitation[0].weight, before)
     fresh = torch.randn(300, 6, generator=torch.Generator().manual_seed(1))
     both = torch.stack([torch.sigmoid(imitation(fresh)[:, 0]).detach(), steps(fresh)])

@@ -40,11 +40,11 @@ def test_each_detector_is_fitted_without_its_attack_and_measured_on_all() -> Non
         asked.append(tuple(attack.label() for attack in attacks))
         return KnowsByStepCount(asked[-1])
 
-    found = leave_one_attack_out(fit, model(), DATA, Linf(0.1), [FGSM(), PGD(steps=3)])
+    result = leave_one_attack_out(fit, model(), DATA, Linf(0.1), [FGSM(), PGD(steps=3)])
     assert asked == [("fgsm", "pgd-3"), ("pgd-3",), ("fgsm",)]
-    assert found.attacks == ("fgsm", "pgd-3")
-    assert found.matrix() == [[1.0, 1.0], [0.0, 0.0], [1.0, 1.0]]
-    report = found.reports["fgsm", "pgd-3"]
+    assert result.attacks == ("fgsm", "pgd-3")
+    assert result.matrix() == [[1.0, 1.0], [0.0, 0.0], [1.0, 1.0]]
+    report = result.reports["fgsm", "pgd-3"]
     assert (report.detected.hits, report.detected.n, report.clean_rejected.hits) == (0, 8, 0)
 
 

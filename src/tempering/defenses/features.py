@@ -107,14 +107,14 @@ def finite_features(network: nn.Module, x: Tensor, layer: str | None = None) -> 
         parts = [
             features(view, part.to(device), layer).cpu() for part in torch.split(x, BATCH_SIZE)
         ]
-    found = torch.cat(parts).float()
-    bad = (~found.isfinite().all(1)).nonzero()[:, 0]
+    embedded = torch.cat(parts).float()
+    bad = (~embedded.isfinite().all(1)).nonzero()[:, 0]
     if len(bad):
         raise ModelError(
             f"features of {type(network).__name__} for image {int(bad[0])} are not finite: "
             "give a network with finite features"
         )
-    return found
+    return embedded
 
 
 def require_width(owner: nn.Module, network: nn.Module, layer: str | None, width: int) -> None:

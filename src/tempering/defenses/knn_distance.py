@@ -67,11 +67,11 @@ class KNNDistance(FittedDetector):
         self.require(samples.x, self.k)
         draw = torch.Generator().manual_seed(seed)
         rows = torch.randperm(len(samples.x), generator=draw)[: self.samples]
-        found = finite_features(self.network, samples.x[rows], self.layer)
-        self.declare(tuple(found.shape))
-        self.fill(neighbours=nn.functional.normalize(found))
+        embedded = finite_features(self.network, samples.x[rows], self.layer)
+        self.declare(tuple(embedded.shape))
+        self.fill(neighbours=nn.functional.normalize(embedded))
 
     def measure(self, x: Tensor) -> Tensor:
         """Distance to the k-th neighbour, shape (n,)."""
-        found = nn.functional.normalize(features(self.network, x, self.layer))
-        return distances(found, self.neighbours).kthvalue(self.k, 1).values
+        embedded = nn.functional.normalize(features(self.network, x, self.layer))
+        return distances(embedded, self.neighbours).kthvalue(self.k, 1).values

@@ -60,7 +60,7 @@ class Mahalanobis(FittedDetector):
 
     def learn(self, samples: DetectorSamples, seed: int) -> None:  # noqa: ARG002
         """Means and tied covariance of clean features."""
-        found = finite_features(self.network, samples.x, self.layer).double()
+        embedded = finite_features(self.network, samples.x, self.layer).double()
         y = samples.y
         counts = y.bincount()
         if int(counts.min()) < 2:
@@ -68,10 +68,10 @@ class Mahalanobis(FittedDetector):
             raise DataError(
                 f"Mahalanobis: {int(counts[few])} samples of class {few}: give at least 2 a class"
             )
-        sums = torch.zeros(len(counts), found.shape[1], dtype=torch.float64)
-        means = sums.index_add_(0, y, found) / counts[:, None]
-        rest = found - means[y]
-        covariance = rest.T @ rest / len(found)
+        sums = torch.zeros(len(counts), embedded.shape[1], dtype=torch.float64)
+        means = sums.index_add_(0, y, embedded) / counts[:, None]
+        rest = embedded - means[y]
+        covariance = rest.T @ rest / len(embedded)
         spread = covariance.diagonal().mean()
         if not float(spread) > 0:
             raise DataError("Mahalanobis: features do not vary within classes: give other samples")

@@ -86,11 +86,11 @@ class ProtectionLayer(FittedDetector):
         rows = torch.randperm(len(x_adv), generator=draw)[: self.samples]
         pairs = (samples.x[rows], x_adv[rows])
         both = [finite_features(self.network, x, self.layer) for x in pairs]
-        found = torch.cat(both)
+        embedded = torch.cat(both)
         labels = torch.cat([torch.full((len(part),), at) for at, part in enumerate(both)])
-        mean, deviation = found.mean(0), found.std(0)
+        mean, deviation = embedded.mean(0), embedded.std(0)
         deviation = torch.where(deviation > 0, deviation, 1.0)
-        scaled = (found - mean) / deviation
+        scaled = (embedded - mean) / deviation
         judge = ESTIMATORS[self.estimator].fitted(scaled, labels, self.members, seed)
         surrogate = surrogate_network(scaled.shape[1])
         distil(surrogate, judge, scaled, seed)
