@@ -74,7 +74,12 @@ class Pipeline(BaseClassifier):
         own = getattr(classifier, "adversarial_class", None)
         self.adversarial_class = self.classes if own is not None or detector else None
         self.outputs = self.classes + (self.adversarial_class is not None)
-        self.architecture = _architecture(self)
+        _require_alike(classifier, detector)
+
+    @property
+    def architecture(self) -> dict[str, Any] | str:  # type: ignore[override]
+        """Description as it is now; the name of its class if a part of it is a user's own."""
+        return _architecture(self)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits, shape (n, outputs), of images in [0, 1], shape (n, c, h, w).
@@ -115,6 +120,23 @@ class Pipeline(BaseClassifier):
                 "give as many, or one more for its adversarial class"
             )
         return logits[:, : self.classes], logits[:, self.classes :]
+
+
+def _require_alike(classifier: nn.Module, detector: nn.Module | None) -> None:
+    """Refuse a detector whose network takes other images than the classifier."""
+    own = _shape(classifier)
+    other = _shape(getattr(detector, "network", None))
+    if own is not None and other is not None and own != other:
+        raise ModelError(
+            f"the network of {type(detector).__name__} takes images of shape {other} and the "
+            f"classifier of {own}: give a detector that was fitted with this classifier's data"
+        )
+
+
+def _shape(network: object) -> tuple[int, ...] | None:
+    """Shape of a network's images, if it says so."""
+    architecture = getattr(network, "architecture", None)
+    return tuple(architecture["shape"]) if isinstance(architecture, dict) else None
 
 
 def _architecture(pipeline: Pipeline) -> dict[str, Any] | str:
