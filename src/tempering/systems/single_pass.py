@@ -22,9 +22,13 @@ class SinglePassTraining(System):
 
     def fit(self, setting: Setting) -> Fitted:
         """Train on clean images and copies."""
-        undefended = setting.undefended
+        undefended, train = setting.undefended, setting.data.train
+        seen = setting.budget.standard_steps * setting.batch_size
         data, objective = SinglePass().prepare(
-            setting.data.train, undefended, setting.threat, derive(setting.seed, self.name)
+            train.take(min(seen, len(train))),
+            undefended,
+            setting.threat,
+            derive(setting.seed, self.name),
         )
         net = setting.train(
             setting.network(self.name),
