@@ -145,6 +145,7 @@ def test_report_prints_where_it_is(hardened: Hardened) -> None:
     [
         ("attacks", "pgd"),
         ("defenses", "squeeze"),
+        ("defenses", "protection_layer"),
         ("models", "strided_cnn"),
         ("data", "npz"),
         ("objectives", "trades"),
