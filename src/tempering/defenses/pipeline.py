@@ -75,6 +75,7 @@ class Pipeline(BaseClassifier):
         self.adversarial_class = self.classes if own is not None or detector else None
         self.outputs = self.classes + (self.adversarial_class is not None)
         _require_alike(classifier, detector)
+        _shape_of_images(self)
 
     @property
     def architecture(self) -> dict[str, Any] | str:  # type: ignore[override]

@@ -10,10 +10,10 @@ from tempering.training.objectives.registry import parse_objective as parse_obje
 from tempering.training.objectives.single_pass import SinglePass as SinglePass
 from tempering.training.objectives.standard import Standard as Standard
 from tempering.training.objectives.trades import Trades as Trades
-from tempering.training.optimizers import Adam as Adam
-from tempering.training.optimizers import AdamW as AdamW
 from tempering.training.optimizers import EMA as EMA
 from tempering.training.optimizers import SGD as SGD
+from tempering.training.optimizers import Adam as Adam
+from tempering.training.optimizers import AdamW as AdamW
 from tempering.training.schedules import Constant as Constant
 from tempering.training.schedules import Cosine as Cosine
 from tempering.training.schedules import Linear as Linear
