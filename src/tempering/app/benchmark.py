@@ -27,6 +27,7 @@ from tempering.core.errors import (
     TemperingError,
     UnknownNameError,
     UsageError,
+    type_and_message,
 )
 from tempering.core.files import write_text
 from tempering.core.system_records import SystemRow, SystemTable
@@ -222,11 +223,12 @@ def _judged(
     """The row of a system; one that fails is a row with its error."""
     try:
         return judge(system, setting, context, attacks)
-    except TemperingError as error:
-        if isinstance(error, InterruptedRunError):
-            raise
+    except InterruptedRunError:
+        raise
+    except Exception as error:
+        told = str(error) if isinstance(error, TemperingError) else type_and_message(error)
         return SystemRow(
-            **about(system), threat=str(setting.threat), n=len(context.data), error=str(error)
+            **about(system), threat=str(setting.threat), n=len(context.data), error=told
         )
 
 

@@ -9,7 +9,7 @@ from tempering.app.cli.console import leads
 from tempering.core.record import Count
 from tempering.core.system_records import SystemTable
 
-HEADINGS = ("system", "claimed", "oblivious", "adaptive", "clean", "abstention", "overhead", "n")
+HEADINGS = ("system", "claimed", "oblivious", "adaptive", "clean", "abstains", "overhead", "n")
 
 
 def show(table: SystemTable) -> None:
@@ -29,7 +29,7 @@ def show(table: SystemTable) -> None:
             overhead,
             str(row.n),
         )
-    console = Console()
+    console = Console(highlight=False, soft_wrap=True)
     console.print(shown)
     for row in table.rows:
         if row.error is not None:
