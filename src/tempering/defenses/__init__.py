@@ -9,6 +9,8 @@ __getattr__, __dir__, __all__ = lazy_exports(
     {
         "AdversarialClass": f"{_ROOM}.adversarial_class",
         "BitDepth": f"{_ROOM}.bit_depth",
+        "Backdoored": f"{_ROOM}.backdoor",
+        "CounterPerturbation": f"{_ROOM}.counter_perturbation",
         "DEFENSES": _CORE,
         "Detector": _CORE,
         "GaussianBlur": f"{_ROOM}.gaussian_blur",

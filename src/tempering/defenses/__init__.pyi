@@ -3,9 +3,11 @@ from tempering.core.protocols import Detector as Detector
 from tempering.core.protocols import Transform as Transform
 from tempering.core.protocols import register_defense as register_defense
 from tempering.defenses.adversarial_class import AdversarialClass as AdversarialClass
+from tempering.defenses.backdoor import Backdoored as Backdoored
 from tempering.defenses.bit_depth import BitDepth as BitDepth
 from tempering.defenses.calibration import calibrate as calibrate
 from tempering.defenses.calibration import scores_of as scores_of
+from tempering.defenses.counter_perturbation import CounterPerturbation as CounterPerturbation
 from tempering.defenses.discriminator import Discriminator as Discriminator
 from tempering.defenses.feature_squeezing import FeatureSqueezing as FeatureSqueezing
 from tempering.defenses.fitted import FittedDetector as FittedDetector

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from tempering.core.protocols import DEFENSES
+from tempering.defenses import backdoor  # noqa: F401 - it registers a model
 from tempering.defenses.adversarial_class import AdversarialClass
 from tempering.defenses.bit_depth import BitDepth
 from tempering.defenses.build import build_pipeline
+from tempering.defenses.counter_perturbation import CounterPerturbation
 from tempering.defenses.discriminator import Discriminator
 from tempering.defenses.feature_squeezing import FeatureSqueezing
 from tempering.defenses.gaussian_blur import GaussianBlur
@@ -27,6 +29,7 @@ __all__ = [
     "DEFENSES",
     "AdversarialClass",
     "BitDepth",
+    "CounterPerturbation",
     "Discriminator",
     "FeatureSqueezing",
     "GaussianBlur",

@@ -99,7 +99,7 @@ class RandomForest(TreeEnsemble):
         from sklearn.ensemble import RandomForestClassifier  # takes long to import
 
         require_both(labels, 4)
-        forest = RandomForestClassifier(members, min_samples_leaf=2, random_state=seed)
+        forest = RandomForestClassifier(members, min_samples_leaf=2, random_state=seed % 2**32)
         forest.fit(features.numpy(), labels.numpy())
         trees = [member.tree_ for member in forest.estimators_]
         values = [_adversarial_share(tree) / len(trees) for tree in trees]
@@ -121,7 +121,7 @@ class GradientBoosting(TreeEnsemble):
 
         require_both(labels, 4)
         boosting = GradientBoostingClassifier(
-            n_estimators=members, max_features="sqrt", random_state=seed
+            n_estimators=members, max_features="sqrt", random_state=seed % 2**32
         )
         boosting.fit(features.numpy(), labels.numpy())
         trees = [member.tree_ for member in boosting.estimators_[:, 0]]
