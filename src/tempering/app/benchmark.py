@@ -140,7 +140,7 @@ def benchmark(
         threat=asked.threat,
         budget=asked.budget,
         seed=asked.seed,
-        attacks=[str(attack) for attack in attacks],
+        attacks=[attack.label() for attack in attacks],
         protocol="fast",
         command=caller.command,
         tempering=version("tempering"),

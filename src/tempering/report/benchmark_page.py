@@ -37,6 +37,7 @@ def report_of(table: SystemTable) -> Report:
             f"{table.data}, {threat_name(table.threat)}, budget {table.budget}, seed {table.seed}"
         ),
         sections=(_summary(table), _heat_map(table), _drops(table), _notes(table)),
+        source="benchmark.json",
     )
 
 
@@ -72,8 +73,8 @@ def _summary(table: SystemTable) -> Section:
                         f"Attacks of both: {', '.join(map(attack_name, table.attacks))}; the "
                         f"adaptive attacker also runs the protocol {table.protocol}. Intervals "
                         "are 95 % Wilson intervals. Overhead is the time of a prediction over "
-                        f"that of the bare network, less 1; {table.processor}, {table.threads} "
-                        "threads."
+                        f"that of the bare network, less 1; {table.processor}, threads: "
+                        f"{table.threads}."
                     ),
                 )
             ),
