@@ -21,6 +21,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "TemperingError": "tempering.core.errors",
         "attack": "tempering.app.attack",
         "attacks": "tempering.attacks",
+        "benchmark": "tempering.app.benchmark",
         "certify": "tempering.app.certify",
         "compare_runs": "tempering.app.compare",
         "data": "tempering.data",
@@ -31,6 +32,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "parse_threat": "tempering.core.threats",
         "reproduce": "tempering.app.reproduce",
         "resume": "tempering.app.harden",
+        "systems": "tempering.systems",
         "training": "tempering.training",
     },
 )

@@ -2,8 +2,10 @@ from tempering import attacks as attacks
 from tempering import data as data
 from tempering import defenses as defenses
 from tempering import models as models
+from tempering import systems as systems
 from tempering import training as training
 from tempering.app.attack import attack as attack
+from tempering.app.benchmark import benchmark as benchmark
 from tempering.app.certify import certify as certify
 from tempering.app.compare import compare_runs as compare_runs
 from tempering.app.evaluate import evaluate as evaluate

@@ -286,6 +286,15 @@ def test_passes_in_the_file_are_the_attacks_own(run: str, tmp_path: Path, attack
     assert forwards.min() >= 1
 
 
+def test_samples_of_the_target_class_are_said_to_be_left_out(run: str, tmp_path: Path) -> None:
+    call = ["attack", run, "--attack", "fgsm", "--samples", str(N), "--subset", "first"]
+    call += ["--out", str(tmp_path / "x.npz")]
+    told = CliRunner().invoke(app, [*call, "--targets", "7"]).stdout
+    assert f" of {N - 1} images" in told
+    assert "left out, of the target class already: 1\n" in told
+    assert "left out" not in CliRunner().invoke(app, call).stdout
+
+
 def test_failures_without_a_start_are_told_apart(run: str, tmp_path: Path) -> None:
     call = ["attack", run, "--attack", "hopskipjump:queries=60,tries=1", "--samples", str(N)]
     call += ["--targets", "next", "--out", str(tmp_path / "x.npz"), "--threat", "linf:0.45"]

@@ -33,6 +33,9 @@ def any_photos():
 def lazy():
     return nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.LazyLinear(10))
 
+def four():
+    return nn.Sequential(nn.Flatten(), nn.Linear(784, 4))
+
 def digits():
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
 """
@@ -98,7 +101,8 @@ def test_every_job_refuses_an_impossible_eps(threat: Any, message: str) -> None:
     attack = "sigma-zero" if message.startswith("give") else "fgsm"
     with pytest.raises(TemperingError, match=message):
         tp.evaluate(model, data, threat)
-    with pytest.raises(TemperingError, match=message):
+    certified = "nothing is certified for l0" if isinstance(threat, tp.L0) else message
+    with pytest.raises(TemperingError, match=certified):
         tp.certify(model, data, threat)
     with pytest.raises(TemperingError, match=message):
         tp.attack(model, data, threat, attack)
@@ -130,6 +134,19 @@ def test_lazy_layers_and_modules_are_refused_too(folder: Path) -> None:
     photos = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(3600, 10))
     with pytest.raises(ModelError, match=r"the model, a Sequential, takes .*\(3, 32, 32\)"):
         tp.harden(photos, threat="linf:0.01", runs=folder / "runs")
+
+
+@pytest.mark.parametrize("command", ["evaluate", "harden"])
+def test_the_default_data_is_refused_for_a_model_of_fewer_classes(
+    folder: Path, command: str
+) -> None:
+    words = ["evaluate", "my.py:four", *WORDS]
+    if command == "harden":
+        words = ["harden", "--model", "my.py:four", "--threat", "linf:0.01"]
+    done = temper(*words, folder=folder)
+    assert done.code == 1
+    told = "my.py:four has 4 outputs but the labels of mnist, the default data, go up to 9: give"
+    assert f"{told} the model's data, --data or data=..." in done.err
 
 
 def test_data_that_is_named_is_not_called_the_default(folder: Path) -> None:

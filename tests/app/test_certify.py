@@ -48,6 +48,8 @@ def test_smoothing_is_about_the_vote(folder: Path) -> None:
     assert found["of"] == "smoothed"
     assert found["settings"]["sigma"] == 0.1
     assert 0 < found["certified_correct"] <= found["clean_correct"] <= 40
+    told = temper(*words[:-1], folder=folder)
+    assert "sigma 0.1, 200 noisy copies of each sample" in told.out
     refused = temper(*WORDS, "--threat", "linf:0.1", "--smoothing", "0.1", folder=folder)
     assert refused.code == 2
     assert "give an L2 threat" in refused.err
@@ -71,6 +73,8 @@ def test_what_has_no_bounds_is_named(folder: Path) -> None:
         (("--threat", "linf:0.1", "--method", "crwn"), "did you mean crown"),
         ((), "give one, such as --threat linf:0.3"),
         (("--threat", "linf:0.1", "--time", "0"), "such as 90s, 10m or 1h"),
+        (("--threat", "patch:0.05"), "nothing is certified for patch:0.05: give an L-inf"),
+        (("--threat", "l0:3"), "nothing is certified for l0:3: give an L-inf, L2 or L1 threat"),
     ],
 )
 def test_wrong_calls_are_refused(folder: Path, more: tuple[str, ...], told: str) -> None:

@@ -186,6 +186,17 @@ def test_what_differs_is_named_before_anything_is_run(
     assert model.asked <= 33, "only checks of its outputs ask it"
 
 
+def test_threats_that_differ_are_shown_as_given_with_the_names_of_both_runs(folder: Path) -> None:
+    ratio = [word if word != "linf:0.1" else "linf:20/255" for word in FIRST]
+    few = ("--samples", "6", "--attack", "fgsm", "--name")
+    assert temper(*ratio, *few, "ratio", folder=folder).code == 0
+    assert temper(*FIRST, *few, "small", folder=folder).code == 0
+    with pytest.raises(UsageError, match="threat is ") as caught:
+        tp.compare_runs(folder / "runs" / "ratio", folder / "runs" / "small")
+    told = "threat is linf:20/255 (eps 0.07843) in ratio (digits) and linf:0.1 in small (digits): "
+    assert str(caught.value).startswith(told)
+
+
 def test_a_wrong_run_is_refused_and_leaves_no_folder(folder: Path, tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()

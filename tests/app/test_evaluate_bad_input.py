@@ -84,7 +84,11 @@ def refused(done: Done, code: int, message: str) -> None:
 @pytest.mark.parametrize(
     ("factory", "weights", "message"),
     [
-        ("few", "", "error: the model has 7 outputs but labels go up to 9: give a model with"),
+        (
+            "few",
+            "",
+            "error: the model has 7 outputs but the labels of digits/test go up to 9: give",
+        ),
         (
             "alone",
             "x.pth",

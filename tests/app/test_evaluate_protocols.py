@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +190,14 @@ def test_too_little_time_is_refused_and_little_time_is_kept(folder: Path) -> Non
     found = done.json()
     assert "out of time" in {flag["name"] for flag in found["flags"]}
     assert found["robust_correct"] <= found["clean_correct"]
+
+
+def test_every_access_has_its_line_where_all_images_are_certified(folder: Path) -> None:
+    words = ("--threat", "linf:0.0001", "--samples", "5", "--access", "all", "--no-surrogate")
+    done = temper(*WORDS[:-1], *words, folder=folder)
+    assert done.code == 0, done.err
+    assert "no attack was needed" in done.out
+    assert re.search(r"(?m)^  white-box +at most .*\n  black-box +at most ", done.out)
 
 
 def test_all_kinds_of_access_in_one_record(folder: Path) -> None:

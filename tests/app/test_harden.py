@@ -204,7 +204,10 @@ class Stubborn(nn.Module):
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (nn.Sequential(nn.Flatten(), nn.Linear(64, 9)), "9 outputs but labels go up to 9"),
+        (
+            nn.Sequential(nn.Flatten(), nn.Linear(64, 9)),
+            "9 outputs but the labels of digits/validation go up to 9",
+        ),
         (nn.Sequential(nn.Flatten(), nn.Linear(64, 10), nn.Softmax(1)), "returns probabilities"),
         (nn.Sequential(nn.Flatten(), nn.Linear(784, 10)), r"fails on images of shape \(1, 8, 8\)"),
         (Stubborn(), "Stubborn has weights but no reset_parameters: give the layer one"),

@@ -16,6 +16,7 @@ from tempering.app.certify import certify_address
 from tempering.app.evaluate import evaluate_address
 from tempering.app.evaluation_options import EvaluationOptions
 from tempering.app.load_inputs import InputAddress, take_samples
+from tempering.attacks import PGD, Transfer
 from tempering.core.errors import UsageError
 from tempering.core.threats import L2, Linf
 from tempering.data import load
@@ -144,6 +145,63 @@ def test_a_file_that_changed_is_not_run(own: Path, tmp_path: Path) -> None:
     moved = temper("evaluate", copy, *words, folder=tmp_path)
     assert moved.code == 0, moved.err
     assert moved.json()["threat"] == "linf:0.05"
+
+
+@pytest.mark.filterwarnings("ignore::tempering.core.notes.TemperingWarning")
+def test_a_surrogate_of_ones_own_network_is_rebuilt_as_the_target_is(
+    own: Path, tmp_path: Path
+) -> None:
+    transfer = f"transfer:surrogate={own / 'runs' / 'h1'},steps=2"
+    words = ("--attack", transfer, "--out", "x.npz", "--json")
+    done = temper("attack", f"{own / 'file.py'}:build", *SMALL, *words, folder=tmp_path)
+    assert done.code == 0, done.err
+    given = Transfer(PGD(steps=2), own / "runs" / "h1")
+    assert sum(each.numel() for each in given.surrogates[0].network().parameters()) == 650
+
+
+@pytest.mark.filterwarnings("ignore::tempering.core.notes.TemperingWarning")
+def test_a_surrogate_whose_file_changed_is_not_run_and_the_remedy_is_one_for_a_surrogate(
+    own: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "runs" / "h1"
+    shutil.copytree(own / "runs" / "h1", copy)
+    manifest = json.loads((copy / "manifest.json").read_text("utf-8"))
+    manifest["factory_file"] = str(tmp_path / "gone.py")
+    (copy / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    target = f"{own / 'file.py'}:build"
+    attack = ("attack", target, *SMALL, "--attack", f"transfer:surrogate={copy}", "--out", "x.npz")
+    gray = ("evaluate", target, *SMALL, "--access", "gray", "--surrogate", copy)
+    for words in (attack, gray):
+        done = temper(*words, folder=tmp_path)
+        assert done.code == 1
+        assert "gone.py, which built the model of" in done.err
+        assert "give file.py:build in its place, a factory that loads the weights" in done.err
+        assert "--model" not in done.err
+    manifest["factory_file"] = ""
+    (copy / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    untold = temper(*attack, folder=tmp_path)
+    assert "does not say which file: give file.py:factory in its place" in untold.err
+
+
+@pytest.mark.filterwarnings("ignore::tempering.core.notes.TemperingWarning")
+def test_a_finished_evaluation_is_not_resumed_but_shown(own: Path) -> None:
+    words = ("evaluate", "file.py:build", *SMALL, "--quick")
+    done = temper(*words, "--name", "ended", folder=own)
+    assert done.code == 0, done.err
+    again = temper("evaluate", "--resume", "runs/ended", folder=own)
+    assert again.code == 0, again.err
+    assert again.out == done.out
+    refused = temper(*words, "--resume", "runs/ended", folder=own)
+    assert refused.code == 1
+    assert re.search(r"ended is finished, and its report is .*ended/report\.html", refused.err)
+
+
+@pytest.mark.filterwarnings("ignore::tempering.core.notes.TemperingWarning")
+def test_a_surrogate_that_is_given_is_not_said_to_be_trained(own: Path) -> None:
+    words = ("--quick", "--access", "gray", "--surrogate", "runs/h1", "--json")
+    done = temper("evaluate", "file.py:build", *SMALL, *words, folder=own)
+    assert done.code == 0, done.err
+    assert done.json()["quick"] == ["protocol=quick", "samples=10", "curve=none"]
 
 
 @pytest.mark.filterwarnings("default::tempering.core.notes.TemperingWarning")

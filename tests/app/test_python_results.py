@@ -14,7 +14,7 @@ import tempering as tp
 from tempering.app.compare import compare_runs
 from tempering.app.python_results import Evaluation
 from tempering.core.errors import RunError, UsageError
-from tempering.core.records import Assessment
+from tempering.core.records import Assessment, Flag
 
 X, Y = torch.rand(24, 1, 8, 8, generator=torch.Generator().manual_seed(0)), torch.arange(24) % 3
 
@@ -32,8 +32,16 @@ def test_it_is_shown_in_one_line_and_as_a_table(found: Evaluation) -> None:
     assert repr(found).startswith("Sequential on arrays, linf:0.02: clean ")
     assert len(repr(found)) < 120
     page = found._repr_html_()
+    assert "<th>robust accuracy</th>" in page
+    assert "after" not in page
     assert page.count("<tr>") == 1 + len(found.attacks) + 2
     assert f"{100 * found.robust_accuracy.upper:.1f} %" in page
+
+
+def test_one_flag_is_no_plural(found: Evaluation) -> None:
+    flag = Flag(name="n", meaning="m", remedy="r", evidence="e")
+    one = found.model_copy(update={"flags": [flag]})
+    assert repr(one).endswith("24 images, 1 flag")
 
 
 def test_it_has_counts_of_each_class(found: Evaluation, tmp_path: Path) -> None:
@@ -53,8 +61,8 @@ def test_it_has_counts_of_each_class(found: Evaluation, tmp_path: Path) -> None:
 def test_it_is_a_data_frame(found: Evaluation) -> None:
     pytest.importorskip("pandas")
     frame = found.to_dataframe()
-    assert frame.loc["fgsm", "after"] == found.attacks["fgsm"].after
-    assert frame.loc["all attacks", "after"] == found.robust_accuracy.upper
+    assert frame.loc["fgsm", "robust accuracy"] == found.attacks["fgsm"].after
+    assert frame.loc["all attacks", "robust accuracy"] == found.robust_accuracy.upper
 
 
 def test_without_pandas_there_is_a_clear_error(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import tempering as tp
-from tempering.app.quick import quick_overrides
+from tempering.app.quick import quick_overrides, without_lengths
 from tempering.app.recipe import load_recipe, recipes
 from tempering.core.errors import UsageError
 from tempering.core.records import Provenance, Surrogate, load_records
@@ -83,6 +83,18 @@ def test_every_recipe_can_be_looked_at_quickly(name: str) -> None:
     shorter = load_recipe(name, quick_overrides(recipe))
     assert shorter.training.hardened.stopping.max_iterations <= 300
     assert quick_overrides(shorter) == []
+
+
+@pytest.mark.parametrize(("steps", "warm_up"), [(100, 33), (1000, 100), (1, 0)])
+def test_a_quick_warm_up_fits_the_steps_that_a_user_gives(steps: int, warm_up: int) -> None:
+    given = [f"training.hardened.stopping.max_iterations={steps}"]
+    short = quick_overrides(load_recipe("default", without_lengths(given)), given)
+    recipe = load_recipe("default", [*given, *short])
+    assert recipe.training.hardened.stopping.max_iterations == steps
+    assert recipe.training.hardened.mixture is not None
+    assert recipe.training.hardened.mixture.eps_warmup_steps == warm_up
+    own = [*given, "training.hardened.mixture.eps_warmup_steps=1"]
+    assert not any("eps_warmup" in text for text in quick_overrides(load_recipe("default"), own))
 
 
 def test_a_quick_evaluation_says_so(folder: Path) -> None:

@@ -318,3 +318,11 @@ def test_recipes_do_not_change() -> None:
     assert isinstance(recipe, Recipe)
     with pytest.raises(ValueError, match="frozen"):
         recipe.seed = 3
+
+
+def test_another_network_does_not_inherit_the_options_of_the_base(tmp_path: Path) -> None:
+    (tmp_path / "own.toml").write_text('base = "default"\n[model]\nname = "pipeline"\n')
+    model = load_recipe(str(tmp_path / "own.toml")).model
+    assert (model.options, model.undefended, model.tonal) == ({}, {}, {})
+    (tmp_path / "same.toml").write_text('base = "default"\n[model]\nname = "strided_cnn"\n')
+    assert load_recipe(str(tmp_path / "same.toml")).model == load_recipe("default").model

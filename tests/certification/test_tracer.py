@@ -84,3 +84,93 @@ def test_tracing_leaves_buffers_and_images_as_they_are() -> None:
         graph_of(model, x)
     assert torch.equal(x, before)
     assert float(model.count) == 0
+
+
+TWO = torch.tensor([[2e38], [1.9e38]])
+
+
+class Overflows(nn.Module):
+    """Two finite products whose difference is finite, and whose sum with itself is not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(1, 2), nn.Linear(2, 2)
+        with torch.no_grad():
+            self.first.weight.copy_(TWO)
+            self.first.bias.zero_()
+            self.last.weight.copy_(torch.tensor([[0.0, 0.0], [1.0, -1.0]]))
+            self.last.bias.zero_()
+
+    def forward(self, x: Tensor) -> Tensor:
+        answer: Tensor = self.last(torch.relu(self.first(x.flatten(1)) * 2.0))
+        return answer
+
+
+def test_values_that_overflow_have_no_certificate() -> None:
+    model, y = Overflows().eval(), torch.ones(2, dtype=torch.long)
+    x = torch.full((2, 1, 1, 1), 0.8)
+    assert bool(model(x + 0.1).isnan().any())
+    certificates = certify(model, x, y, Linf(0.1))
+    assert not bool(certificates.certified.any())
+    assert "overflow" in str(certificates.unsupported)
+    assert bool(certify(model, x / 100, y, Linf(0.001)).certified.all())
+
+
+BAD = (0.97, 0.99)
+
+
+def _rarely(x: Tensor) -> Tensor:
+    return (x > BAD[0]) & (x < BAD[1])
+
+
+HIDDEN: dict[str, Callable[[Tensor], Tensor]] = {
+    "select": lambda h: h.select(1, 0),
+    "narrow": lambda h: torch.narrow(h, 1, 0, 1),
+    "view_as": lambda h: h.view_as(h),
+    "data": lambda h: h.data,
+    "unbind": lambda h: h.unbind(1)[0],
+    "movedim": lambda h: h.movedim(0, 1),
+}
+
+
+@pytest.mark.parametrize("view", HIDDEN)
+def test_a_write_through_any_view_is_seen(view: str) -> None:
+    def run(x: Tensor) -> Tensor:
+        h = x.clone()
+        seen = HIDDEN[view](h)
+        seen.masked_fill_(_rarely(HIDDEN[view](x)), 50.0).sum()
+        return h
+
+    with pytest.raises(Unsupported, match="it changes in place what is used again"):
+        graph_of(Around(build("relu"), run).eval(), images(4).clamp_max(0.9))
+
+
+def test_hooks_around_every_layer_are_seen() -> None:
+    handle = nn.modules.module.register_module_forward_hook(lambda _m, _i, out: -out)
+    try:
+        with pytest.raises(Unsupported, match="hooks run around every layer"):
+            graph_of(build("relu").eval(), images(2))
+    finally:
+        handle.remove()
+
+
+def test_a_network_that_answers_otherwise_for_one_image_alone_has_no_bounds() -> None:
+    net = Around(build("relu"), lambda x: x.squeeze(0)).eval()
+    with pytest.raises(Unsupported, match=r"does not keep one row a sample|does not trace"):
+        graph_of(net, images(4))
+
+
+def _counts_images(x: Tensor) -> Tensor:
+    assert x.shape[0] > 0
+    assert x.shape[0] != 0
+    y = x * 1.0
+    assert y.shape == (x.shape[0], 2, 6, 6)
+    return y
+
+
+def test_a_network_may_ask_whether_there_are_images() -> None:
+    graph_of(Around(build("relu"), _counts_images).eval(), images(2))
+    with pytest.raises(Unsupported):
+        graph_of(Around(build("relu"), lambda x: x if x.shape[0] > 8 else -x).eval(), images(2))
+    with pytest.raises(Unsupported):
+        graph_of(Around(build("relu"), lambda x: x if x.shape[0] == 2 else -x).eval(), images(2))

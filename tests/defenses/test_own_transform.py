@@ -83,11 +83,11 @@ def test_a_stage_that_writes_into_its_input_has_the_declared_gradient(stage: nn.
 
 @pytest.fixture(autouse=True)
 def _registered() -> Iterator[None]:
-    register_defense("bit_depth")(BitDepth)
-    register_defense("random_resize_pad")(RandomResizePad)
+    register_defense("own_bit_depth")(BitDepth)
+    register_defense("own_resize_pad")(RandomResizePad)
     yield
-    DEFENSES.unregister("bit_depth")
-    DEFENSES.unregister("random_resize_pad")
+    DEFENSES.unregister("own_bit_depth")
+    DEFENSES.unregister("own_resize_pad")
 
 
 def test_rounding_blinds_the_true_gradient_and_not_the_declared_one() -> None:
@@ -139,3 +139,20 @@ def test_it_is_saved_and_loaded_with_its_network(tmp_path: Path) -> None:
         before = model(x)
         torch.manual_seed(0)
         assert torch.equal(again(x), before)
+
+
+def test_what_is_replaced_is_computed_without_a_graph() -> None:
+    class Watched(BitDepth):
+        graph = False
+
+        def transform(self, x: Tensor) -> Tensor:
+            out = super().transform(x)
+            self.graph = out.requires_grad
+            return out
+
+    x, stage = torch.rand(1, 1, 4, 4, requires_grad=True), Watched(2)
+    assert stage(x).requires_grad
+    assert not stage.graph
+    with true_gradient():
+        stage(x)
+    assert stage.graph

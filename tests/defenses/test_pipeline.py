@@ -135,6 +135,10 @@ def test_descriptions_that_fit_nothing_are_refused() -> None:
         build_pipeline(transforms=[{"defense": "squeeze", "options": {"width": 3}}])
     with pytest.raises(UsageError, match="with the keys name: give defense and options"):
         build_pipeline(transforms=[{"name": "squeeze"}])
+    with pytest.raises(UsageError, match="part of a pipeline 'median': give a table such as"):
+        build_pipeline(transforms=["median"])  # type: ignore[list-item]
+    with pytest.raises(UsageError, match="transforms 'median': give a list"):
+        build_pipeline(transforms="median")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="Squeeze as a detector: give a detector"):
         build_pipeline(detector={"defense": "squeeze", "options": {"low": 0.3, "high": 0.7}})
 

@@ -346,7 +346,7 @@ def test_what_cannot_be_evaluated_is_refused() -> None:
         context(dataset(data.x[:0], data.y[:0]))
     with pytest.raises(UsageError, match="batch_size 0: give at least 1"):
         EvalContext(data, "test", ENGINE, 0, batch_size=0)
-    with pytest.raises(ModelError, match="2 outputs but labels go up to 2"):
+    with pytest.raises(ModelError, match="2 outputs but the labels of toy/test go up to 2"):
         Target.of("given", linear(), dataset(data.x, data.y, classes=3))
 
 

@@ -141,6 +141,16 @@ def test_a_lower_bound_is_called_certified(tmp_path: Path) -> None:
     assert "No image is certified" not in words
 
 
+def test_of_a_model_without_a_robust_image_no_attack_is_said_to_break_more(tmp_path: Path) -> None:
+    worst = Count(hits=0, n=1000)
+    bounds = {"lower": 0.0, "upper": 0.0, "interval": worst.interval}
+    summarized = made.summary(robust_accuracy=bounds)
+    words = " ".join(report(tmp_path, made.given(), summarized=summarized).sections[0].prose)
+    assert "test images is 0.0 %" in words
+    assert "attacks break every one of them" in words
+    assert "may break more" not in words
+
+
 def test_rounds_keep_their_outcome_and_reason(tmp_path: Path) -> None:
     page, source = page_of(tmp_path, made.hardened())
     rows = page.tables["rounds"][1:]
@@ -192,10 +202,10 @@ def test_sections_vanish_where_nothing_was_recorded(tmp_path: Path) -> None:
         "data",
         "gallery",
         "flags",
+        "detection",
     ):
         assert section not in page.ids
-    assert {"summary", "standard-protocol", "detection", "provenance"} <= set(page.ids)
-    assert "has no adversarial class" in source
+    assert {"summary", "standard-protocol", "provenance"} <= set(page.ids)
     assert set(page.tables) == {
         "standard", "carlini", "stability", "provenance-table", "costs", "all-costs", "attacks",
     }  # fmt: skip

@@ -108,3 +108,22 @@ def test_confusions_beyond_the_outputs_are_refused() -> None:
     document["confusions"][3]["predicted"] = 10
     with pytest.raises(ValueError, match="output 10: there are 10 classes and 10 outputs"):
         PerClass.model_validate(document)
+
+
+@pytest.mark.parametrize(
+    ("n", "robust", "name"), [(3, (1, 3), None), (10, (4, 10), "c0"), (10, (10, 10), None)]
+)
+def test_the_worst_class_is_named_only_if_that_is_a_finding(
+    tmp_path: Path, n: int, robust: tuple[int, int], name: str | None
+) -> None:
+    y = [0] * n + [1] * n
+    kept = [number < robust[label] for label in (0, 1) for number in range(n)]
+    found = per_class_record(
+        y, [True] * len(y), kept, y, ["c0", "c1"], 2,
+        subject="given", threat="linf:0.3", seed=7, weights="w", data_hash="d",
+    )  # fmt: skip
+    worst = found.telling_worst()
+    assert (None if worst is None else worst.name) == name
+    prose = " ".join(section_of(tmp_path, found).prose)
+    assert ("The worst class, c0," in prose) == (name is not None)
+    assert prose.startswith("The worst class" if name else f"Each class has {n} images")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from tempering.core.errors import RunError
 from tempering.report.gallery_section import gallery_section
 from tempering.report.pictures import MINUS, PLUS, difference, difference_png, load_pictures, png
 from tempering.report.reading import read_run
+from tempering.report.run_page import render
 from tempering.report.section import Examples
 from tests.report import synthetic_run as made
 
@@ -61,8 +63,19 @@ def test_examples_say_who_was_right_wrong_or_flagging(tmp_path: Path) -> None:
         "clean",
         "adversarial",
         "difference",
-        "for the undefended",
+        "undefended",
     ]
+
+
+def test_every_picture_is_labelled_and_four_lie_in_one_row(tmp_path: Path) -> None:
+    made.write(tmp_path, made.hardened(), arrays=made.pictures())
+    source = render(tmp_path).read_text(encoding="utf-8")
+    groups = re.findall(r'<div class="images four">(.*?)</div>\n</div>', source, re.DOTALL)
+    assert groups
+    for group in groups:
+        labels = re.findall(r"<span[^>]*>(.*?)</span>", group)
+        assert labels == ["clean", "adversarial", "difference", "undefended"]
+    assert ".images.four{grid-template-columns:repeat(4," in source
 
 
 def test_without_images_of_its_own_attack_nothing_is_said_of_the_undefended(

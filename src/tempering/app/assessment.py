@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
+
 from tempering.core.comparisons import Comparison
 from tempering.core.passes import Passes
 from tempering.core.records import (
@@ -18,6 +20,9 @@ from tempering.core.records import (
 from tempering.evaluation.context import EvalContext
 from tempering.evaluation.evaluation_result import EvaluationResult
 from tempering.evaluation.summary import Roles, summarize
+
+LEVELS = ("white", "gray-surrogate", "black")
+"""Access levels, as measurements name them."""
 
 
 def assess(
@@ -65,7 +70,7 @@ def assess(
         schedule=list(result.schedule),
         surrogate=next((record for record in records if isinstance(record, Surrogate)), None),
         surrogate_weights=surrogate_weights,
-        by_access=_by_access(result) if access == "all" or ", black" in access else {},
+        by_access=_by_access(result, _several(access)),
         hardening=before_and_after(comparisons),
         quick=list(quick),
         not_measured=list(not_measured),
@@ -87,11 +92,22 @@ def before_and_after(comparisons: Sequence[Comparison]) -> BeforeAfter | None:
     )
 
 
-def _by_access(result: EvaluationResult) -> dict[str, Count]:
-    """Samples that are robust to all attacks of one access level, each level by itself."""
+def _several(access: str) -> tuple[str, ...]:
+    """The access levels of an evaluation with several; none of any other."""
+    if access == "all":
+        return LEVELS
+    return ("white", "black") if ", black" in access else ()
+
+
+def _by_access(result: EvaluationResult, levels: Sequence[str]) -> dict[str, Count]:
+    """Samples that are robust to all attacks of one access level, each level by itself.
+
+    Where no attack is needed, since all correct samples are certified, these are they.
+    """
     counts: dict[str, Count] = {}
-    for access in ("white", "gray-surrogate", "black"):
-        robust, tried = result.clean, False
+    proven = torch.equal(result.certified, result.clean)
+    for access in levels:
+        robust, tried = result.clean, proven
         for measurement, per_sample in result.results:
             if measurement.access == access and measurement.attack not in NO_ATTACKS:
                 robust, tried = robust & per_sample.robust, True

@@ -52,7 +52,8 @@ class AttackReport(BaseModel):
         threat: What it was allowed.
         n: Samples that it was run on.
         subset: How they were chosen: `stratified` or `first`.
-        success: Of these, how many ended as it wanted.
+        left_out: Other samples, which are of the target class themselves.
+        success: Of the n, how many ended as it wanted.
         before: How many were so without any attack.
         no_start: Failures that say nothing about the model: a decision attack found no
             image to start from.
@@ -68,6 +69,7 @@ class AttackReport(BaseModel):
     threat: str
     n: int
     subset: str
+    left_out: int
     success: int
     before: int
     no_start: int
@@ -96,6 +98,7 @@ class Attacked:
         distance: How far each image was changed, shape (n,), float64.
         forwards: Forward passes of the attack, shape (n,), int64.
         backwards: Backward passes, likewise.
+        left_out: Samples that are of the target class themselves, and so are not among these.
     """
 
     attack: Attack
@@ -112,6 +115,7 @@ class Attacked:
     distance: Tensor
     forwards: Tensor
     backwards: Tensor
+    left_out: int = 0
 
     def report(self, out: str = "") -> AttackReport:
         """The counts.
@@ -125,6 +129,7 @@ class Attacked:
             threat=str(self.threat),
             n=len(self.data),
             subset=self.subset,
+            left_out=self.left_out,
             success=int(self.success.sum()),
             before=int(self.before.sum()),
             no_start=int((self.no_start & ~self.success).sum()),
@@ -292,6 +297,7 @@ def _run(
         distance=seen.distance,
         forwards=seen.forwards,
         backwards=seen.backwards,
+        left_out=len(wanted) - len(rows),
     )
 
 

@@ -23,7 +23,7 @@ from tempering.core.errors import DamagedArraysError, RunError, UsageError
 from tempering.core.files import followed
 from tempering.core.proofs import Proof
 from tempering.core.records import AnyRecord, Assessment, Measurement, Provenance
-from tempering.core.threat_words import exact
+from tempering.core.threat_words import exact, with_value
 from tempering.data.dataset import Dataset
 from tempering.data.splits import Splits
 from tempering.evaluation.curve_verdicts import CURVE
@@ -84,12 +84,13 @@ def compare_runs(first: Path | str, second: Path | str) -> ComparisonSummary:
         `compare_runs(Path("runs/mine"), Path("runs/theirs")).robust.p_value`
     """
     mine, other = read_verdicts(as_path(first)), read_verdicts(as_path(second))
+    places = f"in {_run_name(mine)}", f"in {_run_name(other)}"
     if mine.side.n == other.side.n:
-        _require_equal("samples hash", mine.samples_hash, other.samples_hash, other)
+        _require_equal("samples hash", mine.samples_hash, other.samples_hash, places)
     else:
-        _require_equal("data hash", mine.data_hash, other.data_hash, other)
-    _require_equal("split", mine.split, other.split, other)
-    _require_equal("threat", exact(mine.threat), exact(other.threat), other)
+        _require_equal("data hash", mine.data_hash, other.data_hash, places)
+    _require_equal("split", mine.split, other.split, places)
+    _require_threat(mine.threat, other.threat, places)
     return summarize_comparison(compare_verdicts(mine, other))
 
 
@@ -138,9 +139,10 @@ def require_comparable(
     Raises:
         UsageError: If data, split, threat or samples differ; the message names both values.
     """
-    _require_equal("threat", exact(threat), exact(other.threat), other)
+    places = "here", f"in {_run_name(other)}"
+    _require_threat(threat, other.threat, places)
     if isinstance(data, Splits):
-        _require_equal("split", data.split, other.split, other)
+        _require_equal("split", data.split, other.split, places)
     test = data.test if isinstance(data, Splits) else data
     if other.side.n > len(test):
         raise UsageError(
@@ -149,7 +151,7 @@ def require_comparable(
         )
     what = f"hash of {other.side.n} {subset} samples"
     own = test.take(other.side.n, subset).content_hash
-    _require_equal(what, own, other.samples_hash, other)
+    _require_equal(what, own, other.samples_hash, places)
 
 
 def verdicts_of(
@@ -248,10 +250,16 @@ def _verdicts(
     )
 
 
-def _require_equal(what: str, ours: str, theirs: str, other: RunVerdicts) -> None:
+def _require_threat(ours: str, theirs: str, places: tuple[str, str]) -> None:
+    if exact(ours) != exact(theirs):
+        _require_equal("threat", with_value(ours), with_value(theirs), places)
+
+
+def _require_equal(what: str, ours: str, theirs: str, places: tuple[str, str]) -> None:
+    """Refuse to compare what differs, with where each of the two is."""
     if ours != theirs:
         raise UsageError(
-            f"{what} is {ours} here and {theirs} in {_run_name(other)}: give a run on the same "
+            f"{what} is {ours} {places[0]} and {theirs} {places[1]}: give a run on the same "
             "data, split and threat"
         )
 

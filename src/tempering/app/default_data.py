@@ -1,8 +1,9 @@
-"""The default data for a model that takes images of another shape: refused with that shape."""
+"""The default data for a model of other images or classes: refused with what the model takes."""
 
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator
 
 import torch
@@ -23,7 +24,7 @@ SIDES = (32, 64, 28, 8, 16, 48, 96, 128, 224, 299)
 
 
 def require_default_data(model: nn.Module, name: str, data: Splits) -> None:
-    """Refuse the default data if a model does not take images of their shape.
+    """Refuse the default data if a model does not take images of their shape, or has fewer outputs.
 
     Args:
         model: Any network; it is left as it is.
@@ -31,10 +32,15 @@ def require_default_data(model: nn.Module, name: str, data: Splits) -> None:
         data: The default data.
 
     Raises:
-        ModelError: Naming the shape that the model takes, if it can be found.
+        ModelError: Naming the shape that the model takes, if it can be found, or its outputs.
     """
     x = data.test.first(1).x
-    if _takes(model, x):
+    if (outputs := _outputs(model, x)) is not None:
+        if outputs < len(data.classes):
+            raise ModelError(
+                f"{name} has {outputs} outputs but the labels of {data.address}, the default data, "
+                f"go up to {len(data.classes) - 1}: give the model's data, --data or data=..."
+            )
         return
     shape = shape_taken(model)
     takes = "does not take" if shape is None else f"takes images of shape {shape}, not"
@@ -53,7 +59,7 @@ def shape_taken(model: nn.Module) -> str | None:
     """
     found: list[tuple[int, ...]] = []
     for shape in _candidates(model):
-        if _takes(model, torch.zeros(1, *shape)):
+        if _outputs(model, torch.zeros(1, *shape)) is not None:
             found.append(shape)
         if len(found) > 1:
             return f"({shape[0]}, height, width)"
@@ -76,16 +82,21 @@ def _candidates(model: nn.Module) -> Iterator[tuple[int, int, int]]:
             yield channels, side, side
 
 
-def _takes(model: nn.Module, x: Tensor) -> bool:
-    """Whether a model answers images of a shape, with whatever; it is left as it is."""
+def _outputs(model: nn.Module, x: Tensor) -> float | None:
+    """Outputs of a model that takes images of a shape, infinite if unknown; it is left as it is.
+
+    None if it does not take them.
+    """
     try:
         with uncounted(), probing(_initialised(model, x)) as probe, torch.no_grad():
-            probe.answer(x.to(device_of(model)))
+            answer = probe.answer(x.to(device_of(model)))
     except FailedModelError:
-        return False
+        return None
     except TemperingError:
-        return True  # it is refused with the reason where it is checked
-    return True
+        return math.inf  # it is refused with the reason where it is checked
+    if isinstance(answer, Tensor) and answer.ndim == 2:
+        return answer.shape[1]
+    return math.inf
 
 
 def _initialised(model: nn.Module, x: Tensor) -> nn.Module:

@@ -17,7 +17,16 @@ from tempering.app.assessment import assess, passes_of_all
 from tempering.app.caller import EVALUATE, Caller
 from tempering.app.compute import BATCH_SIZE, MOST_AT_A_TIME, Compute
 from tempering.app.evaluation_choices import choose_protocol
-from tempering.app.evaluation_folder import ASKED, asked, begun, finish, kept, read_asked, resumed
+from tempering.app.evaluation_folder import (
+    ASKED,
+    asked,
+    begun,
+    finish,
+    finished,
+    kept,
+    read_asked,
+    resumed,
+)
 from tempering.app.evaluation_options import EvaluationOptions
 from tempering.app.evaluation_setup import EvaluationSetup, configure
 from tempering.app.folder import within
@@ -50,7 +59,7 @@ from tempering.core.engine import Engine
 from tempering.core.errors import InterruptedRunError, ModelError, UsageError
 from tempering.core.files import followed
 from tempering.core.kept_weights import keep_weights
-from tempering.core.notes import keep_note
+from tempering.core.notes import keep_note, note
 from tempering.core.passes import Passes, counted
 from tempering.core.records import AnyRecord, Assessment, Provenance
 from tempering.evaluation.evaluation_result import EvaluationResult
@@ -59,6 +68,7 @@ from tempering.evaluation.protocols import GRAY
 from tempering.evaluation.summary import Roles
 from tempering.models.classifier import BaseClassifier
 from tempering.models.weights import weights_hash
+from tempering.report.reading import read_run
 
 
 @dataclass(frozen=True)
@@ -282,6 +292,8 @@ def resume_evaluation(
 ) -> Evaluated:
     """Go on with an evaluation that was interrupted, as it was asked for, from any folder.
 
+    Of one that is finished the result is read again.
+
     Args:
         path: The run's folder.
         out: A folder for verdicts and images of each sample.
@@ -292,6 +304,9 @@ def resume_evaluation(
         RunError: If there is no such run, or its model or data have changed since.
     """
     path = followed(path).resolve()
+    if out is None and finished(path) and isinstance(ended := read_run(path).summary, Assessment):
+        note(f"{path} was finished already: this is its result")
+        return Evaluated(ended, path)
     told = read_asked(path)
     address, options = told["address"], told["options"]
     for name, values in (("weights", address), ("compare", options)):

@@ -14,6 +14,7 @@ from tempering.app.evaluation_setup import EvaluationSetup
 from tempering.app.folder import RunFolder, new_folder, point_latest
 from tempering.app.gallery import adversarial_examples, write_gallery
 from tempering.app.load_inputs import InputAddress
+from tempering.app.model_address import judging_run
 from tempering.app.verdict_files import write_images, write_verdicts
 from tempering.core.engine import Engine
 from tempering.core.errors import RunError, UsageError
@@ -71,6 +72,12 @@ def begun(
     return RunFolder(Path(engine.broadcast(folder)))
 
 
+def finished(path: Path) -> bool:
+    """Whether a folder holds an evaluation that was carried to its end."""
+    run = RunFolder(path)
+    return judging_run(str(path)) is not None and run.summary.is_file()
+
+
 def read_asked(path: Path) -> dict[str, Any]:
     """What an evaluation to resume was asked for.
 
@@ -88,6 +95,11 @@ def _settings(run: RunFolder) -> dict[str, Any]:
     try:
         settings: dict[str, Any] = json.loads(run.settings.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
+        if finished(run.path):
+            raise RunError(
+                f"{run.path} is finished, and its report is {run.path / 'report.html'}: "
+                "to evaluate again, leave --resume out"
+            ) from error
         raise RunError(
             f"{run.path} is no evaluation to resume: {run.settings} cannot be read: "
             "give a folder that `temper evaluate` has begun"

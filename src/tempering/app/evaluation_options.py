@@ -11,7 +11,7 @@ from torch import nn
 from tempering.app.evaluation_choices import choose_protocol
 from tempering.app.evaluation_setup import EvaluationSetup, configure
 from tempering.app.load_inputs import LoadedInputs
-from tempering.app.model_address import load_model
+from tempering.app.model_address import load_surrogate
 from tempering.attacks.registry import parse_attack
 from tempering.core.engine import Engine
 
@@ -85,4 +85,4 @@ class EvaluationOptions:
         """The gray-box attacker's model, if one is named."""
         if self.surrogate is None:
             return None
-        return load_model(self.surrogate, x=inputs.splits.test.first(1).x)
+        return load_surrogate(self.surrogate, inputs.splits.test.first(1).x)

@@ -188,7 +188,9 @@ class EvaluationSetup:
         """The settings that stand for a quick look; empty for another protocol."""
         if self.config.protocol.name != PROTOCOL:
             return []
-        trains = self.may_train and any(one.access == GRAY for one in self.config.protocol.stages)
+        owned = self.trained is None and GRAY in self.config.sources
+        asked = any(one.access == GRAY for one in self.config.protocol.stages)
+        trains = self.may_train and asked and not owned
         steps = [f"surrogate_steps={QUICK_SURROGATE.steps}"] if trains else []
         return [*quick_evaluation(self.context.n), *steps]
 

@@ -40,7 +40,7 @@ from tempering.app.python_inputs import (
     as_threat,
     shown,
 )
-from tempering.app.quick import quick_overrides
+from tempering.app.quick import quick_overrides, without_lengths
 from tempering.app.recipe import Recipe, parse_recipe
 from tempering.app.train_models import OBJECTIVE, choose_objective
 from tempering.attacks.base import Attack
@@ -141,10 +141,11 @@ def harden(
     if not train_surrogate:
         overrides = without_surrogate(overrides)
     tried = as_attacks(attacks)
-    chosen, shortened = choose_recipe(recipe, overrides, allowed, given, tried), list[str]()
+    shortened = list[str]()
     if quick:
-        shortened = quick_overrides(chosen, overrides)
-        chosen = choose_recipe(recipe, [*overrides, *shortened], allowed, given, tried)
+        rest = choose_recipe(recipe, without_lengths(overrides), allowed, given, tried)
+        shortened = quick_overrides(rest, overrides)
+    chosen = choose_recipe(recipe, [*overrides, *shortened], allowed, given, tried)
     compute = Compute(device, batch_size)
     engine = compute.start(chosen.precision)
     splits = load_splits(chosen, given)

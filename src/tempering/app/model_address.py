@@ -9,17 +9,17 @@ from torch import Tensor, nn
 from tempering.app.folder import VERDICTS, RunFolder
 from tempering.app.model_paths import require_place
 from tempering.core.errors import ModelError, UsageError
-from tempering.core.files import file_hash, followed
+from tempering.core.files import followed
 from tempering.core.notes import note
 from tempering.core.records import Provenance, load_records
 from tempering.models.foreign import load_foreign
 from tempering.models.manifest import (
     MANIFEST_FILE,
     WEIGHTS_FILE,
-    Manifest,
     read_manifest,
     weights_path,
 )
+from tempering.models.own_code import load_beside, recorded_factory
 from tempering.models.store import LoadedModel
 from tempering.models.store import load as load_from_store
 
@@ -71,7 +71,23 @@ def load_saved(
         raise UsageError(f"weights {weights} for {address}, which has its own: leave --weights out")
     path = require_place(address)
     manifest = read_manifest(path)
-    return load_from_store(path, factory or _own_factory(path, manifest))
+    remedy = "say where it is with --model file.py:{name}"
+    return load_from_store(path, factory or recorded_factory(path, manifest, remedy))
+
+
+def load_surrogate(address: str, x: Tensor) -> nn.Module:
+    """The model of a gray-box attacker by its address.
+
+    Args:
+        address: See `load_model`.
+        x: Some images, shape (n, c, h, w), that give lazy layers their shapes.
+
+    Raises:
+        ModelError: If there is no such model, or files do not fit together.
+    """
+    if ".py:" in address or judging_run(address) is not None:
+        return load_model(address, x=x)
+    return load_beside(require_place(address))
 
 
 def judging_run(address: str) -> Path | None:
@@ -110,22 +126,3 @@ def _held_weights(weights: Path) -> Path:
     if held is None and ".py:" not in address:
         return weights_path(Path(address))
     return held or weights
-
-
-def _own_factory(path: Path, manifest: Manifest) -> str | None:
-    """The user's factory that built a model, if its file is as it was.
-
-    Raises:
-        ModelError: If the file has moved or changed.
-    """
-    if not isinstance(manifest.architecture, str) or not manifest.factory_file:
-        return None
-    file, name = Path(manifest.factory_file), manifest.architecture.rpartition(":")[2]
-    if not file.is_file() or file_hash(file) != manifest.factory_hash:
-        what = "has changed" if file.is_file() else "is no longer there"
-        raise ModelError(
-            f"{file}, which built the model of {path}, {what}: say where it is with "
-            f"--model file.py:{name}"
-        )
-    note(f"running {file}, which built the model of {path}")
-    return f"{file}:{name}"

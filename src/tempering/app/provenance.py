@@ -41,7 +41,7 @@ def provenance(
         python=platform.python_version(),
         packages={package: version(package) for package in PACKAGES},
         platform=platform.platform(),
-        processor=_processor(),
+        processor=processor(),
         device=str(engine.device),
         threads=torch.get_num_threads(),
         processes=engine.world_size,
@@ -81,7 +81,8 @@ def _data(data: Splits | Dataset) -> dict[str, Any]:
     }
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The processor of this machine, in words."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -91,15 +91,19 @@ def brief(summary: Summary) -> str:
     """A result in one line."""
     bounds = summary.robust_accuracy
     look = ", a quick look" if isinstance(summary, Assessment) and summary.quick else ""
+    flags = "flag" if len(summary.flags) == 1 else "flags"
     return (
         f"{summary.model} on {summary.data}, {summary.threat}: clean "
         f"{_percent(summary.clean_accuracy)}, robust {_percent(bounds.lower)} to "
-        f"{_percent(bounds.upper)} of {summary.n} images, {len(summary.flags)} flags{look}"
+        f"{_percent(bounds.upper)} of {summary.n} images, {len(summary.flags)} {flags}{look}"
     )
 
 
 def rows_of(summary: Summary) -> dict[str, Mapping[str, float | None]]:
-    """What was measured: name -> columns, fractions; columns without values are left out."""
+    """What was measured: name -> columns, fractions; columns without values are left out.
+
+    Without a model before, what is `after` beside it is named `robust accuracy`.
+    """
     bounds = summary.robust_accuracy
     rows = {name: attack.model_dump() for name, attack in summary.attacks.items()}
     rows["certified"] = {"after": bounds.lower}
@@ -109,7 +113,11 @@ def rows_of(summary: Summary) -> dict[str, Mapping[str, float | None]]:
         for name in ("before", "after", "stale", "graybox")
         if any(row.get(name) is not None for row in rows.values())
     ]
-    return {name: {column: row.get(column) for column in columns} for name, row in rows.items()}
+    headings = {} if "before" in columns else {"after": "robust accuracy"}
+    return {
+        name: {headings.get(column, column): row.get(column) for column in columns}
+        for name, row in rows.items()
+    }
 
 
 def frame_of(summary: Summary) -> pd.DataFrame:

@@ -27,6 +27,18 @@ _AT_MOST: Mapping[str, float] = {
     "evaluation.samples": SAMPLES,
     "evaluation.surrogate_iterations": 100,
 }
+_SHARES: Mapping[str, tuple[str, int]] = {
+    "training.undefended.optimisation.warmup_steps": (
+        "training.undefended.stopping.max_iterations",
+        10,
+    ),
+    "training.hardened.optimisation.warmup_steps": (
+        "training.hardened.stopping.max_iterations",
+        10,
+    ),
+    "training.hardened.mixture.eps_warmup_steps": ("training.hardened.stopping.max_iterations", 3),
+}
+"""Of a number of steps that a user gives, a warm-up takes at most one in so many."""
 _WITHOUT = ("evaluation.curve", "evaluation.minimum_norm", "evaluation.paper")
 
 
@@ -34,7 +46,7 @@ def quick_overrides(recipe: Recipe, given: Sequence[str] = ()) -> list[str]:
     """The settings by which a quick look differs from a recipe, as `section.key=value`.
 
     Args:
-        recipe: With what was asked for beside it.
+        recipe: With what was asked for beside it; of that, `without_lengths` is enough.
         given: Overrides that a user gave; their keys stay as they are.
 
     Example:
@@ -43,7 +55,11 @@ def quick_overrides(recipe: Recipe, given: Sequence[str] = ()) -> list[str]:
         'training.validation.samples=100'
     """
     asked = {text.partition("=")[0].strip() for text in given}
+    steps = _lengths(given)
     limits = {key: limit for key, limit in _AT_MOST.items() if not _covered(key, asked)}
+    for key, (length, share) in _SHARES.items():
+        if key in limits and length in steps:
+            limits[key] = min(limits[key], steps[length] // share)
     lower = [f"{key}={limit}" for key, limit in limits.items() if _exceeds(recipe, key, limit)]
     left_out = [
         f"{key}=none"
@@ -51,6 +67,22 @@ def quick_overrides(recipe: Recipe, given: Sequence[str] = ()) -> list[str]:
         if _value(recipe, key) is not None and not _covered(key, asked)
     ]
     return lower + left_out
+
+
+def without_lengths(given: Sequence[str]) -> list[str]:
+    """Overrides without the lengths of trainings, with which a recipe's warm-ups may not fit."""
+    return [text for text in given if not _lengths([text])]
+
+
+def _lengths(given: Sequence[str]) -> dict[str, int]:
+    """The numbers of training steps that a user gave, by their keys."""
+    keys = {length for length, _ in _SHARES.values()}
+    pairs = [text.partition("=")[::2] for text in given]
+    return {
+        key.strip(): int(value)
+        for key, value in pairs
+        if key.strip() in keys and value.strip().isdecimal()
+    }
 
 
 def quick_evaluation(samples: int) -> list[str]:

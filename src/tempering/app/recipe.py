@@ -290,7 +290,14 @@ def _read(name: str, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     if base is None:
         return tree
     beside = str(path.parent / str(base)) if str(base).endswith(".toml") else str(base)
-    return _changed(_read(beside, (*above, path)), tree)
+    return _changed(_for_network(_read(beside, (*above, path)), _name_of(tree.get("model"))), tree)
+
+
+def _for_network(tree: dict[str, Any], name: object) -> dict[str, Any]:
+    """Settings for a network of a name, if there is one: another does not inherit the options."""
+    if name is None or _name_of(tree.get("model")) == name:
+        return tree
+    return {**tree, "model": {"name": name}}
 
 
 def _changed(tree: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -330,7 +337,7 @@ def _check_names(recipe: Recipe) -> None:
 
 
 def _override(tree: dict[str, Any], text: str) -> dict[str, Any]:
-    """Settings with one replaced; another network does not inherit the options of the first."""
+    """Settings with one replaced."""
     key, found, value = (part.strip() for part in text.partition("="))
     names = key.split(".")
     if not found or not all(names):
@@ -339,8 +346,8 @@ def _override(tree: dict[str, Any], text: str) -> dict[str, Any]:
         change: Any = tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         change = value
-    if key == "model.name" and _name_of(tree.get("model")) != change:
-        return {**tree, "model": {"name": change}}
+    if key == "model.name":
+        return _for_network(tree, change)
     for name in reversed(names):
         change = {name: change}
     return _changed(tree, change)

@@ -10,7 +10,7 @@ from torch import nn
 
 from tempering.core.errors import UsageError
 from tempering.models.foreign import load_foreign
-from tempering.models.store import load
+from tempering.models.own_code import load_beside
 from tempering.models.weights import weights_hash
 
 
@@ -44,7 +44,8 @@ class SurrogateRef:
         """The module.
 
         Raises:
-            ModelError: If there is none at the address, or it was altered.
+            ModelError: If there is none at the address, it was altered, or the user's file that
+                built it has moved or changed.
             UsageError: If the address names weights without the module.
         """
         if self.module is not None:
@@ -56,4 +57,4 @@ class SurrogateRef:
 
 @cache
 def _loaded(address: str) -> nn.Module:
-    return load_foreign(address) if ".py:" in address else load(address).model
+    return load_foreign(address) if ".py:" in address else load_beside(address)

@@ -10,6 +10,7 @@ from math import prod
 from torch import Tensor
 
 from tempering.certification.operations import Nonlinear, Operation
+from tempering.certification.precision import Precision
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,10 +37,12 @@ class Graph:
     Attributes:
         steps: All of them.
         cast: Relative rounding of images to the network's own type; 0 if they have it.
+        precision: How the network rounds; None for a graph that is not a network's.
     """
 
     steps: tuple[GraphStep, ...]
     cast: float = 0.0
+    precision: Precision | None = None
 
     @cached_property
     def inputs_of_nonlinear(self) -> dict[int, list[int]]:

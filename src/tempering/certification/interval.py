@@ -12,6 +12,7 @@ from tempering.certification.graph import Graph
 from tempering.certification.norm_balls import dual_norms, straight
 from tempering.certification.operations import IntervalTensor, Nonlinear, Relaxation
 from tempering.certification.region import Region
+from tempering.certification.unsupported import Unsupported
 
 
 @dataclass(eq=False)
@@ -65,6 +66,9 @@ def propagate(
 
     Returns:
         The bounds.
+
+    Raises:
+        Unsupported: If a step may overflow in the type of the network.
     """
     first = region.box
     error = graph.cast * first.size()
@@ -75,6 +79,9 @@ def propagate(
             continue
         out, error = step.operation.interval([bounds.intervals[at] for at in step.sources])
         out = out.widened(error)
+        if graph.precision and graph.precision.may_overflow(out.low, out.high, error):
+            kind = type(step.operation).__name__
+            raise Unsupported(step.name, kind, "its values may overflow")
         if ball is not None:
             out = ball.narrowed(number, out, error)
         if known is not None:

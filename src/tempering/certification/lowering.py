@@ -36,7 +36,9 @@ def graph_of(model: nn.Module, x: Tensor) -> Graph:
     with torch.no_grad():
         traced = trace(model, x.to(dtype))
         cast = precision.unit if x.dtype == torch.float64 and dtype != torch.float64 else 0.0
-        return Graph(tuple(_steps(traced, tuple(x.shape[1:]), precision, x.device)), cast)
+        return Graph(
+            tuple(_steps(traced, tuple(x.shape[1:]), precision, x.device)), cast, precision
+        )
 
 
 def _dtype(model: nn.Module) -> torch.dtype:

@@ -35,6 +35,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 UNIT64 = 2.0**-53
 """Unit roundoff of float64, in which bounds are computed."""
@@ -70,6 +71,24 @@ class Precision:
     def of(cls, dtype: torch.dtype, device: torch.device) -> Precision:
         """The rounding of a dtype on a device; float32 or float64."""
         return cls(_UNITS[dtype], _TINY[dtype], _products(device) * (dtype == torch.float32))
+
+    @property
+    def largest(self) -> float:
+        """The largest number of the type."""
+        kind = next(kind for kind, unit in _UNITS.items() if unit == self.unit)
+        return torch.finfo(kind).max
+
+    def may_overflow(self, low: Tensor, high: Tensor, error: Tensor) -> bool:
+        """Whether a step, or a sum within it, may be larger than the largest number.
+
+        Args:
+            low: Least values of the step.
+            high: Largest values.
+            error: Its rounding: at least the unit roundoff times the sum of absolute products.
+        """
+        size = max(float(low.abs().max()), float(high.abs().max())) if low.numel() else 0.0
+        summed = float(error.max()) / self.unit if error.numel() else 0.0
+        return not max(size, summed) < self.largest
 
     def sums(self, terms: int, fan_out: int = 1) -> float:
         """What share of the sum of absolute products a sum may be off by.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Iterator
 from threading import get_ident
 from typing import Any
 
@@ -10,7 +12,7 @@ from torch import Tensor, fx, nn
 
 from tempering.certification.rules import LAYER_RULES, computing_type
 
-_COUNTS = (2, 3)
+COUNTS = (2, 3, 1)
 """Numbers of images on which every call is computed as it is traced."""
 
 
@@ -18,7 +20,7 @@ class KnownProxy(fx.Proxy):
     """A proxy whose `shape`, `dim()`, `size()`, `ndim`, `dtype` and `device` are plain values.
 
     A length that may depend on the number of images stays a proxy, so that a forward pass that
-    branches on it does not trace.
+    branches on it does not trace, unless it only asks whether there are any.
     """
 
     tracer: Tracer
@@ -27,7 +29,7 @@ class KnownProxy(fx.Proxy):
         values = self.tracer.values.get(self.node)
         if values is None or not all(isinstance(value, Tensor) for value in values):
             return super().__getattr__(k)
-        if k in ("dtype", "device", "ndim"):
+        if k in ("dtype", "device", "ndim", "is_cuda"):
             return getattr(values[0], k)
         if k in ("dim", "ndimension"):
             return values[0].dim
@@ -39,17 +41,44 @@ class KnownProxy(fx.Proxy):
             return self._size
         return super().__getattr__(k)
 
+    def __eq__(self, other: object) -> Any:
+        """Numbers of images are equal to each other, and not to 0."""
+        if self._is_number_of_images():
+            if isinstance(other, KnownProxy) and other._is_number_of_images():
+                return True
+            if isinstance(other, int) and other == 0:
+                return False
+        return self.tracer.create_proxy("call_function", operator.eq, (self, other), {})
+
+    def __ne__(self, other: object) -> Any:
+        """The contrary of `==`."""
+        equal = self == other
+        if isinstance(equal, bool):
+            return not equal
+        return self.tracer.create_proxy("call_function", operator.ne, (self, other), {})
+
+    def __gt__(self, other: object) -> Any:
+        """There is at least one image."""
+        if other == 0 and self._is_number_of_images():
+            return True
+        return self.tracer.create_proxy("call_function", operator.gt, (self, other), {})
+
+    __hash__ = fx.Proxy.__hash__
+
+    def _is_number_of_images(self) -> bool:
+        return self.tracer.values.get(self.node) == COUNTS
+
     def _size(self, dim: int | None = None) -> Any:
         return self._lengths() if dim is None else self._lengths()[dim]
 
     def _lengths(self) -> tuple[Any, ...]:
-        few, more = (value.shape for value in self.tracer.values[self.node])
+        shapes = [value.shape for value in self.tracer.values[self.node]]
         fixed = self.node not in self.tracer.of_images
         return tuple(
-            few[dim]
-            if few[dim] == more[dim] and (fixed or dim > 0)
+            lengths[0]
+            if len(set(lengths)) == 1 and (fixed or dim > 0)
             else self.tracer.create_proxy("call_method", "size", (self, dim), {})
-            for dim in range(len(few))
+            for dim, lengths in enumerate(zip(*shapes, strict=False))
         )
 
 
@@ -61,8 +90,9 @@ class Tracer(fx.Tracer):
 
     Attributes:
         at: Names of the layers that are running, the innermost last.
-        values: What each node returns for two and for three images.
+        values: What each node returns for each number of images in `COUNTS`.
         of_images: The nodes that depend on the images.
+        written: Node that writes into what it is given -> the memory that it writes.
     """
 
     proxy_buffer_attributes = True
@@ -77,6 +107,7 @@ class Tracer(fx.Tracer):
         self.at: list[str] = []
         self.values: dict[fx.Node, tuple[Any, ...]] = {}
         self.of_images: set[fx.Node] = set()
+        self.written: dict[fx.Node, set[int]] = {}
         self._x = x
         self._thread = get_ident()
         self._computing = False
@@ -93,11 +124,21 @@ class Tracer(fx.Tracer):
         """Add a node, and compute it."""
         node = super().create_node(*args, **kwargs)
         if node.op != "output":
+            before = {source: _versions(self.values[source]) for source in node.all_input_nodes}
             with torch.random.fork_rng([self._x.device] if self._x.is_cuda else []):
-                self.values[node] = tuple(self._computed(node, at) for at in range(len(_COUNTS)))
+                self.values[node] = tuple(self._computed(node, at) for at in range(len(COUNTS)))
+            for source, versions in before.items():
+                if versions != _versions(self.values[source]):
+                    self.written.setdefault(node, set()).update(self.memory(source))
         if node.op == "placeholder" or self.of_images.intersection(node.all_input_nodes):
             self.of_images.add(node)
         return node
+
+    def memory(self, node: fx.Node) -> set[int]:
+        """The memory in which a node's values lie, by address."""
+        return {
+            tensor.untyped_storage().data_ptr() for tensor in _tensors(self.values.get(node, ()))
+        } - {0}
 
     def call_module(
         self, m: nn.Module, forward: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -121,7 +162,7 @@ class Tracer(fx.Tracer):
         self._computing = True
         try:
             if node.op == "placeholder":
-                return self._x[torch.arange(_COUNTS[at], device=self._x.device) % len(self._x)]
+                return self._x[torch.arange(COUNTS[at], device=self._x.device) % len(self._x)]
             if node.op == "get_attr":
                 value = self._attribute(str(node.target))
                 return value.detach().clone() if isinstance(value, Tensor) else value
@@ -141,3 +182,17 @@ class Tracer(fx.Tracer):
         for name in path.split("."):
             value = getattr(value, name)
         return value
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    """The tensors of a value, and of the tuples and lists in it."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, tuple | list):
+        for part in value:
+            yield from _tensors(part)
+
+
+def _versions(value: Any) -> list[int]:
+    """How often each tensor of a value was written to."""
+    return [tensor._version for tensor in _tensors(value)]

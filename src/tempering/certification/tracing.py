@@ -9,37 +9,19 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.nn.modules.module import _global_forward_hooks, _global_forward_pre_hooks
 
 from tempering.certification.fixed_function import ForwardState, restored, seeded
 from tempering.certification.rules import computing_type
-from tempering.certification.tracer import Tracer
+from tempering.certification.tracer import COUNTS, Tracer
+from tempering.certification.unsupported import Unsupported as Unsupported
 from tempering.core.backward import random_stages, true_gradient
 from tempering.core.errors import first_line
 from tempering.core.layout import undo_channels_last
 
-_ALIASES = (
-    "view reshape flatten unflatten squeeze unsqueeze contiguous permute transpose getitem "
-    "dropout dropout1d dropout2d alphadropout identity detach chunk split expand expand_as "
-    "float double to type type_as"
-)
-"""Calls whose result may share memory with what goes in."""
 _TRACES = 4
 """Traces of a model that are compared, each in another state of the global generators."""
 _NOT_FIXED = "its forward pass is not a fixed function: it calls other layers when it runs again"
-
-
-class Unsupported(Exception):  # noqa: N818 - a reason to abstain, caught within the room
-    """A layer that has no bounds here.
-
-    Attributes:
-        layer: Its qualified name in the model.
-        kind: Its type, or the function that is called.
-        reason: What about it, in words; empty if its kind says all.
-    """
-
-    def __init__(self, layer: str, kind: str, reason: str = "") -> None:
-        self.layer, self.kind, self.reason = layer, kind, reason
-        super().__init__(f"no bounds for {layer} ({kind})" + (f": {reason}" if reason else ""))
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,11 +84,12 @@ def trace(model: nn.Module, x: Tensor) -> TracedNetwork:
         kind = type(dict(model.named_modules()).get(name, model)).__name__
         raise Unsupported(name, kind, "it is random")
     undo_channels_last(model)
-    first, tracer = _symbolic_trace(model, x, 0)
-    for seed in range(1, _TRACES):
-        if _calls(_symbolic_trace(model, x, seed)[0]) != _calls(first):
-            raise Unsupported("the model", type(model).__name__, _NOT_FIXED)
-    _refuse_changes(model, first.graph)
+    with torch.inference_mode(False), torch.no_grad():  # versions of tensors are counted
+        first, tracer = _symbolic_trace(model, x, 0)
+        for seed in range(1, _TRACES):
+            if _calls(_symbolic_trace(model, x, seed)[0]) != _calls(first):
+                raise Unsupported("the model", type(model).__name__, _NOT_FIXED)
+    _refuse_changes(model, tracer)
     return _sort(model, tracer)
 
 
@@ -178,19 +161,26 @@ def _sort(model: nn.Module, tracer: Tracer) -> TracedNetwork:
             constants[node] = tracer.values[node][0]
             continue
         name, kind, key, module = _identify(model, node)
-        few, more = tracer.values[node]
+        few = tracer.values[node][0]
         if isinstance(few, Tensor):
-            shape, other = few.shape, more.shape
             if few.dtype != tracer.values[inputs[0]][0].dtype:
                 raise Unsupported(name, kind, f"it returns {few.dtype}")
-            if len(shape) < 2 or shape[0] != 2 or other[0] != 3 or shape[1:] != other[1:]:
+            if few.dim() < 2 or not _keeps_rows(tracer.values[node]):
                 raise Unsupported(name, kind, "it does not keep one row a sample")
-            calls.append(TracedCall(node, name, kind, key, module, tuple(shape[1:])))
+            calls.append(TracedCall(node, name, kind, key, module, tuple(few.shape[1:])))
         elif isinstance(few, tuple | list) and not isinstance(few, torch.Size):
             raise Unsupported(name, kind, "it returns more than one tensor")
         else:
             numbers[node] = few
     return TracedNetwork(calls, inputs[0], result, constants, numbers)
+
+
+def _keeps_rows(values: tuple[Any, ...]) -> bool:
+    """Whether a value has one row a sample and else the same shape, for every number of samples."""
+    return all(
+        value.dim() > 0 and tuple(value.shape) == (count, *values[0].shape[1:])
+        for value, count in zip(values, COUNTS, strict=True)
+    )
 
 
 def _ancestors(node: fx.Node) -> set[fx.Node]:
@@ -225,6 +215,8 @@ def _identify(
 
 def _refuse_disguises(model: nn.Module) -> None:
     """Refuse layers that are compiled, hooked, or have a replaced forward."""
+    if _global_forward_hooks or _global_forward_pre_hooks:
+        raise Unsupported("the model", type(model).__name__, "hooks run around every layer")
     for name, module in model.named_modules():
         hooks = module._forward_hooks or module._forward_pre_hooks
         compiled = getattr(module, "_compiled_call_impl", None) is not None
@@ -235,49 +227,21 @@ def _refuse_disguises(model: nn.Module) -> None:
             raise Unsupported(name or "the model", type(module).__name__, what)
 
 
-def _refuse_changes(model: nn.Module, graph: fx.Graph) -> None:
-    """Refuse in-place calls whose effect is visible other than through their result."""
-    nodes = list(graph.nodes)
-    for node in nodes:
-        name, kind, _, module = _identify(model, node) if node.op.startswith("call") else [None] * 4
-        if kind is None or not _is_inplace(node, module):
-            continue
-        if not node.users or _changes_others(model, node, nodes):
-            raise Unsupported(str(name), str(kind), "it changes in place what is used again")
-
-
-def _is_inplace(node: fx.Node, module: nn.Module | None) -> bool:
-    if module is not None:
-        return bool(getattr(module, "inplace", False))
-    if node.kwargs.get("inplace") is True or "out" in node.kwargs:
-        return True
-    if node.op == "call_method":
-        return str(node.target).endswith("_")
-    name = str(getattr(node.target, "__name__", ""))
-    assigns = name in ("iadd", "isub", "imul", "itruediv", "setitem")
-    positional = len(node.args) > 1 and node.args[-1] is True and name.endswith(("relu", "elu"))
-    return assigns or name.endswith("_") or positional
-
-
-def _changes_others(model: nn.Module, node: fx.Node, order: list[fx.Node]) -> bool:
-    """Whether it modifies a weight, or a tensor that a later call reads."""
-    place = {entry: number for number, entry in enumerate(order)}
-    root = node.args[0]
-    while isinstance(root, fx.Node) and _is_alias(model, root) and root.args:
-        root = root.args[0]
-    if not isinstance(root, fx.Node) or root.op == "get_attr":
-        return True
-    shared, seen = [root], {root, node}
-    for alias in shared:
-        for user in alias.users:
-            if user in seen:
-                continue
-            seen.add(user)
-            if place[user] > place[node] and not _asks_for_form(user):
-                return True
-            if _is_alias(model, user):
-                shared.append(user)
-    return False
+def _refuse_changes(model: nn.Module, tracer: Tracer) -> None:
+    """Refuse calls that write, and whose effect is visible other than through their result."""
+    place = {node: number for number, node in enumerate(tracer.graph.nodes)}
+    for node, written in tracer.written.items():
+        holders = [other for other in tracer.values if written & tracer.memory(other)]
+        weights = any(holder.op == "get_attr" for holder in holders)
+        later = any(
+            place[user] > place[node] and not _asks_for_form(user)
+            for holder in holders
+            if place[holder] < place[node]
+            for user in holder.users
+        )
+        if not node.users or weights or later:
+            name, kind, *_ = _identify(model, node)
+            raise Unsupported(name, kind, "it changes in place what is used again")
 
 
 def _asks_for_form(node: fx.Node) -> bool:
@@ -285,11 +249,6 @@ def _asks_for_form(node: fx.Node) -> bool:
     if node.target is getattr:
         return node.args[1] in ("shape", "ndim", "dtype", "device")
     return node.op == "call_method" and node.target in ("size", "dim", "numel")
-
-
-def _is_alias(model: nn.Module, node: fx.Node) -> bool:
-    """Whether its result may share memory with what goes in."""
-    return node.op.startswith("call") and _identify(model, node)[1].lower() in _ALIASES.split()
 
 
 def tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:

@@ -123,16 +123,20 @@ def with_declared_backward(
     Raises:
         ModelError: If the declaration contradicts itself, or shapes do not fit it.
     """
-    out = function(x.clone())  # it may write into what it gets
-    if wants_true_gradient() or not torch.is_grad_enabled():
-        return out
-    return _substituted(module, x, out)
+    replaced = not wants_true_gradient() and torch.is_grad_enabled() and _kind(module) != "true"
+    with torch.set_grad_enabled(torch.is_grad_enabled() and not replaced):
+        out = function(x.clone())  # it may write into what it gets
+    return _substituted(module, x, out) if replaced else out
+
+
+def _kind(module: nn.Module) -> str:
+    declaration = declared_backward(module)
+    return "true" if declaration is None else declaration.input_gradient
 
 
 def _substituted(module: nn.Module, x: Tensor, out: Tensor) -> Tensor:
     """The value of `out`, with the gradient that the module declares."""
-    declaration = declared_backward(module)
-    kind = "true" if declaration is None else declaration.input_gradient
+    kind = _kind(module)
     if kind == "true":
         return out
     if kind == "none":

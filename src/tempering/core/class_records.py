@@ -10,6 +10,9 @@ from pydantic import Field, model_validator
 
 from tempering.core.record import Count, Record
 
+FEW = 10
+"""Samples of a class below which its accuracy says little."""
+
 
 class ClassOutcome(Record):
     """What became of the samples of one class.
@@ -93,6 +96,16 @@ class PerClass(Record):
         """
         measured = [number for number, one in enumerate(self.classes) if one.robust.n]
         return sorted(measured, key=lambda number: self.classes[number].robust.interval[1])[:count]
+
+    def telling_worst(self) -> ClassOutcome | None:
+        """The class of least robust accuracy, if that is a finding.
+
+        None if a class has samples but fewer than `FEW`, or no class is worse than another.
+        """
+        counts = [one.robust for one in self.classes if one.robust.n]
+        if len({one.fraction for one in counts}) < 2 or min(one.n for one in counts) < FEW:
+            return None
+        return self.classes[self.worst(1)[0]]
 
     def mistakes(self) -> list[Confusion]:
         """Entries off the diagonal, the most frequent first."""

@@ -114,6 +114,18 @@ class Transform(Defense):
     def transform(self, x: Tensor) -> Tensor:
         """Transform images in [0, 1], shape (n, c, h, w), as in deployment."""
 
+    def shape_after(self, shape: tuple[int, int, int]) -> tuple[int, int, int]:
+        """Shape of transformed images (c, h, w); override it together with `shape_before`."""
+        return shape
+
+    def shape_before(self, shape: tuple[int, int, int]) -> tuple[int, int, int]:
+        """Shape of the images that have this shape (c, h, w) once they are transformed.
+
+        Raises:
+            ModelError: If there are none.
+        """
+        return shape
+
     def forward(self, x: Tensor) -> Tensor:
         """Transformed images, with the declared gradient."""
         return with_declared_backward(self, self.transform, x)

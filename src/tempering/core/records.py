@@ -228,6 +228,9 @@ class Summary(Record):
     seconds: float
 
 
+ALL_ATTACKS = "all attacks"
+
+
 class Assessment(Summary):
     """Results of an evaluation: what `temper evaluate --json` prints.
 
@@ -276,6 +279,14 @@ class Assessment(Summary):
     hardening: BeforeAfter | None = None
     quick: list[str] = Field(default_factory=list)
     not_measured: list[str] = Field(default_factory=list)
+
+    @property
+    def worst_case_over(self) -> str:
+        """The attacks that robust accuracy is the worst case over, in words."""
+        if not self.by_attack and self.clean_correct > self.certified_correct:
+            return "no attack, for lack of time"
+        alone = {"gray": "gray-box attacks alone", "black": "black-box attacks alone"}
+        return alone.get(self.access, ALL_ATTACKS)
 
     @model_validator(mode="after")
     def _check(self) -> Assessment:

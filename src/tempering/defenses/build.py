@@ -55,11 +55,15 @@ def build_pipeline(
             f"classifier with the keys {', '.join(sorted(chosen)) or 'none'}: give name and options"
         )
     options = {"adversarial_class": adversarial_class, **chosen.get("options", {})}
-    network = MODELS[chosen["name"]].build(shape, classes, **options)
+    if isinstance(transforms, str | Mapping):
+        raise UsageError(f"transforms {transforms!r}: give a list, such as [{{defense = 'jpeg'}}]")
     stages = [restore(description) for description in transforms]
+    seen = shape
     for stage in stages:
         if not isinstance(stage, Transform):
             raise UsageError(f"{type(stage).__name__} among transforms: give a transform")
+        seen = stage.shape_after(seen)
+    network = MODELS[chosen["name"]].build(seen, classes, **options)
     restored = None if detector is None else restore(detector)
     if restored is not None and not isinstance(restored, Detector):
         raise UsageError(f"{type(restored).__name__} as a detector: give a detector")

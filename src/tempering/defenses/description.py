@@ -61,6 +61,11 @@ def restore(description: Mapping[str, Any]) -> nn.Module:
         UsageError: If the description or its options make no sense.
         ModelError: If options do not fit together.
     """
+    if not isinstance(description, Mapping):
+        raise UsageError(
+            f"part of a pipeline {description!r}: "
+            'give a table such as {defense = "jpeg", options = {quality = 50}}'
+        )
     if set(description) == {"model"}:
         try:
             blueprint = Blueprint.model_validate(description["model"])

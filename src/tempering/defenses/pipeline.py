@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tempering.core.errors import ModelError
+from tempering.core.errors import ModelError, first_line
 from tempering.core.protocols import Detector, Transform, abstention_logit
 from tempering.defenses.description import describe
 from tempering.models.blueprint import Blueprint
@@ -37,7 +37,8 @@ class Pipeline(BaseClassifier):
         outputs: Logits an image: the classes, and one more if it can abstain.
 
     Raises:
-        ModelError: If a part is of the wrong kind, or nothing says how many classes there are.
+        ModelError: If a part is of the wrong kind, nothing says how many classes there are, or
+            the transforms make no images of the shape that the classifier takes.
 
     Example:
         >>> from tempering.defenses import Squeeze
@@ -73,24 +74,44 @@ class Pipeline(BaseClassifier):
         own = getattr(classifier, "adversarial_class", None)
         self.adversarial_class = self.classes if own is not None or detector else None
         self.outputs = self.classes + (self.adversarial_class is not None)
-        self.architecture = _architecture(self)
+        _require_alike(classifier, detector)
+        _shape_of_images(self)
+
+    @property
+    def architecture(self) -> dict[str, Any] | str:  # type: ignore[override]
+        """Description as it is now; the name of its class if a part of it is a user's own."""
+        return _architecture(self)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits, shape (n, outputs), of images in [0, 1], shape (n, c, h, w).
 
         Raises:
             ModelError: If the detector has no threshold, or the classifier another number of
-                outputs than classes.
+                outputs than classes, or it does not take the shape that transforms make.
         """
         seen = x if self.detector is None else x.clone()  # parts may write what they are given
         for transform in self.transforms:
             seen = transform(seen)
-        logits: Tensor = self.classifier(seen)
+        logits = self._classified(seen, x)
         if self.detector is None:
             return logits
         classes, own = self._split(logits)
         flag = abstention_logit(classes, self.detector(x), self.detector.threshold, self.scale)
         return torch.cat([classes, torch.maximum(flag, own) if own.numel() else flag], 1)
+
+    def _classified(self, seen: Tensor, x: Tensor) -> Tensor:
+        try:
+            logits: Tensor = self.classifier(seen)
+        except RuntimeError as error:
+            if seen.shape == x.shape:
+                raise
+            raise ModelError(
+                f"the classifier fails on shape {tuple(seen.shape[1:])}, which the transforms make "
+                f"of images of shape {tuple(x.shape[1:])}: {first_line(error)}: "
+                f"give a classifier that takes {seen.shape[1]} channels of "
+                f"{seen.shape[2]} x {seen.shape[3]} pixels"
+            ) from error
+        return logits
 
     def _split(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         """Logits of the classes, and that of the classifier's own adversarial class, if any."""
@@ -102,8 +123,30 @@ class Pipeline(BaseClassifier):
         return logits[:, : self.classes], logits[:, self.classes :]
 
 
+def _require_alike(classifier: nn.Module, detector: nn.Module | None) -> None:
+    """Refuse a detector whose network takes other images than the classifier."""
+    own = _shape(classifier)
+    other = _shape(getattr(detector, "network", None))
+    if own is not None and other is not None and own != other:
+        raise ModelError(
+            f"the network of {type(detector).__name__} takes images of shape {other} and the "
+            f"classifier of {own}: give a detector that was fitted with this classifier's data"
+        )
+
+
+def _shape(network: object) -> tuple[int, ...] | None:
+    """Shape of a network's images, if it says so."""
+    architecture = getattr(network, "architecture", None)
+    return tuple(architecture["shape"]) if isinstance(architecture, dict) else None
+
+
 def _architecture(pipeline: Pipeline) -> dict[str, Any] | str:
-    """What a manifest needs to build it again; the name of its class if a part is foreign."""
+    """What a manifest needs to build it again; the name of its class if a part is foreign.
+
+    Raises:
+        ModelError: If the transforms make no images of the shape that the classifier takes.
+    """
+    shape = _shape_of_images(pipeline)
     try:
         inner = describe(pipeline.classifier)
         transforms = [describe(part) for part in pipeline.transforms]
@@ -115,7 +158,7 @@ def _architecture(pipeline: Pipeline) -> dict[str, Any] | str:
     own = inner["model"]
     blueprint = Blueprint(
         name="pipeline",
-        shape=tuple(own["shape"]),
+        shape=shape or tuple(own["shape"]),
         classes=own["classes"],
         options={
             "classifier": {"name": own["name"], "options": own["options"]},
@@ -125,6 +168,18 @@ def _architecture(pipeline: Pipeline) -> dict[str, Any] | str:
         },
     )
     return blueprint.as_json()
+
+
+def _shape_of_images(pipeline: Pipeline) -> tuple[int, int, int] | None:
+    """What is transformed to the shape that the classifier takes; None if it does not say."""
+    own = getattr(pipeline.classifier, "architecture", None)
+    if not isinstance(own, dict):
+        return None
+    channels, height, width = own["shape"]
+    shape = (channels, height, width)
+    for transform in reversed(pipeline.transforms):
+        shape = transform.shape_before(shape)  # type: ignore[operator]
+    return shape
 
 
 def _classes(classifier: nn.Module, given: int | None) -> int:

@@ -3,12 +3,49 @@
 from __future__ import annotations
 
 from tempering.core.protocols import DEFENSES
+from tempering.defenses import backdoor  # noqa: F401 - it registers a model
 from tempering.defenses.adversarial_class import AdversarialClass
+from tempering.defenses.bit_depth import BitDepth
 from tempering.defenses.build import build_pipeline
+from tempering.defenses.counter_perturbation import CounterPerturbation
+from tempering.defenses.discriminator import Discriminator
+from tempering.defenses.feature_squeezing import FeatureSqueezing
+from tempering.defenses.gaussian_blur import GaussianBlur
+from tempering.defenses.gaussian_noise import GaussianNoise
+from tempering.defenses.jpeg import Jpeg
+from tempering.defenses.knn_distance import KNNDistance
+from tempering.defenses.mahalanobis import Mahalanobis
+from tempering.defenses.median import MedianFilter
+from tempering.defenses.ml_filter import MLFilter
+from tempering.defenses.nlm import NonLocalMeans
+from tempering.defenses.protection_layer import ProtectionLayer
+from tempering.defenses.resize_pad import ResizePad
 from tempering.defenses.squeeze import Squeeze
+from tempering.defenses.thermometer import Thermometer
+from tempering.defenses.tv import TotalVariation
 from tempering.models.registry import MODELS, Architecture
 
-__all__ = ["DEFENSES", "AdversarialClass", "Squeeze"]
+__all__ = [
+    "DEFENSES",
+    "AdversarialClass",
+    "BitDepth",
+    "CounterPerturbation",
+    "Discriminator",
+    "FeatureSqueezing",
+    "GaussianBlur",
+    "GaussianNoise",
+    "Jpeg",
+    "KNNDistance",
+    "MLFilter",
+    "Mahalanobis",
+    "MedianFilter",
+    "NonLocalMeans",
+    "ProtectionLayer",
+    "ResizePad",
+    "Squeeze",
+    "Thermometer",
+    "TotalVariation",
+]
 
 MODELS.register("pipeline")(
     Architecture(

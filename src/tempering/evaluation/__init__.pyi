@@ -6,6 +6,8 @@ from tempering.evaluation.config import EvaluationConfig as EvaluationConfig
 from tempering.evaluation.context import EvalContext as EvalContext
 from tempering.evaluation.corruption_accuracy import measure_corruptions as measure_corruptions
 from tempering.evaluation.corruptions import CORRUPTIONS as CORRUPTIONS
+from tempering.evaluation.detector_measures import DetectorReport as DetectorReport
+from tempering.evaluation.detector_measures import detector_report as detector_report
 from tempering.evaluation.eps_curve import accuracy_curve as accuracy_curve
 from tempering.evaluation.evaluation_result import EvaluationResult as EvaluationResult
 from tempering.evaluation.evaluator import Evaluator as Evaluator
@@ -27,5 +29,6 @@ from tempering.evaluation.stages import Stage as Stage
 from tempering.evaluation.summary import Roles as Roles
 from tempering.evaluation.summary import summarize as summarize
 from tempering.evaluation.target import Target as Target
+from tempering.evaluation.unknown_attacks import leave_one_attack_out as leave_one_attack_out
 from tempering.evaluation.worst import worst_case as worst_case
 from tempering.evaluation.worst import worst_of as worst_of

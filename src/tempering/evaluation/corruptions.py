@@ -13,21 +13,19 @@ size; they are not those of ImageNet-C or MNIST-C, so the numbers are not compar
 from __future__ import annotations
 
 import importlib
-import io
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from tempering.core.errors import DataError, UsageError
 from tempering.core.random import RandomStreams
 from tempering.core.registry import Registry
 from tempering.data.augmentation import gaussian_noise
+from tempering.defenses.jpeg import coded_as_jpeg
 
 SEVERITIES = (1, 2, 3, 4, 5)
 """From mild to severe."""
@@ -178,22 +176,10 @@ def _translation(x: Tensor, amount: float, streams: RandomStreams) -> Tensor:
 
 
 def _jpeg(x: Tensor, amount: float, _streams: RandomStreams) -> Tensor:
-    """Encode and decode a JPEG file in memory; kornia's differentiable codec only imitates it."""
+    """The codec itself; kornia's differentiable one only imitates it."""
     if x.shape[1] not in (1, 3):
         raise DataError(f"jpeg of images with {x.shape[1]} channels: give 1 or 3")
-    pixels = (x * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-    read = np.stack([_through_jpeg(image, round(amount)) for image in pixels])
-    back = torch.from_numpy(read).reshape(pixels.shape).permute(0, 3, 1, 2)
-    return back.to(x.device, x.dtype) / 255
-
-
-def _through_jpeg(pixels: np.ndarray[Any, Any], quality: int) -> np.ndarray[Any, Any]:
-    file = io.BytesIO()
-    Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels).save(
-        file, "JPEG", quality=quality
-    )
-    with Image.open(file) as picture:
-        return np.asarray(picture)
+    return coded_as_jpeg(x, round(amount))
 
 
 for _corruption in (

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tempering.core.deadline import OutOfTimeError
+from tempering.core.deadline import Deadline, OutOfTimeError
 from tempering.core.errors import AttackError, NoGradientError
 from tempering.core.progress import silence, track
 from tempering.core.records import Access, Cost
@@ -30,6 +30,8 @@ from tempering.evaluation.worst import worst_of
 
 RANKING = "ranking"
 """What records call the attacks on the samples on which their order was learned."""
+RANKING_SHARE = 0.25
+"""Share of the time that is left for learning the order of attacks."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,7 +161,8 @@ class StageRunner:
             selective: Whether stages that break nothing there are left out.
 
         Returns:
-            The stages in their order; all of them as they were if there was no time.
+            The stages in their order. Against the clock a quarter of the time that is left is
+            spent; stages that it does not suffice for come next to last, as they were.
         """
         last = max(stages, key=lambda stage: stage.attack.effort())
         others = [stage for stage in stages if stage is not last]
@@ -168,15 +171,22 @@ class StageRunner:
             return list(stages)
         outcomes: list[SampleOutcomes] = []
         run = self.run
+        limit = Deadline.after(run.deadline.left * RANKING_SHARE)
         with track(f"{run.target.subject}: ranking on {len(rows)} samples", len(others)) as advance:
             for number, stage in enumerate(others):
                 name = f"ranking-{stage.access}-{number:02d}"
                 try:
-                    with run.deadline.enforced(run.context.engine), silence():
+                    with limit.enforced(run.context.engine), silence():
                         outcomes.append(run.cache.get(name, self._attack(stage, rows)))
-                except (OutOfTimeError, NoGradientError):
+                except OutOfTimeError:
+                    break
+                except NoGradientError:
                     return list(stages)
                 advance(number + 1, "")
+        untried = others[len(outcomes) :]
+        others = others[: len(outcomes)]
+        if not outcomes:
+            return [*untried, last]
         trials = [
             RankingTrial(
                 str(stage),
@@ -193,7 +203,7 @@ class StageRunner:
         self._add_ranking([(others[number], outcomes[number]) for number in chosen + rest], rows)
         self._ranked, self._ranked_on[rows] = others, True
         order = chosen if selective else chosen + rest
-        return [*(others[number] for number in order), last]
+        return [*(others[number] for number in order), *untried, last]
 
     def _rows(self, stage: Stage) -> Tensor:
         return torch.arange(self.run.context.n) if stage.all_samples else self.undecided(stage)

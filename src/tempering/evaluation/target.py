@@ -110,7 +110,7 @@ class Target:
         cls, subject: Subject, model: nn.Module, images: Tensor, data: Dataset, weights: str
     ) -> Target:
         classes = len(data.classes)
-        outputs = check_classifier(model, images, classes)
+        outputs = check_classifier(model, images, classes, data.name)
         flag = flag_of(model, classes, outputs)
         if outputs > classes and flag is None:
             note(

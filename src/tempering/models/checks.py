@@ -12,7 +12,7 @@ SUM_TOLERANCE = 1e-4
 """Largest deviation from 1 of the sum of outputs that are taken for probabilities."""
 
 
-def check_classifier(model: nn.Module, x: Tensor, classes: int) -> int:
+def check_classifier(model: nn.Module, x: Tensor, classes: int, data: str = "the data") -> int:
     """Run a small batch and a single image through a model; refuse it if it is not a classifier.
 
     Args:
@@ -20,6 +20,7 @@ def check_classifier(model: nn.Module, x: Tensor, classes: int) -> int:
         x: Some images in [0, 1], shape (n, c, h, w) with n of at least 1, on the
             model's device.
         classes: Classes of the data: labels are 0 to classes - 1.
+        data: What messages call the data.
 
     Returns:
         The number of outputs, at least `classes`.
@@ -46,14 +47,14 @@ def check_classifier(model: nn.Module, x: Tensor, classes: int) -> int:
     outputs = logits.shape[1]
     if outputs < classes:
         raise ModelError(
-            f"the model has {outputs} outputs but labels go up to {classes - 1}: "
-            f"give a model with at least {classes} outputs"
+            f"the model has {outputs} outputs but the labels of {data} go up to {classes - 1}: "
+            f"give the model's own data, or a model with at least {classes} outputs"
         )
     flag = getattr(model, "adversarial_class", None)
     if isinstance(flag, int) and flag < classes:
         raise ModelError(
-            f"the model's output {flag} is its adversarial class but labels go up to "
-            f"{classes - 1}: give a model with at least {classes} classes besides it"
+            f"the model's output {flag} is its adversarial class but the labels of {data} go up "
+            f"to {classes - 1}: give a model with at least {classes} classes besides it"
         )
     flag_of(model, classes, outputs)
     if are_probabilities(logits):

@@ -8,21 +8,15 @@ from tempering.core.records import AnyRecord, Measurement
 from tempering.report import selection
 from tempering.report.section import Section, tabled
 from tempering.report.tables import Cell, Table, named
-from tempering.report.wording import SUBJECTS, attack, counted
+from tempering.report.wording import attack, counted
 
 
 def detection_section(records: Sequence[AnyRecord]) -> Section | None:
-    """Accuracy with and without detection, or that the model has no adversarial class."""
+    """Accuracy with and without detection; None if the model has no adversarial class."""
     subject = selection.main_subject(records)
     by_attack = selection.measured(records, "standard", subject)
-    if not by_attack:
-        return None
     if not any(_has_detection(row) for row in by_attack.values()):
-        prose = (
-            f"The {SUBJECTS[subject]} has no adversarial class, so there is no detection and "
-            "robust accuracy above is the only count."
-        )
-        return Section("detection", "Adversarial class", (prose,))
+        return None
     prose = (
         "One output of the model is an adversarial class that flags the input. Robust accuracy "
         "counts only the true class and is comparable with other work. The attack against "

@@ -55,7 +55,7 @@ def _example(images: Gallery, at: int, classes: Sequence[str], model: str, chang
     own = images.before_x_adv
     if own is not None:
         title = f"{label}, adversarial for the undefended model"
-        pictures += (Picture(png(own[at]), title, "for the undefended"),)
+        pictures += (Picture(png(own[at]), title, "undefended"),)
     rows = (
         (f"{model}, clean", images.clean),
         (f"{model}, adversarial", images.after),

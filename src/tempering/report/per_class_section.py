@@ -34,15 +34,19 @@ def _main_record(run: Run) -> PerClass | None:
 
 
 def _prose(found: PerClass, many: bool) -> str:
-    worst = found.classes[found.worst(1)[0]]
+    worst = found.telling_worst()
     few = min(one.robust.n for one in found.classes)
     most = max(one.robust.n for one in found.classes)
     images = whole(most) if few == most else f"{whole(few)} to {whole(most)}"
     told = (
-        f"The worst class, {worst.name}, has a robust accuracy of {worst.robust}. Each class has "
-        f"{images} image{'s' * (most != 1)}, so intervals of single classes are wide. A broken "
-        "image counts by the class that is predicted for its adversarial image, any other image by "
-        "that of the clean one."
+        ""
+        if worst is None
+        else f"The worst class, {worst.name}, has a robust accuracy of {worst.robust}. "
+    )
+    told += (
+        f"Each class has {images} image{'s' * (most != 1)}, so intervals of single classes are "
+        "wide. A broken image counts by the class that is predicted for its adversarial image, "
+        "any other image by that of the clean one."
     )
     if many:
         told += f" All {whole(len(found.classes))} classes and all confusions are in records.jsonl."

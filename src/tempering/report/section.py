@@ -128,11 +128,13 @@ class Report:
         title: Heading.
         subtitle: Line below the heading.
         sections: Sections, the summary first.
+        source: The file with the counts behind all numbers.
     """
 
     title: str
     subtitle: str
     sections: tuple[Section, ...]
+    source: str = "records.jsonl"
 
     def tables(self) -> Iterator[Table]:
         """All tables, in order."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tempering.core.comparisons import Comparison
-from tempering.core.records import Assessment, Flag, Measurement, Stop
+from tempering.core.records import ALL_ATTACKS, Assessment, Flag, Measurement, Stop
 from tempering.core.threat_words import radius_of
 from tempering.report import selection
 from tempering.report.agreement import disagreements
@@ -103,12 +103,18 @@ def _robustness(run: Run) -> str:
             lower = str(certified(run.summary))
         return (
             f"Robust accuracy on {images} is at least {lower} (certified) and at most {upper} "
-            "(worst case over all attacks)."
+            f"(worst case over {_attacks(run)})."
         )
+    if not bounds.upper:
+        return f"Robust accuracy on {images} is {upper}: attacks break every one of them."
     return (
-        f"Robust accuracy on {images} is at most {upper} (worst case over all attacks). No image "
-        "is certified, so the lower bound is 0: a stronger attack may break more."
+        f"Robust accuracy on {images} is at most {upper} (worst case over {_attacks(run)}). No "
+        "image is certified, so the lower bound is 0: a stronger attack may break more."
     )
+
+
+def _attacks(run: Run) -> str:
+    return run.summary.worst_case_over if isinstance(run.summary, Assessment) else ALL_ATTACKS
 
 
 def _clean(run: Run) -> str:
@@ -117,8 +123,15 @@ def _clean(run: Run) -> str:
     before = undefended(run)
     if before is None or selection.main_subject(run.records) == "undefended":
         return clean + "."
-    told = f"{clean}. Robust accuracy of the undefended model under the same attacks: "
-    return f"{told}{before.robust}.{_gain(run)}"
+    both = run.summary.hardening if isinstance(run.summary, Assessment) else None
+    if both is None:
+        told = f"{clean}. Robust accuracy of the undefended model under the same attacks: "
+        return f"{told}{before.robust}.{_gain(run)}"
+    return (
+        f"{clean}. Under the white-box attacks that ran on both models robust accuracy is "
+        f"{both.robust_before} for the undefended model and {both.robust_after} for the hardened "
+        f"one.{_gain(run)}"
+    )
 
 
 def _gain(run: Run) -> str:

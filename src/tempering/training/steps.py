@@ -217,7 +217,7 @@ class Learner:
     ) -> None:
         self.model, self.objective, self.config, self.engine = model, objective, config, engine
         images = data.images(torch.arange(min(8, len(data)))).to(engine.device)
-        outputs = check_classifier(model, images, data.num_classes)
+        outputs = check_classifier(model, images, data.num_classes, data.name)
         self.batches = BatchMaker(
             data=data,
             threat=config.threat,

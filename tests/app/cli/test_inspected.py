@@ -27,3 +27,15 @@ def test_a_few_of_thousands_of_classes_are_shown(tmp_path: Path) -> None:
     assert "1,990 more lie between" in done.out
     told = temper("data", "inspect", "npz:many.npz", "--json", folder=tmp_path).json()
     assert len(told["parts"]["train"]["per_class"]) == classes
+
+
+def test_a_picture_is_drawn_only_on_request(tmp_path: Path) -> None:
+    done = temper("data", "inspect", "digits", folder=tmp_path)
+    assert done.code == 0, done.err
+    assert "picture" not in done.out
+    assert not list(tmp_path.iterdir())
+    assert temper("data", "inspect", "digits", "--picture", "p.png", folder=tmp_path).code == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["p.png"]
+    refused = temper("data", "inspect", "digits", "--picture", "p.jpg", folder=tmp_path)
+    assert (refused.code, refused.out) == (2, "")
+    assert "--picture p.jpg: give a file that ends in .png" in refused.err

@@ -114,6 +114,9 @@ def test_data_inspect_prints_what_it_found(tmp_path: Path) -> None:
     found = done.json()
     assert found["address"] == "digits"
     assert sum(part["n"] for part in found["parts"].values()) == 1797
+    assert found["picture"] is None
+    words = ("data", "inspect", "digits", "--json", "--picture", "digits.png")
+    found = temper(*words, folder=tmp_path).json()
     assert (tmp_path / found["picture"]).is_file()
 
 
@@ -145,6 +148,7 @@ def test_report_prints_where_it_is(hardened: Hardened) -> None:
     [
         ("attacks", "pgd"),
         ("defenses", "squeeze"),
+        ("defenses", "protection_layer"),
         ("models", "strided_cnn"),
         ("data", "npz"),
         ("objectives", "trades"),

@@ -86,7 +86,8 @@ def test_harden_prints_both_models_and_json_names_the_run(
     recipe = Path(__file__).parents[1] / "tiny.toml"
     told = temper("harden", "--recipe", recipe, *sets, folder=tmp_path)
     assert told.code == 0, told.err
-    assert re.search(r"white-box attacks +undefended +hardened", told.out)
+    assert re.search(r"same images and attacks +undefended +hardened", told.out)
+    assert max(map(len, told.out.splitlines()[1:4])) <= 80
     counts = [both[key] for key in ("clean_before", "clean_after")]
     cells = [
         f"{100 * one['hits'] / one['n']:.1f} % "

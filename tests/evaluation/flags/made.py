@@ -32,7 +32,7 @@ def result(robust: str, **changes: Any) -> AttackResult:
     n = len(robust)
     zero, none = torch.zeros(n), torch.zeros(n, dtype=torch.int64)
     per_sample = PerSampleResult(
-        None, stands.long(), stands, None, None, stands, zero, zero.double(), none, none
+        None, stands.long(), stands, None, None, stands, zero, zero.double(), none + 1, none
     )
     return AttackResult(measurement(int(stands.sum()), n, **changes), per_sample)
 

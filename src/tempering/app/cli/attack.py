@@ -56,6 +56,8 @@ def attack(
         return
     success = "misclassified" if targets is None else "classified as their target"
     say(f"{done.attack}, {with_value(done.threat)}: {done.success} of {done.n} images {success}")
+    if done.left_out:
+        say(f"left out, of the target class already: {done.left_out}")
     say(f"without attack: {done.before}")
     if done.no_start:
         say(

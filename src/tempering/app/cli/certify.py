@@ -82,6 +82,9 @@ def certify(
     low, high = (100 * bound for bound in done.interval)
     subject = "" if done.of == "model" else ", smoothed"
     say(f"{done.model}{subject}, on {done.data}, {with_value(done.threat)}, seed {done.seed}")
+    if done.settings:
+        sigma, draws = done.settings["sigma"], int(done.settings["samples"])
+        say(f"noise                 sigma {sigma:g}, {draws:,} noisy copies of each sample")
     say(f"clean correct         {done.clean_correct} of {done.n}")
     say(f"certified             {done.certified_correct} ({low:.1f} to {high:.1f} %)")
     say(f"refuted               {done.refuted}")

@@ -10,6 +10,7 @@ import typer
 
 from tempering.app.cli import options
 from tempering.app.cli.console import say, say_json
+from tempering.core.errors import UsageError
 
 app = typer.Typer(help="Inspect data.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -25,19 +26,25 @@ def inspect(
     split: options.Split = None,
     seed: options.Seed = None,
     picture: Annotated[
-        Path, typer.Option("--picture", help="File for a picture of samples.")
-    ] = Path("data.png"),
+        Path | None,
+        typer.Option("--picture", help="The .png file to write a picture of samples to."),
+    ] = None,
     as_json: options.Json = False,
 ) -> None:
-    """Show class balance, pixel ranges, duplicates and leaks, and draw samples."""
+    """Show class balance, pixel ranges, duplicates and leaks; with --picture draw samples."""
+    if picture is not None and picture.suffix.lower() != ".png":
+        raise UsageError(f"--picture {picture}: give a file that ends in .png")
     from tempering.app.cli.inspected import text
     from tempering.data.inspection import inspect as look
     from tempering.data.loading import load
 
     inspection = look(load(source, split or "official", seed or 0))
-    inspection.save_picture(picture)
+    if picture is not None:
+        inspection.save_picture(picture)
     if as_json:
-        say_json({**json.loads(inspection.model_dump_json()), "picture": str(picture)})
+        where = None if picture is None else str(picture)
+        say_json({**json.loads(inspection.model_dump_json()), "picture": where})
         return
     say(text(inspection))
-    say(f"picture: {picture}")
+    if picture is not None:
+        say(f"picture: {picture}")

@@ -15,6 +15,7 @@ import typer
 
 from tempering.app.cli import (
     attack,
+    benchmark,
     certify,
     compare,
     data,
@@ -59,6 +60,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("attack")(attack.attack)
 app.command("certify")(certify.certify)
 app.command("compare")(compare.compare)
+app.command("benchmark")(benchmark.benchmark)
 app.command("reproduce")(reproduce.reproduce)
 app.command("report")(report.report)
 app.command("list")(listing.list_)

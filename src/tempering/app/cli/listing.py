@@ -24,13 +24,14 @@ class Listing(StrEnum):
     data = "data"
     recipes = "recipes"
     runs = "runs"
+    systems = "systems"
 
 
 def list_(
     kind: Annotated[Listing, typer.Argument(help="What to list.")],
     as_json: options.Json = False,
 ) -> None:
-    """List attacks, defenses, models, training objectives, data sources, recipes or runs."""
+    """List attacks, defenses, models, objectives, data sources, recipes, runs or systems."""
     rows = {
         Listing.attacks: _attacks,
         Listing.defenses: _defenses,
@@ -39,6 +40,7 @@ def list_(
         Listing.data: _data,
         Listing.recipes: _recipes,
         Listing.runs: _runs,
+        Listing.systems: _systems,
     }[kind]()
     if as_json:
         say_json(rows)
@@ -108,6 +110,21 @@ def _attacks() -> list[dict[str, Any]]:
 def _summary(docstring: str | None) -> str:
     """The summary of a docstring; empty without one."""
     return (docstring or "").strip().partition("\n")[0]
+
+
+def _systems() -> list[dict[str, Any]]:
+    from tempering.systems.registry import SYSTEMS
+
+    return [
+        {
+            "name": name,
+            "claimed": system.claimed,
+            "claim": system.claim,
+            "source": system.source,
+            "summary": system.how,
+        }
+        for name, system in SYSTEMS.items()
+    ]
 
 
 def _defenses() -> list[dict[str, Any]]:

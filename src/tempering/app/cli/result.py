@@ -11,7 +11,7 @@ from tempering.app.cli.comparison import comparison_lines
 from tempering.app.cli.console import leads, near
 from tempering.app.cli.corruptions import corruption_lines
 from tempering.core.class_records import PerClass
-from tempering.core.records import Assessment, BeforeAfter, Summary, Surrogate
+from tempering.core.records import ALL_ATTACKS, Assessment, BeforeAfter, Summary, Surrogate
 from tempering.core.threat_words import with_value
 
 
@@ -34,7 +34,7 @@ def show(summary: Summary, run: Path | None) -> None:
     console.print(f"clean accuracy   {_percent(summary.clean_accuracy)} {clean}")
     console.print(
         f"robust accuracy  at least {_percent(bounds.lower)}, at most {_percent(bounds.upper)} "
-        f"{_interval(bounds.interval)}"
+        f"{_interval(bounds.interval)}{_attackers(summary)}"
     )
     if isinstance(summary, Assessment):
         for access, count in summary.by_access.items():
@@ -53,10 +53,16 @@ def show(summary: Summary, run: Path | None) -> None:
         console.print(f"report           {near(run / 'report.html')}")
 
 
+def _attackers(summary: Summary) -> str:
+    """Who attacked, if it was not everyone."""
+    over = summary.worst_case_over if isinstance(summary, Assessment) else ALL_ATTACKS
+    return "" if over == ALL_ATTACKS else f" under {over}"
+
+
 def _both_models(counts: BeforeAfter) -> Table:
     """Clean and robust accuracy of the undefended and of the hardened model."""
     table = Table(box=None, pad_edge=False)
-    table.add_column("same images, same white-box attacks")
+    table.add_column("same images and attacks")
     for heading in ("undefended", "hardened"):
         table.add_column(heading, justify="right")
     pairs = {
@@ -82,7 +88,9 @@ def _stages(assessment: Assessment) -> Table:
         cells += [str(stage.survivors), f"{passes:,}", f"{stage.seconds:.1f} s"]
         table.add_row(name, *cells)
     if not assessment.by_attack:
-        table.add_row("no attack was needed", *["-"] * (len(table.columns) - 1))
+        some_left = assessment.clean_correct > assessment.certified_correct
+        told = "no attack had time to run" if some_left else "no attack was needed"
+        table.add_row(told, *["-"] * (len(table.columns) - 1))
     return table
 
 
@@ -117,13 +125,12 @@ def _beside(assessment: Assessment) -> list[str]:
 
 
 def _worst_class(found: PerClass) -> list[str]:
-    """The class of least robust accuracy, if a class has images."""
-    worst = [found.classes[number] for number in found.worst(1)]
-    return [
-        f"worst class      {one.name}: {_percent(one.robust.fraction)} robust "
-        f"{_interval(one.interval)}"
-        for one in worst
-    ]
+    """The class of least robust accuracy, with its counts, if there are enough images to say."""
+    one = found.telling_worst()
+    if one is None:
+        return []
+    told = f"{one.name}: {one.robust.hits} of {one.robust.n} robust {_interval(one.interval)}"
+    return [f"worst class      {told}"]
 
 
 def _owned(model: Surrogate) -> str:

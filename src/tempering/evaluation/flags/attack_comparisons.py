@@ -155,14 +155,18 @@ def check_transfer(results: Sequence[AttackResult]) -> Flag | None:
 
 
 def check_single_step(white: Sequence[AttackResult]) -> Flag | None:
-    """Samples that only a single-step attack breaks.
+    """Samples that only a single-step attack breaks, of those that an iterative one was run on.
 
     Args:
         white: All white-box attacks on the target.
     """
     iterative = [result for result in white if queries(result.measurement) > 1]
     single = [result for result in white if queries(result.measurement) == 1]
-    return check_weaker_attacker(ONE_STEP, _broken(iterative), _broken(single))
+    if not iterative:
+        return None
+    met = torch.stack([result.per_sample.forwards > 0 for result in iterative]).any(0)
+    weak = {label: broken & met for label, broken in _broken(single).items()}
+    return check_weaker_attacker(ONE_STEP, _broken(iterative), weak)
 
 
 def check_true_gradient(

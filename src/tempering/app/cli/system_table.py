@@ -1,0 +1,40 @@
+"""The table of a benchmark on the terminal."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+
+from tempering.app.cli.console import leads
+from tempering.core.record import Count
+from tempering.core.system_records import SystemTable
+
+HEADINGS = ("system", "claimed", "oblivious", "adaptive", "clean", "abstains", "overhead", "n")
+
+
+def show(table: SystemTable) -> None:
+    """Print one line a system, and the errors of those that failed."""
+    if not leads():
+        return
+    shown = Table(box=None, pad_edge=False)
+    for number, heading in enumerate(HEADINGS):
+        shown.add_column(heading, justify="right" if number else "left", no_wrap=True)
+    for row in table.rows:
+        claimed = "-" if row.claimed is None else f"{100 * row.claimed:.1f} %"
+        overhead = "-" if row.overhead is None else f"{100 * row.overhead:+.0f} %"
+        shown.add_row(
+            row.system,
+            claimed,
+            *map(_share, (row.oblivious, row.adaptive, row.clean, row.abstained)),
+            overhead,
+            str(row.n),
+        )
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(shown)
+    for row in table.rows:
+        if row.error is not None:
+            console.print(f"{row.system} failed: {row.error}", markup=False)
+
+
+def _share(count: Count | None) -> str:
+    return "-" if count is None else f"{100 * count.fraction:.1f} %"

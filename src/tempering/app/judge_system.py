@@ -1,0 +1,125 @@
+"""One system of the benchmark: trained, then judged by two attackers."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tempering.attacks.base import Attack
+from tempering.core.measurement_records import Access
+from tempering.core.record import Count
+from tempering.core.system_records import SystemRow
+from tempering.core.user_code import moved
+from tempering.evaluation.config import EvaluationConfig
+from tempering.evaluation.context import EvalContext
+from tempering.evaluation.evaluation_result import EvaluationResult
+from tempering.evaluation.evaluator import Evaluator
+from tempering.evaluation.protocols import each, fast
+from tempering.evaluation.target import Target
+from tempering.systems.setting import Setting
+from tempering.systems.system import Fitted, System
+
+OBLIVIOUS: Access = "gray-before"
+"""Access of an attacker who knows the model before the defense."""
+TIMED_IMAGES, TIMES = 64, 7
+
+
+def judge(
+    system: System, setting: Setting, context: EvalContext, attacks: Sequence[Attack]
+) -> SystemRow:
+    """Train a system, and count what two attackers leave.
+
+    The oblivious attacker runs `attacks` on the exposed network, and the images are shown to the
+    deployed model. The adaptive one runs `attacks` and the protocol `fast` on the deployed model,
+    and keeps what the oblivious one found, so it never leaves more samples.
+
+    Args:
+        system: The system.
+        setting: Data, threat, seed and budget.
+        context: Test samples.
+        attacks: At least one.
+    """
+    began = time.perf_counter()
+    fitted = system.fit(setting)
+    seconds = time.perf_counter() - began
+    if fitted.exposed is not setting.undefended or system.name == "undefended":
+        shared = 0.0
+    else:
+        shared = setting.undefended_seconds
+    began = time.perf_counter()
+    result = _evaluated(fitted, setting, context, attacks)
+    flag = result.target.flag
+    oblivious = {entry.measurement.attack: entry.per_sample for entry in result.attacks(OBLIVIOUS)}
+    left = [_left(entry.robust, entry.detected) for entry in oblivious.values()]
+    strict = [entry.robust for entry in oblivious.values()]
+    worst = result.get("worst", "any").per_sample
+    flagged = result.get("clean").per_sample.flagged
+    device = setting.engine.device
+    return SystemRow(
+        **about(system),
+        threat=str(setting.threat),
+        n=len(result.clean),
+        clean=_count(result.clean),
+        abstained=None if flag is None or flagged is None else _count(flagged),
+        oblivious=_count(torch.stack(left).all(0)),
+        oblivious_strict=None if flag is None else _count(torch.stack(strict).all(0)),
+        by_attack={name: _count(one) for name, one in zip(oblivious, left, strict=True)},
+        adaptive=_count(_left(worst.robust, worst.detected)),
+        adaptive_strict=None if flag is None else _count(worst.robust),
+        certified=_count(result.certified),
+        overhead=_overhead(fitted, _some_images(context).to(device)),
+        seconds=round(seconds + shared, 3),
+        evaluation_seconds=round(time.perf_counter() - began, 3),
+        parameters=sum(parameter.numel() for parameter in fitted.model.parameters()),
+        shortened=list(fitted.shortened),
+        flags=[flag.name for flag in result.flags],
+        details=fitted.details,
+    )
+
+
+def about(system: System) -> dict[str, Any]:
+    """What a row says of a system before it is trained."""
+    names = ("title", "source", "claimed", "claim", "how", "gaps", "weakness")
+    return {"system": system.name, **{name: getattr(system, name) for name in names}}
+
+
+def _evaluated(
+    fitted: Fitted, setting: Setting, context: EvalContext, attacks: Sequence[Attack]
+) -> EvaluationResult:
+    protocol = each([*attacks], (OBLIVIOUS,)).then(each([*attacks, *fitted.attacks]))
+    protocol = protocol.then(fast(setting.threat))
+    exposed = moved(fitted.exposed, setting.engine.device)
+    config = EvaluationConfig(setting.threat, protocol, sources={OBLIVIOUS: exposed}, curve=None)
+    model = moved(fitted.model, setting.engine.device)
+    return Evaluator(context, config).evaluate(Target.of("given", model, context.data))
+
+
+def _left(robust: Tensor, detected: Tensor | None) -> Tensor:
+    return robust if detected is None else detected
+
+
+def _count(hits: Tensor) -> Count:
+    return Count(hits=int(hits.sum()), n=len(hits))
+
+
+def _overhead(fitted: Fitted, x: Tensor) -> float | None:
+    """Median time of a prediction of the deployed model over that of the bare one, less 1."""
+    if fitted.model is fitted.bare:
+        return 0.0
+    times: dict[bool, list[float]] = {True: [], False: []}
+    with torch.no_grad():
+        for turn in range(2 * TIMES):
+            model: nn.Module = fitted.model if turn % 2 else fitted.bare
+            began = time.perf_counter()
+            model(x)
+            times[bool(turn % 2)].append(time.perf_counter() - began)
+    return statistics.median(times[True]) / statistics.median(times[False]) - 1
+
+
+def _some_images(context: EvalContext) -> Tensor:
+    return context.data.images(torch.arange(min(TIMED_IMAGES, len(context.data))))

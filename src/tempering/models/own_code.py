@@ -1,0 +1,59 @@
+"""The user's file that built a saved model, run again only while it is as it was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import nn
+
+from tempering.core.errors import ModelError
+from tempering.core.files import file_hash
+from tempering.core.notes import note
+from tempering.models.manifest import Manifest, read_manifest
+from tempering.models.store import load
+
+
+def recorded_factory(path: Path, manifest: Manifest, remedy: str) -> str | None:
+    """The user's factory that built a model, if its file is as it was.
+
+    Args:
+        path: Of the model.
+        manifest: Its manifest.
+        remedy: What a user can give instead, with `{name}` for the name of the factory.
+
+    Returns:
+        `file.py:factory`; None if the manifest names no file.
+
+    Raises:
+        ModelError: If the file has moved or changed.
+    """
+    if not isinstance(manifest.architecture, str) or not manifest.factory_file:
+        return None
+    file, name = Path(manifest.factory_file), manifest.architecture.rpartition(":")[2]
+    if not file.is_file() or file_hash(file) != manifest.factory_hash:
+        what = "has changed" if file.is_file() else "is no longer there"
+        raise ModelError(
+            f"{file}, which built the model of {path}, {what}: {remedy.format(name=name)}"
+        )
+    note(f"running {file}, which built the model of {path}")
+    return f"{file}:{name}"
+
+
+def load_beside(path: Path | str) -> nn.Module:
+    """A saved model that is used beside the one under attack, such as a surrogate.
+
+    Args:
+        path: A run folder, or a `.safetensors` file with its manifest beside it.
+
+    Raises:
+        ModelError: If there is none, or its own code is no longer as it was.
+    """
+    manifest = read_manifest(Path(path))
+    instead = "give file.py:{name} in its place, a factory that loads the weights"
+    factory = recorded_factory(Path(path), manifest, f"restore it, or {instead}")
+    if factory is None and isinstance(manifest.architecture, str):
+        raise ModelError(
+            f"the model of {path} was built by your own code, {manifest.architecture}, and its "
+            f"manifest does not say which file: {instead.format(name='factory')}"
+        )
+    return load(path, factory).model

@@ -1,0 +1,118 @@
+"""`temper benchmark`: rows of both attackers, errors as rows, resuming, the page."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import tempering as tp
+from tempering.app import benchmark as module
+from tempering.core.errors import RunError, UnknownNameError, UsageError
+from tempering.core.system_records import SystemTable
+from tempering.systems.registry import SYSTEMS
+from tempering.systems.setting import BUDGETS, Setting
+from tempering.systems.system import Fitted
+from tests.app.running import temper
+
+KEYS = {
+    "system",
+    "claimed",
+    "oblivious",
+    "adaptive",
+    "clean",
+    "abstention",
+    "overhead",
+    "seconds",
+    "n",
+    "error",
+}
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    small = replace(
+        BUDGETS["10m"], standard_steps=60, adversarial_steps=5, attack_steps=2, samples=12
+    )
+    monkeypatch.setitem(BUDGETS, "10m", small)
+    monkeypatch.setattr(module, "ATTACKS", ("fgsm", "pgd:steps=5"))
+
+
+WORDS = ("benchmark", "--data", "digits", "--threat", "linf:0.1", "--name", "b")
+
+
+@pytest.mark.usefixtures("tiny")
+def test_both_attackers_are_counted_and_the_table_is_written(tmp_path: Path) -> None:
+    done = temper(*WORDS, "--systems", "undefended,ai-guardian,paper", "--json", folder=tmp_path)
+    assert done.code == 0, done.err
+    rows = json.loads(done.out)
+    assert [row["system"] for row in rows] == ["undefended", "ai-guardian", "paper"]
+    for row in rows:
+        assert set(row) == KEYS
+        assert row["error"] is None
+        assert 0 <= row["adaptive"] <= row["oblivious"] <= 1
+        assert row["n"] == 12
+    assert rows[0]["claimed"] is None
+    assert rows[1]["claimed"] == 0.958
+    assert rows[0]["abstention"] is None
+    assert rows[2]["abstention"] is not None
+    table = SystemTable.model_validate_json((tmp_path / "runs/b/benchmark.json").read_text())
+    assert set(table.rows[1].by_attack) == {"fgsm", "pgd-5"}
+    page = (tmp_path / "runs/b/benchmark.html").read_text()
+    assert "AI-Guardian" in page
+    assert "Systems under attack" in page
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_system_that_fails_is_a_row_and_finished_ones_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitted: list[str] = []
+    honest = type(SYSTEMS["undefended"]).fit
+
+    def counted(self: object, setting: Setting) -> Fitted:
+        fitted.append("undefended")
+        return honest(self, setting)  # type: ignore[arg-type]
+
+    def failing(_self: object, _setting: Setting) -> Fitted:
+        raise ValueError("no such layer")
+
+    monkeypatch.setattr(type(SYSTEMS["undefended"]), "fit", counted)
+    with monkeypatch.context() as patch:
+        patch.setattr(type(SYSTEMS["madry"]), "fit", failing)
+        done = tp.benchmark(
+            systems=["undefended", "madry"],
+            data="digits",
+            threat="linf:0.1",
+            name="b",
+            runs=tmp_path,
+        )
+    good, bad = done.table.rows
+    assert good.error is None
+    assert bad.error is not None
+    assert "ValueError: no such layer" in bad.error
+    assert bad.short()["adaptive"] is None
+    assert "no such layer" in done.page.read_text()
+    again = tp.benchmark(resume=done.run)
+    assert [row.error for row in again.table.rows] == [None, None]
+    assert again.table.rows[0] == good
+    assert fitted == ["undefended"]
+
+
+def test_wrong_calls_are_refused_and_leave_nothing(tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match="madry"):
+        tp.benchmark(systems="madri", runs=tmp_path)
+    with pytest.raises(UnknownNameError, match="budget"):
+        tp.benchmark(budget="5m", runs=tmp_path)
+    with pytest.raises(UsageError, match="give each once"):
+        tp.benchmark(systems="madry,madry", runs=tmp_path)
+    with pytest.raises(UsageError, match="400 samples of digits/test, which has 359"):
+        tp.benchmark(data="digits", samples=400, runs=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(RunError, match="no benchmark to resume"):
+        tp.benchmark(resume=tmp_path)
+    done = temper("benchmark", "--resume", tmp_path, "--seed", "1", folder=tmp_path)
+    assert done.code == 2
+    assert "continues with the settings" in done.err
