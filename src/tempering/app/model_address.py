@@ -67,9 +67,9 @@ def load_saved(
         ModelError: If there is no such model, or files do not fit together.
         UsageError: If weights are given.
     """
+    path = require_place(address)
     if weights is not None:
         raise UsageError(f"weights {weights} for {address}, which has its own: leave --weights out")
-    path = require_place(address)
     manifest = read_manifest(path)
     remedy = "say where it is with --model file.py:{name}"
     return load_from_store(path, factory or recorded_factory(path, manifest, remedy))

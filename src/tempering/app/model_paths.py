@@ -18,6 +18,14 @@ def require_place(address: str) -> Path:
     if ".py:" in address:
         return factory_place(address)[0]
     path = followed(Path(address))
+    if path.suffix == ".py":
+        raise ModelError(
+            f"{address} is a Python file: give {address}:NAME, the function that builds the network"
+        )
+    if path.suffix in (".pt", ".pth"):
+        raise ModelError(
+            f"{address} holds weights and no network: give file.py:factory --weights {address}"
+        )
     if not path.exists():
         raise ModelError(
             f"no model at {address}: give a run folder, a .safetensors file with its manifest "

@@ -1,0 +1,35 @@
+"""What is given in place of a model is named, with what would be right."""
+
+from pathlib import Path
+
+import pytest
+
+from tempering.app.model_address import load_saved
+from tempering.app.model_paths import require_place
+from tempering.core.errors import ModelError
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("my.py", r"^my\.py is a Python file: give my\.py:NAME, the function that builds"),
+        ("my.pt", r"^my\.pt holds weights and no network: give file\.py:factory --weights my\.pt$"),
+        ("runs/mine", r"^no model at runs/mine: give a run folder"),
+        ("away.py:build", r"^no file away\.py for model away\.py:build: give file\.py:factory$"),
+    ],
+)
+def test_what_is_no_model_is_named(given: str, told: str) -> None:
+    with pytest.raises(ModelError, match=told):
+        require_place(given)
+
+
+def test_a_file_is_named_before_its_weights(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="is a Python file"):
+        load_saved("my.py", tmp_path / "my.pt")
+
+
+def test_what_is_there_is_found(tmp_path: Path) -> None:
+    file = tmp_path / "my.py"
+    file.write_text("def build(): ...", encoding="utf-8")
+    assert require_place(f"{file}:build") == file
+    assert require_place(str(tmp_path)) == tmp_path
