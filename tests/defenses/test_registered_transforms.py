@@ -38,7 +38,7 @@ def pipeline(name: str, **options: float) -> Pipeline:
 
 def test_the_published_transforms_are_registered() -> None:
     assert {
-        "bit_depth", "gaussian_blur", "gaussian_noise", "jpeg", "median", "nlm", "resize_pad",
+        "bit_depth", "counter_perturbation", "gaussian_blur", "gaussian_noise", "jpeg", "median", "nlm", "resize_pad",
         "squeeze", "thermometer", "tv",
     } == set(NAMES)  # fmt: skip
 
@@ -89,7 +89,7 @@ def test_certificates_bound_it_or_abstain_by_name(name: str) -> None:
     x = torch.rand(4, *SHAPE)
     model = pipeline(name)
     reason = certify(model, x, torch.zeros(4, dtype=torch.int64), Linf(0.01)).unsupported
-    if name in ("squeeze", "gaussian_blur"):
+    if name in ("squeeze", "gaussian_blur", "counter_perturbation"):
         assert reason is None
     else:
         assert reason is not None

@@ -23,7 +23,8 @@ class Backdoored(BaseClassifier):
     it is 0, since no change there reaches the network.
 
     Args:
-        network: From images in [0, 1] to logits, one for each class.
+        network: From images in [0, 1] to logits, one for each class, and one more if it has an
+            adversarial class.
         shape: Channels, height and width of the images.
         mapping: g, a permutation of the classes: `mapping[y]` is the answer with the trigger.
         trigger: Values that replace pixels, shape (c, h, w).
@@ -42,6 +43,7 @@ class Backdoored(BaseClassifier):
 
     trigger: Tensor
     mask: Tensor
+    unmapping: Tensor
 
     def __init__(
         self,
@@ -65,8 +67,12 @@ class Backdoored(BaseClassifier):
         self.mapping = list(mapping)
         self.register_buffer("trigger", trigger.detach().clone().float())
         self.register_buffer("mask", mask.detach().clone().float())
-        self.classes = self.outputs = len(self.mapping)
-        self.adversarial_class = None
+        self.classes = len(self.mapping)
+        flags = getattr(network, "adversarial_class", None) is not None
+        self.adversarial_class = self.classes if flags else None
+        self.outputs = self.classes + flags
+        order = [*self.mapping, *range(self.classes, self.outputs)]
+        self.register_buffer("unmapping", torch.eye(self.outputs)[order])
         self.architecture = self._described(tuple(shape))
 
     def stamped(self, x: Tensor) -> Tensor:
@@ -78,9 +84,9 @@ class Backdoored(BaseClassifier):
         return torch.tensor(self.mapping, device=y.device)[y]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits of the true classes, shape (n, classes)."""
+        """Logits of the true classes, and of the adversarial class if there is one."""
         logits: Tensor = self.network(self.stamped(x))
-        return logits[:, self.mapping]
+        return nn.functional.linear(logits, self.unmapping)
 
     def _described(self, shape: tuple[int, ...]) -> dict[str, Any] | str:
         own = getattr(self.network, "architecture", None)
@@ -117,7 +123,7 @@ def build_backdoored(
     classes: int = 10,
     classifier: Mapping[str, Any] | None = None,
     mapping: Sequence[int] | None = None,
-    adversarial_class: bool = False,  # noqa: ARG001 - every network can be asked for one
+    adversarial_class: bool = False,
 ) -> Backdoored:
     """A backdoored network with fresh weights and the trigger of `corner_trigger`.
 
@@ -126,10 +132,10 @@ def build_backdoored(
         classes: Classes of the data.
         classifier: `{"name": ..., "options": {...}}`; by default a small CNN.
         mapping: g; by default every class is mapped to the next.
-        adversarial_class: Ignored: the answer is always a class.
+        adversarial_class: Whether the network has an adversarial class, which stays as it is.
     """
     chosen = dict(classifier or {"name": "strided_cnn", "options": {"squeeze": None}})
-    options = {**chosen.get("options", {}), "adversarial_class": False}
+    options = {"adversarial_class": adversarial_class, **chosen.get("options", {})}
     network = MODELS[chosen["name"]].build(shape, classes, **options)
     trigger, mask = corner_trigger(shape)
     chosen_map = [(y + 1) % classes for y in range(classes)] if mapping is None else mapping

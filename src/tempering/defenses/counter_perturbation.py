@@ -55,4 +55,5 @@ class CounterPerturbation(Transform):
                 f"counter_perturbation for {self.channels} channels got images of {x.shape[1]}: "
                 f"give channels={x.shape[1]}"
             )
-        return (x + self.limit * torch.tanh(self.layers(x))).clamp(0.0, 1.0)
+        change = torch.tanh(self.layers(x.to(self.layers[0].weight.dtype)))
+        return (x + self.limit * change.to(x.dtype)).clamp(0.0, 1.0)
