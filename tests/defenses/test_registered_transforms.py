@@ -38,8 +38,8 @@ def pipeline(name: str, **options: float) -> Pipeline:
 
 def test_the_published_transforms_are_registered() -> None:
     assert {
-        "bit_depth", "counter_perturbation", "gaussian_blur", "gaussian_noise", "jpeg", "median", "nlm", "resize_pad",
-        "squeeze", "thermometer", "tv",
+        "bit_depth", "counter_perturbation", "gaussian_blur", "gaussian_noise", "jpeg", "median",
+        "nlm", "resize_pad", "squeeze", "thermometer", "tv",
     } == set(NAMES)  # fmt: skip
 
 

@@ -55,5 +55,6 @@ class CounterPerturbation(Transform):
                 f"counter_perturbation for {self.channels} channels got images of {x.shape[1]}: "
                 f"give channels={x.shape[1]}"
             )
-        change = torch.tanh(self.layers(x.to(self.layers[0].weight.dtype)))
+        own = next(self.layers.parameters()).dtype
+        change = torch.tanh(self.layers(x.to(own)))
         return (x + self.limit * change.to(x.dtype)).clamp(0.0, 1.0)
