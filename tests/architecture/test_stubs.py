@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tempering.core.lazy import EXPORTS
-from tests.architecture.sources import SOURCE
+from tests.architecture.sources import ROOT, SOURCE
 
 PACKAGES = (
     "tempering",
@@ -74,8 +74,10 @@ def test_a_stub_lists_what_its_package_exports(package: str) -> None:
 def test_a_typed_example_is_understood(tmp_path: Path) -> None:
     file = tmp_path / "example.py"
     file.write_text(EXAMPLE, encoding="utf-8")
-    command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", str(file)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    cache = f"--cache-dir={ROOT / '.mypy_cache'}"
+    settings = f"--config-file={ROOT / 'pyproject.toml'}"
+    command = [sys.executable, "-m", "mypy", settings, cache, str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stdout
 
 

@@ -27,6 +27,7 @@ from tempering.attacks import (
 )
 from tempering.attacks.base import Problem
 from tempering.core.errors import AttackError, DataError, ModelError, ThreatError, UsageError
+from tempering.core.notes import TemperingWarning
 from tempering.core.probe import Probe
 from tempering.core.progress import Advance, reporting
 from tempering.core.threats import L1, Linf
@@ -243,7 +244,8 @@ def test_half_precision_in_buffers_alone_is_judged_in_float32() -> None:
     for name, parameter in list(model[1].named_parameters()):
         delattr(model[1], name)
         model[1].register_buffer(name, parameter.detach())
-    half = target(model.to(torch.bfloat16), data)
+    with pytest.warns(TemperingWarning, match="it is judged in float32"):
+        half = target(model.to(torch.bfloat16), data)
     assert {part.dtype for part in half.model.buffers()} == {torch.float32}
     _, per_sample = measure(context(data), half, None, THREAT)
     rounded = copy.deepcopy(plain).to(torch.bfloat16).float()
@@ -252,7 +254,8 @@ def test_half_precision_in_buffers_alone_is_judged_in_float32() -> None:
 
 def test_half_precision_is_judged_in_float32() -> None:
     data, model = cloud(), linear().to(torch.bfloat16)
-    judged = target(model, data)
+    with pytest.warns(TemperingWarning, match=r"the model is in torch\.bfloat16"):
+        judged = target(model, data)
     assert next(judged.model.parameters()).dtype == torch.float32
     assert next(model.parameters()).dtype == torch.bfloat16
     exact = model.float()

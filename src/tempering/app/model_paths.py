@@ -18,6 +18,11 @@ def require_place(address: str) -> Path:
     if ".py:" in address:
         return factory_place(address)[0]
     path = followed(Path(address))
+    if not path.exists():
+        raise ModelError(
+            f"no model at {address}: give a run folder, a .safetensors file with its manifest "
+            "beside it, or file.py:factory"
+        )
     if path.suffix == ".py":
         raise ModelError(
             f"{address} is a Python file: give {address}:NAME, the function that builds the network"
@@ -25,10 +30,5 @@ def require_place(address: str) -> Path:
     if path.suffix in (".pt", ".pth"):
         raise ModelError(
             f"{address} holds weights and no network: give file.py:factory --weights {address}"
-        )
-    if not path.exists():
-        raise ModelError(
-            f"no model at {address}: give a run folder, a .safetensors file with its manifest "
-            "beside it, or file.py:factory"
         )
     return path
