@@ -10,6 +10,7 @@ import pytest
 
 import tempering as tp
 from tempering.app import benchmark as module
+from tempering.app.run_list import list_runs
 from tempering.core.errors import RunError, UnknownNameError, UsageError
 from tempering.core.system_records import SystemTable
 from tempering.systems.registry import SYSTEMS
@@ -61,6 +62,9 @@ def test_both_attackers_are_counted_and_the_table_is_written(tmp_path: Path) -> 
     table = SystemTable.model_validate_json((tmp_path / "runs/b/benchmark.json").read_text())
     assert set(table.rows[1].by_attack) == {"fgsm", "pgd-5"}
     page = (tmp_path / "runs/b/benchmark.html").read_text()
+    (listed,) = temper("list", "runs", "--json", folder=tmp_path).json()
+    assert (listed["status"], listed["kind"]) == ("finished", "benchmark")
+    assert "3 systems on digits" in listed["summary"]
     assert "AI-Guardian" in page
     assert "Systems under attack" in page
 
@@ -95,6 +99,11 @@ def test_a_system_that_fails_is_a_row_and_finished_ones_are_kept(
     assert "ValueError: no such layer" in bad.error
     assert bad.short()["adaptive"] is None
     assert "no such layer" in done.page.read_text()
+    asked = done.run / "checkpoint" / "run.json"
+    (done.run / "benchmark.json").unlink()
+    (begun,) = list_runs(tmp_path)
+    assert (begun.status, begun.kind) == ("unfinished", "benchmark")
+    assert asked.is_file()
     again = tp.benchmark(resume=done.run)
     assert [row.error for row in again.table.rows] == [None, None]
     assert again.table.rows[0] == good

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tempering.app.caller import Caller
 from tempering.app.compute import BATCH_SIZE, Compute
-from tempering.app.folder import RunFolder, new_folder, old_folder, point_latest
+from tempering.app.folder import RunFolder, new_folder, old_folder
 from tempering.app.job import job
 from tempering.app.judge_system import about, judge
 from tempering.app.provenance import processor
@@ -57,6 +57,7 @@ class Asked(BaseModel):
     budget: str
     samples: int | None
     seed: int
+    command: str = ""
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,7 @@ def benchmark(
             budget=budget,
             samples=None if samples is None else as_count(samples, "samples", 1),
             seed=as_count(seed, "seed"),
+            command=caller.command,
         )
     setting, context, attacks = _prepared(asked, engine, batch_size)
     table = SystemTable(
@@ -163,7 +165,6 @@ def benchmark(
                 table = table.model_copy(update={"rows": list(rows)})
                 write_text(folder.path / TABLE, table.model_dump_json(indent=2) + "\n")
                 page = write_page(table, folder.path / PAGE)
-            point_latest(folder)
     except KeyboardInterrupt:
         raise InterruptedRunError(
             f"interrupted; finished systems are kept: go on with {caller.resume(folder.path)}"

@@ -13,11 +13,16 @@ from pydantic import ValidationError
 
 from tempering.core.errors import RunError
 from tempering.core.records import Provenance, Summary
+from tempering.core.system_records import SystemTable
 from tempering.core.threat_words import with_value
 from tempering.report.reading import load_summary
 
-_KIND = re.compile(r"(?:temper|tempering)[ .](harden|evaluate|reproduce)")
+_KIND = re.compile(r"(?:temper|tempering)[ .](harden|evaluate|reproduce|benchmark)")
 _SUMMARY, _RECORDS, _BEGUN = "summary.json", "records.jsonl", "checkpoint/run.json"
+_TABLE = "benchmark.json"
+
+
+Status = Literal["finished", "unfinished", "damaged"]
 
 
 @dataclass(frozen=True)
@@ -31,18 +36,20 @@ class RunEntry:
         command: What was called; empty if unknown.
         found: The results of a finished run.
         problem: What is wrong with a damaged run.
+        table: The rows of a benchmark.
     """
 
     path: Path
-    status: Literal["finished", "unfinished", "damaged"]
+    status: Status
     date: datetime
     command: str = ""
     found: Summary | None = None
     problem: str = ""
+    table: SystemTable | None = None
 
     @property
     def kind(self) -> str:
-        """`harden`, `evaluate` or `reproduce`; empty if unknown."""
+        """`harden`, `evaluate`, `reproduce` or `benchmark`; empty if unknown."""
         match = _KIND.search(self.command)
         return match[1] if match else ""
 
@@ -51,6 +58,14 @@ class RunEntry:
         """The run in one sentence, for people."""
         if self.status == "damaged":
             return f"damaged: {self.problem}"
+        if self.table is not None:
+            done = len(self.table.rows)
+            told = (
+                f"benchmark: {done} systems on {self.table.data}, {with_value(self.table.threat)}, "
+                f"budget {self.table.budget}"
+            )
+            unfinished = "; unfinished: go on with temper benchmark --resume"
+            return told + unfinished * (self.status == "unfinished")
         if self.found is None:
             return f"unfinished: go on with temper {self.kind or 'harden'} --resume"
         bounds, found = self.found.robust_accuracy, self.found
@@ -97,6 +112,11 @@ def _entry(path: Path) -> RunEntry:
     written = datetime.fromtimestamp(path.stat().st_mtime, UTC)
     made: Provenance | None = None
     try:
+        if (path / _TABLE).exists():
+            table = SystemTable.model_validate_json((path / _TABLE).read_bytes())
+            asked = json.loads((path / _BEGUN).read_bytes())["systems"]
+            status: Status = "finished" if len(table.rows) == len(asked) else "unfinished"
+            return RunEntry(path, status, written, table.command, table=table)
         if (path / _RECORDS).exists():
             made = _provenance(path / _RECORDS)
         if (path / _SUMMARY).exists():
@@ -109,7 +129,7 @@ def _entry(path: Path) -> RunEntry:
             raise ValueError(f"{_SUMMARY} is missing")
         begun = json.loads((path / _BEGUN).read_bytes())
         command = begun.get("command", "temper evaluate") if isinstance(begun, dict) else ""
-    except (OSError, ValueError, RunError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RunError) as error:
         return RunEntry(path, "damaged", written, problem=_reason(error))
     date = written if made is None else datetime.fromisoformat(made.created)
     return RunEntry(path, "unfinished", date, str(command))
@@ -128,5 +148,5 @@ def _reason(error: Exception) -> str:
     if isinstance(error, RunError):
         return f"{_SUMMARY} cannot be read"
     if isinstance(error, ValidationError):
-        return f"{_RECORDS} cannot be read"
+        return f"{_TABLE if error.title == SystemTable.__name__ else _RECORDS} cannot be read"
     return str(error).splitlines()[0]
