@@ -125,3 +125,19 @@ def test_wrong_calls_are_refused_and_leave_nothing(tmp_path: Path) -> None:
     done = temper("benchmark", "--resume", tmp_path, "--seed", "1", folder=tmp_path)
     assert done.code == 2
     assert "continues with the settings" in done.err
+
+
+@pytest.mark.usefixtures("tiny")
+def test_training_time_counts_the_undefended_network_where_it_is_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Setting, "undefended_seconds", property(lambda _self: 1000.0))
+    names = ["input-manipulation", "madry"]
+    done = tp.benchmark(
+        systems=names, data="digits", threat="linf:0.1", samples=4, name="b", runs=tmp_path
+    )
+    behind, alone = (row.seconds for row in done.table.rows)
+    assert behind is not None
+    assert 1000 <= behind < 1100
+    assert alone is not None
+    assert alone < 1000

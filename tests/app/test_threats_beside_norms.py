@@ -17,7 +17,7 @@ from tests.evaluation.toys import dataset
 def test_a_masked_model_is_attacked_through_what_hides_its_gradients(threat: Threat) -> None:
     data = dataset(*known(12), classes=10)
     plain, rounded = (tp.evaluate(net, data, threat) for net in (trained(), Rounded(trained())))
-    assert plain.robust_correct < 9
+    assert plain.robust_correct < 8
     assert {flag.name for flag in plain.flags} == {"not examined", "too few samples"}
     assert {"masked gradients", "unavailable gradients"} < {flag.name for flag in rounded.flags}
     first, last = rounded.by_attack.values()
@@ -42,7 +42,7 @@ def test_against_the_clock_too_masks_are_looked_behind(threat: Threat) -> None:
     unhurried, hurried = (
         tp.evaluate(Rounded(trained()), data, threat, seconds=time) for time in (None, 100)
     )
-    assert hurried.robust_correct == unhurried.robust_correct < 9
+    assert hurried.robust_correct == unhurried.robust_correct < 8
     assert {"masked gradients", "unavailable gradients"} < {flag.name for flag in hurried.flags}
     plain = tp.evaluate(trained(), data, threat, seconds=100)
     assert {flag.name for flag in plain.flags} <= {"too few samples", "not examined"}

@@ -58,6 +58,7 @@ class AntiAdversarial(System):
     """A module before an undefended classifier, trained on attacks that do not know it."""
 
     name = "anti-adversarial"
+    builds_on_undefended = True
     title = "Anti-adversarial module"
     source = "Qin et al."
     how = "A small network adds a perturbation against the attacker's before classification."

@@ -39,6 +39,7 @@ class AttackerDefender(System):
     """A discriminator, a bank of input defenses, and adversarial training behind them."""
 
     name = "attacker-defender"
+    builds_on_undefended = True
     title = "Attacker-defender architecture"
     source = "Anastasiou et al., 2022"
     how = (

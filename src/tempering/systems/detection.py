@@ -30,6 +30,7 @@ class ProtectionLayer(System):
     """Features of the classifier, and a random forest that rejects."""
 
     name = "aedpl-dl"
+    builds_on_undefended = True
     title = "AEDPL-DL protection layer"
     source = "Al-Andoli et al., 2024"
     claimed = 0.9862
@@ -70,6 +71,7 @@ class MLFilter(System):
     """Distances from clean data, within bounds that the attacks' distances set."""
 
     name = "ml-filter"
+    builds_on_undefended = True
     title = "ML-Filter, evasion copies"
     source = "Lavanya Sanapala and Gondi, 2024"
     claimed = 0.9963

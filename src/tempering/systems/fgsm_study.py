@@ -18,6 +18,7 @@ class FGSMStudy(System):
     """No defense: the accuracy of an undefended network under FGSM, against eps."""
 
     name = "fgsm-study"
+    builds_on_undefended = True
     title = "FGSM study"
     source = "Wibawa, 2023"
     how = "FGSM against an undefended network, eps 0 to 0.3."

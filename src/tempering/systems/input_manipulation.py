@@ -29,6 +29,7 @@ class InputManipulation(System):
     """Median filter, JPEG and blur before the undefended network."""
 
     name = "input-manipulation"
+    builds_on_undefended = True
     title = "Input manipulation"
     source = "Villegas-Ch et al., 2024"
     how = f"Median filter {WINDOW} x {WINDOW}, JPEG {QUALITY} and blur {SIGMA} before predicting."

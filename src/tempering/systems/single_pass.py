@@ -12,6 +12,7 @@ class SinglePassTraining(System):
     """Adversarial copies are made once, then the network is trained on both."""
 
     name = "single-pass"
+    builds_on_undefended = True
     title = "Single-pass adversarial training"
     source = "Goodfellow, Shlens and Szegedy, 2015, without retraining"
     claimed = 0.985

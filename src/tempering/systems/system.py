@@ -46,6 +46,8 @@ class System(ABC):
         how: How it works, in a sentence.
         gaps: How we read what its authors leave open.
         weakness: How it is known to break.
+        builds_on_undefended: Whether its training needs the undefended network, whose training
+            time is then part of its own.
     """
 
     name: ClassVar[str]
@@ -56,6 +58,7 @@ class System(ABC):
     how: ClassVar[str]
     gaps: ClassVar[str] = ""
     weakness: ClassVar[str] = ""
+    builds_on_undefended: ClassVar[bool] = False
 
     @abstractmethod
     def fit(self, setting: Setting) -> Fitted:

@@ -10,6 +10,7 @@ class Undefended(System):
     """Standard training."""
 
     name = "undefended"
+    builds_on_undefended = True
     title = "No defense"
     source = "baseline"
     how = "Cross-entropy on clean images."

@@ -31,7 +31,9 @@ def benchmark(
     threat: options.ThreatText = None,
     budget: Annotated[
         Size | None,
-        typer.Option("--budget", help="Approximate time on two cores; default 10m."),
+        typer.Option(
+            "--budget", help="How much is trained and evaluated: 10m (default), 60m or full."
+        ),
     ] = None,
     samples: options.Samples = None,
     seed: options.Seed = None,
