@@ -1,0 +1,150 @@
+"""The attacker who knows the attribution detector: one loss on classifier and score."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tempering.core.errors import FailedModelError, NoGradientError
+from tempering.core.goals import log_odds, reached
+from tempering.core.probe import Probe
+from tempering.core.progress import track
+from tempering.core.smooth_rectifiers import SmoothRectifiers
+from tempering.core.threats import Threat
+from tempering.evaluation.attribution_detector import attribution_scores, score_graph
+
+STEPS = 40
+SURE = 1.0
+"""Log odds of a wrong class above which the classifier's loss counts as won."""
+SOFTPLUS, NO_GRADIENT = "softplus", "none"
+
+Protected = Callable[[Tensor, Tensor], Tensor]
+"""Rows and their logits -> outputs that do not count as success, shape of the logits, bool."""
+
+
+@dataclass(frozen=True, eq=False)
+class Evasion:
+    """Images of the attacker who knows the detector, on the model's device.
+
+    Attributes:
+        x_adv: Of each sample the image that fools the classifier with the least score; where none
+            does, one on which the classifier is least sure.
+        gradient: `softplus` where second derivatives were followed, `none` where there are none.
+    """
+
+    x_adv: Tensor
+    gradient: str
+
+
+def evade(
+    probe: Probe,
+    x: Tensor,
+    threat: Threat,
+    starts: Sequence[Tensor],
+    protected: Protected,
+    batch_size: int = 256,
+    steps: int = STEPS,
+) -> Evasion:
+    """Fool the classifier and keep the detector's score low, by projected gradient steps.
+
+    A step ascends the classifier's loss, until that is won, less the score; both gradients have
+    length 1. The score is differentiated through the model with softplus for rectifiers; what is
+    kept is decided by the score of the model as it is.
+
+    Args:
+        probe: The model.
+        x: Clean images in [0, 1], shape (n, c, h, w).
+        threat: What may change.
+        starts: Images within the threat to start from, each of the shape of x, such as those of
+            attacks that do not know the detector.
+        protected: From rows of x and logits to the outputs that do not count as success.
+        batch_size: Images at a time.
+        steps: From each start.
+
+    Returns:
+        One image a sample, within the threat.
+
+    Raises:
+        ModelError: If the model fails.
+    """
+    best, gradient = x.clone(), NO_GRADIENT
+    total = len(starts) * len(x)
+    with track("attacking classifier and attribution", total) as advance:
+        for at in range(0, len(x), batch_size):
+            rows = torch.arange(at, min(at + batch_size, len(x)), device=x.device)
+            search = _Search(probe, x[rows], threat, lambda z, r=rows: protected(r, z))  # type: ignore[misc]
+            for number, start in enumerate(starts, 1):
+                search.run(start[rows], steps)
+                advance(at * len(starts) + number * len(rows), "")
+            best[rows] = search.best
+            gradient = SOFTPLUS if search.followed else gradient
+    return Evasion(best, gradient)
+
+
+class _Search:
+    """The best image of each sample so far."""
+
+    def __init__(
+        self, probe: Probe, x: Tensor, threat: Threat, protected: Callable[[Tensor], Tensor]
+    ) -> None:
+        self.probe, self.x, self.threat, self.protected = probe, x, threat, protected
+        self.best = x.clone()
+        self.value = torch.full((len(x),), torch.inf, dtype=torch.float64, device=x.device)
+        self.followed = False
+
+    def run(self, start: Tensor, steps: int) -> None:
+        """Walk from images within the threat."""
+        current = start.clone()
+        for step in range(steps + 1):
+            logits, away = self.probe.gradient(current, self._loss)
+            self._keep(current, logits)
+            if step == steps or self.threat.eps == 0:
+                return
+            sure = log_odds(logits, self.protected(logits)) > SURE
+            toward = _unit(away) * (~sure).to(away.dtype)[:, None, None, None]
+            direction = toward - _unit(self._score_gradient(current))
+            share = 0.1 * (1 - step / steps) + 0.01
+            current = self.threat.project(current + self._move(direction, share), self.x)
+
+    def _loss(self, logits: Tensor) -> Tensor:
+        return log_odds(logits, self.protected(logits))
+
+    def _move(self, direction: Tensor, share: float) -> Tensor:
+        if self.threat.norm in ("linf", "l2", "l1"):
+            return 2 * share * self.threat.eps * self.threat.ascent(direction)
+        return 2 * share * direction.sign()
+
+    def _keep(self, current: Tensor, logits: Tensor) -> None:
+        """A score is below 3; images that do not fool the classifier come after all others."""
+        protected = self.protected(logits)
+        scores = attribution_scores(self.probe, current, len(current)).to(self.x.device)
+        value = torch.where(
+            reached(logits, protected), scores, 3 + torch.sigmoid(-log_odds(logits, protected))
+        )
+        better = value < self.value
+        self.best = torch.where(better[:, None, None, None], current, self.best)
+        self.value = torch.where(better, value, self.value)
+
+    def _score_gradient(self, current: Tensor) -> Tensor:
+        """The gradient of the score through the smooth model; zero where there is none."""
+        leaf = current.detach().clone().requires_grad_(True)
+        try:
+            with SmoothRectifiers():
+                score = score_graph(self.probe, leaf)
+                (gradient,) = torch.autograd.grad(score.sum(), leaf)
+        except (RuntimeError, NoGradientError, FailedModelError):
+            return torch.zeros_like(current)
+        gradient = gradient.nan_to_num(0.0, 0.0, 0.0)
+        self.followed = self.followed or bool((gradient != 0).any())
+        return gradient
+
+
+def _unit(gradient: Tensor) -> Tensor:
+    """Gradients of length 1; zero ones stay zero."""
+    flat = gradient.flatten(1)
+    scaled = flat / flat.abs().amax(1, keepdim=True).clamp_min(torch.finfo(flat.dtype).tiny)
+    length = scaled.norm(dim=1, keepdim=True).clamp_min(torch.finfo(flat.dtype).tiny)
+    return (scaled / length).reshape(gradient.shape)
