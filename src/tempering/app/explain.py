@@ -55,7 +55,7 @@ from tempering.report.explanation_page import write_page
 from tempering.report.reading import EXPLANATION
 from tempering.report.run_page import render
 
-SAMPLES, SHOWN = 100, 4
+SAMPLES, SHOWN = 100, 6
 """Test images by default, and those that the page shows."""
 PAGE = "explain.html"
 CANDIDATES = ("fgsm", "pgd:steps=40", "apgd-ce:steps=40", "sigma-zero", "patch")

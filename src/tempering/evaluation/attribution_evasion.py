@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -30,8 +31,8 @@ class Evasion:
     """Images of the attacker who knows the detector, on the model's device.
 
     Attributes:
-        x_adv: Of each sample the image that fools the classifier with the least score; where none
-            does, one on which the classifier is least sure.
+        x_adv: Of each sample the image that fools the classifier with the least score above the
+            aim; where none does, one on which the classifier is least sure.
         gradient: `softplus` where second derivatives were followed, `none` where there are none.
     """
 
@@ -45,14 +46,16 @@ def evade(
     threat: Threat,
     starts: Sequence[Tensor],
     protected: Protected,
+    aim: float,
     batch_size: int = 256,
     steps: int = STEPS,
 ) -> Evasion:
     """Fool the classifier and keep the detector's score low, by projected gradient steps.
 
-    A step ascends the classifier's loss, until that is won, less the score; both gradients have
-    length 1. The score is differentiated through the model with softplus for rectifiers; what is
-    kept is decided by the score of the model as it is.
+    A step ascends the classifier's loss alone while the classifier is right; then that loss, until
+    it is clearly won, less the score, until that is down to the aim (compare Bryniarski et al.,
+    2021). Both gradients have length 1. The score is differentiated through the model with
+    softplus for rectifiers; what is kept is decided by the score of the model as it is.
 
     Args:
         probe: The model.
@@ -61,6 +64,8 @@ def evade(
         starts: Images within the threat to start from, each of the shape of x, such as those of
             attacks that do not know the detector.
         protected: From rows of x and logits to the outputs that do not count as success.
+        aim: Score that is low enough, such as the median of clean images: images with far less
+            would stand out as well.
         batch_size: Images at a time.
         steps: From each start.
 
@@ -71,14 +76,15 @@ def evade(
         ModelError: If the model fails.
     """
     best, gradient = x.clone(), NO_GRADIENT
-    total = len(starts) * len(x)
-    with track("attacking classifier and attribution", total) as advance:
+    walks, done = len(starts) * (steps + 1), 0
+    with track("adaptive attack on classifier and attribution", walks * len(x)) as advance:
         for at in range(0, len(x), batch_size):
             rows = torch.arange(at, min(at + batch_size, len(x)), device=x.device)
-            search = _Search(probe, x[rows], threat, lambda z, r=rows: protected(r, z))  # type: ignore[misc]
-            for number, start in enumerate(starts, 1):
-                search.run(start[rows], steps)
-                advance(at * len(starts) + number * len(rows), "")
+            search = _Search(probe, x[rows], threat, partial(protected, rows), aim)
+            for start in starts:
+                for _ in search.walk(start[rows], steps):
+                    done += len(rows)
+                    advance(done, "")
             best[rows] = search.best
             gradient = SOFTPLUS if search.followed else gradient
     return Evasion(best, gradient)
@@ -88,24 +94,33 @@ class _Search:
     """The best image of each sample so far."""
 
     def __init__(
-        self, probe: Probe, x: Tensor, threat: Threat, protected: Callable[[Tensor], Tensor]
+        self,
+        probe: Probe,
+        x: Tensor,
+        threat: Threat,
+        protected: Callable[[Tensor], Tensor],
+        aim: float,
     ) -> None:
-        self.probe, self.x, self.threat, self.protected = probe, x, threat, protected
+        self.probe, self.x, self.threat, self.aim = probe, x, threat, aim
+        self.protected = protected
         self.best = x.clone()
         self.value = torch.full((len(x),), torch.inf, dtype=torch.float64, device=x.device)
         self.followed = False
 
-    def run(self, start: Tensor, steps: int) -> None:
-        """Walk from images within the threat."""
+    def walk(self, start: Tensor, steps: int) -> Iterator[int]:
+        """Walk from images within the threat; gives the number of each step."""
         current = start.clone()
         for step in range(steps + 1):
             logits, away = self.probe.gradient(current, self._loss)
-            self._keep(current, logits)
+            odds = self._loss(logits)
+            scores = self._keep(current, logits, odds)
+            yield step
             if step == steps or self.threat.eps == 0:
                 return
-            sure = log_odds(logits, self.protected(logits)) > SURE
-            toward = _unit(away) * (~sure).to(away.dtype)[:, None, None, None]
-            direction = toward - _unit(self._score_gradient(current))
+            fooled = reached(logits, self.protected(logits))
+            suspect = _column((scores > self.aim) & fooled, away)
+            toward = _unit(away) * _column(~fooled | (odds <= SURE), away)
+            direction = toward - _unit(self._score_gradient(current)) * suspect
             share = 0.1 * (1 - step / steps) + 0.01
             current = self.threat.project(current + self._move(direction, share), self.x)
 
@@ -117,16 +132,19 @@ class _Search:
             return 2 * share * self.threat.eps * self.threat.ascent(direction)
         return 2 * share * direction.sign()
 
-    def _keep(self, current: Tensor, logits: Tensor) -> None:
-        """A score is below 3; images that do not fool the classifier come after all others."""
-        protected = self.protected(logits)
+    def _keep(self, current: Tensor, logits: Tensor, odds: Tensor) -> Tensor:
+        """Keep what is better than before; the scores of the images, shape (n,).
+
+        A score is below 3; images that do not fool the classifier come after all others.
+        """
         scores = attribution_scores(self.probe, current, len(current)).to(self.x.device)
-        value = torch.where(
-            reached(logits, protected), scores, 3 + torch.sigmoid(-log_odds(logits, protected))
-        )
+        sure = torch.sigmoid(-odds).double()
+        low = (scores - self.aim).clamp_min(0.0) + 1e-3 * sure
+        value = torch.where(reached(logits, self.protected(logits)), low, 3 + sure)
         better = value < self.value
-        self.best = torch.where(better[:, None, None, None], current, self.best)
+        self.best = torch.where(_column(better, current) > 0, current, self.best)
         self.value = torch.where(better, value, self.value)
+        return scores
 
     def _score_gradient(self, current: Tensor) -> Tensor:
         """The gradient of the score through the smooth model; zero where there is none."""
@@ -134,7 +152,7 @@ class _Search:
         try:
             with SmoothRectifiers():
                 score = score_graph(self.probe, leaf)
-                (gradient,) = torch.autograd.grad(score.sum(), leaf)
+                gradient: Tensor = torch.autograd.grad(score.sum(), leaf)[0]
         except (RuntimeError, NoGradientError, FailedModelError):
             return torch.zeros_like(current)
         gradient = gradient.nan_to_num(0.0, 0.0, 0.0)
@@ -142,9 +160,13 @@ class _Search:
         return gradient
 
 
+def _column(values: Tensor, like: Tensor) -> Tensor:
+    return values.to(like.dtype)[:, None, None, None]
+
+
 def _unit(gradient: Tensor) -> Tensor:
     """Gradients of length 1; zero ones stay zero."""
     flat = gradient.flatten(1)
     scaled = flat / flat.abs().amax(1, keepdim=True).clamp_min(torch.finfo(flat.dtype).tiny)
-    length = scaled.norm(dim=1, keepdim=True).clamp_min(torch.finfo(flat.dtype).tiny)
+    length = scaled.square().sum(1, keepdim=True).sqrt().clamp_min(torch.finfo(flat.dtype).tiny)
     return (scaled / length).reshape(gradient.shape)

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.stats import rankdata, t
 from torch import Tensor
 
@@ -42,10 +43,11 @@ def rank_correlation(first: Tensor, second: Tensor) -> Tensor:
     return torch.from_numpy(np.where(equal, 1.0, values.clip(-1.0, 1.0)))
 
 
-def _centred_ranks(maps: Tensor) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+def _centred_ranks(maps: Tensor) -> NDArray[np.float64]:
     values = maps.detach().cpu().double().flatten(1).numpy()
-    ranks: np.ndarray[tuple[int, int], np.dtype[np.float64]] = rankdata(values, axis=1)
-    return ranks - ranks.mean(1, keepdims=True)
+    ranks: NDArray[np.float64] = np.asarray(rankdata(values, axis=1), dtype=np.float64)
+    centred: NDArray[np.float64] = ranks - ranks.mean(1, keepdims=True)
+    return centred
 
 
 def shows_figures(x: Tensor) -> bool:

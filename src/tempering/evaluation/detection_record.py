@@ -56,7 +56,7 @@ def detection_of(source: str, clean: Tensor, attacked: Tensor, fooled: Tensor) -
 
 def _curve(clean: Tensor, scores: Tensor) -> list[tuple[float, float]]:
     """Rates at thresholds of clean scores, from (0, .) to (1, 1)."""
-    ranked = torch.cat([clean, scores]).unique().flip(0)
+    ranked = torch.unique(torch.cat([clean, scores])).flip(0)
     limits = torch.cat([ranked.new_tensor([torch.inf]), ranked])
     points = [
         (float((clean >= limit).double().mean()), float((scores >= limit).double().mean()))

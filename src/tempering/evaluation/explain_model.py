@@ -208,6 +208,7 @@ class _Work:
                 self.threat,
                 [*images, self.x],
                 protected,
+                float(clean_scores.median()),
                 self.context.batch_size,
             )
         check_proposal("adaptive", evasion.x_adv, self.x, self.threat, self.keys)
@@ -328,7 +329,7 @@ class _Work:
     def _logits(self, probe: Probe, x: Tensor) -> Tensor:
         size = self.context.batch_size
         with self._repeatable("logits"):
-            return torch.cat([probe.logits(part) for part in x.split(size)])
+            return torch.cat([probe.logits(part) for part in torch.split(x, size)])
 
     def _gap(self, probe: Probe, integrated: Tensor) -> float | None:
         """How far integrated gradients are from adding up to the change of the logit."""

@@ -73,7 +73,9 @@ def _features(probe: Probe, x: Tensor) -> _Watched:
     watched = _Watched({INPUT: x.detach().clone()}, {INPUT: "image"})
     with _watching(probe.model, watched, len(x)):
         logits = probe.logits(x)
-    watched.features[LOGITS], watched.kinds[LOGITS] = logits, "logits"
+    last = next(reversed(watched.features.values()))
+    if last.shape != logits.shape or not torch.equal(last.to(logits), logits):
+        watched.features[LOGITS], watched.kinds[LOGITS] = logits, "logits"
     return watched
 
 

@@ -74,7 +74,7 @@ def _example(sample: ExplainedSample) -> Example:
         picture for image in sample.images for picture in _pictures(sample.true, image)
     )
     predictions = tuple(
-        (_label(image.label), image.said, _tone(image.said, sample.true)) for image in sample.images
+        (_label(image.label), *_told(image.said, sample.true)) for image in sample.images
     )
     return Example(f"{sample.true}, {attack(sample.attack)}", pictures, predictions)
 
@@ -83,10 +83,10 @@ def _label(label: str) -> str:
     return label if label in ("clean", "noise") else "attacked"
 
 
-def _tone(said: str, true: str) -> Tone:
+def _told(said: str, true: str) -> tuple[str, Tone]:
     if said == true:
-        return "good"
-    return "fair" if said == "flagged" else "bad"
+        return f"{said} (correct)", "good"
+    return (said, "fair") if said == "flagged" else (f"{said} (wrong)", "bad")
 
 
 def _pictures(true: str, image: ExplainedImage) -> tuple[Picture, ...]:

@@ -9,18 +9,31 @@ from tempering.core.explanation_records import AttackExplanation, Explanation
 from tempering.core.files import write_text
 from tempering.report.explanation_gallery import ExplainedSample, explained_examples
 from tempering.report.explanation_tables import (
+    area,
     detection_table,
     figure_table,
     layer_chart,
     layer_table,
+    meant,
     name,
     roc_chart,
     shift_table,
 )
 from tempering.report.run_page import html
-from tempering.report.section import Flags, Report, Section, TableBlock, drawn, tabled
+from tempering.report.section import (
+    Examples,
+    Facts,
+    Flags,
+    Report,
+    Section,
+    TableBlock,
+    drawn,
+    tabled,
+)
+from tempering.report.tables import Cell
+from tempering.report.wording import attack as attack_name
+from tempering.report.wording import counted, whole
 from tempering.report.wording import threat as threat_name
-from tempering.report.wording import whole
 
 WARNING = (
     "An attacker who knows the detector includes its score in the loss. The row of that attacker "
@@ -46,6 +59,7 @@ def write_page(record: Explanation, samples: Sequence[ExplainedSample], path: Pa
 def report_of(record: Explanation, samples: Sequence[ExplainedSample]) -> Report:
     """The page as sections."""
     sections = (
+        _summary(record),
         _gallery(record, samples),
         _shifts(record),
         _layers(record),
@@ -64,8 +78,40 @@ def report_of(record: Explanation, samples: Sequence[ExplainedSample]) -> Report
     )
 
 
-def _gallery(record: Explanation, samples: Sequence[ExplainedSample]) -> Section | None:
+def _summary(record: Explanation) -> Section | None:
+    """Each model in a few figures, under the attack that fools it most often."""
     blocks = []
+    for model in record.models:
+        part = model.strongest
+        if part is None:
+            continue
+        shift = part.shifts[0]
+        areas = {row.source: row for row in model.detection}
+        rows = [
+            (f"fooled by {attack_name(part.attack)}", counted(part.fooled)),
+            (f"correlation of {shift.method}", meant(shift.correlation)),
+            ("the same under noise", meant(shift.noise_correlation)),
+        ]
+        for key, told in (
+            (part.attack, f"AUROC, {attack_name(part.attack)}"),
+            ("adaptive", "AUROC, attacker knows it"),
+        ):
+            if key in areas:
+                rows.append((told, area(areas[key])))
+        title = name(model.subject).capitalize()
+        blocks.append(Facts(title, (("model", Cell(title)), *rows)))
+    if not blocks:
+        return None
+    prose = (
+        "Attributions say which pixels a prediction rests on. This page measures how far attacks "
+        "move them, whether noise of the same size moves them as far, and whether the shift gives "
+        "attacks away."
+    )
+    return Section("summary", "Summary", (prose,), tuple(blocks))
+
+
+def _gallery(record: Explanation, samples: Sequence[ExplainedSample]) -> Section | None:
+    blocks: list[Examples] = []
     for model in record.models:
         part = model.strongest
         if part is None:
@@ -138,7 +184,8 @@ def _detection(record: Explanation) -> Section | None:
     how = (
         " It found no second derivatives to follow, so it is weaker than it could be."
         if gradients == {"none"}
-        else " It follows second derivatives, with softplus in place of rectifiers."
+        else " It follows second derivatives, with softplus in place of rectifiers, and stops at "
+        "the median score of clean images."
         if gradients
         else ""
     )

@@ -126,7 +126,7 @@ def layer_chart(model: ModelExplanation, part: AttackExplanation) -> Chart | Non
             ("noise of the same size", "fourth", [row.noise for row in part.layers]),
         )
     ]
-    most = max(point.y for line in lines for point in line.points)
+    most = max(mean.high for row in part.layers for mean in (row.attack, row.noise))
     return line_chart(
         name(model.subject),
         "; ".join(
@@ -213,7 +213,7 @@ def roc_chart(model: ModelExplanation) -> Chart | None:
             *lines,
             Series("chance", (Point(0.0, 0.0), Point(1.0, 1.0)), "after", dash="2 4"),
         ],
-        axis(0.0, 1.0, "false positives", in_percent),
+        axis(0.0, 1.0, "false positives, %", lambda share: f"{100 * share:g}"),
         axis(0.0, 1.0, "caught", in_percent),
     )
 
