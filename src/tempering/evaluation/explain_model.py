@@ -49,6 +49,8 @@ from tempering.evaluation.verdicts import Predictions, predict_samples
 
 TOGETHER = 16
 """Images that are attributed at a time, between reports of progress."""
+FEWEST_SHOWN = 3
+"""Samples that the page shows of a model that is right on none of those that are wanted."""
 ALL_ATTACKS, NOISE, ADAPTIVE = "all attacks", "noise", "adaptive"
 
 
@@ -106,7 +108,8 @@ def explain_model(
         threat: What attackers may change.
         attacks: At least one.
         settings: Of attribution.
-        shown: Rows of the data that are kept for the page, shape (k,), int64.
+        shown: Rows of the data that are kept for the page, shape (k,), int64; where the model is
+            right on none of them, its own first ones are.
         finished: Called after each part.
 
     Returns:
@@ -150,10 +153,9 @@ class _Work:
         self.outputs = self.clean.predicted[self.rows].to(device)
         self.figures = shows_figures(context.data.images(torch.arange(context.n)))
         self.pages = ShownSamples(shown)
-        self.at = torch.tensor(
-            [place for place, row in enumerate(self.rows.tolist()) if row in set(shown.tolist())],
-            dtype=torch.int64,
-        )
+        self.at = torch.isin(self.rows, shown).nonzero()[:, 0]
+        if not len(self.at):
+            self.at = torch.arange(min(FEWEST_SHOWN, len(self.rows)))
         self.pages.rows = self.rows[self.at]
         self.made = ModelExplanation(
             subject=target.subject,
@@ -341,8 +343,6 @@ class _Work:
 
     def _shown(self, probe: Probe, x: Tensor, maps: dict[str, Tensor]) -> ShownImages:
         rows = self.at.to(x.device)
-        if not len(rows):
-            return ShownImages(x[:0].cpu(), self.y[:0].cpu(), {})
         return ShownImages(
             x[rows].cpu(),
             self._logits(probe, x[rows]).argmax(1).cpu(),
