@@ -177,7 +177,7 @@ def test_a_flag_is_no_success_of_an_attacker() -> None:
 def test_masked_gradients_raise_flags_and_leave_occlusion() -> None:
     (model,) = explained(Masked()).models
     flags = {flag.name: flag.evidence for flag in model.flags}
-    assert flags["masked gradients"] == "6 of 6 samples"
+    assert flags["zero gradients"] == "6 of 6 samples"
     assert "SmoothGrad: 6 of 6" in flags["no attribution"]
     assert model.evasion_gradient == "none"
     assert [shift.method for shift in model.attacks[0].shifts][-1] == "occlusion"

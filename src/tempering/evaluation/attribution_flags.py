@@ -9,16 +9,18 @@ from tempering.core.records import Flag
 from tempering.evaluation.attribution import INTEGRATED, OCCLUSION, SMOOTHGRAD
 from tempering.evaluation.context import EvalContext
 from tempering.evaluation.flags.flag_kind import FlagKind
+from tempering.evaluation.flags.gradient_quality import ZERO
+from tempering.evaluation.flags.model_outputs import RANDOM
 from tempering.evaluation.gradients import without_gradient
 from tempering.evaluation.target import Target
 
 LARGE_GAP = 0.25
 
-MASKED = FlagKind(
-    "masked gradients",
-    "the gradient is zero in every pixel, so saliency and the detector's score say nothing there",
-    "trust occlusion, which needs no gradient; temper evaluate also attacks without gradients",
+ZERO_REMEDY = (
+    "trust occlusion, which needs no gradient; temper evaluate also attacks without gradients"
 )
+RANDOM_REMEDY = "compare with the shift under noise, which has the randomness too, and other seeds"
+
 NO_ATTRIBUTION = FlagKind(
     "no attribution",
     "a method gives zero for every pixel, and its correlations are those of constant maps",
@@ -34,11 +36,6 @@ DECLARED = FlagKind(
     "declared gradients",
     "stages of the model declare a gradient that is not their own, and attributions follow it",
     "compare with occlusion, which follows the model itself",
-)
-RANDOM = FlagKind(
-    "random model",
-    "attributions of one seed are compared; part of a shift is the model's own randomness",
-    "look at the shift under noise, which has it too, or repeat with other seeds",
 )
 
 
@@ -62,7 +59,7 @@ def attribution_flags(
     without = without_gradient(context, target).cpu()
     if bool(without.any()):
         evidence = f"{int(without.sum())} of {context.n} samples"
-        flags.append(MASKED.raised(evidence, context.keys[without]))
+        flags.append(ZERO.raised(evidence, context.keys[without], remedy=ZERO_REMEDY))
     for method in (INTEGRATED, SMOOTHGRAD, OCCLUSION):
         zero = (clean[method] == 0).flatten(1).all(1).cpu()
         if bool(zero.any()):
@@ -73,5 +70,5 @@ def attribution_flags(
     if stages := adaptive_stages(target.model):
         flags.append(DECLARED.raised(", ".join(stages)))
     if stages := random_stages(target.model):
-        flags.append(RANDOM.raised(", ".join(stages)))
+        flags.append(RANDOM.raised(", ".join(stages), remedy=RANDOM_REMEDY))
     return flags
