@@ -43,7 +43,8 @@ class SmoothRectifiers(TorchFunctionMode):
         return func(*args, **named)
 
 
-_RECTIFIERS = (F.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_)
+_ATEN = (torch.ops.aten.relu.default, torch.ops.aten.relu_.default)
+_RECTIFIERS = (F.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_, *_ATEN)
 _LEAKY = (F.leaky_relu, torch.nn.functional.leaky_relu_)
 
 

@@ -99,6 +99,8 @@ def attributions(
     settings = settings or AttributionSettings()
     require_captum()
     x = x.detach()
+    if len(x):
+        probe.gradient(x[:1], lambda logits: logits.gather(1, outputs[:1, None])[:, 0])
     with _quiet(), users_code("the model cannot be explained", "correct its backward pass"):
         return {
             INTEGRATED: _integrated(probe, x, outputs, settings, batch_size),

@@ -38,7 +38,7 @@ def attribution_scores(probe: Probe, x: Tensor, batch_size: int = 256) -> Tensor
     scores = [torch.empty(0, dtype=torch.float64)]
     for at in range(0, len(x), batch_size):
         part = x[at : at + batch_size].detach()
-        scores.append(score_graph(probe, part, graph=False).detach().double().cpu())
+        scores.append(score_graph(probe, part, graph=False).detach().cpu().double())
     return torch.cat(scores)
 
 
@@ -64,7 +64,8 @@ def score_graph(probe: Probe, x: Tensor, *, graph: bool = True) -> Tensor:
 
 def _cosine(first: Tensor, second: Tensor) -> Tensor:
     """Cosine of gradients, shape (n,); 0 where one is zero."""
-    a, b = (part.flatten(1).double() for part in (first, second))
-    a, b = (part / part.abs().amax(1, keepdim=True).clamp_min(1e-300) for part in (a, b))
-    size = (a.square().sum(1) * b.square().sum(1)).clamp_min(1e-300).sqrt()
+    tiny = torch.finfo(first.dtype).tiny
+    a, b = (part.flatten(1) for part in (first, second))
+    a, b = (part / part.abs().amax(1, keepdim=True).clamp_min(tiny) for part in (a, b))
+    size = (a.square().sum(1) * b.square().sum(1)).clamp_min(tiny).sqrt()
     return (a * b).sum(1) / size

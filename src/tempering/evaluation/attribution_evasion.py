@@ -104,7 +104,7 @@ class _Search:
         self.probe, self.x, self.threat, self.aim = probe, x, threat, aim
         self.protected = protected
         self.best = x.clone()
-        self.value = torch.full((len(x),), torch.inf, dtype=torch.float64, device=x.device)
+        self.value = x.new_full((len(x),), torch.inf)
         self.followed = False
 
     def walk(self, start: Tensor, steps: int) -> Iterator[int]:
@@ -137,8 +137,8 @@ class _Search:
 
         A score is below 3; images that do not fool the classifier come after all others.
         """
-        scores = attribution_scores(self.probe, current, len(current)).to(self.x.device)
-        sure = torch.sigmoid(-odds).double()
+        scores = attribution_scores(self.probe, current, len(current)).to(self.x)
+        sure = torch.sigmoid(-odds).to(self.x)
         low = (scores - self.aim).clamp_min(0.0) + 1e-3 * sure
         value = torch.where(reached(logits, self.protected(logits)), low, 3 + sure)
         better = value < self.value

@@ -336,8 +336,8 @@ class _Work:
     def _gap(self, probe: Probe, integrated: Tensor) -> float | None:
         """How far integrated gradients are from adding up to the change of the logit."""
         there, black = (self._logits(probe, x) for x in (self.x, torch.zeros_like(self.x)))
-        change = (there - black).gather(1, self.outputs[:, None])[:, 0].double()
-        total = integrated.flatten(1).double().sum(1)
+        change = (there - black).gather(1, self.outputs[:, None])[:, 0].cpu().double()
+        total = integrated.flatten(1).cpu().double().sum(1)
         gaps = ((total - change).abs() / change.abs())[change != 0]
         return float(gaps.median()) if len(gaps) else None
 

@@ -64,9 +64,10 @@ def layer_distances(
 
 
 def _relative(there: Tensor, features: Tensor) -> Tensor:
-    change = (there - features).flatten(1).double().norm(dim=1)
-    size = features.flatten(1).double().norm(dim=1)
-    return torch.where(size > 0, change / size, torch.nan).cpu()
+    change, size = (
+        part.flatten(1).float().norm(dim=1).cpu().double() for part in (there - features, features)
+    )
+    return torch.where(size > 0, change / size, torch.nan)
 
 
 def _features(probe: Probe, x: Tensor) -> _Watched:
