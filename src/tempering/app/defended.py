@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -61,11 +63,13 @@ class Defended:
 
     def fresh(self, seed: int) -> Pipeline:
         """The pipeline with fresh weights."""
-        return self._pipeline(self.behind.fresh(seed), seed)
+        with self._named():
+            return self._pipeline(self.behind.fresh(seed), seed)
 
     def start(self, seed: int) -> Pipeline:
         """The pipeline with the weights that its training starts from."""
-        return self._pipeline(self.behind.start(seed), seed)
+        with self._named():
+            return self._pipeline(self.behind.start(seed), seed)
 
     @property
     def name(self) -> str:
@@ -82,6 +86,17 @@ class Defended:
         architecture = self.plain.architecture
         own = own_part(architecture, self.seen) if isinstance(architecture, str) else None
         return model.described(own)
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Within it, a network that cannot be built is said to lie behind the transforms."""
+        try:
+            yield
+        except ModelError as error:
+            if not self.transforms:
+                raise
+            names = ", ".join(transform.text() for transform in self.transforms)
+            raise ModelError(f"behind {names}: {error}") from error
 
     def _pipeline(self, network: nn.Module, seed: int) -> Pipeline:
         with seeded(derive(seed, "transforms")):

@@ -124,6 +124,7 @@ def _read(text: str) -> NamedDefense:
     for key, value in pairs.items():
         _require_option(name, key, types)
         values[key] = read_value(value, types[key], f"{name}: {key}")
+    _require_all(name.strip(), kind, [*values, *FITTED])
     return _checked(NamedDefense(name.strip(), values))
 
 
@@ -160,6 +161,15 @@ def _types(kind: type[Defense]) -> dict[str, Any]:
     names = list(inspect.signature(kind.__init__).parameters)[1:]
     fitted = FITTED if issubclass(kind, Detector) else ()
     return {name: hints.get(name, float) for name in names if name not in fitted}
+
+
+def _require_all(name: str, kind: type[Defense], given: Iterable[str]) -> None:
+    """Refuse a defense without an option that has no default."""
+    parameters = list(inspect.signature(kind.__init__).parameters.values())[1:]
+    needed = [one.name for one in parameters if one.default is one.empty]
+    if missing := [key for key in needed if key not in given]:
+        example = ",".join(f"{key}=VALUE" for key in missing)
+        raise UsageError(f"{name} without {' and '.join(missing)}: write {name}:{example}")
 
 
 def _require_option(name: str, key: str, known: Iterable[str]) -> None:
