@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ import tempering as tp
 from tempering.app import defended, hardening_run
 from tempering.app.hardening_run import Hardened
 from tempering.app.model_address import load_model
+from tempering.app.train_models import Trainer
 from tempering.core.errors import (
     InterruptedRunError,
     ModelError,
@@ -37,6 +39,7 @@ FEW = (
     "evaluation.samples=4",
     'evaluation.attacks=["fgsm"]',
 )
+EVALUATED = ("--data", "digits", "--threat", "linf:0.1", "--samples", "4", "--attack", "fgsm")
 OWN = """
 from torch import nn
 
@@ -91,6 +94,12 @@ def made(run: Path) -> Provenance:
     return next(record for record in records if isinstance(record, Provenance))
 
 
+def parts(model: nn.Module) -> tuple[list[Any], Any, Any]:
+    """The transforms, the classifier and the detector of a pipeline."""
+    assert isinstance(model, Pipeline)
+    return list(model.transforms), model.classifier, model.detector
+
+
 def answers(model: nn.Module, data: Splits) -> Tensor:
     with torch.no_grad():
         torch.manual_seed(0)
@@ -105,12 +114,11 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Hardened:
 
 
 def test_transforms_come_before_the_network_and_a_detector_beside_it(whole: Hardened) -> None:
-    model = whole.model
-    assert isinstance(model, Pipeline)
-    assert [type(part).__name__ for part in model.transforms] == ["BitDepth", "Thermometer"]
-    assert type(model.detector).__name__ == "Mahalanobis"
-    assert model.classifier.architecture["shape"] == [4, 8, 8]
-    assert model.adversarial_class == 10
+    transforms, classifier, detector = parts(whole.model)
+    assert [type(part).__name__ for part in transforms] == ["BitDepth", "Thermometer"]
+    assert isinstance(detector, Mahalanobis)
+    assert classifier.architecture["shape"] == [4, 8, 8]
+    assert whole.model.adversarial_class == 10
     assert whole.record.robust_with_detection is not None
 
 
@@ -125,13 +133,13 @@ def test_the_undefended_model_has_no_transform(
     data: Splits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[nn.Module] = []
-    train = hardening_run.Trainer.undefended
+    train = Trainer.undefended
 
     def undefended(self: Any, model: nn.Module, *given: Any) -> Any:
         seen.append(model)
         return train(self, model, *given)
 
-    monkeypatch.setattr(hardening_run.Trainer, "undefended", undefended)
+    monkeypatch.setattr(Trainer, "undefended", undefended)
     short("bit_depth:bits=2")
     assert [type(model).__name__ for model in seen] == ["Classifier"]
 
@@ -147,8 +155,7 @@ def test_a_saved_composition_is_loaded_again(whole: Hardened, data: Splits) -> N
 
 
 def test_evaluate_attacks_the_composition(whole: Hardened, folder: Path) -> None:
-    words = ("--data", "digits", "--threat", "linf:0.1", "--samples", "4", "--attack", "fgsm")
-    done = temper("evaluate", whole.run, *words, "--json", folder=folder)
+    done = temper("evaluate", whole.run, *EVALUATED, "--json", folder=folder)
     assert done.code == 0, done.err
     assert done.json()["robust_with_detection"] is not None
     (run,) = (path for path in (folder / "runs").iterdir() if not path.is_symlink())
@@ -168,80 +175,125 @@ def test_record_and_report_say_which_defenses(whole: Hardened) -> None:
     assert "; ".join(wanted) in (whole.run / "report.html").read_text("utf-8")
 
 
-def test_training_attacks_the_network_behind_the_transform() -> None:
-    plain, behind = short(None, name="plain"), short("bit_depth:bits=1", name="behind")
-    inner = {key.removeprefix("classifier."): value for key, value in weights(behind.model).items()}
-    assert inner.keys() == weights(plain.model).keys()
-    assert inner != weights(plain.model)
+class Stepped(Transform):
+    """Counts how often its declared backward is used."""
+
+    input_gradient = "approximation"
+    used: ClassVar[list[bool]] = []
+
+    def transform(self, x: Tensor) -> Tensor:
+        return (4 * x).round() / 4
+
+    def approximation(self, x: Tensor) -> Tensor:
+        self.used.append(self.training)
+        return x
+
+
+@pytest.fixture
+def stepped() -> Iterator[type[Stepped]]:
+    register_defense("stepped")(Stepped)
+    Stepped.used.clear()
+    yield Stepped
+    DEFENSES.unregister("stepped")
+
+
+def test_training_attacks_go_through_the_declared_backward(
+    stepped: type[Stepped], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def trained(*_: object) -> nn.Module:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(hardening_run, "deployed", trained)
+    with pytest.raises(InterruptedRunError):
+        short("stepped", 'training.validation.attacks=["square:queries=2"]')
+    assert len(stepped.used) >= 20
 
 
 def test_the_recipes_own_squeeze_is_kept() -> None:
-    model = short("bit_depth", "model.tonal=none").model
-    assert [type(part).__name__ for part in model.transforms] == ["BitDepth"]
-    assert type(model.classifier.squeeze).__name__ == "Squeeze"
+    transforms, classifier, _ = parts(short("bit_depth", "model.tonal=none").model)
+    assert [type(part).__name__ for part in transforms] == ["BitDepth"]
+    assert type(classifier.squeeze).__name__ == "Squeeze"
 
 
 def test_the_papers_network_composes_and_starts_from_the_undefended_model(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     copied: list[nn.Module] = []
-    take = hardening_run.take_weights
+    take = defended.take_weights
 
     def take_weights(networks: Any, model: nn.Module, undefended: nn.Module) -> None:
         take(networks, model, undefended)
         copied.append(model)
-        assert weights(model.classifier) == weights(undefended)
+        assert weights(parts(model)[1]) == weights(undefended)
 
     monkeypatch.setattr(hardening_run, "take_weights", take_weights)
-    model = short("median", "model.name=paper_cnn", "training.start=undefended").model
+    small = ("model.name=paper_cnn", "training.start=undefended")
+    steps = [f"training.{one}.stopping.max_iterations=6" for one in ("undefended", "hardened")]
+    model = short("median", *small, *steps).model
     assert copied == [model]
-    assert model.classifier.architecture["name"] == "paper_cnn"
+    assert parts(model)[1].architecture["name"] == "paper_cnn"
 
 
 def test_values_and_lists_of_them_are_defenses_too(data: Splits) -> None:
     net = tp.models.strided_cnn((1, 8, 8), width=4, hidden=16, adversarial_class=False)
     given = [BitDepth(bits=5), "median", Mahalanobis(net, ridge=0.5)]
-    model = short(given).model
-    assert [type(part).__name__ for part in model.transforms] == ["BitDepth", "MedianFilter"]
-    assert model.transforms[0].bits == 5
-    assert model.detector.ridge == 0.5
-    assert model.detector.network is not net
-    assert short(Jpeg(quality=30), name="one").model.transforms[0].quality == 30
+    transforms, _, detector = parts(short(given).model)
+    assert [type(part).__name__ for part in transforms] == ["BitDepth", "MedianFilter"]
+    assert transforms[0].bits == 5
+    assert detector.ridge == 0.5
+    assert detector.network is not net
+    assert parts(short(Jpeg(quality=30), name="one").model)[0][0].quality == 30
 
 
 def test_random_transforms_train_and_repeat_by_their_seed() -> None:
     first, again = short("resize_pad", name="a").model, short("resize_pad", name="b").model
     assert weights(first) == weights(again)
-    assert weights(short("resize_pad", name="c", seed=1).model) != weights(first)
 
 
-@pytest.mark.parametrize("cut", ["hardened", "detector"])
-def test_a_run_is_resumed_to_the_same_result(
-    cut: str, monkeypatch: pytest.MonkeyPatch, data: Splits
+DEFENSE = "gaussian_noise:sigma=0.05,mahalanobis"
+
+
+@pytest.fixture(scope="module")
+def uncut(tmp_path_factory: pytest.TempPathFactory) -> Hardened:
+    with contextlib.chdir(tmp_path_factory.mktemp("uncut")):
+        return short(DEFENSE)
+
+
+def require_resumed(uncut: Hardened) -> None:
+    resumed = tp.resume("runs/cut")
+    assert weights(resumed.model) == weights(uncut.model)
+    assert resumed.record.robust_accuracy == uncut.record.robust_accuracy
+
+
+def test_a_run_that_is_cut_in_training_is_resumed_to_the_same_result(
+    uncut: Hardened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    defense = "gaussian_noise:sigma=0.05,mahalanobis"
-    whole = short(defense, name="whole")
-    place = (hardening_run, "deployed") if cut == "detector" else (defended.Pipeline, "forward")
+    forward, steps = Pipeline.forward, [0]
 
-    def interrupt(*_: Any, **__: Any) -> None:
-        raise KeyboardInterrupt
-
-    if cut == "hardened":
-        forward, calls = Pipeline.forward, [0]
-
-        def interrupt(self: Pipeline, x: Tensor) -> Tensor:
-            calls[0] += self.training
-            if calls[0] == 15:
-                raise KeyboardInterrupt
-            return forward(self, x)
+    def interrupt(self: Pipeline, x: Tensor) -> Tensor:
+        steps[0] += self.training
+        if steps[0] == 15:
+            raise KeyboardInterrupt
+        return forward(self, x)
 
     with monkeypatch.context() as patch:
-        patch.setattr(*place, interrupt)
+        patch.setattr(Pipeline, "forward", interrupt)
         with pytest.raises(InterruptedRunError):
-            short(defense, "training.checkpoint_seconds=0", name="cut")
-    resumed = tp.resume("runs/cut")
-    assert weights(resumed.model) == weights(whole.model)
-    assert resumed.record.robust_accuracy == whole.record.robust_accuracy
+            short(DEFENSE, "training.checkpoint_seconds=0", name="cut")
+    require_resumed(uncut)
+
+
+def test_a_run_that_is_cut_before_its_detector_is_resumed_to_the_same_result(
+    uncut: Hardened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> nn.Module:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(hardening_run, "deployed", interrupt)
+        with pytest.raises(InterruptedRunError):
+            short(DEFENSE, name="cut")
+    require_resumed(uncut)
 
 
 @pytest.mark.filterwarnings("ignore:running .*own.py")
@@ -256,13 +308,12 @@ def test_a_network_of_ones_own_composes_and_is_loaded_again(
     assert isinstance(model, Pipeline)
     assert isinstance(model.classifier, nn.Sequential)
     assert [type(part).__name__ for part in model.transforms] == ["BitDepth"]
-    assert float(model.detector.threshold) > 0
+    assert float(parts(model)[2].threshold) > 0
     again = load(folder / "runs" / "own", f"own.py:{factory}").model
     assert torch.equal(answers(again, data), answers(model, data))
     with pytest.raises(ModelError, match=rf"built by your own code, own\.py:{factory}: to run"):
         load(folder / "runs" / "own")
-    words = ("--data", "digits", "--threat", "linf:0.1", "--samples", "4", "--attack", "fgsm")
-    done = temper("evaluate", "runs/own", *words, "--json", folder=folder)
+    done = temper("evaluate", "runs/own", *EVALUATED, "--json", folder=folder)
     assert done.code == 0, done.err
     assert done.json()["robust_with_detection"] is not None
 
@@ -392,7 +443,7 @@ def test_a_recipe_names_defenses(folder: Path) -> None:
     )
     recipe = str(folder / "behind.toml")
     model = tp.harden(threat="linf:0.1", recipe=recipe, overrides=list(FEW), name="a").model
-    assert model.transforms[0].bits == 2
+    assert parts(model)[0][0].bits == 2
     with pytest.raises(RecipeError, match=r"unknown key defenses\.stage "):
         tp.harden(recipe=recipe, overrides=["defenses.stage=['jpeg']"])
 

@@ -206,9 +206,8 @@ def require_defenses(recipe: Recipe, networks: Networks, data: Splits) -> None:
             f"detector {named.name} adds one: give a network with {data.num_classes} outputs"
         )
     detector = new_detector(named.name, _judged(model), **named.options)
-    network = getattr(detector, "network", None)
-    if isinstance(network, nn.Module) and hasattr(detector, "layer"):
-        feature_layer(network, detector.layer)
+    if "layer" in detector.options:
+        feature_layer(_judged(model), detector.options["layer"])
 
 
 def _require_alike(networks: Defended, seed: int) -> None:

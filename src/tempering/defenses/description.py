@@ -43,7 +43,8 @@ def describe(part: nn.Module, own: Mapping[str, Any] | None = None) -> dict[str,
     if isinstance(architecture, dict):
         return {"model": architecture}
     if own is not None:
-        return {"model": part.described(own)} if hasattr(part, "described") else dict(own)
+        described = getattr(part, "described", None)
+        return dict(own) if described is None else {"model": described(own)}
     raise ModelError(
         f"{type(part).__name__} cannot be described in a manifest: decorate the class with "
         "register_defense('name'), or save a model that a file.py:factory builds"
