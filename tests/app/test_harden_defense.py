@@ -129,6 +129,26 @@ def test_the_detector_is_calibrated_on_validation_data(whole: Hardened, data: Sp
     assert 0 < int(flagged.sum()) <= 0.1 * len(x)
 
 
+def test_abstention_typically_lies_five_logits_below_the_best_class(
+    whole: Hardened, data: Splits
+) -> None:
+    with torch.no_grad():
+        logits = whole.model(data.validation.x)
+    gap = logits[:, :10].amax(1) - logits[:, 10]
+    assert float(gap.median()) == pytest.approx(5, rel=0.01)
+    again = load(whole.run).model
+    assert isinstance(again, Pipeline)
+    assert again.scale == whole.model.scale
+
+
+def test_a_random_model_with_a_detector_abstains_rarely_on_average(data: Splits) -> None:
+    model = short("resize_pad,knn_distance:k=3").model
+    torch.manual_seed(0)
+    with torch.no_grad():
+        draws = [model(data.validation.x).softmax(1) for _ in range(16)]
+    assert float((torch.stack(draws).mean(0).argmax(1) == 10).float().mean()) <= 0.2
+
+
 def test_the_undefended_model_has_no_transform(
     data: Splits, monkeypatch: pytest.MonkeyPatch
 ) -> None:

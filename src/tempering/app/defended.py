@@ -15,11 +15,12 @@ from tempering.app.networks import FromFile, FromModule, Networks, Registered, s
 from tempering.app.recipe import Recipe
 from tempering.certification.fixed_function import seeded as drawing
 from tempering.core.errors import ModelError, UsageError
-from tempering.core.protocols import Transform
+from tempering.core.protocols import Detector, Transform
 from tempering.core.random import derive
 from tempering.core.user_code import device_of, set_evaluation_mode
+from tempering.data.dataset import Dataset
 from tempering.data.splits import Splits
-from tempering.defenses.calibration import require_rate
+from tempering.defenses.calibration import require_rate, scores_of
 from tempering.defenses.features import feature_layer
 from tempering.defenses.fitting import fit_detector, new_detector
 from tempering.defenses.pipeline import Pipeline
@@ -30,6 +31,9 @@ from tempering.models.seeded import seeded
 
 TOLERANCE = 1e-4
 """How far a transform may leave [0, 1] by rounding."""
+
+TYPICAL, SCORED = 5.0, 1000
+"""Logits between abstention and the best class, in the median of so many clean images."""
 
 Image = tuple[int, int, int]
 
@@ -256,9 +260,22 @@ def deployed(model: nn.Module, recipe: Recipe, data: Splits) -> nn.Module:
             seed,
             **named.options,
         )
+        scale = _scale(detector, data.validation)
     transforms = [part for part in model.transforms if isinstance(part, Transform)]
-    whole = Pipeline(model.classifier, transforms, detector, model.classes)
+    whole = Pipeline(model.classifier, transforms, detector, model.classes, scale)
     return set_evaluation_mode(whole)
+
+
+def _scale(detector: Detector, data: Dataset) -> float:
+    """Logits a unit of score, so that clean images typically lie `TYPICAL` below abstention.
+
+    Scores of detectors differ by orders of magnitude. Where a random model averages its answers,
+    an abstention that is always nearly as likely as the best class would win over classes that
+    vary.
+    """
+    scores = scores_of(detector, data.first(min(SCORED, len(data))).x)
+    distance = abs(float(detector.threshold - scores.median()))
+    return TYPICAL / distance if distance > 0 else 1.0
 
 
 def _judged(model: Pipeline) -> nn.Module:
