@@ -135,7 +135,7 @@ def test_abstention_typically_lies_five_logits_below_the_best_class(
     with torch.no_grad():
         logits = whole.model(data.validation.x)
     gap = logits[:, :10].amax(1) - logits[:, 10]
-    assert float(gap.median()) == pytest.approx(5, rel=0.01)
+    assert float(gap.median()) == pytest.approx(5, rel=0.05)
     again = load(whole.run).model
     assert isinstance(again, Pipeline)
     assert again.scale == whole.model.scale
