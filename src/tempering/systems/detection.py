@@ -77,7 +77,7 @@ class MLFilter(System):
     claimed = 0.9963
     claim = "known attacks that are detected"
     how = "Images whose distance to clean data exceeds a statistical bound are quarantined."
-    gaps = "PCA features, nearest-neighbour distances and the 99th percentile are inferred."
+    gaps = "Whitened PCA, nearest clean distance and the 99th percentile are inferred."
     weakness = "False positives on clean images, and small eps."
 
     def fit(self, setting: Setting) -> Fitted:
