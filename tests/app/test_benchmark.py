@@ -154,7 +154,9 @@ def test_recorded_tables_are_shown_without_computing(tmp_path: Path) -> None:
     assert "Systems under attack" in (tmp_path / "runs/r/benchmark.html").read_text()
     table = SystemTable.model_validate_json((tmp_path / "runs/r/benchmark.json").read_text())
     assert (table.data, table.threat) == ("mnist", "linf:0.3")
-    one = temper("benchmark", "--recorded", "--systems", "madry", "--budget", "10m", folder=tmp_path)
+    one = temper(
+        "benchmark", "--recorded", "--systems", "madry", "--budget", "10m", folder=tmp_path
+    )
     assert "madry" in one.out
     assert "undefended" not in one.out
 

@@ -75,7 +75,7 @@ def test_too_few_samples_are_refused() -> None:
         detector = type(fitted(name))(
             **({"network": network()} if name[0] == "k" else {}), **options
         )
-        with pytest.raises(DataError, match="12 samples: give at least (13|20)"):
+        with pytest.raises(DataError, match=r"12 samples: give at least (13|20)"):
             detector.fit(both)  # type: ignore[attr-defined]
 
 
