@@ -141,12 +141,13 @@ def test_abstention_typically_lies_five_logits_below_the_best_class(
     assert again.scale == whole.model.scale
 
 
-def test_a_random_model_with_a_detector_abstains_rarely_on_average(data: Splits) -> None:
+def test_a_random_model_gives_abstention_a_small_share_of_its_average(data: Splits) -> None:
     model = short("resize_pad,knn_distance:k=3").model
     torch.manual_seed(0)
     with torch.no_grad():
-        draws = [model(data.validation.x).softmax(1) for _ in range(16)]
-    assert float((torch.stack(draws).mean(0).argmax(1) == 10).float().mean()) <= 0.2
+        average = sum(model(data.validation.x).softmax(1) for _ in range(4)) / 4
+    share = average[:, 10] / average[:, :10].amax(1)
+    assert float(share.median()) <= 0.2
 
 
 def test_the_undefended_model_has_no_transform(
