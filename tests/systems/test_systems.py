@@ -91,3 +91,16 @@ def test_vgg_has_sixteen_layers_with_weights() -> None:
     weighted = [m for m in net.modules() if isinstance(m, torch.nn.Conv2d | torch.nn.Linear)]
     assert len(weighted) == 16
     assert net.eval()(torch.rand(2, 1, 28, 28)).shape == (2, 10)
+
+
+def test_only_long_budgets_compare_estimators(setting: Setting) -> None:
+    short = SYSTEMS["aedpl-dl"].fit(setting).watched
+    assert short is not None
+    assert short.estimators == ()
+    long = dataclasses.replace(setting, budget=dataclasses.replace(TINY, name="60m"))
+    watched = SYSTEMS["aedpl-dl"].fit(long).watched
+    assert watched is not None
+    assert watched.estimators == ("knn", "random_forest", "gradient_boosting")
+    knn = watched.refit(watched.attacks, estimator="knn")
+    assert knn.options["estimator"] == "knn"
+    assert bool(knn.threshold.isfinite())

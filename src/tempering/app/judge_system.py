@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tempering.app.judge_detector import detector_figures
 from tempering.attacks.base import Attack
 from tempering.core.measurement_records import Access
 from tempering.core.record import Count
@@ -59,6 +60,9 @@ def judge(
     worst = result.get("worst", "any").per_sample
     flagged = result.get("clean").per_sample.flagged
     device = setting.engine.device
+    evaluation_seconds = time.perf_counter() - began
+    shown = result.get("worst").per_sample.x_adv
+    detector = detector_figures(fitted.watched, setting, context, shown)
     return SystemRow(
         **about(system),
         threat=str(setting.threat),
@@ -73,11 +77,12 @@ def judge(
         certified=_count(result.certified),
         overhead=_overhead(fitted, _some_images(context).to(device)),
         seconds=round(seconds, 3),
-        evaluation_seconds=round(time.perf_counter() - began, 3),
+        evaluation_seconds=round(evaluation_seconds, 3),
         parameters=sum(parameter.numel() for parameter in fitted.model.parameters()),
-        shortened=list(fitted.shortened),
+        shortened=[*fitted.shortened, *(fitted.watched.shortened if fitted.watched else ())],
         flags=[flag.name for flag in result.flags],
         details=fitted.details,
+        detector=detector,
     )
 
 

@@ -5,25 +5,22 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tempering.attacks.bim import BIM
+from tempering.attacks.cw_linf import CWLinf
+from tempering.attacks.deepfool import DeepFool
 from tempering.attacks.fgsm import FGSM
 from tempering.attacks.pgd import PGD
 from tempering.attacks.square import Square
 from tempering.core.random import derive
-from tempering.data.splits import Splits
-from tempering.defenses.fitting import fit_detector
+from tempering.defenses.estimators import ESTIMATORS
 from tempering.defenses.pipeline import Pipeline
 from tempering.systems.setting import Setting
 from tempering.systems.system import Fitted, System
+from tempering.systems.watched import RATE, Watched, watched
 
-RATE = 0.05
-"""Share of clean validation images that may be flagged."""
-SAMPLES = 2000
-"""Clean training images of a detector, and as many adversarial ones."""
-
-
-def some(data: Splits) -> Splits:
-    """The data with few enough training images for a detector."""
-    return replace(data, train=data.train.take(min(SAMPLES, len(data.train))))
+LONG = ("60m", "full")
+"""Budgets in which estimators are compared."""
+SHARES = (1 / 30, 1 / 6, 1 / 3, 2 / 3, 1.0)
+"""Radii at which ML-Filter is measured: 0.01, 0.05, 0.1, 0.2 and 0.3 of a threat of 0.3."""
 
 
 class ProtectionLayer(System):
@@ -54,17 +51,10 @@ class ProtectionLayer(System):
             PGD(steps=steps, until_fooled=False),
             Square(queries=200),
         )
-        detector = fit_detector(
-            "protection_layer",
-            net,
-            some(setting.data),
-            setting.threat,
-            attacks,
-            RATE,
-            derive(setting.seed, self.name),
-        )
-        model = Pipeline(net, detector=detector, classes=setting.data.train.num_classes).eval()
-        return Fitted(model, net, net)
+        layer = watched("protection_layer", setting, net, attacks, derive(setting.seed, self.name))
+        if setting.budget.name in LONG:
+            layer = replace(layer, estimators=tuple(ESTIMATORS))
+        return _behind(layer, setting)
 
 
 class MLFilter(System):
@@ -83,14 +73,15 @@ class MLFilter(System):
     def fit(self, setting: Setting) -> Fitted:
         """Fit the bounds on training images and attacked copies."""
         net, steps = setting.undefended, min(10, setting.budget.attack_steps)
-        detector = fit_detector(
-            "ml_filter",
-            net,
-            some(setting.data),
-            setting.threat,
-            (FGSM(), BIM(steps=steps, until_fooled=False), PGD(steps=steps, until_fooled=False)),
-            RATE,
-            derive(setting.seed, self.name),
-        )
-        model = Pipeline(net, detector=detector, classes=setting.data.train.num_classes).eval()
-        return Fitted(model, net, net)
+        known = (FGSM(), BIM(steps=steps, until_fooled=False), PGD(steps=steps, until_fooled=False))
+        bounds = watched("ml_filter", setting, net, known, derive(setting.seed, self.name))
+        candidates = (CWLinf(steps=40), DeepFool())
+        unknown = tuple(attack for attack in candidates if attack.knows(setting.threat))
+        return _behind(replace(bounds, unknown=unknown, shares=SHARES), setting)
+
+
+def _behind(watch: Watched, setting: Setting) -> Fitted:
+    """The undefended network behind a detector that rejects."""
+    net, classes = watch.network, setting.data.train.num_classes
+    model = Pipeline(net, detector=watch.detector, classes=classes).eval()
+    return Fitted(model, net, net, watched=watch)

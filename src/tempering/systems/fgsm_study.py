@@ -39,5 +39,5 @@ class FGSMStudy(System):
             x_adv = FGSM()(net, x, y, Linf(eps)) if eps else x
             with torch.no_grad():
                 right[f"{eps:g}"] = int((net(x_adv).argmax(1) == y).sum())
-        details = {"fgsm_on_validation": right, "n": len(part)}
+        details = {"fgsm_on_validation": right, "n": len(part), "fall": FALL, "at": AT}
         return Fitted(net, net, net, details=details)
