@@ -162,8 +162,6 @@ def test_each_reading_of_a_fall_has_the_eps_that_gives_it() -> None:
     details = {
         "fgsm_on_validation": {"0": 100, "0.1": 80, "0.2": 30, "0.3": 5},
         "n": 100,
-        "fall": 0.66,
-        "at": 0.1,
     }
     page = report(row("fgsm-study", details=details))
     assert texts(table(page, "fgsm-readings")) == [

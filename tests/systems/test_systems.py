@@ -93,7 +93,10 @@ def test_vgg_has_sixteen_layers_with_weights() -> None:
     assert net.eval()(torch.rand(2, 1, 28, 28)).shape == (2, 10)
 
 
-def test_only_long_budgets_compare_estimators(setting: Setting) -> None:
+def test_only_long_budgets_compare_estimators(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempering.systems.watched.SAMPLES", 60)
     short = SYSTEMS["aedpl-dl"].fit(setting).watched
     assert short is not None
     assert short.estimators == ()

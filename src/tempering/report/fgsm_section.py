@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from tempering.core.intervals import wilson
+from tempering.core.published import FGSM_EPS, FGSM_FALL
 from tempering.core.system_records import SystemRow
 from tempering.report.line_chart import Point, Series, axis, in_percent, line_chart
 from tempering.report.section import Figure, Section, TableBlock
@@ -22,7 +23,7 @@ def fgsm_section(row: SystemRow) -> Section | None:
     details = row.details
     if SWEEP not in details:
         return None
-    n, fall, at = int(details["n"]), float(details["fall"]), float(details["at"])
+    n, fall, at = int(details["n"]), FGSM_FALL, FGSM_EPS
     hits = {float(eps): int(count) for eps, count in details[SWEEP].items()}
     curve = [(eps, count / n) for eps, count in sorted(hits.items())]
     readings = _readings(curve[0][1], fall)

@@ -23,7 +23,7 @@ from tempering.defenses.tv import TotalVariation
 from tempering.systems.adversarial_training import warmup
 from tempering.systems.setting import Setting
 from tempering.systems.system import Fitted, System
-from tempering.systems.watched import watched
+from tempering.systems.watched import by_name, watched
 from tempering.training.objectives.paper import Paper
 
 SAMPLES = 300
@@ -68,9 +68,8 @@ class AttackerDefender(System):
             budget.adversarial_steps,
             what=self.title,
         )
-        watch = watched(
-            "discriminator", setting, undefended, attacks, derive(setting.seed, self.name)
-        )
+        fit = by_name("discriminator", setting, undefended, derive(setting.seed, self.name))
+        watch = watched("discriminator", setting, undefended, attacks, fit)
         discriminator = watch.detector
         if not isinstance(discriminator, Discriminator):
             raise TypeError(type(discriminator).__name__)

@@ -24,10 +24,18 @@ CALIBRATED_ON = 1000
 """Clean validation images, at most, for the threshold of a detector that is fitted again."""
 
 
+class Fit(Protocol):
+    """Fits a detector to training images, and sets its threshold on validation images."""
+
+    def __call__(self, data: Splits, known: Sequence[Attack], **options: str) -> Detector:
+        """A calibrated detector; options are those of its constructor."""
+        ...
+
+
 class Refit(Protocol):
     """Fits a detector again, to fewer images."""
 
-    def __call__(self, attacks: Sequence[Attack], **options: str) -> Detector:
+    def __call__(self, known: Sequence[Attack], **options: str) -> Detector:
         """A calibrated detector; options are those of its constructor."""
         ...
 
@@ -80,23 +88,37 @@ def some(data: Splits, samples: int = SAMPLES) -> Splits:
     return replace(data, train=data.train.take(min(samples, len(data.train))))
 
 
+def by_name(name: str, setting: Setting, network: nn.Module, seed: int) -> Fit:
+    """Fits a detector of `DEFENSES` to attacks on a network."""
+
+    def fit(data: Splits, known: Sequence[Attack], **options: str) -> Detector:
+        return fit_detector(name, network, data, setting.threat, known, RATE, seed, **options)
+
+    return fit
+
+
 def watched(
-    name: str, setting: Setting, network: nn.Module, attacks: tuple[Attack, ...], seed: int
+    name: str, setting: Setting, network: nn.Module, attacks: tuple[Attack, ...], fit: Fit
 ) -> Watched:
-    """Fit a detector by its name, so that it can be fitted again to other attacks."""
+    """Fit a detector, so that it can be fitted again to other attacks.
+
+    Args:
+        name: As messages and tables call it.
+        setting: Data and budget.
+        network: What attacks attack.
+        attacks: What it is fitted to.
+        fit: Fits it.
+    """
+    enough = some(setting.data)
     few = some(setting.data, min(SAMPLES, max(LEAST, TO_TEST * setting.budget.samples)))
     validation = few.validation
     few = replace(few, validation=validation.take(min(CALIBRATED_ON, len(validation))))
 
-    def fitted(data: Splits, known: Sequence[Attack], **options: str) -> Detector:
-        return fit_detector(name, network, data, setting.threat, known, RATE, seed, **options)
+    def refit(known: Sequence[Attack], **options: str) -> Detector:
+        return fit(few, known, **options)
 
-    def refit(attacks: Sequence[Attack], **options: str) -> Detector:
-        return fitted(few, attacks, **options)
-
-    enough = some(setting.data)
     return Watched(
-        detector=fitted(enough, attacks),
+        detector=fit(enough, attacks),
         name=name,
         network=network,
         attacks=attacks,
