@@ -88,8 +88,8 @@ class Judge:
     def accuracies(self, network: nn.Module, data: Dataset, x_adv: Tensor) -> tuple[Count, Count]:
         """Accuracy on what is accepted, and with flagged clean images as wrong ones."""
         scores = scores_of(self.detector, x_adv)
-        right = [predicted(network, x) == data.y for x in (data.x, x_adv)]
-        report = detector_report(self.clean, scores, self.detector.threshold, *right)
+        right, right_adv = (predicted(network, x) == data.y for x in (data.x, x_adv))
+        report = detector_report(self.clean, scores, self.detector.threshold, right, right_adv)
         assert report.accuracy_on_accepted is not None
         assert report.accuracy_end_to_end is not None
         return _counted(report.accuracy_on_accepted), _counted(report.accuracy_end_to_end)
@@ -108,7 +108,7 @@ def confusion(detector: Detector, x: Tensor, images: Images) -> Confusion | None
     device = detector.threshold.device
     counts = []
     for shown in (x, *images.values()):
-        kinds = [detector.kind_of(part.to(device)).cpu() for part in shown.split(BATCH_SIZE)]
+        kinds = [detector.kind_of(part.to(device)).cpu() for part in torch.split(shown, BATCH_SIZE)]
         counts.append(torch.cat(kinds).bincount(minlength=len(detector.kinds)).tolist())
     return Confusion(kinds=list(detector.kinds), counts=counts)
 
@@ -130,7 +130,9 @@ def left_out_rows(matrix: LeaveOneOut, none: str) -> list[LeftOut]:
 def predicted(network: nn.Module, x: Tensor) -> Tensor:
     """The class of each image, shape (n,), on the CPU."""
     device = device_of(network)
-    return torch.cat([network(part.to(device)).argmax(1).cpu() for part in x.split(BATCH_SIZE)])
+    return torch.cat(
+        [network(part.to(device)).argmax(1).cpu() for part in torch.split(x, BATCH_SIZE)]
+    )
 
 
 def _count(hits: Tensor) -> Count:

@@ -23,7 +23,7 @@ def roc_points(clean: Tensor, adv: Tensor, most: int = POINTS) -> list[tuple[flo
         >>> roc_points(torch.tensor([0.0, 1.0]), torch.tensor([0.5, 2.0]))
         [(0.0, 0.0), (0.0, 0.5), (0.5, 0.5), (0.5, 1.0), (1.0, 1.0)]
     """
-    limits = torch.cat([clean, adv]).unique().flip(0)
+    limits = _distinct(torch.cat([clean, adv])).flip(0)
     false, true = (_share_from(scores, limits) for scores in (clean, adv))
     start = false.new_zeros(1)
     false, true = torch.cat([start, false]), torch.cat([start, true])
@@ -41,6 +41,12 @@ def _share_from(scores: Tensor, limits: Tensor) -> Tensor:
 def _evenly(along: Tensor, most: int) -> Tensor:
     """Rows that lie evenly along a value that does not fall, both ends among them."""
     wanted = torch.linspace(0, float(along[-1]), most, dtype=along.dtype)
-    rows = torch.searchsorted(along, wanted).clamp(max=len(along) - 1).unique()
+    rows = _distinct(torch.searchsorted(along, wanted).clamp(max=len(along) - 1))
     inner = rows[(rows > 0) & (rows < len(along) - 1)]
     return torch.cat([rows.new_tensor([0]), inner, rows.new_tensor([len(along) - 1])])
+
+
+def _distinct(values: Tensor) -> Tensor:
+    """The different values, smallest first."""
+    ranked = values.sort().values
+    return torch.cat([ranked[:1], ranked[1:][ranked.diff() > 0]])

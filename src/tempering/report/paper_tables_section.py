@@ -44,7 +44,7 @@ def _table_one(rows: list[SystemRow]) -> Table:
         ),
         tuple(
             (
-                Cell(row.title, row.source),
+                Cell(row.title),
                 _verdict(row.oblivious),
                 _verdict(row.adaptive),
                 _abstains(row),
