@@ -52,7 +52,7 @@ def detector_section(row: SystemRow) -> Section | None:
             f"Figures on {whole(figures.n)} clean test images, and on the same images under each "
             "attack. Attacks were made on the undefended network, without knowledge of the "
             "detector; the adaptive attacker knew the whole system. Accuracies are on clean images "
-            "and as many attacked ones; on an attacked image a flag is right, on a clean one wrong. "
+            "and as many attacked ones; a flag is right on an attacked one, wrong on a clean one. "
             "Accuracy on accepted images leaves out all that is flagged, and so flatters.",
         ),
         (_facts(figures), first, curves, *others),
