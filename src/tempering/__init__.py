@@ -31,6 +31,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "harden": "tempering.app.harden",
         "models": "tempering.models",
         "parse_threat": "tempering.core.threats",
+        "recorded_benchmark": "tempering.app.recorded_benchmark",
         "reproduce": "tempering.app.reproduce",
         "resume": "tempering.app.harden",
         "systems": "tempering.systems",

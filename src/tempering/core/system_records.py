@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
+from tempering.core.detector_records import DetectorFigures
 from tempering.core.record import Count, Record
 
 
@@ -42,6 +43,7 @@ class SystemRow(Record):
         shortened: How this training differs from the authors'.
         flags: Names of the flags that the evaluation raised.
         details: Further figures.
+        detector: Figures of its detector; None if it has none.
         error: Why there are no figures; None if there are.
     """
 
@@ -70,6 +72,7 @@ class SystemRow(Record):
     shortened: list[str] = Field(default_factory=list)
     flags: list[str] = Field(default_factory=list)
     details: dict[str, Any] = Field(default_factory=dict)
+    detector: DetectorFigures | None = None
     error: str | None = None
 
     def short(self) -> dict[str, Any]:

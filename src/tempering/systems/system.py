@@ -10,6 +10,7 @@ from torch import nn
 
 from tempering.attacks.base import Attack
 from tempering.systems.setting import Setting
+from tempering.systems.watched import Watched
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +25,7 @@ class Fitted:
         attacks: Further attacks of an attacker who knows the system, on the deployed model.
         shortened: How this training differs from that of the authors, in words.
         details: Further figures of the system, for its page: JSON values.
+        watched: Its detector, for figures of its own; None if it has none.
     """
 
     model: nn.Module
@@ -32,6 +34,7 @@ class Fitted:
     attacks: tuple[Attack, ...] = ()
     shortened: tuple[str, ...] = ()
     details: dict[str, Any] = field(default_factory=dict)
+    watched: Watched | None = None
 
 
 class System(ABC):
