@@ -61,12 +61,18 @@ def test_both_attackers_are_counted_and_the_table_is_written(tmp_path: Path) -> 
     assert rows[2]["abstention"] is not None
     table = SystemTable.model_validate_json((tmp_path / "runs/b/benchmark.json").read_text())
     assert set(table.rows[1].by_attack) == {"fgsm", "pgd-5"}
+    assert [bool(row.further) for row in table.rows] == [False, True, False]
+    assert {attack.variant for attack in table.rows[1].further} == {"trigger 1"}
+    assert max(attack.withstood.n for attack in table.rows[1].further) == 12
     page = (tmp_path / "runs/b/benchmark.html").read_text()
     (listed,) = temper("list", "runs", "--json", folder=tmp_path).json()
     assert (listed["status"], listed["kind"]) == ("finished", "benchmark")
     assert "3 systems on digits" in listed["summary"]
     assert "AI-Guardian" in page
     assert "Systems under attack" in page
+    assert "AI-Guardian: further attacks" in page
+    assert "trigger from queries" in page
+    assert "Undefended: further attacks" not in page
 
 
 @pytest.mark.usefixtures("tiny")
@@ -154,7 +160,9 @@ def test_recorded_tables_are_shown_without_computing(tmp_path: Path) -> None:
     assert "Systems under attack" in (tmp_path / "runs/r/benchmark.html").read_text()
     table = SystemTable.model_validate_json((tmp_path / "runs/r/benchmark.json").read_text())
     assert (table.data, table.threat) == ("mnist", "linf:0.3")
-    one = temper("benchmark", "--recorded", "--systems", "madry", "--budget", "10m", folder=tmp_path)
+    one = temper(
+        "benchmark", "--recorded", "--systems", "madry", "--budget", "10m", folder=tmp_path
+    )
     assert "madry" in one.out
     assert "undefended" not in one.out
 

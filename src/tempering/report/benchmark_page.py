@@ -8,6 +8,7 @@ from tempering.core.files import write_text
 from tempering.core.record import Count
 from tempering.core.system_records import SystemRow, SystemTable
 from tempering.report.bar_chart import Bar, BarGroup, bar_chart
+from tempering.report.further_attacks import further_section
 from tempering.report.run_page import html
 from tempering.report.section import Figure, Report, Section, TableBlock
 from tempering.report.tables import ABSENT, Cell, Column, Table, Tone
@@ -36,7 +37,13 @@ def report_of(table: SystemTable) -> Report:
         subtitle=(
             f"{table.data}, {threat_name(table.threat)}, budget {table.budget}, seed {table.seed}"
         ),
-        sections=(_summary(table), _heat_map(table), _drops(table), _notes(table)),
+        sections=(
+            _summary(table),
+            _heat_map(table),
+            _drops(table),
+            *(further_section(row) for row in table.rows if row.further),
+            _notes(table),
+        ),
         source="benchmark.json",
     )
 
