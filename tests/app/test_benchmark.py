@@ -62,12 +62,18 @@ def test_both_attackers_are_counted_and_the_table_is_written(tmp_path: Path) -> 
     assert rows[2]["abstention"] is not None
     table = SystemTable.model_validate_json((tmp_path / "runs/b/benchmark.json").read_text())
     assert set(table.rows[1].by_attack) == {"fgsm", "pgd-5"}
+    assert [bool(row.further) for row in table.rows] == [False, True, False]
+    assert {attack.variant for attack in table.rows[1].further} == {"trigger 1"}
+    assert max(attack.withstood.n for attack in table.rows[1].further) == 12
     page = (tmp_path / "runs/b/benchmark.html").read_text()
     (listed,) = temper("list", "runs", "--json", folder=tmp_path).json()
     assert (listed["status"], listed["kind"]) == ("finished", "benchmark")
     assert "3 systems on digits" in listed["summary"]
     assert "AI-Guardian" in page
     assert "Systems under attack" in page
+    assert "AI-Guardian: further attacks" in page
+    assert "trigger from queries" in page
+    assert "Undefended: further attacks" not in page
 
 
 @pytest.mark.usefixtures("tiny")

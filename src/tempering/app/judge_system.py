@@ -38,7 +38,8 @@ def judge(
 
     The oblivious attacker runs `attacks` on the exposed network, and the images are shown to the
     deployed model. The adaptive one runs `attacks` and the protocol `fast` on the deployed model,
-    and keeps what the oblivious one found, so it never leaves more samples.
+    and keeps what the oblivious one found, so it never leaves more samples. Further attacks of
+    the system are counted apart.
 
     Args:
         system: The system.
@@ -54,6 +55,7 @@ def judge(
         seconds += setting.undefended_seconds
     began = time.perf_counter()
     result = _evaluated(fitted, setting, context, attacks)
+    further = system.further(fitted, setting, setting.data.test)
     flag = result.target.flag
     oblivious = {entry.measurement.attack: entry.per_sample for entry in result.attacks(OBLIVIOUS)}
     left = [_left(entry.robust, entry.detected) for entry in oblivious.values()]
@@ -82,6 +84,7 @@ def judge(
         parameters=sum(parameter.numel() for parameter in fitted.model.parameters()),
         shortened=[*fitted.shortened, *(fitted.watched.shortened if fitted.watched else ())],
         flags=[flag.name for flag in result.flags],
+        further=further,
         details=fitted.details,
         detector=detector,
     )

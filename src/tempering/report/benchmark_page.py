@@ -10,6 +10,7 @@ from tempering.core.system_records import SystemRow, SystemTable
 from tempering.report.bar_chart import Bar, BarGroup, bar_chart
 from tempering.report.detector_section import detector_section
 from tempering.report.fgsm_section import fgsm_section
+from tempering.report.further_attacks import further_section
 from tempering.report.paper_tables_section import paper_tables_section
 from tempering.report.run_page import html
 from tempering.report.section import Figure, Report, Section, TableBlock
@@ -43,6 +44,7 @@ def report_of(table: SystemTable) -> Report:
             _heat_map(table),
             _drops(table),
             *(section for section in (paper_tables_section(table), *of_systems) if section),
+            *(further_section(row) for row in table.rows if row.further),
             _notes(table),
         ),
         source="benchmark.json",

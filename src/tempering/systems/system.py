@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 from torch import nn
 
 from tempering.attacks.base import Attack
+from tempering.core.system_records import FurtherAttack
+from tempering.data.dataset import Dataset
 from tempering.systems.setting import Setting
 from tempering.systems.watched import Watched
 
@@ -70,3 +72,18 @@ class System(ABC):
         Raises:
             UsageError: If it cannot work on such data, or under such a threat.
         """
+
+    def further(
+        self,
+        fitted: Fitted,  # noqa: ARG002 - systems with attacks of their own use them
+        setting: Setting,  # noqa: ARG002
+        test: Dataset,  # noqa: ARG002
+    ) -> list[FurtherAttack]:
+        """Attacks that this system is known for, beside those of the table; by default none.
+
+        Args:
+            fitted: What `fit` returned.
+            setting: Data, threat, seed and budget.
+            test: All test images; take some of them.
+        """
+        return []
