@@ -30,6 +30,8 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "harden": "tempering.app.harden",
         "models": "tempering.models",
         "parse_threat": "tempering.core.threats",
+        "poison": "tempering.app.poison",
+        "poisoning": "tempering.poisoning",
         "reproduce": "tempering.app.reproduce",
         "resume": "tempering.app.harden",
         "systems": "tempering.systems",
