@@ -32,6 +32,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "parse_threat": "tempering.core.threats",
         "poison": "tempering.app.poison",
         "poisoning": "tempering.poisoning",
+        "recorded_benchmark": "tempering.app.recorded_benchmark",
         "reproduce": "tempering.app.reproduce",
         "resume": "tempering.app.harden",
         "systems": "tempering.systems",

@@ -13,6 +13,7 @@ from tempering.app.evaluate import evaluate as evaluate
 from tempering.app.harden import harden as harden
 from tempering.app.harden import resume as resume
 from tempering.app.poison import poison as poison
+from tempering.app.recorded_benchmark import recorded_benchmark as recorded_benchmark
 from tempering.app.reproduce import reproduce as reproduce
 from tempering.core.errors import TemperingError as TemperingError
 from tempering.core.patches import Patch as Patch

@@ -141,3 +141,38 @@ def test_training_time_counts_the_undefended_network_where_it_is_needed(
     assert 1000 <= behind < 1100
     assert alone is not None
     assert alone < 1000
+
+
+def test_recorded_tables_are_shown_without_computing(tmp_path: Path) -> None:
+    done = temper("benchmark", "--recorded", "--name", "r", "--json", folder=tmp_path)
+    assert done.code == 0, done.err
+    rows = json.loads(done.out)
+    assert [row["system"] for row in rows] == list(SYSTEMS)
+    assert all(row["error"] is None and row["adaptive"] <= row["oblivious"] for row in rows)
+    ours = next(row for row in rows if row["system"] == "ours")
+    assert all(row["adaptive"] < ours["adaptive"] for row in rows if row is not ours)
+    assert "Systems under attack" in (tmp_path / "runs/r/benchmark.html").read_text()
+    table = SystemTable.model_validate_json((tmp_path / "runs/r/benchmark.json").read_text())
+    assert (table.data, table.threat) == ("mnist", "linf:0.3")
+    one = temper(
+        "benchmark", "--recorded", "--systems", "madry", "--budget", "10m", folder=tmp_path
+    )
+    assert "madry" in one.out
+    assert "undefended" not in one.out
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--seed", "1"), "--seed with --recorded, which computes nothing"),
+        (("--data", "digits"), "--data with --recorded"),
+        (("--systems", "madri"), "did you mean madry"),
+    ],
+)
+def test_recorded_tables_refuse_what_would_compute(
+    words: tuple[str, ...], told: str, tmp_path: Path
+) -> None:
+    done = temper("benchmark", "--recorded", *words, folder=tmp_path)
+    assert done.code == 2
+    assert told in done.err
+    assert not (tmp_path / "runs").exists()

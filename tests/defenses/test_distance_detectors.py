@@ -62,29 +62,47 @@ def test_knn_distance_is_that_of_the_kth_neighbour() -> None:
         KNNDistance(identity(), k=4, sizes=(3, 4))
 
 
-def test_the_filter_compares_with_the_99th_percentile_of_clean_distances() -> None:
+def test_the_filter_measures_the_whitened_distance_to_clean_images() -> None:
     samples = pixels()
-    threat = Linf(0.4)
-    x_adv = threat.sample(samples.x, RandomStreams.of(0, len(samples.x)))
+    x_adv = Linf(0.4).sample(samples.x, RandomStreams.of(0, len(samples.x)))
     both = DetectorSamples(samples.x, samples.y, x_adv, torch.ones_like(samples.y), ("noise",))
-    detector = MLFilter(components=4).fit(both)
+    detector = MLFilter(noise=0.1).fit(both)
+    order = torch.randperm(90, generator=torch.Generator().manual_seed(0))
+    held, kept = order[:22], order[22:]
     flat, moved = samples.x.flatten(1).numpy(), x_adv.flatten(1).numpy()
+    inverse = np.linalg.inv(np.cov(flat[kept].T) + 0.1**2 * np.eye(4))
 
-    def others(a: np.ndarray) -> np.ndarray:
-        gaps = np.linalg.norm(a[:, None] - flat, axis=2)
-        np.fill_diagonal(gaps, np.inf)
-        return gaps.min(1)
+    def near(a: np.ndarray) -> np.ndarray:
+        gaps = a[:, None] - flat[kept]
+        return np.sqrt(np.einsum("nci,ij,ncj->nc", gaps, inverse, gaps).min(1))
 
-    bound = np.quantile(others(flat), 0.99)  # with all components PCA keeps distances
+    bound = np.quantile(near(flat[held]), 0.99)
     assert float(detector.bound) == pytest.approx(bound, rel=1e-4)
-    expected = np.linalg.norm(moved[:, None] - flat, axis=2).min(1) / bound
+    expected = near(moved) / bound
     np.testing.assert_allclose(detector(x_adv).numpy(), expected, rtol=1e-3, atol=1e-4)
-    whole = others(moved)
+    whole = near(moved[held])
     share, median, _ = detector.perturbation_bounds()[-1]
     assert share == SHARES[-1] == 1.0
     assert median == pytest.approx(np.sort(whole)[(len(whole) - 1) // 2] / bound, rel=1e-3)
-    last = ks_2samp(whole, others(flat), alternative="less").pvalue
+    last = ks_2samp(whole, near(flat[held]), alternative="less").pvalue
     assert float(detector.p_values[-1]) >= last * 0.99
+
+
+def test_changes_beside_the_components_count_as_noise_would() -> None:
+    samples = pixels()
+    x_adv = samples.x.flip(0)
+    both = DetectorSamples(samples.x, samples.y, x_adv, torch.ones_like(samples.y), ("flip",))
+    detector = MLFilter(components=2, noise=0.05).fit(both)
+    x = samples.x[:1]
+    other = detector.axes.new_ones(4)
+    other -= detector.axes @ (detector.axes.T @ other)
+    other -= detector.axes @ (detector.axes.T @ other)
+    before, after = detector(x), detector(x + other.reshape(1, 1, 2, 2))
+    centred = x.flatten(1) - detector.mean
+    rest = centred - centred @ detector.axes @ detector.axes.T
+    moved = float(((rest + other).square().sum() - rest.square().sum()) / 0.05**2)
+    gained = float((after**2 - before**2) * detector.bound**2)
+    assert gained == pytest.approx(moved, rel=1e-3)
 
 
 def test_the_filter_says_which_perturbations_show() -> None:
@@ -104,13 +122,13 @@ def test_holm_corrects_for_the_number_of_tests() -> None:
     assert torch.allclose(_holm(given), torch.tensor([0.03, 0.06, 0.06, 0.02]))
 
 
-def test_images_that_coincide_and_too_many_components_are_refused() -> None:
+def test_images_that_coincide_and_options_out_of_range_are_refused() -> None:
     part = digits().train.first(100)
     same = part.x[:1].expand(100, 1, 8, 8).clone()
     kinds = torch.ones_like(part.y)
     with pytest.raises(DataError, match="clean images coincide"):
         MLFilter(components=2).fit(DetectorSamples(same, part.y, same, kinds, ("noise",)))
-    with pytest.raises(DataError, match="70 components of images with 64 pixels"):
-        MLFilter(components=70).fit(DetectorSamples(part.x, part.y, part.x, kinds, ("noise",)))
+    with pytest.raises(ModelError, match="noise 0: give a standard deviation between 0 and 1"):
+        MLFilter(noise=0)
     with pytest.raises(ModelError, match="0 components"):
         MLFilter(components=0)

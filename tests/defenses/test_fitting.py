@@ -70,12 +70,12 @@ def test_too_few_samples_are_refused() -> None:
     clean = DetectorSamples(part.x, part.y)
     with pytest.raises(DataError, match=r"samples of class .: give at least 2 a class"):
         Mahalanobis(network()).fit(clean)
-    for name, options in (("knn_distance", {"k": 13}), ("ml_filter", {"components": 12})):
+    for name, options in (("knn_distance", {"k": 13}), ("ml_filter", {})):
         both = detector_samples(network(), part, THREAT, [FGSM()])
         detector = type(fitted(name))(
             **({"network": network()} if name[0] == "k" else {}), **options
         )
-        with pytest.raises(DataError, match="12 samples: give at least 13"):
+        with pytest.raises(DataError, match=r"12 samples: give at least (13|20)"):
             detector.fit(both)  # type: ignore[attr-defined]
 
 

@@ -30,6 +30,7 @@ from tempering.core.errors import (
     type_and_message,
 )
 from tempering.core.files import write_text
+from tempering.core.progress import track
 from tempering.core.system_records import SystemRow, SystemTable
 from tempering.core.threat_text import write_threat
 from tempering.data.loading import load
@@ -127,7 +128,7 @@ def benchmark(
         asked = _read(folder)
     else:
         asked = Asked(
-            systems=_names(systems),
+            systems=system_names(systems),
             data=data,
             threat=write_threat(as_threat(threat)),
             budget=budget,
@@ -154,8 +155,13 @@ def benchmark(
         write_text(folder.settings, asked.model_dump_json(indent=2) + "\n")
     rows: list[SystemRow] = []
     try:
-        with shown(progress), folder.locked():
-            for system in asked.systems:
+        with (
+            shown(progress),
+            folder.locked(),
+            track("systems", len(asked.systems)) as advance,
+        ):
+            for number, system in enumerate(asked.systems):
+                advance(number, system)
                 row = _kept(folder, system, table.data_hash)
                 if row is None:
                     row = _judged(SYSTEMS[system], setting, context, attacks)
@@ -165,6 +171,7 @@ def benchmark(
                 table = table.model_copy(update={"rows": list(rows)})
                 write_text(folder.path / TABLE, table.model_dump_json(indent=2) + "\n")
                 page = write_page(table, folder.path / PAGE)
+                advance(number + 1, system)
     except KeyboardInterrupt:
         raise InterruptedRunError(
             f"interrupted; finished systems are kept: go on with {caller.resume(folder.path)}"
@@ -172,7 +179,13 @@ def benchmark(
     return Benchmark(table, folder.path, page)
 
 
-def _names(systems: str | Sequence[str]) -> list[str]:
+def system_names(systems: str | Sequence[str]) -> list[str]:
+    """Names of systems as they are asked for: `all`, or some with commas or in a list.
+
+    Raises:
+        UnknownNameError: If one is unknown.
+        UsageError: If there is none, or one twice.
+    """
     given = systems.split(",") if isinstance(systems, str) else list(systems)
     names = list(SYSTEMS) if given == ["all"] else [str(name).strip() for name in given]
     for name in names:

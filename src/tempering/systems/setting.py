@@ -52,7 +52,7 @@ BUDGETS = {
     budget.name: budget
     for budget in (
         Budget("10m", 200, 150, 7, 100, 0.125),
-        Budget("60m", 800, 600, 10, 300, 0.25),
+        Budget("60m", 1000, 1000, 10, 400, 0.25),
         Budget("full", 2000, 2000, 40, 1000, 1.0),
     )
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,9 @@ from tempering.app.cli.console import progress, say, say_json
 from tempering.app.cli.early_checks import check_early
 from tempering.app.cli.invocation import caller, runs_folder
 from tempering.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from tempering.app.benchmark import Benchmark
 
 
 class Size(StrEnum):
@@ -41,6 +44,10 @@ def benchmark(
     resume: Annotated[
         Path | None, typer.Option("--resume", help="Continue an interrupted benchmark.")
     ] = None,
+    recorded: Annotated[
+        bool,
+        typer.Option("--recorded", help="Show the table that was recorded; compute nothing."),
+    ] = False,
     device: options.Device = "auto",
     batch_size: options.BatchSize = options.BATCH_SIZE,
     as_json: options.Json = False,
@@ -54,10 +61,61 @@ def benchmark(
             "--resume continues with the settings of the benchmark: give only --device, "
             "--batch-size and --json with it"
         )
+    if recorded:
+        given = {
+            "--data": data,
+            "--threat": threat,
+            "--samples": samples,
+            "--seed": seed,
+            "--resume": resume,
+        }
+        for flag, value in given.items():
+            if value is not None:
+                raise UsageError(
+                    f"{flag} with --recorded, which computes nothing: "
+                    "give --systems, --budget and --name only"
+                )
+        done = _recorded(systems, budget, name)
+    else:
+        done = _computed(
+            systems, data, threat, budget, samples, seed, name, resume, device, batch_size
+        )
+    if as_json:
+        say_json([row.short() for row in done.table.rows])
+        return
+    from tempering.app.cli.system_table import show
+
+    show(done.table)
+    say(f"page: {done.page}")
+
+
+def _recorded(systems: str | None, budget: Size | None, name: str | None) -> Benchmark:
+    from tempering.app.recorded_benchmark import recorded_benchmark
+
+    return recorded_benchmark(
+        systems=systems or "all",
+        budget=None if budget is None else budget.value,
+        name=name,
+        runs=runs_folder(),
+    )
+
+
+def _computed(
+    systems: str | None,
+    data: str | None,
+    threat: str | None,
+    budget: Size | None,
+    samples: int | None,
+    seed: int | None,
+    name: str | None,
+    resume: Path | None,
+    device: str,
+    batch_size: int,
+) -> Benchmark:
     from tempering.app.benchmark import benchmark as run
 
     with progress():
-        done = run(
+        return run(
             systems=systems or "all",
             data=data or "mnist",
             threat=threat or "linf:0.3",
@@ -71,10 +129,3 @@ def benchmark(
             batch_size=batch_size,
             caller=caller("benchmark"),
         )
-    if as_json:
-        say_json([row.short() for row in done.table.rows])
-        return
-    from tempering.app.cli.system_table import show
-
-    show(done.table)
-    say(f"page: {done.page}")

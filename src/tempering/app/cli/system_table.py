@@ -8,8 +8,14 @@ from rich.table import Table
 from tempering.app.cli.console import leads
 from tempering.core.record import Count
 from tempering.core.system_records import SystemTable
+from tempering.report.wording import duration
 
-HEADINGS = ("system", "claimed", "oblivious", "adaptive", "clean", "abstains", "overhead", "n")
+HEADINGS = (
+    *("system", "claimed", "oblivious", "adaptive"),
+    *("clean", "abstains", "overhead", "training", "n"),
+)
+WIDTH = 110
+"""Columns that the table needs; a narrower terminal wraps its lines."""
 
 
 def show(table: SystemTable) -> None:
@@ -20,21 +26,32 @@ def show(table: SystemTable) -> None:
     for number, heading in enumerate(HEADINGS):
         shown.add_column(heading, justify="right" if number else "left", no_wrap=True)
     for row in table.rows:
-        claimed = "-" if row.claimed is None else f"{100 * row.claimed:.1f} %"
+        claimed = "-" if row.claimed is None else f"{100 * row.claimed:.1f}"
         overhead = "-" if row.overhead is None else f"{100 * row.overhead:+.0f} %"
         shown.add_row(
             row.system,
             claimed,
-            *map(_share, (row.oblivious, row.adaptive, row.clean, row.abstained)),
+            *map(_with_interval, (row.oblivious, row.adaptive)),
+            *map(_share, (row.clean, row.abstained)),
             overhead,
+            "-" if row.seconds is None else duration(row.seconds),
             str(row.n),
         )
     console = Console(highlight=False, soft_wrap=True)
+    console.width = max(console.width, WIDTH)
     console.print(shown)
+    console.print("accuracies in percent, with 95 % intervals", markup=False)
     for row in table.rows:
         if row.error is not None:
             console.print(f"{row.system} failed: {row.error}", markup=False)
 
 
 def _share(count: Count | None) -> str:
-    return "-" if count is None else f"{100 * count.fraction:.1f} %"
+    return "-" if count is None else f"{100 * count.fraction:.1f}"
+
+
+def _with_interval(count: Count | None) -> str:
+    if count is None:
+        return "-"
+    low, high = count.interval
+    return f"{_share(count)} [{100 * low:.0f}, {100 * high:.0f}]"
