@@ -23,6 +23,7 @@ from tempering.app.cli import (
     explain,
     harden,
     listing,
+    poison,
     report,
     reproduce,
 )
@@ -64,6 +65,7 @@ app.command("compare")(compare.compare)
 app.command("benchmark")(benchmark.benchmark)
 app.command("explain")(explain.explain)
 app.command("reproduce")(reproduce.reproduce)
+app.command("poison")(poison.poison)
 app.command("report")(report.report)
 app.command("list")(listing.list_)
 app.add_typer(data.app, name="data")
