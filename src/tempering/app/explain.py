@@ -280,7 +280,7 @@ def _explained(
     except KeyboardInterrupt:
         page = write(known(complete=False)) if parts else None
         kept = "nothing was finished" if page is None else f"finished parts are in {page}"
-        raise InterruptedRunError(f"interrupted; {kept}: run it again for the rest") from None
+        raise InterruptedRunError(f"interrupted; {kept}: run it again for all") from None
 
 
 def _shown_rows(context: EvalContext, targets: Sequence[Target]) -> torch.Tensor:

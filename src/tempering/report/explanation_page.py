@@ -75,6 +75,7 @@ def report_of(record: Explanation, samples: Sequence[ExplainedSample]) -> Report
         ),
         sections=tuple(section for section in sections if section is not None),
         source="explain.json",
+        basis="the measurements",
     )
 
 
@@ -94,7 +95,7 @@ def _summary(record: Explanation) -> Section | None:
         ]
         for key, told in (
             (part.attack, f"AUROC, {attack_name(part.attack)}"),
-            ("adaptive", "AUROC, attacker knows it"),
+            ("adaptive", "AUROC, adaptive attacker"),
         ):
             if key in areas:
                 rows.append((told, area(areas[key])))

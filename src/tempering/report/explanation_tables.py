@@ -14,7 +14,7 @@ from tempering.core.explanation_records import (
 from tempering.report.line_chart import Point, Series, axis, in_percent, line_chart
 from tempering.report.svg import Chart
 from tempering.report.tables import ABSENT, Cell, Column, Table, Tone
-from tempering.report.wording import SUBJECTS, counted, percent
+from tempering.report.wording import SUBJECTS, bracket, counted, percent
 from tempering.report.wording import attack as attack_name
 
 NAMES: dict[str, str] = {str(subject): name for subject, name in SUBJECTS.items()}
@@ -239,5 +239,4 @@ def shared(mean: Mean | None) -> Cell:
     """A mean share in percent; a dash where there is none."""
     if mean is None:
         return ABSENT
-    low, high = (percent(max(0.0, min(1.0, end))) for end in mean.interval)
-    return Cell(percent(mean.value), f"[{low}, {high}]")
+    return Cell(percent(mean.value), bracket((max(0.0, mean.low), min(1.0, mean.high))))

@@ -143,12 +143,14 @@ class Report:
         subtitle: Line below the heading.
         sections: Sections, the summary first.
         source: The file with the counts behind all numbers.
+        basis: What that file holds.
     """
 
     title: str
     subtitle: str
     sections: tuple[Section, ...]
     source: str = "records.jsonl"
+    basis: str = "the integer counts"
 
     def tables(self) -> Iterator[Table]:
         """All tables, in order."""
