@@ -36,6 +36,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "recorded_benchmark": "tempering.app.recorded_benchmark",
         "reproduce": "tempering.app.reproduce",
         "resume": "tempering.app.harden",
+        "scan": "tempering.app.scan",
         "systems": "tempering.systems",
         "training": "tempering.training",
     },
