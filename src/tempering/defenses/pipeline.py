@@ -29,8 +29,9 @@ class Pipeline(BaseClassifier):
         transforms: Applied in this order.
         detector: Flags images above its threshold; None for no detector.
         classes: Classes of the data; by default what the classifier says.
-        scale: Logits that one unit of the detector's score is worth, above 0. It changes no
-            decision, only the gradients of attacks.
+        scale: Logits that one standard deviation of the detector's clean scores is worth (one
+            unit of score before it is calibrated), above 0. It changes no decision, only the
+            gradients of attacks.
 
     Attributes:
         classes: Classes of the data.
@@ -113,7 +114,8 @@ class Pipeline(BaseClassifier):
         if self.detector is None:
             return logits
         classes, own = self._split(logits)
-        flag = abstention_logit(classes, self.detector(x), self.detector.threshold, self.scale)
+        scale = self.scale / self.detector.clean_spread
+        flag = abstention_logit(classes, self.detector(x), self.detector.threshold, scale)
         return torch.cat([classes, torch.maximum(flag, own) if own.numel() else flag], 1)
 
     def _classified(self, seen: Tensor, x: Tensor) -> Tensor:

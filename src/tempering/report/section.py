@@ -100,7 +100,21 @@ class Flags:
     flags: tuple[Flag, ...]
 
 
-Block = Facts | TableBlock | Figure | Examples | PictureSheet | Flags
+@dataclass(frozen=True)
+class Link:
+    """A link to a file beside the report.
+
+    Attributes:
+        file: Its name.
+        text: What is there.
+    """
+
+    kind: ClassVar[str] = "link"
+    file: str
+    text: str
+
+
+Block = Facts | TableBlock | Figure | Examples | PictureSheet | Flags | Link
 
 
 @dataclass(frozen=True)
