@@ -267,7 +267,7 @@ def deployed(model: nn.Module, recipe: Recipe, data: Splits) -> nn.Module:
 
 
 def _scale(detector: Detector, data: Dataset) -> float:
-    """Logits a spread of clean scores, so that clean images typically lie `TYPICAL` from abstention.
+    """Logits that a spread of clean scores is worth, so that abstention is `TYPICAL` logits off.
 
     Where a random model averages its answers, an abstention that is always nearly as likely as the
     best class would win over classes that vary.
