@@ -22,39 +22,17 @@ from tempering.core.errors import (
     ModelError,
     RecipeError,
     TemperingError,
-    UsageError,
 )
 from tempering.core.protocols import DEFENSES, Transform, register_defense
 from tempering.core.records import Provenance, load_records
 from tempering.data.splits import Splits
 from tempering.defenses import BitDepth, Jpeg, Mahalanobis, Pipeline
 from tempering.models import load
-from tests.app.running import TINY, Done, temper
+from tempering.models.own_code import load_beside
+from tests.app.defending import FEW, OWN, command, short
+from tests.app.running import TINY, temper
 
-RECIPE = str(TINY)
-FEW = (
-    "evaluation.curve=none",
-    "evaluation.minimum_norm=none",
-    "evaluation.surrogate=false",
-    "evaluation.samples=4",
-    'evaluation.attacks=["fgsm"]',
-)
 EVALUATED = ("--data", "digits", "--threat", "linf:0.1", "--samples", "4", "--attack", "fgsm")
-OWN = """
-from torch import nn
-
-def build():
-    return nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 10))
-
-def lazy():
-    return nn.Sequential(nn.Flatten(), nn.LazyLinear(16), nn.ReLU(), nn.Linear(16, 10))
-
-def curved():
-    return nn.Sequential(nn.Conv2d(1, 10, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-
-def eleven():
-    return nn.Sequential(nn.Flatten(), nn.Linear(64, 11))
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -67,22 +45,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(scope="module")
 def data() -> Splits:
     return tp.data.load("digits")
-
-
-def short(defense: Any, *overrides: str, name: str = "run", **options: Any) -> Hardened:
-    return tp.harden(
-        threat="linf:0.1",
-        recipe=RECIPE,
-        overrides=[*FEW, *overrides],
-        defense=defense,
-        name=name,
-        **options,
-    )
-
-
-def command(*words: str, folder: Path) -> Done:
-    few = [word for one in FEW for word in ("--set", one)]
-    return temper("harden", "--recipe", TINY, *few, *words, folder=folder)
 
 
 def weights(model: nn.Module) -> dict[str, list[float]]:
@@ -332,11 +294,15 @@ def test_a_network_of_ones_own_composes_and_is_loaded_again(
     assert float(parts(model)[2].threshold) > 0
     again = load(folder / "runs" / "own", f"own.py:{factory}").model
     assert torch.equal(answers(again, data), answers(model, data))
+    assert torch.equal(answers(load_beside(folder / "runs" / "own"), data), answers(model, data))
     with pytest.raises(ModelError, match=rf"built by your own code, own\.py:{factory}: to run"):
         load(folder / "runs" / "own")
     done = temper("evaluate", "runs/own", *EVALUATED, "--json", folder=folder)
     assert done.code == 0, done.err
     assert done.json()["robust_with_detection"] is not None
+    (folder / "own.py").write_text(OWN + "# changed\n", encoding="utf-8")
+    with pytest.raises(ModelError, match=r"own\.py, which built the model of .* has changed"):
+        load_model(str(folder / "runs" / "own"))
 
 
 def test_a_module_at_hand_composes(folder: Path, data: Splits) -> None:
@@ -349,105 +315,6 @@ def test_a_module_at_hand_composes(folder: Path, data: Splits) -> None:
     )
     again = load(result.run, "again.py:build").model
     assert torch.equal(answers(again, data), answers(result.model, data))
-
-
-def test_a_detector_that_is_not_fitted_is_refused_in_a_given_pipeline(
-    folder: Path, data: Splits
-) -> None:
-    net = tp.models.strided_cnn((1, 8, 8), width=4, hidden=16, adversarial_class=False)
-    with pytest.raises(ModelError, match="Mahalanobis is not fitted: call fit"):
-        short("bit_depth", model=Pipeline(net, detector=Mahalanobis(net)), data=data)
-    assert not (folder / "runs").exists()
-
-
-BAD = [
-    ("jpg", "unknown defense 'jpg': did you mean jpeg.*; `temper list defenses` shows all"),
-    ("jpeg:qualty=5", "unknown option of jpeg 'qualty': did you mean quality"),
-    ("jpeg:quality=0", "jpeg quality 0: give a whole number from 1 to 95"),
-    ("jpeg:quality=high", "jpeg: quality = 'high': give a whole number"),
-    ("jpeg:quality", "'quality' in defense 'jpeg:quality' is not key=value"),
-    ("jpeg,", "defense 'jpeg,': give names"),
-    ("", "defense '': give names"),
-    ("squeeze", "squeeze without low and high: write squeeze:low=VALUE,high=VALUE"),
-    ("thermometer,jpeg", "jpeg on images of 16 channels: give images of 1 or 3 channels"),
-    ("median:window=17", "median.* on images of 8 x 8 pixels"),
-    ("mahalanobis,discriminator", "detectors mahalanobis and discriminator: give one of them"),
-    ("mahalanobis:threshold=3", "mahalanobis: threshold is set when the detector is fitted"),
-    ("mahalanobis:ridge=-1", "ridge -1.0: give more than 0"),
-    ("mahalanobis:layer=last", "has no layer 'last': give one of"),
-    ("adversarial_class", "has no adversarial class"),
-    (3, "defense = 3: give a name"),
-]
-
-
-@pytest.mark.parametrize(("defense", "said"), BAD)
-def test_bad_defenses_are_refused_in_one_line_before_a_run_begins(
-    defense: Any, said: str, folder: Path
-) -> None:
-    with pytest.raises(TemperingError, match=said) as caught:
-        short(defense)
-    assert "\n" not in str(caught.value)
-    assert not (folder / "runs").exists()
-
-
-RATES = [
-    ("mahalanobis", 0.0, "fpr 0: give a false-positive rate between 0 and 1"),
-    ("mahalanobis", 1.0, "fpr 1: give a false-positive rate between 0 and 1"),
-    ("mahalanobis", 0.0001, r"fpr 0.0001 on \d+ clean images: the finest rate is"),
-    ("mahalanobis", "much", "fpr = 'much': give a finite number"),
-    ("mahalanobis", float("nan"), "fpr = nan: give a finite number"),
-    ("jpeg", 0.1, "fpr 0.1 without a detector"),
-    (None, 0.1, "fpr 0.1 without a detector"),
-]
-
-
-@pytest.mark.parametrize(("defense", "fpr", "said"), RATES)
-def test_bad_rates_are_refused_before_a_run_begins(
-    defense: str | None, fpr: Any, said: str, folder: Path
-) -> None:
-    with pytest.raises(UsageError, match=said):
-        short(defense, fpr=fpr)
-    assert not (folder / "runs").exists()
-
-
-COMMANDS = [
-    (("--defense", "jpg"), "unknown defense 'jpg': did you mean jpeg"),
-    (("--defense", "jpeg", "--fpr", "0.1"), "fpr 0.1 without a detector"),
-    (
-        ("--defense", "jpeg", "--set", 'defenses.stages=["median"]'),
-        "where defenses.stages is given as well",
-    ),
-    (
-        ("--model", "own.py:build", "--defense", "thermometer"),
-        "behind thermometer: the model fails on images of shape (16, 8, 8)",
-    ),
-    (("--model", "own.py:curved", "--defense", "mahalanobis"), "has no linear layer"),
-    (
-        ("--defense", "thermometer", "--set", "training.start=undefended"),
-        "other weights than the undefended one",
-    ),
-    (("--resume", "runs/none", "--defense", "jpeg"), "--resume continues with the settings"),
-]
-
-
-@pytest.mark.parametrize(("words", "said"), COMMANDS)
-def test_bad_commands_are_refused_in_one_line(
-    words: tuple[str, ...], said: str, folder: Path
-) -> None:
-    recipe = () if "--resume" in words else ("--recipe", RECIPE)
-    done = temper("harden", *recipe, *words, folder=folder)
-    assert done.code != 0
-    lines = done.err.strip().splitlines()
-    assert len(lines) == 1
-    assert said in lines[0]
-    assert not (folder / "runs").exists()
-
-
-@pytest.mark.filterwarnings("ignore:the model has 11 outputs")
-def test_an_output_beside_the_classes_is_refused_beside_a_detector(folder: Path) -> None:
-    done = command("--model", "own.py:eleven", "--defense", "mahalanobis", folder=folder)
-    assert "own.py:eleven has 11 outputs for 10 classes, and the detector" in done.err
-    assert not (folder / "runs").exists()
 
 
 def test_several_flags_are_one_list(folder: Path) -> None:

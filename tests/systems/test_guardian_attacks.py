@@ -35,6 +35,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
             label_images=2,
             label_queries=60,
             search_steps=1,
+            authors_steps=3,
         )
         monkeypatch.setitem(EFFORTS, name, effort)
     monkeypatch.setattr(guardian_attacks, "STEPS", 3)
@@ -47,6 +48,7 @@ def test_every_attacker_is_a_row_of_every_trigger() -> None:
     rows = system.further(fitted, setting, setting.data.test)
     names = [
         "no attack",
+        "authors' attack: pgd-3, targeted, eps 0.2",
         "oblivious: pgd-3",
         "oblivious: cw-linf-3",
         "trigger known: pgd-3",
@@ -56,10 +58,11 @@ def test_every_attacker_is_a_row_of_every_trigger() -> None:
         "labels of the system: hopskipjump-60",
     ]
     assert [row.name for row in rows] == names * 2
-    assert [row.variant for row in rows] == ["trigger 1"] * 8 + ["trigger 2"] * 8
-    assert [row.withstood.n for row in rows[:8]] == [6, 6, 6, 6, 6, 6, 6, 2]
+    assert [row.variant for row in rows] == ["trigger 1"] * 9 + ["trigger 2"] * 9
+    assert [row.withstood.n for row in rows[:9]] == [6, 6, 6, 6, 6, 6, 6, 6, 2]
     for row in rows:
-        assert row.withstood.hits <= rows[0 if row.variant == "trigger 1" else 8].withstood.hits
+        clean = rows[0 if row.variant == "trigger 1" else 9].withstood.hits
+        assert row.withstood.hits <= clean or row.name.startswith("authors")
     assert any("the further triggers" in text for text in fitted.shortened)
     assert system.further(fitted, setting, setting.data.test) == rows
 

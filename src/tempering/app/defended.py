@@ -267,14 +267,15 @@ def deployed(model: nn.Module, recipe: Recipe, data: Splits) -> nn.Module:
 
 
 def _scale(detector: Detector, data: Dataset) -> float:
-    """Logits a unit of score, so that clean images typically lie `TYPICAL` below abstention.
+    """Logits that a spread of clean scores is worth, so that abstention is `TYPICAL` logits off.
 
-    Scores of detectors differ by orders of magnitude. Where a random model averages its answers,
-    an abstention that is always nearly as likely as the best class would win over classes that
-    vary.
+    Where a random model averages its answers, an abstention that is always nearly as likely as the
+    best class would win over classes that vary.
     """
     scores = scores_of(detector, data.first(min(SCORED, len(data))).x)
-    distance = abs(float(detector.threshold - scores.median()))
+    distance = abs(
+        float((detector.threshold.cpu() - scores.median()) / detector.clean_spread.cpu())
+    )
     return TYPICAL / distance if distance > 0 else 1.0
 
 
