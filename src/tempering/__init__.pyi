@@ -16,6 +16,7 @@ from tempering.app.harden import resume as resume
 from tempering.app.poison import poison as poison
 from tempering.app.recorded_benchmark import recorded_benchmark as recorded_benchmark
 from tempering.app.reproduce import reproduce as reproduce
+from tempering.app.scan import scan as scan
 from tempering.core.errors import TemperingError as TemperingError
 from tempering.core.patches import Patch as Patch
 from tempering.core.threats import L0 as L0
