@@ -275,8 +275,6 @@ def _record(
     started: float,
 ) -> ScanRecord:
     train, pairs = data.train, find_duplicates(data)
-    from tempering.poisoning.scan import NATURAL
-
     return ScanRecord(
         data=data.address,
         data_hash=data.data_hash,
@@ -288,7 +286,6 @@ def _record(
         n=len(train),
         suspects=len(done.suspects),
         expected=done.expected,
-        natural=NATURAL * len(train),
         p_value=done.p_value,
         excess=done.excess,
         threshold=done.threshold.value,

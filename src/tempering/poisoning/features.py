@@ -23,9 +23,9 @@ from tempering.poisoning.projections import Components, principal
 COMPONENTS = 50
 """Principal components of pixels and of untrained features."""
 NEIGHBOURS = 15
-REFERENCES = 20_000
+REFERENCES = 12_000
 """Samples at most among which neighbours are looked for."""
-MANY = 20_000
+MANY = 10_000
 """Samples above which two folds suffice, in place of four."""
 BATCH = 256
 

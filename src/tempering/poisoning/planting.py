@@ -20,6 +20,8 @@ FEWEST = 12
 """Copies of a kind at least."""
 BLEND = (0.12, 0.25)
 """Weight of the blended pattern, lowest and highest."""
+PARTS = (0.75, 0.25)
+"""Parts of the copies of a kind that carry each of its triggers."""
 COARSE = 9
 """Side of the grid that a smooth pattern is interpolated from."""
 PATCH = 1 / 9
@@ -59,9 +61,9 @@ def plant(data: Dataset, seed: int) -> Planted:
     each = min(len(data), max(FEWEST, round(SHARE * len(data))))
     images, labels, rows, kinds = [], [], [], []
     for number, kind in enumerate(KINDS):
-        for variant in range(1 if kind == "label flip" else 2):
+        for variant, part in enumerate((1.0,) if kind == "label flip" else PARTS):
             key = derive(seed, "planted", kind, variant)
-            count = each if kind == "label flip" else -(-each // 2)
+            count = round(part * each)
             chosen, y = _victims(data, kind, count, key)
             x = data.images(chosen)
             if kind == "patch":

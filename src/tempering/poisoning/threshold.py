@@ -10,8 +10,10 @@ from torch import Tensor
 
 from tempering.core.errors import UsageError
 
-_SEEN = 0.3
-"""Share of the planted poison above a score from which on the score tells of poison."""
+NATURAL = 0.0025
+"""Share of clean data that looks like poison by nature: wrong or ambiguous labels."""
+SEEN = 0.8
+"""Share of the planted copies above a score from which on the score bounds the poison."""
 
 
 @dataclass(frozen=True)
@@ -22,20 +24,23 @@ class Threshold:
         value: Samples with a higher score are suspect.
         poisoned: Estimated share of the data that looks like planted poison.
         seen: Share of planted poison above the threshold.
+        rank: Number of clean samples, and the rank of the threshold among them; None without.
     """
 
     value: float
     poisoned: float
     seen: float
+    rank: tuple[int, int] | None = None
 
 
 def threshold_by_planted(score: Tensor, planted: Tensor, fpr: float) -> Threshold:
     """Threshold for data of which nobody knows what is clean.
 
     The scores are a mixture of those of clean and of poisoned samples. If poison scores like what
-    was planted, its share is at most the share of the data above any score over that of the
-    planted copies (Blanchard, Lee and Scott, 2010); the least of these bounds is the estimate. The
-    threshold lets through so many samples beyond this estimate as the false-positive rate allows.
+    was planted, its share is at most the share of the data above a score over that of the planted
+    copies (Blanchard, Lee and Scott, 2010). The least of these bounds, less what looks like poison
+    by nature, is the estimate. The threshold lets through so many samples beyond this estimate as
+    the false-positive rate allows.
 
     Args:
         score: Of the samples, shape (n,).
@@ -44,18 +49,11 @@ def threshold_by_planted(score: Tensor, planted: Tensor, fpr: float) -> Threshol
     """
     ordered = score.sort(descending=True).values
     above = torch.arange(1, len(ordered) + 1) / len(ordered)
-    reference = planted.sort().values
-    found = 1 - torch.searchsorted(reference, ordered) / len(reference)
-    telling = found >= _SEEN
-    # three deviations, so that the least of many bounds is no accident of few samples
-    high = above + 3 * (above / len(ordered)).sqrt()
-    poisoned = (
-        float((high / found.clamp(min=1e-9))[telling].min().clamp(max=1)) if telling.any() else 0.0
-    )
-    excess = above - poisoned * found
-    allowed = (excess <= fpr).nonzero()[:, 0]
-    last = int(allowed[-1]) if len(allowed) else -1
-    value = _between(ordered, last)
+    found = 1 - torch.searchsorted(planted.sort().values, ordered) / len(planted)
+    bounds = above[found >= SEEN] / found[found >= SEEN]
+    poisoned = max(0.0, float(bounds.min()) - NATURAL) if len(bounds) else 0.0
+    allowed = (above - min(poisoned, 1.0) * found <= fpr).nonzero()[:, 0]
+    value = _below(ordered, int(allowed[-1])) if len(allowed) else float(ordered[0])
     return Threshold(value, poisoned, float((planted > value).float().mean()))
 
 
@@ -76,13 +74,26 @@ def threshold_by_clean(clean: Tensor, planted: Tensor, fpr: float) -> Threshold:
             f"--fpr {fpr:g} of {len(clean)} clean samples: give at least {1 / (len(clean) + 1):.2g}"
         )
     value = float(clean.sort().values[rank - 1])
-    return Threshold(value, 0.0, float((planted > value).float().mean()))
+    return Threshold(value, 0.0, float((planted > value).float().mean()), (len(clean), rank))
 
 
-def _between(ordered: Tensor, last: int) -> float:
-    """A value between the last sample above the threshold and the next one."""
-    if last < 0:
-        return float(ordered[0])
-    if last + 1 >= len(ordered):
-        return float(ordered[-1]) - 1.0
-    return float(ordered[last + 1])
+def _below(ordered: Tensor, last: int) -> float:
+    """The first score that is not above the threshold."""
+    return float(ordered[last + 1]) if last + 1 < len(ordered) else float(ordered[-1]) - 1.0
+
+
+def chance_of(suspects: int, n: int, fpr: float, threshold: Threshold) -> float:
+    """Probability of so many suspects, or more, if all n samples are clean.
+
+    Args:
+        suspects: Their number.
+        n: Number of samples.
+        fpr: Share of clean samples that may be suspect.
+        threshold: With its rank among clean samples if there are some; its own error counts then.
+    """
+    from scipy.stats import betabinom, binom  # take long to import
+
+    if threshold.rank is None:
+        return float(binom.sf(suspects - 1, n, fpr))
+    clean, rank = threshold.rank
+    return float(betabinom.sf(suspects - 1, n, clean + 1 - rank, rank))
