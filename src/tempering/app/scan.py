@@ -108,7 +108,7 @@ class ScanResult:
 
         def write(temporary: Path) -> None:
             with temporary.open("wb") as file:
-                np.savez_compressed(file, allow_pickle=False, **arrays)  # type: ignore[arg-type]
+                np.savez_compressed(file, allow_pickle=False, **arrays)
 
         write_with(path, write)
 
@@ -342,6 +342,6 @@ def _distribution(done: DataScan) -> Distribution:
 
     def counted(values: Tensor) -> list[int]:
         at = torch.bucketize(values.double().contiguous(), edges[1:-1])
-        return torch.bincount(at, minlength=BINS).tolist()  # type: ignore[no-any-return]
+        return torch.bincount(at, minlength=BINS).tolist()
 
     return Distribution(edges=edges.tolist(), data=counted(done.score), planted=counted(planted))
