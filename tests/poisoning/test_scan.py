@@ -33,7 +33,7 @@ def test_clean_data_have_as_many_suspects_as_chance_gives() -> None:
 def test_poison_is_found(kind: str) -> None:
     done, poisoned = poisoned_scan(kind)
     assert done.suspicious
-    assert float((~done.keep[poisoned]).float().mean()) >= 0.9
+    assert float((~done.keep[poisoned]).float().mean()) >= 0.85
     assert float((~done.keep[~poisoned]).float().mean()) <= 0.04
 
 
@@ -44,7 +44,7 @@ def test_suspects_come_in_order_and_have_reasons() -> None:
     assert bool(poisoned[done.suspects[0]])
     said = done.reasons()
     assert [bool(text) for text in said] == (~done.keep).tolist()
-    assert "networks that did not see it say" in " ".join(said)
+    assert "it looks like" in " ".join(said)
 
 
 def test_neighbours_of_suspects_are_kept_samples() -> None:
@@ -68,7 +68,7 @@ def test_clean_reference_sets_the_threshold() -> None:
     done = scan_samples(data, 0.02, clean=reference)
     assert done.threshold.rank == (200, 197)
     assert len(done.score) == len(done.keep) == 300
-    assert float((~done.keep[poisoned]).float().mean()) >= 0.9
+    assert float((~done.keep[poisoned]).float().mean()) >= 0.85
 
 
 def test_features_of_a_model_replace_small_networks() -> None:

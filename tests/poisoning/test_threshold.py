@@ -14,7 +14,7 @@ PLANTED = 6 + torch.randn(400, generator=DRAW)
 def test_without_poison_the_rate_is_exact() -> None:
     found = threshold_by_planted(CLEAN, PLANTED, 0.01)
     assert found.poisoned == 0
-    assert int((CLEAN > found.value).sum()) == 200
+    assert int((found.value < CLEAN).sum()) == 200
     assert chance_of(200, len(CLEAN), 0.01, found) > 0.3
 
 
@@ -23,7 +23,7 @@ def test_poison_does_not_use_up_the_rate(share: float) -> None:
     poison = 6 + torch.randn(round(share * len(CLEAN)), generator=DRAW)
     found = threshold_by_planted(torch.cat([CLEAN, poison]), PLANTED, 0.01)
     assert float((poison > found.value).float().mean()) > 0.98
-    assert float((CLEAN > found.value).float().mean()) < 0.013
+    assert float((found.value < CLEAN).float().mean()) < 0.013
     assert found.poisoned == pytest.approx(share / (1 + share), abs=0.005)
 
 

@@ -16,8 +16,8 @@ KINDS = ("patch", "blend", "label flip")
 """What is planted."""
 SHARE = 0.01
 """Share of the samples of which a copy with each kind of poison is planted."""
-FEWEST = 12
-"""Copies of a kind at least."""
+FEWEST, MOST = 40, 0.1
+"""Copies of a kind at least, and their share of the samples at most."""
 BLEND = (0.12, 0.25)
 """Weight of the blended pattern, lowest and highest."""
 PARTS = (0.75, 0.25)
@@ -58,7 +58,7 @@ def plant(data: Dataset, seed: int) -> Planted:
         data: Labelled images of at least two classes.
         seed: Of all draws.
     """
-    each = min(len(data), max(FEWEST, round(SHARE * len(data))))
+    each = max(4, min(round(MOST * len(data)), max(FEWEST, round(SHARE * len(data)))))
     images, labels, rows, kinds = [], [], [], []
     for number, kind in enumerate(KINDS):
         for variant, part in enumerate((1.0,) if kind == "label flip" else PARTS):

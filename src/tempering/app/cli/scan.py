@@ -54,7 +54,8 @@ def data(
         float | None,
         typer.Option(
             "--fail-over",
-            help="Exit with 3 if more than this share is suspect beyond chance.",
+            help="Exit with 3 if data are suspicious and more than this share is suspect "
+            "beyond chance.",
         ),
     ] = None,
     split: options.Split = None,
@@ -77,7 +78,8 @@ def data(
         say(record.model_dump_json(indent=2))
     else:
         _show(record, out)
-    if fail_over is not None and record.excess > fail_over:
+    wrong = record.verdict == "suspicious"
+    if fail_over is not None and wrong and record.excess > fail_over:
         raise typer.Exit(FOUND)
 
 

@@ -51,6 +51,7 @@ def _whitened(space: Components, inside: Tensor, beside: Tensor) -> Tensor:
 def _blindness(features: Features, points: Tensor, near: Tensor) -> str:
     """From which size on noise shows in distances, in words."""
     from scipy.stats import ks_2samp  # takes long to import
+
     streams = RandomStreams(derive(features.seed, "probed"), features.data.ids.keys)
     rows = streams.order()[:PROBED]
     x = features.data.images(rows).flatten(1)
