@@ -8,13 +8,10 @@ from torch import Tensor
 from tempering.core.random import RandomStreams, derive
 from tempering.poisoning.features import Features
 from tempering.poisoning.neighbours import nearest
-from tempering.poisoning.projections import Components
 from tempering.poisoning.scans.base import ScanScores
 
 GRID = (0.01, 0.05, 0.1, 0.2, 0.3)
 """Sizes of the perturbations that are compared, in pixel units."""
-NOISE = 0.02
-"""Deviation of pixels that is not taken for a change."""
 BOUND = 0.99
 SIGNIFICANT = 0.01
 PROBED = 500
@@ -29,7 +26,7 @@ def perturbation_bounds(features: Features) -> ScanScores:
     by random signs over a grid of eps: Kolmogorov-Smirnov tests with Holm's correction at 0.01.
     The smallest eps that shows is the one below which the scan is blind.
     """
-    points = _whitened(features.components, features.pixels, features.beside)
+    points = features.components.whitened(features.pixels, features.beside)
     near = features.near(points).distance[:, 0]
     finite = near[near.isfinite()]
     bound = float(finite.quantile(BOUND)) if len(finite) <= 2**24 else float(finite.max())
@@ -39,13 +36,6 @@ def perturbation_bounds(features: Features) -> ScanScores:
         return f"its nearest neighbour is {float(score[row]):.2f} of the bound away"
 
     return ScanScores(score, reason, _blindness(features, points, near))
-
-
-def _whitened(space: Components, inside: Tensor, beside: Tensor) -> Tensor:
-    """Components in units of their deviations, and the distance beside them in units of noise."""
-    left = max(1, space.mean.numel() - len(space.variances))
-    scale = (space.variances + NOISE**2).sqrt()
-    return torch.cat([inside / scale, beside[:, None] / (NOISE * left**0.5)], 1)
 
 
 def _blindness(features: Features, points: Tensor, near: Tensor) -> str:
@@ -61,7 +51,7 @@ def _blindness(features: Features, points: Tensor, near: Tensor) -> str:
     for eps in GRID:
         moved = (x + eps * signs).clamp(0, 1)
         space = features.components
-        there = _whitened(space, space.project(moved), space.beside(moved))
+        there = space.whitened(space.project(moved), space.beside(moved))
         far = nearest(
             there, points[references], 1, features.group[rows], features.group[references]
         ).distance[:, 0]
