@@ -8,6 +8,7 @@ import torch
 from tempering.core.errors import DataError, UnknownNameError, UsageError
 from tempering.data.dataset import Dataset
 from tempering.poisoning.scan import DataScan, scan_samples
+from tempering.poisoning.threshold import Threshold
 from tests.poisoning.scanned import flipped, patched, stripes
 
 
@@ -113,6 +114,13 @@ def test_rates_that_the_data_cannot_show_are_refused(fpr: float, said: str) -> N
 def test_an_unknown_scan_is_refused_with_the_nearest() -> None:
     with pytest.raises(UnknownNameError, match="did you mean spect"):
         scan_samples(stripes(80), 0.1, scans=["spectrl"])
+
+
+def test_everything_suspect_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    lowest = Threshold(-1e9, 1.0, 1.0)
+    monkeypatch.setattr("tempering.poisoning.scan.threshold_by_planted", lambda *_: lowest)
+    with pytest.raises(DataError, match=r"every sample of stripes is suspect: .* give clean"):
+        scan_samples(stripes(80), 0.1, scans=["clean-base"])
 
 
 def test_clean_data_of_another_kind_are_refused() -> None:

@@ -151,6 +151,13 @@ def test_whitening_is_not_moved_by_a_tenth_of_outliers() -> None:
     assert float(white[:100].norm(dim=1).median()) > 10
 
 
+def test_images_that_are_all_far_apart_are_noise() -> None:
+    x = torch.rand(60, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    data = Dataset(x, torch.arange(60) % 2, ("a", "b"), "noise")
+    done = SCANS["dbscan"](Features(data, torch.zeros(60, dtype=torch.int64), 0))
+    assert done.summary == "0 clusters, 60 samples in none"
+
+
 def test_the_knee_is_where_distances_turn_up() -> None:
     assert knee(torch.cat([torch.linspace(1, 1.2, 90), torch.linspace(2, 9, 10)])) < 2.1
 

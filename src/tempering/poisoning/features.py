@@ -60,7 +60,7 @@ class Features:
     @property
     def _groups(self) -> tuple[Tensor, Tensor]:
         """Groups in order, and the first sample of each."""
-        groups, where = self.group.unique(return_inverse=True)
+        groups, where = torch.unique(self.group, return_inverse=True)
         first = torch.full_like(groups, len(self.group))
         first.scatter_reduce_(0, where, torch.arange(len(where)), "amin")
         return groups, first

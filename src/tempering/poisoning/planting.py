@@ -96,7 +96,7 @@ def plant(data: Dataset, seed: int) -> Planted:
 def _victims(data: Dataset, kind: str, count: int, key: int) -> tuple[Tensor, Tensor]:
     """Samples to copy, and the labels of the copies."""
     order = RandomStreams(derive(key, "rows"), data.ids.keys).order()
-    present = data.y.unique()
+    present = torch.bincount(data.y).nonzero()[:, 0]
     if kind == "label flip":
         rows = order[:count]
         draw = RandomStreams(derive(key, "label"), data.ids.keys[rows])
