@@ -27,6 +27,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "data": "tempering.data",
         "defenses": "tempering.defenses",
         "evaluate": "tempering.app.evaluate",
+        "explain": "tempering.app.explain",
         "harden": "tempering.app.harden",
         "models": "tempering.models",
         "parse_threat": "tempering.core.threats",

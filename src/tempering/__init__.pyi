@@ -10,6 +10,7 @@ from tempering.app.benchmark import benchmark as benchmark
 from tempering.app.certify import certify as certify
 from tempering.app.compare import compare_runs as compare_runs
 from tempering.app.evaluate import evaluate as evaluate
+from tempering.app.explain import explain as explain
 from tempering.app.harden import harden as harden
 from tempering.app.harden import resume as resume
 from tempering.app.poison import poison as poison
