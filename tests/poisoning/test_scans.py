@@ -155,7 +155,7 @@ def test_images_that_are_all_far_apart_are_noise() -> None:
     x = torch.rand(60, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     data = Dataset(x, torch.arange(60) % 2, ("a", "b"), "noise")
     done = SCANS["dbscan"](Features(data, torch.zeros(60, dtype=torch.int64), 0))
-    assert done.summary == "0 clusters, 60 samples in none"
+    assert done.summary == "clusters: 0; samples in none: 60"
 
 
 def test_the_knee_is_where_distances_turn_up() -> None:

@@ -150,8 +150,8 @@ def _scores(record: ScanRecord) -> Section:
         (record.threshold, "threshold"),
     )
     prose = (
-        "The score is the log of the odds of planted poison against the data. Clean samples and "
-        "poison overlap little where the two curves do."
+        "The score is the log of the odds of planted poison against the data. The less the two "
+        "curves overlap, the better the scan tells such poison from clean samples."
     )
     caption = "Scores of the data and of the poisoned copies that the scan planted itself"
     return Section("scores", "Scores", (prose,), (Figure("scores-figure", caption, (chart,)),))

@@ -41,7 +41,7 @@ def dbscan(features: Features) -> ScanScores:
         return f"its 10th neighbour is {float(reach[row] / eps):.1f} times the usual reach away"
 
     noise = int((~inside).sum())
-    return ScanScores(score, reason, f"{len(sizes)} clusters, {noise} samples in none")
+    return ScanScores(score, reason, f"clusters: {len(sizes)}; samples in none: {noise}")
 
 
 def knee(values: Tensor) -> float:
