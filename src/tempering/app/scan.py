@@ -108,7 +108,7 @@ class ScanResult:
 
         def write(temporary: Path) -> None:
             with temporary.open("wb") as file:
-                np.savez_compressed(file, allow_pickle=False, **arrays)  # type: ignore[arg-type]
+                np.savez_compressed(file, allow_pickle=False, **arrays)
 
         write_with(path, write)
 
@@ -275,8 +275,6 @@ def _record(
     started: float,
 ) -> ScanRecord:
     train, pairs = data.train, find_duplicates(data)
-    from tempering.poisoning.scan import NATURAL
-
     return ScanRecord(
         data=data.address,
         data_hash=data.data_hash,
@@ -288,7 +286,6 @@ def _record(
         n=len(train),
         suspects=len(done.suspects),
         expected=done.expected,
-        natural=NATURAL * len(train),
         p_value=done.p_value,
         excess=done.excess,
         threshold=done.threshold.value,
@@ -345,6 +342,6 @@ def _distribution(done: DataScan) -> Distribution:
 
     def counted(values: Tensor) -> list[int]:
         at = torch.bucketize(values.double().contiguous(), edges[1:-1])
-        return torch.bincount(at, minlength=BINS).tolist()  # type: ignore[no-any-return]
+        return torch.bincount(at, minlength=BINS).tolist()
 
     return Distribution(edges=edges.tolist(), data=counted(done.score), planted=counted(planted))

@@ -88,11 +88,10 @@ class ScanRecord(Record):
         fpr: Share of clean samples that may be suspect.
         reference: Address of clean data that the threshold comes from; None without.
         features: What the features of networks are from.
-        verdict: Whether there are significantly more suspects than chance and nature explain.
+        verdict: Whether there are significantly more suspects than chance explains.
         n: Training samples.
         suspects: Those above the threshold.
         expected: Suspects that chance alone would give.
-        natural: Suspects beyond chance that clean data have by nature, at most.
         p_value: Probability of so many suspects, or more, in clean data.
         excess: Share of the samples that are suspects beyond chance, at least 0.
         threshold: Score above which a sample is suspect.
@@ -117,7 +116,6 @@ class ScanRecord(Record):
     n: int = Field(ge=0)
     suspects: int = Field(ge=0)
     expected: float
-    natural: float
     p_value: float
     excess: float
     threshold: float

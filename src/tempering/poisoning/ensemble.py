@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from tempering.poisoning.planting import KINDS
 
+Floats = NDArray[np.float64]
+
 _LIMIT = 1e3
-_PENALTY = 0.3
+_PENALTY = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,36 +39,71 @@ def combine(scores: Mapping[str, Tensor], kind: Tensor) -> Ensemble:
     """Learn what planted poison looks like in the scores of scans.
 
     For each kind of planted poison a logistic regression separates it from the data; the score
-    is the log of the sum of the odds.
+    is the log of the sum of the odds. No weight is negative: a higher score of a scan never makes
+    a sample less suspect, whatever the planted copies look like.
 
     Args:
         scores: Scan -> scores of samples and planted copies, shape (n + m,).
         kind: Index of the kind of each copy, -1 for samples, shape (n + m,).
     """
-    from sklearn.linear_model import LogisticRegression  # takes long to import
-
     own = kind < 0
     spread = torch.stack([_compressed(score, own) for score in scores.values()], 1)
-    odds, weights = [], {}
-    for number, name in enumerate(KINDS):
+    odds, slopes = [], []
+    for number in range(len(KINDS)):
         rows = own | (kind == number)
-        model = LogisticRegression(C=1 / _PENALTY, class_weight="balanced", max_iter=500)
-        model.fit(spread[rows].double().numpy(), (kind[rows] == number).numpy())
-        slope = torch.from_numpy(model.coef_[0]).float()
-        odds.append(spread @ slope + float(model.intercept_[0]))
-        weights[name] = slope.tolist()
+        slope, offset = nonnegative_regression(
+            spread[rows].double().numpy(), (kind[rows] == number).numpy()
+        )
+        odds.append((spread.double() @ torch.from_numpy(slope) + offset).float())
+        slopes.append(slope.tolist())
     each = torch.stack(odds, 1)
-    return Ensemble(
-        each.logsumexp(1),
-        each,
-        spread,
-        {scan: {name: weights[name][at] for name in KINDS} for at, scan in enumerate(scores)},
-    )
+    weights = {
+        scan: {name: slopes[number][at] for number, name in enumerate(KINDS)}
+        for at, scan in enumerate(scores)
+    }
+    return Ensemble(each.logsumexp(1), each, spread, weights)
+
+
+def nonnegative_regression(x: Floats, positive: NDArray[np.bool_]) -> tuple[Floats, float]:
+    """Logistic regression with weights of at least 0; both classes count the same.
+
+    Args:
+        x: Shape (n, k).
+        positive: Shape (n,), bool, with some of each.
+
+    Returns:
+        Weights, shape (k,), and the offset.
+
+    Example:
+        >>> x = np.array([[0.0, 1.0], [0.0, 0.0], [3.0, 0.0], [4.0, 1.0]])
+        >>> slope, _ = nonnegative_regression(x, np.array([False, False, True, True]))
+        >>> bool(slope[0] > 1 > slope[1])
+        True
+    """
+    from scipy.optimize import minimize  # takes long to import
+
+    sign = np.where(positive, 1.0, -1.0)
+    weight = np.where(positive, 0.5 / positive.mean(), 0.5 / (1 - positive.mean())) / len(x)
+
+    def loss(values: Floats) -> tuple[float, Floats]:
+        slope, offset = values[:-1], values[-1]
+        margin = sign * (x @ slope + offset)
+        pull = -weight * sign / (1 + np.exp(np.clip(margin, -50, 50)))
+        value = float((weight * np.logaddexp(0, -margin)).sum() + _PENALTY * (slope**2).sum())
+        return value, np.append(x.T @ pull + 2 * _PENALTY * slope, pull.sum())
+
+    limits = [(0.0, None)] * x.shape[1] + [(None, None)]
+    found = minimize(loss, np.zeros(x.shape[1] + 1), jac=True, bounds=limits, method="L-BFGS-B")
+    return found.x[:-1], float(found.x[-1])
 
 
 def _compressed(score: Tensor, own: Tensor) -> Tensor:
     """Standardised by the median and spread of the data, on a scale that is logarithmic far out."""
-    middle = score[own].median()
-    spread = 1.4826 * (score[own] - middle).abs().median()
-    scaled = ((score - middle) / spread.clamp(min=1e-6)).clamp(-_LIMIT, _LIMIT)
-    return scaled.sign() * scaled.abs().log1p()
+    ordered = score[own].sort().values.double()
+    n = len(ordered)
+    middle = ordered[n // 2]
+    typical = 1.4826 * (ordered - middle).abs().median()
+    ends = float(ordered[int(0.99 * (n - 1))] - ordered[int(0.01 * (n - 1))]) / 9.3
+    scaled = (score.double() - middle) / max(float(typical), ends, 1e-6)
+    scaled = scaled.clamp(-_LIMIT, _LIMIT)
+    return (scaled.sign() * scaled.abs().log1p()).float()

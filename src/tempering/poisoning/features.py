@@ -23,9 +23,9 @@ from tempering.poisoning.projections import Components, principal
 COMPONENTS = 50
 """Principal components of pixels and of untrained features."""
 NEIGHBOURS = 15
-REFERENCES = 20_000
+REFERENCES = 12_000
 """Samples at most among which neighbours are looked for."""
-MANY = 20_000
+MANY = 10_000
 """Samples above which two folds suffice, in place of four."""
 BATCH = 256
 
@@ -60,7 +60,7 @@ class Features:
     @property
     def _groups(self) -> tuple[Tensor, Tensor]:
         """Groups in order, and the first sample of each."""
-        groups, where = self.group.unique(return_inverse=True)
+        groups, where = torch.unique(self.group, return_inverse=True)
         first = torch.full_like(groups, len(self.group))
         first.scatter_reduce_(0, where, torch.arange(len(where)), "amin")
         return groups, first

@@ -16,10 +16,12 @@ KINDS = ("patch", "blend", "label flip")
 """What is planted."""
 SHARE = 0.01
 """Share of the samples of which a copy with each kind of poison is planted."""
-FEWEST = 12
-"""Copies of a kind at least."""
+FEWEST, MOST = 40, 0.1
+"""Copies of a kind at least, and their share of the samples at most."""
 BLEND = (0.12, 0.25)
 """Weight of the blended pattern, lowest and highest."""
+PARTS = (0.75, 0.25)
+"""Parts of the copies of a kind that carry each of its triggers."""
 COARSE = 9
 """Side of the grid that a smooth pattern is interpolated from."""
 PATCH = 1 / 9
@@ -56,12 +58,12 @@ def plant(data: Dataset, seed: int) -> Planted:
         data: Labelled images of at least two classes.
         seed: Of all draws.
     """
-    each = min(len(data), max(FEWEST, round(SHARE * len(data))))
+    each = max(4, min(round(MOST * len(data)), max(FEWEST, round(SHARE * len(data)))))
     images, labels, rows, kinds = [], [], [], []
     for number, kind in enumerate(KINDS):
-        for variant in range(1 if kind == "label flip" else 2):
+        for variant, part in enumerate((1.0,) if kind == "label flip" else PARTS):
             key = derive(seed, "planted", kind, variant)
-            count = each if kind == "label flip" else -(-each // 2)
+            count = round(part * each)
             chosen, y = _victims(data, kind, count, key)
             x = data.images(chosen)
             if kind == "patch":
@@ -94,7 +96,7 @@ def plant(data: Dataset, seed: int) -> Planted:
 def _victims(data: Dataset, kind: str, count: int, key: int) -> tuple[Tensor, Tensor]:
     """Samples to copy, and the labels of the copies."""
     order = RandomStreams(derive(key, "rows"), data.ids.keys).order()
-    present = data.y.unique()
+    present = torch.bincount(data.y).nonzero()[:, 0]
     if kind == "label flip":
         rows = order[:count]
         draw = RandomStreams(derive(key, "label"), data.ids.keys[rows])

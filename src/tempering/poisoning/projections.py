@@ -8,6 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+NOISE = 0.02
+"""Deviation of pixels that is not taken for a change."""
+
 
 @dataclass(frozen=True, eq=False)
 class Components:
@@ -32,6 +35,20 @@ class Components:
         centred = vectors - self.mean
         inside = centred @ self.axes
         return (centred.square().sum(1) - inside.square().sum(1)).clamp(min=0).sqrt()
+
+    def whitened(self, inside: Tensor, beside: Tensor) -> Tensor:
+        """Coordinates in units of their deviations, then the distance beside in units of noise.
+
+        Args:
+            inside: Of `project`, shape (n, k).
+            beside: Of `beside`, shape (n,).
+
+        Returns:
+            Shape (n, k + 1).
+        """
+        left = max(1, self.mean.numel() - len(self.variances))
+        scale = (self.variances + NOISE**2).sqrt()
+        return torch.cat([inside / scale, beside[:, None] / (NOISE * left**0.5)], 1)
 
 
 def principal(parts: Callable[[], Iterable[Tensor]], count: int) -> Components:

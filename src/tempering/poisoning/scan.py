@@ -19,7 +19,12 @@ from tempering.poisoning.planting import KINDS, Planted, plant
 from tempering.poisoning.scans.base import ScanScores
 from tempering.poisoning.scans.names import NAMES
 from tempering.poisoning.scans.registry import SCANS
-from tempering.poisoning.threshold import Threshold, threshold_by_clean, threshold_by_planted
+from tempering.poisoning.threshold import (
+    Threshold,
+    chance_of,
+    threshold_by_clean,
+    threshold_by_planted,
+)
 
 SMALLEST_CLASS = 12
 """Samples of a class at least: clusters and principal components need so many."""
@@ -27,8 +32,6 @@ SMALLEST_SIDE = 4
 """Pixels of a side of an image at least, for the small networks."""
 MOST_CLEAN = 10_000
 """Samples of clean reference data at most."""
-NATURAL = 0.0025
-"""Share of clean data that looks like poison by nature: wrong or ambiguous labels."""
 SIGNIFICANT = 0.001
 """Probability of so many suspects in clean data below which data are suspicious."""
 REASONS = 2
@@ -85,14 +88,12 @@ class DataScan:
 
     @cached_property
     def p_value(self) -> float:
-        """Probability of so many suspects, or more, by chance and nature."""
-        from scipy.stats import binom  # takes long to import
-
-        return float(binom.sf(len(self.suspects) - 1, len(self.data), self.fpr + NATURAL))
+        """Probability of so many suspects, or more, if all samples are clean."""
+        return chance_of(len(self.suspects), len(self.data), self.fpr, self.threshold)
 
     @property
     def suspicious(self) -> bool:
-        """Whether there are significantly more suspects than chance and nature explain."""
+        """Whether there are significantly more suspects than chance explains."""
         return self.p_value < SIGNIFICANT
 
     def like(self, row: int) -> str:

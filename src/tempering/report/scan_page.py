@@ -24,7 +24,7 @@ from tempering.report.section import (
     TableBlock,
 )
 from tempering.report.svg import Chart
-from tempering.report.tables import Cell, Column, Table
+from tempering.report.tables import Cell, Column, Table, Tone
 from tempering.report.wording import duration, percent, whole
 
 Images = Mapping[str, NDArray[np.float32]]
@@ -94,8 +94,7 @@ def _summary(record: ScanRecord) -> Section:
 def _verdict(record: ScanRecord) -> str:
     chance = (
         f"{whole(record.suspects)} samples score above the threshold; chance alone gives about "
-        f"{record.expected:,.0f}, and up to {record.natural:,.0f} more are wrong or ambiguous by "
-        "nature in clean data."
+        f"{record.expected:,.0f}."
     )
     if record.verdict == "suspicious":
         return f"The data are suspicious. {chance} Look at the first suspects below."
@@ -124,8 +123,14 @@ def _example(one: Suspect, images: Images) -> Example:
     return Example(
         f"{one.id}, labelled {one.label}",
         (own, *near),
-        (("most like", f"a planted {one.like}", ""), ("why", one.reason, "")),
+        (("most like", f"a planted {one.like}", ""), *_reasons(one.reason)),
     )
+
+
+def _reasons(text: str) -> tuple[tuple[str, str, Tone], ...]:
+    """What scans say, each with a row of its own."""
+    said = text.replace(" %", "\N{NO-BREAK SPACE}%").split("; ")
+    return tuple(("and" if at else "why", part, "") for at, part in enumerate(said))
 
 
 def _scores(record: ScanRecord) -> Section:
@@ -145,8 +150,8 @@ def _scores(record: ScanRecord) -> Section:
         (record.threshold, "threshold"),
     )
     prose = (
-        "The score is the log of the odds of planted poison against the data. Clean samples and "
-        "poison overlap little where the two curves do."
+        "The score is the log of the odds of planted poison against the data. The less the two "
+        "curves overlap, the better the scan tells such poison from clean samples."
     )
     caption = "Scores of the data and of the poisoned copies that the scan planted itself"
     return Section("scores", "Scores", (prose,), (Figure("scores-figure", caption, (chart,)),))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -30,8 +32,16 @@ def scan() -> None:
 
 @app.command("data")
 def data(
-    source: Annotated[str, typer.Argument(help="Address of the data, such as mnist or npz:FILE.")],
-    out: Annotated[Path, typer.Option("--out", help="The new folder to write.")],
+    out: Annotated[
+        Path, typer.Option("--out", help="The new folder to write; with --fit the new .npz file.")
+    ],
+    source: Annotated[
+        str | None, typer.Argument(help="Address of the data, such as mnist or npz:FILE.")
+    ] = None,
+    fit: Annotated[
+        str | None,
+        typer.Option("--fit", help="Fit a filter for streams to clean data of this address."),
+    ] = None,
     fpr: Annotated[
         float, typer.Option("--fpr", help="Share of clean samples that may be suspect.")
     ] = 0.01,
@@ -54,7 +64,8 @@ def data(
         float | None,
         typer.Option(
             "--fail-over",
-            help="Exit with 3 if more than this share is suspect beyond chance.",
+            help="Exit with 3 if data are suspicious and more than this share is suspect "
+            "beyond chance.",
         ),
     ] = None,
     split: options.Split = None,
@@ -62,6 +73,12 @@ def data(
     as_json: options.Json = False,
 ) -> None:
     """Say which training samples look poisoned, and why; nothing is dropped."""
+    if (source is None) == (fit is None):
+        raise UsageError("give either the address of the data, or --fit with that of clean data")
+    if fit is not None:
+        _fit(fit, out, seed, [scans, clean, features, weights, fail_over, split], as_json)
+        return
+    assert source is not None
     if weights is not None and features is None:
         raise UsageError(f"--weights {weights} without --features: give file.py:factory")
     names = check_scan(scans, fpr, fail_over, out)
@@ -77,7 +94,8 @@ def data(
         say(record.model_dump_json(indent=2))
     else:
         _show(record, out)
-    if fail_over is not None and record.excess > fail_over:
+    wrong = record.verdict == "suspicious"
+    if fail_over is not None and wrong and record.excess > fail_over:
         raise typer.Exit(FOUND)
 
 
@@ -102,3 +120,62 @@ def _show(record: ScanRecord, out: Path) -> None:
         say(f"  {suspect.id} (label {suspect.label}, like a {suspect.like}): {suspect.reason}")
     say(f"page          {out / 'scan.html'}")
     say(f"mask          {out / 'keep.npz'} (for --keep)")
+
+
+def _fit(clean: str, out: Path, seed: int | None, others: list[object], as_json: bool) -> None:
+    """Fit a filter for streams."""
+    if as_json or any(value is not None for value in others):
+        raise UsageError("--fit fits a filter for streams: give only --out and --seed with it")
+    check_early(data=clean)
+    from tempering.app.stream import fit_filter
+
+    with progress():
+        fitted = fit_filter(clean, out, seed or 0)
+    say(f"filter {out}: {len(fitted.points):,} clean samples, {len(fitted.distances):,} held back")
+
+
+@app.command("stream")
+def stream(
+    filter_: Annotated[
+        Path, typer.Argument(metavar="FILTER", help="A file made by temper scan data --fit.")
+    ],
+    batches: Annotated[
+        str,
+        typer.Argument(help="A folder of .npz batches with x and perhaps y; - for names on stdin."),
+    ],
+    fpr: Annotated[
+        float, typer.Option("--fpr", help="Share of clean images that may be suspect.")
+    ] = 0.01,
+    alarm_rate: Annotated[
+        float, typer.Option("--alarm-rate", help="Share of clean batches that may raise an alarm.")
+    ] = 0.001,
+    as_json: options.Json = False,
+) -> None:
+    """Score batches as they come, each by itself; exits with 3 after an alarm."""
+    if not 0 < alarm_rate < 1:
+        raise UsageError(f"--alarm-rate {alarm_rate:g}: give a share above 0 and below 1")
+    from tempering.app.stream import Stream, batch_files
+    from tempering.poisoning.stream_filter import StreamFilter
+
+    watched = Stream(StreamFilter.load(filter_), fpr, alarm_rate)
+    paths = _named_on_stdin() if batches == "-" else batch_files(Path(batches))
+    alarms = 0
+    for report in watched.scored(paths):
+        alarms += report.alarm
+        if as_json:
+            say(report.model_dump_json())
+        else:
+            say(
+                f"{report.batch}: {len(report.suspects)} of {report.n} suspect, by chance "
+                f"{report.expected:.1f}, {report.images_per_second:,.0f} images/s"
+                + (" ALARM" if report.alarm else "")
+            )
+    if alarms:
+        raise typer.Exit(FOUND)
+
+
+def _named_on_stdin() -> Iterator[Path]:
+    """Names of batches, one a line, as they come."""
+    for line in sys.stdin:
+        if line.strip():
+            yield Path(line.strip())

@@ -43,4 +43,5 @@ def _in_smaller_cluster(seen: Tensor, number: int) -> Tensor:
     between = (centres[0] - centres[1]).square().sum().clamp(min=1e-12)
     to_large = (reduced - centres[large]).square().sum(1)
     to_small = (reduced - centres[small]).square().sum(1)
-    return (to_large - to_small) / between * max(0.0, 1 - share / ALIKE)
+    score: Tensor = (to_large - to_small) / between * max(0.0, 1 - share / ALIKE)
+    return score

@@ -41,7 +41,7 @@ def dbscan(features: Features) -> ScanScores:
         return f"its 10th neighbour is {float(reach[row] / eps):.1f} times the usual reach away"
 
     noise = int((~inside).sum())
-    return ScanScores(score, reason, f"{len(sizes)} clusters, {noise} samples in none")
+    return ScanScores(score, reason, f"clusters: {len(sizes)}; samples in none: {noise}")
 
 
 def knee(values: Tensor) -> float:
@@ -71,5 +71,6 @@ def _clusters(near: Neighbours, core: Tensor, eps: float) -> Tensor:
     beside = (near.distance <= eps) & core[near.row]
     member = cluster[near.row.gather(1, beside.float().argmax(1, keepdim=True))[:, 0]]
     cluster = torch.where(core, cluster, torch.where(beside.any(1), member, -1))
-    kept, renamed = cluster.unique(return_inverse=True)
-    return renamed - int(kept[0] < 0)
+    kept = (torch.bincount(cluster + 1, minlength=2)[1:] > 0).long()
+    renamed = kept.cumsum(0) - 1
+    return torch.where(cluster < 0, -1, renamed[cluster.clamp(min=0)])

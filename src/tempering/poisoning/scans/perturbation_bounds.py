@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from tempering.core.random import RandomStreams, derive
 from tempering.poisoning.features import Features
+from tempering.poisoning.neighbours import nearest
 from tempering.poisoning.scans.base import ScanScores
 
 GRID = (0.01, 0.05, 0.1, 0.2, 0.3)
 """Sizes of the perturbations that are compared, in pixel units."""
-NOISE = 0.02
-"""Deviation of pixels that is not taken for a change."""
 BOUND = 0.99
 SIGNIFICANT = 0.01
 PROBED = 500
@@ -27,15 +25,7 @@ def perturbation_bounds(features: Features) -> ScanScores:
     by random signs over a grid of eps: Kolmogorov-Smirnov tests with Holm's correction at 0.01.
     The smallest eps that shows is the one below which the scan is blind.
     """
-    space = features.components
-    scale = (space.variances + NOISE**2).sqrt()
-
-    def whitened(inside: Tensor, beside: Tensor) -> Tensor:
-        return torch.cat([inside / scale, beside[:, None] / (NOISE * beside_scale)], 1)
-
-    pixels = space.mean.numel()
-    beside_scale = max(1.0, (pixels - len(scale)) ** 0.5)
-    points = whitened(features.pixels, features.beside)
+    points = features.components.whitened(features.pixels, features.beside)
     near = features.near(points).distance[:, 0]
     finite = near[near.isfinite()]
     bound = float(finite.quantile(BOUND)) if len(finite) <= 2**24 else float(finite.max())
@@ -44,13 +34,12 @@ def perturbation_bounds(features: Features) -> ScanScores:
     def reason(row: int) -> str:
         return f"its nearest neighbour is {float(score[row]):.2f} of the bound away"
 
-    return ScanScores(score, reason, _blindness(features, whitened, points, near))
+    return ScanScores(score, reason, _blindness(features, points, near))
 
 
-def _blindness(features: Features, whitened, points: Tensor, near: Tensor) -> str:  # type: ignore[no-untyped-def]
+def _blindness(features: Features, points: Tensor, near: Tensor) -> str:
+    """From which size on noise shows in distances, in words."""
     from scipy.stats import ks_2samp  # takes long to import
-
-    from tempering.poisoning.neighbours import nearest
 
     streams = RandomStreams(derive(features.seed, "probed"), features.data.ids.keys)
     rows = streams.order()[:PROBED]
@@ -60,7 +49,8 @@ def _blindness(features: Features, whitened, points: Tensor, near: Tensor) -> st
     p_values = []
     for eps in GRID:
         moved = (x + eps * signs).clamp(0, 1)
-        there = whitened(features.components.project(moved), features.components.beside(moved))
+        space = features.components
+        there = space.whitened(space.project(moved), space.beside(moved))
         far = nearest(
             there, points[references], 1, features.group[rows], features.group[references]
         ).distance[:, 0]

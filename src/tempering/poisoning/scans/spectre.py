@@ -10,7 +10,7 @@ from tempering.poisoning.scans.base import ScanScores
 from tempering.poisoning.scans.by_class import by_class, standardized
 
 DIMENSIONS = 10
-TRIMMED, ROUNDS = 0.9, 3
+TRIMMED, ROUNDS = 0.75, 4
 """Share of the samples that the covariance is computed from, and how often."""
 ALPHA = 4.0
 """The exponent of quantum entropy, as in the paper."""
@@ -21,8 +21,8 @@ def spectre(features: Features) -> ScanScores:
     """Score samples by quantum entropy of robustly whitened features of their class.
 
     Hayase, Kong, Somani and Oh, 'SPECTRE: defending against backdoor attacks using robust
-    statistics', 2021. The covariance is that of the 90 % of samples nearest to the centre, found
-    again in three rounds, in place of the paper's filter; the number of components is fixed.
+    statistics', 2021. The covariance is that of the 75 % of samples nearest to the centre, found
+    again in four rounds, in place of the paper's filter; the number of components is fixed.
     """
     score = by_class(features, _entropy)
 

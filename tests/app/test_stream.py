@@ -1,0 +1,80 @@
+"""`temper scan data --fit` and `temper scan stream`."""
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tempering.data.dataset import Dataset
+from tempering.data.saving import save_npz
+from tempering.data.splits import Splits
+from tests.app.running import Done, temper
+from tests.poisoning.scanned import flipped, stripes
+
+
+def batch(path: Path, data: Dataset) -> None:
+    np.savez(path, x=data.x.numpy(), y=data.y.numpy())
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fitted filter, a clean batch, and one with wrong labels."""
+    place = tmp_path_factory.mktemp("stream")
+    save_npz(Splits.of(stripes(600), stripes(60, seed=5, name="test")), place / "clean.npz")
+    fitted = temper("scan", "data", "--fit", "npz:clean.npz", "--out", "f.npz", folder=place)
+    assert fitted.code == 0, fitted.err
+    assert fitted.out == "filter f.npz: 378 clean samples, 162 held back\n"
+    for name in ("calm", "both"):
+        (place / name).mkdir()
+        batch(place / name / "1.npz", stripes(80, seed=7))
+    batch(place / "both/2.npz", flipped(stripes(80, seed=8), 20)[0])
+    return place
+
+
+def watch(folder: Path, *words: str) -> Done:
+    return temper("scan", "stream", "f.npz", *words, "--fpr", "0.05", folder=folder)
+
+
+def test_clean_batches_raise_no_alarm(folder: Path) -> None:
+    done = watch(folder, "calm")
+    assert done.code == 0, done.err
+    assert "1.npz: " in done.out
+    assert "images/s" in done.out
+    assert "ALARM" not in done.out
+
+
+def test_a_poisoned_batch_raises_an_alarm(folder: Path) -> None:
+    done = watch(folder, "both", "--json")
+    first, second = (json.loads(line) for line in done.out.splitlines())
+    assert done.code == 3
+    assert (first["alarm"], second["alarm"]) == (False, True)
+    assert len(second["suspects"]) >= 18
+
+
+def test_names_come_from_stdin(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("calm/1.npz\n\n"))
+    assert watch(folder, "-").out.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("stream", "no.npz", "calm"), "no filter no.npz: give a file made by temper scan data"),
+        (("stream", "f.npz", "empty"), "no .npz in empty: give a folder of batches"),
+        (("stream", "f.npz", "calm", "--alarm-rate", "0"), "--alarm-rate 0: give a share above 0"),
+        (("data", "--fit", "npz:clean.npz", "--out", "f.npz"), "--out f.npz exists: give another"),
+        (("data", "--fit", "npz:clean.npz", "--out", "f"), "--out f for a filter: give a file"),
+        (("data", "--out", "o"), "give either the address of the data, or --fit with that"),
+        (
+            ("data", "--fit", "npz:clean.npz", "--out", "g.npz", "--scans", "spectral"),
+            "--fit fits a filter for streams: give only --out and --seed",
+        ),
+    ],
+)
+def test_wrong_calls_are_refused(folder: Path, words: tuple[str, ...], said: str) -> None:
+    done = temper("scan", *words, folder=folder)
+    assert done.code in (1, 2)
+    assert done.err.startswith(f"error: {said}")
+    assert done.err.count("\n") == 1

@@ -1,0 +1,129 @@
+"""Scanning data: planted poison is found, clean data come out as clean, bad input is refused."""
+
+from functools import cache
+
+import pytest
+import torch
+
+from tempering.core.errors import DataError, UnknownNameError, UsageError
+from tempering.data.dataset import Dataset
+from tempering.poisoning.scan import DataScan, scan_samples
+from tempering.poisoning.threshold import Threshold
+from tests.poisoning.scanned import flipped, patched, stripes
+
+
+@cache
+def clean_scan() -> DataScan:
+    return scan_samples(stripes(), 0.02)
+
+
+@cache
+def poisoned_scan(kind: str) -> tuple[DataScan, torch.Tensor]:
+    data, poisoned = (flipped if kind == "flips" else patched)(stripes(), 20)
+    return scan_samples(data, 0.02), poisoned
+
+
+def test_clean_data_have_as_many_suspects_as_chance_gives() -> None:
+    done = clean_scan()
+    assert not done.suspicious
+    assert done.expected == pytest.approx(12)
+    assert len(done.suspects) <= 20
+
+
+@pytest.mark.parametrize("kind", ["flips", "patch"])
+def test_poison_is_found(kind: str) -> None:
+    done, poisoned = poisoned_scan(kind)
+    assert done.suspicious
+    assert float((~done.keep[poisoned]).float().mean()) >= 0.85
+    assert float((~done.keep[~poisoned]).float().mean()) <= 0.04
+
+
+def test_suspects_come_in_order_and_have_reasons() -> None:
+    done, poisoned = poisoned_scan("flips")
+    scores = done.score[done.suspects]
+    assert bool((scores[:-1] >= scores[1:]).all())
+    assert bool(poisoned[done.suspects[0]])
+    said = done.reasons()
+    assert [bool(text) for text in said] == (~done.keep).tolist()
+    assert "it looks like" in " ".join(said)
+
+
+def test_neighbours_of_suspects_are_kept_samples() -> None:
+    done, _ = poisoned_scan("flips")
+    near = done.clean_neighbours(int(done.suspects[0]))
+    assert near
+    assert bool(done.keep[torch.tensor(near)].all())
+
+
+def test_a_seed_repeats_scores_and_leaves_the_data() -> None:
+    data = stripes(240)
+    before = data.pixels.clone()
+    first, second = (scan_samples(data, 0.02, scans=["clean-base", "spectral"]) for _ in range(2))
+    assert torch.equal(first.score, second.score)
+    assert torch.equal(data.pixels, before)
+
+
+def test_clean_reference_sets_the_threshold() -> None:
+    data, poisoned = flipped(stripes(300), 12)
+    reference = stripes(200, seed=9, name="reference")
+    done = scan_samples(data, 0.02, clean=reference)
+    assert done.threshold.rank == (200, 197)
+    assert len(done.score) == len(done.keep) == 300
+    assert float((~done.keep[poisoned]).float().mean()) >= 0.85
+
+
+def test_features_of_a_model_replace_small_networks() -> None:
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 4))
+    done = scan_samples(stripes(200), 0.05, scans=["spectral"], model=network)
+    assert [part.shape for part in done.features.trained] == [(done.kind.shape[0], 64)]
+
+
+def test_bytes_are_scanned() -> None:
+    data = stripes(200)
+    as_bytes = (255 * data.pixels).round().to(torch.uint8)
+    held = Dataset(as_bytes, data.y, data.classes, data.name, data.ids)
+    assert len(scan_samples(held, 0.05, scans=["clean-base"]).score) == 200
+
+
+def test_one_class_alone_is_refused() -> None:
+    data = stripes(80)
+    with pytest.raises(DataError, match=r"one class alone, a: give data of at least two"):
+        scan_samples(data.keep(data.y == 0), 0.1)
+
+
+def test_a_class_with_too_few_samples_is_refused() -> None:
+    data = stripes(80)
+    few = data.subset(torch.cat([(data.y != 0).nonzero()[:, 0], (data.y == 0).nonzero()[:3, 0]]))
+    with pytest.raises(DataError, match=r"class a of stripes has 3 samples: .* at least 12"):
+        scan_samples(few, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("fpr", "said"),
+    [
+        (0.0, r"--fpr 0: give a share above 0"),
+        (0.7, r"--fpr 0.7: give a share above 0"),
+        (0.001, r"--fpr 0.001 of 80 samples is less than one: give at least 0.013"),
+    ],
+)
+def test_rates_that_the_data_cannot_show_are_refused(fpr: float, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        scan_samples(stripes(80), fpr)
+
+
+def test_an_unknown_scan_is_refused_with_the_nearest() -> None:
+    with pytest.raises(UnknownNameError, match="did you mean spect"):
+        scan_samples(stripes(80), 0.1, scans=["spectrl"])
+
+
+def test_everything_suspect_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    lowest = Threshold(-1e9, 1.0, 1.0)
+    monkeypatch.setattr("tempering.poisoning.scan.threshold_by_planted", lambda *_: lowest)
+    with pytest.raises(DataError, match=r"every sample of stripes is suspect: .* give clean"):
+        scan_samples(stripes(80), 0.1, scans=["clean-base"])
+
+
+def test_clean_data_of_another_kind_are_refused() -> None:
+    other = Dataset(torch.rand(40, 1, 9, 9), torch.arange(40) % 4, tuple("abcd"), "other")
+    with pytest.raises(DataError, match=r"clean data other has images \(1, 9, 9\)"):
+        scan_samples(stripes(80), 0.1, clean=other)

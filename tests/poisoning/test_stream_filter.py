@@ -1,0 +1,61 @@
+"""Filters for streams: clean batches pass, poisoned ones show, and files are read back."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tempering.core.errors import DataError, UsageError
+from tempering.poisoning.stream_filter import StreamFilter
+from tests.poisoning.scanned import flipped, stripes
+
+FITTED = StreamFilter.fit(stripes(600, name="clean"))
+
+
+def test_clean_batches_have_as_many_suspects_as_chance_gives() -> None:
+    batch = stripes(400, seed=7)
+    done = FITTED.score(batch.x, batch.y, 0.05)
+    assert float(done.suspects.float().mean()) <= 0.08
+    assert done.chance > 0.01
+
+
+def test_strange_images_and_wrong_labels_show() -> None:
+    batch = stripes(100, seed=7)
+    strange = torch.rand(100, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+    assert bool(FITTED.score(strange, None, 0.05).suspects.all())
+    data, wrong = flipped(batch, 20)
+    done = FITTED.score(data.x, data.y, 0.05)
+    assert float(done.suspects[wrong].float().mean()) > 0.9
+    assert done.chance < 1e-6
+
+
+def test_an_image_scores_the_same_in_any_batch() -> None:
+    batch = stripes(50, seed=7)
+    whole = FITTED.score(batch.x, batch.y, 0.05).p_value
+    alone = torch.cat([FITTED.score(batch.x[[at]], batch.y[[at]], 0.05).p_value for at in range(5)])
+    assert torch.equal(whole[:5], alone)
+
+
+def test_a_saved_filter_scores_the_same(tmp_path: Path) -> None:
+    FITTED.save(tmp_path / "filter.npz")
+    batch = stripes(50, seed=7)
+    again = StreamFilter.load(tmp_path / "filter.npz")
+    first, second = (one.score(batch.x, batch.y, 0.05) for one in (FITTED, again))
+    assert torch.equal(first.p_value, second.p_value)
+    assert again.classes == FITTED.classes
+
+
+def test_bad_input_is_refused(tmp_path: Path) -> None:
+    batch = stripes(20, seed=7)
+    with pytest.raises(UsageError, match=r"--fpr 0.001 with 180 held-back clean samples"):
+        FITTED.score(batch.x, None, 0.001)
+    with pytest.raises(DataError, match=r"images of shape \(1, 4, 4\): the filter has \(1, 8, 8\)"):
+        FITTED.score(torch.rand(2, 1, 4, 4), None, 0.05)
+    with pytest.raises(DataError, match=r"labels from 0 to 9: the filter has classes 0 to 3"):
+        FITTED.score(batch.x, torch.arange(20) % 10, 0.05)
+    with pytest.raises(DataError, match=r"stripes has 20 samples: give at least 50"):
+        StreamFilter.fit(batch)
+    np.savez(tmp_path / "other.npz", x=np.zeros(3))
+    with pytest.raises(DataError, match=r"has no array mean: give a file made by"):
+        StreamFilter.load(tmp_path / "other.npz")
