@@ -12,6 +12,8 @@ from tempering.data.dataset import Dataset
 from tempering.training.objective import Batch, Objective
 from tempering.training.objectives.standard import Standard
 
+_STANDARD = Standard()
+
 
 @dataclass(frozen=True)
 class Wrapper(Objective):
@@ -24,7 +26,7 @@ class Wrapper(Objective):
         inner: The objective that is wrapped; it may be a wrapper too.
     """
 
-    inner: Objective = Standard()
+    inner: Objective = _STANDARD
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "inner_maximization", self.inner.inner_maximization)

@@ -16,7 +16,7 @@ from tempering.training.wrapper import Wrapper
 
 @dataclass(frozen=True)
 class CutMix(Wrapper):
-    """The wrapped objective on images with a box of another image, its losses for both labels mixed.
+    """The wrapped objective on images with a box of another image, and with both labels.
 
     Yun et al., 'CutMix: Regularization strategy to train strong classifiers with localizable
     features', 2019; against poisoned data: Borgnia et al., 'Strong data augmentation sanitizes
@@ -58,7 +58,7 @@ class CutMix(Wrapper):
         return self.inner.perturb(replace(batch, x=torch.where(box, batch.x[partner], batch.x)))
 
     def __call__(self, model: nn.Module, batch: Batch) -> Losses:
-        """lam * loss(x, y) + (1 - lam) * loss(x, y of the partner), lam the image's own area."""
+        """Lam * loss(x, y) + (1 - lam) * loss(x, y of the partner), lam the image's own area."""
         losses = self.inner(model, batch)
         if not self.mixes(batch):
             return losses

@@ -37,7 +37,7 @@ _KINDS: tuple[type[Objective], ...] = (
 for _kind in _KINDS:
     OBJECTIVES.register(_kind.name)(_kind)
 
-_INNER = re.compile(r"\+(?=[^0-9])")
+_INNER = re.compile(r"\+(?=[^0-9]|$)")
 """What stands between a wrapper and what it wraps; the + of 1e+3 does not."""
 
 
