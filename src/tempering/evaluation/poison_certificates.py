@@ -36,7 +36,8 @@ def certify_poisoning(model: torch.nn.Module, data: Dataset) -> PoisonCertificat
             "give what train_partitions returned"
         )
     started = time.perf_counter()
-    withstood, right = _verdicts(set_evaluation_mode(model), data)
+    set_evaluation_mode(model)
+    withstood, right = _verdicts(model, data)
     largest = int(withstood[right].max()) if bool(right.any()) else -1
     return PoisonCertificates(
         parts=len(model.members),

@@ -14,6 +14,7 @@ from tempering.attacks import FGSM
 from tempering.core.errors import ModelError, UsageError
 from tempering.training import (
     DPSGD,
+    OBJECTIVES,
     SGD,
     AntiBackdoor,
     Batch,
@@ -306,3 +307,8 @@ def test_isolation_needs_steps() -> None:
 def test_normalisation_over_the_batch_has_no_gradient_of_a_sample() -> None:
     with pytest.raises(ModelError, match=r"layer 1 is a BatchNorm2d, .*: use GroupNorm"):
         DPSGD().require_model(nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2)))
+
+
+def test_every_wrapper_is_tried_here() -> None:
+    wrappers = {kind for kind in OBJECTIVES.values() if issubclass(kind, Wrapper)}
+    assert wrappers == {type(objective) for objective in WRAPPED}

@@ -17,6 +17,9 @@ from tempering.training.objective import Batch, Losses, require_between
 from tempering.training.objectives.interval import Interval
 from tempering.training.wrapper import Wrapper
 
+Weights = dict[str, Tensor]
+"""Name of a parameter -> its value or gradient."""
+
 CHUNK = 16
 """Samples whose gradients are held at a time."""
 
@@ -78,10 +81,10 @@ class DPSGD(Wrapper):
         if len(batch.y) != batch.size:
             raise UsageError(f"{self.name} trains in one process: start it without torchrun")
         network = bare_module(model)
-        trained = {name: p for name, p in network.named_parameters() if p.requires_grad}
+        trained: Weights = {name: p for name, p in network.named_parameters() if p.requires_grad}
         total = {name: torch.zeros_like(p) for name, p in trained.items()}
         values, logits, norms = [], [], []
-        for rows in torch.arange(batch.size).split(CHUNK):
+        for rows in torch.split(torch.arange(batch.size), CHUNK):
             gradients, value, answer = self._gradients(network, trained, batch, rows)
             norm = _norms(gradients)
             factor = (self.clip / norm.clamp_min(1e-12)).clamp_max(1.0)
@@ -101,14 +104,12 @@ class DPSGD(Wrapper):
         return Losses(torch.cat(values) + (line - line.detach()), torch.cat(logits), scalars)
 
     def _gradients(
-        self, network: nn.Module, trained: dict[str, Tensor], batch: Batch, rows: Tensor
-    ) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+        self, network: nn.Module, trained: Weights, batch: Batch, rows: Tensor
+    ) -> tuple[Weights, Tensor, Tensor]:
         """Gradients of the weighted losses of some samples, their losses, and logits."""
         x_adv = batch.x if batch.x_adv is None else batch.x_adv
 
-        def loss(
-            parameters: dict[str, Tensor], *sample: Tensor
-        ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        def loss(parameters: Weights, *sample: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
             x, x_adv, y, targets, weight, index, row = (value[None] for value in sample)
             alone = replace(
                 batch,
@@ -143,10 +144,11 @@ class DPSGD(Wrapper):
         return gradients, value.detach(), logits.detach()
 
 
-def _norms(gradients: dict[str, Tensor]) -> Tensor:
+def _norms(gradients: Weights) -> Tensor:
     """L2 norm of each sample's gradient over all parameters, shape (n,)."""
-    return torch.stack([g.flatten(1).float().norm(dim=1) for g in gradients.values()]).norm(dim=0)
+    flat = [gradient.flatten(1).float() for gradient in gradients.values()]
+    return torch.cat(flat, 1).square().sum(1).sqrt()
 
 
-def _products(parameters: dict[str, Tensor], slope: dict[str, Tensor]) -> Iterator[Tensor]:
+def _products(parameters: Weights, slope: Weights) -> Iterator[Tensor]:
     return ((parameters[name] * slope[name]).sum() for name in parameters)

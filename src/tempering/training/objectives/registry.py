@@ -67,8 +67,8 @@ def parse_objective(text: str, defaults: Mapping[str, Any] | None = None) -> Obj
         'trades'
     """
     head, *rest = _INNER.split(text, maxsplit=1)
-    wrapper = OBJECTIVES.get(head.partition(":")[0].strip().lower())
-    if wrapper is not None and issubclass(wrapper, Wrapper):
+    outer = head.partition(":")[0].strip().lower()
+    if outer in OBJECTIVES and issubclass(wrapper := OBJECTIVES[outer], Wrapper):
         return _wrapped(wrapper, head, rest[0] if rest else "", defaults)
     name, _, tail = text.partition(":")
     if name.endswith(".py"):
