@@ -138,13 +138,14 @@ def run(chosen: argparse.Namespace) -> None:
 def render(rows: Sequence[Row]) -> str:
     """The tables."""
     seeds = len({row["cell"]["seed"] for row in rows})
+    means = "Means over seeds, in brackets the lowest and highest." if seeds > 1 else "One seed."
     lines = [
         "# Training on poisoned data",
         "",
-        f"A small CNN on 2,500 MNIST images, {seeds} seeds, 2,000 test images. *badnets*: a white",
+        f"A small CNN on 2,500 MNIST images, {seeds} seed(s), 2,000 test images. *badnets*: a white",
         "3x3 patch and the label 0 on 5 % of the images; *flips*: 20 % of the labels at random.",
         "*accuracy* is clean; *success* is the share of images of other classes that the patch",
-        "sends to 0. Means over seeds, in brackets the lowest and highest.",
+        f"sends to 0. {means}",
         "",
         "| training | none: accuracy | flips: accuracy | badnets: accuracy | badnets: success |",
         "| :--- | ---: | ---: | ---: | ---: |",
@@ -181,6 +182,8 @@ def _shares(rows: Sequence[Row], way: str, poison: str, hits: str, n: str) -> st
     shares = sorted(100 * row[hits] / row[n] for row in own)
     if not shares:
         return "–"
+    if len(shares) == 1:
+        return f"{shares[0]:.1f} %"
     return f"{sum(shares) / len(shares):.1f} % [{shares[0]:.1f}, {shares[-1]:.1f}]"
 
 
