@@ -7,5 +7,5 @@ from tests.architecture.sources import ROOT
 def test_every_system_has_its_row() -> None:
     text = (ROOT / "docs" / "benchmark.md").read_text(encoding="utf-8")
     for name, system in SYSTEMS.items():
-        row = f"| `{name}` | {system.source} | {system.how} | {system.gaps or '–'} |"
-        assert f"{row} {system.weakness} |" in text
+        cells = (system.source, system.how, system.gaps or "–", system.weakness)
+        assert f"| [`{name}`](systems/{name}.md) | {' | '.join(cells)} |" in text

@@ -20,10 +20,13 @@ from tempering.app.cli import (
     compare,
     data,
     evaluate,
+    explain,
     harden,
     listing,
+    poison,
     report,
     reproduce,
+    scan,
 )
 from tempering.app.cli.console import complain, say
 from tempering.core.errors import InterruptedRunError, TemperingError, type_and_message
@@ -61,9 +64,12 @@ app.command("attack")(attack.attack)
 app.command("certify")(certify.certify)
 app.command("compare")(compare.compare)
 app.command("benchmark")(benchmark.benchmark)
+app.command("explain")(explain.explain)
 app.command("reproduce")(reproduce.reproduce)
+app.command("poison")(poison.poison)
 app.command("report")(report.report)
 app.command("list")(listing.list_)
+app.add_typer(scan.app, name="scan")
 app.add_typer(data.app, name="data")
 
 PASSIVE = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000"}
