@@ -143,7 +143,7 @@ def render(rows: Sequence[Row]) -> str:
         "# Training on poisoned data",
         "",
         f"A small CNN on 2,500 MNIST images, {seeds} seed(s), 2,000 test images. *badnets*: a",
-        "white 3x3 patch and the label 0 on 5 % of the images; *flips*: 20 % of the labels at random.",
+        "white 3x3 patch and the label 0 on 5 % of the images; *flips*: 20 % of the labels wrong.",
         "*accuracy* is clean; *success* is the share of images of other classes that the patch",
         f"sends to 0. {means}",
         "",
