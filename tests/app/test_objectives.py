@@ -164,6 +164,18 @@ def test_wrong_objectives_are_one_line_and_leave_nothing(
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_wrapped_objective_hardens_from_the_command_line(tmp_path: Path) -> None:
+    spec = "abl:isolation=0.5,share=0.05+trim:share=0.1+trades:steps=1"
+    done = harden(tmp_path, "--objective", spec)
+    assert done.code == 0, done.err
+    provenance = load_records(tmp_path / "runs" / "one" / "records.jsonl")[0]
+    assert isinstance(provenance, Provenance)
+    assert provenance.objective["name"] == "abl"
+    assert provenance.objective["inner"]["inner"]["name"] == "trades"
+    refused = harden(tmp_path, "--objective", "trim")
+    assert "name it, such as trim+paper or trim+trades" in refused.err.replace("\n", " ")
+
+
 def test_objectives_are_listed(tmp_path: Path) -> None:
     listed = {
         row["name"]: row for row in temper("list", "objectives", "--json", folder=tmp_path).json()
@@ -172,6 +184,7 @@ def test_objectives_are_listed(tmp_path: Path) -> None:
     assert listed["trades"]["source"] == "Zhang et al., 2019"
     assert listed["trades"]["parameters"]["beta"] == 6.0
     assert listed["trades"]["inner_maximization"] == "own"
+    assert listed["trim"]["parameters"] == {"share": 0.05, "after": 0.2}
     shown = temper("list", "objectives", folder=tmp_path).out
     assert {line.split()[0] for line in shown.splitlines() if line[0] != " "} == set(listed)
 

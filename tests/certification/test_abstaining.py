@@ -199,7 +199,14 @@ def test_steps_compute_what_the_network_does_and_no_more_than_its_rounding(
     assert float((own.high - own.low).max()) < limit * (1 + float(logits.abs().max()))
 
 
-@pytest.mark.parametrize("name", MODELS)
+def test_a_vote_has_no_bounds_on_its_inputs() -> None:
+    net = build_model("voting", shape=(1, 8, 8), classes=3, seed=1).eval()
+    certificates = certify(net, images(3, (1, 8, 8)), torch.tensor([0, 1, 2]), Linf(1e-4))
+    assert certificates.unsupported is not None
+    assert not bool(certificates.certified.any())
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if name != "voting"])
 def test_every_network_of_ours_has_bounds(name: str) -> None:
     net = build_model(name, shape=(1, 8, 8), classes=3, seed=1)
     x = images(3, (1, 8, 8))

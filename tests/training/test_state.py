@@ -26,6 +26,7 @@ def trained(best: bool = True) -> Trained:
         moments={"1.weight/exp_avg": torch.rand(12, 9), "1.weight/step": torch.tensor(3.0)},
         step=3,
         rate=0.25,
+        memory={"ids": torch.tensor([5, 2**62]), "loss": torch.tensor([0.5, 0.25])},
     )
     loop = LoopState(
         seconds=1.5,
@@ -44,7 +45,7 @@ def test_everything_comes_back(tmp_path: Path) -> None:
     loaded, found_steps = load_state(path, "key")
     assert same(loaded.best, loop.best)
     assert replace(loaded, best={}) == replace(loop, best={})
-    for name in ("weights", "average", "moments"):
+    for name in ("weights", "average", "moments", "memory"):
         assert same(getattr(found_steps, name), getattr(steps, name)), name
     assert (found_steps.step, found_steps.rate) == (3, 0.25)
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]

@@ -19,6 +19,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "LayerCall": f"{_ROOM}.layer_call",
         "LeakyRectifier": f"{_ROOM}.leaky_rectifier",
         "in_sequence": f"{_ROOM}.layer_call",
+        "poisons_withstood": f"{_ROOM}.poisoning",
         "register_rule": f"{_ROOM}.rules",
         "scale_shift": f"{_ROOM}.layer_call",
         "certify": f"{_ROOM}.certify_samples",

@@ -6,6 +6,7 @@ from tempering.certification.layer_call import LayerCall as LayerCall
 from tempering.certification.layer_call import in_sequence as in_sequence
 from tempering.certification.layer_call import scale_shift as scale_shift
 from tempering.certification.leaky_rectifier import LeakyRectifier as LeakyRectifier
+from tempering.certification.poisoning import poisons_withstood as poisons_withstood
 from tempering.certification.rules import register_rule as register_rule
 from tempering.certification.smooth_activations import Clamp as Clamp
 from tempering.certification.smoothing import ABSTAINED as ABSTAINED

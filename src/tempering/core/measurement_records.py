@@ -93,3 +93,22 @@ class MinimumNorm(Record):
     seed: int
     weights: str
     data_hash: str
+
+
+class PoisonCertificates(Record):
+    """Certified accuracy of a vote over disjoint parts, against the number of poisons.
+
+    Attributes:
+        parts: Members of the vote.
+        n: Test samples.
+        within: At k, the samples that are classified correctly and certified to stay so with any k
+            training samples inserted, removed or relabelled; up to the first k with none.
+    """
+
+    kind: Literal["poison-certificates"] = "poison-certificates"
+    parts: int = Field(ge=1)
+    n: int
+    within: list[Count]
+    cost: Cost = Cost()
+    weights: str
+    data_hash: str

@@ -22,6 +22,7 @@ from tempering.core.measurement_records import NO_ATTACKS as NO_ATTACKS
 from tempering.core.measurement_records import Access as Access
 from tempering.core.measurement_records import Measurement as Measurement
 from tempering.core.measurement_records import MinimumNorm as MinimumNorm
+from tempering.core.measurement_records import PoisonCertificates as PoisonCertificates
 from tempering.core.measurement_records import Subject as Subject
 from tempering.core.proofs import Proof
 from tempering.core.record import Cost as Cost
@@ -196,6 +197,7 @@ AnyRecord = Annotated[
     | Comparison
     | CorruptionResult
     | PerClass
+    | PoisonCertificates
     | Proof,
     Field(discriminator="kind"),
 ]

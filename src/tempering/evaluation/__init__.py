@@ -26,6 +26,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "Target": f"{_ROOM}.target",
         "AttackResult": f"{_ROOM}.results",
         "availability": f"{_ROOM}.availability_attack",
+        "certify_poisoning": f"{_ROOM}.poison_certificates",
         "compare_paired": f"{_ROOM}.paired",
         "detector_report": f"{_ROOM}.detector_measures",
         "distances": f"{_ROOM}.minimum_norm",

@@ -19,6 +19,7 @@ from tempering.evaluation.minimum_norm import distances as distances
 from tempering.evaluation.minimum_norm import measure_minimum_norm as measure_minimum_norm
 from tempering.evaluation.paired import compare_paired as compare_paired
 from tempering.evaluation.per_sample import PerSampleResult as PerSampleResult
+from tempering.evaluation.poison_certificates import certify_poisoning as certify_poisoning
 from tempering.evaluation.protocols import autoattack as autoattack
 from tempering.evaluation.protocols import each as each
 from tempering.evaluation.protocols import fast as fast

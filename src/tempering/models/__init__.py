@@ -14,6 +14,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "MODELS": f"{_ROOM}.registry",
         "Manifest": f"{_ROOM}.manifest",
         "Normalize": f"{_ROOM}.normalize",
+        "Voting": f"{_ROOM}.voting",
         "build": f"{_ROOM}.registry",
         "check_classifier": f"{_ROOM}.checks",
         "flag_of": f"{_ROOM}.classifier",

@@ -13,6 +13,7 @@ from tempering.models.classifier import BaseClassifier
 from tempering.models.paper import paper_cnn
 from tempering.models.seeded import seeded
 from tempering.models.strided import strided_cnn
+from tempering.models.voting import build_voting
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ for _entry in (
     Architecture(
         "strided_cnn", "a small CNN: an input squeeze and two strided convolutions", strided_cnn
     ),
+    Architecture("voting", "networks that vote, such as those of disjoint parts", build_voting),
 ):
     MODELS.register(_entry.name)(_entry)
 

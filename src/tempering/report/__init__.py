@@ -6,6 +6,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
     {
         "markdown": "tempering.report.markdown",
+        "poison_table": "tempering.report.certified_poisons",
         "render": "tempering.report.run_page",
     },
 )

@@ -1,6 +1,9 @@
 from tempering.training.objective import Batch as Batch
 from tempering.training.objective import Losses as Losses
 from tempering.training.objective import Objective as Objective
+from tempering.training.objectives.anti_backdoor import AntiBackdoor as AntiBackdoor
+from tempering.training.objectives.cutmix import CutMix as CutMix
+from tempering.training.objectives.dp_sgd import DPSGD as DPSGD
 from tempering.training.objectives.gaussian_noise import GaussianNoise as GaussianNoise
 from tempering.training.objectives.interval import Interval as Interval
 from tempering.training.objectives.mart import Mart as Mart
@@ -10,10 +13,13 @@ from tempering.training.objectives.registry import parse_objective as parse_obje
 from tempering.training.objectives.single_pass import SinglePass as SinglePass
 from tempering.training.objectives.standard import Standard as Standard
 from tempering.training.objectives.trades import Trades as Trades
+from tempering.training.objectives.trim import Trim as Trim
 from tempering.training.optimizers import EMA as EMA
 from tempering.training.optimizers import SGD as SGD
 from tempering.training.optimizers import Adam as Adam
 from tempering.training.optimizers import AdamW as AdamW
+from tempering.training.partitions import train_partitions as train_partitions
+from tempering.training.privacy import privacy_budget as privacy_budget
 from tempering.training.schedules import Constant as Constant
 from tempering.training.schedules import Cosine as Cosine
 from tempering.training.schedules import Linear as Linear
@@ -22,3 +28,4 @@ from tempering.training.schedules import Warmup as Warmup
 from tempering.training.steps import StepConfig as StepConfig
 from tempering.training.steps import StepState as StepState
 from tempering.training.steps import train_steps as train_steps
+from tempering.training.wrapper import Wrapper as Wrapper

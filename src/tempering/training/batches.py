@@ -92,4 +92,5 @@ class BatchMaker:
             classes=self.data.num_classes,
             flag=self.flag,
             attack_model=attack_model,
+            samples=ids.to(engine.device),
         )

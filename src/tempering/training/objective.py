@@ -42,6 +42,9 @@ class Batch:
         attack_model: A frozen copy of the current model in evaluation mode, to attack; None
             if the objective declares that it makes no adversarial samples.
         x_adv: Perturbed copies of `x`; None if the objective makes none.
+        samples: Rows of the training data that these samples are, shape (n,), int64.
+        memory: What the objective keeps of every sample of the data: name -> shape (n of the
+            data,), float32, NaN where nothing was kept yet.
     """
 
     x: Tensor
@@ -59,6 +62,8 @@ class Batch:
     flag: int | None = None
     attack_model: nn.Module | None = None
     x_adv: Tensor | None = None
+    samples: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
+    memory: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def outputs(self) -> int:
@@ -124,11 +129,14 @@ class Losses:
         per_sample: Loss of each sample, shape (n,), float, with its gradient.
         logits: Outputs that training accuracy is counted on, shape (n, outputs).
         scalars: What to log beside the loss: name -> mean over the batch.
+        remembered: What to keep of these samples until later steps, under names that the
+            objective's `memory` declares: name -> shape (n,).
     """
 
     per_sample: Tensor
     logits: Tensor
     scalars: Mapping[str, Tensor] = field(default_factory=dict)
+    remembered: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -168,6 +176,14 @@ class Objective(ABC):
             steps: Steps of the whole training.
         """
         return 1.0
+
+    def memory(self) -> tuple[str, ...]:
+        """Names of the numbers that it keeps of each sample from step to step.
+
+        They are given in `Losses.remembered`, read from `Batch.memory`, known by the samples' ids
+        and saved in checkpoints.
+        """
+        return ()
 
     def perturb(self, batch: Batch) -> Batch:
         """The batch with what the objective needs beside clean images, without gradients."""
@@ -288,7 +304,7 @@ def require_count(name: str, field_: str, value: int, least: int) -> None:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, Attack):
+    if isinstance(value, Attack | Objective):
         return value.config()
     if isinstance(value, tuple):
         return [_plain(entry) for entry in value]

@@ -52,7 +52,7 @@ def save_state(path: Path, key: str, loop: LoopState, steps: StepState) -> None:
         path: The file.
         key: Says what is being trained and how; `load_state` refuses another.
         loop: Where the rounds stand.
-        steps: Weights, their average, and the optimizer's moments.
+        steps: Weights, their average, the optimizer's moments, and what is kept of samples.
 
     Raises:
         RunError: If the file cannot be written.
@@ -63,6 +63,7 @@ def save_state(path: Path, key: str, loop: LoopState, steps: StepState) -> None:
         ("average", steps.average),
         ("best", loop.best),
         ("optimizer", steps.moments),
+        ("memory", steps.memory),
     ):
         tensors |= {f"{group}/{name}": t.detach().cpu().contiguous() for name, t in weights.items()}
     document = {
@@ -106,6 +107,7 @@ def load_state(path: Path, key: str) -> tuple[LoopState, StepState]:
         moments=_group(tensors, "optimizer"),
         step=document["step"],
         rate=document["rate"],
+        memory=_group(tensors, "memory"),
     )
     return loop, steps
 

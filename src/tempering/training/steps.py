@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -22,8 +22,10 @@ from tempering.data.dataset import Dataset
 from tempering.models.checks import check_classifier
 from tempering.models.classifier import flag_of
 from tempering.training.batches import Augment, BatchMaker
+from tempering.training.memory import SampleMemory
 from tempering.training.objective import (
     Batch,
+    Losses,
     Objective,
     checked,
     mean_scalars,
@@ -115,6 +117,7 @@ class StepState:
         step: Mini-batch steps done.
         rate: Factor on the learning rate; rollbacks halve it.
         totals: Sums over the steps of the last call.
+        memory: What the objective keeps of each sample, by id: see `SampleMemory.tensors`.
     """
 
     weights: Weights
@@ -123,6 +126,7 @@ class StepState:
     step: int = 0
     rate: float = 1.0
     totals: Totals = field(default_factory=Totals)
+    memory: Weights = field(default_factory=dict)
 
     @classmethod
     def of(cls, model: nn.Module) -> StepState:
@@ -243,6 +247,7 @@ class Learner:
             attacked = moved(copied_module(model), engine.device, engine.proposal_dtype)
             self._attack_model = attacked.requires_grad_(False).eval()
         self._order: tuple[int, Tensor] | None = None
+        self._memory = SampleMemory(data.ids, objective.memory(), state.memory)
 
     def next_batch(self) -> Batch:
         """The batch of the next step, with what the objective adds to it."""
@@ -252,9 +257,10 @@ class Learner:
             self._order = (epoch, self.batches.order(epoch))
         ramp = self.objective.ramp(self.step, self.batches.steps)
         with samples_named(self.batches.data.ids.name_of):
-            return self.objective.perturb(
-                self.batches.make(self.step, self._order[1], ramp, self._attack_model, self.engine)
+            batch = self.batches.make(
+                self.step, self._order[1], ramp, self._attack_model, self.engine
             )
+            return self.objective.perturb(replace(batch, memory=self._memory.values))
 
     def update(self, batch: Batch, totals: Totals) -> None:
         """Make one step, and count it.
@@ -281,10 +287,23 @@ class Learner:
             self.engine.launched.backward(loss)
         self._check_gradients()
         self._wrapped_optimizer.step()
+        self._remember(losses, batch)
         self.step += 1
         self._update_average()
         correct = int((losses.logits.argmax(1) == batch.y).sum())
         totals.add(value, correct, len(batch.y), mean_scalars(losses))
+
+    def _remember(self, losses: Losses, batch: Batch) -> None:
+        if not losses.remembered:
+            return
+        rows = self.engine.gather(batch.samples, batch.size)
+        self._memory.keep(
+            {
+                name: self.engine.gather(values.to(self.engine.device), batch.size)
+                for name, values in losses.remembered.items()
+            },
+            rows,
+        )
 
     def _check_gradients(self) -> None:
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
@@ -330,6 +349,7 @@ class Learner:
             step=self.step,
             rate=self.rate,
             totals=totals or Totals(),
+            memory=self._memory.tensors(),
         )
 
     def _refresh_attack_model(self) -> None:

@@ -31,7 +31,10 @@ def harden(
         str | None,
         typer.Option(
             "--objective",
-            help="What training minimizes: trades:beta=6, file.py:name or file.py:name:key=value.",
+            help=(
+                "What training minimizes: trades:beta=6, trim+trades (wrapped against poison), "
+                "file.py:name or file.py:name:key=value."
+            ),
         ),
     ] = None,
     defense: Annotated[

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import re
 import typing
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,6 +14,9 @@ from tempering.core.registry import Registry
 from tempering.core.specs import read_value, split_pairs
 from tempering.models.foreign import load_attribute
 from tempering.training.objective import Objective
+from tempering.training.objectives.anti_backdoor import AntiBackdoor
+from tempering.training.objectives.cutmix import CutMix
+from tempering.training.objectives.dp_sgd import DPSGD
 from tempering.training.objectives.gaussian_noise import GaussianNoise
 from tempering.training.objectives.interval import Interval
 from tempering.training.objectives.mart import Mart
@@ -20,19 +24,29 @@ from tempering.training.objectives.paper import Paper
 from tempering.training.objectives.single_pass import SinglePass
 from tempering.training.objectives.standard import Standard
 from tempering.training.objectives.trades import Trades
+from tempering.training.objectives.trim import Trim
+from tempering.training.wrapper import Wrapper
 
 OBJECTIVES: Registry[type[Objective]] = Registry("objective")
 """Canonical name -> objective class."""
 
-for _kind in (Standard, Paper, SinglePass, Trades, Mart, Interval, GaussianNoise):
+_KINDS: tuple[type[Objective], ...] = (
+    *(Standard, Paper, SinglePass, Trades, Mart, Interval, GaussianNoise),
+    *(Trim, CutMix, AntiBackdoor, DPSGD),
+)
+for _kind in _KINDS:
     OBJECTIVES.register(_kind.name)(_kind)
+
+_INNER = re.compile(r"\+(?=[^0-9]|$)")
+"""What stands between a wrapper and what it wraps; the + of 1e+3 does not."""
 
 
 def parse_objective(text: str, defaults: Mapping[str, Any] | None = None) -> Objective:
     """Read an objective as people write it: NAME or FILE.py:NAME, then :key=value,key=value.
 
     Args:
-        text: Such as `trades:beta=6`; or `file.py:name` or `file.py:name:beta=6` for an
+        text: Such as `trades:beta=6`; a wrapper and what it wraps, such as
+            `trim:share=0.05+trades:beta=6`; or `file.py:name` or `file.py:name:beta=6` for an
             `Objective` of one's own, or a class or function that returns one. Parameters are those
             of the class or function; of an `Objective` they replace fields.
         defaults: Values of parameters that the text does not give; those that the objective
@@ -49,7 +63,13 @@ def parse_objective(text: str, defaults: Mapping[str, Any] | None = None) -> Obj
     Example:
         >>> parse_objective("trades:beta=3").beta
         3.0
+        >>> parse_objective("trim+trades").inner.name
+        'trades'
     """
+    head, *rest = _INNER.split(text, maxsplit=1)
+    outer = head.partition(":")[0].strip().lower()
+    if outer in OBJECTIVES and issubclass(wrapper := OBJECTIVES[outer], Wrapper):
+        return _wrapped(wrapper, head, rest[0] if rest else "", defaults)
     name, _, tail = text.partition(":")
     if name.endswith(".py"):
         attribute, _, pairs = tail.partition(":")
@@ -61,10 +81,31 @@ def parse_objective(text: str, defaults: Mapping[str, Any] | None = None) -> Obj
     return kind(**{**_inherited(kind, defaults), **given})
 
 
+def _wrapped(
+    kind: type[Wrapper], text: str, inner: str, defaults: Mapping[str, Any] | None
+) -> Objective:
+    """A wrapper, and the objective after the + that it wraps."""
+    if not inner:
+        raise UsageError(
+            f"objective {text!r} wraps another: name it, such as {text}+paper or {text}+trades"
+        )
+    pairs = split_pairs(text.partition(":")[2], f"objective {text!r}", "share=0.05")
+    given = _read(pairs, _fields(kind), kind.name)
+    return kind(inner=parse_objective(inner, defaults), **given)
+
+
 def _fields(kind: type[Objective]) -> dict[str, Any]:
-    """Parameters of an objective and their types."""
+    """Parameters of an objective that text can give, and their types."""
     types = typing.get_type_hints(kind)
-    return {entry.name: types[entry.name] for entry in dataclasses.fields(kind) if entry.init}
+    return {
+        entry.name: types[entry.name]
+        for entry in dataclasses.fields(kind)
+        if entry.init and not _is_objective(entry.default)
+    }
+
+
+def _is_objective(value: object) -> bool:
+    return isinstance(value, Objective)
 
 
 def _read(pairs: Mapping[str, str], types: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -89,6 +130,7 @@ def parameters_of(kind: type[Objective]) -> dict[str, Any]:
         if isinstance(entry.default, tuple)
         else entry.default
         for entry in dataclasses.fields(kind)
+        if not _is_objective(entry.default)
     }
 
 
