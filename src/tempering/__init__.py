@@ -30,6 +30,8 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "harden": "tempering.app.harden",
         "models": "tempering.models",
         "parse_threat": "tempering.core.threats",
+        "poison": "tempering.app.poison",
+        "poisoning": "tempering.poisoning",
         "recorded_benchmark": "tempering.app.recorded_benchmark",
         "reproduce": "tempering.app.reproduce",
         "resume": "tempering.app.harden",

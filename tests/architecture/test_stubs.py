@@ -23,6 +23,7 @@ PACKAGES = (
     "tempering.defenses",
     "tempering.evaluation",
     "tempering.models",
+    "tempering.poisoning",
     "tempering.training",
 )
 

@@ -46,6 +46,17 @@ def check_verdicts_folder(out: Path, resumed: Path | None = None) -> None:
         _require_ours(out / name, arrays, "an evaluation")
 
 
+def check_new_folder(out: Path, what: str) -> None:
+    """Check the folder for a result that replaces nothing.
+
+    Raises:
+        UsageError: If it exists or cannot be made.
+    """
+    if out.exists() or out.is_symlink():
+        raise UsageError(f"{out} for {what} exists: give the name of a new folder")
+    _require_writable(out.parent, what)
+
+
 def _require_ours(path: Path, arrays: set[str], job: str) -> None:
     """Refuse to replace what is no archive with these arrays."""
     if not path.exists() and not path.is_symlink():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -34,6 +35,34 @@ def write_with(path: Path, write: Callable[[Path], object]) -> None:
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise RunError(
+            f"cannot write {path}: {error.strerror or error}: "
+            "give a folder with write permission and free space"
+        ) from error
+
+
+def write_folder(path: Path, fill: Callable[[Path], object]) -> None:
+    """Let `fill` write into a temporary folder beside `path`, then rename it to `path`.
+
+    Args:
+        path: The folder; it must not exist, and the one that it is in is created if needed.
+        fill: Writes all files into the folder it is called with.
+
+    Raises:
+        RunError: If the folder exists, its place is not writable or the disk is full.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        try:
+            fill(temporary)
+            temporary.chmod(0o755)
+            if path.exists():
+                raise RunError(f"{path} exists: give another name")
+            temporary.rename(path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
     except OSError as error:
         raise RunError(
             f"cannot write {path}: {error.strerror or error}: "

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from tempering.app.model_paths import require_place
 from tempering.attacks.names import NAMES
-from tempering.core.errors import DataError, UnknownNameError
+from tempering.core.errors import DataError, UnknownNameError, UsageError
 from tempering.core.specs import FROM_PYTHON
 from tempering.core.threat_words import read_radius, split_threat
 from tempering.data.sources.registered import find_source
 from tempering.models.factory_place import factory_place, require_weights
+from tempering.poisoning.poisons.names import NAMES as POISONS
 
 
 def check_early(
@@ -65,3 +66,26 @@ def _check_data(address: str) -> None:
         raise DataError(f"no folder {path} for data {address}: give one, such as {source.example}")
     if source.argument == "FILE" and not path.is_file():
         raise DataError(f"no file {path} for data {address}: give one, such as {source.example}")
+
+
+def check_poison(attack: str, share: float | None, out: Path | None) -> None:
+    """Check what was typed about a poison.
+
+    Args:
+        attack: Such as `badnets:target=7`.
+        share: Share of the samples; None for the default.
+        out: The folder to write.
+
+    Raises:
+        UnknownNameError: If there is no such poison.
+        UsageError: If the share is out of range, or the folder is missing or exists.
+    """
+    name = attack.partition(":")[0].strip().lower()
+    if name not in POISONS and not name.endswith(".py"):
+        raise UnknownNameError("poison", name, POISONS)
+    if share is not None and not 0 < share <= 1:
+        raise UsageError(f"--share {share:g}: give one above 0 and at most 1, such as 0.01")
+    if out is None:
+        raise UsageError(f"--attack {attack} without --out: give the new folder to write")
+    if out.exists() or out.is_symlink():
+        raise UsageError(f"--out {out} exists: give the name of a new folder")

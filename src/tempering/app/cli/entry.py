@@ -22,6 +22,7 @@ from tempering.app.cli import (
     evaluate,
     harden,
     listing,
+    poison,
     report,
     reproduce,
 )
@@ -62,6 +63,7 @@ app.command("certify")(certify.certify)
 app.command("compare")(compare.compare)
 app.command("benchmark")(benchmark.benchmark)
 app.command("reproduce")(reproduce.reproduce)
+app.command("poison")(poison.poison)
 app.command("report")(report.report)
 app.command("list")(listing.list_)
 app.add_typer(data.app, name="data")

@@ -21,6 +21,7 @@ class Listing(StrEnum):
     defenses = "defenses"
     models = "models"
     objectives = "objectives"
+    poisons = "poisons"
     data = "data"
     recipes = "recipes"
     runs = "runs"
@@ -31,12 +32,13 @@ def list_(
     kind: Annotated[Listing, typer.Argument(help="What to list.")],
     as_json: options.Json = False,
 ) -> None:
-    """List attacks, defenses, models, objectives, data sources, recipes, runs or systems."""
+    """List attacks, defenses, models, objectives, poisons, data sources, recipes, runs or systems."""
     rows = {
         Listing.attacks: _attacks,
         Listing.defenses: _defenses,
         Listing.models: _models,
         Listing.objectives: _objectives,
+        Listing.poisons: _poisons,
         Listing.data: _data,
         Listing.recipes: _recipes,
         Listing.runs: _runs,
@@ -161,6 +163,23 @@ def _objectives() -> list[dict[str, Any]]:
             "summary": _summary(kind.__doc__),
         }
         for name, kind in OBJECTIVES.items()
+    ]
+
+
+def _poisons() -> list[dict[str, Any]]:
+    from tempering.poisoning.poisons.registry import POISONS, parameters_of
+
+    return [
+        {
+            "name": name,
+            "parameters": parameters_of(kind),
+            "changes": kind.changes,
+            "trigger": kind.triggered,
+            "needs_network": kind.needs_network,
+            "source": kind.source,
+            "summary": _summary(kind.__doc__),
+        }
+        for name, kind in POISONS.items()
     ]
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from tempering.core.arrays import read_arrays
 from tempering.core.errors import DamagedArraysError, DataError
@@ -17,7 +20,8 @@ def read_npz(argument: str) -> RawSplits:
     `x_train` may stand for `x`, and `x_val` and `y_val` are validation samples; other names of
     parts are as in `part_names`, and `FILE?test=NAME` says that `x_NAME` and `y_NAME` are for
     testing. Nothing is unpickled.
-    Ids are row numbers: `12`, or `train/12` and `test/12` if there are several parts.
+    Ids are those of the arrays `id`, `id_test` and so on, if every part has one; otherwise row
+    numbers: `12`, or `train/12` and `test/12` if there are several parts.
 
     Raises:
         DataError: If the file cannot be read, or an array is missing or invalid.
@@ -37,14 +41,32 @@ def read_npz(argument: str) -> RawSplits:
         ) from error
     by_name = {name.lower(): array for name, array in arrays.items()}
     classes = [str(name) for name in by_name["classes"].ravel()] if "classes" in by_name else None
-    parts = {}
-    for role, suffix in _suffixes(by_name, choice, path).items():
+    parts, suffixes = {}, _suffixes(by_name, choice, path)
+    for role, suffix in suffixes.items():
         for name in (f"x{suffix}", f"y{suffix}"):
             if name not in by_name:
                 held = ", ".join(arrays) or "none"
                 raise DataError(f"{path} has no array {name} (it has {held}): add it")
         parts[role] = (by_name[f"x{suffix}"], by_name[f"y{suffix}"])
-    return validate_arrays(f"npz:{choice.argument}", parts, classes)
+    return validate_arrays(f"npz:{choice.argument}", parts, classes, _ids(by_name, suffixes, path))
+
+
+def _ids(
+    arrays: Mapping[str, NDArray[Any]], suffixes: Mapping[Role, str], path: Path
+) -> dict[Role, list[str]] | None:
+    """Ids of the samples of each part; None if there are none."""
+    held = {role: arrays[f"id{end}"] for role, end in suffixes.items() if f"id{end}" in arrays}
+    if not held:
+        return None
+    for role, suffix in suffixes.items():
+        n = len(arrays[f"y{suffix}"])
+        if role not in held or held[role].shape != (n,):
+            shape = held[role].shape if role in held else "none"
+            raise DataError(
+                f"{path}: id{suffix} of shape {shape} for {n} samples: give one id for each "
+                "sample of each part, or no ids"
+            )
+    return {role: [str(name) for name in names] for role, names in held.items()}
 
 
 def _suffixes(arrays: Iterable[str], choice: PartChoice, path: Path) -> dict[Role, str]:

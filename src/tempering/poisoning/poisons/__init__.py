@@ -1,0 +1,1 @@
+"""Poisons: attacks on training data, one a file."""

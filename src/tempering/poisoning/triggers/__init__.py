@@ -1,0 +1,1 @@
+"""Triggers of backdoors: what is stamped on an image."""
