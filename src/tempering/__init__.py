@@ -35,6 +35,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "recorded_benchmark": "tempering.app.recorded_benchmark",
         "reproduce": "tempering.app.reproduce",
         "resume": "tempering.app.harden",
+        "scan_model": "tempering.app.scan_model",
         "systems": "tempering.systems",
         "training": "tempering.training",
     },

@@ -25,6 +25,7 @@ from tempering.app.cli import (
     poison,
     report,
     reproduce,
+    scan,
 )
 from tempering.app.cli.console import complain, say
 from tempering.core.errors import InterruptedRunError, TemperingError, type_and_message
@@ -66,6 +67,7 @@ app.command("reproduce")(reproduce.reproduce)
 app.command("poison")(poison.poison)
 app.command("report")(report.report)
 app.command("list")(listing.list_)
+app.add_typer(scan.app, name="scan")
 app.add_typer(data.app, name="data")
 
 PASSIVE = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000"}
