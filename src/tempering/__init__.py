@@ -37,6 +37,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "resume": "tempering.app.harden",
         "scan_model": "tempering.app.scan_model",
         "systems": "tempering.systems",
+        "uncertainty": "tempering.app.uncertainty",
         "training": "tempering.training",
     },
 )

@@ -26,6 +26,7 @@ from tempering.app.cli import (
     report,
     reproduce,
     scan,
+    uncertainty,
 )
 from tempering.app.cli.console import complain, say
 from tempering.core.errors import InterruptedRunError, TemperingError, type_and_message
@@ -65,6 +66,7 @@ app.command("compare")(compare.compare)
 app.command("benchmark")(benchmark.benchmark)
 app.command("reproduce")(reproduce.reproduce)
 app.command("poison")(poison.poison)
+app.command("uncertainty")(uncertainty.uncertainty)
 app.command("report")(report.report)
 app.command("list")(listing.list_)
 app.add_typer(scan.app, name="scan")

@@ -92,10 +92,8 @@ def _show(done: ModelScan, repair: Path | None) -> None:
     say(f"{done.model} on {done.data}, {done.samples} clean images, seed {done.seed}")
     say(f"finding         {done.verdict}")
     largest = max(done.triggers, key=lambda trigger: trigger.index)
-    say(
-        f"anomaly index   {largest.index:.2f}, class {largest.name}; suspect from {done.limit:.2f}; "
-        f"by chance {100 * done.chance:.1f} % of clean models have one so large"
-    )
+    say(f"anomaly index   {largest.index:.2f}, class {largest.name}; suspect from {done.limit:.2f}")
+    say(f"  by chance     {100 * done.chance:.1f} % of clean models have one so large")
     for trigger in done.suspects:
         say(f"trigger         class {trigger.name}: {trigger.size:.1f} pixels")
         say(f"  succeeds on   {trigger.success} of {trigger.success.n} images of other classes")

@@ -64,8 +64,8 @@ class Repairing:
     method: str = "both"
     steps: int = 200
     batch_size: int = 64
-    learning_rate: float = 5e-4
-    most_lost: float = 0.02
+    learning_rate: float = 1e-3
+    most_lost: float = 0.005
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
