@@ -45,6 +45,10 @@ def scan_model(
         Path | None,
         typer.Option("--trigger", help="truth.npz of temper poison: measure its trigger too."),
     ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option("--steps", help="Steps of the search for each class; default 400."),
+    ] = None,
     seed: options.Seed = None,
     device: options.Device = "auto",
     as_json: options.Json = False,
@@ -56,6 +60,8 @@ def scan_model(
         raise UnknownNameError("method", method, METHODS)
     if samples is not None and samples < 1:
         raise UsageError(f"--samples {samples}: give at least 1")
+    if steps is not None and steps < 1:
+        raise UsageError(f"--steps {steps}: give at least 1")
     for name, folder in (("--out", out), ("--repair", repair)):
         if folder is not None and (folder.exists() or folder.is_symlink()):
             raise UsageError(f"{name} {folder} exists: give the name of a new folder")
@@ -73,6 +79,7 @@ def scan_model(
                 samples=samples,
                 repair=None if repair is None else method or METHODS[0],
                 truth=trigger,
+                steps=ModelScanOptions.steps if steps is None else steps,
                 seed=seed or 0,
                 compute=Compute(device),
             ),

@@ -53,7 +53,7 @@ class Repairing:
         method: One of `METHODS`.
         steps: Steps of fine-tuning.
         batch_size: Clean images a step; half as many stamped ones come beside them.
-        learning_rate: Of Adam.
+        learning_rate: Of Adam, at first; it falls to 0 linearly.
         most_lost: Accuracy on the clean set that pruning may cost, a fraction.
 
     Raises:
@@ -147,6 +147,8 @@ class Repairing:
             base.train()
             network.training = True
             for step in range(self.steps):
+                for group in optimizer.param_groups:
+                    group["lr"] = self.learning_rate * (1 - step / self.steps)
                 x, y = self._batch(clean, triggers, step, seed)
                 with users_code("the model fails in training", "correct the model"):
                     loss = F.cross_entropy(network(x.to(device)), y.to(device))
