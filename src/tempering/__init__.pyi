@@ -2,6 +2,7 @@ from tempering import attacks as attacks
 from tempering import data as data
 from tempering import defenses as defenses
 from tempering import models as models
+from tempering import poisoning as poisoning
 from tempering import systems as systems
 from tempering import training as training
 from tempering.app.attack import attack as attack
@@ -11,6 +12,7 @@ from tempering.app.compare import compare_runs as compare_runs
 from tempering.app.evaluate import evaluate as evaluate
 from tempering.app.harden import harden as harden
 from tempering.app.harden import resume as resume
+from tempering.app.poison import poison as poison
 from tempering.app.recorded_benchmark import recorded_benchmark as recorded_benchmark
 from tempering.app.reproduce import reproduce as reproduce
 from tempering.core.errors import TemperingError as TemperingError

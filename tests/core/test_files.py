@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tempering.core.errors import RunError
-from tempering.core.files import write_text, write_with
+from tempering.core.files import write_folder, write_text, write_with
 
 
 def test_text_goes_in_and_folders_are_made(tmp_path: Path) -> None:
@@ -66,3 +66,24 @@ def test_a_folder_in_the_place_of_the_file_is_a_run_error(tmp_path: Path) -> Non
     with pytest.raises(RunError, match=r"cannot write .*summary\.json"):
         write_text(tmp_path / "summary.json", "{}")
     assert [file.name for file in tmp_path.iterdir()] == ["summary.json"]
+
+
+def test_a_folder_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    def fill(folder: Path) -> None:
+        (folder / "a").write_text("a")
+
+    def fail(folder: Path) -> None:
+        fill(folder)
+        raise ValueError("half way")
+
+    with pytest.raises(ValueError, match="half way"):
+        write_folder(tmp_path / "in" / "new", fail)
+    assert list((tmp_path / "in").iterdir()) == []
+    write_folder(tmp_path / "in" / "new", fill)
+    assert (tmp_path / "in" / "new" / "a").read_text() == "a"
+    with pytest.raises(RunError, match="new exists: give another name"):
+        write_folder(tmp_path / "in" / "new", fill)
+    assert [path.name for path in (tmp_path / "in").iterdir()] == ["new"]
+    (tmp_path / "file").touch()
+    with pytest.raises(RunError, match="cannot write"):
+        write_folder(tmp_path / "file" / "new", fill)

@@ -20,6 +20,7 @@ from tempering.data.saving import save_npz
 from tempering.data.splits import Splits
 from tempering.models.adoption import with_logits
 from tempering.models.checks import check_classifier
+from tempering.models.logits import as_logits_model
 from tempering.poisoning.success import stamped, targeted_success
 from tempering.poisoning.truth import Truth, read_truth
 
@@ -85,7 +86,7 @@ class Stamped:
         """
         if truth.trigger is None or truth.target is None:
             told = (
-                "aims at victims without a trigger: tempering.poisoning.targeted_success measures it"
+                "aims at victims without a trigger: call tempering.poisoning.targeted_success"
                 if truth.victims is not None
                 else "has no trigger: give a folder made with badnets or another backdoor"
             )
@@ -159,6 +160,7 @@ def apply_trigger_address(
     if address.model is not None:
         x = source.test.first(2).x
         model = with_logits(load_model(address.model, address.weights, x=x), x)
+        model = as_logits_model(model, x)
         check_classifier(model, x, source.num_classes, source.address)
     report = done.measured(model, out)
     if out is not None:

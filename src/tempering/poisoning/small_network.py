@@ -52,7 +52,7 @@ def small_network(data: Dataset, seed: int) -> nn.Module:
                 rows = next(batches)
             loss = F.cross_entropy(network(data.images(rows)), data.y[rows])
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             advance(step + 1, f"loss {loss.item():.3f}")
     if not bool(torch.isfinite(loss)):

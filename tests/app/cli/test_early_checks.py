@@ -20,6 +20,9 @@ CALLS = {
     "evaluate own.py:build --threat linf:0.1 --attack pgdd": "pgd",
     "certify own.py:build --threat loo:1": "threat 'loo:1' is not NORM:EPS",
     "attack own.py:build --attack fgms --threat linf:0.1 --out x.npz": "fgsm",
+    "poison digits --attack badnet --out p": "did you mean badnets",
+    "poison digits --attack badnets --share 2 --out p": "--share 2: give one above 0",
+    "poison digits --attack badnets --out own.py": "--out own.py exists",
     "harden --model gone.py:build": "no file gone.py",
     "harden --data imagefolder:away": "no folder away",
 }

@@ -153,3 +153,18 @@ def test_a_header_that_claims_too_many_samples_is_told_with_a_remedy(tmp_path: P
         archive.writestr("x.npy", header.getvalue())
     with pytest.raises(DataError, match=r"does not fit into memory: .* a smaller or undamaged"):
         read_npz(str(tmp_path / "huge.npz"))
+
+
+def test_ids_are_read_if_every_part_has_them(tmp_path: Path) -> None:
+    parts = {"x": X, "y": Y, "x_test": X[:8], "y_test": Y[:8]}
+    ids = {"id": np.array([f"a{row}" for row in range(40)]), "id_test": np.arange(8)}
+    held = read_npz(saved(tmp_path, **parts, **ids))
+    assert held.train.ids.names[:2] == ("a0", "a1")
+    assert held.test is not None
+    assert held.test.ids.names[-1] == "7"
+    with pytest.raises(DataError, match="id_test of shape none for 8 samples: give one id"):
+        read_npz(saved(tmp_path, **parts, id=ids["id"]))
+    with pytest.raises(DataError, match=r"id of shape \(39,\) for 40 samples"):
+        read_npz(saved(tmp_path, **parts, id=ids["id"][1:], id_test=ids["id_test"]))
+    with pytest.raises(DataError, match="two samples have the id 'a'"):
+        read_npz(saved(tmp_path, x=X[:2], y=Y[:2], id=np.array(["a", "a"])))

@@ -32,7 +32,7 @@ def list_(
     kind: Annotated[Listing, typer.Argument(help="What to list.")],
     as_json: options.Json = False,
 ) -> None:
-    """List attacks, defenses, models, objectives, poisons, data sources, recipes, runs or systems."""
+    """List attacks, poisons, defenses, models, objectives, data, recipes, runs or systems."""
     rows = {
         Listing.attacks: _attacks,
         Listing.defenses: _defenses,

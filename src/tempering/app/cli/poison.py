@@ -120,9 +120,8 @@ def _stamp(
     if as_json:
         say(done.model_dump_json(indent=2))
         return
-    say(
-        f"{done.attack}: {done.n} test images stamped, {done.left_out} of class {done.target} left out"
-    )
+    left_out = f"{done.left_out} of class {done.target} left out"
+    say(f"{done.attack}: {done.n} test images stamped, {left_out}")
     if done.success is not None:
         say(f"attack success  {done.success} classified as {done.target}")
         say(f"before          {done.before}")

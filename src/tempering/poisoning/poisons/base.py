@@ -13,11 +13,13 @@ from torch import Tensor, nn
 
 from tempering.core.errors import DataError, TemperingError, UsageError, type_and_message
 from tempering.core.global_settings import torch_settings_kept
+from tempering.core.notes import note
 from tempering.core.random import RandomStreams, derive
 from tempering.core.user_code import device_of
 from tempering.data.dataset import Dataset
 from tempering.models.adoption import as_module, with_logits
 from tempering.models.checks import check_classifier
+from tempering.models.logits import as_logits_model
 from tempering.poisoning.poisons.task import Task
 from tempering.poisoning.triggers.base import Trigger
 
@@ -153,7 +155,7 @@ class Poison(ABC):
             raise UsageError(
                 f"{len(streams)} random streams for {len(data)} samples: give one each"
             )
-        if len(present := data.y.unique()) < 2:
+        if len(present := data.y.bincount().nonzero()[:, 0]) < 2:
             names = ", ".join(data.classes[int(label)] for label in present)
             raise DataError(
                 f"all {len(data)} samples of {data.name} are of class {names}: give samples of at "
@@ -174,11 +176,6 @@ class Poison(ABC):
     def _applied(self, data: Dataset, count: int, crafted: Crafted) -> Poisoned:
         _require_crafted(self.name, data, count, crafted)
         rows, n = crafted.rows, len(data)
-        poisoned = torch.zeros(n, dtype=torch.bool)
-        poisoned[rows] = True
-        cover = torch.zeros(n, dtype=torch.bool)
-        if crafted.cover is not None:
-            cover[rows] = crafted.cover
         pixels, y = data.pixels, data.y
         if crafted.x is not None:
             pixels = pixels.clone()
@@ -186,6 +183,12 @@ class Poison(ABC):
         if crafted.y is not None:
             y = y.clone()
             y[rows] = crafted.y
+        changed = (y[rows] != data.y[rows]) | (pixels[rows] != data.pixels[rows]).flatten(1).any(1)
+        _require_changes(self.name, changed)
+        poisoned, cover = torch.zeros(n, dtype=torch.bool), torch.zeros(n, dtype=torch.bool)
+        poisoned[rows] = changed
+        if crafted.cover is not None:
+            cover[rows] = crafted.cover & changed
         detail = {}
         for name, values in crafted.detail.items():
             detail[name] = torch.zeros(n, dtype=values.dtype)
@@ -211,7 +214,7 @@ def _network(model: nn.Module, data: Dataset) -> nn.Module:
     """
     model = as_module(model)
     x = data.first(2).x.to(device_of(model))
-    network = with_logits(model, x)
+    network = as_logits_model(with_logits(model, x), x)
     check_classifier(network, x, data.num_classes, data.name)
     return network
 
@@ -242,8 +245,8 @@ def check_share(share: object) -> None:
     Raises:
         UsageError: If it is no number above 0 and at most 1.
     """
-    number = isinstance(share, int | float) and not isinstance(share, bool)
-    if not number or not 0 < share <= 1:
+    number = share if isinstance(share, int | float) and not isinstance(share, bool) else 0
+    if not 0 < number <= 1:
         raise UsageError(f"share {share!r}: give one above 0 and at most 1, such as 0.01")
 
 
@@ -257,6 +260,22 @@ def as_held(x: Tensor, dtype: torch.dtype) -> Tensor:
     return (x * 255).round().to(torch.uint8) if dtype == torch.uint8 else x.float()
 
 
+def _require_changes(name: str, changed: Tensor) -> None:
+    """Warn of samples that are as they were, as after rounding to bytes; refuse if all are.
+
+    Raises:
+        UsageError: If no sample was changed.
+    """
+    same = int((~changed).sum())
+    if same == len(changed):
+        raise UsageError(f"poison {name} changes no sample: give it a larger change")
+    if same:
+        note(
+            f"poison {name} leaves {same} of its {len(changed)} samples as they were: they count "
+            "as clean"
+        )
+
+
 def _require_crafted(name: str, data: Dataset, count: int, crafted: Crafted) -> None:
     """Refuse what breaks the contract of `craft`.
 
@@ -266,10 +285,10 @@ def _require_crafted(name: str, data: Dataset, count: int, crafted: Crafted) -> 
     if not isinstance(crafted, Crafted):
         raise UsageError(f"poison {name} returned {type(crafted).__name__}: return a Crafted")
     rows = crafted.rows
-    if rows.shape != (count,) or len(rows.unique()) != count:
+    distinct = len(set(rows.tolist()))
+    if rows.shape != (count,) or distinct != count:
         raise UsageError(
-            f"poison {name} changed {len(rows.unique())} samples: change task.count, {count}, and "
-            "each once"
+            f"poison {name} changed {distinct} samples: change task.count, {count}, and each once"
         )
     if bool(((rows < 0) | (rows >= len(data))).any()):
         raise UsageError(f"poison {name} changed row {int(rows.max())} of {len(data)}: give rows")

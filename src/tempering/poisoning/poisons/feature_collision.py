@@ -35,8 +35,8 @@ class FeatureCollision(Poison):
         target: The class that victims are to be taken for, a number or name.
         victims: Test images to aim at, dealt out evenly.
         steps: Steps of the optimisation, at least 1.
-        closeness: Weight of the distance to the clean image, relative to the distance of features;
-            at least 0.
+        closeness: Weight of the squared distance to the clean image, at least 0: at 1 the victim
+            itself would cost as much as the clean image.
         watermark: Opacity of the victim in the sample at the start, above 0 and at most 1.
     """
 
@@ -48,7 +48,7 @@ class FeatureCollision(Poison):
     target: int | str = 0
     victims: int = 1
     steps: int = 100
-    closeness: float = 0.1
+    closeness: float = 0.2
     watermark: float = 0.2
 
     def __post_init__(self) -> None:
@@ -82,20 +82,35 @@ class FeatureCollision(Poison):
         with torch.no_grad():
             wanted = features(network, aim)
         x = (1 - self.watermark) * base + self.watermark * aim
-        loss, slope = _distance(network, x, wanted)
+        distance, slope = _distance(network, x, wanted)
+        pull = self._pull(network, base, aim, wanted)
+        loss = distance + pull * _squares(x - base)
         size = 0.5 / slope.flatten(1).norm(dim=1).clamp_min(1e-9)
-        scale = self.closeness / base[0].numel() ** 0.5
         for _ in range(self.steps):
-            step = size[:, None, None, None]
-            weight = scale * step * slope.flatten(1).norm(dim=1)[:, None, None, None]
+            step, weight = _per_image(size), _per_image(size * pull)
             tried = ((x - step * slope + weight * base) / (1 + weight)).clamp(0.0, 1.0)
-            after, its_slope = _distance(network, tried, wanted)
+            distance, its_slope = _distance(network, tried, wanted)
+            after = distance + pull * _squares(tried - base)
             better = after <= loss
-            keep = better[:, None, None, None]
-            x, slope = torch.where(keep, tried, x), torch.where(keep, its_slope, slope)
+            x = torch.where(_per_image(better), tried, x)
+            slope = torch.where(_per_image(better), its_slope, slope)
             loss = torch.where(better, after, loss)
             size = torch.where(better, 1.1 * size, 0.5 * size)
         return x.cpu()
+
+    def _pull(self, network: nn.Module, base: Tensor, aim: Tensor, wanted: Tensor) -> Tensor:
+        """Weight of the squared distance to the clean image (the paper's beta), shape (k,)."""
+        with torch.no_grad():
+            apart = (features(network, base) - wanted).square().sum(1)
+        return self.closeness * apart / _squares(aim - base).clamp_min(1e-9)
+
+
+def _per_image(values: Tensor) -> Tensor:
+    return values[:, None, None, None]
+
+
+def _squares(x: Tensor) -> Tensor:
+    return x.flatten(1).square().sum(1)
 
 
 def _distance(network: nn.Module, x: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:

@@ -119,6 +119,10 @@ def _gradient(
 
 
 def _cosine_distance(given: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
-    product = sum((a * b).sum() for a, b in zip(given, wanted, strict=True))
-    norms = [sum(part.square().sum() for part in parts) for parts in (given, wanted)]
-    return 1 - product / (norms[0] * norms[1]).sqrt().clamp_min(1e-12)
+    pairs = list(zip(given, wanted, strict=True))
+    product = torch.stack([(a * b).sum() for a, b in pairs]).sum()
+    lengths = [
+        torch.stack([part.square().sum() for part in parts]).sum().sqrt()
+        for parts in (given, wanted)
+    ]
+    return 1 - product / (lengths[0] * lengths[1]).clamp_min(1e-12)

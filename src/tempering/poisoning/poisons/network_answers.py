@@ -29,8 +29,8 @@ def log_probabilities(network: nn.Module, data: Dataset) -> Tensor:
             logits = probe.logits(data.images(rows).to(device)).float().cpu()
             if logits.shape[1] < data.num_classes:
                 raise ModelError(
-                    f"the model has {logits.shape[1]} outputs for the {data.num_classes} classes of "
-                    f"{data.name}: give one with an output for each class"
+                    f"the model has {logits.shape[1]} outputs for the {data.num_classes} classes "
+                    f"of {data.name}: give one with an output for each class"
                 )
             parts.append(logits[:, : data.num_classes].log_softmax(1))
     return torch.cat(parts)

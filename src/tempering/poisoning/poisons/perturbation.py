@@ -13,6 +13,7 @@ from tempering.core.progress import track
 from tempering.core.threats import Linf
 from tempering.core.user_code import device_of
 from tempering.poisoning.poisons.base import Crafted, Poison
+from tempering.poisoning.poisons.network_answers import log_probabilities
 from tempering.poisoning.poisons.task import Task
 
 
@@ -21,7 +22,8 @@ class Perturbation(Poison):
     """Replace samples by adversarial copies of several attacks and sizes; labels stay.
 
     The threat of ML-Filter (Sanapala and Gondi, 2024): perturbed samples in incoming training
-    data. Attacks and sizes are dealt out evenly. They are made against the attacker's network.
+    data. Attacks and sizes are dealt out evenly. They lead away from what the attacker's network
+    says of the clean image; an attack may stop at less than eps, where the network is fooled.
 
     Attributes:
         attacks: Attacks in L-inf, as text such as `pgd:steps=10`.
@@ -52,7 +54,8 @@ class Perturbation(Poison):
         which = task.spread(len(rows), len(pairs), "pairs")
         network = task.network()
         device = device_of(network)
-        x, y = task.images(rows), task.data.y[rows]
+        x = task.images(rows)
+        y = log_probabilities(network, task.data.subset(rows)).argmax(1)
         x_new = x.clone()
         with track("attacking", len(pairs)) as advance:
             for number, (attack, eps) in enumerate(pairs):

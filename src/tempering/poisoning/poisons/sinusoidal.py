@@ -34,7 +34,7 @@ class Sinusoidal(Poison):
     triggered: ClassVar[bool] = True
 
     target: int | str = 0
-    amplitude: float = 40 / 255
+    amplitude: float = 0.2
     frequency: int = 6
 
     def __post_init__(self) -> None:

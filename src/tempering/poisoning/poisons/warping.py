@@ -11,7 +11,7 @@ from tempering.core.errors import UsageError
 from tempering.poisoning.poisons.base import Crafted, Poison
 from tempering.poisoning.poisons.covering import cover_of
 from tempering.poisoning.poisons.task import Task
-from tempering.poisoning.triggers.warp import Warp, smooth_field
+from tempering.poisoning.triggers.warp import Warp, smooth_fields, warped
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Warping(Poison):
     triggered: ClassVar[bool] = True
 
     target: int | str = 0
-    strength: float = 1.0
+    strength: float = 1.5
     grid: int = 4
     cover_share: float = 0.3
 
@@ -49,15 +49,15 @@ class Warping(Poison):
         """Warp all, and relabel those that are no cover."""
         target = task.class_index(self.target, "target")
         _, height, width = task.data.shape
-        noise = 2 * task.uniform("field", 2, self.grid, self.grid) - 1
-        trigger = Warp(smooth_field(noise, height, width, self.strength))
+        size = (2, self.grid, self.grid)
+        noise = 2 * task.uniform("field", 1, *size) - 1
+        trigger = Warp(smooth_fields(noise, height, width, self.strength)[0])
         rows = task.choose_others(target)
         cover = cover_of(task, rows, self.cover_share)
         x = trigger.stamp(task.images(rows))
-        own = task.streams[rows].derive("own field")
-        for at in cover.nonzero()[:, 0].tolist():
-            drawn = own[at : at + 1].uniform((2, self.grid, self.grid), -1.0, 1.0)[0]
-            field = Warp(smooth_field(drawn, height, width, self.strength))
-            x[at] = field.stamp(task.images(rows[at : at + 1]))[0]
+        covers = rows[cover]
+        own = task.streams[covers].derive("own field").uniform(size, -1.0, 1.0)
+        fields = smooth_fields(own, height, width, self.strength)
+        x[cover] = warped(task.images(covers), fields).clamp(0.0, 1.0)
         y = torch.where(cover, task.data.y[rows], target)
         return Crafted(rows, x, y, trigger, target, cover)

@@ -25,14 +25,7 @@ class Warp(Trigger):
 
     def change(self, x: Tensor) -> Tensor:
         """Warped images."""
-        height, width = self.size
-        rows = torch.arange(height, device=x.device, dtype=x.dtype)
-        columns = torch.arange(width, device=x.device, dtype=x.dtype)
-        moved = self.values.to(x)
-        row = _unit(rows[:, None] + moved[..., 1], height)
-        column = _unit(columns[None, :] + moved[..., 0], width)
-        grid = torch.stack([column, row], dim=-1).expand(len(x), -1, -1, -1)
-        return F.grid_sample(x, grid, padding_mode="border", align_corners=True)
+        return warped(x, self.values.expand(len(x), -1, -1, -1))
 
     @property
     def size(self) -> tuple[int, ...]:
@@ -40,22 +33,41 @@ class Warp(Trigger):
         return tuple(self.values.shape[:2])
 
 
+def warped(x: Tensor, fields: Tensor) -> Tensor:
+    """Images whose pixels are each taken from elsewhere, with bilinear interpolation.
+
+    Args:
+        x: Images, shape (n, c, h, w), float.
+        fields: One field for each image, as the values of a `Warp`, shape (n, h, w, 2).
+
+    Returns:
+        Shape of x.
+    """
+    height, width = x.shape[2:]
+    moved = fields.to(x)
+    row = torch.arange(height, device=x.device)[:, None] + moved[..., 1]
+    column = torch.arange(width, device=x.device) + moved[..., 0]
+    grid = torch.stack([_unit(column, width), _unit(row, height)], dim=-1)
+    return F.grid_sample(x, grid, padding_mode="border", align_corners=True)
+
+
 def _unit(place: Tensor, size: int) -> Tensor:
     """Pixel numbers as places in [-1, 1]."""
     return (2 * place / max(1, size - 1) - 1).clamp(-1.0, 1.0)
 
 
-def smooth_field(noise: Tensor, height: int, width: int, strength: float) -> Tensor:
-    """A field of displacements that a few random ones span, by bicubic interpolation.
+def smooth_fields(noise: Tensor, height: int, width: int, strength: float) -> Tensor:
+    """Fields of displacements that a few random ones span, by bicubic interpolation.
 
     Args:
-        noise: Displacements on a coarse grid, shape (2, k, k), in [-1, 1].
+        noise: Displacements on coarse grids, shape (n, 2, k, k), in [-1, 1].
         height: Of the images.
         width: Of the images.
-        strength: Mean absolute displacement, in pixels.
+        strength: Mean absolute displacement in each field, in pixels.
 
     Returns:
-        Shape (h, w, 2), as the values of a `Warp`.
+        Shape (n, h, w, 2), each as the values of a `Warp`.
     """
-    field = F.interpolate(noise[None], (height, width), mode="bicubic", align_corners=True)[0]
-    return (strength * field / field.abs().mean().clamp_min(1e-6)).movedim(0, -1)
+    fields = F.interpolate(noise, (height, width), mode="bicubic", align_corners=True)
+    mean = fields.abs().flatten(1).mean(1).clamp_min(1e-6)
+    return (strength * fields / mean[:, None, None, None]).movedim(1, -1)
