@@ -10,11 +10,13 @@ from tempering.app.benchmark import benchmark as benchmark
 from tempering.app.certify import certify as certify
 from tempering.app.compare import compare_runs as compare_runs
 from tempering.app.evaluate import evaluate as evaluate
+from tempering.app.explain import explain as explain
 from tempering.app.harden import harden as harden
 from tempering.app.harden import resume as resume
 from tempering.app.poison import poison as poison
 from tempering.app.recorded_benchmark import recorded_benchmark as recorded_benchmark
 from tempering.app.reproduce import reproduce as reproduce
+from tempering.app.scan import scan as scan
 from tempering.app.scan_model import scan_model as scan_model
 from tempering.app.uncertainty import uncertainty as uncertainty
 from tempering.core.errors import TemperingError as TemperingError

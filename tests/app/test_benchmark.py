@@ -13,6 +13,7 @@ from tempering.app import benchmark as module
 from tempering.app.run_list import list_runs
 from tempering.core.errors import RunError, UnknownNameError, UsageError
 from tempering.core.system_records import SystemTable
+from tempering.systems import watched
 from tempering.systems.registry import SYSTEMS
 from tempering.systems.setting import BUDGETS, Setting
 from tempering.systems.system import Fitted
@@ -61,12 +62,18 @@ def test_both_attackers_are_counted_and_the_table_is_written(tmp_path: Path) -> 
     assert rows[2]["abstention"] is not None
     table = SystemTable.model_validate_json((tmp_path / "runs/b/benchmark.json").read_text())
     assert set(table.rows[1].by_attack) == {"fgsm", "pgd-5"}
+    assert [bool(row.further) for row in table.rows] == [False, True, False]
+    assert {attack.variant for attack in table.rows[1].further} == {"trigger 1"}
+    assert max(attack.withstood.n for attack in table.rows[1].further) == 12
     page = (tmp_path / "runs/b/benchmark.html").read_text()
     (listed,) = temper("list", "runs", "--json", folder=tmp_path).json()
     assert (listed["status"], listed["kind"]) == ("finished", "benchmark")
     assert "3 systems on digits" in listed["summary"]
     assert "AI-Guardian" in page
     assert "Systems under attack" in page
+    assert "AI-Guardian: further attacks" in page
+    assert "trigger from queries" in page
+    assert "Undefended: further attacks" not in page
 
 
 @pytest.mark.usefixtures("tiny")
@@ -141,6 +148,40 @@ def test_training_time_counts_the_undefended_network_where_it_is_needed(
     assert 1000 <= behind < 1100
     assert alone is not None
     assert alone < 1000
+
+
+@pytest.mark.usefixtures("tiny")
+def test_detectors_are_measured_on_test_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watched, "SAMPLES", 200)
+    monkeypatch.setattr(watched, "LEAST", 80)
+    names = ["attacker-defender", "ml-filter"]
+    done = tp.benchmark(
+        systems=names, data="digits", threat="linf:0.3", samples=20, name="b", runs=tmp_path
+    )
+    routed, filtered = (row.detector for row in done.table.rows)
+    assert routed is not None
+    assert filtered is not None
+    assert routed.confusion is not None
+    assert routed.accuracy_end_to_end is None
+    assert [sum(counts) for counts in routed.confusion.counts] == [20, 20, 20, 20]
+    known = ["all known attacks", "fgsm", "bim-2", "pgd-2"]
+    assert [one.attack for one in routed.attacks] == [*known, "adaptive attacker"]
+    known = ["all known attacks", "fgsm", "bim-40", "pgd-40"]
+    unknown = ["cw-linf-40", "deepfool-50", "adaptive attacker"]
+    assert [one.attack for one in filtered.attacks] == [*known, *unknown]
+    assert [one.known for one in filtered.attacks] == [True] * 4 + [False] * 3
+    assert [row.attack for row in filtered.left_out] == ["none", *known[1:]]
+    assert [row.eps for row in filtered.by_eps] == [0.01, 0.05, 0.1, 0.2, 0.3]
+    assert filtered.by_eps[-1].detected["fgsm"] == filtered.attacks[1].detected
+    assert filtered.accuracy_end_to_end is not None
+    assert filtered.accuracy_end_to_end.n == 40
+    assert "detectors without one attack were fitted to 80" in done.table.rows[1].shortened[-1]
+    page = done.page.read_text()
+    assert "Detector of ML-Filter" in page
+    again = SystemTable.model_validate_json((done.run / "benchmark.json").read_text())
+    assert again == done.table
 
 
 def test_recorded_tables_are_shown_without_computing(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from tempering.attacks import APGDCE, APGDDLR, APGDT, BIM, EOT, Attack, Transfer
 from tempering.attacks.halving import review_windows
 from tempering.attacks.losses import ratio, ratio_to
-from tempering.core.goals import EvadeDetector, Targeted, Untargeted, log_odds
+from tempering.core.goals import EvadeDetector, Targeted, Untargeted, log_odds, margin
 from tempering.core.passes import Passes, counted
 from tempering.core.random import RandomStreams
 from tempering.core.threats import L1, L2, Linf, Threat
@@ -174,6 +174,29 @@ def test_ratio_losses_do_not_change_with_scale_and_know_few_classes(classes: int
     if classes > 2:
         assert torch.allclose(ratio(logits, keep), ratio(1000 * logits, keep))
         assert torch.allclose(ratio_to(logits, keep, target), ratio_to(9 * logits, keep, target))
+
+
+@pytest.mark.parametrize("flag", [2.5, 3.5])
+def test_ratio_losses_have_a_gradient_where_a_detectors_output_is_ahead(flag: float) -> None:
+    logits = torch.tensor([[3.0, 1.0, 0.5, 0.0, -0.5, flag]], requires_grad=True)
+    keep, target = EvadeDetector(5).protected(torch.tensor([0]), 6), torch.tensor([1])
+    top = max(3.0, flag)
+    for loss, base in (
+        (ratio(logits, keep), top - 0.5),
+        (ratio_to(logits, keep, target), top - 0.25),
+    ):
+        assert float(loss.detach()) == pytest.approx((1.0 - top) / base)
+        (slope,) = torch.autograd.grad(loss, logits)
+        assert float(slope[0, 1]) > 0
+        assert float(slope[0, 0 if flag < 3 else 5]) < 0
+
+
+@pytest.mark.parametrize("goal", [Targeted(2), Untargeted()])
+def test_ratio_losses_of_other_goals_rank_all_outputs(goal: Targeted | Untargeted) -> None:
+    keep = goal.protected(LABELS, 6)
+    top = LOGITS.topk(3).values
+    expected = margin(LOGITS, keep) / (top[:, 0] - top[:, 2])
+    assert torch.allclose(ratio(LOGITS, keep), expected)
 
 
 @pytest.mark.parametrize("top_targets", [None, 2])

@@ -27,6 +27,15 @@ def test_as_many_are_flagged_as_allowed(fpr: float, flagged: int) -> None:
     assert int((scores_of(detector, x) > detector.threshold).sum()) == flagged
 
 
+def test_the_spread_of_clean_scores_is_kept() -> None:
+    detector = FirstPixel()
+    assert float(detector.clean_spread) == 1
+    calibrate(detector, images([0.0, 0.2, 0.4, 0.6]), 0.25)
+    assert float(detector.clean_spread) == pytest.approx(0.05**0.5)
+    calibrate(detector, images([0.5, 0.5]), 0.5)
+    assert float(detector.clean_spread) == 1
+
+
 def test_equal_scores_are_flagged_together_or_not_at_all() -> None:
     scores = torch.tensor([0.0, 0.0, 1.0, 1.0])
     assert int((scores > threshold_at(scores, 0.25)).sum()) == 0

@@ -12,7 +12,7 @@ from tempering.core.errors import ModelError, UnknownNameError, UsageError
 from tempering.core.goals import EvadeDetector
 from tempering.core.protocols import Detector, Transform
 from tempering.core.threats import Linf
-from tempering.defenses import AdversarialClass, Pipeline, Squeeze
+from tempering.defenses import AdversarialClass, Pipeline, Squeeze, calibrate
 from tempering.defenses.build import build_pipeline
 from tempering.models import Manifest, load, save, strided_cnn
 
@@ -40,6 +40,21 @@ def test_it_abstains_exactly_where_the_detector_flags() -> None:
     assert (pipeline.outputs, pipeline.adversarial_class) == (3, 2)
     assert pipeline(X).argmax(1).tolist() == [0, 1, 2]
     assert torch.allclose(pipeline(X)[:, 2], torch.tensor([0.4 - 0.5, 0.4 - 0.1, 0.4 + 0.3]))
+
+
+@pytest.mark.parametrize("unit", [0.001, 1000.0])
+def test_attacks_see_scores_in_units_of_their_spread(unit: float) -> None:
+    class Scaled(Brightness):
+        def score(self, x: Tensor) -> Tensor:
+            return unit * super().score(x)
+
+    usual, scaled = Brightness(), Scaled()
+    for detector in (usual, scaled):
+        calibrate(detector, torch.linspace(0, 0.8, 20).reshape(20, 1, 1, 1), 0.1)
+    there, here = (
+        Pipeline(Half(), detector=detector, classes=2)(X) for detector in (usual, scaled)
+    )
+    assert torch.allclose(there, here, atol=1e-4)
 
 
 def test_transforms_run_in_order_before_the_classifier_but_not_before_the_detector() -> None:

@@ -14,6 +14,7 @@ from tempering.data.loading import load
 from tempering.defenses.backdoor import Backdoored
 from tempering.defenses.routing import Routed
 from tempering.systems.ai_guardian import without_fixed_points
+from tempering.systems.detection import LONG
 from tempering.systems.registry import SYSTEMS
 from tempering.systems.setting import BUDGETS, Setting
 from tempering.systems.vgg import vgg16
@@ -91,3 +92,17 @@ def test_vgg_has_sixteen_layers_with_weights() -> None:
     weighted = [m for m in net.modules() if isinstance(m, torch.nn.Conv2d | torch.nn.Linear)]
     assert len(weighted) == 16
     assert net.eval()(torch.rand(2, 1, 28, 28)).shape == (2, 10)
+
+
+def test_only_long_budgets_compare_estimators(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempering.systems.watched.SAMPLES", 60)
+    assert set(BUDGETS) - set(LONG) == {"10m"}
+    long = dataclasses.replace(setting, budget=dataclasses.replace(TINY, name="60m"))
+    watched = SYSTEMS["aedpl-dl"].fit(long).watched
+    assert watched is not None
+    assert watched.estimators == ("knn", "random_forest", "gradient_boosting")
+    knn = watched.refit(watched.attacks, estimator="knn")
+    assert knn.options["estimator"] == "knn"
+    assert bool(knn.threshold.isfinite())

@@ -23,6 +23,8 @@ from tempering.app.beginning import (
 )
 from tempering.app.caller import HARDEN, Caller
 from tempering.app.compute import BATCH_SIZE, Compute
+from tempering.app.defended import require_defenses, with_defenses
+from tempering.app.defense_settings import RATE, STAGES, DefenseLike, defense_overrides
 from tempering.app.folder import RunFolder, new_folder, old_folder, within
 from tempering.app.hardening_run import Hardened, HardeningRun
 from tempering.app.job import job
@@ -71,6 +73,8 @@ def harden(
     overrides: Sequence[str] = (),
     objective: Objective | str | None = None,
     attacks: Sequence[AttackLike] | AttackLike | None = None,
+    defense: DefenseLike | Sequence[DefenseLike] | None = None,
+    fpr: float | None = None,
     weights: Path | str | None = None,
     fresh: bool = False,
     seed: int | None = None,
@@ -101,6 +105,11 @@ def harden(
             `file.py:name:key=value,...`; None takes the recipe's. Attacks of your own go into
             training as part of a value: `Paper(attacks=(MyAttack(),))`.
         attacks: What the models are evaluated with, each on all samples; None takes the recipe's.
+        defense: Transforms before the network and a detector beside it, as values or as text such
+            as `jpeg:quality=50,mahalanobis`; the undefended model has none. A detector is fitted
+            after the training. None takes the recipe's.
+        fpr: Share of clean validation images that the detector flags; None takes the recipe's, or
+            0.05.
         weights: Trained weights of a recipe's `file.py:factory`.
         fresh: Start from fresh weights, not from those of `model`.
         seed: Of all random draws; None takes the recipe's.
@@ -131,9 +140,15 @@ def harden(
     base, weights = as_path(runs).resolve(), None if weights is None else as_path(weights)
     numbers = {"seed": seed, SAMPLES: samples}
     given_numbers = [f"{k}={as_count(v, k)}" for k, v in numbers.items() if v is not None]
-    alone = {"threat": threat, OBJECTIVE: objective, "evaluation.attacks": attacks, **numbers}
+    alone = {
+        "threat": threat, OBJECTIVE: objective, "evaluation.attacks": attacks, STAGES: defense,
+        RATE: fpr, **numbers,
+    }  # fmt: skip
     require_single(as_settings(overrides), [key for key, one in alone.items() if one is not None])
-    overrides, value = choose_objective(objective, [*as_settings(overrides), *given_numbers])
+    given_defenses = defense_overrides(defense, fpr)
+    overrides, value = choose_objective(
+        objective, [*as_settings(overrides), *given_defenses, *given_numbers]
+    )
     recipe = as_recipe(recipe)
     given = None if data is None else as_splits(data)
     allowed = None if threat is None else as_threat(threat)
@@ -154,7 +169,9 @@ def harden(
     check_size(chosen.threat, splits.shape)
     try:
         networks = networks_for(chosen.model, splits, model, weights, fresh)
+        networks = with_defenses(networks, chosen.defenses, splits)
         require_classifiers(networks, splits, chosen.seed)
+        require_defenses(chosen, networks, splits)
     except ModelError:
         if given is None and not names_data(recipe, overrides):
             require_fit(chosen, model, splits)
@@ -253,6 +270,7 @@ def _resume(
         fit_weights(model, read_weights(folder.given_weights), folder.given_weights)
     fresh = settings.get("fresh", False)
     networks = networks_for(recipe.model, splits, model, weights, fresh)
+    networks = with_defenses(networks, recipe.defenses, splits)
     size, quick = compute.batch_size, settings.get("quick", [])
     return HardeningRun(
         recipe, splits, networks, engine, folder, objective, caller, size, quick

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from tempering.app.assessment import assess, passes_of_all
 from tempering.app.caller import HARDEN, Caller
 from tempering.app.compute import BATCH_SIZE
 from tempering.app.data_flags import data_flags
+from tempering.app.defended import architecture_in_manifest, deployed, plain_of, take_weights
 from tempering.app.folder import RunFolder, point_latest
 from tempering.app.gallery import adversarial_examples, data_samples, write_gallery
 from tempering.app.hardening_gain import gain_flags, hardening_gain
@@ -139,6 +140,8 @@ class HardeningRun:
         self.records += data_flags(self.data)
         undefended = self._undefended(model)
         hardened = self._hardened(undefended.model)
+        model = deployed(hardened.model, self.recipe, self.data)
+        hardened = replace(hardened, model=model)
         self._keep(undefended, hardened)
         self._save_model(hardened.model)
         surrogate = self._surrogate() if self.recipe.evaluation.surrogate else None
@@ -155,7 +158,7 @@ class HardeningRun:
             keep_note(f"not measured: {text}")
         if self.quick:
             keep_note(f"a quick look: {', '.join(self.quick)}")
-        if not isinstance(self.networks, Registered):
+        if not isinstance(plain_of(self.networks), Registered):
             settings["model"] = {"name": self.networks.name}
         return provenance(
             command,
@@ -168,6 +171,7 @@ class HardeningRun:
             self.trainer.hardening.config(),
             self._start_in_words(),
             self.batch_size,
+            [] if self.recipe.defenses is None else self.recipe.defenses.in_words(),
         )
 
     def _not_measured(self) -> list[str]:
@@ -189,7 +193,7 @@ class HardeningRun:
         """The network that hardening starts from."""
         model = self.networks.start(seed)
         if not self.networks.trained and self.recipe.training.start == "undefended":
-            model.load_state_dict(undefended.state_dict())
+            take_weights(self.networks, model, undefended)
         return model
 
     def _start_in_words(self) -> str:
@@ -197,7 +201,8 @@ class HardeningRun:
             return "the weights of the given model, which was trained"
         if self.recipe.training.start == "undefended":
             return "the undefended model"
-        given = isinstance(self.networks, FromModule) and not self.networks.renewed
+        plain = plain_of(self.networks)
+        given = isinstance(plain, FromModule) and not plain.renewed
         return "the weights of the given model" if given else "fresh weights"
 
     def _keep(self, undefended: Trained, hardened: Trained) -> None:
@@ -222,7 +227,7 @@ class HardeningRun:
         if from_undefended or self.trainer.hardening.needs_undefended:
             undefended = self.surrogate_undefended()
         if undefended is not None and from_undefended:
-            model.load_state_dict(undefended.state_dict())
+            take_weights(self.networks, model, undefended)
         steps = self.recipe.evaluation.surrogate_iterations
         return self.trainer.hardened(model, "surrogate", seed, 0.0, undefended, steps).model
 
@@ -329,7 +334,7 @@ class HardeningRun:
                 model,
                 self.folder.path,
                 Manifest(
-                    architecture=self.networks.architecture,
+                    architecture=architecture_in_manifest(self.networks, model),
                     classes=list(self.data.classes),
                     shape=self.data.shape,
                     threat=write_threat(self.threat),
@@ -343,9 +348,10 @@ class HardeningRun:
 
     def _factory(self) -> dict[str, str]:
         """The user's file that built the model, and its hash."""
-        if not isinstance(self.networks, FromFile):
+        plain = plain_of(self.networks)
+        if not isinstance(plain, FromFile):
             return {}
-        file = Path(self.networks.spec.rpartition(":")[0]).resolve()
+        file = Path(plain.spec.rpartition(":")[0]).resolve()
         return {"factory_file": str(file), "factory_hash": file_hash(file)}
 
     def _write_records(self) -> None:

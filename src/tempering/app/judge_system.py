@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import statistics
+import math
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tempering.app.judge_detector import detector_figures
 from tempering.attacks.base import Attack
 from tempering.core.measurement_records import Access
 from tempering.core.record import Count
@@ -26,7 +27,8 @@ from tempering.systems.system import Fitted, System
 
 OBLIVIOUS: Access = "gray-before"
 """Access of an attacker who knows the model before the defense."""
-TIMED_IMAGES, TIMES = 64, 7
+TIMED_IMAGES, TIMES, MOST_TIMES, LONGEST = 64, 7, 100, 2.0
+"""Images of a timed prediction, and how often it is timed: at least, at most, and for how long."""
 
 
 def judge(
@@ -36,7 +38,8 @@ def judge(
 
     The oblivious attacker runs `attacks` on the exposed network, and the images are shown to the
     deployed model. The adaptive one runs `attacks` and the protocol `fast` on the deployed model,
-    and keeps what the oblivious one found, so it never leaves more samples.
+    and keeps what the oblivious one found, so it never leaves more samples. Further attacks of
+    the system are counted apart.
 
     Args:
         system: The system.
@@ -52,6 +55,7 @@ def judge(
         seconds += setting.undefended_seconds
     began = time.perf_counter()
     result = _evaluated(fitted, setting, context, attacks)
+    further = system.further(fitted, setting, setting.data.test)
     flag = result.target.flag
     oblivious = {entry.measurement.attack: entry.per_sample for entry in result.attacks(OBLIVIOUS)}
     left = [_left(entry.robust, entry.detected) for entry in oblivious.values()]
@@ -59,6 +63,9 @@ def judge(
     worst = result.get("worst", "any").per_sample
     flagged = result.get("clean").per_sample.flagged
     device = setting.engine.device
+    evaluation_seconds = time.perf_counter() - began
+    shown = result.get("worst").per_sample.x_adv
+    detector = detector_figures(fitted.watched, setting, context, shown)
     return SystemRow(
         **about(system),
         threat=str(setting.threat),
@@ -71,13 +78,15 @@ def judge(
         adaptive=_count(_left(worst.robust, worst.detected)),
         adaptive_strict=None if flag is None else _count(worst.robust),
         certified=_count(result.certified),
-        overhead=_overhead(fitted, _some_images(context).to(device)),
+        overhead=overhead(fitted, _some_images(context).to(device)),
         seconds=round(seconds, 3),
-        evaluation_seconds=round(time.perf_counter() - began, 3),
+        evaluation_seconds=round(evaluation_seconds, 3),
         parameters=sum(parameter.numel() for parameter in fitted.model.parameters()),
-        shortened=list(fitted.shortened),
+        shortened=[*fitted.shortened, *(fitted.watched.shortened if fitted.watched else ())],
         flags=[flag.name for flag in result.flags],
+        further=further,
         details=fitted.details,
+        detector=detector,
     )
 
 
@@ -106,18 +115,33 @@ def _count(hits: Tensor) -> Count:
     return Count(hits=int(hits.sum()), n=len(hits))
 
 
-def _overhead(fitted: Fitted, x: Tensor) -> float | None:
-    """Median time of a prediction of the deployed model over that of the bare one, less 1."""
+def overhead(fitted: Fitted, x: Tensor) -> float | None:
+    """Least time of a prediction of the deployed model over that of the bare one, less 1.
+
+    Other work on the machine only adds to a time, so the least one of many is the least noisy.
+    """
     if fitted.model is fitted.bare:
         return 0.0
-    times: dict[bool, list[float]] = {True: [], False: []}
-    with torch.no_grad():
-        for turn in range(2 * TIMES):
-            model: nn.Module = fitted.model if turn % 2 else fitted.bare
-            began = time.perf_counter()
-            model(x)
-            times[bool(turn % 2)].append(time.perf_counter() - began)
-    return statistics.median(times[True]) / statistics.median(times[False]) - 1
+    models: tuple[nn.Module, ...] = (fitted.bare, fitted.model)
+    for model in models:
+        seconds_of(model, x)  # the first call of a model takes longer
+    least = [math.inf, math.inf]
+    began, rounds = time.perf_counter(), 0
+    while rounds < TIMES or (rounds < MOST_TIMES and time.perf_counter() - began < LONGEST):
+        taken = [seconds_of(model, x) for model in models]
+        least = [min(pair) for pair in zip(least, taken, strict=True)]
+        rounds += 1
+    return least[1] / least[0] - 1
+
+
+@torch.no_grad()
+def seconds_of(model: nn.Module, x: Tensor) -> float:
+    """How long one prediction takes."""
+    began = time.perf_counter()
+    model(x)
+    if x.is_cuda:
+        torch.cuda.synchronize(x.device)
+    return time.perf_counter() - began
 
 
 def _some_images(context: EvalContext) -> Tensor:

@@ -251,12 +251,12 @@ def networks_for(
     if renewed and module is None:
         raise UsageError("fresh=True without a model: only a model that is given has weights")
     if module is not None:
-        some = _shown(data.validation)
+        some = shown_part(data.validation)
         module = initialise(unwrapped(module), some)
         trained = not renewed and classifies(module, data.validation)
         return FromModule(module, trained, renewed, some)
     if ":" in settings.name:
-        return FromFile(settings.name, weights, _shown(data.validation))
+        return FromFile(settings.name, weights, shown_part(data.validation))
     if weights is not None:
         raise UsageError(
             f"weights {weights} for the model {settings.name!r}: "
@@ -268,7 +268,7 @@ def networks_for(
     return Registered(settings, data.shape, data.num_classes)
 
 
-def _shown(data: Dataset) -> Tensor:
+def shown_part(data: Dataset) -> Tensor:
     """A few images, in memory of their own, that models are tried on."""
     return data.images(torch.arange(min(SHOWN, len(data))))
 

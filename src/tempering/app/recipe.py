@@ -16,6 +16,7 @@ from pydantic import (
     ValidationError,
 )
 
+from tempering.app.defense_settings import DefenseSettings
 from tempering.attacks.field import AttackField
 from tempering.attacks.registry import write_attack
 from tempering.core.errors import RecipeError, UnknownNameError
@@ -187,6 +188,7 @@ class Recipe(Settings):
         precision: `32-true`, `bf16-mixed` or `auto`.
         data: The data.
         model: The network.
+        defenses: What is trained and deployed with it; None for nothing.
         training: The trainings.
         evaluation: The measurements.
     """
@@ -196,6 +198,7 @@ class Recipe(Settings):
     precision: Literal["auto", "32-true", "bf16-mixed"]
     data: DataSettings
     model: ModelSettings
+    defenses: DefenseSettings | None = None
     training: TrainingSettings
     evaluation: EvaluationSettings
 

@@ -285,7 +285,6 @@ def _manifest(
     """The manifest of a repaired model."""
     if manifest is not None:
         return manifest
-    split = isinstance(data, Splits)
     return Manifest(
         architecture=architecture_of(module),
         classes=list(clean.classes),
@@ -293,6 +292,6 @@ def _manifest(
         threat=NO_ATTACK,
         data=data.address if isinstance(data, Splits) else data.name,
         data_hash=data.data_hash if isinstance(data, Splits) else data.content_hash,
-        split=data.split if split else "official",
+        split=data.split if isinstance(data, Splits) else "official",
         seed=0,
     )

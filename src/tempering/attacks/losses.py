@@ -18,12 +18,15 @@ def ratio(logits: Tensor, protected: Tensor) -> Tensor:
     """Difference of logits ratio, shape (n,) (Croce and Hein, 2020, equation 6).
 
     The margin over the distance from the first to the third largest logit: it is
-    invariant to the scale of the logits. With two outputs it is the margin itself.
+    invariant to the scale of the logits. With two outputs it is the margin itself. Where
+    several outputs are protected, such as the true class and that of a detector, only the
+    largest of them is ranked: with both ahead the ratio would be -1 everywhere.
     """
     gap = margin(logits, protected)
-    if logits.shape[1] < 3:
+    ranked = _ranked(logits, protected, 3)
+    if ranked.shape[1] < 3:
         return gap
-    top = logits.topk(3, dim=1).values
+    top = ranked.topk(3, dim=1).values
     return gap / (top[:, 0] - top[:, 2] + _TINY)
 
 
@@ -38,13 +41,30 @@ def ratio_to(logits: Tensor, protected: Tensor, target: Tensor) -> Tensor:
     """Targeted difference of logits ratio, shape (n,) (Croce and Hein, 2020, equation 7).
 
     With three outputs the smallest logit takes the place of the fourth largest; with two
-    outputs it is the margin itself.
+    outputs it is the margin itself. Protected outputs are ranked as in `ratio`.
     """
     gap = margin_to(logits, protected, target)
-    if logits.shape[1] < 3:
+    ranked = _ranked(logits, protected, 3)
+    if ranked.shape[1] < 3:
         return gap
-    top = logits.topk(min(4, logits.shape[1]), dim=1).values
+    top = ranked.topk(min(4, ranked.shape[1]), dim=1).values
     return gap / (top[:, 0] - (top[:, 2] + top[:, -1]) / 2 + _TINY)
+
+
+def _ranked(logits: Tensor, protected: Tensor, least: int) -> Tensor:
+    """The unprotected logits and the largest protected one, largest first.
+
+    All logits as they are if one output is protected in each row, or if fewer than `least`
+    would be left.
+    """
+    guarded = protected.sum(1)
+    left = logits.shape[1] - int(guarded.max()) + 1 if len(logits) else 0
+    if left < least or int(guarded.max()) <= 1:
+        return logits
+    low = torch.finfo(logits.dtype).min
+    best = logits.masked_fill(~protected, low).amax(1, keepdim=True)
+    free = logits.masked_fill(protected, low).topk(left - 1, dim=1).values
+    return torch.cat([best, free], 1)
 
 
 def distance_to_success(probe: Probe, problem: Problem, points: Tensor, rows: Tensor) -> Tensor:

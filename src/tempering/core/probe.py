@@ -110,6 +110,25 @@ class Probe:
             _check_finite("logits", logits, index)
         return logits
 
+    def differentiable(self, x: Tensor) -> Tensor:
+        """Logits with the graph that leads back to images, shape (n, outputs).
+
+        Gradients along it are those that the model's stages declare. A forward pass is counted for
+        each image; what the caller does with the graph is not.
+
+        Args:
+            x: Images, shape (n, c, h, w), with `requires_grad` where a graph is wanted.
+
+        Raises:
+            ModelError: If the model fails, or returns no (n, outputs) tensor.
+            NoGradientError: If x requires a gradient and the logits have none.
+        """
+        with declared_hooks(self._foreign_stages):
+            logits = _precise(self._forward(x, None))
+        if x.requires_grad and torch.is_grad_enabled() and not logits.requires_grad:
+            raise NoGradientError(_NO_GRADIENT)
+        return logits
+
     def gradient(self, x: Tensor, loss: Loss, index: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Logits and the gradient of each sample's loss with respect to its image.
 

@@ -139,6 +139,10 @@ class Detector(Defense):
 
     Args:
         threshold: Score above which an image is flagged; None if it is not set yet.
+
+    Attributes:
+        clean_spread: Standard deviation of scores of clean images, as calibration measures it; 1
+            before. Joint attacks measure scores in this unit.
     """
 
     kind = "detector"
@@ -146,11 +150,13 @@ class Detector(Defense):
     input_gradients = ("true", "approximation", "none")
 
     threshold: Tensor
+    clean_spread: Tensor
 
     def __init__(self, threshold: float | None = None) -> None:
         super().__init__()
         value = float("nan") if threshold is None else float(threshold)
         self.register_buffer("threshold", torch.tensor(value, dtype=torch.float32))
+        self.register_buffer("clean_spread", torch.tensor(1.0))
 
     @abstractmethod
     def score(self, x: Tensor) -> Tensor:
@@ -210,7 +216,7 @@ def register_defense(name: str) -> Callable[[D], D]:
 
 
 def abstention_logit(
-    logits: Tensor, scores: Tensor, threshold: float | Tensor, scale: float = 1.0
+    logits: Tensor, scores: Tensor, threshold: float | Tensor, scale: float | Tensor = 1.0
 ) -> Tensor:
     """The logit that wins exactly where a detector flags.
 

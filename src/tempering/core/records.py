@@ -61,6 +61,7 @@ class Provenance(Record):
     test_n: int
     classes: list[str]
     model: str
+    defenses: list[str] = Field(default_factory=list)
     objective: dict[str, Any] = Field(default_factory=dict)
     start: str = ""
     parameters: int

@@ -6,7 +6,24 @@ from typing import Any
 
 from pydantic import Field
 
+from tempering.core.detector_records import DetectorFigures
 from tempering.core.record import Count, Record
+
+
+class FurtherAttack(Record):
+    """An attack that a system is known for, beside those that all systems undergo.
+
+    Attributes:
+        name: What the attacker knows, and the attack.
+        how: What was done, in a sentence.
+        variant: Of the system, such as `trigger 1`; empty if there is one only.
+        withstood: Images that stay right.
+    """
+
+    name: str
+    how: str
+    variant: str = ""
+    withstood: Count
 
 
 class SystemRow(Record):
@@ -37,11 +54,13 @@ class SystemRow(Record):
         certified: Samples that are certified.
         overhead: Time of a prediction over that of the bare network, less 1.
         seconds: Time of the training.
-        evaluation_seconds: Time of both attackers.
+        evaluation_seconds: Time of both attackers, and of further attacks.
         parameters: Of the deployed model.
         shortened: How this training differs from the authors'.
         flags: Names of the flags that the evaluation raised.
+        further: Attacks that it is known for; they do not enter `adaptive`.
         details: Further figures.
+        detector: Figures of its detector; None if it has none.
         error: Why there are no figures; None if there are.
     """
 
@@ -69,7 +88,9 @@ class SystemRow(Record):
     parameters: int | None = None
     shortened: list[str] = Field(default_factory=list)
     flags: list[str] = Field(default_factory=list)
+    further: list[FurtherAttack] = Field(default_factory=list)
     details: dict[str, Any] = Field(default_factory=dict)
+    detector: DetectorFigures | None = None
     error: str | None = None
 
     def short(self) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from torch import nn
+
 from tempering.core.errors import UsageError
 from tempering.core.protocols import Detector, Transform
 from tempering.defenses.description import restore
@@ -17,7 +19,7 @@ DEFAULT_CLASSIFIER = "strided_cnn"
 def build_pipeline(
     shape: tuple[int, int, int] = (1, 28, 28),
     classes: int = 10,
-    classifier: Mapping[str, Any] | None = None,
+    classifier: Mapping[str, Any] | nn.Module | None = None,
     transforms: Sequence[Mapping[str, Any]] = (),
     detector: Mapping[str, Any] | None = None,
     scale: float = 1.0,
@@ -28,8 +30,8 @@ def build_pipeline(
     Args:
         shape: Channels, height and width of the images.
         classes: Classes of the data, at least 2.
-        classifier: `{"name": ..., "options": {...}}` of a network; by default a small CNN
-            without an input stage.
+        classifier: `{"name": ..., "options": {...}}` of a network, or a network of one's own; by
+            default a small CNN without an input stage.
         transforms: `{"defense": name, "options": {...}}` each, in order.
         detector: The same for a detector; None for no detector.
         scale: Logits that one unit of the detector's score is worth.
@@ -49,12 +51,6 @@ def build_pipeline(
         >>> build_pipeline(transforms=[squeeze]).outputs
         11
     """
-    chosen = dict(classifier or {"name": DEFAULT_CLASSIFIER, "options": {"squeeze": None}})
-    if not set(chosen) <= {"name", "options"} or "name" not in chosen:
-        raise UsageError(
-            f"classifier with the keys {', '.join(sorted(chosen)) or 'none'}: give name and options"
-        )
-    options = {"adversarial_class": adversarial_class, **chosen.get("options", {})}
     if isinstance(transforms, str | Mapping):
         raise UsageError(f"transforms {transforms!r}: give a list, such as [{{defense = 'jpeg'}}]")
     stages = [restore(description) for description in transforms]
@@ -63,8 +59,27 @@ def build_pipeline(
         if not isinstance(stage, Transform):
             raise UsageError(f"{type(stage).__name__} among transforms: give a transform")
         seen = stage.shape_after(seen)
-    network = MODELS[chosen["name"]].build(seen, classes, **options)
+    network = (
+        classifier
+        if isinstance(classifier, nn.Module)
+        else _network(seen, classes, classifier, adversarial_class)
+    )
     restored = None if detector is None else restore(detector)
     if restored is not None and not isinstance(restored, Detector):
         raise UsageError(f"{type(restored).__name__} as a detector: give a detector")
     return Pipeline(network, stages, restored, classes, scale)  # type: ignore[arg-type]
+
+
+def _network(
+    shape: tuple[int, int, int],
+    classes: int,
+    classifier: Mapping[str, Any] | None,
+    adversarial_class: bool,
+) -> nn.Module:
+    chosen = dict(classifier or {"name": DEFAULT_CLASSIFIER, "options": {"squeeze": None}})
+    if not set(chosen) <= {"name", "options"} or "name" not in chosen:
+        raise UsageError(
+            f"classifier with the keys {', '.join(sorted(chosen)) or 'none'}: give name and options"
+        )
+    options = {"adversarial_class": adversarial_class, **chosen.get("options", {})}
+    return MODELS[chosen["name"]].build(shape, classes, **options)

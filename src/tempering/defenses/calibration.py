@@ -80,10 +80,10 @@ def threshold_at(scores: Tensor, fpr: float) -> float:
 
 
 def calibrate(detector: Detector, x: Tensor, fpr: float = 0.05) -> float:
-    """Set a detector's threshold at a false-positive rate.
+    """Set a detector's threshold at a false-positive rate, and the spread of its clean scores.
 
     Args:
-        detector: Fitted; its threshold is set.
+        detector: Fitted; its threshold and spread are set.
         x: Clean validation images, which it was not fitted to, shape (n, c, h, w).
         fpr: Share of them that it may flag, at least 1/n.
 
@@ -98,6 +98,8 @@ def calibrate(detector: Detector, x: Tensor, fpr: float = 0.05) -> float:
     if x.ndim != 4:
         raise DataError(f"validation images of shape {tuple(x.shape)}: give (n, c, h, w)")
     require_rate(fpr, len(x))
-    value = threshold_at(scores_of(detector, x), fpr)
-    detector.threshold.fill_(value)
+    scores = scores_of(detector, x)
+    detector.threshold.fill_(threshold_at(scores, fpr))
+    spread = float(scores.double().std(correction=0))
+    detector.clean_spread.fill_(spread if spread > 0 else 1.0)
     return float(detector.threshold)

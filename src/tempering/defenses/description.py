@@ -14,8 +14,12 @@ from tempering.models.blueprint import Blueprint
 from tempering.models.registry import MODELS
 
 
-def describe(part: nn.Module) -> dict[str, Any]:
+def describe(part: nn.Module, own: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Describe a transform, a detector or a network of ours.
+
+    Args:
+        part: The part.
+        own: What stands for a network that is not ours, see `models.own_part`; None refuses it.
 
     Returns:
         `{"defense": name, "options": {...}}`, or `{"model": blueprint}`; JSON values only.
@@ -31,19 +35,25 @@ def describe(part: nn.Module) -> dict[str, Any]:
     name = next((name for name, kind in DEFENSES.items() if kind is type(part)), None)
     if name is not None:
         options: dict[str, Any] = part.options  # type: ignore[assignment]
-        return {"defense": name, "options": {key: _plain(value) for key, value in options.items()}}
+        return {
+            "defense": name,
+            "options": {key: _plain(value, own) for key, value in options.items()},
+        }
     architecture = getattr(part, "architecture", None)
     if isinstance(architecture, dict):
         return {"model": architecture}
+    if own is not None:
+        described = getattr(part, "described", None)
+        return dict(own) if described is None else {"model": described(own)}
     raise ModelError(
         f"{type(part).__name__} cannot be described in a manifest: decorate the class with "
         "register_defense('name'), or save a model that a file.py:factory builds"
     )
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, own: Mapping[str, Any] | None) -> Any:
     if isinstance(value, nn.Module):
-        return describe(value)
+        return describe(value, own)
     return list(value) if isinstance(value, tuple) else value
 
 

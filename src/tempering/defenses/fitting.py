@@ -58,16 +58,8 @@ def fit_detector(
     Example:
         `fit_detector("protection_layer", net, data, "linf:0.3", [FGSM(), PGD(steps=10)])`
     """
-    kind = DEFENSES[name]
-    if not issubclass(kind, Detector):
-        raise UsageError(f"{name} is a {kind.kind}: give the name of a detector")
     require_rate(fpr, len(data.validation))
-    if "network" in inspect.signature(kind).parameters:
-        options = {"network": model, **options}
-    try:
-        detector = kind(**options)
-    except TypeError as error:
-        raise UsageError(f"options {sorted(options)} do not fit {name}: {error}") from error
+    detector = new_detector(name, model, **options)
     detector.to(device_of(model))
     held = data.validation
     if isinstance(detector, FittedDetector):
@@ -82,3 +74,27 @@ def fit_detector(
         detector.fit(samples, seed)
     calibrate(detector, held.x, fpr)
     return detector
+
+
+def new_detector(name: str, model: nn.Module, **options: Any) -> Detector:
+    """A detector by name, not fitted.
+
+    Args:
+        name: A detector in `DEFENSES`, such as `mahalanobis`.
+        model: The classifier whose features are used unless `network` is given.
+        **options: Of the detector's constructor.
+
+    Raises:
+        UnknownNameError: If there is no such defense.
+        UsageError: If it is no detector, or options do not fit.
+        ModelError: If the value of an option makes no sense.
+    """
+    kind = DEFENSES[name]
+    if not issubclass(kind, Detector):
+        raise UsageError(f"{name} is a {kind.kind}: give the name of a detector")
+    if "network" in inspect.signature(kind).parameters:
+        options = {"network": model, **options}
+    try:
+        return kind(**options)
+    except TypeError as error:
+        raise UsageError(f"options {sorted(options)} do not fit {name}: {error}") from error

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from tempering.core.errors import ModelError, first_line
+from tempering.core.outputs import logits_in
 from tempering.core.protocols import Detector, Transform, abstention_logit
 from tempering.defenses.description import describe
 from tempering.models.blueprint import Blueprint
@@ -28,8 +29,9 @@ class Pipeline(BaseClassifier):
         transforms: Applied in this order.
         detector: Flags images above its threshold; None for no detector.
         classes: Classes of the data; by default what the classifier says.
-        scale: Logits that one unit of the detector's score is worth, above 0. It changes no
-            decision, only the gradients of attacks.
+        scale: Logits that one standard deviation of the detector's clean scores is worth (one
+            unit of score before it is calibrated), above 0. It changes no decision, only the
+            gradients of attacks.
 
     Attributes:
         classes: Classes of the data.
@@ -74,13 +76,29 @@ class Pipeline(BaseClassifier):
         own = getattr(classifier, "adversarial_class", None)
         self.adversarial_class = self.classes if own is not None or detector else None
         self.outputs = self.classes + (self.adversarial_class is not None)
-        _require_alike(classifier, detector)
         _shape_of_images(self)
+        _require_alike(self)
 
     @property
     def architecture(self) -> dict[str, Any] | str:  # type: ignore[override]
         """Description as it is now; the name of its class if a part of it is a user's own."""
-        return _architecture(self)
+        try:
+            return self.described()
+        except ModelError:
+            _shape_of_images(self)  # what does not fit is refused; what is foreign is named
+            return type(self).__name__
+
+    def described(self, own: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """What a manifest needs to build it again.
+
+        Args:
+            own: What stands for a network that is not ours, see `models.own_part`.
+
+        Raises:
+            ModelError: If a part cannot be described, or the transforms make no images of the
+                shape that the classifier takes.
+        """
+        return _architecture(self, own)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits, shape (n, outputs), of images in [0, 1], shape (n, c, h, w).
@@ -96,12 +114,13 @@ class Pipeline(BaseClassifier):
         if self.detector is None:
             return logits
         classes, own = self._split(logits)
-        flag = abstention_logit(classes, self.detector(x), self.detector.threshold, self.scale)
+        scale = self.scale / self.detector.clean_spread
+        flag = abstention_logit(classes, self.detector(x), self.detector.threshold, scale)
         return torch.cat([classes, torch.maximum(flag, own) if own.numel() else flag], 1)
 
     def _classified(self, seen: Tensor, x: Tensor) -> Tensor:
         try:
-            logits: Tensor = self.classifier(seen)
+            logits: Tensor = logits_in(self.classifier(seen))  # type: ignore[assignment]
         except RuntimeError as error:
             if seen.shape == x.shape:
                 raise
@@ -123,14 +142,20 @@ class Pipeline(BaseClassifier):
         return logits[:, : self.classes], logits[:, self.classes :]
 
 
-def _require_alike(classifier: nn.Module, detector: nn.Module | None) -> None:
-    """Refuse a detector whose network takes other images than the classifier."""
-    own = _shape(classifier)
-    other = _shape(getattr(detector, "network", None))
-    if own is not None and other is not None and own != other:
+def _require_alike(pipeline: Pipeline) -> None:
+    """Refuse a detector whose network takes other images than arrive at the classifier."""
+    own = _shape(pipeline.classifier)
+    other = seen = _shape(getattr(pipeline.detector, "network", None))
+    if own is None or seen is None:
+        return
+    for transform in pipeline.transforms:
+        seen = transform.shape_after(seen)  # type: ignore[operator]
+    if own != seen:
+        behind = " behind the transforms" if len(pipeline.transforms) else ""
         raise ModelError(
-            f"the network of {type(detector).__name__} takes images of shape {other} and the "
-            f"classifier of {own}: give a detector that was fitted with this classifier's data"
+            f"the network of {type(pipeline.detector).__name__} takes images of shape {other} and "
+            f"the classifier of {own}{behind}: give a detector that was fitted with this "
+            "classifier's data"
         )
 
 
@@ -140,30 +165,21 @@ def _shape(network: object) -> tuple[int, ...] | None:
     return tuple(architecture["shape"]) if isinstance(architecture, dict) else None
 
 
-def _architecture(pipeline: Pipeline) -> dict[str, Any] | str:
-    """What a manifest needs to build it again; the name of its class if a part is foreign.
-
-    Raises:
-        ModelError: If the transforms make no images of the shape that the classifier takes.
-    """
-    shape = _shape_of_images(pipeline)
-    try:
-        inner = describe(pipeline.classifier)
-        transforms = [describe(part) for part in pipeline.transforms]
-        detector = None if pipeline.detector is None else describe(pipeline.detector)
-    except ModelError:
-        return type(pipeline).__name__
-    if "model" not in inner:
-        return type(pipeline).__name__
-    own = inner["model"]
+def _architecture(pipeline: Pipeline, own: Mapping[str, Any] | None) -> dict[str, Any]:
+    inner = describe(pipeline.classifier, own)
+    if "defense" in inner:
+        raise ModelError(f"the defense {inner['defense']} as a classifier: give a network")
+    model = inner.get("model")
+    classifier = inner if model is None else {"name": model["name"], "options": model["options"]}
+    detector = pipeline.detector
     blueprint = Blueprint(
         name="pipeline",
-        shape=shape or tuple(own["shape"]),
-        classes=own["classes"],
+        shape=_shape_of_images(pipeline) or _before(pipeline, inner["shape"]),
+        classes=pipeline.classes,
         options={
-            "classifier": {"name": own["name"], "options": own["options"]},
-            "transforms": transforms,
-            "detector": detector,
+            "classifier": classifier,
+            "transforms": [describe(part, own) for part in pipeline.transforms],
+            "detector": None if detector is None else describe(detector, own),
             "scale": pipeline.scale,
         },
     )
@@ -175,7 +191,16 @@ def _shape_of_images(pipeline: Pipeline) -> tuple[int, int, int] | None:
     own = getattr(pipeline.classifier, "architecture", None)
     if not isinstance(own, dict):
         return None
-    channels, height, width = own["shape"]
+    return _before(pipeline, own["shape"])
+
+
+def _before(pipeline: Pipeline, seen: Sequence[int]) -> tuple[int, int, int]:
+    """The shape of the images that are transformed to a shape.
+
+    Raises:
+        ModelError: If there are none.
+    """
+    channels, height, width = seen
     shape = (channels, height, width)
     for transform in reversed(pipeline.transforms):
         shape = transform.shape_before(shape)  # type: ignore[operator]

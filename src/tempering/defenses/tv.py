@@ -44,7 +44,7 @@ class TotalVariation(Transform):
 
     Example:
         >>> even = torch.full((1, 1, 4, 4), 0.5)
-        >>> bool(torch.allclose(TotalVariation()(even), even))
+        >>> bool(torch.allclose(TotalVariation(keep=1)(even), even))
         True
     """
 

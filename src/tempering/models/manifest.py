@@ -30,7 +30,8 @@ class Manifest(BaseModel):
     """The content of `manifest.json`.
 
     Attributes:
-        architecture: `model.architecture` of a registered network, or `file.py:factory`.
+        architecture: `model.architecture` of a registered network, in which a part of a user's
+            own is named by its factory (`own_part`); or `file.py:factory`.
         classes: Names of the classes, in the order of the outputs.
         shape: Channels, height and width of the images.
         threat: What the model was hardened against, such as `linf:0.3`.

@@ -10,6 +10,7 @@ from tempering.core.errors import ModelError
 from tempering.core.files import file_hash
 from tempering.core.notes import note
 from tempering.models.manifest import Manifest, read_manifest
+from tempering.models.own_part import own_factory
 from tempering.models.store import load
 
 
@@ -27,9 +28,10 @@ def recorded_factory(path: Path, manifest: Manifest, remedy: str) -> str | None:
     Raises:
         ModelError: If the file has moved or changed.
     """
-    if not isinstance(manifest.architecture, str) or not manifest.factory_file:
+    own = own_factory(manifest.architecture)
+    if own is None or not manifest.factory_file:
         return None
-    file, name = Path(manifest.factory_file), manifest.architecture.rpartition(":")[2]
+    file, name = Path(manifest.factory_file), own.rpartition(":")[2]
     if not file.is_file() or file_hash(file) != manifest.factory_hash:
         what = "has changed" if file.is_file() else "is no longer there"
         raise ModelError(
@@ -51,9 +53,9 @@ def load_beside(path: Path | str) -> nn.Module:
     manifest = read_manifest(Path(path))
     instead = "give file.py:{name} in its place, a factory that loads the weights"
     factory = recorded_factory(Path(path), manifest, f"restore it, or {instead}")
-    if factory is None and isinstance(manifest.architecture, str):
+    if factory is None and (own := own_factory(manifest.architecture)) is not None:
         raise ModelError(
-            f"the model of {path} was built by your own code, {manifest.architecture}, and its "
+            f"the model of {path} was built by your own code, {own}, and its "
             f"manifest does not say which file: {instead.format(name='factory')}"
         )
     return load(path, factory).model

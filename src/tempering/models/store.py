@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -23,6 +24,7 @@ from tempering.models.manifest import (
     read_manifest,
     weights_path,
 )
+from tempering.models.own_part import own_factory, with_own_parts
 from tempering.models.registry import build
 from tempering.models.weights import fit_weights, read_weights, weights_of, write_weights
 
@@ -94,17 +96,20 @@ def load(path: Path | str, factory: str | None = None) -> LoadedModel:
 
 
 def _network(manifest: Manifest, weights: Path, factory: str | None) -> nn.Module:
-    if factory is not None:
-        return initialise(make_foreign(factory), torch.zeros(1, *manifest.shape))
-    if isinstance(manifest.architecture, str):
-        own = manifest.architecture if ":" in manifest.architecture else "file.py:factory"
+    architecture, own = manifest.architecture, own_factory(manifest.architecture)
+    if factory is not None and (isinstance(architecture, str) or own is None):
+        return _foreign(factory, manifest.shape)
+    if factory is None and own is not None:
+        shown = own if ":" in own else "file.py:factory"
         raise ModelError(
-            f"{weights} was built by your own code, {manifest.architecture}: "
-            f"to run that code, give --model {own} beside it"
+            f"{weights} was built by your own code, {own}: "
+            f"to run that code, give --model {shown} beside it"
         )
+    if factory is not None and isinstance(architecture, dict):
+        architecture = with_own_parts(architecture, partial(_foreign, factory))
     file = weights.parent / MANIFEST_FILE
     try:
-        blueprint = Blueprint.model_validate(manifest.architecture)
+        blueprint = Blueprint.model_validate(architecture)
         return build(blueprint.name, blueprint.shape, blueprint.classes, **blueprint.options)
     except ValidationError as error:
         first = error.errors()[0]
@@ -115,3 +120,7 @@ def _network(manifest: Manifest, weights: Path, factory: str | None) -> nn.Modul
         ) from error
     except (UsageError, TypeError, ValueError, RuntimeError) as error:
         raise ModelError(f"{file}: {error}") from error
+
+
+def _foreign(factory: str, shape: tuple[int, ...]) -> nn.Module:
+    return initialise(make_foreign(factory), torch.zeros(1, *shape))

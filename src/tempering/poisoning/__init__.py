@@ -1,4 +1,4 @@
-"""Poisons for testing, and their triggers."""
+"""Poisons for testing and their triggers; scans that find poison in training data."""
 
 from tempering.core.lazy import lazy_exports
 
@@ -20,6 +20,10 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "Perturbation": f"{_ROOM}.poisons.perturbation",
         "Poison": f"{_ROOM}.poisons.base",
         "Poisoned": f"{_ROOM}.poisons.base",
+        "SCANS": f"{_ROOM}.scans.registry",
+        "DataScan": f"{_ROOM}.scan",
+        "ScanScores": f"{_ROOM}.scans.base",
+        "scan_samples": f"{_ROOM}.scan",
         "Sinusoidal": f"{_ROOM}.poisons.sinusoidal",
         "TargetedLabelFlip": f"{_ROOM}.poisons.targeted_label_flip",
         "Task": f"{_ROOM}.poisons.task",

@@ -15,6 +15,10 @@ from tempering.poisoning.poisons.sinusoidal import Sinusoidal as Sinusoidal
 from tempering.poisoning.poisons.targeted_label_flip import TargetedLabelFlip as TargetedLabelFlip
 from tempering.poisoning.poisons.task import Task as Task
 from tempering.poisoning.poisons.warping import Warping as Warping
+from tempering.poisoning.scan import DataScan as DataScan
+from tempering.poisoning.scan import scan_samples as scan_samples
+from tempering.poisoning.scans.base import ScanScores as ScanScores
+from tempering.poisoning.scans.registry import SCANS as SCANS
 from tempering.poisoning.success import attack_success as attack_success
 from tempering.poisoning.success import stamped as stamped
 from tempering.poisoning.success import targeted_success as targeted_success

@@ -8,15 +8,17 @@ from tempering.core.files import write_text
 from tempering.core.record import Count
 from tempering.core.system_records import SystemRow, SystemTable
 from tempering.report.bar_chart import Bar, BarGroup, bar_chart
+from tempering.report.detector_section import detector_section
+from tempering.report.fgsm_section import fgsm_section
+from tempering.report.further_attacks import further_section
+from tempering.report.paper_tables_section import paper_tables_section
 from tempering.report.run_page import html
 from tempering.report.section import Figure, Report, Section, TableBlock
-from tempering.report.tables import ABSENT, Cell, Column, Table, Tone
+from tempering.report.shade import shaded
+from tempering.report.tables import ABSENT, Cell, Column, Table
 from tempering.report.wording import attack as attack_name
 from tempering.report.wording import counted, duration, percent
 from tempering.report.wording import threat as threat_name
-
-GOOD, FAIR = 0.8, 0.4
-"""Shares of images above which a cell of the heat map is green, or yellow."""
 
 
 def write_page(table: SystemTable, path: Path) -> Path:
@@ -31,12 +33,20 @@ def write_page(table: SystemTable, path: Path) -> Path:
 
 def report_of(table: SystemTable) -> Report:
     """The page as sections."""
+    of_systems = [part(row) for row in table.rows for part in (fgsm_section, detector_section)]
     return Report(
         title="Systems under attack",
         subtitle=(
             f"{table.data}, {threat_name(table.threat)}, budget {table.budget}, seed {table.seed}"
         ),
-        sections=(_summary(table), _heat_map(table), _drops(table), _notes(table)),
+        sections=(
+            _summary(table),
+            _heat_map(table),
+            _drops(table),
+            *(section for section in (paper_tables_section(table), *of_systems) if section),
+            *(further_section(row) for row in table.rows if row.further),
+            _notes(table),
+        ),
         source="benchmark.json",
     )
 
@@ -111,8 +121,8 @@ def _heat_map(table: SystemTable) -> Section:
     rows = tuple(
         (
             Cell(row.title),
-            *(_shade(row.by_attack.get(name)) for name in attacks),
-            _shade(row.adaptive),
+            *(shaded(row.by_attack.get(name)) for name in attacks),
+            shaded(row.adaptive),
         )
         for row in table.rows
         if row.error is None
@@ -123,14 +133,6 @@ def _heat_map(table: SystemTable) -> Section:
         ("Accuracy of each system under each attack of the oblivious attacker.",),
         (TableBlock(Table("attacks-table", "Attack by system", columns, rows)),),
     )
-
-
-def _shade(count: Count | None) -> Cell:
-    if count is None:
-        return ABSENT
-    share = count.fraction
-    tone: Tone = "good" if share >= GOOD else "fair" if share >= FAIR else "bad"
-    return Cell(percent(share), tone=tone)
 
 
 def _drops(table: SystemTable) -> Section:

@@ -15,6 +15,7 @@ from tempering.report.comparison_section import comparison_sections
 from tempering.report.corruptions_section import corruptions_section
 from tempering.report.cw_section import cw_section
 from tempering.report.detection_section import detection_section
+from tempering.report.explanation_section import explanation_section
 from tempering.report.gallery_section import data_section, gallery_section
 from tempering.report.per_class_section import per_class_section
 from tempering.report.provenance_section import provenance_section
@@ -50,6 +51,7 @@ def report_of(run: Run, extra: Sequence[SectionBuilder] = ()) -> Report:
         *(build(run) for build in extra),
         stability_section(run),
         gallery_section(run),
+        explanation_section(run),
         corruptions_section(records),
         data_section(run),
         training_section(records),

@@ -55,12 +55,14 @@ class Series:
         points: Points from left to right.
         mark: Colour: `before`, `after`, `third` or `fourth`.
         dash: Dash pattern; solid by default.
+        dots: Whether points are drawn, if they are few.
     """
 
     label: str
     points: tuple[Point, ...]
     mark: str
     dash: str = "none"
+    dots: bool = True
 
 
 @dataclass(frozen=True)
@@ -288,7 +290,7 @@ def _line(frame: _Frame, series: Series) -> Markup:
         parts.append(element("path", d=path, class_=look, stroke_dasharray=series.dash))
     for point in series.points:
         place = {"cx": frame.x(point.x), "cy": frame.y(point.y)}
-        if len(series.points) <= MANY:
+        if series.dots and len(series.points) <= MANY:
             parts.append(element("circle", **place, r=2.6, class_=f"fill-{series.mark}"))
         if point.ringed:
             parts.append(element("circle", **place, r=6.5, class_="ring"))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tempering.report.contents import SectionBuilder, report_of
 from tempering.report.reading import read_run
-from tempering.report.section import Block, Facts, Flags, Report, Section, TableBlock
+from tempering.report.section import Block, Facts, Flags, Link, Report, Section, TableBlock
 from tempering.report.tables import Cell, Column, Table
 from tempering.report.wording import whole
 
@@ -96,6 +96,8 @@ def _block(block: Block, numbers: dict[str, str]) -> str:
                 + (f" *Images:* {_listed(flag.samples)}" if flag.samples else "")
                 for flag in block.flags
             )
+        case Link():
+            return f"[{text(block.text)}]({block.file})"
         case _:
             return ""
 

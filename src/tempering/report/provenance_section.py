@@ -72,6 +72,7 @@ def _run_rows(provenance: Provenance) -> list[tuple[str, str]]:
         *_evaluated(provenance.recipe),
         ("Classes", _listed(provenance.classes)),
         ("Model", f"{provenance.model}, {whole(provenance.parameters)} parameters"),
+        *([("Defenses", "; ".join(provenance.defenses))] if provenance.defenses else []),
         *([("Start of training", provenance.start)] if provenance.start else []),
         *([("Notes", "; ".join(provenance.notes))] if provenance.notes else []),
         ("Stages with an adaptive backward", ", ".join(provenance.adaptive_stages) or "none"),

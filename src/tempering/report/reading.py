@@ -9,11 +9,14 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from tempering.core.errors import RunError
+from tempering.core.explanation_records import Explanation
 from tempering.core.records import AnyRecord, Assessment, Summary, load_records
 from tempering.report.pictures import Pictures, load_pictures
 
 VERDICTS = "verdicts.npz"
 """The verdicts on each sample, in the folder of an evaluation."""
+EXPLANATION = "explain.json"
+"""The record of `temper explain`."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,7 @@ class Run:
         records: All records.
         summary: The summary.
         pictures: The images, if any.
+        explanation: What `temper explain` found out; None if it was not run.
     """
 
     folder: Path
@@ -33,6 +37,7 @@ class Run:
     records: Sequence[AnyRecord]
     summary: Summary
     pictures: Pictures
+    explanation: Explanation | None = None
 
 
 def read_run(folder: Path) -> Run:
@@ -50,7 +55,22 @@ def read_run(folder: Path) -> Run:
         records=load_records(folder / "records.jsonl"),
         summary=load_summary(folder / "summary.json"),
         pictures=load_pictures(folder / "gallery.npz"),
+        explanation=load_explanation(folder / EXPLANATION),
     )
+
+
+def load_explanation(path: Path) -> Explanation | None:
+    """Read `explain.json`; None if there is none.
+
+    Raises:
+        RunError: If the file is damaged; names it.
+    """
+    if not path.exists():
+        return None
+    try:
+        return Explanation.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise RunError(f"{path} is damaged: run temper explain again to rewrite it") from error
 
 
 def load_summary(path: Path) -> Summary:

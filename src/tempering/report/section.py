@@ -100,7 +100,21 @@ class Flags:
     flags: tuple[Flag, ...]
 
 
-Block = Facts | TableBlock | Figure | Examples | PictureSheet | Flags
+@dataclass(frozen=True)
+class Link:
+    """A link to a file beside the report.
+
+    Attributes:
+        file: Its name.
+        text: What is there.
+    """
+
+    kind: ClassVar[str] = "link"
+    file: str
+    text: str
+
+
+Block = Facts | TableBlock | Figure | Examples | PictureSheet | Flags | Link
 
 
 @dataclass(frozen=True)
@@ -129,12 +143,14 @@ class Report:
         subtitle: Line below the heading.
         sections: Sections, the summary first.
         source: The file with the counts behind all numbers.
+        basis: What that file holds.
     """
 
     title: str
     subtitle: str
     sections: tuple[Section, ...]
     source: str = "records.jsonl"
+    basis: str = "the integer counts"
 
     def tables(self) -> Iterator[Table]:
         """All tables, in order."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
@@ -14,15 +16,14 @@ from tempering.core.random import RandomStreams, derive
 from tempering.core.user_code import device_of
 from tempering.defenses.bit_depth import BitDepth
 from tempering.defenses.discriminator import Discriminator
-from tempering.defenses.fitting import fit_detector
 from tempering.defenses.jpeg import Jpeg
 from tempering.defenses.median import MedianFilter
 from tempering.defenses.routing import Routed
 from tempering.defenses.tv import TotalVariation
 from tempering.systems.adversarial_training import warmup
-from tempering.systems.detection import RATE, some
 from tempering.systems.setting import Setting
 from tempering.systems.system import Fitted, System
+from tempering.systems.watched import by_name, watched
 from tempering.training.objectives.paper import Paper
 
 SAMPLES = 300
@@ -67,15 +68,9 @@ class AttackerDefender(System):
             budget.adversarial_steps,
             what=self.title,
         )
-        discriminator = fit_detector(
-            "discriminator",
-            undefended,
-            some(setting.data),
-            setting.threat,
-            attacks,
-            RATE,
-            derive(setting.seed, self.name),
-        )
+        fit = by_name("discriminator", setting, undefended, derive(setting.seed, self.name))
+        watch = watched("discriminator", setting, undefended, attacks, fit)
+        discriminator = watch.detector
         if not isinstance(discriminator, Discriminator):
             raise TypeError(type(discriminator).__name__)
         parts = bank(setting.data.shape[0])
@@ -84,7 +79,9 @@ class AttackerDefender(System):
         names = ["none" if part is None else type(part).__name__ for part in parts]
         kinds = ["clean", *(attack.label() for attack in attacks)]
         details = {"routes": {kind: names[at] for kind, at in zip(kinds, routes, strict=True)}}
-        return Fitted(model, undefended, undefended, details=details)
+        return Fitted(
+            model, undefended, undefended, details=details, watched=replace(watch, rejects=False)
+        )
 
 
 def chosen_routes(

@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from tempering.attacks.base import Attack
 from tempering.attacks.bim import BIM
+from tempering.attacks.cw_linf import CWLinf
+from tempering.attacks.deepfool import DeepFool
 from tempering.attacks.fgsm import FGSM
 from tempering.attacks.pgd import PGD
 from tempering.attacks.square import Square
+from tempering.core.protocols import Detector
 from tempering.core.random import derive
 from tempering.data.splits import Splits
+from tempering.defenses.estimators import ESTIMATORS
 from tempering.defenses.fitting import fit_detector
 from tempering.defenses.pipeline import Pipeline
 from tempering.systems.setting import Setting
 from tempering.systems.system import Fitted, System
+from tempering.systems.watched import RATE, Watched, by_name, watched
 
-RATE = 0.05
-"""Share of clean validation images that may be flagged."""
-SAMPLES = 2000
-"""Clean training images of a detector, and as many adversarial ones."""
-
+LONG = ("60m", "full")
+"""Budgets in which estimators are compared."""
+SHARES = (1 / 30, 1 / 6, 1 / 3, 2 / 3, 1.0)
+"""Radii at which ML-Filter is measured: 0.01, 0.05, 0.1, 0.2 and 0.3 of a threat of 0.3."""
 ATTACKS: tuple[Attack, ...] = (FGSM(), BIM(steps=40), PGD(steps=40), Square(queries=200))
 """What detectors learn from, against the undefended network."""
-
-
-def some(data: Splits) -> Splits:
-    """The data with few enough training images for a detector."""
-    return replace(data, train=data.train.take(min(SAMPLES, len(data.train))))
 
 
 class ProtectionLayer(System):
@@ -52,23 +52,28 @@ class ProtectionLayer(System):
 
     def fit(self, setting: Setting) -> Fitted:
         """Fit the forest on attacks against the undefended network."""
-        net, some_data = setting.undefended, some(setting.data)
+        net, threat = setting.undefended, setting.threat
         seed = derive(setting.seed, self.name)
-        told = fit_detector(
-            "discriminator", net, some_data, setting.threat, ATTACKS, RATE, derive(seed, "features")
-        )
-        detector = fit_detector(
-            "protection_layer",
-            net,
-            some_data,
-            setting.threat,
-            ATTACKS,
-            RATE,
-            seed,
-            network=told.network,
-        )
-        model = Pipeline(net, detector=detector, classes=setting.data.train.num_classes).eval()
-        return Fitted(model, net, net)
+        fit_features = by_name("discriminator", setting, net, derive(seed, "features"))
+
+        def fit(data: Splits, known: Sequence[Attack], **options: str) -> Detector:
+            told = fit_features(data, known)
+            return fit_detector(
+                "protection_layer",
+                net,
+                data,
+                threat,
+                known,
+                RATE,
+                seed,
+                network=told.network,
+                **options,
+            )
+
+        layer = watched("protection_layer", setting, net, ATTACKS, fit)
+        if setting.budget.name in LONG:
+            layer = replace(layer, estimators=tuple(ESTIMATORS))
+        return _behind(layer, setting)
 
 
 class MLFilter(System):
@@ -87,14 +92,15 @@ class MLFilter(System):
     def fit(self, setting: Setting) -> Fitted:
         """Fit the bounds on training images and attacked copies."""
         net = setting.undefended
-        detector = fit_detector(
-            "ml_filter",
-            net,
-            some(setting.data),
-            setting.threat,
-            ATTACKS[:3],
-            RATE,
-            derive(setting.seed, self.name),
-        )
-        model = Pipeline(net, detector=detector, classes=setting.data.train.num_classes).eval()
-        return Fitted(model, net, net)
+        fit = by_name("ml_filter", setting, net, derive(setting.seed, self.name))
+        bounds = watched("ml_filter", setting, net, ATTACKS[:3], fit)
+        candidates = (CWLinf(steps=40), DeepFool())
+        unknown = tuple(attack for attack in candidates if attack.knows(setting.threat))
+        return _behind(replace(bounds, unknown=unknown, shares=SHARES), setting)
+
+
+def _behind(watch: Watched, setting: Setting) -> Fitted:
+    """The undefended network behind a detector that rejects."""
+    net, classes = watch.network, setting.data.train.num_classes
+    model = Pipeline(net, detector=watch.detector, classes=classes).eval()
+    return Fitted(model, net, net, watched=watch)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 
 from tempering.attacks.fgsm import FGSM
+from tempering.core.published import FGSM_EPS, FGSM_FALL
 from tempering.core.threats import Linf
 from tempering.core.user_code import device_of
 from tempering.systems.setting import Setting
 from tempering.systems.system import Fitted, System
 
 RADII = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3)
-FALL, AT = 0.66, 0.1
 
 
 class FGSMStudy(System):
@@ -23,8 +23,8 @@ class FGSMStudy(System):
     source = "Wibawa, 2023"
     how = "FGSM against an undefended network, eps 0 to 0.3."
     gaps = (
-        f"Accuracy falls '{FALL:.0%}' at eps {AT:g}: to {FALL:.0%}, or by {FALL:.0%} to "
-        f"{1 - FALL:.0%} of what it was."
+        f"Accuracy falls '{FGSM_FALL:.0%}' at eps {FGSM_EPS:g}: to {FGSM_FALL:.0%}, or by "
+        f"{FGSM_FALL:.0%} to {1 - FGSM_FALL:.0%} of what it was."
     )
     weakness = "A single step: iterative attacks break more."
 

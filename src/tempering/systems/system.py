@@ -9,7 +9,10 @@ from typing import Any, ClassVar
 from torch import nn
 
 from tempering.attacks.base import Attack
+from tempering.core.system_records import FurtherAttack
+from tempering.data.dataset import Dataset
 from tempering.systems.setting import Setting
+from tempering.systems.watched import Watched
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +27,7 @@ class Fitted:
         attacks: Further attacks of an attacker who knows the system, on the deployed model.
         shortened: How this training differs from that of the authors, in words.
         details: Further figures of the system, for its page: JSON values.
+        watched: Its detector, for figures of its own; None if it has none.
     """
 
     model: nn.Module
@@ -32,6 +36,7 @@ class Fitted:
     attacks: tuple[Attack, ...] = ()
     shortened: tuple[str, ...] = ()
     details: dict[str, Any] = field(default_factory=dict)
+    watched: Watched | None = None
 
 
 class System(ABC):
@@ -67,3 +72,18 @@ class System(ABC):
         Raises:
             UsageError: If it cannot work on such data, or under such a threat.
         """
+
+    def further(
+        self,
+        fitted: Fitted,  # noqa: ARG002 - systems with attacks of their own use them
+        setting: Setting,  # noqa: ARG002
+        test: Dataset,  # noqa: ARG002
+    ) -> list[FurtherAttack]:
+        """Attacks that this system is known for, beside those of the table; by default none.
+
+        Args:
+            fitted: What `fit` returned.
+            setting: Data, threat, seed and budget.
+            test: All test images; take some of them.
+        """
+        return []

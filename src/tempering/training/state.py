@@ -86,6 +86,47 @@ def load_state(path: Path, key: str) -> tuple[LoopState, StepState]:
     Raises:
         RunError: If the file is damaged or belongs to another training.
     """
+    document, tensors = _read(path)
+    if document["key"] != key:
+        raise RunError(
+            f"checkpoint {path} belongs to another recipe, model or data: "
+            "resume with the settings that the run was started with"
+        )
+
+    loop = LoopState(
+        seconds=document["seconds"],
+        best=_group(tensors, "best"),
+        best_round=document["best_round"],
+        history=_HISTORY.validate_python(document["history"]),
+        totals=_TOTALS.validate_python(document["totals"]),
+    )
+    steps = StepState(
+        weights=_group(tensors, "model"),
+        average=_group(tensors, "average"),
+        moments=_group(tensors, "optimizer"),
+        step=document["step"],
+        rate=document["rate"],
+    )
+    return loop, steps
+
+
+def trained_weights(path: Path) -> Weights:
+    """The weights that a finished training ended with, from its checkpoint.
+
+    Args:
+        path: The checkpoint.
+
+    Returns:
+        Those of its best round; without rounds their average.
+
+    Raises:
+        RunError: If the file is missing or damaged.
+    """
+    _, tensors = _read(path)
+    return _group(tensors, "best") or _group(tensors, "average")
+
+
+def _read(path: Path) -> tuple[dict[str, Any], Weights]:
     try:
         with safe_open(path, framework="pt") as file:
             document: dict[str, Any] = json.loads(file.metadata()["state"])
@@ -95,27 +136,8 @@ def load_state(path: Path, key: str) -> tuple[LoopState, StepState]:
         raise RunError(f"checkpoint {path} cannot be read: {error}: start a new run") from error
     if not whole:
         raise RunError(f"checkpoint {path} was altered after it was saved: start a new run")
-    if document["key"] != key:
-        raise RunError(
-            f"checkpoint {path} belongs to another recipe, model or data: "
-            "resume with the settings that the run was started with"
-        )
+    return document, tensors
 
-    def group(name: str) -> Weights:
-        return {k.split("/", 1)[1]: t for k, t in tensors.items() if k.startswith(f"{name}/")}
 
-    loop = LoopState(
-        seconds=document["seconds"],
-        best=group("best"),
-        best_round=document["best_round"],
-        history=_HISTORY.validate_python(document["history"]),
-        totals=_TOTALS.validate_python(document["totals"]),
-    )
-    steps = StepState(
-        weights=group("model"),
-        average=group("average"),
-        moments=group("optimizer"),
-        step=document["step"],
-        rate=document["rate"],
-    )
-    return loop, steps
+def _group(tensors: Weights, name: str) -> Weights:
+    return {k.split("/", 1)[1]: t for k, t in tensors.items() if k.startswith(f"{name}/")}

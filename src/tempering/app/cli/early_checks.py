@@ -13,6 +13,7 @@ from tempering.core.threat_words import read_radius, split_threat
 from tempering.data.sources.registered import find_source
 from tempering.models.factory_place import factory_place, require_weights
 from tempering.poisoning.poisons.names import NAMES as POISONS
+from tempering.poisoning.scans.names import NAMES as SCANS
 
 
 def check_early(
@@ -89,3 +90,36 @@ def check_poison(attack: str, share: float | None, out: Path | None) -> None:
         raise UsageError(f"--attack {attack} without --out: give the new folder to write")
     if out.exists() or out.is_symlink():
         raise UsageError(f"--out {out} exists: give the name of a new folder")
+
+
+def check_scan(
+    scans: str | None, fpr: float, fail_over: float | None, out: Path
+) -> list[str] | None:
+    """Check what was typed about a scan.
+
+    Args:
+        scans: Names with commas between them; None for all.
+        fpr: Share of clean samples that may be suspect.
+        fail_over: Share of the samples.
+        out: The folder to write.
+
+    Returns:
+        The names; None for all.
+
+    Raises:
+        UnknownNameError: If there is no such scan.
+        UsageError: If a share is out of range, or the folder exists.
+    """
+    if not 0 < fpr < 0.5:
+        raise UsageError(f"--fpr {fpr:g}: give a share above 0 and below 0.5, such as 0.01")
+    if fail_over is not None and not 0 <= fail_over < 1:
+        raise UsageError(f"--fail-over {fail_over:g}: give a share from 0 to below 1")
+    if out.exists() or out.is_symlink():
+        raise UsageError(f"--out {out} exists: give the name of a new folder")
+    if scans is None:
+        return None
+    names = list(dict.fromkeys(name.strip().lower() for name in scans.split(",")))
+    for name in names:
+        if name not in SCANS:
+            raise UnknownNameError("scan", name, SCANS)
+    return names

@@ -20,6 +20,7 @@ from tempering.app.cli import (
     compare,
     data,
     evaluate,
+    explain,
     harden,
     listing,
     poison,
@@ -64,6 +65,7 @@ app.command("attack")(attack.attack)
 app.command("certify")(certify.certify)
 app.command("compare")(compare.compare)
 app.command("benchmark")(benchmark.benchmark)
+app.command("explain")(explain.explain)
 app.command("reproduce")(reproduce.reproduce)
 app.command("poison")(poison.poison)
 app.command("uncertainty")(uncertainty.uncertainty)

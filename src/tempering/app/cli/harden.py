@@ -34,6 +34,20 @@ def harden(
             help="What training minimizes: trades:beta=6, file.py:name or file.py:name:key=value.",
         ),
     ] = None,
+    defense: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--defense",
+            help="Transforms before the network and a detector beside it, such as "
+            "jpeg:quality=50,mahalanobis; repeatable; `temper list defenses` shows all.",
+        ),
+    ] = None,
+    fpr: Annotated[
+        float | None,
+        typer.Option(
+            "--fpr", help="Share of clean validation images that the detector flags (0.05)."
+        ),
+    ] = None,
     recipe: options.RecipeName = None,
     settings: options.Settings = None,
     seed: options.Seed = None,
@@ -67,7 +81,16 @@ def harden(
     given = {key: value for key, value in given.items() if value is not None}
     overrides = [f"{key}={json.dumps(value)}" for key, value in given.items()]
     overrides += settings or []
-    others = overrides or name or weights or recipe or quick or no_surrogate
+    others = (
+        overrides
+        or defense
+        or fpr is not None
+        or name
+        or weights
+        or recipe
+        or quick
+        or no_surrogate
+    )
     if resume is not None and others:
         raise UsageError(
             "--resume continues with the settings of the run: give only --device, --batch-size "
@@ -87,6 +110,8 @@ def harden(
             done = job.harden(
                 recipe=recipe or "default",
                 overrides=overrides,
+                defense=defense or None,
+                fpr=fpr,
                 weights=weights,
                 quick=quick,
                 train_surrogate=not no_surrogate,

@@ -2,16 +2,110 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
 import typer
 
-from tempering.app.cli import scan_model
+from tempering.app.cli import options, scan_model
+from tempering.app.cli.console import progress, say
+from tempering.app.cli.early_checks import check_early, check_scan
+from tempering.core.errors import UsageError
 
-app = typer.Typer(help="Scan models for backdoors.", no_args_is_help=True, rich_markup_mode=None)
+if TYPE_CHECKING:
+    from tempering.core.scan_records import ScanRecord
+
+app = typer.Typer(
+    help="Scan data for poison, and models for backdoors.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+FOUND = 3
+"""Exit code if more than --fail-over is suspect beyond chance."""
+LISTED = 10
+"""Suspects that are listed on the terminal."""
 
 
 @app.callback()
 def scan() -> None:
-    """Scan models for backdoors."""
+    """Scan data for poison, and models for backdoors."""
 
 
 app.command("model")(scan_model.scan_model)
+
+
+@app.command("data")
+def data(
+    source: Annotated[str, typer.Argument(help="Address of the data, such as mnist or npz:FILE.")],
+    out: Annotated[Path, typer.Option("--out", help="The new folder to write.")],
+    fpr: Annotated[
+        float, typer.Option("--fpr", help="Share of clean samples that may be suspect.")
+    ] = 0.01,
+    scans: Annotated[
+        str | None, typer.Option("--scans", help="Names with commas between them; default all.")
+    ] = None,
+    clean: Annotated[
+        str | None,
+        typer.Option("--clean", help="Address of clean data, from which the threshold comes."),
+    ] = None,
+    features: Annotated[
+        str | None,
+        typer.Option(
+            "--features",
+            help="Model whose features are used; default: small networks trained on the data.",
+        ),
+    ] = None,
+    weights: options.Weights = None,
+    fail_over: Annotated[
+        float | None,
+        typer.Option(
+            "--fail-over",
+            help="Exit with 3 if more than this share is suspect beyond chance.",
+        ),
+    ] = None,
+    split: options.Split = None,
+    seed: options.Seed = None,
+    as_json: options.Json = False,
+) -> None:
+    """Say which training samples look poisoned, and why; nothing is dropped."""
+    if weights is not None and features is None:
+        raise UsageError(f"--weights {weights} without --features: give file.py:factory")
+    names = check_scan(scans, fpr, fail_over, out)
+    check_early(features, weights=weights, data=source)
+    if clean is not None:
+        check_early(data=clean)
+    from tempering.app.scan import ScanAddress, scan_address
+
+    address = ScanAddress(source, split, seed or 0, clean, features, weights)
+    with progress():
+        record = scan_address(address, out, fpr, names)
+    if as_json:
+        say(record.model_dump_json(indent=2))
+    else:
+        _show(record, out)
+    if fail_over is not None and record.excess > fail_over:
+        raise typer.Exit(FOUND)
+
+
+def _show(record: ScanRecord, out: Path) -> None:
+    wrong = record.verdict != "nothing wrong"
+    say(f"{record.data}: {record.verdict}")
+    say(
+        f"suspects      {record.suspects:,} of {record.n:,}; chance alone gives about "
+        f"{record.expected:,.0f}" + ("" if wrong else ", so keep them all")
+    )
+    if record.duplicates or record.leaks or record.contradictions:
+        say(
+            f"equal images  {record.duplicates} pairs within a split, {record.leaks} across "
+            f"splits, {record.contradictions} with different labels"
+        )
+    for row in record.scans:
+        if row.summary:
+            say(f"{row.name:<19} {row.summary}")
+    seen = ", ".join(f"{name} {100 * share:.0f} %" for name, share in record.planted.items())
+    say(f"found of what was planted: {seen}")
+    for suspect in record.top[: LISTED if wrong else 0]:
+        say(f"  {suspect.id} (label {suspect.label}, like a {suspect.like}): {suspect.reason}")
+    say(f"page          {out / 'scan.html'}")
+    say(f"mask          {out / 'keep.npz'} (for --keep)")

@@ -153,7 +153,7 @@ class Repairing:
                 with users_code("the model fails in training", "correct the model"):
                     loss = F.cross_entropy(network(x.to(device)), y.to(device))
                     optimizer.zero_grad(set_to_none=True)
-                    loss.backward()
+                    torch.autograd.backward(loss)
                 if not math.isfinite(loss.item()):
                     raise ModelError(
                         f"the loss is {loss.item()} at step {step + 1} of the repair: give a "

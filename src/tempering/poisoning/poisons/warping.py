@@ -35,7 +35,7 @@ class Warping(Poison):
     triggered: ClassVar[bool] = True
 
     target: int | str = 0
-    strength: float = 1.5
+    strength: float = 1.0
     grid: int = 4
     cover_share: float = 0.3
 

@@ -1,0 +1,182 @@
+"""Defenses as people write them: NAME, or NAME:option=value, several in a row."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tempering.core.errors import ModelError, UnknownNameError, UsageError
+from tempering.core.protocols import DEFENSES, Defense, Detector, Transform
+from tempering.core.specs import read_value, split_pairs
+from tempering.defenses.description import restore
+
+FITTED = ("network", "kinds", "threshold", "sizes")
+"""Options of a detector that its fit sets."""
+
+
+@dataclass(frozen=True)
+class NamedDefense:
+    """A defense by its name and options; a detector is not fitted yet.
+
+    Attributes:
+        name: In `DEFENSES`.
+        options: Of its constructor; others have their defaults.
+    """
+
+    name: str
+    options: Mapping[str, Any]
+
+    @property
+    def detects(self) -> bool:
+        """Whether it is a detector."""
+        return issubclass(DEFENSES[self.name], Detector)
+
+    def transform(self) -> Transform:
+        """The transform, with fresh weights if it has some.
+
+        Raises:
+            UsageError: If options do not fit, or it is a detector.
+            ModelError: If the value of an option makes no sense.
+        """
+        part = restore({"defense": self.name, "options": dict(self.options)})
+        if not isinstance(part, Transform):
+            raise UsageError(f"{self.name} is a detector: give the name of a transform")
+        return part
+
+    def text(self) -> str:
+        """As `read_defenses` reads it.
+
+        Raises:
+            UsageError: If an option has no text.
+
+        Example:
+            >>> NamedDefense("jpeg", {"quality": 50}).text()
+            'jpeg:quality=50'
+        """
+        pairs = ",".join(f"{key}={self._word(key)}" for key in self.options)
+        return self.name + (f":{pairs}" if pairs else "")
+
+    def _word(self, key: str) -> str:
+        value = self.options[key]
+        if value is None or isinstance(value, bool):
+            return str(value).lower()
+        if not isinstance(value, int | float | str):
+            raise UsageError(
+                f"{self.name}: {key} = {value!r} cannot be written in a recipe: "
+                "give a number, a word or none"
+            )
+        return str(value)
+
+
+def read_defenses(given: object) -> tuple[NamedDefense, ...]:
+    """Read defenses: text, a transform or detector, or a list of these.
+
+    Of a detector the class and the options are taken: it is fitted anew.
+
+    Args:
+        given: Such as `jpeg:quality=50,median` or `[Jpeg(50), "mahalanobis"]`.
+
+    Raises:
+        UsageError: If one is no defense, or an option is wrong.
+        ModelError: If an object's class is not registered.
+
+    Example:
+        >>> [one.text() for one in read_defenses("resize_pad:smallest=0.5,largest=0.9,median")]
+        ['resize_pad:smallest=0.5,largest=0.9', 'median']
+    """
+    if isinstance(given, str):
+        return tuple(_read(text) for text in _parts(given))
+    if isinstance(given, NamedDefense):
+        return (given,)
+    if isinstance(given, Defense):
+        return (_of_object(given),)
+    if not isinstance(given, list | tuple):
+        raise UsageError(
+            f"defense = {given!r}: give a name, such as 'jpeg:quality=50', a transform or detector "
+            "of tempering.defenses, or a list of these"
+        )
+    return tuple(one for part in given for one in read_defenses(part))
+
+
+def _parts(text: str) -> list[str]:
+    """The text of each defense: a comma also separates options."""
+    parts: list[str] = []
+    for piece in text.split(","):
+        before, equals, _ = piece.partition("=")
+        if equals and ":" not in before and parts:
+            parts[-1] += ("," if "=" in parts[-1] else ":") + piece.strip()
+        else:
+            parts.append(piece.strip())
+    if not all(parts):
+        raise UsageError(f"defense {text!r}: give names, such as jpeg:quality=50,median")
+    return parts
+
+
+def _read(text: str) -> NamedDefense:
+    name, _, tail = text.partition(":")
+    kind = _kind(name.strip())
+    pairs = split_pairs(tail, f"defense {text!r}", f"{name}:option=value")
+    types = _types(kind)
+    values = {}
+    for key, value in pairs.items():
+        _require_option(name, key, types)
+        values[key] = read_value(value, types[key], f"{name}: {key}")
+    _require_all(name.strip(), kind, [*values, *FITTED])
+    return _checked(NamedDefense(name.strip(), values))
+
+
+def _of_object(part: Defense) -> NamedDefense:
+    """Name and options of a defense, without what a fit sets."""
+    name = next((name for name, kind in DEFENSES.items() if kind is type(part)), None)
+    if name is None:
+        raise ModelError(
+            f"{type(part).__name__} is not registered, so that no recipe can name it: decorate "
+            "the class with register_defense('name')"
+        )
+    known = _types(type(part))
+    return _checked(NamedDefense(name, {k: v for k, v in part.options.items() if k in known}))
+
+
+def _checked(defense: NamedDefense) -> NamedDefense:
+    """The defense, if a transform can be built from it and all options are written as text."""
+    defense.text()
+    if not defense.detects:
+        defense.transform()
+    return defense
+
+
+def _kind(name: str) -> type[Defense]:
+    try:
+        return DEFENSES[name]
+    except UnknownNameError as error:
+        raise UsageError(f"{error}; `temper list defenses` shows all") from None
+
+
+def _types(kind: type[Defense]) -> dict[str, Any]:
+    """Options that a user sets, and their types."""
+    hints = typing.get_type_hints(kind.__init__)
+    names = list(inspect.signature(kind.__init__).parameters)[1:]
+    fitted = FITTED if issubclass(kind, Detector) else ()
+    return {name: hints.get(name, float) for name in names if name not in fitted}
+
+
+def _require_all(name: str, kind: type[Defense], given: Iterable[str]) -> None:
+    """Refuse a defense without an option that has no default."""
+    parameters = list(inspect.signature(kind.__init__).parameters.values())[1:]
+    needed = [one.name for one in parameters if one.default is one.empty]
+    if missing := [key for key in needed if key not in given]:
+        example = ",".join(f"{key}=VALUE" for key in missing)
+        raise UsageError(f"{name} without {' and '.join(missing)}: write {name}:{example}")
+
+
+def _require_option(name: str, key: str, known: Iterable[str]) -> None:
+    if key in known:
+        return
+    if key in FITTED and issubclass(DEFENSES[name.strip()], Detector):
+        raise UsageError(f"{name}: {key} is set when the detector is fitted: leave it out")
+    if not known:
+        raise UsageError(f"{name}: {key}: {name} has no options: leave it out")
+    raise UnknownNameError(f"option of {name}", key, known)
