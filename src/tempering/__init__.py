@@ -37,7 +37,9 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "reproduce": "tempering.app.reproduce",
         "resume": "tempering.app.harden",
         "scan": "tempering.app.scan",
+        "scan_model": "tempering.app.scan_model",
         "systems": "tempering.systems",
+        "uncertainty": "tempering.app.uncertainty",
         "training": "tempering.training",
     },
 )

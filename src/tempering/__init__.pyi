@@ -17,6 +17,8 @@ from tempering.app.poison import poison as poison
 from tempering.app.recorded_benchmark import recorded_benchmark as recorded_benchmark
 from tempering.app.reproduce import reproduce as reproduce
 from tempering.app.scan import scan as scan
+from tempering.app.scan_model import scan_model as scan_model
+from tempering.app.uncertainty import uncertainty as uncertainty
 from tempering.core.errors import TemperingError as TemperingError
 from tempering.core.patches import Patch as Patch
 from tempering.core.threats import L0 as L0

@@ -154,7 +154,11 @@ def test_it_is_not_asked_before_it_is_fitted(case: str) -> None:
 def test_sizes_that_are_none_are_refused(case: str) -> None:
     detector = fitted(case)
     assert isinstance(detector, FittedDetector)
-    for sizes in ([3], ["many"] * len(detector.sizes), [-1] * len(detector.sizes)):
+    for sizes in (
+        [3] * (len(detector.sizes) + 1),
+        ["many"] * len(detector.sizes),
+        [-1] * len(detector.sizes),
+    ):
         with pytest.raises(ModelError, match=f"give {detector.size_names[0]}, "):
             restore_with(detector, sizes)
 

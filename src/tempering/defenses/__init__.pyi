@@ -7,6 +7,9 @@ from tempering.defenses.backdoor import Backdoored as Backdoored
 from tempering.defenses.bit_depth import BitDepth as BitDepth
 from tempering.defenses.calibration import calibrate as calibrate
 from tempering.defenses.calibration import scores_of as scores_of
+from tempering.defenses.confidence import Conformal as Conformal
+from tempering.defenses.confidence import Energy as Energy
+from tempering.defenses.confidence import MaxSoftmax as MaxSoftmax
 from tempering.defenses.counter_perturbation import CounterPerturbation as CounterPerturbation
 from tempering.defenses.discriminator import Discriminator as Discriminator
 from tempering.defenses.feature_squeezing import FeatureSqueezing as FeatureSqueezing
@@ -16,6 +19,7 @@ from tempering.defenses.fitting_samples import DetectorSamples as DetectorSample
 from tempering.defenses.fitting_samples import detector_samples as detector_samples
 from tempering.defenses.gaussian_blur import GaussianBlur as GaussianBlur
 from tempering.defenses.gaussian_noise import GaussianNoise as GaussianNoise
+from tempering.defenses.gram import Gram as Gram
 from tempering.defenses.jpeg import Jpeg as Jpeg
 from tempering.defenses.knn_distance import KNNDistance as KNNDistance
 from tempering.defenses.mahalanobis import Mahalanobis as Mahalanobis
@@ -26,5 +30,7 @@ from tempering.defenses.pipeline import Pipeline as Pipeline
 from tempering.defenses.protection_layer import ProtectionLayer as ProtectionLayer
 from tempering.defenses.resize_pad import ResizePad as ResizePad
 from tempering.defenses.squeeze import Squeeze as Squeeze
+from tempering.defenses.strip import Strip as Strip
+from tempering.defenses.temperature import fit_temperature as fit_temperature
 from tempering.defenses.thermometer import Thermometer as Thermometer
 from tempering.defenses.tv import TotalVariation as TotalVariation

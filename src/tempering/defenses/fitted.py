@@ -26,10 +26,12 @@ class FittedDetector(Detector):
         sizes: The sizes that `size_names` names; empty before `fit`.
         size_names: What each of the sizes is.
         needs_attacks: Whether it learns from adversarial samples too.
+        held_out: Whether it must learn from samples that its network was not trained on.
     """
 
     size_names: ClassVar[tuple[str, ...]]
     needs_attacks: ClassVar[bool] = False
+    held_out: ClassVar[bool] = False
 
     sizes: tuple[int, ...]
 

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import nn
 
 from tempering.core.errors import UsageError
@@ -35,7 +36,8 @@ def fit_detector(
     Args:
         name: A detector in `DEFENSES`, such as `mahalanobis`.
         model: The classifier that is attacked; its features are used unless `network` is given.
-        data: Training data to fit, validation data for the threshold.
+        data: Training data to fit, validation data for the threshold. A detector that must learn
+            from held-out samples takes half of the validation data, and the threshold the rest.
         threat: What the attacks may change, as a value or as text such as `linf:0.3`.
         attacks: Attacks that make adversarial training samples; not run if the detector learns
             from clean samples alone.
@@ -59,14 +61,18 @@ def fit_detector(
     require_rate(fpr, len(data.validation))
     detector = new_detector(name, model, **options)
     detector.to(device_of(model))
+    held = data.validation
     if isinstance(detector, FittedDetector):
         if detector.needs_attacks:
             threat = parse_threat(threat) if isinstance(threat, str) else threat
             samples = detector_samples(model, data.train, threat, attacks, seed)
+        elif detector.held_out:
+            samples = DetectorSamples(held.x[::2], held.y[::2])
+            held = held.subset(torch.arange(1, len(held), 2))
         else:
             samples = DetectorSamples(data.train.x, data.train.y)
         detector.fit(samples, seed)
-    calibrate(detector, data.validation.x, fpr)
+    calibrate(detector, held.x, fpr)
     return detector
 
 

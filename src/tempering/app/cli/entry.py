@@ -27,6 +27,7 @@ from tempering.app.cli import (
     report,
     reproduce,
     scan,
+    uncertainty,
 )
 from tempering.app.cli.console import complain, say
 from tempering.core.errors import InterruptedRunError, TemperingError, type_and_message
@@ -67,6 +68,7 @@ app.command("benchmark")(benchmark.benchmark)
 app.command("explain")(explain.explain)
 app.command("reproduce")(reproduce.reproduce)
 app.command("poison")(poison.poison)
+app.command("uncertainty")(uncertainty.uncertainty)
 app.command("report")(report.report)
 app.command("list")(listing.list_)
 app.add_typer(scan.app, name="scan")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tempering.app.cli import options
+from tempering.app.cli import options, scan_model
 from tempering.app.cli.console import progress, say
 from tempering.app.cli.early_checks import check_early, check_scan
 from tempering.core.errors import UsageError
@@ -17,7 +17,11 @@ from tempering.core.errors import UsageError
 if TYPE_CHECKING:
     from tempering.core.scan_records import ScanRecord
 
-app = typer.Typer(help="Scan data for poison.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Scan data for poison, and models for backdoors.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
 
 FOUND = 3
 """Exit code if more than --fail-over is suspect beyond chance."""
@@ -27,7 +31,10 @@ LISTED = 10
 
 @app.callback()
 def scan() -> None:
-    """Scan data for poison."""
+    """Scan data for poison, and models for backdoors."""
+
+
+app.command("model")(scan_model.scan_model)
 
 
 @app.command("data")

@@ -1,0 +1,263 @@
+"""Use case `uncertainty`: how honest a model's probabilities are, and what abstention gains."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+from tempering.app.compute import Compute
+from tempering.app.job import job
+from tempering.app.model_address import load_model
+from tempering.app.networks import model_name
+from tempering.app.python_inputs import (
+    DataLike,
+    ModelLike,
+    as_count,
+    as_data,
+    as_model,
+    as_number,
+    shown,
+)
+from tempering.app.scan_model import parts
+from tempering.app.scan_model_address import ScanAddress
+from tempering.core.errors import UsageError
+from tempering.core.kept_weights import keep_weights
+from tempering.core.record import Count
+from tempering.core.user_code import moved
+from tempering.data.dataset import Dataset
+from tempering.data.splits import Splits
+from tempering.defenses.confidence import Conformal, all_logits, class_logits
+from tempering.defenses.fitting_samples import DetectorSamples
+from tempering.defenses.temperature import calibration_error, fit_temperature
+from tempering.evaluation.detector_measures import detector_report
+from tempering.evaluation.disagreement import (
+    disagreement,
+    dropout_probabilities,
+    ensemble_probabilities,
+)
+from tempering.evaluation.target import Target
+
+PASSES = 20
+"""Passes with dropout left on."""
+
+
+class ErrorDetection(BaseModel):
+    """How well a measure of doubt tells wrong answers from right ones.
+
+    Attributes:
+        auroc: Chance that a wrong answer has more doubt than a right one; ties count half.
+        interval: Its 95 % interval.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    auroc: float
+    interval: tuple[float, float]
+
+
+class UncertaintyReport(BaseModel):
+    """Uncertainty of a model on clean test images.
+
+    Attributes:
+        model: Address or name.
+        data: Name of the data.
+        calibrated_on: Images on which temperature and conformal sets were calibrated.
+        n: Test images.
+        seed: Of all draws.
+        accuracy: Correct answers.
+        temperature: Fitted; above 1 for a model that is too sure.
+        calibration_error: Expected calibration error as the model is, a fraction.
+        calibration_error_scaled: The same after temperature scaling.
+        alpha: Share of conformal sets that may miss the true class.
+        coverage: Sets that hold the true class; at least 1 - alpha is expected.
+        coverage_interval: 95 % interval of the coverage, fractions.
+        mean_set_size: Classes in a set, on average.
+        empty: Sets without a class.
+        accepted: Images whose set holds exactly one class; on the others the model abstains.
+        accuracy_accepted: Correct answers among them.
+        errors_found_by: Measure of doubt -> how well it finds wrong answers: `max_softmax`,
+            `dropout` and `ensemble`, as far as they exist; empty if all answers are right or wrong.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    model: str
+    data: str
+    calibrated_on: int
+    n: int
+    seed: int
+    accuracy: Count
+    temperature: float
+    calibration_error: float
+    calibration_error_scaled: float
+    alpha: float
+    coverage: Count
+    coverage_interval: tuple[float, float]
+    mean_set_size: float
+    empty: int
+    accepted: Count
+    accuracy_accepted: Count
+    errors_found_by: dict[str, ErrorDetection]
+
+
+@job()
+def uncertainty(
+    model: ModelLike,
+    data: DataLike,
+    *,
+    alpha: float = 0.05,
+    samples: int | None = None,
+    ensemble: Sequence[ModelLike] = (),
+    seed: int = 0,
+    device: str = "auto",
+    progress: bool = False,
+) -> UncertaintyReport:
+    """Measure calibration, conformal sets, abstention and disagreement.
+
+    Args:
+        model: A module or a function from images in [0, 1], shape (n, c, h, w), to logits.
+        data: Images that the model was not trained on, in any form that `tempering.evaluate`
+            takes. Of splits the validation part calibrates, and the test part measures; of other
+            data half of it each.
+        alpha: Share of conformal sets that may miss the true class, above 0 and below 1.
+        samples: Images to calibrate on; by default 500, or all if there are fewer.
+        ensemble: Other models of the same data, whose disagreement with this one is measured.
+        seed: Of all draws.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+        progress: Whether to show progress on stderr.
+
+    Returns:
+        Counts and measures.
+
+    Raises:
+        UsageError: If an argument is invalid.
+        DataError: If there are too few images for alpha.
+        ModelError: If a model is no classifier of the data.
+
+    Example:
+        `uncertainty(model, (x, y)).coverage`
+    """
+    module = keep_weights(as_model(model))
+    others = [keep_weights(as_model(other)) for other in ensemble]
+    number = None if samples is None else as_count(samples, "samples", 1)
+    with shown(progress):
+        return _measured(
+            module,
+            model_name(module),
+            others,
+            as_data(data),
+            as_number(alpha, "alpha"),
+            number,
+            as_count(seed, "seed"),
+            Compute(device),
+        )
+
+
+@job()
+def uncertainty_address(
+    address: ScanAddress,
+    *,
+    alpha: float = 0.05,
+    samples: int | None = None,
+    ensemble: Sequence[str] = (),
+    compute: Compute | None = None,
+) -> UncertaintyReport:
+    """Measure the uncertainty of a model given by its address.
+
+    Args:
+        address: Model and data.
+        alpha: Share of conformal sets that may miss the true class.
+        samples: Images to calibrate on.
+        ensemble: Addresses of other models of the same data.
+        compute: Device.
+
+    Raises:
+        UsageError: If something about the call is wrong.
+        DataError: If the data does not suffice.
+        ModelError: If there is no such model, or it is no classifier of the data.
+    """
+    module, splits, _ = address.load()
+    others = [load_model(other, x=splits.test.first(1).x) for other in ensemble]
+    return _measured(
+        module, address.model, others, splits, alpha, samples, address.seed, compute or Compute()
+    )
+
+
+def _measured(
+    module: nn.Module,
+    name: str,
+    others: list[nn.Module],
+    data: Dataset | Splits,
+    alpha: float,
+    samples: int | None,
+    seed: int,
+    compute: Compute,
+) -> UncertaintyReport:
+    if not 0 < alpha < 1:
+        raise UsageError(f"alpha {alpha:g}: give a share above 0 and below 1, such as 0.05")
+    engine = compute.start()
+    held, test = parts(data, samples)
+    networks = [
+        moved(Target.of_any("given", each, test).model, engine.device) for each in (module, *others)
+    ]
+    network = networks[0]
+    conformal = Conformal(network, alpha).to(engine.device)
+    conformal.fit(DetectorSamples(held.x, held.y), seed)
+    logits = class_logits(network, all_logits(network, test.x))
+    temperature = fit_temperature(class_logits(network, all_logits(network, held.x)), held.y)
+    right = logits.argmax(1) == test.y
+    inside = torch.cat([conformal.sets(x.to(engine.device)).cpu() for x in test.chunks()])
+    sizes, accepted = inside.sum(1), inside.sum(1) == 1
+    covered = inside.gather(1, test.y[:, None])[:, 0]
+    coverage = _count(covered)
+    return UncertaintyReport(
+        model=name,
+        data=data.address if isinstance(data, Splits) else data.name,
+        calibrated_on=len(held),
+        n=len(test),
+        seed=seed,
+        accuracy=_count(right),
+        temperature=temperature,
+        calibration_error=calibration_error(logits, test.y),
+        calibration_error_scaled=calibration_error(logits, test.y, temperature),
+        alpha=alpha,
+        coverage=coverage,
+        coverage_interval=coverage.interval,
+        mean_set_size=float(sizes.double().mean()),
+        empty=int((sizes == 0).sum()),
+        accepted=_count(accepted),
+        accuracy_accepted=_count(right[accepted]),
+        errors_found_by=_found(_doubts(networks, logits / temperature, test, seed), right),
+    )
+
+
+def _doubts(
+    networks: list[nn.Module], scaled: Tensor, test: Dataset, seed: int
+) -> dict[str, Tensor]:
+    """Measures of doubt, larger for less sure, shape (n,) each."""
+    doubts = {"max_softmax": 1 - scaled.softmax(1).amax(1)}
+    answers = dropout_probabilities(networks[0], test, PASSES, seed)
+    if answers is not None:
+        doubts["dropout"] = disagreement(answers)
+    if len(networks) > 1:
+        doubts["ensemble"] = disagreement(ensemble_probabilities(networks, test))
+    return doubts
+
+
+def _found(doubts: dict[str, Tensor], right: Tensor) -> dict[str, ErrorDetection]:
+    if bool(right.all()) or not bool(right.any()):
+        return {}
+    reports = {
+        name: detector_report(doubt[right], doubt[~right], 0.0) for name, doubt in doubts.items()
+    }
+    return {
+        name: ErrorDetection(auroc=report.auroc, interval=report.auroc_interval)
+        for name, report in reports.items()
+    }
+
+
+def _count(hits: Tensor) -> Count:
+    return Count(hits=int(hits.sum()), n=len(hits))
