@@ -25,6 +25,7 @@ from tempering.defenses.nlm import NonLocalMeans as NonLocalMeans
 from tempering.defenses.pipeline import Pipeline as Pipeline
 from tempering.defenses.protection_layer import ProtectionLayer as ProtectionLayer
 from tempering.defenses.resize_pad import ResizePad as ResizePad
+from tempering.defenses.routing import Routed as Routed
 from tempering.defenses.squeeze import Squeeze as Squeeze
 from tempering.defenses.thermometer import Thermometer as Thermometer
 from tempering.defenses.tv import TotalVariation as TotalVariation
