@@ -7,11 +7,8 @@ from typing import Any
 
 from tempering.core.errors import UsageError
 from tempering.core.protocols import Detector, Transform
-from tempering.defenses.description import restore
+from tempering.defenses.description import build_classifier, restore
 from tempering.defenses.pipeline import Pipeline
-from tempering.models.registry import MODELS
-
-DEFAULT_CLASSIFIER = "strided_cnn"
 
 
 def build_pipeline(
@@ -49,12 +46,6 @@ def build_pipeline(
         >>> build_pipeline(transforms=[squeeze]).outputs
         11
     """
-    chosen = dict(classifier or {"name": DEFAULT_CLASSIFIER, "options": {"squeeze": None}})
-    if not set(chosen) <= {"name", "options"} or "name" not in chosen:
-        raise UsageError(
-            f"classifier with the keys {', '.join(sorted(chosen)) or 'none'}: give name and options"
-        )
-    options = {"adversarial_class": adversarial_class, **chosen.get("options", {})}
     if isinstance(transforms, str | Mapping):
         raise UsageError(f"transforms {transforms!r}: give a list, such as [{{defense = 'jpeg'}}]")
     stages = [restore(description) for description in transforms]
@@ -63,7 +54,7 @@ def build_pipeline(
         if not isinstance(stage, Transform):
             raise UsageError(f"{type(stage).__name__} among transforms: give a transform")
         seen = stage.shape_after(seen)
-    network = MODELS[chosen["name"]].build(seen, classes, **options)
+    network = build_classifier(classifier, seen, classes, adversarial_class)
     restored = None if detector is None else restore(detector)
     if restored is not None and not isinstance(restored, Detector):
         raise UsageError(f"{type(restored).__name__} as a detector: give a detector")

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tempering.core.errors import ModelError
 from tempering.core.protocols import Transform
-from tempering.defenses.description import describe, restore
+from tempering.defenses.description import build_classifier, describe, restore
 from tempering.defenses.discriminator import CLEAN, Discriminator
 from tempering.models.blueprint import Blueprint
 from tempering.models.classifier import BaseClassifier
@@ -50,9 +50,9 @@ class Routed(BaseClassifier):
         for part in bank:
             if part is not None:
                 _require_transform(part, discriminator.sizes)
-        wrong = [route for route in routes if not 0 <= route < len(bank)]
+        wrong = [at for at in routes if type(at) is not int or not 0 <= at < len(bank)]
         if wrong:
-            raise ModelError(f"route {wrong[0]}: give a number from 0 to {len(bank) - 1}")
+            raise ModelError(f"route {wrong[0]!r}: give a number from 0 to {len(bank) - 1}")
         if len(routes) != len(discriminator.kinds):
             raise ModelError(
                 f"{len(routes)} routes for a discriminator that knows "
@@ -84,7 +84,16 @@ class Routed(BaseClassifier):
         ).as_json()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits, shape (n, outputs)."""
+        """Logits, shape (n, outputs).
+
+        Raises:
+            ModelError: If images have another shape than those of the discriminator.
+        """
+        if tuple(x.shape[1:]) != self.discriminator.sizes:
+            raise ModelError(
+                f"images of shape {tuple(x.shape[1:])} for a discriminator of "
+                f"{self.discriminator.sizes or 'no size yet'}: give images of the same shape"
+            )
         with torch.no_grad():
             kinds = self.discriminator.kind_of(x)
         chosen = torch.tensor(self.routes, device=x.device)[kinds]
@@ -111,10 +120,6 @@ def _require_transform(part: nn.Module, shape: tuple[int, ...]) -> None:
             )
 
 
-DEFAULT_DISCRIMINATOR = {
-    "defense": "discriminator",
-    "options": {"kinds": [CLEAN, "attack"], "threshold": 0.0},
-}
 DEFAULT_BANK = (None, {"defense": "median", "options": {}})
 
 
@@ -145,11 +150,13 @@ def build_routed(
         UsageError: If options make no sense.
         ModelError: If parts do not fit together.
     """
-    chosen = dict(classifier or {"name": "strided_cnn", "options": {"squeeze": None}})
-    options = {"adversarial_class": adversarial_class, **chosen.get("options", {})}
-    network = MODELS[chosen["name"]].build(shape, classes, **options)
-    told = dict(discriminator or DEFAULT_DISCRIMINATOR)
-    told["options"] = {"sizes": list(shape), **dict(told.get("options", {}))}
+    network = build_classifier(classifier, shape, classes, adversarial_class)
+    told = discriminator
+    if told is None:
+        told = {
+            "defense": "discriminator",
+            "options": {"kinds": [CLEAN, "attack"], "threshold": 0.0, "sizes": list(shape)},
+        }
     parts = [None if part is None else restore(part) for part in bank]
     return Routed(network, restore(told), parts, routes, classes)  # type: ignore[arg-type]
 
