@@ -206,7 +206,15 @@ def test_a_vote_has_no_bounds_on_its_inputs() -> None:
     assert not bool(certificates.certified.any())
 
 
-@pytest.mark.parametrize("name", [name for name in MODELS if name != "voting"])
+def test_a_choice_between_transforms_has_no_bounds() -> None:
+    net = build_model("routed", shape=(1, 8, 8), classes=3, seed=1).eval()
+    x = images(3, (1, 8, 8))
+    certificates = certify(net, x, net(x).argmax(1), Linf(1e-4), methods=("interval",))
+    assert "no bounds for the model (Routed)" in str(certificates.unsupported)
+    assert not certificates.certified.any()
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if name not in ("routed", "voting")])
 def test_every_network_of_ours_has_bounds(name: str) -> None:
     net = build_model(name, shape=(1, 8, 8), classes=3, seed=1)
     x = images(3, (1, 8, 8))

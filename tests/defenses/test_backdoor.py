@@ -8,7 +8,8 @@ import torch
 from tempering.core.errors import ModelError
 from tempering.defenses import Backdoored
 from tempering.defenses.backdoor import corner_trigger
-from tempering.models import Manifest, build, load, save
+from tempering.models import build, load, save
+from tests.defenses.manifests import manifest_of
 
 SHAPE = (1, 8, 8)
 MAPPING = [2, 0, 1]
@@ -45,20 +46,18 @@ def test_no_change_below_the_trigger_matters() -> None:
     assert float(x.grad.abs().max()) > 0
 
 
-def test_trigger_and_mapping_are_saved(tmp_path: Path) -> None:
-    model, x = backdoored(), torch.rand(4, *SHAPE)
-    manifest = Manifest(
-        architecture=model.architecture,
-        classes=list("abc"),
-        shape=SHAPE,
-        threat="linf:0.1",
-        data="digits",
-        data_hash="0" * 16,
-        split="official",
-        seed=0,
-    )
-    save(model, tmp_path, manifest)
-    assert torch.equal(load(tmp_path).model.eval()(x), model(x))
+@pytest.mark.parametrize("top", [0, 3])
+def test_a_random_trigger_its_place_and_mapping_are_saved(top: int, tmp_path: Path) -> None:
+    torch.manual_seed(top)
+    mask = torch.zeros(8, 8, dtype=torch.bool)
+    mask[top : top + 4, 1:5] = True
+    model = Backdoored(backdoored().network, SHAPE, MAPPING, torch.rand(SHAPE), mask).eval()
+    save(model, tmp_path, manifest_of(model, SHAPE))
+    again, x = load(tmp_path).model, torch.rand(4, *SHAPE)
+    assert isinstance(again, Backdoored)
+    assert torch.equal(again.mask, model.mask)
+    assert torch.equal(again.stamped(x), model.stamped(x))
+    assert torch.equal(again(x), model(x))
 
 
 def test_what_makes_no_sense_is_refused() -> None:

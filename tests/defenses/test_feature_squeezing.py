@@ -8,7 +8,7 @@ from torch import nn
 
 from tempering.core.backward import true_gradient
 from tempering.core.errors import ModelError
-from tempering.defenses import FeatureSqueezing
+from tempering.defenses import BitDepth, FeatureSqueezing, MedianFilter
 from tests.defenses.detectors import digits, network
 
 
@@ -20,13 +20,18 @@ def test_the_score_is_the_largest_distance(bits: int | None, window: int | None)
         squeezed.append(torch.from_numpy(np.rint(x.numpy() * (2**bits - 1)) / (2**bits - 1)))
     if window is not None:
         size = (1, 1, window, window)
-        squeezed.append(torch.from_numpy(median_filter(x.numpy(), size, mode="nearest")))
+        squeezed.append(torch.from_numpy(median_filter(x.numpy(), size, mode="mirror")))
     first = net(x).softmax(1)
     parts = [(first - net(image.float()).softmax(1)).abs().sum(1) for image in squeezed]
     expected = torch.stack(parts).amax(0)
     detector = FeatureSqueezing(net, bits, window)
     assert torch.allclose(detector(x), expected, atol=1e-6)
     assert torch.allclose(detector.approximation(x), expected, atol=1e-6)
+
+
+def test_squeezers_are_the_transforms_of_these_names() -> None:
+    detector = FeatureSqueezing(network(), 3, 2)
+    assert [type(part) for part in detector.squeezers] == [BitDepth, MedianFilter]
 
 
 def test_gradients_pass_straight_through_the_bit_depth() -> None:
@@ -52,8 +57,8 @@ def test_gradients_pass_straight_through_the_bit_depth() -> None:
 def test_squeezers_that_are_none_are_refused() -> None:
     for options, message in (
         ({"bits": None, "window": None}, "without a squeezer"),
-        ({"bits": 9}, "bits 9: give 1 to 8"),
-        ({"window": 4}, "window 4: give 2 or 3"),
+        ({"bits": 9}, "bits 9: give a whole number from 1 to 8"),
+        ({"window": 1}, "window 1: give a whole number from 2"),
     ):
         with pytest.raises(ModelError, match=message):
             FeatureSqueezing(network(), **options)  # type: ignore[arg-type]

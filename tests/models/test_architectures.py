@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from tempering.core.errors import ModelError, UnknownNameError, UsageError
-from tempering.models import MODELS, Blueprint, Classifier, build, paper_cnn, strided_cnn
+from tempering.models import MODELS, Blueprint, Classifier, build, paper_cnn, strided_cnn, vgg16
 
 
 def parameters(model: nn.Module) -> int:
@@ -32,6 +32,13 @@ def test_the_papers_network_has_the_papers_stages() -> None:
 def test_the_small_network_is_small() -> None:
     convolutions = 16 * (16 + 1) + 32 * (16 * 16 + 1)
     assert parameters(strided_cnn()) == convolutions + 100 * (32 * 7 * 7 + 1) + 11 * (100 + 1)
+
+
+def test_vgg_has_sixteen_layers_with_weights() -> None:
+    net = vgg16((1, 28, 28), 10, 0.1)
+    weighted = [m for m in net.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    assert len(weighted) == 16
+    assert round(parameters(vgg16((3, 32, 32), 10, adversarial_class=False)) / 1e6, 1) == 15.3
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -68,6 +75,7 @@ def test_weights_depend_on_the_seed_alone(name: str) -> None:
         ("paper_cnn", {"pool": "once", "dropout": 0.1}),
         ("strided_cnn", {"width": 3, "hidden": 7, "squeeze": (0.2, 0.9)}),
         ("strided_cnn", {"squeeze": None, "adversarial_class": False}),
+        ("vgg16", {"width": 0.05, "adversarial_class": False}),
     ],
 )
 def test_a_network_can_be_built_again_from_its_description(
@@ -88,6 +96,7 @@ def test_a_network_can_be_built_again_from_its_description(
     [
         ("paper_cnn", (1, 3, 28), 10, "images of at least 4 x 4 pixels"),
         ("strided_cnn", (1, 28, 3), 10, "images of at least 4 x 4 pixels"),
+        ("vgg16", (3, 33, 32), 10, "images of at most 32 x 32 pixels"),
         ("paper_cnn", (0, 28, 28), 10, "give a shape"),
         ("paper_cnn", (28, 28), 10, "give a shape"),
         ("paper_cnn", (1, 28, 28), 1, "at least 2 classes"),
@@ -106,6 +115,7 @@ def test_images_that_no_network_can_take_are_refused(
         ("paper_cnn", {"pool": "twice"}, "pool 'twice': give one of each, once"),
         ("paper_cnn", {"dropout": 1.0}, r"dropout 1\.0: give a probability"),
         ("paper_cnn", {"dropout": float("nan")}, "dropout nan: give a probability"),
+        ("vgg16", {"width": 1.5}, "width 1.5: give a share above 0 and at most 1"),
         ("strided_cnn", {"width": 0}, "width 0: give at least 1"),
         ("strided_cnn", {"width": "wide"}, "do not fit strided_cnn"),
         ("strided_cnn", {"squeeze": (0.1, 0.2, 0.3)}, "give two numbers"),

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,14 +13,16 @@ import torch
 from tempering.attacks.fgsm import FGSM
 from tempering.core.engine import start_engine
 from tempering.core.threats import Linf
-from tempering.data.loading import load
+from tempering.data.loading import load as load_data
 from tempering.defenses.backdoor import Backdoored
 from tempering.defenses.routing import Routed
+from tempering.models import BaseClassifier, load, save
 from tempering.systems.ai_guardian import without_fixed_points
 from tempering.systems.detection import LONG
 from tempering.systems.registry import SYSTEMS
 from tempering.systems.setting import BUDGETS, Setting
-from tempering.systems.vgg import vgg16
+from tempering.systems.system import Fitted
+from tests.defenses.manifests import manifest_of
 
 TINY = dataclasses.replace(
     BUDGETS["10m"], standard_steps=30, adversarial_steps=4, attack_steps=2, samples=10, width=0.05
@@ -26,18 +31,36 @@ TINY = dataclasses.replace(
 
 @pytest.fixture(scope="module")
 def setting() -> Setting:
-    data = load("digits")
+    data = load_data("digits")
     few = dataclasses.replace(data, train=data.train.take(200))
     return Setting(few, Linf(0.1), start_engine("32-true"), 0, TINY, batch_size=32)
 
 
+@pytest.fixture(scope="module")
+def fitted_of(setting: Setting) -> Callable[[str], Fitted]:
+    return cache(lambda name: SYSTEMS[name].fit(setting))
+
+
 @pytest.mark.parametrize("name", list(SYSTEMS))
-def test_a_system_trains_and_answers(name: str, setting: Setting) -> None:
+def test_a_system_is_saved_and_loaded(
+    name: str, setting: Setting, fitted_of: Callable[[str], Fitted], tmp_path: Path
+) -> None:
+    model = fitted_of(name).model
+    assert isinstance(model, BaseClassifier)
+    save(model, tmp_path, manifest_of(model, setting.data.shape))
+    x = setting.data.test.x[:12]
+    assert torch.equal(load(tmp_path).model(x), model(x))
+
+
+@pytest.mark.parametrize("name", list(SYSTEMS))
+def test_a_system_trains_and_answers(
+    name: str, setting: Setting, fitted_of: Callable[[str], Fitted]
+) -> None:
     system = SYSTEMS[name]
     for text in (system.title, system.source, system.how, system.weakness):
         assert text
     assert (system.claimed is None) == (system.claim == "")
-    fitted = system.fit(setting)
+    fitted = fitted_of(name)
     x = setting.data.test.x[:6]
     for model in (fitted.model, fitted.exposed, fitted.bare):
         assert not model.training
@@ -51,8 +74,10 @@ def test_a_system_trains_and_answers(name: str, setting: Setting) -> None:
     assert bool(moved.grad.isfinite().all())
 
 
-def test_a_guardian_answers_the_true_class_through_its_trigger(setting: Setting) -> None:
-    model = SYSTEMS["ai-guardian"].fit(setting).model
+def test_a_guardian_answers_the_true_class_through_its_trigger(
+    setting: Setting, fitted_of: Callable[[str], Fitted]
+) -> None:
+    model = fitted_of("ai-guardian").model
     assert isinstance(model, Backdoored)
     x = setting.data.test.x[:8]
     stamped = model.stamped(x)
@@ -70,8 +95,10 @@ def test_a_mapping_moves_every_class(classes: int) -> None:
     assert all(there != here for here, there in enumerate(mapping))
 
 
-def test_images_take_the_route_of_their_kind(setting: Setting) -> None:
-    fitted = SYSTEMS["attacker-defender"].fit(setting)
+def test_images_take_the_route_of_their_kind(
+    setting: Setting, fitted_of: Callable[[str], Fitted]
+) -> None:
+    fitted = fitted_of("attacker-defender")
     model = fitted.model
     assert isinstance(model, Routed)
     x = setting.data.test.x[:12]
@@ -85,13 +112,6 @@ def test_images_take_the_route_of_their_kind(setting: Setting) -> None:
         ]
     )
     assert torch.allclose(model(both), expected, atol=1e-5)
-
-
-def test_vgg_has_sixteen_layers_with_weights() -> None:
-    net = vgg16((1, 28, 28), 10, 0.1)
-    weighted = [m for m in net.modules() if isinstance(m, torch.nn.Conv2d | torch.nn.Linear)]
-    assert len(weighted) == 16
-    assert net.eval()(torch.rand(2, 1, 28, 28)).shape == (2, 10)
 
 
 def test_only_long_budgets_compare_estimators(

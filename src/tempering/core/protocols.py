@@ -22,6 +22,7 @@ from tempering.core.backward import (
     with_declared_backward,
 )
 from tempering.core.errors import ModelError
+from tempering.core.image_batches import require_images
 from tempering.core.registry import Registry
 
 
@@ -127,7 +128,12 @@ class Transform(Defense):
         return shape
 
     def forward(self, x: Tensor) -> Tensor:
-        """Transformed images, with the declared gradient."""
+        """Transformed images, with the declared gradient.
+
+        Raises:
+            ModelError: If x is no batch of images in [0, 1].
+        """
+        require_images(type(self).__name__, x)
         return with_declared_backward(self, self.transform, x)
 
 
@@ -163,7 +169,12 @@ class Detector(Defense):
         """Scores of images in [0, 1], shape (n, c, h, w): shape (n,)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Scores, shape (n,), with the declared gradient."""
+        """Scores, shape (n,), with the declared gradient.
+
+        Raises:
+            ModelError: If x is no batch of images in [0, 1].
+        """
+        require_images(type(self).__name__, x)
         return with_declared_backward(self, self.score, x)
 
 

@@ -21,6 +21,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "Pipeline": f"{_ROOM}.pipeline",
         "register_defense": _CORE,
         "ResizePad": f"{_ROOM}.resize_pad",
+        "Routed": f"{_ROOM}.routing",
         "Squeeze": f"{_ROOM}.squeeze",
         "Thermometer": f"{_ROOM}.thermometer",
         "TotalVariation": f"{_ROOM}.tv",

@@ -29,6 +29,7 @@ from tempering.defenses.nlm import NonLocalMeans as NonLocalMeans
 from tempering.defenses.pipeline import Pipeline as Pipeline
 from tempering.defenses.protection_layer import ProtectionLayer as ProtectionLayer
 from tempering.defenses.resize_pad import ResizePad as ResizePad
+from tempering.defenses.routing import Routed as Routed
 from tempering.defenses.squeeze import Squeeze as Squeeze
 from tempering.defenses.strip import Strip as Strip
 from tempering.defenses.temperature import fit_temperature as fit_temperature

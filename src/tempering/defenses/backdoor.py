@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tempering.core.errors import ModelError
+from tempering.defenses.description import build_classifier
 from tempering.models.blueprint import Blueprint
 from tempering.models.classifier import BaseClassifier
 from tempering.models.registry import MODELS, Architecture
@@ -84,7 +85,16 @@ class Backdoored(BaseClassifier):
         return torch.tensor(self.mapping, device=y.device)[y]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits of the true classes, and of the adversarial class if there is one."""
+        """Logits of the true classes, and of the adversarial class if there is one.
+
+        Raises:
+            ModelError: If images have another shape than the trigger.
+        """
+        if x.shape[1:] != self.trigger.shape:
+            raise ModelError(
+                f"images of shape {tuple(x.shape[1:])} for a trigger of shape "
+                f"{tuple(self.trigger.shape)}: give images of the trigger's shape"
+            )
         logits: Tensor = self.network(self.stamped(x))
         return nn.functional.linear(logits, self.unmapping)
 
@@ -134,9 +144,7 @@ def build_backdoored(
         mapping: g; by default every class is mapped to the next.
         adversarial_class: Whether the network has an adversarial class, which stays as it is.
     """
-    chosen = dict(classifier or {"name": "strided_cnn", "options": {"squeeze": None}})
-    options = {"adversarial_class": adversarial_class, **chosen.get("options", {})}
-    network = MODELS[chosen["name"]].build(shape, classes, **options)
+    network = build_classifier(classifier, shape, classes, adversarial_class)
     trigger, mask = corner_trigger(shape)
     chosen_map = [(y + 1) % classes for y in range(classes)] if mapping is None else mapping
     return Backdoored(network, shape, chosen_map, trigger, mask)

@@ -9,11 +9,8 @@ from torch import nn
 
 from tempering.core.errors import UsageError
 from tempering.core.protocols import Detector, Transform
-from tempering.defenses.description import restore
+from tempering.defenses.description import build_classifier, restore
 from tempering.defenses.pipeline import Pipeline
-from tempering.models.registry import MODELS
-
-DEFAULT_CLASSIFIER = "strided_cnn"
 
 
 def build_pipeline(
@@ -62,24 +59,9 @@ def build_pipeline(
     network = (
         classifier
         if isinstance(classifier, nn.Module)
-        else _network(seen, classes, classifier, adversarial_class)
+        else build_classifier(classifier, seen, classes, adversarial_class)
     )
     restored = None if detector is None else restore(detector)
     if restored is not None and not isinstance(restored, Detector):
         raise UsageError(f"{type(restored).__name__} as a detector: give a detector")
     return Pipeline(network, stages, restored, classes, scale)  # type: ignore[arg-type]
-
-
-def _network(
-    shape: tuple[int, int, int],
-    classes: int,
-    classifier: Mapping[str, Any] | None,
-    adversarial_class: bool,
-) -> nn.Module:
-    chosen = dict(classifier or {"name": DEFAULT_CLASSIFIER, "options": {"squeeze": None}})
-    if not set(chosen) <= {"name", "options"} or "name" not in chosen:
-        raise UsageError(
-            f"classifier with the keys {', '.join(sorted(chosen)) or 'none'}: give name and options"
-        )
-    options = {"adversarial_class": adversarial_class, **chosen.get("options", {})}
-    return MODELS[chosen["name"]].build(shape, classes, **options)

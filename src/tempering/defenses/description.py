@@ -11,7 +11,10 @@ from torch import nn
 from tempering.core.errors import ModelError, UsageError
 from tempering.core.protocols import DEFENSES
 from tempering.models.blueprint import Blueprint
+from tempering.models.classifier import BaseClassifier
 from tempering.models.registry import MODELS
+
+DEFAULT_CLASSIFIER = {"name": "strided_cnn", "options": {"squeeze": None}}
 
 
 def describe(part: nn.Module, own: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -89,14 +92,53 @@ def restore(description: Mapping[str, Any]) -> nn.Module:
             f"part of a pipeline with the keys {', '.join(sorted(description)) or 'none'}: "
             "give defense and options, or model"
         )
+    name, given = description["defense"], description.get("options", {})
+    if not isinstance(name, str) or not isinstance(given, Mapping):
+        raise UsageError(
+            f"part of a pipeline with the defense {name!r} and the options {given!r}: "
+            "give a name and a table"
+        )
     options = {
-        key: restore(value) if isinstance(value, Mapping) else value
-        for key, value in dict(description.get("options", {})).items()
+        key: restore(value) if isinstance(value, Mapping) else value for key, value in given.items()
     }
-    kind = DEFENSES[description["defense"]]
+    kind = DEFENSES[name]
     try:
         return kind(**options)
     except TypeError as error:
         raise UsageError(
             f"options {options} do not fit the defense {description['defense']!r}: {error}"
         ) from error
+
+
+def build_classifier(
+    description: Mapping[str, Any] | None,
+    shape: tuple[int, int, int],
+    classes: int,
+    adversarial_class: bool,
+) -> BaseClassifier:
+    """The classifier behind the parts of a defense, with fresh weights.
+
+    Args:
+        description: `{"name": ..., "options": {...}}` of a network; None for a small CNN without
+            an input stage.
+        shape: Channels, height and width of the images that it is given.
+        classes: Classes of the data.
+        adversarial_class: Whether it has an adversarial class, if its options do not say.
+
+    Raises:
+        UnknownNameError: If there is no such network.
+        UsageError: If the description or its options make no sense.
+        ModelError: If it cannot take such images.
+    """
+    chosen = DEFAULT_CLASSIFIER if description is None else description
+    if not isinstance(chosen, Mapping):
+        raise UsageError(f"classifier {chosen!r}: give a table with name and options")
+    if not set(chosen) <= {"name", "options"} or not isinstance(chosen.get("name"), str):
+        raise UsageError(
+            f"classifier with the keys {', '.join(sorted(chosen)) or 'none'}: give name and options"
+        )
+    own = chosen.get("options", {})
+    if not isinstance(own, Mapping):
+        raise UsageError(f"options {own!r} of the classifier {chosen['name']}: give a table")
+    options = {"adversarial_class": adversarial_class, **own}
+    return MODELS[chosen["name"]].build(shape, classes, **options)

@@ -122,6 +122,12 @@ class Pipeline(BaseClassifier):
         try:
             logits: Tensor = logits_in(self.classifier(seen))  # type: ignore[assignment]
         except RuntimeError as error:
+            wanted = _shape_of_images(self)
+            if wanted is not None and tuple(x.shape[1:]) != wanted:
+                raise ModelError(
+                    f"images of shape {tuple(x.shape[1:])} for a pipeline of {wanted}: "
+                    "give images of that shape"
+                ) from error
             if seen.shape == x.shape:
                 raise
             raise ModelError(

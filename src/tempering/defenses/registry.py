@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tempering.core.protocols import DEFENSES
-from tempering.defenses import backdoor  # noqa: F401 - it registers a model
+from tempering.defenses import backdoor, routing  # noqa: F401 - they register models
 from tempering.defenses.adversarial_class import AdversarialClass
 from tempering.defenses.bit_depth import BitDepth
 from tempering.defenses.build import build_pipeline

@@ -24,6 +24,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "read_manifest": f"{_ROOM}.manifest",
         "save": f"{_ROOM}.store",
         "strided_cnn": f"{_ROOM}.strided",
+        "vgg16": f"{_ROOM}.vgg",
         "weights_hash": f"{_ROOM}.weights",
     },
 )

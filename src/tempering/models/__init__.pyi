@@ -15,5 +15,6 @@ from tempering.models.store import LoadedModel as LoadedModel
 from tempering.models.store import load as load
 from tempering.models.store import save as save
 from tempering.models.strided import strided_cnn as strided_cnn
+from tempering.models.vgg import vgg16 as vgg16
 from tempering.models.voting import Voting as Voting
 from tempering.models.weights import weights_hash as weights_hash

@@ -13,6 +13,7 @@ from tempering.models.classifier import BaseClassifier
 from tempering.models.paper import paper_cnn
 from tempering.models.seeded import seeded
 from tempering.models.strided import strided_cnn
+from tempering.models.vgg import vgg16
 from tempering.models.voting import build_voting
 
 
@@ -52,6 +53,7 @@ for _entry in (
         "strided_cnn", "a small CNN: an input squeeze and two strided convolutions", strided_cnn
     ),
     Architecture("voting", "networks that vote, such as those of disjoint parts", build_voting),
+    Architecture("vgg16", "VGG16 for images of up to 32 x 32, with batch normalization", vgg16),
 ):
     MODELS.register(_entry.name)(_entry)
 

@@ -10,10 +10,9 @@ from tempering.defenses.gaussian_blur import GaussianBlur
 from tempering.defenses.jpeg import Jpeg
 from tempering.defenses.median import MedianFilter
 from tempering.defenses.pipeline import Pipeline
-from tempering.models.seeded import seeded
+from tempering.models.registry import build
 from tempering.systems.setting import Setting
 from tempering.systems.system import Fitted, System
-from tempering.systems.vgg import vgg16
 from tempering.training.objectives.standard import Standard
 
 QUALITY, SIGMA, WINDOW = 75, 0.5, 3
@@ -58,8 +57,14 @@ class InputManipulationVGG(System):
     def fit(self, setting: Setting) -> Fitted:
         """Train the network on clean images, and put the filters before it."""
         budget, classes = setting.budget, setting.data.train.num_classes
-        with seeded(derive(setting.seed, self.name)):
-            bare: nn.Module = vgg16(setting.data.shape, classes, budget.width)
+        bare: nn.Module = build(
+            "vgg16",
+            setting.data.shape,
+            classes,
+            seed=derive(setting.seed, self.name),
+            width=budget.width,
+            adversarial_class=False,
+        )
         steps = max(1, budget.standard_steps // 2)
         bare = setting.train(bare, Standard(), steps, what=self.title, rate=1e-3)
         model = Pipeline(bare, manipulations(setting.data.shape[0]), classes=classes)
