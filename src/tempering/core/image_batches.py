@@ -7,8 +7,8 @@ from torch import Tensor
 
 from tempering.core.errors import ModelError
 
-SLACK = 1.0
-"""How far pixels may lie beyond [0, 1], for noise and finite differences."""
+SLACK = 10.0
+"""How far pixels may lie beyond [0, 1]: noise of smoothing does, bytes lie further."""
 
 
 def require_images(what: str, x: Tensor) -> None:
@@ -31,7 +31,7 @@ def require_images(what: str, x: Tensor) -> None:
             f"{what} on a tensor of shape {tuple(x.shape)} and type {x.dtype}: "
             "give images of shape (n, c, h, w), float, in [0, 1]"
         )
-    if torch.jit.is_tracing() or torch.compiler.is_compiling() or not x.numel():  # type: ignore[no-untyped-call]
+    if torch.jit.is_tracing() or torch.compiler.is_compiling() or not x.numel():  # type: ignore[no-untyped-call,attr-defined]
         return
     low, high = (float(end) for end in x.detach().aminmax())
     if low < -SLACK or high > 1 + SLACK:

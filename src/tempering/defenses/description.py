@@ -141,4 +141,4 @@ def build_classifier(
     if not isinstance(own, Mapping):
         raise UsageError(f"options {own!r} of the classifier {chosen['name']}: give a table")
     options = {"adversarial_class": adversarial_class, **own}
-    return MODELS[chosen["name"]].build(shape, classes, **options)
+    return MODELS[str(chosen["name"])].build(shape, classes, **options)
