@@ -24,6 +24,7 @@ from tempering.core.records import (
     Flag,
     Measurement,
     MinimumNorm,
+    PoisonCertificates,
     Provenance,
     Record,
     Round,
@@ -168,6 +169,7 @@ RECORDS: list[AnyRecord] = [
         validation=Count(hits=98, n=100),
         weights="w",
     ),
+    PoisonCertificates(parts=3, n=10, within=[COUNT, COUNT], weights="w", data_hash="d"),
     per_class_record(
         [0, 1], [True, True], [True, False], [0, 0], ["a", "b"], 2,
         subject="given", threat="linf:0.3", seed=0, weights="w", data_hash="d",

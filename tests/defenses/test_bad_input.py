@@ -13,7 +13,7 @@ from torch import nn
 
 from tempering.core.errors import ModelError, TemperingError
 from tempering.core.protocols import DEFENSES, Transform
-from tempering.defenses import FeatureSqueezing, MedianFilter, Pipeline, Squeeze
+from tempering.defenses import MedianFilter, Pipeline, Squeeze
 from tempering.models import BaseClassifier, build, load, save
 from tests.defenses.manifests import manifest_of
 
@@ -24,10 +24,8 @@ TRANSFORMS = {
     if issubclass(kind, Transform)
 }
 BAD_IMAGES = {
-    "no batch": (torch.rand(1, 8, 8), "give images of shape"),
-    "bytes": (torch.zeros(2, 1, 8, 8, dtype=torch.uint8), "type torch.uint8"),
+    "bytes": (torch.zeros(2, 1, 8, 8, dtype=torch.uint8), "of type torch.uint8"),
     "0 to 255": (torch.linspace(0, 255, 64).reshape(1, 1, 8, 8), "from 0 to 255"),
-    "normalised": (torch.linspace(-2.1, 2.6, 64).reshape(1, 1, 8, 8), r"from -2\.1 to 2\.6"),
 }
 
 
@@ -40,11 +38,10 @@ def test_a_transform_refuses_what_are_no_images(name: str, images: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_a_detector_refuses_what_are_no_images() -> None:
-    detector = FeatureSqueezing(network(), threshold=0.5)
-    for x, message in BAD_IMAGES.values():
-        with pytest.raises(ModelError, match=message):
-            detector(x)
+@pytest.mark.parametrize("name", ["median", "squeeze", "tv"])
+def test_noise_that_smoothing_does_not_clip_passes(name: str) -> None:
+    x = torch.linspace(-4.0, 5.0, 64).reshape(1, 1, 8, 8)
+    assert TRANSFORMS[name](x).isfinite().all()
 
 
 def network() -> BaseClassifier:

@@ -16,7 +16,7 @@ from tempering.core.system_records import SystemRow, SystemTable
 from tempering.systems.registry import SYSTEMS
 from tests.architecture.sources import ROOT
 
-PAGES = ROOT / "docs" / "systems"
+PAGES, ALL = ROOT / "docs" / "systems", ROOT / "docs" / "benchmark.md"
 BEGIN, END = "<!-- from code and record -->\n", "<!-- end -->\n"
 
 
@@ -76,6 +76,28 @@ def facts(name: str) -> str:
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
+def results() -> str:
+    """The recorded table, for the page of all systems."""
+    table = recorded(largest())
+    lines = [
+        f"{table.rows[0].n} test images of {table.data}, {table.threat}, seed {table.seed}, budget "
+        f"{table.budget}, {table.threads} threads; accuracies with 95 % intervals "
+        f"([record](../src/tempering/app/recorded/{table.budget}.json)):",
+        "",
+        "| system | oblivious | adaptive | clean | training, s |",
+        "|---|---|---|---|---|",
+    ]
+    for row in sorted(table.rows, key=lambda row: -(row.adaptive.hits if row.adaptive else -1)):
+        cells = (share(row.oblivious), share(row.adaptive), share(row.clean), f"{row.seconds:.0f}")
+        lines.append(f"| [{row.title}](systems/{row.system}.md) | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def test_the_page_of_all_systems_has_the_recorded_table() -> None:
+    text = ALL.read_text(encoding="utf-8")
+    assert text.split(BEGIN)[1].split(END)[0] == results()
+
+
 def page(name: str) -> Path:
     return PAGES / f"{name}.md"
 
@@ -90,12 +112,13 @@ def test_pages_say_what_code_and_record_say(name: str) -> None:
     assert f"systems/{name}.md" in (ROOT / "docs" / "benchmark.md").read_text(encoding="utf-8")
 
 
-def write(name: str) -> None:
-    text = page(name).read_text(encoding="utf-8")
+def write(place: Path, generated: str) -> None:
+    text = place.read_text(encoding="utf-8")
     before, after = text.split(BEGIN)[0], text.split(END)[1]
-    page(name).write_text(before + BEGIN + facts(name) + END + after, encoding="utf-8")
+    place.write_text(before + BEGIN + generated + END + after, encoding="utf-8")
 
 
 if __name__ == "__main__":
     for each in SYSTEMS:
-        write(each)
+        write(page(each), facts(each))
+    write(ALL, results())

@@ -131,7 +131,7 @@ class Transform(Defense):
         """Transformed images, with the declared gradient.
 
         Raises:
-            ModelError: If x is no batch of images in [0, 1].
+            ModelError: If x is not float, or far outside [0, 1].
         """
         require_images(type(self).__name__, x)
         return with_declared_backward(self, self.transform, x)
@@ -169,12 +169,7 @@ class Detector(Defense):
         """Scores of images in [0, 1], shape (n, c, h, w): shape (n,)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Scores, shape (n,), with the declared gradient.
-
-        Raises:
-            ModelError: If x is no batch of images in [0, 1].
-        """
-        require_images(type(self).__name__, x)
+        """Scores, shape (n,), with the declared gradient."""
         return with_declared_backward(self, self.score, x)
 
 
