@@ -18,6 +18,7 @@ from tempering.data.splits import Splits
 from tempering.defenses.estimators import ESTIMATORS
 from tempering.defenses.fitting import fit_detector
 from tempering.defenses.pipeline import Pipeline
+from tempering.systems.layer_attacks import layer_attacks
 from tempering.systems.setting import Setting
 from tempering.systems.system import Fitted, System
 from tempering.systems.watched import RATE, Watched, by_name, watched
@@ -48,7 +49,9 @@ class ProtectionLayer(System):
         f"adversarial; the threshold flags {RATE:.0%} of clean validation images; the authors "
         "leave rejected images out of accuracy."
     )
-    weakness = "Attacks through a differentiable copy of the detector."
+    weakness = (
+        "Attacks through the network of its features, and through differentiable copies of it."
+    )
 
     def fit(self, setting: Setting) -> Fitted:
         """Fit the forest on attacks against the undefended network."""
@@ -73,7 +76,8 @@ class ProtectionLayer(System):
         layer = watched("protection_layer", setting, net, ATTACKS, fit)
         if setting.budget.name in LONG:
             layer = replace(layer, estimators=tuple(ESTIMATORS))
-        return _behind(layer, setting)
+        attacks = layer_attacks(layer.detector, setting)
+        return replace(_behind(layer, setting), attacks=attacks)
 
 
 class MLFilter(System):
