@@ -94,7 +94,7 @@ def _summary(table: SystemTable) -> Section:
 
 def _row(row: SystemRow) -> tuple[Cell, ...]:
     name = Cell(row.title, row.source)
-    claimed = ABSENT if row.claimed is None else Cell(percent(row.claimed), row.claim)
+    claimed = ABSENT if row.claimed is None else Cell(percent(row.claimed))
     if row.error is not None:
         failed = Cell("failed", row.error, "bad")
         return (name, claimed, failed, *[ABSENT] * 5, Cell(str(row.n)))
@@ -170,11 +170,19 @@ def _bar(label: str, count: Count | None, mark: str) -> Bar:
 def _notes(table: SystemTable) -> Section:
     columns = tuple(
         Column(name, numeric=False)
-        for name in ("system", "how it works", "how we read the gaps", "how it breaks", "shortened")
+        for name in (
+            "system",
+            "claim",
+            "how it works",
+            "gaps as we read them",
+            "how it breaks",
+            "shortened",
+        )
     )
     rows = tuple(
         (
             Cell(row.title),
+            Cell(_claim(row)),
             Cell(row.how),
             Cell(row.gaps or "–"),
             Cell(row.weakness or "–"),
@@ -188,3 +196,7 @@ def _notes(table: SystemTable) -> Section:
         (),
         (TableBlock(Table("notes-table", "How each works, and how it breaks", columns, rows)),),
     )
+
+
+def _claim(row: SystemRow) -> str:
+    return "–" if row.claimed is None else f"{percent(row.claimed)}: {row.claim}"
