@@ -14,7 +14,7 @@ SLACK = 10.0
 def require_images(what: str, x: Tensor) -> None:
     """Refuse images that are not float, or clearly in other units.
 
-    Values are not looked at while a model is traced or compiled.
+    The first image stands for all. Values are not looked at while a model is traced or compiled.
 
     Args:
         what: Who is given them, for the message.
@@ -32,6 +32,6 @@ def require_images(what: str, x: Tensor) -> None:
         raise ModelError(f"{what} on images of type {x.dtype}: give them as float, in [0, 1]")
     if torch.jit.is_tracing():  # type: ignore[no-untyped-call,attr-defined]
         return
-    low, high = (float(end) for end in x.detach().aminmax())
+    low, high = (float(end) for end in x[:1].detach().aminmax())
     if low < -SLACK or high > 1 + SLACK:
         raise ModelError(f"{what} on images from {low:g} to {high:g}: give pixels in [0, 1]")
