@@ -168,10 +168,7 @@ def scan_samples(
             would be suspect.
 
     Example:
-        >>> images = torch.rand(200, 1, 8, 8)
-        >>> scan = scan_samples(Dataset.of(images, torch.arange(200) % 2), 0.05)
-        >>> scan.keep.shape
-        torch.Size([200])
+        `scan_samples(tempering.data.load("mnist").train, fpr=0.01).keep`
     """
     chosen = {name: SCANS[name] for name in (NAMES if scans is None else scans)}
     if not chosen:
