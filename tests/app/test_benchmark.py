@@ -217,3 +217,19 @@ def test_recorded_tables_refuse_what_would_compute(
     assert done.code == 2
     assert told in done.err
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_benchmark_of_another_version_is_not_continued(tmp_path: Path) -> None:
+    done = tp.benchmark(
+        systems="undefended", data="digits", threat="linf:0.1", name="b", runs=tmp_path
+    )
+    place = done.run / "checkpoint" / "run.json"
+    asked = json.loads(place.read_text())
+    place.write_text(json.dumps({**asked, "tempering": "0.0.1"}))
+    with pytest.raises(RunError, match=r"was begun by tempering 0.0.1, and this is"):
+        tp.benchmark(resume=done.run)
+    del asked["tempering"]
+    place.write_text(json.dumps(asked))
+    with pytest.raises(RunError, match="was begun by an earlier version"):
+        tp.benchmark(resume=done.run)

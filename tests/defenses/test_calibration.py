@@ -62,3 +62,29 @@ def test_scores_that_are_not_finite_are_refused() -> None:
         calibrate(FirstPixel(), images([0.1, float("nan"), 0.3]), 0.5)
     with pytest.raises(DataError, match=r"validation images of shape \(3,\)"):
         calibrate(FirstPixel(), torch.zeros(3), 0.5)
+
+
+def test_scores_in_a_column_are_calibrated_like_scores_in_a_row() -> None:
+    class Column(Detector):
+        def score(self, x: Tensor) -> Tensor:
+            return x.flatten(1)[:, :1]
+
+    x = images([0.4, 0.9, 0.1, 0.7, 0.3])
+    assert calibrate(Column(), x, 0.2) == calibrate(FirstPixel(), x, 0.2) == pytest.approx(0.8)
+
+
+def test_a_detector_that_fails_or_gives_no_score_an_image_is_refused_in_one_line() -> None:
+    class Fails(Detector):
+        def score(self, x: Tensor) -> Tensor:
+            raise ValueError("boom\nand more")
+
+    class Many(Detector):
+        def score(self, x: Tensor) -> Tensor:
+            return torch.cat([x, x], 1).flatten(1)
+
+    x = images([0.1] * 10)
+    with pytest.raises(ModelError, match=r"Fails fails on images .* ValueError: boom") as caught:
+        calibrate(Fails(), x, 0.2)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ModelError, match=r"Many returned \(10, 2\) for 10 images"):
+        calibrate(Many(), x, 0.2)

@@ -95,3 +95,12 @@ def test_wrong_options_are_refused() -> None:
         Conformal(Passed(), alpha=1)
     with pytest.raises(DataError, match="10 samples to calibrate conformal sets on"):
         Conformal(Passed()).fit(drawn(20))
+
+
+def test_doubts_of_a_very_sure_network_keep_their_order() -> None:
+    logits = torch.tensor([[30.0, 0.0], [40.0, 0.0], [1.0, 0.0]])
+    scores = MaxSoftmax(nn.Identity(), sizes=(2,)).doubt(logits)
+    expected = 1 - logits.double().softmax(1).amax(1)
+    torch.testing.assert_close(scores[:1].double(), expected[:1], rtol=1e-2, atol=0)
+    torch.testing.assert_close(scores[2:].double(), expected[2:])
+    assert 0 < float(scores[1]) < float(scores[0])

@@ -1,15 +1,18 @@
 """Pipelines: what they decide, what they refuse, and that they are saved and attacked whole."""
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from tempering.attacks import PGD
 from tempering.attacks.joint import GuardedClassifier
 from tempering.core.errors import ModelError, UnknownNameError, UsageError
 from tempering.core.goals import EvadeDetector
+from tempering.core.hashing import tensor_hash
 from tempering.core.protocols import Detector, Transform
 from tempering.core.threats import Linf
 from tempering.defenses import AdversarialClass, Pipeline, Squeeze, calibrate
@@ -133,6 +136,21 @@ def test_a_pipeline_is_saved_and_loaded_whole(tmp_path: Path) -> None:
     assert torch.equal(again(x), model(x))
     assert again.architecture == model.architecture
     assert str(again) == str(model)
+
+
+def test_a_pipeline_that_was_saved_without_a_spread_keeps_its_unit(tmp_path: Path) -> None:
+    net = strided_cnn(width=2, hidden=4, squeeze=None)
+    judge = AdversarialClass(strided_cnn(width=3, hidden=4), threshold=0.25)
+    model = Pipeline(net, [], judge, scale=2.0).eval()
+    save(model, tmp_path, manifest(model))
+    tensors = load_file(tmp_path / "model.safetensors")
+    del tensors["detector.clean_spread"]
+    save_file(tensors, tmp_path / "model.safetensors")
+    spoken = json.loads((tmp_path / "manifest.json").read_text())
+    spoken["weights"] = tensor_hash(tensors)
+    (tmp_path / "manifest.json").write_text(json.dumps(spoken))
+    x = torch.rand(5, 1, 28, 28)
+    assert torch.equal(load(tmp_path).model(x), model(x))
 
 
 def test_a_pipeline_of_foreign_parts_says_so_in_its_manifest(tmp_path: Path) -> None:

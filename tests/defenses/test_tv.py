@@ -84,3 +84,15 @@ def test_options_that_make_no_sense_are_refused(options: dict[str, Any], message
 def test_pixels_that_are_no_numbers_are_refused() -> None:
     with pytest.raises(ModelError, match="tv on images with values that are not finite"):
         TotalVariation()(torch.full((1, 1, 4, 4), float("nan")))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_gradients_in_half_precision_are_finite(dtype: torch.dtype) -> None:
+    x = torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(0)).to(dtype)
+    leaf = x.clone().requires_grad_(True)
+    made = TotalVariation(keep=1.0)(leaf)
+    (gradient,) = torch.autograd.grad(made.sum(), leaf)
+    assert made.dtype == gradient.dtype == dtype
+    assert bool(gradient.isfinite().all())
+    near = TotalVariation(keep=1.0)(x.float())
+    torch.testing.assert_close(made.detach().float(), near, rtol=0, atol=0.01)

@@ -134,3 +134,11 @@ def test_near_misses_are_offered() -> None:
         build("papercnn", (1, 8, 8), 2)
     with pytest.raises(UnknownNameError, match=r"option of paper_cnn 'drop_out': .*dropout"):
         build("paper_cnn", (1, 8, 8), 2, drop_out=0.1)
+
+
+def test_a_vote_without_a_named_member_or_of_too_many_is_refused() -> None:
+    with pytest.raises(UsageError, match="give name and options"):
+        build("voting", (1, 8, 8), 2, member={"defense": "strip"})
+    for parts in (0, 10**9, 2.0):
+        with pytest.raises(UsageError, match="give a whole number from 1 to 10000"):
+            build("voting", (1, 8, 8), 2, parts=parts)

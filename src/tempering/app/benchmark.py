@@ -59,6 +59,7 @@ class Asked(BaseModel):
     samples: int | None
     seed: int
     command: str = ""
+    tempering: str = ""
 
 
 @dataclass(frozen=True)
@@ -135,6 +136,7 @@ def benchmark(
             samples=None if samples is None else as_count(samples, "samples", 1),
             seed=as_count(seed, "seed"),
             command=caller.command,
+            tempering=version("tempering"),
         )
     setting, context, attacks = _prepared(asked, engine, batch_size)
     table = SystemTable(
@@ -199,15 +201,22 @@ def _read(folder: RunFolder) -> Asked:
     """What a benchmark was asked for.
 
     Raises:
-        RunError: If the folder holds none.
+        RunError: If the folder holds none, or it was begun by another version.
     """
     try:
-        return Asked.model_validate_json(folder.settings.read_bytes())
+        asked = Asked.model_validate_json(folder.settings.read_bytes())
     except (OSError, ValidationError):
         raise RunError(
             f"{folder.path} is no benchmark to resume: give a folder that `temper benchmark` "
             "has begun"
         ) from None
+    if asked.tempering != version("tempering"):
+        begun = f"tempering {asked.tempering}" if asked.tempering else "an earlier version"
+        raise RunError(
+            f"{folder.path} was begun by {begun}, and this is {version('tempering')}: "
+            "run the benchmark anew, so that all rows are comparable"
+        )
+    return asked
 
 
 def _prepared(

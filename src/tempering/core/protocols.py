@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Protocol, TypeVar
 
 import torch
@@ -149,11 +149,14 @@ class Detector(Defense):
     Attributes:
         clean_spread: Standard deviation of scores of clean images, as calibration measures it; 1
             before. Joint attacks measure scores in this unit.
+        added_buffers: Buffers that files of earlier versions lack, and what they stand for there.
     """
 
     kind = "detector"
     forward_method = "score"
     input_gradients = ("true", "approximation", "none")
+
+    added_buffers: ClassVar[Mapping[str, float]] = {"clean_spread": 1.0}
 
     threshold: Tensor
     clean_spread: Tensor
@@ -221,6 +224,18 @@ def register_defense(name: str) -> Callable[[D], D]:
     return enter
 
 
+def one_score_each(what: str, scores: object, n: int) -> Tensor:
+    """What a detector returned for n images, shape (n,).
+
+    Raises:
+        ModelError: If there is not one score an image.
+    """
+    if not isinstance(scores, Tensor) or scores.numel() != n:
+        shape = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
+        raise ModelError(f"{what} returned {shape} for {n} images: return one score an image")
+    return scores.reshape(n)
+
+
 def abstention_logit(
     logits: Tensor, scores: Tensor, threshold: float | Tensor, scale: float | Tensor = 1.0
 ) -> Tensor:
@@ -245,11 +260,7 @@ def abstention_logit(
         >>> abstention_logit(torch.tensor([[1.0, 3.0]]), torch.tensor([0.75]), threshold=0.5)
         tensor([[3.2500]])
     """
-    if not isinstance(scores, Tensor) or scores.numel() != len(logits):
-        shape = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
-        raise ModelError(
-            f"the detector returned {shape} for {len(logits)} images: return one score an image"
-        )
+    scores = one_score_each("the detector", scores, len(logits))
     if not bool(torch.as_tensor(threshold).isfinite()):
         raise ModelError(
             f"the detector's threshold is {float(threshold)}: set it, such as at a "

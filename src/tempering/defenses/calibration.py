@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tempering.core.errors import DataError, ModelError, UsageError
 from tempering.core.frozen import frozen
-from tempering.core.protocols import Detector
+from tempering.core.protocols import Detector, one_score_each
+from tempering.core.user_code import users_code
 from tempering.defenses.features import BATCH_SIZE
 
 
@@ -24,11 +25,12 @@ def scores_of(detector: Detector, x: Tensor) -> Tensor:
         Shape (n,), on the CPU.
 
     Raises:
-        ModelError: If it is not fitted, or a score is not finite.
+        ModelError: If it fails or is not fitted, there is not one score an image, or a score is not
+            finite.
     """
     device = detector.threshold.device
     with frozen(detector) as view, torch.no_grad():
-        parts = [view(part.to(device)).cpu() for part in torch.split(x, BATCH_SIZE)]
+        parts = [_scored(view, part.to(device)).cpu() for part in torch.split(x, BATCH_SIZE)]
     scores = torch.cat(parts) if parts else torch.zeros(0)
     bad = (~scores.isfinite()).nonzero()[:, 0]
     if len(bad):
@@ -37,6 +39,14 @@ def scores_of(detector: Detector, x: Tensor) -> Tensor:
             f"{float(scores[bad[0]])}: give images and features for which it is finite"
         )
     return scores
+
+
+def _scored(detector: nn.Module, x: Tensor) -> Tensor:
+    """Scores of a few images, shape (n,)."""
+    name = type(detector).__name__
+    with users_code(f"{name} fails on images of shape {tuple(x.shape[1:])}", "correct its score"):
+        scores = detector(x.clone())
+    return one_score_each(name, scores, len(x))
 
 
 def require_rate(fpr: float, n: int) -> int:

@@ -61,10 +61,12 @@ class TotalVariation(Transform):
     def transform(self, x: Tensor) -> Tensor:
         """Smoothed images, shape and dtype of x."""
         require_finite("tv", x)
+        # lengths of gradients vanish in half precision
+        held = x.float() if x.dtype.itemsize < 4 else x
         if self.keep == 1:
-            return self._solved(x, torch.ones_like(x[:, :1]))
+            return self._solved(held, torch.ones_like(held[:, :1])).to(x.dtype)
         kept = torch.rand_like(x[:, :1]) < self.keep
-        return self._solved(x, kept.to(x.dtype))
+        return self._solved(held, kept.to(held.dtype)).to(x.dtype)
 
     def _solved(self, x: Tensor, mask: Tensor) -> Tensor:
         image = _filled(x, mask)

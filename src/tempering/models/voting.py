@@ -8,9 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tempering.core.errors import ModelError
+from tempering.core.errors import ModelError, UsageError
 from tempering.models.blueprint import Blueprint
 from tempering.models.classifier import BaseClassifier
+
+MOST_PARTS = 10_000
 
 
 class Voting(BaseClassifier):
@@ -91,15 +93,22 @@ def build_voting(
         shape: Channels, height and width of the images.
         classes: Classes of the data.
         member: `{"name": ..., "options": {...}}`; by default a small CNN.
-        parts: Number of members, at least 1.
+        parts: Number of members, 1 to 10,000.
         adversarial_class: Whether the members have an adversarial class.
 
     Returns:
         The network, on the CPU, in training mode.
+
+    Raises:
+        UsageError: If the member has no name, or parts is no such number.
     """
     from tempering.models.registry import MODELS
 
     chosen = dict(member or {"name": "strided_cnn", "options": {"squeeze": None}})
+    if not isinstance(chosen.get("name"), str):
+        raise UsageError(f"member with the keys {', '.join(chosen)}: give name and options")
+    if type(parts) is not int or not 1 <= parts <= MOST_PARTS:
+        raise UsageError(f"parts {parts!r}: give a whole number from 1 to {MOST_PARTS}")
     options = {**chosen.get("options", {}), "adversarial_class": adversarial_class}
     build = MODELS[chosen["name"]].build
     members = [build(shape, classes, **options) for _ in range(parts)]

@@ -145,6 +145,16 @@ def _state_dict(content: object, path: Path) -> Mapping[str, Tensor]:
     return content
 
 
+def _with_added_buffers(model: nn.Module, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Tensors of a file, with buffers that modules of earlier versions did not have."""
+    added = {
+        f"{name}.{key}" if name else key: torch.tensor(value)
+        for name, module in model.named_modules()
+        for key, value in getattr(module, "added_buffers", {}).items()
+    }
+    return {**added, **tensors} if added else tensors
+
+
 def fit_weights(model: nn.Module, tensors: Mapping[str, Tensor], source: Path) -> None:
     """Load tensors into a model, all or none.
 
@@ -158,7 +168,7 @@ def fit_weights(model: nn.Module, tensors: Mapping[str, Tensor], source: Path) -
         ModelError: If they do not fit; the message names the first such tensor and both shapes.
     """
     wanted = _state_of(model)
-    tensors = named_as(wanted, tensors, source)
+    tensors = _with_added_buffers(model, named_as(wanted, tensors, source))
     for name, value in wanted.items():
         shape = tuple(value.shape)
         if name not in tensors:
