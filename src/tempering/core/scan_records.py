@@ -128,3 +128,13 @@ class ScanRecord(Record):
     contradictions: int = Field(ge=0)
     top: list[Suspect]
     seconds: float
+
+    @property
+    def dropped(self) -> int:
+        """Samples that `harden` leaves out: the suspects, if the data are suspicious."""
+        return self.suspects if self.verdict == "suspicious" else 0
+
+    @property
+    def losses(self) -> list[ClassCost]:
+        """The classes of which `harden` leaves samples out."""
+        return [row for row in self.classes if row.suspects] if self.dropped else []
