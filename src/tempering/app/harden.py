@@ -118,8 +118,8 @@ def harden(
         seed: Of all random draws; None takes the recipe's.
         samples: Test images; None takes the recipe's.
         scan: `fast` or `thorough` scans the training data for poison first, and drops suspects if
-            there are significantly more than chance gives; `record` and a warning say which. None
-            takes the recipe's, `off`.
+            there are clearly more than chance gives; a warning and the record's notes say which.
+            None takes the recipe's, `off`.
         quick: Take a first look: fewer samples and a short schedule; `record.quick` names them.
         train_surrogate: False hardens no model of another seed for gray-box attacks.
         name: Of the run's folder, within `runs`.
