@@ -24,7 +24,7 @@ from tempering.models.foreign import make_foreign
 from tempering.paper.reported import is_papers_data
 from tempering.training.objective import Objective
 
-SAMPLES, ADDRESS = "evaluation.samples", "data.address"
+SAMPLES, ADDRESS, SCAN = "evaluation.samples", "data.address", "data.scan"
 SURROGATE = "evaluation.surrogate"
 
 

@@ -10,6 +10,7 @@ from torch import nn
 
 from tempering.app.beginning import (
     SAMPLES,
+    SCAN,
     as_recipe,
     choose_recipe,
     fit_samples,
@@ -27,6 +28,7 @@ from tempering.app.defended import require_defenses, with_defenses
 from tempering.app.defense_settings import RATE, STAGES, DefenseLike, defense_overrides
 from tempering.app.folder import RunFolder, new_folder, old_folder, within
 from tempering.app.hardening_run import Hardened, HardeningRun
+from tempering.app.hardening_scan import ScanChoice, require_scan
 from tempering.app.job import job
 from tempering.app.networks import networks_for
 from tempering.app.python_inputs import (
@@ -79,6 +81,7 @@ def harden(
     fresh: bool = False,
     seed: int | None = None,
     samples: int | None = None,
+    scan: ScanChoice | None = None,
     quick: bool = False,
     train_surrogate: bool = True,
     name: str | None = None,
@@ -114,6 +117,9 @@ def harden(
         fresh: Start from fresh weights, not from those of `model`.
         seed: Of all random draws; None takes the recipe's.
         samples: Test images; None takes the recipe's.
+        scan: `fast` or `thorough` scans the training data for poison first, and drops suspects if
+            there are clearly more than chance gives; a warning and the record's notes say which.
+            None takes the recipe's, `off`.
         quick: Take a first look: fewer samples and a short schedule; `record.quick` names them.
         train_surrogate: False hardens no model of another seed for gray-box attacks.
         name: Of the run's folder, within `runs`.
@@ -142,12 +148,13 @@ def harden(
     given_numbers = [f"{k}={as_count(v, k)}" for k, v in numbers.items() if v is not None]
     alone = {
         "threat": threat, OBJECTIVE: objective, "evaluation.attacks": attacks, STAGES: defense,
-        RATE: fpr, **numbers,
+        RATE: fpr, SCAN: scan, **numbers,
     }  # fmt: skip
     require_single(as_settings(overrides), [key for key, one in alone.items() if one is not None])
     given_defenses = defense_overrides(defense, fpr)
+    given_scan = [] if scan is None else [f"{SCAN}={scan}"]
     overrides, value = choose_objective(
-        objective, [*as_settings(overrides), *given_defenses, *given_numbers]
+        objective, [*as_settings(overrides), *given_defenses, *given_numbers, *given_scan]
     )
     recipe = as_recipe(recipe)
     given = None if data is None else as_splits(data)
@@ -167,6 +174,7 @@ def harden(
     chosen = fit_samples(chosen, splits, overrides)
     check_threat(chosen.threat, splits.test.first(1000).x)
     check_size(chosen.threat, splits.shape)
+    require_scan(chosen.data.scan, splits)
     try:
         networks = networks_for(chosen.model, splits, model, weights, fresh)
         networks = with_defenses(networks, chosen.defenses, splits)

@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from tempering.app.defended import architecture_in_manifest, deployed, plain_of,
 from tempering.app.folder import RunFolder, point_latest
 from tempering.app.gallery import adversarial_examples, data_samples, write_gallery
 from tempering.app.hardening_gain import gain_flags, hardening_gain
+from tempering.app.hardening_scan import without_suspects
 from tempering.app.networks import FromFile, FromModule, Networks, Registered
 from tempering.app.provenance import provenance
 from tempering.app.python_results import brief, frame_of, html_of
@@ -110,7 +112,7 @@ class HardeningRun:
         self.engine, self.folder, self.caller = engine, folder, caller
         self.threat, self.seed = recipe.threat, recipe.seed
         self.batch_size, self.quick = batch_size, quick
-        self.trainer = Trainer(recipe, data, engine, folder, objective, batch_size)
+        self.objective = objective
         self.gain: list[Comparison] = []
         self.records: list[AnyRecord] = []
         self.started = time.perf_counter() - folder.seconds
@@ -119,6 +121,12 @@ class HardeningRun:
     def seconds(self) -> float:
         """Time that this run has taken; a kill -9 loses what was spent on an unfinished stage."""
         return time.perf_counter() - self.started
+
+    @cached_property
+    def trainer(self) -> Trainer:
+        """Trains on the data that the scan leaves."""
+        parts = self.recipe, self.data, self.engine, self.folder
+        return Trainer(*parts, self.objective, self.batch_size)
 
     def run(self) -> Hardened:
         """Train, evaluate, write."""
@@ -135,6 +143,9 @@ class HardeningRun:
                 ) from None
 
     def _run(self) -> Hardened:
+        self.data = without_suspects(
+            self.data, self.recipe.data.scan, self.seed, self.folder, self.engine
+        )
         model = self.networks.undefended(self.seed)
         self.records.append(self._provenance())
         self.records += data_flags(self.data)

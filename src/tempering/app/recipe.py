@@ -56,11 +56,13 @@ class DataSettings(Settings):
         split: `official` or `paper`.
         augmentation: What may happen to a training image.
         keep: An `.npz` with `keep` and `id`: which training samples are used; None for all.
+        scan: Which scan of these drops suspects before training.
     """
 
     address: str
     split: str
     keep: str | None = None
+    scan: Literal["fast", "thorough", "off"] = "off"
     augmentation: Augmentation = Augmentation()
 
 

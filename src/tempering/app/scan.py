@@ -84,45 +84,57 @@ class ScanResult:
             UsageError: If the folder exists.
             RunError: If it cannot be written.
         """
-        from tempering.report.scan_page import write_page
-
         out = as_path(out)
         check_new_folder(out, "the result of the scan")
-
-        def fill(folder: Path) -> None:
-            self._save_mask(folder / KEEP)
-            write_text(folder / RECORD, self.record.model_dump_json(indent=2) + "\n")
-            write_page(self.record, self._pictures(), folder / PAGE)
-
-        write_folder(out, fill)
+        write_scan(self, out, self.keep)
         return out
-
-    def _save_mask(self, path: Path) -> None:
-        arrays = {
-            "keep": self.scan.keep.numpy(),
-            "score": self.score.numpy(),
-            "reason": np.array(self.scan.reasons()),
-            "id": np.array(self.data.train.ids.names),
-            "data_hash": np.array(self.data.data_hash),
-        }
-
-        def write(temporary: Path) -> None:
-            with temporary.open("wb") as file:
-                np.savez_compressed(file, allow_pickle=False, **arrays)
-
-        write_with(path, write)
-
-    def _pictures(self) -> dict[str, NDArray[np.float32]]:
-        """Images of the listed suspects and their neighbours by id."""
-        wanted = {name for one in self.record.top for name in (one.id, *one.neighbours)}
-        train = self.data.train
-        rows = [row for row, name in enumerate(train.ids.names) if name in wanted]
-        images = train.images(torch.tensor(rows, dtype=torch.int64)).numpy()
-        return {train.ids.names[row]: image for row, image in zip(rows, images, strict=True)}
 
     def __repr__(self) -> str:
         found = f"{self.record.suspects} of {self.record.n} samples suspect"
         return f"ScanResult({self.record.verdict}: {found}, {self.record.expected:.0f} by chance)"
+
+
+def write_scan(result: ScanResult, out: Path, mask: KeepMask) -> None:
+    """Write the result of a scan with a mask of the same data, all or nothing.
+
+    Args:
+        result: What is written.
+        out: The new folder.
+        mask: What `keep.npz` says, over the training samples in their order.
+    """
+    from tempering.report.scan_page import write_page
+
+    def fill(folder: Path) -> None:
+        _save_mask(result, mask, folder / KEEP)
+        write_text(folder / RECORD, result.record.model_dump_json(indent=2) + "\n")
+        write_page(result.record, _pictures(result), folder / PAGE)
+
+    write_folder(out, fill)
+
+
+def _save_mask(result: ScanResult, mask: KeepMask, path: Path) -> None:
+    arrays = {
+        "keep": mask.keep.numpy(),
+        "score": result.score.numpy(),
+        "reason": np.array(result.scan.reasons()),
+        "id": np.array(mask.ids),
+        "data_hash": np.array(result.data.data_hash),
+    }
+
+    def write(temporary: Path) -> None:
+        with temporary.open("wb") as file:
+            np.savez_compressed(file, allow_pickle=False, **arrays)
+
+    write_with(path, write)
+
+
+def _pictures(result: ScanResult) -> dict[str, NDArray[np.float32]]:
+    """Images of the listed suspects and their neighbours by id."""
+    wanted = {name for one in result.record.top for name in (one.id, *one.neighbours)}
+    train = result.data.train
+    rows = [row for row, name in enumerate(train.ids.names) if name in wanted]
+    images = train.images(torch.tensor(rows, dtype=torch.int64)).numpy()
+    return {train.ids.names[row]: image for row, image in zip(rows, images, strict=True)}
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,12 @@ from tempering.core.record import Record
 
 Verdict = Literal["nothing wrong", "suspicious"]
 
+LEAST_EXCESS = 0.005
+"""Share of the samples that must be suspect beyond chance before `harden` drops suspects.
+
+In much data a small excess is significant although nothing is wrong but the estimate.
+"""
+
 
 class ScanRow(Record):
     """One scan.
@@ -128,3 +134,14 @@ class ScanRecord(Record):
     contradictions: int = Field(ge=0)
     top: list[Suspect]
     seconds: float
+
+    @property
+    def dropped(self) -> int:
+        """Samples that `harden` leaves out: the suspects, if the data are clearly suspicious."""
+        clear = self.verdict == "suspicious" and self.excess >= LEAST_EXCESS
+        return self.suspects if clear else 0
+
+    @property
+    def losses(self) -> list[ClassCost]:
+        """The classes of which `harden` leaves samples out."""
+        return [row for row in self.classes if row.suspects] if self.dropped else []

@@ -20,6 +20,7 @@ from tempering.report.gallery_section import data_section, gallery_section
 from tempering.report.per_class_section import per_class_section
 from tempering.report.provenance_section import provenance_section
 from tempering.report.reading import Run
+from tempering.report.scan_section import scan_section
 from tempering.report.section import Report, Section
 from tempering.report.stability_section import stability_section
 from tempering.report.summary_section import flags_section, summary_section, threat_eps
@@ -54,6 +55,7 @@ def report_of(run: Run, extra: Sequence[SectionBuilder] = ()) -> Report:
         explanation_section(run),
         corruptions_section(records),
         data_section(run),
+        scan_section(run),
         training_section(records),
         provenance_section(records),
     )

@@ -11,10 +11,13 @@ from pydantic import ValidationError
 from tempering.core.errors import RunError
 from tempering.core.explanation_records import Explanation
 from tempering.core.records import AnyRecord, Assessment, Summary, load_records
+from tempering.core.scan_records import ScanRecord
 from tempering.report.pictures import Pictures, load_pictures
 
 VERDICTS = "verdicts.npz"
 """The verdicts on each sample, in the folder of an evaluation."""
+SCAN, SCAN_PAGE = "scan/scan.json", "scan/scan.html"
+"""The scan of the training data of a run, in its folder."""
 EXPLANATION = "explain.json"
 """The record of `temper explain`."""
 
@@ -30,6 +33,7 @@ class Run:
         summary: The summary.
         pictures: The images, if any.
         explanation: What `temper explain` found out; None if it was not run.
+        scan: Of the training data; None if there was none.
     """
 
     folder: Path
@@ -38,6 +42,7 @@ class Run:
     summary: Summary
     pictures: Pictures
     explanation: Explanation | None = None
+    scan: ScanRecord | None = None
 
 
 def read_run(folder: Path) -> Run:
@@ -56,6 +61,7 @@ def read_run(folder: Path) -> Run:
         summary=load_summary(folder / "summary.json"),
         pictures=load_pictures(folder / "gallery.npz"),
         explanation=load_explanation(folder / EXPLANATION),
+        scan=load_scan(folder / SCAN),
     )
 
 
@@ -71,6 +77,20 @@ def load_explanation(path: Path) -> Explanation | None:
         return Explanation.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
         raise RunError(f"{path} is damaged: run temper explain again to rewrite it") from error
+
+
+def load_scan(path: Path) -> ScanRecord | None:
+    """Read `scan.json`; None if there is none.
+
+    Raises:
+        RunError: If the file is damaged; names it.
+    """
+    if not path.exists():
+        return None
+    try:
+        return ScanRecord.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise RunError(f"{path} is damaged: start a new run to rewrite it") from error
 
 
 def load_summary(path: Path) -> Summary:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from tempering.app.cli import options
-from tempering.app.cli.console import progress, say_result
+from tempering.app.cli.console import progress, say, say_result
 from tempering.app.cli.early_checks import check_early
 from tempering.app.cli.invocation import caller, runs_folder
 from tempering.core.errors import UsageError
@@ -25,6 +25,14 @@ def harden(
     keep: Annotated[
         Path | None,
         typer.Option("--keep", help="An .npz with keep and id: the training samples to use."),
+    ] = None,
+    scan: Annotated[
+        str | None,
+        typer.Option(
+            "--scan",
+            help="Scan the training data for poison first, and drop suspects if there are "
+            "significantly more than chance gives: fast, thorough or off (off).",
+        ),
     ] = None,
     threat: options.ThreatText = None,
     objective: Annotated[
@@ -75,6 +83,7 @@ def harden(
         "data.address": data,
         "data.split": split,
         "data.keep": None if keep is None else str(keep.resolve()),
+        "data.scan": scan,
         "threat": threat,
         "training.hardened.objective": objective,
         "seed": seed,
@@ -128,5 +137,8 @@ def harden(
         say_result(done.record, done.run)
         return
     from tempering.app.cli.result import show
+    from tempering.app.hardening_scan import told_scan
 
+    if (told := told_scan(done.run)) is not None:
+        say(told)
     show(done.record, done.run)
