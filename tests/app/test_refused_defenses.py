@@ -37,7 +37,7 @@ def test_a_detector_that_is_not_fitted_is_refused_in_a_given_pipeline(
 
 
 BAD = [
-    ("jpg", "unknown defense 'jpg': did you mean jpeg.*; `temper list defenses` shows all"),
+    ("jpg", "unknown defense 'jpg': did you mean jpeg.*[?] `temper list defenses` shows all"),
     ("jpeg:qualty=5", "unknown option of jpeg 'qualty': did you mean quality"),
     ("jpeg:quality=0", "jpeg quality 0: give a whole number from 1 to 95"),
     ("jpeg:quality=high", "jpeg: quality = 'high': give a whole number"),

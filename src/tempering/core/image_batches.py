@@ -14,7 +14,8 @@ SLACK = 10.0
 def require_images(what: str, x: Tensor) -> None:
     """Refuse images that are not float, or clearly in other units.
 
-    The first image stands for all. Values are not looked at while a model is traced or compiled.
+    The first image stands for all. Values are not looked at while a model is traced or compiled,
+    nor in the many passes that follow gradients.
 
     Args:
         what: Who is given them, for the message.
@@ -27,6 +28,8 @@ def require_images(what: str, x: Tensor) -> None:
         >>> require_images("median", torch.rand(2, 1, 8, 8))
     """
     if not isinstance(x, Tensor) or torch.compiler.is_compiling() or not x.numel():
+        return
+    if x.requires_grad:
         return
     if not x.is_floating_point():
         raise ModelError(f"{what} on images of type {x.dtype}: give them as float, in [0, 1]")

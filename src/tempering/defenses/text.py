@@ -152,7 +152,8 @@ def _kind(name: str) -> type[Defense]:
     try:
         return DEFENSES[name]
     except UnknownNameError as error:
-        raise UsageError(f"{error}; `temper list defenses` shows all") from None
+        told = str(error) if str(error).endswith("?") else f"{error};"
+        raise UsageError(f"{told} `temper list defenses` shows all") from None
 
 
 def _types(kind: type[Defense]) -> dict[str, Any]:
