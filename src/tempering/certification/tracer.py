@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import builtins
+import math
 import operator
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
 from threading import get_ident
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from tempering.certification.rules import LAYER_RULES, computing_type
 
@@ -39,6 +44,13 @@ class KnownProxy(fx.Proxy):
             return self._lengths()
         if k == "size":
             return self._size
+        if k in ("numel", "nelement") and len({value.numel() for value in values}) == 1:
+            return values[0].numel
+        if k == "data":
+            return self
+        if k in ("mT", "T", "H", "mH") and not values[0].is_complex():
+            order = ("transpose", -1, -2) if k in ("mT", "mH") else ("t",)
+            return getattr(self, str(order[0]))(*order[1:])
         return super().__getattr__(k)
 
     def __eq__(self, other: object) -> Any:
@@ -59,9 +71,30 @@ class KnownProxy(fx.Proxy):
 
     def __gt__(self, other: object) -> Any:
         """There is at least one image."""
-        if other == 0 and self._is_number_of_images():
+        if self._is_number_of_images() and isinstance(other, int) and other <= 0:
             return True
         return self.tracer.create_proxy("call_function", operator.gt, (self, other), {})
+
+    def __ge__(self, other: object) -> Any:
+        """There is at least one image."""
+        if self._is_number_of_images() and isinstance(other, int) and other <= 1:
+            return True
+        return self.tracer.create_proxy("call_function", operator.ge, (self, other), {})
+
+    def __bool__(self) -> bool:
+        """There is at least one image; and what asks for the kind of a tensor is known."""
+        if self._is_number_of_images():
+            return True
+        if self.node.target in (torch.is_floating_point, torch.is_complex):
+            return bool(self.tracer.values[self.node][0])
+        return bool(super().__bool__())
+
+    def length(self) -> Any:
+        """What `len` returns."""
+        values = self.tracer.values[self.node]
+        if all(isinstance(value, Tensor) for value in values):
+            return self._lengths()[0]
+        return len(values[0])
 
     __hash__ = fx.Proxy.__hash__
 
@@ -74,12 +107,70 @@ class KnownProxy(fx.Proxy):
     def _lengths(self) -> tuple[Any, ...]:
         shapes = [value.shape for value in self.tracer.values[self.node]]
         fixed = self.node not in self.tracer.of_images
-        return tuple(
+        return Lengths(
             lengths[0]
             if len(set(lengths)) == 1 and (fixed or dim > 0)
             else self.tracer.create_proxy("call_method", "size", (self, dim), {})
             for dim, lengths in enumerate(zip(*shapes, strict=False))
         )
+
+
+class Lengths(tuple[Any, ...]):
+    """A shape whose number of images may be a proxy."""
+
+    def numel(self) -> Any:
+        """The product of the lengths."""
+        return math.prod(self)
+
+    def __getitem__(self, at: Any) -> Any:
+        """A length, or some of them."""
+        part = super().__getitem__(at)
+        return Lengths(part) if isinstance(at, slice) else part
+
+
+def without_parallel(model: nn.Module) -> nn.Module:
+    """The network that `DataParallel` runs on every device."""
+    while isinstance(model, nn.DataParallel | DistributedDataParallel):
+        model = model.module
+    return model
+
+
+_FILLING = ("zeros", "ones", "full")
+"""Functions of torch that take sizes, and no proxies of them."""
+
+
+@contextmanager
+def proxies_measured() -> Iterator[None]:
+    """Within it, `len` knows proxies, and `torch.zeros` and the like take them as sizes.
+
+    In all threads; what is no proxy is treated as before.
+    """
+    plain = {name: getattr(torch, name) for name in _FILLING}
+    measure = builtins.len
+
+    def length(of: Any, /) -> Any:
+        return of.length() if isinstance(of, KnownProxy) else measure(of)
+
+    builtins.len = length
+    for name, function in plain.items():
+        setattr(torch, name, _taking_proxies(function))
+    try:
+        yield
+    finally:
+        builtins.len = measure
+        for name, function in plain.items():
+            setattr(torch, name, function)
+
+
+def _taking_proxies(function: Callable[..., Tensor]) -> Callable[..., Any]:
+    @wraps(function)
+    def made(*args: Any, **kwargs: Any) -> Any:
+        for part in (*args, *(args[0] if args and isinstance(args[0], tuple | list) else ())):
+            if isinstance(part, KnownProxy):
+                return part.tracer.create_proxy("call_function", function, args, kwargs)
+        return function(*args, **kwargs)
+
+    return made
 
 
 class Tracer(fx.Tracer):
@@ -114,6 +205,8 @@ class Tracer(fx.Tracer):
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Whether a layer has a rule, or is a layer of torch."""
+        if isinstance(m, nn.DataParallel | DistributedDataParallel):
+            return False
         return computing_type(m) in LAYER_RULES or super().is_leaf_module(m, module_qualified_name)
 
     def proxy(self, node: fx.Node) -> KnownProxy:
@@ -146,6 +239,8 @@ class Tracer(fx.Tracer):
         """Trace a layer; layers in other threads compute."""
         if self._computing or get_ident() != self._thread:
             return forward(*args, **kwargs)
+        if isinstance(m, nn.DataParallel | DistributedDataParallel):
+            return m.module(*args, **kwargs)
         self.at.append(self.path_of_module(m))
         out = super().call_module(m, forward, args, kwargs)
         self.at.pop()
