@@ -156,6 +156,8 @@ def _several(call: TracedCall, value: Callable[[Any], Any]) -> SeveralTensors:
     """The parts that `chunk` and the like return."""
     source, *rest = fx.node.map_arg(call.node.args, value)
     keywords = fx.node.map_arg(call.node.kwargs, value)
+    if isinstance(source, SeveralTensors) and call.key == "unbind" and not any(rest):
+        return source
     split = SPLITS.get(str(call.key))
     given = [*rest, *keywords.values()]
     simple = all(isinstance(item, int | tuple | list) for item in given)

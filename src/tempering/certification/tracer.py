@@ -89,6 +89,15 @@ class KnownProxy(fx.Proxy):
             return bool(self.tracer.values[self.node][0])
         return bool(super().__bool__())
 
+    def __iter__(self) -> Iterator[Any]:
+        """The parts of several tensors."""
+        values = self.tracer.values.get(self.node, ())
+        if values and all(isinstance(value, tuple | list | Tensor) for value in values):
+            counts = {len(value) for value in values}
+            if len(counts) == 1:
+                return iter([self[place] for place in range(counts.pop())])
+        return super().__iter__()
+
     def length(self) -> Any:
         """What `len` returns."""
         values = self.tracer.values[self.node]
@@ -99,7 +108,8 @@ class KnownProxy(fx.Proxy):
     __hash__ = fx.Proxy.__hash__
 
     def _is_number_of_images(self) -> bool:
-        return self.tracer.values.get(self.node) == COUNTS
+        values = self.tracer.values.get(self.node, ())
+        return all(type(value) is int for value in values) and values == COUNTS
 
     def _size(self, dim: int | None = None) -> Any:
         return self._lengths() if dim is None else self._lengths()[dim]

@@ -174,6 +174,9 @@ def _sort(model: nn.Module, tracer: Tracer) -> TracedNetwork:
         if isinstance(few, Tensor):
             if few.dtype != tracer.values[inputs[0]][0].dtype:
                 raise Unsupported(name, kind, f"it returns {few.dtype}")
+            if kind == "permute" and _rows_second(tracer.values[node]):
+                several[node] = TracedCall(node, name, kind, key, module, ())
+                continue
             if few.dim() < 2 or not _keeps_rows(tracer.values[node]):
                 raise Unsupported(name, kind, "it does not keep one row a sample")
             calls.append(TracedCall(node, name, kind, key, module, tuple(few.shape[1:])))
@@ -188,6 +191,15 @@ def _keeps_rows(values: tuple[Any, ...]) -> bool:
     """Whether a value has one row a sample and else the same shape, for every number of samples."""
     return all(
         value.dim() > 0 and tuple(value.shape) == (count, *values[0].shape[1:])
+        for value, count in zip(values, COUNTS, strict=True)
+    )
+
+
+def _rows_second(values: tuple[Any, ...]) -> bool:
+    """Whether samples lie along the second dimension: several tensors, one after the other."""
+    first = values[0].shape
+    return len(first) > 2 and all(
+        tuple(value.shape) == (first[0], count, *first[2:])
         for value, count in zip(values, COUNTS, strict=True)
     )
 
