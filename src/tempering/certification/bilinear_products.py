@@ -18,9 +18,10 @@ from tempering.certification.precision import UNIT64, Precision
 class BilinearProduct(Nonlinear):
     """Sums of products of a number of each of two tensors, which are packed into one input.
 
-    Over a box with centres c, d and radii r, s each product x y lies within r s of the plane
-    d x + c y - c d. This plane is the mean of the two lower, and of the two upper, planes of
-    McCormick (1976).
+    Over a box each product x y lies above two planes, b x + a y - a b with a and b both lower or
+    both upper ends, and below two, of one lower and one upper end (McCormick, 1976). For each sum
+    those planes are taken whose coefficients, times how uncertain their factors are, are smaller:
+    what is uncertain about a factor is multiplied by its coefficient.
 
     Attributes:
         left: Shape of the first tensor, without the samples.
@@ -71,36 +72,54 @@ class BilinearProduct(Nonlinear):
         return given.low < given.high
 
     def relax(self, given: IntervalTensor) -> ProductPlanes:
-        """The plane through the centres, and how far products lie from it."""
+        """Planes below and above, the better of two each."""
         x, y = self.factors(given)
-        centres = (x.low + x.high) / 2, (y.low + y.high) / 2
-        radii = (x.high - x.low) / 2, (y.high - y.low) / 2
-        return ProductPlanes(self, *centres, self.product(*centres), self.product(*radii))
+        widths = x.high - x.low, y.high - y.low
+
+        def cost(first: Tensor, second: Tensor) -> Tensor:
+            return self.product(widths[0], second.abs()) + self.product(first.abs(), widths[1])
+
+        below = cost(x.low, y.low) <= cost(x.high, y.high)
+        above = cost(x.high, y.low) <= cost(x.low, y.high)
+        product = self.product
+        least = torch.where(below, product(x.low, y.low), product(x.high, y.high))
+        most = torch.where(above, product(x.high, y.low), product(x.low, y.high))
+        return ProductPlanes(self, x, y, below.to(least), above.to(least), least, most)
 
 
 @dataclass(frozen=True, eq=False)
 class ProductPlanes:
-    """Planes below and above products.
+    """Planes below and above sums of products.
 
     Attributes:
         operation: The product.
-        x: Centres of the first tensor, shape (n, ...).
-        y: Centres of the second.
-        middle: Their product.
-        gap: How far a product may lie from the plane.
+        x: The first tensor, shape (n, ...).
+        y: The second.
+        below: 1 where the plane below is of both lower ends, 0 where of both upper ends.
+        above: 1 where the plane above is of the upper end of x and the lower end of y, 0 where
+            of the others.
+        least: The products of the ends that belong to the planes below.
+        most: Of those above.
     """
 
     operation: BilinearProduct
-    x: Tensor
-    y: Tensor
-    middle: Tensor
-    gap: Tensor
+    x: IntervalTensor
+    y: IntervalTensor
+    below: Tensor
+    above: Tensor
+    least: Tensor
+    most: Tensor
 
     def pull(self, a: Tensor, rows: Tensor, slopes: Tensor | None) -> tuple[Tensor, Tensor]:  # noqa: ARG002
-        """The plane, less the gap on either side."""
-        left = self.operation.to_left(a, self.y[rows])
-        right = self.operation.to_right(a, self.x[rows])
-        constant = -(a * self.middle[rows] + a.abs() * self.gap[rows]).flatten(1).sum(1)
+        """The plane below where a coefficient is positive, the one above elsewhere."""
+        up, down = a.clamp_min(0.0), a.clamp_max(0.0)
+        below, above = up * self.below[rows], down * self.above[rows]
+        x, y = self.x.rows(rows), self.y.rows(rows)
+        low = below + above
+        left = self.operation.to_left(low, y.low) + self.operation.to_left(a - low, y.high)
+        low = below + (down - above)
+        right = self.operation.to_right(low, x.low) + self.operation.to_right(a - low, x.high)
+        constant = -(up * self.least[rows] + down * self.most[rows]).flatten(1).sum(1)
         return torch.cat([left.flatten(1), right.flatten(1)], 1), constant
 
 
