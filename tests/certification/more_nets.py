@@ -121,7 +121,9 @@ MORE: dict[str, Callable[[], nn.Module]] = {
         nn.Flatten(2), nn.Conv1d(4, 3, 5, 2, 2), nn.ReLU(), nn.ConvTranspose1d(3, 2, 2), size=38
     ),
     "layer norm": after(nn.LayerNorm(6), nn.ReLU(), nn.LayerNorm((4, 6, 6), eps=1e-2)),
-    "group norm": after(nn.GroupNorm(2, 4, 1e-2), nn.ReLU(), nn.InstanceNorm2d(4, 0.1, affine=True)),
+    "group norm": after(
+        nn.GroupNorm(2, 4, 1e-2), nn.ReLU(), nn.InstanceNorm2d(4, 0.1, affine=True)
+    ),
     "softmax": after(nn.Softmax(1)),
     "log softmax": lambda: nn.Sequential(nn.Flatten(), nn.Linear(72, 3), nn.LogSoftmax(1)),
     "extremes": ways(_extremes, 144),

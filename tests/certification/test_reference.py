@@ -51,7 +51,9 @@ def recorded(name: str, threat: str, method: str) -> Tensor | None:
     """Recorded margins, or None where auto_LiRPA fails."""
     record = BOUNDS[name]["bounds"][threat][method]
     found = record if method == "sampled" else record.get("margins")
-    return None if found is None else torch.tensor(found[: count(name)], dtype=torch.float64).flatten()
+    return (
+        None if found is None else torch.tensor(found[: count(name)], dtype=torch.float64).flatten()
+    )
 
 
 @cache

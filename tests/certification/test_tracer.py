@@ -44,7 +44,9 @@ def _unpacks(x: Tensor) -> Tensor:
 
 
 def _measures(x: Tensor) -> Tensor:
-    assert len(x) and len(x) > 0 and x.shape[0] >= 1
+    assert len(x)
+    assert len(x) > 0
+    assert x.shape[0] >= 1
     assert len(x.shape) == 4
     assert x.shape[1:].numel() == x[0].numel() == 72
     assert torch.is_floating_point(x)
@@ -80,7 +82,9 @@ FORMS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-@pytest.mark.parametrize("around", [nn.DataParallel, lambda net: nn.Sequential(nn.DataParallel(net))])
+@pytest.mark.parametrize(
+    "around", [nn.DataParallel, lambda net: nn.Sequential(nn.DataParallel(net))]
+)
 def test_data_parallel_costs_no_proof(around: Callable[[nn.Module], nn.Module]) -> None:
     net, x = build("relu").eval(), images(8)
     y = net(x).argmax(1)

@@ -42,7 +42,7 @@ def leaky_relu(call: LayerCall, slope: Any) -> Lowered:
 
 
 def prelu(call: LayerCall, weight: Any) -> Lowered:
-    """z where it is positive, else z times a slope, one for all or one a channel."""
+    """Z where it is positive, else z times a slope, one for all or one a channel."""
     if not isinstance(weight, Tensor):
         raise call.refuse("with slopes that are no tensor")
     slopes = weight.detach().double().flatten().to(call.device)
@@ -76,12 +76,12 @@ def gelu(call: LayerCall, approximate: Any) -> Lowered:
 
 
 def mish(call: LayerCall) -> Lowered:
-    """z times the tanh of its softplus."""
+    """Z times the tanh of its softplus."""
     return in_sequence(call, Mish(call.precision))
 
 
 def hardswish(call: LayerCall) -> Lowered:
-    """z times clamp(z + 3, 0, 6) / 6."""
+    """Z times clamp(z + 3, 0, 6) / 6."""
     return in_sequence(call, Hardswish(call.precision))
 
 

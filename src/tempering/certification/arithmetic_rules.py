@@ -96,9 +96,14 @@ def product_of(call: LayerCall, left: StepOutput, right: StepOutput) -> StepOutp
     """The product of two tensors, number by number; a square if they are the same."""
     if left == right:
         return call.then(Square(call.precision), left)
-    shape = tuple(torch.broadcast_shapes(left.shape, right.shape))
+    shape = _common(left.shape, right.shape)
     left, right = (call.expanded(side, shape) for side in (left, right))
     return paired(call, ElementwiseProduct(shape, shape, call.precision), left, right)
+
+
+def _common(left: tuple[int, ...], right: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape that both are broadcast to."""
+    return tuple((torch.empty(left, device="meta") + torch.empty(right, device="meta")).shape)
 
 
 def paired(
@@ -134,12 +139,12 @@ def negated(call: LayerCall) -> Lowered:
 
 
 def square(call: LayerCall) -> Lowered:
-    """z squared."""
+    """Z squared."""
     return in_sequence(call, Square(call.precision))
 
 
 def power(call: LayerCall, exponent: Any) -> Lowered:
-    """z squared; other powers are refused."""
+    """Z squared; other powers are refused."""
     if exponent == 1:
         return [], (call.source().step,)
     if exponent != 2:
@@ -208,9 +213,7 @@ def extreme(sign: int) -> Rule:
     return made
 
 
-def _largest_of_two(
-    call: LayerCall, left: StepOutput, right: StepOutput, sign: int
-) -> StepOutput:
+def _largest_of_two(call: LayerCall, left: StepOutput, right: StepOutput, sign: int) -> StepOutput:
     """Max-pooling over windows of the two."""
     shape = left.shape
     pair = call.then(Stacking(1), left, right)
@@ -225,7 +228,7 @@ def _largest_of_two(
     return call.then(turn, out) if sign < 0 else out
 
 
-def largest(call: LayerCall, dim: Any, keepdim: Any) -> Lowered:
+def largest(call: LayerCall, dim: Any, _keepdim: Any) -> Lowered:
     """`amax`: the largest number along dimensions of a sample."""
     source = call.source()
     dims, count = _dims(call, dim, None, "compares")
@@ -276,7 +279,7 @@ def _times_constant(call: LayerCall, left: StepOutput, right: Any) -> Lowered:
 def _pair_of_matrices(call: LayerCall, left: StepOutput, right: StepOutput) -> Lowered:
     if min(len(left.shape), len(right.shape)) < 2 or len(left.shape) != len(right.shape):
         raise call.refuse(f"of shapes {left.shape} and {right.shape}")
-    ahead = tuple(torch.broadcast_shapes(left.shape[:-2], right.shape[:-2]))
+    ahead = _common(left.shape[:-2], right.shape[:-2])
     left = call.expanded(left, (*ahead, *left.shape[-2:]))
     right = call.expanded(right, (*ahead, *right.shape[-2:]))
     if not call.precision.can_sum(left.shape[-1] + 1):

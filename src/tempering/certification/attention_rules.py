@@ -27,6 +27,7 @@ from tempering.certification.rules import register_function_rule, register_rule
 _MOST = 60.0
 """Differences of logits beyond which a softmax is as good as 0: exp(-60) is below 1e-26."""
 
+
 def _deepest(precision: Precision) -> float:
     """Twice the units that the argument of an exponential may lose before it underflows."""
     return 210.0 if precision.unit > 1e-12 else 1500.0
@@ -58,7 +59,7 @@ def softmax(call: LayerCall, dim: Any) -> Lowered:
 
 
 def log_softmax(call: LayerCall, dim: Any) -> Lowered:
-    """z less the logarithm of the sum of exp(z); differences of outputs are those of z."""
+    """Z less the logarithm of the sum of exp(z); differences of outputs are those of z."""
     source, along = _along(call, dim)
     count = source.shape[along - 1]
     whole = call.then(LogSumExp(along, call.precision), source)

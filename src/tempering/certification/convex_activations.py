@@ -144,7 +144,8 @@ class _Falling(ConvexActivation):
     def known(self, given: IntervalTensor) -> IntervalTensor:
         """Arguments of at least `floor`."""
         return IntervalTensor(
-            given.low.clamp_min(self.floor), torch.maximum(given.high, given.low).clamp_min(self.floor)
+            given.low.clamp_min(self.floor),
+            torch.maximum(given.high, given.low).clamp_min(self.floor),
         )
 
 

@@ -112,9 +112,5 @@ def _mapped(
         added = bias.detach().double().reshape(1, -1, *dims)
     elif bias is not None:
         raise call.refuse("with a bias that depends on the images")
-    operation = LinearMap(
-        run, absolute, source.shape, terms, fan_out, call.precision, added, back
-    )
+    operation = LinearMap(run, absolute, source.shape, terms, fan_out, call.precision, added, back)
     return [operation], (source.step,)
-
-

@@ -81,7 +81,7 @@ class Elu(SmoothActivation):
         bent = self.alpha * torch.expm1(z.clamp_max(0.0) * self.stretch)
         return self.scale * torch.where(z > 0, z, bent)
 
-    def deviation(self, given: IntervalTensor, out: IntervalTensor) -> Tensor:
+    def deviation(self, given: IntervalTensor, out: IntervalTensor) -> Tensor:  # noqa: ARG002
         """exp(z) - 1 may be computed as it is written."""
         return self.precision.values(24) * (self.scale * self.alpha + out.size())
 
@@ -106,9 +106,7 @@ class Hardswish(SmoothActivation):
         ends = self.value(given[0].low), self.value(given[0].high)
         inside = (given[0].low <= -1.5) & (given[0].high >= -1.5)
         low = torch.minimum(*ends)
-        out = IntervalTensor(
-            torch.where(inside, low.clamp_max(-0.375), low), torch.maximum(*ends)
-        )
+        out = IntervalTensor(torch.where(inside, low.clamp_max(-0.375), low), torch.maximum(*ends))
         # between -3 and 0 it first falls: the larger end is the largest value
         error = self.precision.values(16) * (1 + torch.maximum(given[0].size(), out.size()))
         return out, error + self._lost(given[0], out)

@@ -131,7 +131,9 @@ def _operations(
 
     arguments = fx.node.map_arg(call.node.args, value)
     keywords = fx.node.map_arg(call.node.kwargs, value)
-    if call.kind not in SHAPED and any(source in traced.numbers for source in call.node.all_input_nodes):
+    if call.kind not in SHAPED and any(
+        source in traced.numbers for source in call.node.all_input_nodes
+    ):
         raise Unsupported(call.name, call.kind, "it computes with sizes")
     rules: Any = LAYER_RULES if isinstance(call.key, type) else FUNCTION_RULES
     rule = rules.get(call.key)

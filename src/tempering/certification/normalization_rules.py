@@ -36,6 +36,7 @@ def standardized(call: LayerCall, source: StepOutput, eps: float) -> StepOutput:
     count, exact = source.shape[-1], call.precision
     if not exact.can_sum(count + 8):
         raise call.refuse(f"with means of {count} numbers")
+
     def centred(z: Tensor) -> Tensor:
         return z - z.mean(-1, keepdim=True)
 
@@ -75,9 +76,7 @@ def layer_norm(call: LayerCall, normalized: Any, weight: Any, bias: Any, eps: fl
     if len(ahead) + dims != len(source.shape):
         raise call.refuse(f"over {dims} dimensions of {source.shape}")
     flat = call.mapped(source, lambda z: z.reshape(len(z), *ahead, -1))
-    out = call.mapped(
-        standardized(call, flat, eps), lambda z: z.reshape(len(z), *ahead, *last)
-    )
+    out = call.mapped(standardized(call, flat, eps), lambda z: z.reshape(len(z), *ahead, *last))
     return result(_weighed(call, out, weight, bias, [1] * (1 + len(ahead)) + list(last)))
 
 
@@ -86,9 +85,7 @@ def group_norm(call: LayerCall, groups: int, weight: Any, bias: Any, eps: float)
     source = call.source()
     size = prod(source.shape) // groups
     flat = call.mapped(source, lambda z: z.reshape(len(z), groups, size))
-    out = call.mapped(
-        standardized(call, flat, eps), lambda z: z.reshape(len(z), *source.shape)
-    )
+    out = call.mapped(standardized(call, flat, eps), lambda z: z.reshape(len(z), *source.shape))
     form = [1, -1] + [1] * (len(source.shape) - 1)
     return result(_weighed(call, out, weight, bias, form))
 

@@ -95,8 +95,11 @@ class KnownProxy(fx.Proxy):
         if values and all(isinstance(value, tuple | list | Tensor) for value in values):
             counts = {len(value) for value in values}
             if len(counts) == 1:
-                return iter([self[place] for place in range(counts.pop())])
+                return iter([self._part(place) for place in range(counts.pop())])
         return super().__iter__()
+
+    def _part(self, place: int) -> Any:
+        return self.tracer.create_proxy("call_function", operator.getitem, (self, place), {})
 
     def length(self) -> Any:
         """What `len` returns."""

@@ -28,7 +28,11 @@ from torch.nn import functional as F
 class Residual(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.enter, self.inner, self.out = nn.Conv2d(1, 6, 3, 1, 1), nn.Conv2d(6, 6, 3, 1, 1), nn.Linear(384, 10)
+        self.enter, self.inner, self.out = (
+            nn.Conv2d(1, 6, 3, 1, 1),
+            nn.Conv2d(6, 6, 3, 1, 1),
+            nn.Linear(384, 10),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         h = F.relu(self.enter(x))
@@ -38,7 +42,11 @@ class Residual(nn.Module):
 class Branches(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.left, self.right, self.out = nn.Conv2d(1, 4, 3, 1, 1), nn.Conv2d(1, 4, 1), nn.Linear(512, 10)
+        self.left, self.right, self.out = (
+            nn.Conv2d(1, 4, 3, 1, 1),
+            nn.Conv2d(1, 4, 1),
+            nn.Linear(512, 10),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return self.out(torch.cat([F.relu(self.left(x)), torch.tanh(self.right(x))], 1).flatten(1))
@@ -104,11 +112,41 @@ NETS = {
     "maxpool": lambda: _seq(nn.Conv2d(1, 6, 3, 1, 1), nn.ReLU(), nn.MaxPool2d(2), *_head(96)),
     "avgpool": lambda: _seq(nn.Conv2d(1, 6, 3, 1, 1), nn.ReLU(), nn.AvgPool2d(3, 2, 1), *_head(96)),
     "leaky": lambda: _seq(nn.Conv2d(1, 6, 3, 1, 1), nn.LeakyReLU(0.1), *_head(384)),
-    "sigmoid": lambda: _seq(nn.Conv2d(1, 6, 3, 2, 1), nn.Sigmoid(), nn.Flatten(), nn.Linear(96, 24), nn.Tanh(), nn.Linear(24, 10)),
-    "transposed": lambda: _seq(nn.Conv2d(1, 6, 3, 2, 1), nn.ReLU(), nn.ConvTranspose2d(6, 3, 2, 2), nn.ReLU(), *_head(192)),
-    "grouped": lambda: _seq(nn.Conv2d(1, 6, 3, 1, 1), nn.ReLU(), nn.Conv2d(6, 6, 3, 1, 2, dilation=2, groups=3), nn.ReLU(), *_head(384)),
-    "deep": lambda: _seq(nn.Flatten(), nn.Linear(64, 40), *[m for _ in range(5) for m in (nn.ReLU(), nn.Linear(40, 40))], nn.ReLU(), nn.Linear(40, 10)),
-    "strided-28": lambda: _seq(nn.Conv2d(1, 16, 4, 2, 1), nn.ReLU(), nn.Conv2d(16, 32, 4, 2, 1), nn.ReLU(), nn.Flatten(), nn.Linear(1568, 100), nn.ReLU(), nn.Linear(100, 10)),
+    "sigmoid": lambda: _seq(
+        nn.Conv2d(1, 6, 3, 2, 1),
+        nn.Sigmoid(),
+        nn.Flatten(),
+        nn.Linear(96, 24),
+        nn.Tanh(),
+        nn.Linear(24, 10),
+    ),
+    "transposed": lambda: _seq(
+        nn.Conv2d(1, 6, 3, 2, 1), nn.ReLU(), nn.ConvTranspose2d(6, 3, 2, 2), nn.ReLU(), *_head(192)
+    ),
+    "grouped": lambda: _seq(
+        nn.Conv2d(1, 6, 3, 1, 1),
+        nn.ReLU(),
+        nn.Conv2d(6, 6, 3, 1, 2, dilation=2, groups=3),
+        nn.ReLU(),
+        *_head(384),
+    ),
+    "deep": lambda: _seq(
+        nn.Flatten(),
+        nn.Linear(64, 40),
+        *[m for _ in range(5) for m in (nn.ReLU(), nn.Linear(40, 40))],
+        nn.ReLU(),
+        nn.Linear(40, 10),
+    ),
+    "strided-28": lambda: _seq(
+        nn.Conv2d(1, 16, 4, 2, 1),
+        nn.ReLU(),
+        nn.Conv2d(16, 32, 4, 2, 1),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(1568, 100),
+        nn.ReLU(),
+        nn.Linear(100, 10),
+    ),
 }
 
 
@@ -117,11 +155,13 @@ def _draws(name: str, what: str) -> np.random.Generator:
 
 
 def build(name: str) -> nn.Module:
-    """The network, float64, evaluation mode; weights normal with variance 2 / fan-in, biases with 0.01."""
+    """The network in float64; weights normal with variance 2 / fan-in, biases with 0.01."""
     model, draws = NETS[name]().double().eval(), _draws(name, "weights")
     with torch.no_grad():
         for key, value in model.named_parameters():
-            fan = value.shape[0] if key == "weight" and value.ndim == 2 else max(1, value[0].numel())
+            fan = (
+                value.shape[0] if key == "weight" and value.ndim == 2 else max(1, value[0].numel())
+            )
             scale = 0.1 if value.ndim == 1 else (2.0 / fan) ** 0.5
             value.copy_(torch.from_numpy(draws.normal(0.0, scale, tuple(value.shape))))
     return model
