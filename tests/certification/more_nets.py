@@ -53,6 +53,17 @@ class PairAttention(nn.Module):
         return self.out((h + (weights @ value).transpose(1, 2).reshape(n, 6, 8)).flatten(1))
 
 
+class Fused(PairAttention):
+    """The same in one call of torch."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.embed(x.transpose(1, 2).reshape(len(x), 6, 12))
+        parts = self.inner(self.norm(h)).reshape(len(x), 6, 3, 2, 4).permute(2, 0, 3, 1, 4)
+        query, key, value = parts.unbind(0)
+        out = F.scaled_dot_product_attention(query, key, value)
+        return self.out((h + out.transpose(1, 2).reshape(h.shape)).flatten(1))
+
+
 class Chunks(PairAttention):
     """The same with `chunk` and `bmm`, and one head."""
 
@@ -86,6 +97,11 @@ def _matrices(net: Ways, x: Tensor) -> Tensor:
     h = net.first(x).flatten(2) @ net.matrix
     h = torch.matmul(net.matrix[:6, :4], F.relu(h))
     return torch.addmm(net.head.bias[0].expand(5), h.flatten(1), net.matrix.new_ones(48, 5) / 48)
+
+
+def _roots(net: Ways, x: Tensor) -> Tensor:
+    h, g = net.first(x).relu() + 0.2, net.second(x)
+    return h.sqrt() + torch.log(h) * 0.3 + (g.square().sum(1, keepdim=True) + 0.1).rsqrt() * g
 
 
 def _quotients(net: Ways, x: Tensor) -> Tensor:
@@ -131,10 +147,12 @@ MORE: dict[str, Callable[[], nn.Module]] = {
     "gates": ways(_gates, 144),
     "matrices": ways(_matrices, 5),
     "quotients": ways(_quotients, 144),
+    "roots": ways(_roots, 144),
     "largest": ways(lambda net, x: net.first(x).amax((2, 3)), 4),
     "moved around": ways(
         lambda net, x: net.first(x).movedim(1, -1).flip(1).repeat(1, 1, 2, 1).narrow(2, 3, 7), 168
     ),
     "attention": PairAttention,
     "chunks": Chunks,
+    "fused": Fused,
 }

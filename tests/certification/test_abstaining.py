@@ -59,6 +59,10 @@ def test_an_unsupported_layer_is_named_with_what_to_use_instead() -> None:
     )
 
 
+def test_a_root_of_what_may_be_0_is_named() -> None:
+    assert "block (NegatedRoot): its values may overflow" in reason(Own(lambda _, x: x.sqrt()))
+
+
 def test_a_divisor_that_may_be_zero_is_named() -> None:
     assert "block (Reciprocal): its values may overflow" in reason(Own(lambda _, x: 1 / (x - 0.3)))
 

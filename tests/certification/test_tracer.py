@@ -93,6 +93,22 @@ def test_data_parallel_costs_no_proof(around: Callable[[nn.Module], nn.Module]) 
     assert torch.equal(certify(around(net).eval(), x, y, Linf(0.01)).certified, plain)
 
 
+def test_a_slice_of_a_sequence_costs_no_proof() -> None:
+    class Sliced(nn.Module):
+        def __init__(self, net: nn.Sequential) -> None:
+            super().__init__()
+            self.net = net
+
+        def forward(self, x: Tensor) -> Tensor:
+            h: Tensor = self.net[2:](self.net[:2](x))
+            return h
+
+    net, x = build("relu").eval(), images(8)
+    y = net(x).argmax(1)
+    plain = certify(net, x, y, Linf(0.01)).certified
+    assert torch.equal(certify(Sliced(net).eval(), x, y, Linf(0.01)).certified, plain)
+
+
 def test_len_and_zeros_are_as_before_after_a_trace() -> None:
     before = (len, torch.zeros, torch.ones, torch.full)
     graph_of(Around(build("relu"), _measures).eval(), images(2))

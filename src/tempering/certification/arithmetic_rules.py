@@ -14,7 +14,14 @@ from tempering.certification.bilinear_products import (
     ElementwiseProduct,
     MatrixPairProduct,
 )
-from tempering.certification.convex_activations import Exponential, Reciprocal, Square
+from tempering.certification.convex_activations import (
+    Exponential,
+    InverseRoot,
+    NegatedLog,
+    NegatedRoot,
+    Reciprocal,
+    Square,
+)
 from tempering.certification.kinked_activations import Kinked
 from tempering.certification.layer_call import (
     LayerCall,
@@ -133,6 +140,26 @@ def reciprocal(call: LayerCall) -> Lowered:
     return in_sequence(call, Reciprocal(call.precision))
 
 
+def inverse_root(call: LayerCall) -> Lowered:
+    """1 / sqrt(z) of positive numbers."""
+    return in_sequence(call, InverseRoot(call.precision))
+
+
+def root(call: LayerCall) -> Lowered:
+    """sqrt(z) of positive numbers."""
+    return in_sequence(call, NegatedRoot(call.precision), _opposite(call))
+
+
+def logarithm(call: LayerCall) -> Lowered:
+    """log(z) of positive numbers."""
+    return in_sequence(call, NegatedLog(call.precision), _opposite(call))
+
+
+def _opposite(call: LayerCall) -> Operation:
+    one = torch.full((1,), 1.0, dtype=torch.float64, device=call.device)
+    return scale_shift(call, -one, 0 * one, 0)
+
+
 def negated(call: LayerCall) -> Lowered:
     """The opposite."""
     return _shifted(call, call.source(), -1, 0.0, 1)
@@ -246,7 +273,7 @@ def matrix_products(call: LayerCall) -> Lowered:
     """`matmul` and `bmm`: of two tensors, or with a constant."""
     left, right = operands(call)
     if isinstance(left, StepOutput) and isinstance(right, StepOutput):
-        return _pair_of_matrices(call, left, right)
+        return result(matrix_pair(call, left, right))
     if isinstance(left, StepOutput):
         return _times_constant(call, left, right)
     weight = call.constant(left, len(right.shape))[0]
@@ -276,7 +303,8 @@ def _times_constant(call: LayerCall, left: StepOutput, right: Any) -> Lowered:
     return [MatrixProduct(weight, bias, call.precision)], (left.step,)
 
 
-def _pair_of_matrices(call: LayerCall, left: StepOutput, right: StepOutput) -> Lowered:
+def matrix_pair(call: LayerCall, left: StepOutput, right: StepOutput) -> StepOutput:
+    """The matrix product of two tensors."""
     if min(len(left.shape), len(right.shape)) < 2 or len(left.shape) != len(right.shape):
         raise call.refuse(f"of shapes {left.shape} and {right.shape}")
     ahead = _common(left.shape[:-2], right.shape[:-2])
@@ -285,7 +313,7 @@ def _pair_of_matrices(call: LayerCall, left: StepOutput, right: StepOutput) -> L
     if not call.precision.can_sum(left.shape[-1] + 1):
         raise call.refuse(f"with sums of {left.shape[-1]} terms")
     operation = MatrixPairProduct(left.shape, right.shape, call.precision)
-    return result(paired(call, operation, left, right))
+    return paired(call, operation, left, right)
 
 
 def added_product(call: LayerCall) -> Lowered:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tempering.certification.affine_operations import Sum
+from tempering.certification.arithmetic_rules import matrix_pair
 from tempering.certification.convex_activations import Exponential, Reciprocal
 from tempering.certification.layer_call import (
     LayerCall,
@@ -24,6 +25,7 @@ from tempering.certification.operations import IntervalTensor, Nonlinear
 from tempering.certification.precision import UNIT64, Precision
 from tempering.certification.rules import register_function_rule, register_rule
 
+_FACTORS = ("query", "key", "value")
 _MOST = 60.0
 """Differences of logits beyond which a softmax is as good as 0: exp(-60) is below 1e-26."""
 
@@ -36,6 +38,11 @@ def _deepest(precision: Precision) -> float:
 def softmax(call: LayerCall, dim: Any) -> Lowered:
     """1 / (sum of exp(z_j - z_i)): one convex function after another."""
     source, along = _along(call, dim)
+    return result(softmax_of(call, source, along))
+
+
+def softmax_of(call: LayerCall, source: StepOutput, along: int) -> StepOutput:
+    """The softmax of a tensor along a dimension, samples counted."""
     moved = call.mapped(source, lambda z: z.movedim(along, -1))
     count = moved.shape[-1]
     others = 1 - torch.eye(count, dtype=torch.float64, device=call.device)
@@ -53,9 +60,10 @@ def softmax(call: LayerCall, dim: Any) -> Lowered:
     each = call.then(LinearMap(differences, sums, moved.shape, 0, 2 * count, exact), moved)
     powers = call.then(Exponential(exact, 0, 0.0, _MOST), each)
     whole = call.then(LinearMap(total, total, powers.shape, 0, 2, exact), powers)
-    units, lost = count + _deepest(exact) + 64, 1e-26 + count * exact.tiny
+    # twice, for attention that rescales what it has summed
+    units, lost = 2 * (count + _deepest(exact) + 64), 1e-26 + count * exact.tiny
     out = call.then(Reciprocal(exact, units, lost, 1.0), whole)
-    return result(call.mapped(out, lambda z: z.movedim(-1, along)))
+    return call.mapped(out, lambda z: z.movedim(-1, along))
 
 
 def log_softmax(call: LayerCall, dim: Any) -> Lowered:
@@ -134,6 +142,26 @@ class LogSumExpPlanes:
         up, down = a.clamp_min(0.0), a.clamp_max(0.0)
         constant = (up * self.offset[rows] + down * self.top[rows]).flatten(1).sum(1)
         return up * self.share[rows], constant
+
+
+@register_function_rule("scaled_dot_product_attention")
+def _attention(call: LayerCall) -> Lowered:
+    """softmax(Q K^T / sqrt(d)) V."""
+    given = [*call.args, *(call.kwargs[name] for name in _FACTORS if name in call.kwargs)]
+    options = {name: value for name, value in call.kwargs.items() if name not in _FACTORS}
+    scale = options.pop("scale", None)
+    if len(given) != 3 or not all(isinstance(part, StepOutput) for part in given):
+        raise call.refuse("with other arguments than query, key and value")
+    if any(options.values()):
+        raise call.refuse("with a mask or dropout")
+    query, key, value = given
+    turned = call.mapped(key, lambda z: z.transpose(-1, -2))
+    scores = matrix_pair(call, query, turned)
+    number = query.shape[-1] ** -0.5 if scale is None else call.rounded(scale)
+    factor = torch.full((1,), number, dtype=torch.float64, device=call.device)
+    scores = call.then(scale_shift(call, factor, 0 * factor, 8), scores)
+    weights = softmax_of(call, scores, len(scores.shape))
+    return result(matrix_pair(call, weights, value))
 
 
 @register_rule(nn.Softmax, nn.LogSoftmax)

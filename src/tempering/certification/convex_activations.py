@@ -1,4 +1,4 @@
-"""Bounds of convex functions: exponential, square, reciprocal, inverse root."""
+"""Bounds of convex functions: exponential, square, reciprocal, negated root and logarithm."""
 
 from __future__ import annotations
 
@@ -171,3 +171,27 @@ class InverseRoot(_Falling):
     def slope(self, z: Tensor) -> Tensor:
         """-z^(-3/2) / 2."""
         return -z.rsqrt() / z / 2
+
+
+class NegatedRoot(_Falling):
+    """-sqrt(z) of positive numbers."""
+
+    def value(self, z: Tensor) -> Tensor:
+        """At most 0."""
+        return -z.sqrt()
+
+    def slope(self, z: Tensor) -> Tensor:
+        """-1 / (2 sqrt(z)); infinite at 0."""
+        return -z.rsqrt() / 2
+
+
+class NegatedLog(_Falling):
+    """-log(z) of positive numbers."""
+
+    def value(self, z: Tensor) -> Tensor:
+        """Infinite at 0."""
+        return -z.log()
+
+    def slope(self, z: Tensor) -> Tensor:
+        """-1 / z."""
+        return -1 / z

@@ -78,7 +78,7 @@ class LinearMap(Affine):
 
 def copies(run: Map, shape: tuple[int, ...], device: torch.device) -> int:
     """How often a map that copies numbers copies each of them at most."""
-    with torch.enable_grad():
+    with torch.inference_mode(False), torch.enable_grad():
         probe = torch.zeros((1, *shape), dtype=torch.float64, device=device, requires_grad=True)
         out = run(probe)
     (times,) = torch.autograd.grad(out, probe, torch.ones_like(out))

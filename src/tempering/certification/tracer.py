@@ -215,6 +215,12 @@ class Tracer(fx.Tracer):
         self._x = x
         self._thread = get_ident()
         self._computing = False
+        self._installed: set[nn.Module] = set()
+
+    def trace(self, root: Any, concrete_args: dict[str, Any] | None = None) -> fx.Graph:
+        """The graph of a model."""
+        self._installed = set(root.modules())
+        return super().trace(root, concrete_args)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Whether a layer has a rule, or is a layer of torch."""
@@ -254,6 +260,8 @@ class Tracer(fx.Tracer):
             return forward(*args, **kwargs)
         if isinstance(m, nn.DataParallel | DistributedDataParallel):
             return m.module(*args, **kwargs)
+        if type(m) is nn.Sequential and m not in self._installed:  # a slice of another
+            return forward(*args, **kwargs)
         self.at.append(self.path_of_module(m))
         out = super().call_module(m, forward, args, kwargs)
         self.at.pop()

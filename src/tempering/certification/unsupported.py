@@ -5,7 +5,6 @@ from __future__ import annotations
 INSTEAD = {
     "MultiheadAttention": "write attention with Linear, matmul and softmax",
     "TransformerEncoderLayer": "write attention with Linear, matmul and softmax",
-    "scaled_dot_product_attention": "write it with matmul and softmax",
     "einsum": "write it with matmul and permute",
     "cumsum": "multiply by a triangular matrix",
     "baddbmm": "write it with matmul and a sum",
