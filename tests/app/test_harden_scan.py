@@ -17,7 +17,6 @@ from tempering.app.folder import RunFolder
 from tempering.app.harden import harden, resume
 from tempering.app.hardening_run import HardeningRun
 from tempering.app.hardening_scan import told_scan, without_suspects
-from tempering.core import scan_records
 from tempering.core.errors import DataError, RecipeError, UsageError
 from tempering.core.notes import TemperingWarning
 from tempering.core.records import Provenance, load_records
@@ -133,17 +132,6 @@ def test_nothing_is_dropped_of_clean_data(tmp_path: Path) -> None:
     assert told is not None
     assert "nothing wrong" in told
     assert told.endswith("nothing was dropped")
-
-
-def test_a_small_excess_drops_nothing_though_it_is_significant(tmp_path: Path) -> None:
-    data = stripes_with_wrong_labels()
-    with (
-        mock.patch.object(scan_records, "LEAST_EXCESS", 0.5),
-        pytest.warns(TemperingWarning, match="suspicious.*so nothing was dropped"),
-    ):
-        left = kept(data, tmp_path)
-    assert left.data_hash == data.data_hash
-    assert bool(read_keep_mask(tmp_path / "scan/keep.npz").keep.all())
 
 
 def begun(folder: Path, monkeypatch: pytest.MonkeyPatch, **given: object) -> Path:

@@ -1,5 +1,6 @@
 """Scanning data: planted poison is found, clean data come out as clean, bad input is refused."""
 
+from dataclasses import dataclass
 from functools import cache
 
 import pytest
@@ -19,7 +20,7 @@ def clean_scan() -> DataScan:
 
 @cache
 def poisoned_scan(kind: str) -> tuple[DataScan, torch.Tensor]:
-    data, poisoned = (flipped if kind == "flips" else patched)(stripes(), 20)
+    data, poisoned = (flipped if kind == "flips" else patched)(stripes(), 30)
     return scan_samples(data, 0.02), poisoned
 
 
@@ -67,7 +68,7 @@ def test_clean_reference_sets_the_threshold() -> None:
     data, poisoned = flipped(stripes(300), 12)
     reference = stripes(200, seed=9, name="reference")
     done = scan_samples(data, 0.02, clean=reference)
-    assert done.threshold.rank == (200, 197)
+    assert done.first.threshold.rank == (200, 197)
     assert len(done.score) == len(done.keep) == 300
     assert float((~done.keep[poisoned]).float().mean()) >= 0.85
 
@@ -75,7 +76,7 @@ def test_clean_reference_sets_the_threshold() -> None:
 def test_features_of_a_model_replace_small_networks() -> None:
     network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 4))
     done = scan_samples(stripes(200), 0.05, scans=["spectral"], model=network)
-    assert [part.shape for part in done.features.trained] == [(done.kind.shape[0], 64)]
+    assert [part.shape for part in done.first.features.trained] == [(done.first.kind.shape[0], 64)]
 
 
 def test_bytes_are_scanned() -> None:
@@ -117,8 +118,8 @@ def test_an_unknown_scan_is_refused_with_the_nearest() -> None:
 
 
 def test_everything_suspect_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    lowest = Threshold(-1e9, 1.0, 1.0)
-    monkeypatch.setattr("tempering.poisoning.scan.threshold_by_planted", lambda *_: lowest)
+    lowest = Threshold(-1e9)
+    monkeypatch.setattr("tempering.poisoning.scan_round.threshold_by_planted", lambda *_: lowest)
     with pytest.raises(DataError, match=r"every sample of stripes is suspect: .* give clean"):
         scan_samples(stripes(80), 0.1, scans=["clean-base"])
 
@@ -127,3 +128,51 @@ def test_clean_data_of_another_kind_are_refused() -> None:
     other = Dataset(torch.rand(40, 1, 9, 9), torch.arange(40) % 4, tuple("abcd"), "other")
     with pytest.raises(DataError, match=r"clean data other has images \(1, 9, 9\)"):
         scan_samples(stripes(80), 0.1, clean=other)
+
+
+@dataclass
+class FakeRound:
+    """A round that finds the first samples of what it is given."""
+
+    data: Dataset
+    found: int
+    suspicious: bool
+
+    @property
+    def score(self) -> torch.Tensor:
+        return torch.where(torch.arange(len(self.data)) < self.found, 2.0, -1.0)
+
+    @property
+    def expected(self) -> float:
+        return 0.02 * len(self.data)
+
+    def reason(self, row: int) -> str:
+        return f"{row} of {len(self.data)}"
+
+
+def test_the_rest_of_suspicious_data_is_scanned_again_while_it_is_suspicious(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seeds: list[int] = []
+
+    def fake(data: Dataset, *given: object) -> FakeRound:
+        seeds.append(int(given[-1]))  # type: ignore[call-overload]
+        number = len(seeds)
+        return FakeRound(data, found=10 * number, suspicious=number < 3)
+
+    monkeypatch.setattr("tempering.poisoning.scan.scan_once", fake)
+    done = scan_samples(stripes(200), 0.02)
+    assert len(set(seeds)) == 3
+    assert [len(rows) for rows, _ in done.rounds] == [200, 190]  # the third is not suspicious
+    assert (~done.keep).nonzero()[:, 0].tolist() == list(range(30))
+    assert done.expected == pytest.approx(0.02 * 390)
+    assert done.reason(5) == "5 of 200"
+    assert done.reason(12) == "2 of 190"
+
+
+def test_data_with_nothing_wrong_are_scanned_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fake(data: Dataset, *_given: object) -> FakeRound:
+        return FakeRound(data, found=3, suspicious=False)
+
+    monkeypatch.setattr("tempering.poisoning.scan.scan_once", fake)
+    assert len(scan_samples(stripes(200), 0.02).rounds) == 1

@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from tempering.data.dataset import Dataset
+from tempering.data.loading import load
+from tempering.poisoning import BadNets
 from tempering.poisoning.ensemble import combine
 from tempering.poisoning.features import Features
 from tempering.poisoning.neighbours import nearest
@@ -66,6 +68,13 @@ def test_strange_images_lie_outside(name: str) -> None:
     strange = torch.arange(400) < 10
     seen = Features(Dataset(x, data.y, data.classes, "strange"), torch.arange(400), 0)
     assert auc(SCANS[name](seen).score, strange) > 0.95
+
+
+def test_a_frequent_trigger_is_seen_under_other_images() -> None:
+    digits = load("mnist").train.take(1500)
+    bad = BadNets(target=7).poison(digits, 0.1)
+    seen = Features(bad.data, torch.arange(len(digits)), 0)
+    assert auc(SCANS["superimposed"](seen).score, bad.poisoned) > 0.95
 
 
 def test_bounds_say_which_noise_does_not_show() -> None:

@@ -12,7 +12,7 @@ from tempering.app.scan import FPR, KEEP, scan, write_scan
 from tempering.core.engine import Engine
 from tempering.core.errors import DataError
 from tempering.core.notes import keep_note, note
-from tempering.core.scan_records import LEAST_EXCESS, ScanRecord
+from tempering.core.scan_records import ScanRecord
 from tempering.data.keep import KeepMask, read_keep_mask
 from tempering.data.splits import Splits
 from tempering.poisoning.scan import require_scannable
@@ -87,9 +87,6 @@ def scan_in_words(record: ScanRecord) -> str:
     )
     if record.verdict != "suspicious":
         return f"{found}; nothing was dropped"
-    if not record.dropped:
-        least = f"{100 * LEAST_EXCESS:g} % of the samples"
-        return f"{found}; the excess is below {least}, so nothing was dropped"
     kinds = ", ".join(dict.fromkeys(suspect.like for suspect in record.top))
     lost = ", ".join(f"{row.suspects:,} of class {row.name}" for row in record.losses)
     return f"{found}, like {kinds}; dropped {lost}; --scan off keeps them"

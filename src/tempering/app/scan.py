@@ -292,6 +292,7 @@ def _record(
         data_hash=data.data_hash,
         seed=seed,
         fpr=done.fpr,
+        rounds=len(done.rounds),
         reference=reference,
         features=features,
         verdict="suspicious" if done.suspicious else "nothing wrong",
@@ -300,13 +301,12 @@ def _record(
         expected=done.expected,
         p_value=done.p_value,
         excess=done.excess,
-        threshold=done.threshold.value,
-        planted=done.seen(),
+        planted=done.first.seen(),
         scans=[
             ScanRow(
                 name=name,
                 summary=each.summary,
-                planted=done.seen(each.score),
+                planted=done.first.seen(each.score),
                 weights=done.ensemble.weights[name],
             )
             for name, each in done.scans.items()
@@ -344,7 +344,7 @@ def _costs(train: Dataset, done: DataScan) -> list[ClassCost]:
 
 
 def _distribution(done: DataScan) -> Distribution:
-    planted = done.ensemble.score[done.kind >= 0]
+    planted = done.first.planted_score
     both = torch.cat([done.score, planted]).double()
     low, high = (
         float(both.quantile(at)) if len(both) < 2**24 else float(end)

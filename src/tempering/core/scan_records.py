@@ -10,12 +10,6 @@ from tempering.core.record import Record
 
 Verdict = Literal["nothing wrong", "suspicious"]
 
-LEAST_EXCESS = 0.005
-"""Share of the samples that must be suspect beyond chance before `harden` drops suspects.
-
-In much data a small excess is significant although nothing is wrong but the estimate.
-"""
-
 
 class ScanRow(Record):
     """One scan.
@@ -40,7 +34,7 @@ class Suspect(Record):
     Attributes:
         id: Source file or row.
         label: Name of its class.
-        score: Higher is more suspect.
+        score: By how much it is above the threshold, in log-odds.
         like: Kind of planted poison that it is most like.
         reason: Why, in words.
         neighbours: Ids of its nearest neighbours that are not suspect.
@@ -91,17 +85,17 @@ class ScanRecord(Record):
         data: Address of the data.
         data_hash: Of all its parts.
         seed: Of all draws.
-        fpr: Share of clean samples that may be suspect.
+        fpr: Share of clean samples that may be suspect, in a round.
+        rounds: How often the rest was scanned.
         reference: Address of clean data that the threshold comes from; None without.
         features: What the features of networks are from.
         verdict: Whether there are significantly more suspects than chance explains.
         n: Training samples.
-        suspects: Those above the threshold.
+        suspects: Those with a score above 0, of all rounds.
         expected: Suspects that chance alone would give.
-        p_value: Probability of so many suspects, or more, in clean data.
+        p_value: Probability of so many suspects in the first round, or more, in clean data.
         excess: Share of the samples that are suspects beyond chance, at least 0.
-        threshold: Score above which a sample is suspect.
-        planted: Kind of planted poison -> share of the copies above the threshold.
+        planted: Kind of planted poison -> share of the copies with a score above 0.
         scans: The scans.
         classes: What dropping would cost.
         scores: Their distribution.
@@ -116,6 +110,7 @@ class ScanRecord(Record):
     data_hash: str
     seed: int
     fpr: float
+    rounds: int = Field(default=1, ge=1)
     reference: str | None = None
     features: str
     verdict: Verdict
@@ -124,7 +119,6 @@ class ScanRecord(Record):
     expected: float
     p_value: float
     excess: float
-    threshold: float
     planted: dict[str, float]
     scans: list[ScanRow]
     classes: list[ClassCost]
@@ -137,9 +131,8 @@ class ScanRecord(Record):
 
     @property
     def dropped(self) -> int:
-        """Samples that `harden` leaves out: the suspects, if the data are clearly suspicious."""
-        clear = self.verdict == "suspicious" and self.excess >= LEAST_EXCESS
-        return self.suspects if clear else 0
+        """Samples that `harden` leaves out: the suspects, if the data are suspicious."""
+        return self.suspects if self.verdict == "suspicious" else 0
 
     @property
     def losses(self) -> list[ClassCost]:

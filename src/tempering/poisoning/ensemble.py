@@ -14,6 +14,8 @@ from tempering.poisoning.planting import KINDS
 
 Floats = NDArray[np.float64]
 
+LABELS = ("confident-learning",)
+"""Scans of labels."""
 _LIMIT = 1e3
 _PENALTY = 1e-4
 
@@ -40,7 +42,9 @@ def combine(scores: Mapping[str, Tensor], kind: Tensor) -> Ensemble:
 
     For each kind of planted poison a logistic regression separates it from the data; the score
     is the log of the sum of the odds. No weight is negative: a higher score of a scan never makes
-    a sample less suspect, whatever the planted copies look like.
+    a sample less suspect, whatever the planted copies look like. Scans of labels count for flipped
+    labels alone: whether the small networks learn a trigger, and then believe the label, depends
+    on the poison.
 
     Args:
         scores: Scan -> scores of samples and planted copies, shape (n + m,).
@@ -49,11 +53,13 @@ def combine(scores: Mapping[str, Tensor], kind: Tensor) -> Ensemble:
     own = kind < 0
     spread = torch.stack([_compressed(score, own) for score in scores.values()], 1)
     odds, slopes = [], []
-    for number in range(len(KINDS)):
+    for number, name in enumerate(KINDS):
         rows = own | (kind == number)
+        counts = [name == "label flip" or scan not in LABELS for scan in scores]
         slope, offset = nonnegative_regression(
-            spread[rows].double().numpy(), (kind[rows] == number).numpy()
+            (spread[rows] * torch.tensor(counts)).double().numpy(), (kind[rows] == number).numpy()
         )
+        slope = slope * np.array(counts)
         odds.append((spread.double() @ torch.from_numpy(slope) + offset).float())
         slopes.append(slope.tolist())
     each = torch.stack(odds, 1)

@@ -80,11 +80,32 @@ class Features:
         return stacked.log_softmax(1)
 
     @cached_property
+    def networks(self) -> tuple[nn.Module, ...]:
+        """A network for each fold that did not see its samples, or the model alone."""
+        if self.model is not None:
+            return (self.model,)
+        return fold_networks(self.data, self.fold, self.seed)
+
+    @cached_property
     def _seen(self) -> tuple[tuple[Tensor, Tensor], ...]:
-        networks = (
-            fold_networks(self.data, self.fold, self.seed) if self.model is None else (self.model,)
-        )
-        return tuple(seen_by(network, self.data) for network in networks)
+        return tuple(seen_by(network, self.data) for network in self.networks)
+
+    def asked(self, rows: Tensor, x: Tensor) -> Tensor:
+        """Logits of images by the networks that did not see their rows, shape (n, classes).
+
+        Args:
+            rows: The samples that the images were made of, shape (n,), int64.
+            x: Shape (n, c, h, w).
+        """
+        fold = torch.zeros_like(rows) if self.model is not None else self.fold[rows]
+        logits = torch.zeros(len(rows), self.data.num_classes)
+        for k, network in enumerate(self.networks):
+            own = fold == k
+            if bool(own.any()):
+                with frozen(network) as view, torch.no_grad():
+                    answer = view(x[own].to(device_of(network)))
+                logits[own] = answer[:, : self.data.num_classes].float().cpu()
+        return logits
 
     @cached_property
     def untrained(self) -> Tensor:

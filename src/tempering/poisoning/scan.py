@@ -10,21 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from tempering.core.errors import DataError, UsageError
-from tempering.core.progress import track
 from tempering.core.random import derive
 from tempering.data.dataset import Dataset
-from tempering.poisoning.ensemble import Ensemble, combine
-from tempering.poisoning.features import Features
-from tempering.poisoning.planting import KINDS, Planted, plant
+from tempering.poisoning.ensemble import Ensemble
+from tempering.poisoning.scan_round import ScanRound, scan_once
 from tempering.poisoning.scans.base import ScanScores
 from tempering.poisoning.scans.names import NAMES
 from tempering.poisoning.scans.registry import SCANS
-from tempering.poisoning.threshold import (
-    Threshold,
-    chance_of,
-    threshold_by_clean,
-    threshold_by_planted,
-)
 
 SMALLEST_CLASS = 12
 """Samples of a class at least: clusters and principal components need so many."""
@@ -32,43 +24,54 @@ SMALLEST_SIDE = 4
 """Pixels of a side of an image at least, for the small networks."""
 MOST_CLEAN = 10_000
 """Samples of clean reference data at most."""
-SIGNIFICANT = 0.001
-"""Probability of so many suspects in clean data below which data are suspicious."""
-REASONS = 2
-"""Scans that a reason names."""
+ROUNDS = 3
+"""Rounds at most."""
 
 
 @dataclass(frozen=True, eq=False)
 class DataScan:
     """The result of a scan.
 
+    What is left of suspicious data is scanned again: poison that was frequent is rare then, and
+    shows in other scans. Only suspicious rounds count beside the first.
+
     Attributes:
         data: What was scanned.
-        fpr: Share of clean samples that may be suspect.
-        scans: Scan -> its scores of the samples, and of clean and planted ones behind them.
-        ensemble: All of them as one score.
-        threshold: Above which score a sample is suspect.
-        features: What the scans looked at.
-        kind: Kind of planted poison, -1 for others, of samples, clean and planted ones.
+        fpr: Share of clean samples that may be suspect, in a round.
+        rounds: Rows of the data that were scanned, shape (k,), int64, and what was found.
     """
 
     data: Dataset
     fpr: float
-    scans: Mapping[str, ScanScores]
-    ensemble: Ensemble
-    threshold: Threshold
-    features: Features
-    kind: Tensor
+    rounds: tuple[tuple[Tensor, ScanRound], ...]
+
+    @property
+    def first(self) -> ScanRound:
+        """The round of all samples."""
+        return self.rounds[0][1]
+
+    @property
+    def scans(self) -> Mapping[str, ScanScores]:
+        """Scan -> its scores in the first round: of samples, clean and planted ones."""
+        return self.first.scans
+
+    @property
+    def ensemble(self) -> Ensemble:
+        """The first round's."""
+        return self.first.ensemble
 
     @cached_property
     def score(self) -> Tensor:
-        """Higher is more suspect, shape (n,), float32."""
-        return self.ensemble.score[: len(self.data)]
+        """By how much each sample is above the threshold, shape (n,), float32."""
+        score = torch.zeros(len(self.data))
+        for rows, each in self.rounds:
+            score[rows] = each.score
+        return score
 
     @cached_property
     def keep(self) -> Tensor:
-        """Whether each sample is below the threshold, shape (n,), bool."""
-        return self.score <= self.threshold.value
+        """Whether each sample is not above the threshold, shape (n,), bool."""
+        return self.score <= 0
 
     @property
     def suspects(self) -> Tensor:
@@ -79,63 +82,50 @@ class DataScan:
     @property
     def expected(self) -> float:
         """Number of suspects that chance alone would give."""
-        return self.fpr * len(self.data)
+        return sum(each.expected for _, each in self.rounds)
 
     @property
     def excess(self) -> float:
         """Share of the samples that are suspects beyond chance, at least 0."""
         return max(0.0, (len(self.suspects) - self.expected) / len(self.data))
 
-    @cached_property
+    @property
     def p_value(self) -> float:
-        """Probability of so many suspects, or more, if all samples are clean."""
-        return chance_of(len(self.suspects), len(self.data), self.fpr, self.threshold)
+        """Probability of so many suspects in the first round, or more, if all are clean."""
+        return self.first.p_value
 
     @property
     def suspicious(self) -> bool:
         """Whether there are significantly more suspects than chance explains."""
-        return self.p_value < SIGNIFICANT
+        return self.first.suspicious
 
     def like(self, row: int) -> str:
-        """The kind of planted poison that a sample is most like."""
-        return KINDS[int(self.ensemble.odds[row].argmax())]
+        """The kind of planted poison that a sample is most like, or `learned trigger`."""
+        each, at = self._last(row)
+        return each.like(at)
 
     def reason(self, row: int) -> str:
         """Why a sample is suspect, in words: what the scans that count most say of it."""
-        like = self.like(row)
-        names = list(self.scans)
-        slope = torch.tensor([self.ensemble.weights[name][like] for name in names])
-        parts = self.ensemble.spread[row] * slope
-        leading = [at for at in parts.argsort(descending=True).tolist() if float(parts[at]) > 0]
-        said = [self.scans[names[at]].reason(row) for at in leading[:REASONS]]
-        return "; ".join(said) or "scores of no scan stand out"
+        each, at = self._last(row)
+        return each.reason(at)
 
     def reasons(self) -> list[str]:
         """The reason for each suspect, empty for other samples."""
         suspect = set(self.suspects.tolist())
         return [self.reason(row) if row in suspect else "" for row in range(len(self.data))]
 
-    def seen(self, score: Tensor | None = None) -> dict[str, float]:
-        """Kind of planted poison -> share of its copies that are suspect.
-
-        Args:
-            score: Of one scan, whose threshold is then the quantile of the data that the
-                false-positive rate allows; None for the ensemble.
-        """
-        if score is None:
-            score, value = self.ensemble.score, self.threshold.value
-        else:
-            own = score[: len(self.data)].sort(descending=True).values
-            value = float(own[min(len(own) - 1, int(self.expected))])
-        return {
-            name: float((score[self.kind == at] > value).float().mean())
-            for at, name in enumerate(KINDS)
-        }
-
     def clean_neighbours(self, row: int, count: int = 3) -> list[int]:
         """Rows of the nearest neighbours that are samples and no suspects."""
-        near = self.features.neighbours.row[row].tolist()
-        return [at for at in near if at < len(self.data) and bool(self.keep[at])][:count]
+        near = self.first.neighbours(row)
+        return [at for at in near if bool(self.keep[at])][:count]
+
+    def _last(self, row: int) -> tuple[ScanRound, int]:
+        """The last round that scanned a sample, and its row there."""
+        for rows, each in reversed(self.rounds[1:]):
+            at = int(torch.searchsorted(rows, row))
+            if at < len(rows) and int(rows[at]) == row:
+                return each, at
+        return self.first, row
 
 
 def scan_samples(
@@ -149,7 +139,8 @@ def scan_samples(
 ) -> DataScan:
     """Scan labelled images for poison; nothing is dropped.
 
-    Poison is planted in a copy of the data, so that the scan learns what it looks like there.
+    Poison is planted in a copy of the data, so that the scan learns what it looks like there. The
+    rest of suspicious data is scanned again, twice at most.
 
     Args:
         data: Training data.
@@ -176,27 +167,20 @@ def scan_samples(
     check_rate(fpr, len(data) if clean is None else len(clean))
     require_scannable(data)
     reference = None if clean is None else _reference(clean, data)
-    planted = plant(data, derive(seed, "scan"))
-    everything = planted if reference is None else _with_clean(planted, reference)
-    features = Features(everything.data, everything.group, derive(seed, "features"), model)
-    scores: dict[str, ScanScores] = {}
-    with track("scanning", len(chosen)) as advance:
-        for at, (name, scan) in enumerate(chosen.items(), 1):
-            scores[name] = scan(features)
-            advance(at, name)
-    ensemble = combine({name: each.score for name, each in scores.items()}, everything.kind)
-    own, copies = ensemble.score[: len(data)], ensemble.score[everything.kind >= 0]
-    if reference is None:
-        threshold = threshold_by_planted(own, copies, fpr)
-    else:
-        known = ensemble.score[len(data) : len(data) + len(reference)]
-        threshold = threshold_by_clean(known, copies, fpr)
-    done = DataScan(data, fpr, scores, ensemble, threshold, features, everything.kind)
-    if not bool(done.keep.any()):
-        raise DataError(
-            f"every sample of {data.name} is suspect: the scan cannot tell what is clean: give "
-            "clean reference data of the same kind"
-        )
+    rows = torch.arange(len(data))
+    done = DataScan(
+        data, fpr, ((rows, scan_once(data, fpr, tuple(chosen), reference, model, seed)),)
+    )
+    for number in range(1, ROUNDS):
+        rows = done.keep.nonzero()[:, 0]
+        rest = data.subset(rows)
+        if not done.rounds[-1][1].suspicious or not _scannable(rest):
+            break
+        own = derive(seed, "round", number)
+        again = scan_once(rest, fpr, tuple(chosen), reference, model, own)
+        if not again.suspicious:
+            break
+        done = replace(done, rounds=(*done.rounds, (rows, again)))
     return done
 
 
@@ -240,6 +224,14 @@ def require_scannable(data: Dataset) -> None:
         )
 
 
+def _scannable(data: Dataset) -> bool:
+    try:
+        require_scannable(data)
+    except DataError:
+        return False
+    return True
+
+
 def _reference(clean: Dataset, data: Dataset) -> Dataset:
     """Some of the clean data, as the same kind of data."""
     if clean.shape != data.shape or clean.classes != data.classes:
@@ -252,21 +244,3 @@ def _reference(clean: Dataset, data: Dataset) -> Dataset:
     if pixels.dtype != data.pixels.dtype:
         pixels = some.x if data.pixels.is_floating_point() else (255 * some.x).round().byte()
     return replace(some, pixels=pixels, ids=some.ids.under("clean/"))
-
-
-def _with_clean(planted: Planted, clean: Dataset) -> Planted:
-    """Clean samples between the data and the planted copies."""
-    n, held = planted.own, planted.data
-    data = Dataset(
-        torch.cat([held.pixels[:n], clean.pixels, held.pixels[n:]]),
-        torch.cat([held.y[:n], clean.y, held.y[n:]]),
-        held.classes,
-        held.name,
-        held.ids[torch.arange(n)] + clean.ids + held.ids[torch.arange(n, len(held))],
-    )
-    groups = torch.arange(n, n + len(clean))
-    return Planted(
-        data,
-        torch.cat([planted.group[:n], groups, planted.group[n:]]),
-        torch.cat([planted.kind[:n], torch.full_like(groups, -1), planted.kind[n:]]),
-    )

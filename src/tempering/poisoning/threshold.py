@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from tempering.core.errors import UsageError
 
-NATURAL = 0.0025
-"""Share of clean data that looks like poison by nature: wrong or ambiguous labels."""
-SEEN = 0.8
-"""Share of the planted copies above a score from which on the score bounds the poison."""
-
-MARGIN = 2.0
-"""Clean data may have so many times more samples in the tail than an exponential one."""
-BULK = (0.8, 0.95)
-"""Quantiles of the data between which the tail of clean data is fitted."""
+START = 0.7
+"""Quantile of the data above which scores are explained."""
+POINTS = 80
+FEWEST = 3
+"""Scores at which shares are compared, and samples above the last of them."""
+SHAPES = (0.7, 0.8, 0.9, 1.0, 1.15, 1.3, 1.5, 1.75, 2.0)
+RATES = (0.1, 10.0, 40)
+"""Exponents of the tail of clean data, and rates: lowest, highest and number of them."""
 
 
 @dataclass(frozen=True)
@@ -27,54 +28,58 @@ class Threshold:
 
     Attributes:
         value: Samples with a higher score are suspect.
-        poisoned: Estimated share of the data that looks like planted poison.
-        seen: Share of planted poison above the threshold.
-        tail: Share of clean data above the threshold, if their tail falls off exponentially.
         rank: Number of clean samples, and the rank of the threshold among them; None without.
     """
 
     value: float
-    poisoned: float
-    seen: float
-    tail: float = 1.0
     rank: tuple[int, int] | None = None
 
 
-def threshold_by_planted(score: Tensor, planted: Tensor, fpr: float) -> Threshold:
+def threshold_by_planted(score: Tensor, planted: Sequence[Tensor], fpr: float) -> Threshold:
     """Threshold for data of which nobody knows what is clean.
 
-    The scores are a mixture of those of clean and of poisoned samples. If poison scores like what
-    was planted, its share is at most the share of the data above a score over that of the planted
-    copies (Blanchard, Lee and Scott, 2010). The least of these bounds, less what looks like poison
-    by nature, is the estimate. The threshold lets through so many samples beyond this estimate as
-    the false-positive rate allows. It also lets through samples that are more like planted copies
-    than like the data, where an exponential tail fitted to the bulk of the data would leave fewer
-    than the rate: poison that scores above all clean samples, but below most planted copies.
+    The scores of the data are a mixture: clean samples, whose tail falls off as
+    `exp(-rate * s ** shape)`, and poison of each planted kind, distributed like its copies. The
+    mixture that fits the data best tells how many clean samples are above each score. (An estimate
+    of mixture proportions; compare Blanchard, Lee and Scott, 2010.)
 
     Args:
         score: Log-odds of planted poison against the data, of the samples, shape (n,).
-        planted: Of the planted copies, shape (m,).
-        fpr: Share of the clean samples that may be suspect.
+        planted: Of the planted copies of each kind, each of shape (m,).
+        fpr: Share of the samples that may be clean and suspect.
     """
-    ordered = score.sort(descending=True).values
-    above = torch.arange(1, len(ordered) + 1) / len(ordered)
-    found = 1 - torch.searchsorted(planted.sort().values, ordered) / len(planted)
-    bounds = above[found >= SEEN] / found[found >= SEEN]
-    poisoned = max(0.0, float(bounds.min()) - NATURAL) if len(bounds) else 0.0
-    tail = _exponential_tail(ordered)
-    beyond = (ordered > 0) & (tail <= fpr)
-    allowed = ((above - min(poisoned, 1.0) * found <= fpr) | beyond).nonzero()[:, 0]
-    last = int(allowed[-1]) if len(allowed) else 0
-    value = _below(ordered, last) if len(allowed) else float(ordered[0])
-    return Threshold(value, poisoned, float((planted > value).float().mean()), float(tail[last]))
+    own = score.double().numpy()
+    start, middle = np.quantile(own, START), np.median(own)
+    last = min(FEWEST / len(own), (1 - START) / 2)
+    levels = np.unique(np.quantile(own, 1 - np.geomspace(1 - START, last, POINTS)))
+    above = _above(own, levels)
+    like = [_above(copies.double().numpy(), levels) for copies in planted]
+    weight = 1 / np.sqrt(above * (1 - above) / len(own) + 1e-9)
+    unit = max(float(start - middle), 1e-6)
+    tail = _Tail.fit((levels - start) / unit, above, like, weight)
+    return Threshold(float(start) + unit * tail.distance(fpr))
 
 
-def threshold_by_clean(clean: Tensor, planted: Tensor, fpr: float) -> Threshold:
+def mirrored_threshold(score: Tensor, fpr: float) -> Threshold:
+    """Threshold at the mirror image of the lower tail about the median.
+
+    It holds where the upper tail of clean samples is no heavier than the lower one, and poison
+    lies above the median; it does not depend on how much poison there is.
+
+    Args:
+        score: Of the samples, shape (n,).
+        fpr: Share of the samples that may be clean and suspect.
+    """
+    ordered = score.double().sort().values
+    middle, low = ordered[len(ordered) // 2], ordered[int(fpr * len(ordered))]
+    return Threshold(float(2 * middle - low))
+
+
+def threshold_by_clean(clean: Tensor, fpr: float) -> Threshold:
     """Threshold that at most a share of clean samples exceeds (split conformal).
 
     Args:
         clean: Scores of samples that are known to be clean, shape (k,).
-        planted: Of the planted copies, shape (m,).
         fpr: Share of clean samples that may be suspect.
 
     Raises:
@@ -85,33 +90,11 @@ def threshold_by_clean(clean: Tensor, planted: Tensor, fpr: float) -> Threshold:
         raise UsageError(
             f"--fpr {fpr:g} of {len(clean)} clean samples: give at least {1 / (len(clean) + 1):.2g}"
         )
-    value = float(clean.sort().values[rank - 1])
-    return Threshold(value, 0.0, float((planted > value).float().mean()), 1.0, (len(clean), rank))
-
-
-def _exponential_tail(ordered: Tensor) -> Tensor:
-    """Share of clean data above each score, if their tail falls off exponentially, shape (n,).
-
-    Args:
-        ordered: Scores of the data, descending, shape (n,).
-    """
-    low, high = BULK
-    n = len(ordered)
-    start, end = (float(ordered[min(n - 1, int((1 - at) * n))]) for at in BULK)
-    rate = math.log((1 - low) / (1 - high)) / max(end - start, 1e-6)
-    return (1 - high) * torch.exp(-rate * (ordered - end))
-
-
-def _below(ordered: Tensor, last: int) -> float:
-    """The first score that is not above the threshold."""
-    return float(ordered[last + 1]) if last + 1 < len(ordered) else float(ordered[-1]) - 1.0
+    return Threshold(float(clean.sort().values[rank - 1]), (len(clean), rank))
 
 
 def chance_of(suspects: int, n: int, fpr: float, threshold: Threshold) -> float:
     """Probability of so many suspects, or more, if all n samples are clean.
-
-    Where suspects lie far above the bulk of the data, clean samples are rarer than the rate says:
-    twice what an exponential tail leaves there, at most.
 
     Args:
         suspects: Their number.
@@ -122,6 +105,54 @@ def chance_of(suspects: int, n: int, fpr: float, threshold: Threshold) -> float:
     from scipy.stats import betabinom, binom  # take long to import
 
     if threshold.rank is None:
-        return float(binom.sf(suspects - 1, n, min(fpr, MARGIN * threshold.tail)))
+        return float(binom.sf(suspects - 1, n, fpr))
     clean, rank = threshold.rank
     return float(betabinom.sf(suspects - 1, n, clean + 1 - rank, rank))
+
+
+@dataclass(frozen=True)
+class _Tail:
+    """How many clean samples are above a score.
+
+    Attributes:
+        share: Clean share above the start of the tail.
+        rate: Of the decrease.
+        shape: Exponent of the distance from the start.
+    """
+
+    share: float
+    rate: float
+    shape: float
+
+    @classmethod
+    def fit(
+        cls,
+        distance: NDArray[np.float64],
+        above: NDArray[np.float64],
+        like: Sequence[NDArray[np.float64]],
+        weight: NDArray[np.float64],
+    ) -> _Tail:
+        """The mixture with the least weighted squared error; no share is negative."""
+        from scipy.optimize import nnls  # takes long to import
+
+        best, found = math.inf, cls(1.0, 1.0, 1.0)
+        for shape in SHAPES:
+            powers = np.maximum(distance, 0) ** shape
+            for rate in np.geomspace(*RATES):
+                columns = np.column_stack([np.exp(-rate * powers), *like])
+                shares, error = nnls(columns * weight[:, None], above * weight)
+                if error < best:
+                    best = error
+                    found = cls(float(shares[0]), float(rate), shape)
+        return found
+
+    def distance(self, share: float) -> float:
+        """How far from the start so many clean samples are above."""
+        ratio = max(self.share, 1e-12) / share
+        return float((max(0.0, math.log(ratio)) / self.rate) ** (1 / self.shape))
+
+
+def _above(values: NDArray[np.float64], levels: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Share of some values at or above each level."""
+    below = np.searchsorted(np.sort(values), levels, side="left")
+    return 1 - below / len(values)

@@ -73,6 +73,7 @@ def _summary(record: ScanRecord) -> Section:
     rows = (
         ("verdict", Cell(record.verdict, tone="bad" if wrong else "good")),
         ("suspects", Cell(found, f"{percent(record.suspects / record.n, 2)} of the samples")),
+        ("rounds", Cell(whole(record.rounds))),
         ("by chance alone", Cell(f"about {record.expected:,.0f}", f"at {percent(record.fpr, 2)}")),
         ("probability in clean data", Cell(f"{record.p_value:.2g}")),
         ("found of what was planted", Cell(seen)),
@@ -147,11 +148,12 @@ def _scores(record: ScanRecord) -> Section:
         lines,
         axis(spread.edges[0], spread.edges[-1], "score"),
         axis(0.0, highest, "share", in_percent),
-        (record.threshold, "threshold"),
+        (0.0, "threshold"),
     )
     prose = (
-        "The score is the log of the odds of planted poison against the data. The less the two "
-        "curves overlap, the better the scan tells such poison from clean samples."
+        "The score is by how much the log of the odds of planted poison against the data is above "
+        "its threshold. The less the two curves overlap, the better the scan tells such poison "
+        "from clean samples."
     )
     caption = "Scores of the data and of the poisoned copies that the scan planted itself"
     return Section("scores", "Scores", (prose,), (Figure("scores-figure", caption, (chart,)),))

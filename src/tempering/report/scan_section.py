@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tempering.core.scan_records import LEAST_EXCESS, ScanRecord
+from tempering.core.scan_records import ScanRecord
 from tempering.report.reading import SCAN_PAGE, Run
 from tempering.report.section import Facts, Link, Section, tabled
 from tempering.report.tables import Cell, Column, Table
@@ -34,11 +34,6 @@ def _told(record: ScanRecord) -> str:
         return (
             f"There are significantly more suspects than chance gives (scans: {scans}), so they "
             "were left out of the training. The mask is scan/keep.npz."
-        )
-    if record.verdict == "suspicious":
-        return (
-            f"There are significantly more suspects than chance gives (scans: {scans}), but the "
-            f"excess is below {100 * LEAST_EXCESS:g} % of the samples, so nothing was dropped."
         )
     return (
         f"There are not significantly more suspects than chance gives (scans: {scans}), so "

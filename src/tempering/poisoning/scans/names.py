@@ -4,6 +4,7 @@ NAMES = (
     "hygiene",
     "confident-learning",
     "clean-base",
+    "superimposed",
     "spectral",
     "clustering",
     "spectre",
