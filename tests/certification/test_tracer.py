@@ -48,7 +48,7 @@ def _measures(x: Tensor) -> Tensor:
     assert len(x) > 0
     assert x.shape[0] >= 1
     assert len(x.shape) == 4
-    assert x.shape[1:].numel() == x[0].numel() == 72
+    assert x.shape[1:].numel() == 72
     assert torch.is_floating_point(x)
     return x.reshape(len(x), *x.shape[1:])
 
@@ -121,8 +121,22 @@ def test_len_and_zeros_are_as_before_after_a_trace() -> None:
         lambda x: x + torch.rand(len(x), 1, 1, 1),
         lambda x: x + torch.rand(x.shape[0])[:1].reshape(1, 1, 1, 1),
         lambda x: x + torch.arange(float(1))[: len(x)] * len(x),
+        lambda x: x + torch.full((1,), (x.amax() > 2).item() * 1.0),
+        lambda x: x.repeat(1, 1, (x.amax() > 2).item() + 1, 1)[:, :, :6],
+        lambda x: x + torch.zeros(1).expand((x.amax() > 2).item() + 1)[:1],
+        lambda x: x + len(x[x > 2].unbind(0)),
+        lambda x: sum(x[x > 2].unbind(0), x),
     ],
-    ids=["a number a sample", "one number", "times the number of images"],
+    ids=[
+        "a number a sample",
+        "one number",
+        "times the number of images",
+        "filled with a value",
+        "repeated by a value",
+        "expanded by a value",
+        "a count of parts",
+        "a sum of parts",
+    ],
 )
 def test_what_is_drawn_or_counted_is_no_constant(draw: Callable[[Tensor], Tensor]) -> None:
     net, x = Around(build("relu"), draw).eval(), images(3)

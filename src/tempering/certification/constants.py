@@ -8,43 +8,53 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-_FILLED = (
-    "zeros_like",
-    "ones_like",
-    "full_like",
-    "new_zeros",
-    "new_ones",
-    "new_full",
-    "zeros",
-    "ones",
-    "full",
-)
-"""Calls whose result depends on shapes and types alone."""
-_SIZED = (
-    *("expand", "expand_as", "repeat", "view", "view_as", "reshape", "reshape_as", "flatten"),
-    *("to", "type_as", "broadcast_to"),
-)
-"""Calls of which only the first argument's numbers are used."""
+_LIKE = ("zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full")
+"""Calls whose result depends on the shape and type of the first argument."""
+_FILLED = ("zeros", "ones", "full")
+"""Calls whose result depends on sizes alone."""
+_SIZED = ("expand", "repeat", "view", "reshape", "flatten", "broadcast_to")
+"""Calls of which only the first argument's numbers are used, and sizes."""
+_AS = ("expand_as", "view_as", "reshape_as", "to", "type_as")
+"""Calls of which only the first argument's numbers are used, and shape and type of another."""
+
+
+def is_size(node: fx.Node, sizes: Container[fx.Node], constants: Container[fx.Node]) -> bool:
+    """Whether a number follows from how many images there are, and from none of their values.
+
+    Args:
+        node: One that returns no tensor.
+        sizes: Nodes of which this is known.
+        constants: Nodes known to depend on no image.
+    """
+    if node.op == "call_method" and node.target in ("size", "dim", "numel", "nelement"):
+        return True
+    if node.target is getattr and node.args[1] == "shape":
+        return True
+    return all(source in sizes or source in constants for source in node.all_input_nodes)
 
 
 def is_constant(
-    node: fx.Node, kind: str, constants: Container[fx.Node], numbers: Container[fx.Node]
+    node: fx.Node, kind: str, constants: Container[fx.Node], sizes: Container[fx.Node]
 ) -> bool:
     """Whether what a node returns depends on no image, but perhaps on how many there are.
 
     Args:
         node: Of the trace.
-        kind: Name of the function or method.
+        kind: Which function or method of torch it calls.
         constants: Nodes known to depend on no image.
-        numbers: Nodes that depend on the number of images.
+        sizes: Nodes that depend on the number of images alone.
     """
     sources = node.all_input_nodes
     if all(source in constants for source in sources):
         return True
-    if kind in _FILLED:
-        fill = [part for part in node.args[1:] if isinstance(part, fx.Node)]
-        return all(part in constants or part in numbers for part in fill)
-    return kind in _SIZED and node.args[0] in constants
+    first = node.args[0] if node.args and isinstance(node.args[0], fx.Node) else None
+    if kind in _AS:
+        return first in constants
+    rest = sources if kind in _FILLED else [source for source in sources if source is not first]
+    known = all(source in constants or source in sizes for source in rest)
+    if kind in _FILLED or kind in _LIKE:
+        return known
+    return known and kind in _SIZED and first in constants
 
 
 def same_for_all(values: Sequence[Any]) -> Any:

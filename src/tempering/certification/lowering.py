@@ -27,7 +27,7 @@ from tempering.certification.precision import Precision, known
 from tempering.certification.rules import FUNCTION_RULES, LAYER_RULES
 from tempering.certification.shape_rules import SHAPED, SPLITS
 from tempering.certification.tracing import TracedCall, TracedNetwork, Unsupported, tensors, trace
-from tempering.core.errors import ModelError
+from tempering.core.errors import ModelError, TemperingError, first_line
 
 
 def graph_of(model: nn.Module, x: Tensor) -> Graph:
@@ -131,10 +131,9 @@ def _operations(
 
     arguments = fx.node.map_arg(call.node.args, value)
     keywords = fx.node.map_arg(call.node.kwargs, value)
-    if call.kind not in SHAPED and any(
-        source in traced.numbers for source in call.node.all_input_nodes
-    ):
-        raise Unsupported(call.name, call.kind, "it computes with sizes")
+    numbers = [source for source in call.node.all_input_nodes if source in traced.numbers]
+    if not traced.sizes.issuperset(numbers) or (numbers and call.kind not in SHAPED):
+        raise Unsupported(call.name, call.kind, "it computes with sizes or with values")
     rules: Any = LAYER_RULES if isinstance(call.key, type) else FUNCTION_RULES
     rule = rules.get(call.key)
     if rule is None:
@@ -150,7 +149,13 @@ def _operations(
         device,
         append,
     )
-    lowered: Lowered = rule(layer_call)
+    try:
+        lowered: Lowered = rule(layer_call)
+    except (Unsupported, TemperingError):
+        raise
+    except Exception as error:
+        reason = f"its rule fails: {first_line(error)}"
+        raise Unsupported(call.name, call.kind, reason) from error
     return lowered
 
 

@@ -26,7 +26,7 @@ SPLITS: dict[str, Callable[..., Sequence[Tensor]]] = {
     "split": torch.split,
     "tensor_split": torch.tensor_split,
     "unbind": torch.unbind,
-    "permute": lambda z, *dims: z.permute(*dims).unbind(0),
+    "permute": lambda z, *dims, **named: z.permute(*dims, **named).unbind(0),
 }
 """Functions that return several tensors."""
 SHAPED = ("view", "reshape", "flatten", "unflatten", "view_as", "reshape_as", "expand", "repeat")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from threading import get_ident
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, fx, nn
@@ -17,6 +17,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from tempering.certification.rules import LAYER_RULES, computing_type
 
+PARTING = ("chunk", "split", "tensor_split", "unbind", "permute")
+"""Calls that return several tensors, or one whose first dimension is no longer the samples."""
 COUNTS = (2, 3, 1)
 """Numbers of images on which every call is computed as it is traced."""
 
@@ -44,8 +46,6 @@ class KnownProxy(fx.Proxy):
             return self._lengths()
         if k == "size":
             return self._size
-        if k in ("numel", "nelement") and len({value.numel() for value in values}) == 1:
-            return values[0].numel
         if k == "data":
             return self
         if k in ("mT", "T", "H", "mH") and not values[0].is_complex():
@@ -90,13 +90,24 @@ class KnownProxy(fx.Proxy):
         return bool(super().__bool__())
 
     def __iter__(self) -> Iterator[Any]:
-        """The parts of several tensors."""
-        values = self.tracer.values.get(self.node, ())
-        if values and all(isinstance(value, tuple | list | Tensor) for value in values):
-            counts = {len(value) for value in values}
-            if len(counts) == 1:
-                return iter([self._part(place) for place in range(counts.pop())])
+        """The parts of several tensors, such as what `chunk` returns."""
+        counts = {len(value) for value in self.tracer.values.get(self.node, ())}
+        if len(counts) == 1 and self._has_fixed_parts():
+            return iter([self._part(place) for place in range(counts.pop())])
         return super().__iter__()
+
+    def _has_fixed_parts(self) -> bool:
+        """Whether the number of parts follows from the shape of an image, not from its values."""
+        source = self.node.args[0] if self.node.args else None
+        name = getattr(self.node.target, "__name__", self.node.target)
+        if name not in PARTING or not isinstance(source, fx.Node):
+            return False
+        values = self.tracer.values[source]
+        rows = tuple(len(value) if isinstance(value, Tensor) else 0 for value in values)
+        return rows == COUNTS or (name == "unbind" and KnownProxy(source, self.tracer)._parted())
+
+    def _parted(self) -> bool:
+        return getattr(self.node.target, "__name__", self.node.target) == "permute"
 
     def _part(self, place: int) -> Any:
         return self.tracer.create_proxy("call_function", operator.getitem, (self, place), {})
@@ -106,6 +117,8 @@ class KnownProxy(fx.Proxy):
         values = self.tracer.values[self.node]
         if all(isinstance(value, Tensor) for value in values):
             return self._lengths()[0]
+        if not self._has_fixed_parts():
+            raise TypeError("the length of what is no tensor depends on values")
         return len(values[0])
 
     __hash__ = fx.Proxy.__hash__
@@ -128,6 +141,10 @@ class KnownProxy(fx.Proxy):
         )
 
 
+PARALLEL: tuple[type[nn.Module], ...] = (nn.DataParallel, DistributedDataParallel)
+"""Layers that run another one on several devices."""
+
+
 class Lengths(tuple[Any, ...]):
     """A shape whose number of images may be a proxy."""
 
@@ -143,8 +160,8 @@ class Lengths(tuple[Any, ...]):
 
 def without_parallel(model: nn.Module) -> nn.Module:
     """The network that `DataParallel` runs on every device."""
-    while isinstance(model, nn.DataParallel | DistributedDataParallel):
-        model = model.module
+    while computing_type(model) in PARALLEL:
+        model = cast(nn.DataParallel[nn.Module], model).module
     return model
 
 
@@ -224,7 +241,7 @@ class Tracer(fx.Tracer):
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Whether a layer has a rule, or is a layer of torch."""
-        if isinstance(m, nn.DataParallel | DistributedDataParallel):
+        if computing_type(m) in PARALLEL:
             return False
         return computing_type(m) in LAYER_RULES or super().is_leaf_module(m, module_qualified_name)
 
@@ -258,9 +275,10 @@ class Tracer(fx.Tracer):
         """Trace a layer; layers in other threads compute."""
         if self._computing or get_ident() != self._thread:
             return forward(*args, **kwargs)
-        if isinstance(m, nn.DataParallel | DistributedDataParallel):
-            return m.module(*args, **kwargs)
-        if type(m) is nn.Sequential and m not in self._installed:  # a slice of another
+        if computing_type(m) in PARALLEL:
+            return cast(nn.DataParallel[nn.Module], m).module(*args, **kwargs)
+        hooked = m._forward_hooks or m._forward_pre_hooks
+        if type(m) is nn.Sequential and m not in self._installed and not hooked:  # a slice
             return forward(*args, **kwargs)
         self.at.append(self.path_of_module(m))
         out = super().call_module(m, forward, args, kwargs)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.modules.module import _global_forward_hooks, _global_forward_pre_hooks
 
-from tempering.certification.constants import is_constant, same_for_all
+from tempering.certification.constants import is_constant, is_size, same_for_all
 from tempering.certification.fixed_function import ForwardState, restored, seeded
 from tempering.certification.rules import computing_type
 from tempering.certification.tracer import COUNTS, Tracer, proxies_measured, without_parallel
@@ -56,7 +56,8 @@ class TracedNetwork:
         result: The node of its logits.
         constants: Values that depend on no image, by node; one that is the same for every
             sample has one row.
-        numbers: Shapes and sizes that depend on the number of images, by node.
+        numbers: Numbers and shapes that are no constants, by node.
+        sizes: Those that depend on how many images there are, not on their values.
         several: Calls that return several tensors, by node.
     """
 
@@ -65,6 +66,7 @@ class TracedNetwork:
     result: fx.Node
     constants: dict[fx.Node, Any]
     numbers: dict[fx.Node, Any]
+    sizes: set[fx.Node]
     several: dict[fx.Node, TracedCall]
 
 
@@ -160,11 +162,12 @@ def _sort(model: nn.Module, tracer: Tracer) -> TracedNetwork:
     constants: dict[fx.Node, Any] = {}
     numbers: dict[fx.Node, Any] = {}
     several: dict[fx.Node, TracedCall] = {}
+    sizes: set[fx.Node] = set()
     for node in nodes:
         if node not in needed or node.op == "placeholder":
             continue
         name, kind, key, module = _identify(model, node)
-        if is_constant(node, kind, constants, numbers):
+        if is_constant(node, str(key), constants, sizes):
             value = same_for_all(tracer.values[node])
             if value is None:
                 raise Unsupported(name, kind, "it differs between samples")
@@ -184,7 +187,9 @@ def _sort(model: nn.Module, tracer: Tracer) -> TracedNetwork:
             several[node] = TracedCall(node, name, kind, key, module, ())
         else:
             numbers[node] = few
-    return TracedNetwork(calls, inputs[0], result, constants, numbers, several)
+            if is_size(node, sizes, constants):
+                sizes.add(node)
+    return TracedNetwork(calls, inputs[0], result, constants, numbers, sizes, several)
 
 
 def _keeps_rows(values: tuple[Any, ...]) -> bool:
