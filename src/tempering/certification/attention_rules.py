@@ -41,8 +41,15 @@ def softmax(call: LayerCall, dim: Any) -> Lowered:
     return result(softmax_of(call, source, along))
 
 
-def softmax_of(call: LayerCall, source: StepOutput, along: int) -> StepOutput:
-    """The softmax of a tensor along a dimension, samples counted."""
+def softmax_of(call: LayerCall, source: StepOutput, along: int, times: int = 1) -> StepOutput:
+    """The softmax of a tensor along a dimension.
+
+    Args:
+        call: The call.
+        source: The tensor.
+        along: The dimension, samples counted.
+        times: How often the network rounds what a softmax rounds once.
+    """
     moved = call.mapped(source, lambda z: z.movedim(along, -1))
     count = moved.shape[-1]
     others = 1 - torch.eye(count, dtype=torch.float64, device=call.device)
@@ -60,8 +67,7 @@ def softmax_of(call: LayerCall, source: StepOutput, along: int) -> StepOutput:
     each = call.then(LinearMap(differences, sums, moved.shape, 0, 2 * count, exact), moved)
     powers = call.then(Exponential(exact, 0, 0.0, _MOST), each)
     whole = call.then(LinearMap(total, total, powers.shape, 0, 2, exact), powers)
-    # twice, for attention that rescales what it has summed
-    units, lost = 2 * (count + _deepest(exact) + 64), 1e-26 + count * exact.tiny
+    units, lost = times * (count + _deepest(exact) + 64), 1e-26 + count * exact.tiny
     out = call.then(Reciprocal(exact, units, lost, 1.0), whole)
     return call.mapped(out, lambda z: z.movedim(-1, along))
 
@@ -160,7 +166,8 @@ def _attention(call: LayerCall) -> Lowered:
     number = query.shape[-1] ** -0.5 if scale is None else call.rounded(scale)
     factor = torch.full((1,), number, dtype=torch.float64, device=call.device)
     scores = call.then(scale_shift(call, factor, 0 * factor, 8), scores)
-    weights = softmax_of(call, scores, len(scores.shape))
+    # it may rescale what it has summed, each time that it meets a larger score
+    weights = softmax_of(call, scores, len(scores.shape), times=2)
     return result(matrix_pair(call, weights, value))
 
 
