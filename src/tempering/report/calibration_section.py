@@ -50,7 +50,7 @@ def _table(found: Sequence[Calibration]) -> Table:
             Cell(percent(one.coverage.fraction, 1), bracket(one.coverage_interval)),
             Cell(f"{one.mean_set_size:.2f}", f"{whole(one.empty)} empty" if one.empty else ""),
             counted(one.accepted),
-            counted(one.accuracy_accepted),
+            counted(one.accuracy_accepted if one.accepted.hits else None),
         )
         for one in found
     )
