@@ -36,7 +36,7 @@ from tempering.data.duplicates import find_duplicates
 from tempering.data.keep import KeepMask
 from tempering.data.loading import load
 from tempering.data.splits import Splits
-from tempering.poisoning.scan import DataScan, check_rate, scan_samples
+from tempering.poisoning.scan import DataScan, scan_samples
 from tempering.poisoning.scans.registry import SCANS
 
 KEEP, PAGE, RECORD = "keep.npz", "scan.html", "scan.json"
@@ -272,7 +272,6 @@ def _run(
     network: nn.Module | None,
 ) -> ScanResult:
     started = time.monotonic()
-    check_rate(fpr, len(data.train) if clean is None else len(clean))
     done = scan_samples(data.train, fpr, scans=scans, clean=clean, model=network, seed=seed)
     features = "small networks trained on the data" if network is None else "the given model"
     return ScanResult(data, done, _record(data, done, seed, reference, features, started))
