@@ -8,8 +8,9 @@ from scipy.optimize import linprog
 from torch import Tensor, nn
 
 from tempering.certification.alpha_crown import AlphaCrown, initial_parameters, optimized_bounds
-from tempering.certification.crown import crown_intervals, crown_lower_bound, interval_lower_bound
+from tempering.certification.crown import crown_lower_bound, interval_lower_bound
 from tempering.certification.graph import Graph
+from tempering.certification.hidden_intervals import crown_intervals
 from tempering.certification.interval import StepBounds, propagate
 from tempering.certification.lowering import graph_of
 from tempering.certification.operations import IntervalTensor

@@ -17,8 +17,9 @@ from tempering.certification.alpha_crown import (
     initial_parameters,
     optimized_bounds,
 )
-from tempering.certification.crown import BoundParameters, crown_intervals, crown_lower_bound
+from tempering.certification.crown import BoundParameters, crown_lower_bound
 from tempering.certification.graph import Graph
+from tempering.certification.hidden_intervals import crown_intervals
 from tempering.certification.interval import StepBounds, propagate
 from tempering.certification.leaky_rectifier import LeakyRectifier
 from tempering.certification.linear_bounds import LinearBounds

@@ -7,6 +7,7 @@ import torch
 from tempering.certification import alpha_crown as tuning
 from tempering.certification import crown
 from tempering.certification.alpha_crown import AlphaCrown, initial_parameters, optimized_bounds
+from tempering.certification.hidden_intervals import crown_intervals
 from tempering.certification.interval import StepBounds, propagate
 from tempering.certification.margins import MarginBatch
 
@@ -15,7 +16,7 @@ def interval(case: MarginBatch) -> None:
     """Interval bounds, with the last layers merged into the margins; about three forward passes."""
     bounds = _bounds(case)
     margins = case.open()
-    for part in torch.split(margins, crown.chunk(case.graph)):
+    for part in torch.split(margins, crown.chunk(case.graph, case.best)):
         a = case.coefficients(part)
         last = len(case.graph.steps) - 1
         bound = crown.interval_lower_bound(
@@ -38,7 +39,7 @@ def full_crown(case: MarginBatch, until: float) -> None:
     Two backward passes for each neuron that intervals leave open, and one a margin. At the
     time `until` of the monotonic clock, neurons that are left keep their intervals.
     """
-    case.bounds = crown.crown_intervals(case.graph, case.region, _bounds(case), until)
+    case.bounds = crown_intervals(case.graph, case.region, _bounds(case), until)
     interval(case)
     _linear(case, case.bounds)
 
@@ -65,7 +66,7 @@ def _bounds(case: MarginBatch) -> StepBounds:
 
 def _linear(case: MarginBatch, bounds: StepBounds) -> None:
     last = len(case.graph.steps) - 1
-    for part in torch.split(case.open(), crown.chunk(case.graph)):
+    for part in torch.split(case.open(), crown.chunk(case.graph, case.best)):
         a = case.coefficients(part)
         bound, _ = crown.crown_lower_bound(
             case.graph, bounds, case.region, last, case.rows[part], a

@@ -1,0 +1,214 @@
+"""Where a neuron of a convolution sees its input: extents, and coefficients over them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tempering.certification.affine_operations import Concatenation, Convolution, ScaleShift, Sum
+from tempering.certification.graph import Graph
+from tempering.certification.operations import Nonlinear, Operation
+
+Pair = tuple[int, int]
+_WIDEST = 0.5
+"""Largest share of a step that a window may hold; beyond it whole rows are as cheap."""
+
+
+class Extent(NamedTuple):
+    """A window that moves with a neuron: its first corner is scale x place + shift.
+
+    Attributes:
+        scale: Along both dimensions, for a step of the neuron by 1.
+        shift: The corner of the neuron at (0, 0); negative in the padding.
+        size: Height and width.
+    """
+
+    scale: Pair
+    shift: Pair
+    size: Pair
+
+    def before(self, operation: Operation | None) -> Extent:
+        """What a window reads of the input of an operation."""
+        if not isinstance(operation, Convolution):
+            return self
+        kernel = operation.weight.shape[2:]
+        scale, shift, size = (
+            tuple(part(at) for at in (0, 1))
+            for part in (
+                lambda at: self.scale[at] * operation.stride[at],
+                lambda at: self.shift[at] * operation.stride[at] - operation.padding[at],
+                lambda at: (
+                    (self.size[at] - 1) * operation.stride[at]
+                    + operation.dilation[at] * (kernel[at] - 1)
+                    + 1
+                ),
+            )
+        )
+        return Extent(_pair(scale), _pair(shift), _pair(size))
+
+    def joined(self, other: Extent) -> Extent | None:
+        """The smallest window that holds both; None if they move differently."""
+        if self.scale != other.scale:
+            return None
+        low = [min(ends) for ends in zip(self.shift, other.shift, strict=True)]
+        high = [max(ends) for ends in zip(self.end(), other.end(), strict=True)]
+        size = [last - first for first, last in zip(low, high, strict=True)]
+        return Extent(self.scale, _pair(low), _pair(size))
+
+    def end(self) -> Pair:
+        """The far corner of the neuron at (0, 0)."""
+        return self.shift[0] + self.size[0], self.shift[1] + self.size[1]
+
+    def embed(self, a: Tensor, whole: Extent) -> Tensor:
+        """Coefficients over this window as those over a larger one that moves with it."""
+        if self == whole:
+            return a
+        (top, left), (bottom, right) = (
+            [p - q for p, q in zip(first, second, strict=True)]
+            for first, second in ((self.shift, whole.shift), (whole.end(), self.end()))
+        )
+        return F.pad(a, (left, right, top, bottom))
+
+
+def _pair(numbers: object) -> Pair:
+    first, second = numbers  # type: ignore[misc]
+    return int(first), int(second)
+
+
+@dataclass(frozen=True, eq=False)
+class WindowPlan:
+    """How far back the coefficients of a step's neurons stay within windows.
+
+    Attributes:
+        extents: Step -> window, of the step itself and of those before it.
+        stop: The step at which windows end and whole rows go on; -1 if they reach the image.
+    """
+
+    extents: dict[int, Extent]
+    stop: int
+
+    @property
+    def pays(self) -> bool:
+        """Whether windows hold for at least one sum before whole rows go on."""
+        return len(self.extents) > 1 and any(
+            extent.size != (1, 1) for step, extent in self.extents.items() if step > self.stop
+        )
+
+    def numbers(self, graph: Graph) -> int:
+        """Coefficients of the widest window of a row, those of whole rows included."""
+        sizes = [1]
+        for step, extent in self.extents.items():
+            shape = graph.steps[step].shape
+            inside = step > self.stop
+            sizes.append(shape[0] * extent.size[0] * extent.size[1] if inside else graph.width)
+        return max(sizes)
+
+
+def window_plan(graph: Graph, at: int) -> WindowPlan:
+    """Windows of the neurons of a step, back to the image or to the first step without."""
+    if len(graph.steps[at].shape) != 3:
+        return WindowPlan({}, at)
+    extents = {at: Extent((1, 1), (0, 0), (1, 1))}
+    for number in range(at, -1, -1):
+        here = extents.get(number)
+        if here is None:
+            continue
+        step = graph.steps[number]
+        if not _has_windows(step.operation, step.shape, here):
+            return WindowPlan(extents, number)
+        for source in step.sources:
+            given = here.before(step.operation)
+            joined = extents[source].joined(given) if source in extents else given
+            if joined is None:
+                return WindowPlan(extents, number)
+            extents[source] = joined
+    return WindowPlan(extents, -1)
+
+
+def _has_windows(operation: Operation | None, shape: tuple[int, ...], here: Extent) -> bool:
+    if len(shape) != 3:
+        return False
+    if here.size[0] * here.size[1] > max(1.0, _WIDEST * shape[1] * shape[2]):
+        return False
+    if isinstance(operation, Concatenation):
+        return operation.dim == 1
+    if isinstance(operation, ScaleShift):
+        return operation.scale.ndim in (1, 4) and operation.shift.ndim in (1, 4)
+    pointwise = isinstance(operation, Nonlinear) and operation.pointwise
+    return operation is None or isinstance(operation, Convolution | Sum) or pointwise
+
+
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """The windows of some neurons in one step.
+
+    Attributes:
+        extent: As it moves.
+        shape: Of the step, (channels, height, width).
+        index: Position of each number of each window in the padded step, shape (rows, size).
+        pads: Left, right, top and bottom, so that no window sticks out.
+    """
+
+    extent: Extent
+    shape: tuple[int, ...]
+    index: Tensor
+    pads: tuple[int, int, int, int]
+
+    @classmethod
+    def of(cls, extent: Extent, shape: tuple[int, ...], start: Pair, places: Tensor) -> Windows:
+        """The windows of neurons at flat places of a step.
+
+        Args:
+            extent: As it moves.
+            shape: Of the step in which the windows lie.
+            start: Height and width of the step of the neurons.
+            places: Flat positions of the neurons, channels included, shape (rows,).
+        """
+        place = places % (start[0] * start[1])
+        corners, before, sides = [], [], []
+        for axis, at in enumerate((place // start[1], place % start[1])):
+            furthest = extent.scale[axis] * (start[axis] - 1) + extent.end()[axis]
+            low = max(0, -extent.shift[axis])
+            high = max(0, furthest - shape[1 + axis])
+            corners.append(extent.scale[axis] * at + extent.shift[axis] + low)
+            before.append((low, high))
+            sides.append(shape[1 + axis] + low + high)
+        channel, row, column = (
+            torch.arange(count, device=places.device) for count in (shape[0], *extent.size)
+        )
+        inside = (channel[:, None, None] * sides[0] + row[:, None]) * sides[1] + column
+        index = (corners[0] * sides[1] + corners[1])[:, None] + inside.flatten()
+        return cls(extent, shape, index, (*before[1], *before[0]))
+
+    @property
+    def stick_out(self) -> bool:
+        """Whether some windows reach into the padding."""
+        return any(self.pads)
+
+    def cut(self, values: Tensor, samples: Tensor) -> Tensor:
+        """The values of each window, 0 in the padding.
+
+        Args:
+            values: Of the step, shape (n or 1, channels, height, width).
+            samples: The sample of each row, shape (rows,).
+
+        Returns:
+            Shape (rows, channels, *size).
+        """
+        padded = F.pad(values, self.pads) if self.stick_out else values.contiguous()
+        index = self.index
+        if len(values) > 1:
+            index = index + samples[:, None] * padded[0].numel()
+        return padded.take(index).view(-1, self.shape[0], *self.extent.size)
+
+    def whole(self, a: Tensor) -> Tensor:
+        """Coefficients as those of the whole step, shape (rows, *shape)."""
+        left, right, top, bottom = self.pads
+        height, width = self.shape[1] + top + bottom, self.shape[2] + left + right
+        padded = a.new_zeros(len(a), self.shape[0] * height * width)
+        padded = padded.scatter(1, self.index, a.flatten(1)).view(-1, self.shape[0], height, width)
+        return padded[:, :, top : height - bottom, left : width - right]
