@@ -138,7 +138,7 @@ class BranchAndBound:
                 break
             if heap[0][2].split is None or used >= nodes or time.monotonic() > self.until:
                 break
-            size = max(1, min(_BATCH, chunk(self.graph), nodes - used) // 2)
+            size = max(1, min(_BATCH, chunk(self.graph, a), nodes - used) // 2)
             waiting = []
             while heap and heap[0][2].split is not None and len(waiting) < 2 * size:
                 waiting += self._halves(heapq.heappop(heap)[2])

@@ -158,7 +158,7 @@ class _Certification:
             "interval": lambda case, _: bounding.interval(case),
             "crown-ibp": lambda case, _: bounding.crown_ibp(case),
             "crown": lambda case, _: bounding.full_crown(case, self.until),
-            "alpha-crown": lambda case, _: bounding.alpha_crown(case, alpha),
+            "alpha-crown": lambda case, _: bounding.alpha_crown(case, alpha, self.until),
             "branching": lambda case, rows: self._branch(case, rows, branching),
         }
         # what needs the same intervals goes together; in between, batches are filled up again
@@ -252,7 +252,7 @@ class _Certification:
 
     def _branch(self, case: MarginBatch, rows: Tensor, settings: Branching) -> None:
         """Branch on each open margin of each sample, until one cannot be proven positive."""
-        if case.bounds is None:
+        if not case.sharp:
             bounding.full_crown(case, self.until)
         if case.bounds is None:
             return

@@ -28,6 +28,11 @@ class LinearBounds:
     free: Tensor | None = None
     floor: float = 0.0
 
+    @property
+    def has_choice(self) -> bool:
+        """Whether some lower slope is free."""
+        return self.free is not None and bool(self.free.any())
+
     def pull(self, a: Tensor, rows: Tensor, slopes: Tensor | None) -> tuple[Tensor, Tensor]:
         """Use the lower bound where a coefficient is positive, and the upper one elsewhere."""
         up, down = a.clamp_min(0.0), a.clamp_max(0.0)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 
-import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from tempering.certification.affine_operations import Concatenation, Convolution, ScaleShift, Sum
@@ -22,8 +22,8 @@ from tempering.certification.windows import Extent, WindowPlan, Windows
 
 
 @dataclass(eq=False)
-class WindowWalk:
-    """Neurons of a convolution that are bounded together.
+class WindowRows:
+    """Bounds of neurons of a convolution, over their windows.
 
     Attributes:
         graph: The network.
@@ -31,8 +31,9 @@ class WindowWalk:
         region: What goes in.
         at: Number of the step.
         plan: Its windows.
-        samples: The sample of each row, shape (rows,), int64.
-        places: The neuron of each row, flat, shape (rows,), int64.
+        samples: The sample of each neuron, shape (neurons,), int64.
+        places: Its flat position, shape (neurons,), int64.
+        rows: The neuron of each row, shape (rows,), int64.
         signs: 1 for its least value, -1 for the negative of its largest, shape (rows,).
         seen: Step -> the windows in it, made when first needed.
     """
@@ -44,6 +45,7 @@ class WindowWalk:
     plan: WindowPlan
     samples: Tensor
     places: Tensor
+    rows: Tensor
     signs: Tensor
     seen: dict[int, Windows] = field(default_factory=dict)
 
@@ -60,25 +62,43 @@ class WindowWalk:
             if here is None:
                 continue
             windows = self._windows(number)
-            total = total - weigh(here.abs(), self._cut(self.bounds.errors[number], windows))
+            lost = self._cut(self.bounds.errors[number], windows)[self.rows]
+            total = total - weigh(here.abs(), lost)
             if number == 0:
                 return total + self._least(here, windows)
             given, constant = self._given(number, here, windows, tuning.slopes.get(number))
             total = total + constant
             self._add(waiting, number, given)
         rows = {
-            number: self._windows(number).whole(coefficients)
+            number: self._windows(number).whole(coefficients, self.rows)
             for number, coefficients in waiting.items()
         }
         bound, _ = finished(
-            self.graph, self.bounds, self.region, self.samples, rows, total, tuning
+            self.graph, self.bounds, self.region, self.samples[self.rows], rows, total, tuning
         )
         return bound
+
+    def slopes(self) -> dict[int, Tensor]:
+        """The lower slopes of CROWN, where there is a choice, as `lower_bound` takes them."""
+        chosen = {}
+        for number in self.graph.nonlinear_before(self.at):
+            lines = self.bounds.relaxation(self.graph, number)
+            if not isinstance(lines, LinearBounds) or not lines.has_choice:
+                continue
+            if number <= self.plan.stop:
+                chosen[number] = lines.low_slope[self.samples[self.rows]]
+            elif number in self.plan.extents:
+                chosen[number] = self._cut(lines.low_slope, self._windows(number))[self.rows]
+        return chosen
+
+    def part(self, active: Tensor) -> WindowRows:
+        """Some rows."""
+        return dataclasses.replace(self, rows=self.rows[active], signs=self.signs[active])
 
     def _unit(self) -> Tensor:
         channels, height, width = self.graph.steps[self.at].shape
         one_hot = self.signs.new_zeros(len(self.signs), channels)
-        channel = self.places // (height * width)
+        channel = (self.places // (height * width))[self.rows]
         return one_hot.scatter(1, channel[:, None], self.signs[:, None])[:, :, None, None]
 
     def _windows(self, number: int) -> Windows:
@@ -105,19 +125,19 @@ class WindowWalk:
                 part.reshape(-1, 1, 1) if part.ndim == 1 else part
                 for part in (operation.scale, operation.shift)
             )
-            constant = weigh(here, self._cut(shift.expand(1, *windows.shape), windows))
-            return [here * self._cut(scale.expand(1, *windows.shape), windows)], constant
+            own = [self._cut(part.expand(1, *windows.shape), windows) for part in (scale, shift)]
+            return [here * own[0][self.rows]], weigh(here, own[1][self.rows])
         if isinstance(operation, Sum | Concatenation):
             return operation.transpose(here), zero
         lines = self.bounds.relaxation(self.graph, number)
         if not isinstance(lines, LinearBounds):
             raise TypeError(f"step {self.graph.steps[number].name} has no windows")
-        own = self._lines(lines, windows, slopes is not None)
-        pulled, constant = own.pull(here, torch.arange(len(here), device=here.device), slopes)
+        seen = self._lines(lines, windows, slopes is not None)
+        pulled, constant = seen.pull(here, self.rows, slopes)
         return [pulled], constant
 
     def _lines(self, lines: LinearBounds, windows: Windows, free: bool) -> LinearBounds:
-        """Linear bounds of each row over its window."""
+        """Linear bounds of each neuron over its window."""
         values = {
             field.name: self._cut(value, windows)
             for field in dataclasses.fields(lines)
@@ -136,7 +156,7 @@ class WindowWalk:
                 windows = self._windows(source)
                 if windows.stick_out:
                     inside = whole.new_ones(1, *windows.shape)
-                    whole = whole * self._cut(inside, windows)
+                    whole = whole * self._cut(inside, windows)[self.rows]
             before = waiting.get(source)
             waiting[source] = whole if before is None else before + whole
 
@@ -147,7 +167,7 @@ class WindowWalk:
             for part in (self.region.x, self.region.box.low, self.region.box.high)
         )
         seen = dataclasses.replace(self.region, x=x, box=IntervalTensor(low, high))
-        return seen.least(a, torch.arange(len(a), device=a.device))
+        return seen.least(a, self.rows)
 
 
 def _transposed(operation: Convolution, a: Tensor) -> Tensor:
@@ -156,6 +176,6 @@ def _transposed(operation: Convolution, a: Tensor) -> Tensor:
     if single:
         weight = operation.weight
         return (a.flatten(1) @ weight.flatten(1)).view(len(a), *weight.shape[1:])
-    return torch.nn.functional.conv_transpose2d(
+    return F.conv_transpose2d(
         a, operation.weight, None, operation.stride, 0, 0, operation.groups, operation.dilation
     )

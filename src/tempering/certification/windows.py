@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -98,14 +99,23 @@ class WindowPlan:
             extent.size != (1, 1) for step, extent in self.extents.items() if step > self.stop
         )
 
+    def widest(self, graph: Graph) -> int:
+        """Coefficients of a row in its widest step."""
+        return max(self._sizes(graph), default=1)
+
     def numbers(self, graph: Graph) -> int:
-        """Coefficients of the widest window of a row, those of whole rows included."""
-        sizes = [1]
-        for step, extent in self.extents.items():
-            shape = graph.steps[step].shape
-            inside = step > self.stop
-            sizes.append(shape[0] * extent.size[0] * extent.size[1] if inside else graph.width)
-        return max(sizes)
+        """Coefficients of a row in all steps."""
+        return max(1, sum(self._sizes(graph)))
+
+    def _sizes(self, graph: Graph) -> list[int]:
+        """Coefficients of a row in each step: over its window, or of the whole step."""
+        inside = {
+            step: graph.steps[step].shape[0] * extent.size[0] * extent.size[1]
+            for step, extent in self.extents.items()
+            if step > self.stop
+        }
+        whole = [math.prod(graph.steps[step].shape) for step in range(self.stop + 1)]
+        return [*inside.values(), *whole]
 
 
 def window_plan(graph: Graph, at: int) -> WindowPlan:
@@ -149,7 +159,7 @@ class Windows:
     Attributes:
         extent: As it moves.
         shape: Of the step, (channels, height, width).
-        index: Position of each number of each window in the padded step, shape (rows, size).
+        index: Position of each number of each window in the padded step, shape (neurons, size).
         pads: Left, right, top and bottom, so that no window sticks out.
     """
 
@@ -166,7 +176,7 @@ class Windows:
             extent: As it moves.
             shape: Of the step in which the windows lie.
             start: Height and width of the step of the neurons.
-            places: Flat positions of the neurons, channels included, shape (rows,).
+            places: Flat positions of the neurons, channels included, shape (neurons,).
         """
         place = places % (start[0] * start[1])
         corners, before, sides = [], [], []
@@ -194,10 +204,10 @@ class Windows:
 
         Args:
             values: Of the step, shape (n or 1, channels, height, width).
-            samples: The sample of each row, shape (rows,).
+            samples: The sample of each neuron, shape (neurons,).
 
         Returns:
-            Shape (rows, channels, *size).
+            Shape (neurons, channels, *size).
         """
         padded = F.pad(values, self.pads) if self.stick_out else values.contiguous()
         index = self.index
@@ -205,10 +215,15 @@ class Windows:
             index = index + samples[:, None] * padded[0].numel()
         return padded.take(index).view(-1, self.shape[0], *self.extent.size)
 
-    def whole(self, a: Tensor) -> Tensor:
-        """Coefficients as those of the whole step, shape (rows, *shape)."""
+    def whole(self, a: Tensor, rows: Tensor) -> Tensor:
+        """Coefficients as those of the whole step, shape (rows, *shape).
+
+        Args:
+            a: Over the windows, shape (rows, channels, *size).
+            rows: The neuron of each row, shape (rows,).
+        """
         left, right, top, bottom = self.pads
         height, width = self.shape[1] + top + bottom, self.shape[2] + left + right
         padded = a.new_zeros(len(a), self.shape[0] * height * width)
-        padded = padded.scatter(1, self.index, a.flatten(1)).view(-1, self.shape[0], height, width)
+        padded = padded.scatter(1, self.index[rows], a.flatten(1)).view(-1, self.shape[0], height, width)
         return padded[:, :, top : height - bottom, left : width - right]
