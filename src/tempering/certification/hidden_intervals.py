@@ -166,7 +166,7 @@ def _sharpened(
         wanted = unsettled(graph, region, bounds, number)
         samples, places = wanted.flatten(1).nonzero(as_tuple=True)
         low, high = known.low.flatten(1).clone(), known.high.flatten(1).clone()
-        plan = window_plan(graph, number)
+        plan = window_plan(graph, number, bounds)
         used = plan if plan.pays else None
         step = max(1, size(number, used, low) // 2)
         for start in range(0, len(samples), step):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+from math import prod
 from typing import NamedTuple
 
 import torch
@@ -12,6 +12,8 @@ from torch import Tensor
 
 from tempering.certification.affine_operations import Concatenation, Convolution, ScaleShift, Sum
 from tempering.certification.graph import Graph
+from tempering.certification.interval import StepBounds
+from tempering.certification.linear_bounds import LinearBounds
 from tempering.certification.operations import Nonlinear, Operation
 
 Pair = tuple[int, int]
@@ -114,12 +116,18 @@ class WindowPlan:
             for step, extent in self.extents.items()
             if step > self.stop
         }
-        whole = [math.prod(graph.steps[step].shape) for step in range(self.stop + 1)]
+        whole = [prod(graph.steps[step].shape) for step in range(self.stop + 1)]
         return [*inside.values(), *whole]
 
 
-def window_plan(graph: Graph, at: int) -> WindowPlan:
-    """Windows of the neurons of a step, back to the image or to the first step without."""
+def window_plan(graph: Graph, at: int, bounds: StepBounds) -> WindowPlan:
+    """Windows of the neurons of a step, back to the image or to the first step without.
+
+    Args:
+        graph: The network.
+        at: Number of the step.
+        bounds: Intervals of the steps before it.
+    """
     if len(graph.steps[at].shape) != 3:
         return WindowPlan({}, at)
     extents = {at: Extent((1, 1), (0, 0), (1, 1))}
@@ -128,7 +136,7 @@ def window_plan(graph: Graph, at: int) -> WindowPlan:
         if here is None:
             continue
         step = graph.steps[number]
-        if not _has_windows(step.operation, step.shape, here):
+        if _too_wide(here, step.shape) or not _has_windows(graph, number, bounds):
             return WindowPlan(extents, number)
         for source in step.sources:
             given = here.before(step.operation)
@@ -139,17 +147,27 @@ def window_plan(graph: Graph, at: int) -> WindowPlan:
     return WindowPlan(extents, -1)
 
 
-def _has_windows(operation: Operation | None, shape: tuple[int, ...], here: Extent) -> bool:
-    if len(shape) != 3:
+def _too_wide(here: Extent, shape: tuple[int, ...]) -> bool:
+    return len(shape) == 3 and here.size[0] * here.size[1] > max(1, _WIDEST * prod(shape[1:]))
+
+
+def _has_windows(graph: Graph, number: int, bounds: StepBounds) -> bool:
+    """Whether a step and its inputs are images, and coefficients over windows pass it."""
+    step = graph.steps[number]
+    shapes = [step.shape, *(graph.steps[source].shape for source in step.sources)]
+    if any(len(shape) != 3 for shape in shapes):
         return False
-    if here.size[0] * here.size[1] > max(1.0, _WIDEST * shape[1] * shape[2]):
-        return False
-    if isinstance(operation, Concatenation):
-        return operation.dim == 1
-    if isinstance(operation, ScaleShift):
-        return operation.scale.ndim in (1, 4) and operation.shift.ndim in (1, 4)
-    pointwise = isinstance(operation, Nonlinear) and operation.pointwise
-    return operation is None or isinstance(operation, Convolution | Sum) or pointwise
+    match step.operation:
+        case None | Convolution() | Sum():
+            return True
+        case Concatenation(dim=dim, fixed=fixed):
+            return dim == 1 and not fixed
+        case ScaleShift(scale=scale, shift=shift):
+            return {scale.ndim, shift.ndim} <= {1, 4}
+        case Nonlinear(pointwise=True):
+            return isinstance(bounds.relaxation(graph, number), LinearBounds)
+        case _:
+            return False
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,5 +243,7 @@ class Windows:
         left, right, top, bottom = self.pads
         height, width = self.shape[1] + top + bottom, self.shape[2] + left + right
         padded = a.new_zeros(len(a), self.shape[0] * height * width)
-        padded = padded.scatter(1, self.index[rows], a.flatten(1)).view(-1, self.shape[0], height, width)
+        padded = padded.scatter(1, self.index[rows], a.flatten(1)).view(
+            -1, self.shape[0], height, width
+        )
         return padded[:, :, top : height - bottom, left : width - right]
