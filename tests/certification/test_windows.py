@@ -16,7 +16,7 @@ from tempering.certification.windows import Extent, Windows, window_plan
 from tempering.core.threats import L1, L2, Linf, Threat
 from tests.certification.nets import build, images
 
-SHAPE = (2, 13, 11)
+SHAPE = (2, 17, 15)
 
 
 class Towers(nn.Module):
@@ -28,7 +28,7 @@ class Towers(nn.Module):
         self.norm = nn.BatchNorm2d(4)
         self.wide, self.short = nn.Conv2d(4, 6, (3, 5), 2, (1, 2)), nn.Conv2d(4, 6, 1, 2)
         self.last = nn.Conv2d(12, 12, 3, 1, 2, dilation=2, groups=2)
-        self.head = nn.Linear(12 * 7 * 6, 3)
+        self.head = nn.Linear(12 * 9 * 8, 3)
 
     def forward(self, x: Tensor) -> Tensor:
         h = torch.relu(self.norm(self.first(x)))
@@ -57,8 +57,9 @@ def both(graph: Graph, threat: Threat, x: Tensor, at: int) -> tuple[WindowRows, 
     region = Region.around(x, threat)
     bounds = propagate(graph, region)
     size = bounds.intervals[at].low[0].numel()
-    samples = torch.arange(len(x)).repeat_interleave(size)
-    places = torch.arange(size).repeat(len(x))
+    places = torch.arange(0, size, 1 + size // 300)
+    samples = torch.arange(len(x)).repeat_interleave(len(places))
+    places = places.repeat(len(x))
     plan = window_plan(graph, at, bounds)
     assert plan.pays
     common = graph, bounds, region, at

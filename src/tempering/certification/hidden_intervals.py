@@ -101,7 +101,7 @@ def crown_intervals(
     intervals that are known.
     """
 
-    def size(number: int, plan: WindowPlan | None, like: Tensor) -> int:
+    def size(plan: WindowPlan | None, like: Tensor) -> int:
         return crown.chunk(graph, like, plan.widest(graph) if plan else None)
 
     def bound(rows: Rows) -> Tensor:
@@ -129,7 +129,7 @@ def alpha_intervals(
         until: Time of the monotonic clock at which neurons that are left keep their intervals.
     """
 
-    def size(number: int, plan: WindowPlan | None, like: Tensor) -> int:
+    def size(plan: WindowPlan | None, like: Tensor) -> int:
         return alpha_crown.chunk(graph, like, plan.numbers(graph) if plan else None)
 
     def bound(rows: Rows) -> Tensor:
@@ -156,7 +156,7 @@ def _sharpened(
     region: Region,
     known: StepBounds,
     until: float,
-    size: Callable[[int, WindowPlan | None, Tensor], int],
+    size: Callable[[WindowPlan | None, Tensor], int],
     bound: Callable[[Rows], Tensor],
 ) -> StepBounds:
     """Intervals of all steps, with unsettled neurons bounded below and above."""
@@ -168,7 +168,7 @@ def _sharpened(
         low, high = known.low.flatten(1).clone(), known.high.flatten(1).clone()
         plan = window_plan(graph, number, bounds)
         used = plan if plan.pays else None
-        step = max(1, size(number, used, low) // 2)
+        step = max(1, size(used, low) // 2)
         for start in range(0, len(samples), step):
             if time.monotonic() > until:
                 break
