@@ -14,11 +14,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+import beside_lirpa
 import tempering as tp
 from certifiable import Certifiable, Noisy, trained
 from certificates_table import render
@@ -35,7 +37,7 @@ from tempering.core.random import RandomStreams
 from tempering.core.threats import L1, L2, Linf, Threat
 from tempering.evaluation.protocols import attacks_of
 
-SECTIONS = ("evaluation", "methods", "attacks", "matrices", "exact", "smoothing")
+SECTIONS = ("evaluation", "methods", "attacks", "matrices", "exact", "reference", "smoothing")
 NETWORKS = ("interval-0.1", "hardened", "interval-0.3")
 STALE = ("engine", "weights")
 SMALLER = Certifiable(eps=0.15, iterations=6000)
@@ -229,6 +231,14 @@ def cells(chosen: argparse.Namespace) -> Iterator[Cell]:
         cell = {"section": "exact", "threat": str(TINY_THREAT), "n": chosen.nets}
         cell |= {"engine": sources_hash([PROVEN])}
         yield cell, partial(exact, chosen.nets, 4)
+    for name, threat, method in (
+        beside_lirpa.cases(chosen.reference) if "reference" in chosen.only else ()
+    ):
+        cell = {"section": "reference", "network": name, "threat": threat, "method": method}
+        cell |= {"threads": chosen.threads, "lirpa": chosen.lirpa is not None}
+        cell |= {"engine": sources_hash([PROVEN])}
+        beside = chosen.reference, name, threat, method, chosen.lirpa
+        yield cell, partial(beside_lirpa.measured, *beside)
     if "smoothing" in chosen.only:
         model, about = trained(shortened(NOISE, chosen.iterations))
         smoothing = Smoothing(NOISE.sigma, samples=chosen.streams)
@@ -286,6 +296,15 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--nets", type=int, default=10, help="random networks of each kind")
     parser.add_argument("--draws", type=int, default=2000, help="noisy copies of an image")
     parser.add_argument("--seconds", type=float, default=20.0, help="a method on a hardened net")
+    parser.add_argument(
+        "--reference",
+        type=Path,
+        default=beside_lirpa.REFERENCE,
+        help="folder of reference networks and of auto_LiRPA's bounds of them",
+    )
+    parser.add_argument(
+        "--lirpa", type=Path, help="a checkout of auto_LiRPA that is run beside its records"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of attacks and noise")
     small = {"images": 24, "attacked": 8, "nets": 1, "draws": 50, "seconds": 2.0, "iterations": 40}
     chosen = parsed(parser, given, small)

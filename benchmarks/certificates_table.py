@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from beside_lirpa_table import section
 from tempering.core.records import Count
 
 Row = dict[str, Any]
@@ -20,10 +21,10 @@ magnitude.
 def render(rows: Sequence[Row]) -> str:
     """All sections with rows."""
     parts = ["# Certificates: certified accuracy and validation\n", INTRO]
-    for name, section in SECTIONS.items():
+    for name, made in SECTIONS.items():
         own = [row for row in rows if row["cell"]["section"] == name]
         if own:
-            parts.append(section(own))
+            parts.append(made(own))
     return "\n".join([*parts, _networks(rows), _places(rows)])
 
 
@@ -247,11 +248,16 @@ def _places(rows: Sequence[Row]) -> str:
     return f"{of}{'; '.join(sorted(places))}.\n"
 
 
+def _reference(rows: Sequence[Row]) -> str:
+    return _table(*section(rows))
+
+
 SECTIONS = {
     "evaluation": _evaluation,
     "methods": _methods,
     "attacks": _attacks,
     "matrices": _matrices,
     "exact": _exact,
+    "reference": _reference,
     "smoothing": _smoothing,
 }
