@@ -18,14 +18,17 @@ from tests.certification.nets import answers, images
 from tests.certification.test_crown import inner, least_by_patterns, perceptron, radius
 from tests.certification.test_reference import graph, margins_of, recorded
 
-CASES = [
-    ("deep", "linf:0.05"),
-    ("residual", "linf:0.05"),
-    ("branches", "linf:0.05"),
-    ("maxpool", "linf:0.05"),
-    ("leaky", "linf:0.05"),
-    ("sigmoid", "linf:0.05"),
-]
+LARGEST = {
+    ("deep", "linf:0.05"): 1.05,
+    ("residual", "linf:0.05"): 1.05,
+    ("branches", "linf:0.05"): 1.05,
+    ("maxpool", "linf:0.05"): 1.0,
+    ("leaky", "linf:0.05"): 1.05,
+    ("sigmoid", "linf:0.05"): 1.05,
+    ("product", "linf:0.05"): 1.02,
+    ("attention", "linf:0.01"): 1.2,  # the reference optimises lines of exp and 1/z too
+}
+"""Largest gap to the sampled margins, over that of the reference."""
 
 
 def with_alpha() -> list[tuple[str, ...]]:
@@ -88,8 +91,8 @@ def test_no_optimised_bound_is_above_the_exact_minimum() -> None:
         assert bool((bounds[1] >= bounds[0] - 1e-9).all())
 
 
-@pytest.mark.parametrize(("name", "threat"), CASES)
-def test_the_gap_is_at_most_a_tenth_more_than_the_reference(name: str, threat: str) -> None:
+@pytest.mark.parametrize(("name", "threat"), LARGEST)
+def test_the_gap_is_about_that_of_the_reference(name: str, threat: str) -> None:
     own, x = graph(name)
     region = Region.around(x, Linf(float(threat.partition(":")[2])))
     rows, a = margins_of(name)
@@ -103,9 +106,26 @@ def test_the_gap_is_at_most_a_tenth_more_than_the_reference(name: str, threat: s
         start = initial_parameters(own, known, rows)
         bound, _ = optimized_bounds(own, known, region, rows, a, start, AlphaCrown(), float("inf"))
     assert bool((bound <= sampled + 1e-6).all())
-    assert float((sampled - bound).sum() / (sampled - theirs).sum()) <= 1.1
-    if name != "sigmoid":  # its slopes are not free
-        assert float((bound - by_crown).min()) > -1e-9
+    assert float((sampled - bound).sum() / (sampled - theirs).sum()) <= LARGEST[name, threat]
+    assert float((bound - by_crown).min()) > -1e-9
+
+
+@pytest.mark.parametrize("name", ["product", "attention", "maxpool"])
+def test_any_parameters_give_sound_bounds(name: str) -> None:
+    own, x = graph(name)
+    region = Region.around(x, Linf(0.05))
+    rows, a = margins_of(name)
+    sampled = recorded(name, "linf:0.05", "sampled")
+    bounds = crown_intervals(own, region, propagate(own, region))
+    start = initial_parameters(own, bounds, rows)
+    assert start.slopes
+    for number in range(5):
+        generator = torch.Generator().manual_seed(number)
+        tuning = start.mapped(
+            lambda slope, own=generator: torch.rand(slope.shape, generator=own).to(slope)  # type: ignore[misc]
+        ).tuning()
+        bound, _ = crown_lower_bound(own, bounds, region, len(own.steps) - 1, rows, a, tuning)
+        assert bool((bound <= sampled + 1e-6).all())
 
 
 def test_steps_of_hidden_bounds_are_not_negative() -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from tempering.certification.crown import BoundParameters, crown_lower_bound
 from tempering.certification.graph import Graph
 from tempering.certification.interval import StepBounds
-from tempering.certification.linear_bounds import LinearBounds
+from tempering.certification.linear_bounds import Adjustable
 from tempering.certification.region import Region
 from tempering.core.errors import UsageError
 
@@ -116,8 +116,8 @@ def initial_slopes(graph: Graph, bounds: StepBounds, at: int, rows: Tensor) -> d
     slopes = {}
     for number in graph.nonlinear_before(at):
         lines = bounds.relaxation(graph, number)
-        if isinstance(lines, LinearBounds) and lines.has_choice:
-            slopes[number] = lines.low_slope[rows].clone()
+        if isinstance(lines, Adjustable) and lines.has_choice:
+            slopes[number] = lines.start(rows).clone()
     return slopes
 
 
@@ -246,7 +246,7 @@ def parameter_ranges(
     slopes: list[tuple[float, float | None]] = []
     for number in choice.slopes:
         lines = bounds.relaxation(graph, number)
-        slopes.append((lines.floor if isinstance(lines, LinearBounds) else 0.0, 1.0))
+        slopes.append((lines.floor if isinstance(lines, Adjustable) else 0.0, 1.0))
     return [*slopes, *((0.0, None) for _ in choice.multipliers)]
 
 

@@ -15,7 +15,7 @@ from tempering.certification.affine_operations import Concatenation, Convolution
 from tempering.certification.crown import BoundParameters, finished
 from tempering.certification.graph import Graph
 from tempering.certification.interval import StepBounds
-from tempering.certification.linear_bounds import LinearBounds
+from tempering.certification.linear_bounds import Adjustable, LinearBounds
 from tempering.certification.operations import Affine, IntervalTensor, weigh
 from tempering.certification.region import Region
 from tempering.certification.windows import Extent, WindowPlan, Windows
@@ -83,11 +83,11 @@ class WindowRows:
         chosen = {}
         for number in self.graph.nonlinear_before(self.at):
             lines = self.bounds.relaxation(self.graph, number)
-            if not isinstance(lines, LinearBounds) or not lines.has_choice:
+            if not isinstance(lines, Adjustable) or not lines.has_choice:
                 continue
             if number <= self.plan.stop:
-                chosen[number] = lines.low_slope[self.samples[self.rows]]
-            elif number in self.plan.extents:
+                chosen[number] = lines.start(self.samples[self.rows])
+            elif number in self.plan.extents and isinstance(lines, LinearBounds):
                 chosen[number] = self._cut(lines.low_slope, self._windows(number))[self.rows]
         return chosen
 
