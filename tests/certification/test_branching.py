@@ -127,12 +127,12 @@ def test_subdomains_of_many_samples_share_passes(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(SubdomainBounds, "bound", watched)
     net = tiny(3)
-    x = images(12, (1, 2, 2)).double()
+    x = images(6, (1, 2, 2)).double()
     y = answers(net, x)
     plan = Branching(nodes=100)
     together = certify(net, x, y, Linf(0.1), branching=plan)
     assert max(map(len, seen)) > 2
-    for row in range(12):
+    for row in range(6):
         alone = certify(net, x[row : row + 1], y[row : row + 1], Linf(0.1), branching=plan)
         assert bool(alone.certified[0]) == bool(together.certified[row])
         assert alone.settled_by[0] == together.settled_by[row]

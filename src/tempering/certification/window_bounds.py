@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -138,7 +139,7 @@ class WindowRows:
 
     def _lines(self, lines: LinearBounds, windows: Windows, free: bool) -> LinearBounds:
         """Linear bounds of each neuron over its window."""
-        values = {
+        values: dict[str, Any] = {
             field.name: self._cut(value, windows)
             for field in dataclasses.fields(lines)
             if isinstance(value := getattr(lines, field.name), Tensor)

@@ -38,29 +38,28 @@ class Extent(NamedTuple):
         """What a window reads of the input of an operation."""
         if not isinstance(operation, Convolution):
             return self
-        kernel = operation.weight.shape[2:]
-        scale, shift, size = (
-            tuple(part(at) for at in (0, 1))
-            for part in (
-                lambda at: self.scale[at] * operation.stride[at],
-                lambda at: self.shift[at] * operation.stride[at] - operation.padding[at],
-                lambda at: (
-                    (self.size[at] - 1) * operation.stride[at]
-                    + operation.dilation[at] * (kernel[at] - 1)
-                    + 1
-                ),
-            )
+        stride, padding, dilation = operation.stride, operation.padding, operation.dilation
+        span = [
+            spread * (size - 1) + 1
+            for spread, size in zip(dilation, operation.weight.shape[2:], strict=True)
+        ]
+        return Extent(
+            (self.scale[0] * stride[0], self.scale[1] * stride[1]),
+            (self.shift[0] * stride[0] - padding[0], self.shift[1] * stride[1] - padding[1]),
+            (
+                (self.size[0] - 1) * stride[0] + span[0],
+                (self.size[1] - 1) * stride[1] + span[1],
+            ),
         )
-        return Extent(_pair(scale), _pair(shift), _pair(size))
 
     def joined(self, other: Extent) -> Extent | None:
         """The smallest window that holds both; None if they move differently."""
         if self.scale != other.scale:
             return None
-        low = [min(ends) for ends in zip(self.shift, other.shift, strict=True)]
-        high = [max(ends) for ends in zip(self.end(), other.end(), strict=True)]
-        size = [last - first for first, last in zip(low, high, strict=True)]
-        return Extent(self.scale, _pair(low), _pair(size))
+        low = min(self.shift[0], other.shift[0]), min(self.shift[1], other.shift[1])
+        ends = zip(self.end(), other.end(), strict=True)
+        bottom, right = (max(pair) for pair in ends)
+        return Extent(self.scale, low, (bottom - low[0], right - low[1]))
 
     def end(self) -> Pair:
         """The far corner of the neuron at (0, 0)."""
@@ -75,11 +74,6 @@ class Extent(NamedTuple):
             for first, second in ((self.shift, whole.shift), (whole.end(), self.end()))
         )
         return F.pad(a, (left, right, top, bottom))
-
-
-def _pair(numbers: object) -> Pair:
-    first, second = numbers  # type: ignore[misc]
-    return int(first), int(second)
 
 
 @dataclass(frozen=True, eq=False)
