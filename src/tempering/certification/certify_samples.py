@@ -70,8 +70,9 @@ def certify(
 
     Cost a sample: two forward passes, and about three in float64 to compare the trace with them;
     interval bounds as much again, CROWN-IBP a backward pass an output more; CROWN two backward
-    passes for each neuron whose sign is open; alpha-CROWN about three a step and open output;
-    branching as much as alpha-CROWN for each domain.
+    passes for each neuron whose sign is open; alpha-CROWN about three a step and open output,
+    then about three a hidden step and bound of a neuron whose sign is open; branching as much
+    as the outputs of alpha-CROWN for each domain. Each method computes the bounds it needs.
 
     Args:
         model: From images in [0, 1] to logits, shape (n, outputs). Its mode, weights and
