@@ -17,19 +17,17 @@ SHARE = 0.1
 """Share of the time of all attacks that they may take besides, whatever they save."""
 TIMED_SHARE = 0.1
 """Share of a time limit that is spent in any case, at most."""
-PASSES = 2.0
-"""Forward passes that a unit of an attack's effort takes: three with a backward pass, and less
-since few samples meet every part of an attack."""
 
 
 def attack_seconds(run: EvaluationRun) -> float:
     """Seconds of work that attacks take on a sample that none of them breaks, estimated.
 
-    It is the effort of all stages on undecided samples, at the speed of a forward pass.
+    Each unit of the effort of all stages on undecided samples counts as a forward pass: it often
+    takes a backward pass as well, but few samples meet every part of an attack.
     """
     stages = run.config.protocol.on_undecided().values()
     effort = sum(stage.attack.effort() for stages_of in stages for stage in stages_of)
-    return PASSES * effort * forward_seconds(run)
+    return effort * forward_seconds(run)
 
 
 def forward_seconds(run: EvaluationRun) -> float:
