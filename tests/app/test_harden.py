@@ -19,6 +19,7 @@ from tempering.core.comparisons import Comparison
 from tempering.core.errors import InterruptedRunError, ModelError, RunError, UsageError
 from tempering.core.records import (
     Assessment,
+    Calibration,
     Measurement,
     Provenance,
     Round,
@@ -158,6 +159,17 @@ def test_what_was_given_stands_in_the_record(data: Splits) -> None:
     assert found.recipe["threat"] == result.record.threat == "linf:0.2"
     assert found.model == "strided_cnn"
     assert result.run.name.startswith("digits-")
+
+
+def test_calibration_of_both_models_is_recorded_and_reported(data: Splits, whole: Hardened) -> None:
+    records = load_records(whole.run / "records.jsonl")
+    before, after = (record for record in records if isinstance(record, Calibration))
+    assert (before.subject, after.subject) == ("undefended", "hardened")
+    assert after.calibrated_on == len(data.validation)
+    assert after.accuracy.n == 20
+    assert after.coverage.n == after.accepted.n == 20
+    assert after.accuracy_accepted.n == after.accepted.hits
+    assert "conformal" in (whole.run / "report.html").read_text("utf-8")
 
 
 def test_rounds_and_the_reason_to_stop_are_recorded(data: Splits) -> None:

@@ -22,12 +22,13 @@ import sys
 sys.path.insert(0, {str(ROOT / "benchmarks")!r})
 for name in {PACKAGES}:
     sys.modules[name] = None
-import agreement, attacks, cases, certificates, evaluation, norms, overhead, peers
+import agreement, attacks, cases, certificates, evaluation, norms, overhead, peers, poisoning
 assert not any(peer.installed for peer in peers.PEERS.values())
 assert attacks.arguments(["--only", "fgsm"]).only == ["fgsm"]
 assert agreement.arguments(["--quick"]).images == 48
 assert evaluation.arguments(["--quick", "--images", "9"]).images == 9
 assert norms.arguments(["--only", "fashion-resnet-25"]).only == ["fashion-resnet-25"]
+assert poisoning.arguments(["--part", "small"]).part == "small"
 assert certificates.arguments([]).networks == list(certificates.NETWORKS)
 works = list(attacks.works(cases.CASES, cases.NETWORKS, None))
 assert len(works) > 30 and not any(work.peers() for work in works)

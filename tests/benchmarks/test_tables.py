@@ -217,3 +217,66 @@ def test_a_cell_is_measured_once_and_replaces_its_stale_rows(tmp_path: Path) -> 
     assert not again.holds({"case": "a", "engine": "2"})
     again.put({"case": "a", "engine": "2"}, [{"x": 4}], ("engine",))
     assert [row["x"] for row in Journal(path).rows] == [3, 4]
+
+
+def poisoning_row(poison: str, share: float, seed: int, **more: Any) -> Row:
+    poisoned = round(share * 1000)
+    judged = {"right": 95 - 2 * bool(poison)} | ({"sent": 80, "others": 90} if poison else {})
+    return {
+        "cell": {"data": "mnist", "poison": poison, "share": share, "seed": seed, "fpr": 0.01},
+        "train": 1000,
+        "test": 100,
+        "poisoned": poisoned,
+        "scan": {"cpu": 7.0, "caught": poisoned - bool(poison), "false": 9, "suspicious": True},
+        "alone": {"clean-base": poisoned // 2},
+        "ensemble": poisoned,
+        "unscanned": judged,
+        "scanned": judged | ({"sent": 1} if poison else {}),
+        "always": judged,
+        "environment": PLACE,
+        **more,
+    }
+
+
+def test_the_table_of_poison_pools_seeds_and_compares_with_clean_training() -> None:
+    from poisoning_table import render
+
+    rows = [
+        poisoning_row(poison, share, seed)
+        for seed in (0, 1)
+        for poison, share in (("", 0.0), ("badnets", 0.01))
+    ]
+    text = render(rows)
+    assert "| mnist | 1,000 | badnets | 1 | 90.00 [69.90, 97.21] | 0.91 [" in text
+    assert "| 2 of 2 | 7 |" in text
+    assert "| mnist | 1,000 | badnets | 1 | -2.00 [-2.00, -2.00] |" in text
+    assert "| 1.11 [0.31, 3.96] |" in text  # 2 of 180 after the scan
+    assert "| mnist | 1,000 | badnets | 1 | 100.0 | 50.0 |" in text
+    assert "Beside ART" not in text
+    peer = {"cpu": 2.0, "caught": 5, "false": 330, "ours": 10, "at_rate": 1}
+    art = {"training": {"cpu": 3.0}, "version": "1", "spectral signatures": peer}
+    beside = render([*rows, poisoning_row("badnets", 0.01, 2, art=art)])
+    assert "| spectral signatures | 50.0 | 33.3 | 100.0 | 10.0 | 100.0 | 5 | 7 |" in beside
+
+
+def test_the_table_of_streams_counts_alarms_by_kind() -> None:
+    from poisoning_table import render
+
+    cell = {"data": "mnist", "stream": "drift", "share": 0.05, "seed": 0}
+    drift = {
+        "cell": cell,
+        "alarms": [False, True, True, False],
+        "kinds": ["clean", "clean", "badnets", "badnets"],
+        "planted": [0, 0, 10, 10],
+        "caught": [0, 0, 9, 4],
+    }
+    evasion = {
+        "cell": cell | {"stream": "evasion"},
+        "images": 100,
+        "false": 1,
+        "caught": {"fgsm 0.1": 50},
+        "changed": {"fgsm 0.1": 100},
+    }
+    text = render([drift, evasion])
+    assert "| mnist | 5 | 1 of 2 | 1 of 2 | 65.0 |" in text
+    assert "| fgsm | 50.00 [40.38, 59.62] |" in text

@@ -87,6 +87,8 @@ def test_the_flag_is_the_output_after_the_classes() -> None:
     assert flag_of(paper_cnn(), classes=10, outputs=11) == 10
     assert flag_of(paper_cnn(adversarial_class=False), classes=10, outputs=10) is None
     assert flag_of(net(11), classes=10, outputs=11) is None
+    assert flag_of(paper_cnn(), classes=2, outputs=11) == 10  # data of fewer classes
+    assert flag_of(paper_cnn(), classes=12, outputs=11) is None
 
 
 def test_a_flag_in_the_wrong_place_is_refused() -> None:

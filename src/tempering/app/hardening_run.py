@@ -284,6 +284,8 @@ class HardeningRun:
         self.records += [*after.records, *before.curve]
         self.records += [*distances, *evaluation.distances(before_target)]
         self.records += [flag for flag in failed if flag is not None]
+        for target in (before_target, after_target):
+            self.records += evaluation.calibrations(target, self.data.validation)
         self.gain = hardening_gain(before, after)
         self.records += [*self.gain, *gain_flags(self.gain)]
         self._write_records()

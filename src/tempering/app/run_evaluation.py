@@ -14,9 +14,11 @@ from tempering.app.recipe import EvaluationSettings
 from tempering.app.result_cache import FileResultCache
 from tempering.core.engine import Engine
 from tempering.core.errors import UsageError
-from tempering.core.records import Access, MinimumNorm
+from tempering.core.records import Access, Calibration, MinimumNorm
 from tempering.core.threats import Threat
+from tempering.core.user_code import moved
 from tempering.data.dataset import Dataset
+from tempering.evaluation.calibration import ALPHA, calibration, fewest
 from tempering.evaluation.config import CurveConfig, EvaluationConfig
 from tempering.evaluation.context import EvalContext
 from tempering.evaluation.evaluation_result import EvaluationResult
@@ -25,6 +27,9 @@ from tempering.evaluation.minimum_norm import measure_minimum_norm
 from tempering.evaluation.protocols import each, fast
 from tempering.evaluation.stages import Protocol
 from tempering.evaluation.target import Target
+
+CALIBRATED = 1000
+"""Validation images at most that probabilities are calibrated on."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,19 @@ class RunEvaluation:
     def cache(self, prefix: str = "") -> FileResultCache:
         """Where results are stored."""
         return FileResultCache(self.folder, self.engine, self.key, prefix)
+
+    def calibrations(self, target: Target, validation: Dataset) -> list[Calibration]:
+        """How honest the probabilities of a model are; none if it is random or data too few."""
+        held = validation.take(min(CALIBRATED, len(validation)))
+        if target.draws is not None or len(held) < fewest(ALPHA):
+            return []
+        test = self.context(min(self.settings.samples, len(self.test))).data
+        network = moved(target.model, self.engine.device)
+        return [
+            calibration(
+                network, held, test, subject=target.subject, weights=target.weights, seed=self.seed
+            )
+        ]
 
     def compared(self, target: Target, curve: bool = False) -> EvaluationResult:
         """A model that the hardened one is compared with: every attack on all samples.

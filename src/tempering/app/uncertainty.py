@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
@@ -29,9 +28,8 @@ from tempering.core.record import Count
 from tempering.core.user_code import moved
 from tempering.data.dataset import Dataset
 from tempering.data.splits import Splits
-from tempering.defenses.confidence import Conformal, all_logits, class_logits
-from tempering.defenses.fitting_samples import DetectorSamples
-from tempering.defenses.temperature import calibration_error, fit_temperature
+from tempering.defenses.confidence import all_logits, class_logits
+from tempering.evaluation.calibration import ALPHA, calibration
 from tempering.evaluation.detector_measures import detector_report
 from tempering.evaluation.disagreement import (
     disagreement,
@@ -108,7 +106,7 @@ def uncertainty(
     model: ModelLike,
     data: DataLike,
     *,
-    alpha: float = 0.05,
+    alpha: float = ALPHA,
     samples: int | None = None,
     ensemble: Sequence[ModelLike] = (),
     seed: int = 0,
@@ -160,7 +158,7 @@ def uncertainty(
 def uncertainty_address(
     address: ScanAddress,
     *,
-    alpha: float = 0.05,
+    alpha: float = ALPHA,
     samples: int | None = None,
     ensemble: Sequence[str] = (),
     compute: Compute | None = None,
@@ -204,33 +202,27 @@ def _measured(
         moved(Target.of_any("given", each, test).model, engine.device) for each in (module, *others)
     ]
     network = networks[0]
-    conformal = Conformal(network, alpha).to(engine.device)
-    conformal.fit(DetectorSamples(held.x, held.y), seed)
+    found = calibration(network, held, test, alpha, subject=name, weights="", seed=seed)
     logits = class_logits(network, all_logits(network, test.x))
-    temperature = fit_temperature(class_logits(network, all_logits(network, held.x)), held.y)
-    right = logits.argmax(1) == test.y
-    inside = torch.cat([conformal.sets(x.to(engine.device)).cpu() for x in test.chunks()])
-    sizes, accepted = inside.sum(1), inside.sum(1) == 1
-    covered = inside.gather(1, test.y[:, None])[:, 0]
-    coverage = _count(covered)
+    doubts = _doubts(networks, logits / found.temperature, test, seed)
     return UncertaintyReport(
         model=name,
         data=data.address if isinstance(data, Splits) else data.name,
-        calibrated_on=len(held),
+        calibrated_on=found.calibrated_on,
         n=len(test),
         seed=seed,
-        accuracy=_count(right),
-        temperature=temperature,
-        calibration_error=calibration_error(logits, test.y),
-        calibration_error_scaled=calibration_error(logits, test.y, temperature),
+        accuracy=found.accuracy,
+        temperature=found.temperature,
+        calibration_error=found.calibration_error,
+        calibration_error_scaled=found.calibration_error_scaled,
         alpha=alpha,
-        coverage=coverage,
-        coverage_interval=coverage.interval,
-        mean_set_size=float(sizes.double().mean()),
-        empty=int((sizes == 0).sum()),
-        accepted=_count(accepted),
-        accuracy_accepted=_count(right[accepted]),
-        errors_found_by=_found(_doubts(networks, logits / temperature, test, seed), right),
+        coverage=found.coverage,
+        coverage_interval=found.coverage_interval,
+        mean_set_size=found.mean_set_size,
+        empty=found.empty,
+        accepted=found.accepted,
+        accuracy_accepted=found.accuracy_accepted,
+        errors_found_by=_found(doubts, logits.argmax(1) == test.y),
     )
 
 
@@ -257,7 +249,3 @@ def _found(doubts: dict[str, Tensor], right: Tensor) -> dict[str, ErrorDetection
         name: ErrorDetection(auroc=report.auroc, interval=report.auroc_interval)
         for name, report in reports.items()
     }
-
-
-def _count(hits: Tensor) -> Count:
-    return Count(hits=int(hits.sum()), n=len(hits))

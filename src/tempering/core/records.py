@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
+from tempering.core.calibration_records import Calibration as Calibration
 from tempering.core.class_records import PerClass
 from tempering.core.comparisons import Comparison, ComparisonSummary
 from tempering.core.corruption_records import CorruptionResult, CorruptionSummary
@@ -197,6 +198,7 @@ AnyRecord = Annotated[
     | Comparison
     | CorruptionResult
     | PerClass
+    | Calibration
     | PoisonCertificates
     | Proof,
     Field(discriminator="kind"),

@@ -77,6 +77,8 @@ def draw_blueprint(
 def flag_of(model: nn.Module, classes: int, outputs: int) -> int | None:
     """The output with which a model flags adversarial inputs, of ours or of a user's.
 
+    It is the last one. The model may know more classes than the data have.
+
     Args:
         model: Any network; it declares the flag as an attribute `adversarial_class`.
         classes: Classes of the data.
@@ -93,6 +95,9 @@ def flag_of(model: nn.Module, classes: int, outputs: int) -> int | None:
         True
     """
     flag = getattr(model, "adversarial_class", None)
+    last = outputs - 1
+    if isinstance(flag, int) and not isinstance(flag, bool) and flag == last >= classes:
+        return flag
     if flag is None or outputs != classes + 1:
         return None
     if flag != classes:

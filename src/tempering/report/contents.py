@@ -10,6 +10,7 @@ from tempering.report.accuracy_section import (
     standard_section,
 )
 from tempering.report.bounds_section import bounds_section
+from tempering.report.calibration_section import calibration_section
 from tempering.report.cascade_section import cascade_section
 from tempering.report.comparison_section import comparison_sections
 from tempering.report.corruptions_section import corruptions_section
@@ -47,6 +48,7 @@ def report_of(run: Run, extra: Sequence[SectionBuilder] = ()) -> Report:
         standard_section(run, eps),
         per_class_section(run),
         detection_section(records),
+        calibration_section(records),
         gradient_section(run),
         cw_section(records),
         *(build(run) for build in extra),

@@ -124,7 +124,7 @@ def _example(one: Suspect, images: Images) -> Example:
     return Example(
         f"{one.id}, labelled {one.label}",
         (own, *near),
-        (("most like", f"a planted {one.like}", ""), *_reasons(one.reason)),
+        (("most like", one.like, ""), *_reasons(one.reason)),
     )
 
 
