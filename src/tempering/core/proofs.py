@@ -20,6 +20,7 @@ class Proof(Record):
         eps: Its eps.
         certified: Samples that are classified correctly under every allowed perturbation.
         by_method: Method -> samples that it certified.
+        by_class: Certified samples of each class, along a curve.
         unsupported: The part of the model that is not supported; None if there is none.
         seconds: Wall time.
         seconds_by_method: Method -> seconds that it took; in records of earlier versions empty.
@@ -35,6 +36,7 @@ class Proof(Record):
     eps: float
     certified: Count
     by_method: dict[str, int] = Field(default_factory=dict)
+    by_class: list[int] = Field(default_factory=list)
     unsupported: str | None = None
     seconds: float = Field(default=0.0, ge=0)
     seconds_by_method: dict[str, float] = Field(default_factory=dict)

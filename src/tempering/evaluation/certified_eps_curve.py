@@ -122,7 +122,13 @@ def _record(
         seconds=certificates.seconds,
         seconds_by_method=certificates.spent,
         survey=list(certificates.survey),
+        by_class=_by_class(context, certified) if protocol == "curve" else [],
         seed=context.seed,
         weights=target.weights,
         data_hash=context.data.content_hash,
     )
+
+
+def _by_class(context: EvalContext, certified: Tensor) -> list[int]:
+    data = context.data
+    return data.y[certified].bincount(minlength=data.num_classes).tolist()

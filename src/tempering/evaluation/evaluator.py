@@ -114,7 +114,7 @@ class Evaluator:
             result, curve=curve, certified_curve=self._certified_curve(run, result, curve)
         )
         flags += inspect(self.context, result, sweep=sweep)
-        classes = per_class(result, self.context.data, self.context.seed)
+        classes = per_class(result, self.context.data, self.context.seed, shown)
         return replace(result, flags=tuple(flags), per_class=classes)
 
     def _certified_curve(
