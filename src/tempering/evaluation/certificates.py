@@ -141,8 +141,8 @@ def _choose(
             chosen.append(trial.method)
             left -= trial.a_sample * samples
             samples = round(samples * (1 - trial.certified / trial.samples))
-        why = "before attacks" if worth else "on what attacks leave" if trial.certified else "none"
-        words.append(f"{trial}: {why}")
+        why = "used before attacks" if worth else "used after attacks"
+        words.append(f"{trial}: {why if trial.certified else 'not used'}")
     if chosen and chosen[-1] in DEAR[1:] and DEAR[0] not in chosen:
         chosen.insert(-1, DEAR[0])
     return chosen, words, left

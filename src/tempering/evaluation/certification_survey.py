@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -47,10 +47,6 @@ class CertificationBudget:
     saved: float
     seconds: float
     limit: float = math.inf
-
-    def part(self, count: int) -> CertificationBudget:
-        """The same, of which one of several tasks spends its part."""
-        return replace(self, seconds=self.seconds / count, limit=self.limit / count)
 
     @property
     def cap(self) -> float | None:

@@ -65,7 +65,7 @@ def certified_curve(
         certificates: Which samples are certified at the threat's own eps.
         right: Samples that are right without attack, shape (n,), bool.
         curve: Accuracy under attack at each eps; without it nothing is certified.
-        budget: What certificates may cost, over the whole curve.
+        budget: What certificates may cost at each eps.
 
     Returns:
         One record an eps above 0, smallest first; none if the model has no bounds.
@@ -80,7 +80,6 @@ def certified_curve(
     robust = {point.eps: point.robust.hits for point in curve if point.eps > 0}
     known, last = certificates.certified[:n], right[:n]
     records: list[Proof] = []
-    share = budget.part(len(robust))
     with track("certified accuracy against eps", len(robust)) as advance:
         for eps in sorted(robust):
             allowed, at_eps = threat.with_eps(eps), certificates
@@ -88,7 +87,7 @@ def certified_curve(
             if eps != threat.eps:
                 with silence():
                     rows = (last & ~sofar).nonzero()[:, 0]
-                    at_eps = certify_samples(part, target, allowed, rows, share)
+                    at_eps = certify_samples(part, target, allowed, rows, budget)
                 sofar = sofar | at_eps.certified
             last = sofar
             proven = int(sofar.sum())
