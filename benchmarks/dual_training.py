@@ -7,10 +7,41 @@ a test of how `temper evaluate` chooses its method.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from tempering.core.engine import bare_module
+from tempering.training import Batch, Losses, Objective
+
+
+@dataclass(frozen=True)
+class DualBounds(Objective):
+    """CE(worst logits that dual bounds allow, y), at an eps that grows to the threat's.
+
+    Wong and Kolter, 'Provable defenses against adversarial examples via the convex outer
+    adversarial polytope', 2018, sections 3 and 4.
+
+    Attributes:
+        growing: The share of steps after which eps has its full size.
+    """
+
+    name: ClassVar[str] = "dual-bounds"
+    source: ClassVar[str] = "Wong and Kolter, 2018"
+
+    growing: float = 0.6
+
+    def __call__(self, model: nn.Module, batch: Batch) -> Losses:
+        """The loss of each sample at this step."""
+        share = min(1.0, (batch.step / batch.steps) / self.growing)
+        eps = batch.threat.eps * (0.1 + 0.9 * share)
+        net = bare_module(model)
+        worst = worst_logits(net, batch.x, batch.y, eps)
+        loss = F.cross_entropy(worst, batch.y, reduction="none")
+        certified = (worst.argmax(1) == batch.y).float().mean()
+        return Losses(loss, net(batch.x).detach(), {"certified": certified})
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ from tempering.core.work_clock import work_seconds
 from tempering.evaluation.certification_survey import CertificationBudget
 from tempering.evaluation.run import EvaluationRun
 
-IN_ANY_CASE = 1.0
+IN_ANY_CASE = 3.0
 """Seconds that certificates may take whatever they save."""
 SHARE = 0.1
 """Share of the time of all attacks that they may take besides, whatever they save."""
@@ -45,9 +45,11 @@ def forward_seconds(run: EvaluationRun) -> float:
 
 
 def certification_budget(run: EvaluationRun) -> CertificationBudget:
-    """What certificates before the attacks may cost."""
+    """What certificates before the attacks may cost, equal in every process."""
     right, saved = int(run.clean.per_sample.robust.sum()), attack_seconds(run)
     seconds, left = IN_ANY_CASE + SHARE * saved * right, run.deadline.left
     if math.isinf(left):
-        return CertificationBudget(saved, seconds)
-    return CertificationBudget(saved, min(seconds, TIMED_SHARE * left), left / 2)
+        budget = CertificationBudget(saved, seconds)
+    else:
+        budget = CertificationBudget(saved, min(seconds, TIMED_SHARE * left), left / 2)
+    return run.context.engine.broadcast(budget)

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from tempering.core.progress import silence, track
 from tempering.core.threats import Threat
-from tempering.core.work_clock import work_seconds
 from tempering.evaluation.certification_survey import (
     DEAR,
     METHODS,
@@ -82,14 +81,11 @@ def certify_samples(
         Which samples are certified, equal in every process.
     """
     settled_by, began = torch.zeros(context.n, dtype=torch.int64), time.perf_counter()
-    worked = work_seconds(context.engine.device)
     with track("certification", len(rows)) as advance, silence():
         survey = survey_methods(context, target, threat, rows, budget)
         settled_by[survey.rows] = survey.settled
         advance(len(survey.rows), f"{int((settled_by > 0).sum())} proven")
-        left = context.engine.broadcast(
-            budget.seconds - (work_seconds(context.engine.device) - worked)
-        )
+        left = budget.seconds - survey.seconds
         chosen, words, left = _choose(survey, len(rows) - len(survey.rows), budget, left)
         spent = {trial.method: trial.seconds for trial in survey.trials.values()}
         waiting = _waiting(survey, rows, chosen)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tempering.certification.certify_samples import certify
-from tempering.certification.verdicts import Certificates
+from tempering.certification.verdicts import Certificates, MethodCost
 from tempering.core.threats import Threat
 from tempering.core.work_clock import work_seconds
 from tempering.evaluation.context import EvalContext
@@ -115,12 +115,14 @@ class Survey:
         trials: Method -> what it did.
         complete: Methods that were given all samples that cheaper ones left.
         unsupported: Why there are no bounds at all; None if there are some.
+        seconds: What the methods took in all, of `work_seconds`.
     """
 
     rows: Tensor
     trials: dict[str, MethodTrial] = field(default_factory=dict)
     complete: set[str] = field(default_factory=set)
     unsupported: str | None = None
+    seconds: float = 0.0
 
     def __post_init__(self) -> None:
         self._settled_by = [""] * len(self.rows)
@@ -169,7 +171,7 @@ def survey_methods(
         budget: What it may cost.
     """
     engine = context.engine
-    survey, began = Survey(_spread(rows)), work_seconds(engine.device)
+    survey = Survey(_spread(rows))
     if not len(rows) or not engine.broadcast(budget.limit > 0):
         return survey
     at = context, target, threat
@@ -177,10 +179,9 @@ def survey_methods(
         waiting = survey.open()
         if survey.unsupported is not None or not len(waiting):
             break
-        first = waiting[: engine.world_size]
+        first = waiting[:1]
         for part in (first, waiting[len(first) :]):
-            left = budget.seconds - (work_seconds(engine.device) - began)
-            left = engine.broadcast(min(left / 2, budget.limit))
+            left = engine.broadcast(min((budget.seconds - survey.seconds) / 2, budget.limit))
             if methods != CHEAP:
                 trial = survey.trials.get(methods[0])
                 most = len(part) if trial is None else int(left / max(trial.a_sample, 1e-9))
@@ -246,10 +247,9 @@ def _try(
         context, target, threat, survey.rows[part], run, patient(seconds)
     )
     worked = work_seconds(context.engine.device) - began
-    wall = {cost.method: cost.seconds for cost in verdicts.spent}
-    share = worked / max(sum(wall.values()), worked)
-    priced = {method: share * seconds for method, seconds in wall.items()}
+    priced = prices(verdicts.spent, worked)
     priced, survey.unsupported = context.engine.broadcast((priced, verdicts.unsupported))
+    survey.seconds += sum(priced.values())
     left = len(part)
     for number, method in enumerate(run, 1):
         certified = part[settled == number]
@@ -257,6 +257,18 @@ def _try(
             survey.add(MethodTrial(method, left, len(certified), priced[method]))
         survey.settle(certified, method)
         left -= len(certified)
+
+
+def prices(spent: Sequence[MethodCost], worked: float) -> dict[str, float]:
+    """Method -> seconds of work that it took; tracing and checks of the model are not priced.
+
+    Args:
+        spent: Wall time of each method.
+        worked: Of the whole call, by the clock of work.
+    """
+    wall = {cost.method: cost.seconds for cost in spent}
+    share = worked / max(sum(wall.values()), worked, 1e-9)
+    return {method: share * seconds for method, seconds in wall.items()}
 
 
 def patient(seconds: float | None) -> float | None:

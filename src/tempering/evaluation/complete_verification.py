@@ -18,7 +18,7 @@ from tempering.core.progress import Advance, silence, track
 from tempering.core.threats import Threat
 from tempering.core.work_clock import work_seconds
 from tempering.evaluation.certificates import CertifiedSamples, counts_by_method
-from tempering.evaluation.certification_survey import certify_rows, patient
+from tempering.evaluation.certification_survey import certify_rows, patient, prices
 from tempering.evaluation.context import EvalContext
 from tempering.evaluation.target import Target
 
@@ -36,14 +36,14 @@ class _Remaining:
 
     Attributes:
         rows: The samples, shape (m,), int64.
-        limit: Until which nothing new is begun, of the clock of work.
+        budget: Seconds of work that methods may take.
     """
 
     context: EvalContext
     target: Target
     threat: Threat
     rows: Tensor
-    limit: float
+    budget: float
     deadline: Deadline
     spent: dict[str, float]
     images: list[Tensor] = field(default_factory=list)
@@ -58,11 +58,11 @@ class _Remaining:
         """Give methods the open samples, part after part, as far as the time suffices."""
         engine = self.context.engine
         waiting = ((self.settled == 0) & ~self.refuted).nonzero()[:, 0]
-        began, at, size, decided = work_seconds(engine.device), 0, engine.world_size, 0
+        before, at, size, decided = self.budget, 0, 1, 0
         while at < len(waiting):
-            now = work_seconds(engine.device)
-            left, a_sample = engine.broadcast((self._left(now), (now - began) / max(at, 1)))
-            most = int(left / a_sample) if at else len(waiting)
+            left = min(self.budget, engine.broadcast(self.deadline.left))
+            a_sample = (before - self.budget) / max(at, 1)
+            most = int(left / max(a_sample, 1e-9)) if at else len(waiting)
             part = waiting[at : at + min(size, most)]
             if left <= 0 or not len(part):
                 break
@@ -73,15 +73,15 @@ class _Remaining:
                 break
         self.tried = max(self.tried, at)
 
-    def _left(self, now: float) -> float:
-        return min(self.limit - now, self.deadline.left)
-
     def _decide(self, part: Tensor, methods: Sequence[str], seconds: float) -> int:
         """How many samples at some positions are certified or refuted now."""
         rows, engine = self.rows[part], self.context.engine
+        began = work_seconds(engine.device)
         verdicts, settled = certify_rows(
             self.context, self.target, self.threat, rows, methods, patient(seconds)
         )
+        priced = prices(verdicts.spent, work_seconds(engine.device) - began)
+        self.budget -= engine.broadcast(sum(priced.values()))
         numbers = torch.tensor([0, *(METHODS.index(name) + 1 for name in methods)])
         self.settled[part] = numbers[settled]
         wrong, pictures = _counterexamples(self.context, rows, verdicts)
@@ -118,8 +118,9 @@ def verify_remaining(
         bound met; equal in every process.
     """
     began = time.perf_counter()
-    limit = work_seconds(context.engine.device) + certificates.budget
-    remaining = _Remaining(context, target, threat, rows, limit, deadline, dict(certificates.spent))
+    remaining = _Remaining(
+        context, target, threat, rows, certificates.budget, deadline, dict(certificates.spent)
+    )
     left_out = {*certificates.given, *certificates.useless}
     with track("complete verification", len(rows)) as advance, silence():
         for number, method in enumerate(METHODS, 1):
