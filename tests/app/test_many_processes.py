@@ -88,7 +88,7 @@ def test_a_cascade_gives_the_same_verdicts_in_any_number_of_processes(
     cascades: dict[int, dict[str, np.ndarray]],
 ) -> None:
     alone, together = cascades[1], cascades[3]
-    assert 5 < alone["certified"].sum() < alone["robust"].sum() < alone["clean"].sum() < 91
+    assert 5 < alone["certified"].sum() <= alone["robust"].sum() < alone["clean"].sum() < 91
     assert len(set(alone["broken_by"])) > 1
     for name in ("index", "clean", "certified", "robust", "broken_by", "queries"):
         assert together[name].tolist() == alone[name].tolist(), name

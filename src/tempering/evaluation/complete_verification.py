@@ -27,7 +27,8 @@ METHODS = ("crown", "alpha-crown", "branching")
 GROWTH = 4
 """Each part has so many times the samples of the one before, if the time suffices."""
 HOPELESS = 8
-"""Samples without any verdict after which nothing more is tried."""
+"""Samples without any verdict after which a method is given no more; a single one if nothing at
+all has been certified."""
 
 
 @dataclass(eq=False)
@@ -37,6 +38,7 @@ class _Remaining:
     Attributes:
         rows: The samples, shape (m,), int64.
         budget: Seconds of work that methods may take.
+        promising: Whether anything has been certified.
     """
 
     context: EvalContext
@@ -46,6 +48,7 @@ class _Remaining:
     budget: float
     deadline: Deadline
     spent: dict[str, float]
+    promising: bool
     images: list[Tensor] = field(default_factory=list)
     order: list[Tensor] = field(default_factory=list)
     tried: int = 0
@@ -69,7 +72,7 @@ class _Remaining:
             decided += self._decide(part, methods, left)
             at, size = at + len(part), size * GROWTH
             advance(int((self.settled > 0).sum()), f"{methods[-1]}: {at} of {len(waiting)} tried")
-            if at >= HOPELESS and not decided:
+            if at >= (HOPELESS if self.promising else 1) and not decided:
                 break
         self.tried = max(self.tried, at)
 
@@ -118,9 +121,9 @@ def verify_remaining(
         bound met; equal in every process.
     """
     began = time.perf_counter()
-    remaining = _Remaining(
-        context, target, threat, rows, certificates.budget, deadline, dict(certificates.spent)
-    )
+    budget, spent = certificates.budget, dict(certificates.spent)
+    promising = bool(certificates.certified.any())
+    remaining = _Remaining(context, target, threat, rows, budget, deadline, spent, promising)
     left_out = {*certificates.given, *certificates.useless}
     with track("complete verification", len(rows)) as advance, silence():
         for number, method in enumerate(METHODS, 1):
