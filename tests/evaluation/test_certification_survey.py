@@ -41,8 +41,8 @@ def turned() -> nn.Sequential:
             (net[3], a.T, 0.05 - 3 * a.T.sum(1)),
             (net[5], torch.stack([torch.zeros(9), w]), torch.tensor([0.0, -0.55 * w.sum()])),
         ):
-            layer.weight.copy_(weight)  # type: ignore[operator,union-attr]
-            layer.bias.copy_(bias)  # type: ignore[operator,union-attr]
+            layer.weight.copy_(weight)  # type: ignore[operator]
+            layer.bias.copy_(bias)  # type: ignore[operator]
     return net
 
 

@@ -7,7 +7,7 @@ from tempering.core.records import Count
 from tempering.report import selection
 from tempering.report.bar_chart import Bar, BarGroup, bar_chart
 from tempering.report.reading import Run
-from tempering.report.section import Section, drawn, tabled
+from tempering.report.section import Block, Section, drawn, tabled
 from tempering.report.svg import Chart
 from tempering.report.tables import Cell, Column, Table, Tone
 from tempering.report.wording import bracket, counted, listed, percent, radius, whole
@@ -26,7 +26,7 @@ def per_class_section(run: Run) -> Section | None:
     if found is None or not found.worst(1):
         return None
     many = len(found.classes) > FEW
-    blocks = [
+    blocks: list[Block] = [
         *([] if many else drawn("classes-bounds", _CAPTION, [_bounds(found)])),
         *tabled([_classes(found), _frequent(found) if many else _matrix(found)]),
         *tabled([_by_eps(found, many)], folded=True),
