@@ -27,7 +27,8 @@ def attack_seconds(run: EvaluationRun) -> float:
     """
     stages = run.config.protocol.on_undecided().values()
     effort = sum(stage.attack.effort() for stages_of in stages for stage in stages_of)
-    return effort * forward_seconds(run)
+    engine = run.context.engine
+    return effort * engine.broadcast(forward_seconds(run) if engine.is_main else 0.0)
 
 
 def forward_seconds(run: EvaluationRun) -> float:
