@@ -95,8 +95,11 @@ def test_a_cascade_gives_the_same_verdicts_in_any_number_of_processes(
     assert np.allclose(together["distance"], alone["distance"], atol=1e-6)
     one, more = alone["found"].item(), together["found"].item()
     assert one["schedule"]
-    for name in ("schedule", "flags", "interval", "passes"):
+    for name in ("schedule", "flags", "interval"):
         assert more[name] == one[name], name
+    # the clock decides how many samples a certification method is tried on first
+    for kind, count in one["passes"].items():
+        assert more["passes"][kind] == pytest.approx(count, rel=0.01), kind
     assert {name: stage["survivors"] for name, stage in more["by_attack"].items()} == {
         name: stage["survivors"] for name, stage in one["by_attack"].items()
     }
