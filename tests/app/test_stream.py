@@ -78,3 +78,27 @@ def test_wrong_calls_are_refused(folder: Path, words: tuple[str, ...], said: str
     assert done.code in (1, 2)
     assert done.err.startswith(f"error: {said}")
     assert done.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("labels", [None, np.zeros(8, dtype=np.int64)])
+def test_batches_without_labels_or_of_one_class_are_scored(
+    folder: Path, tmp_path: Path, labels: np.ndarray | None
+) -> None:
+    data = stripes(40, seed=7)
+    arrays = {"x": data.x[data.y == 0][:8].numpy()} | ({} if labels is None else {"y": labels})
+    np.savez(tmp_path / "1.npz", **arrays)  # type: ignore[arg-type]
+    done = watch(folder, str(tmp_path), "--json")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["n"] == 8
+
+
+def test_a_batch_of_other_images_is_named(folder: Path, tmp_path: Path) -> None:
+    for x, said in (
+        (np.zeros((3, 1, 4, 4)), r"1.npz: images of shape (1, 4, 4): the filter has (1, 8, 8)"),
+        (np.float32(3), "1.npz: images of shape (): give"),
+    ):
+        np.savez(tmp_path / "1.npz", x=x)
+        done = watch(folder, str(tmp_path))
+        assert done.code == 1
+        assert said in done.err
+        assert done.err.count("\n") == 1

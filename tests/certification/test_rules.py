@@ -12,7 +12,7 @@ from tempering.certification import (
     register_rule,
     scale_shift,
 )
-from tempering.certification.crown import crown_intervals
+from tempering.certification.hidden_intervals import crown_intervals
 from tempering.certification.interval import propagate
 from tempering.certification.layer_call import Lowered
 from tempering.certification.lowering import graph_of

@@ -220,7 +220,8 @@ class Answers(torch.nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         bad = x.mean((1, 2, 3)) > self.bad_over
-        return self.linear(x.flatten(1)).masked_fill(bad[:, None], torch.nan)
+        logits: torch.Tensor = self.linear(x.flatten(1))
+        return logits.masked_fill(bad[:, None], torch.nan)
 
 
 @pytest.mark.parametrize(
@@ -245,7 +246,8 @@ def test_logits_are_those_of_the_whole_forward_pass() -> None:
             self.linear = torch.nn.Linear(64, 4)
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return self.linear(x.flatten(1)).flip(1)
+            logits: torch.Tensor = self.linear(x.flatten(1))
+            return logits.flip(1)
 
     network, data = Reversed(), stripes(20)
     assert torch.equal(seen_by(network, data)[1], network(data.x).detach())

@@ -95,7 +95,11 @@ def test_bad_input_is_refused(tmp_path: Path) -> None:
         ("inside", np.zeros((0, 64), np.float32), r"array inside is float32 of shape \(0, 64\)"),
         ("mean", np.full(64, np.nan, np.float32), "array mean has values that are not finite"),
         ("y", np.full(420, -7), "labels from -7 to -7 of 4 classes"),
-        ("margins", np.arange(180, 0, -1, np.float32), "array margins is not in ascending order"),
+        (
+            "margins",
+            np.linspace(1, 0, 180, dtype=np.float32),
+            "array margins is not in ascending order",
+        ),
         ("shape", np.array([1, 8]), r"images of shape \[1, 8\] have not 64 pixels"),
         ("classes", np.array("abc"), r"array classes is <U3 of shape \(\), not str of shape \(c\)"),
     ],

@@ -85,13 +85,16 @@ class Stream:
         """
         for path in paths:
             started = time.monotonic()
-            x, y = _read(path)
+            x, y = _read(path, self.fitted.classes)
             seconds = max(time.monotonic() - started, 1e-9)
             yield self._judged(str(path), x, y, seconds)
 
     def _judged(self, name: str, x: Tensor, y: Tensor | None, seconds: float) -> BatchReport:
         started = time.monotonic()
-        done = self.fitted.score(x, y, self.fpr)
+        try:
+            done = self.fitted.score(x, y, self.fpr)
+        except DataError as error:
+            raise DataError(f"{name}: {error}") from error
         seconds += time.monotonic() - started
         return BatchReport(
             batch=name,
@@ -116,7 +119,7 @@ def batch_files(folder: Path) -> list[Path]:
     return files
 
 
-def _read(path: Path) -> tuple[Tensor, Tensor | None]:
+def _read(path: Path, classes: tuple[str, ...]) -> tuple[Tensor, Tensor | None]:
     """Images and, if there are some, labels of a batch."""
     if not path.is_file():
         raise DataError(f"no batch {path}: give an .npz with x, and y if there are labels")
@@ -127,6 +130,7 @@ def _read(path: Path) -> tuple[Tensor, Tensor | None]:
     if "x" not in arrays:
         raise DataError(f"{path} has no array x: give images")
     y = arrays.get("y")
-    labels = np.zeros(len(arrays["x"]), dtype=np.int64) if y is None else y
-    held = Dataset.of(arrays["x"], labels, name=str(path))
+    n = len(np.atleast_1d(arrays["x"]))
+    labels = np.zeros(n, dtype=np.int64) if y is None else y
+    held = Dataset.of(arrays["x"], labels, classes, str(path))
     return held.x, None if y is None else held.y

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from tempering.certification.linear_bounds import Adjustable
 from tempering.certification.linear_maps import unpacked
 from tempering.certification.operations import IntervalTensor, Nonlinear
 from tempering.certification.precision import UNIT64, Precision
@@ -82,13 +83,13 @@ class BilinearProduct(Nonlinear):
         below = cost(x.low, y.low) <= cost(x.high, y.high)
         above = cost(x.high, y.low) <= cost(x.low, y.high)
         product = self.product
-        least = torch.where(below, product(x.low, y.low), product(x.high, y.high))
-        most = torch.where(above, product(x.high, y.low), product(x.low, y.high))
-        return ProductPlanes(self, x, y, below.to(least), above.to(least), least, most)
+        least = product(x.low, y.low), product(x.high, y.high)
+        most = product(x.high, y.low), product(x.low, y.high)
+        return ProductPlanes(self, x, y, below.to(least[0]), above.to(least[0]), least, most)
 
 
 @dataclass(frozen=True, eq=False)
-class ProductPlanes:
+class ProductPlanes(Adjustable):
     """Planes below and above sums of products.
 
     Attributes:
@@ -98,8 +99,9 @@ class ProductPlanes:
         below: 1 where the plane below is of both lower ends, 0 where of both upper ends.
         above: 1 where the plane above is of the upper end of x and the lower end of y, 0 where
             of the others.
-        least: The products of the ends that belong to the planes below.
-        most: Of those above.
+        least: The products of the ends that belong to the planes below, of both lower ends and
+            of both upper ends.
+        most: Of those above, of the upper end of x, and of the upper end of y.
     """
 
     operation: BilinearProduct
@@ -107,19 +109,36 @@ class ProductPlanes:
     y: IntervalTensor
     below: Tensor
     above: Tensor
-    least: Tensor
-    most: Tensor
+    least: tuple[Tensor, Tensor]
+    most: tuple[Tensor, Tensor]
 
-    def pull(self, a: Tensor, rows: Tensor, slopes: Tensor | None) -> tuple[Tensor, Tensor]:  # noqa: ARG002
-        """The plane below where a coefficient is positive, the one above elsewhere."""
+    @property
+    def has_choice(self) -> bool:
+        """Any mean of two planes is a plane on the same side."""
+        return True
+
+    def start(self, rows: Tensor) -> Tensor:
+        """All weight on the plane that costs less."""
+        return torch.ones_like(self.below[rows])
+
+    def pull(self, a: Tensor, rows: Tensor, slopes: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The plane below where a coefficient is positive, the one above elsewhere.
+
+        `slopes` are weights of the planes that cost less; the other ones have the rest.
+        """
         up, down = a.clamp_min(0.0), a.clamp_max(0.0)
-        below, above = up * self.below[rows], down * self.above[rows]
+        below, above = self.below[rows], self.above[rows]
+        if slopes is not None:
+            below, above = (slopes * at + (1 - slopes) * (1 - at) for at in (below, above))
+        below, above = up * below, down * above
         x, y = self.x.rows(rows), self.y.rows(rows)
         low = below + above
         left = self.operation.to_left(low, y.low) + self.operation.to_left(a - low, y.high)
         low = below + (down - above)
         right = self.operation.to_right(low, x.low) + self.operation.to_right(a - low, x.high)
-        constant = -(up * self.least[rows] + down * self.most[rows]).flatten(1).sum(1)
+        least = below * self.least[0][rows] + (up - below) * self.least[1][rows]
+        most = above * self.most[0][rows] + (down - above) * self.most[1][rows]
+        constant = -(least + most).flatten(1).sum(1)
         return torch.cat([left.flatten(1), right.flatten(1)], 1), constant
 
 

@@ -70,8 +70,9 @@ def certify(
 
     Cost a sample: two forward passes, and about three in float64 to compare the trace with them;
     interval bounds as much again, CROWN-IBP a backward pass an output more; CROWN two backward
-    passes for each neuron whose sign is open; alpha-CROWN about three a step and open output;
-    branching as much as alpha-CROWN for each domain.
+    passes for each neuron whose sign is open; alpha-CROWN about three a step and open output,
+    then about three a hidden step and bound of a neuron whose sign is open; branching as much
+    as the outputs of alpha-CROWN for each domain. Each method computes the bounds it needs.
 
     Args:
         model: From images in [0, 1] to logits, shape (n, outputs). Its mode, weights and
@@ -158,7 +159,7 @@ class _Certification:
             "interval": lambda case, _: bounding.interval(case),
             "crown-ibp": lambda case, _: bounding.crown_ibp(case),
             "crown": lambda case, _: bounding.full_crown(case, self.until),
-            "alpha-crown": lambda case, _: bounding.alpha_crown(case, alpha),
+            "alpha-crown": lambda case, _: bounding.alpha_crown(case, alpha, self.until),
             "branching": lambda case, rows: self._branch(case, rows, branching),
         }
         # what needs the same intervals goes together; in between, batches are filled up again
@@ -251,45 +252,20 @@ class _Certification:
         )
 
     def _branch(self, case: MarginBatch, rows: Tensor, settings: Branching) -> None:
-        """Branch on each open margin of each sample, until one cannot be proven positive."""
-        if case.bounds is None:
-            bounding.full_crown(case, self.until)
-        if case.bounds is None:
-            return
-        for number, row in enumerate(rows.tolist()):
-            if time.monotonic() > self.until:
-                break
-            sample = torch.tensor([number], device=rows.device)
-            limit = math.inf if settings.seconds is None else time.monotonic() + settings.seconds
-            find = CounterexampleSearch(
-                self.probe, self.x[row : row + 1], self.y[row : row + 1], self.threat, self.goal
-            )
-            search = BranchAndBound(
-                case.graph,
-                case.region.part(sample),
-                case.bounds.part(sample),
-                settings,
-                find,
-                min(limit, self.until),
-            )
-            nodes = settings.nodes
-            margins = case.open()
-            margins = margins[case.rows[margins] == number]
-            for margin in margins[case.best[margins].argsort()][:, None]:
-                late = time.monotonic() > search.until
-                if nodes < 1 or late or not self._worth(case, margin):
-                    break
-                bound, used, image = search.prove(case.coefficients(margin), nodes)
-                nodes -= used
-                if image is not None:
-                    self._refute(row, image, "branching", "an image that fools was found")
-                    break
-                case.improve(margin, case.best.new_tensor([bound]))
+        """Branch on the open margins of all samples."""
+        if not case.sharp:
+            alpha = AlphaCrown(settings.steps, settings.rate)
+            bounding.alpha_crown(case, alpha, self.until)
 
-    @staticmethod
-    def _worth(case: MarginBatch, margin: Tensor) -> bool:
-        """Whether the sample is not yet certified by another protected output."""
-        return bool(case.margin()[case.rows[margin]] <= 0)
+        def find(sample: int, points: Tensor) -> Tensor | None:
+            row = int(rows[sample])
+            x, y = self.x[row : row + 1], self.y[row : row + 1]
+            return CounterexampleSearch(self.probe, x, y, self.threat, self.goal)(points)
+
+        search = BranchAndBound(case, settings, find, self.until)
+        for sample, image in search.run().items():
+            reason = "an image that fools was found"
+            self._refute(int(rows[sample]), image, "branching", reason)
 
     def _refute(self, row: int, image: Tensor, method: str, reason: str) -> None:
         self.counterexamples[row] = image

@@ -228,7 +228,7 @@ def require_scannable(data: Dataset) -> None:
             f"images of {data.name} are {data.shape[1]} x {data.shape[2]} pixels: give at least "
             f"{SMALLEST_SIDE} x {SMALLEST_SIDE}"
         )
-    if all(bool((part == data.pixels[0]).all()) for part in data.pixels.split(_COMPARED)):
+    if all(bool((part == data.pixels[0]).all()) for part in torch.split(data.pixels, _COMPARED)):
         raise DataError(f"all {len(data)} images of {data.name} are equal: give different images")
 
 
