@@ -25,7 +25,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_npz(Splits.of(stripes(600), stripes(60, seed=5, name="test")), place / "clean.npz")
     fitted = temper("scan", "data", "--fit", "npz:clean.npz", "--out", "f.npz", folder=place)
     assert fitted.code == 0, fitted.err
-    assert fitted.out == "filter f.npz: 378 clean samples, 162 held back\n"
+    assert fitted.out == "filter f.npz: 462 clean samples, 198 held back\n"
     for name in ("calm", "both"):
         (place / name).mkdir()
         batch(place / name / "1.npz", stripes(80, seed=7))
@@ -51,6 +51,14 @@ def test_a_poisoned_batch_raises_an_alarm(folder: Path) -> None:
     assert done.code == 3
     assert (first["alarm"], second["alarm"]) == (False, True)
     assert len(second["suspects"]) >= 18
+
+
+def test_batches_without_labels_are_scored(folder: Path) -> None:
+    (folder / "plain").mkdir()
+    np.savez(folder / "plain/1.npz", x=stripes(80, seed=7).x.numpy())
+    done = watch(folder, "plain", "--json")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["n"] == 80
 
 
 def test_names_come_from_stdin(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

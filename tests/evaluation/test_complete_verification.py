@@ -55,14 +55,14 @@ def test_without_a_budget_or_time_nothing_is_tried() -> None:
 
 
 def test_an_evaluation_closes_the_gap(monkeypatch: pytest.MonkeyPatch) -> None:
-    net, x = build("relu"), images(N)
+    net, x = build("relu"), images(8)
     data = dataset(x, answers(net, x), 3)
     prices = "tempering.evaluation.certificate_prices"
     monkeypatch.setattr(f"{prices}.IN_ANY_CASE", 0.0)
     monkeypatch.setattr(f"{prices}.attack_seconds", lambda _: 0.0)
-    open_end = tp.evaluate(net, data, THREAT, samples=N, protocol="quick")
+    open_end = tp.evaluate(net, data, THREAT, samples=8, protocol="quick")
     monkeypatch.setattr(f"{prices}.IN_ANY_CASE", 2.0)
-    closed = tp.evaluate(net, data, THREAT, samples=N, protocol="quick")
+    closed = tp.evaluate(net, data, THREAT, samples=8, protocol="quick")
     assert closed.certified_correct > open_end.certified_correct
     assert closed.certified_correct <= closed.robust_correct <= open_end.robust_correct
     gap = closed.robust_correct - closed.certified_correct

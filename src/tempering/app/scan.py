@@ -178,7 +178,7 @@ def scan_address(
     check_new_folder(out, "the result of the scan")
     _check_scans(scans)
     data = load(address.source, address.split or "official", address.seed)
-    clean = None if address.clean is None else _all_of(load(address.clean, seed=address.seed))
+    clean = None if address.clean is None else all_of(load(address.clean, seed=address.seed))
     network = None
     if address.model is not None:
         network = load_model(address.model, address.weights, x=data.train.first(1).x)
@@ -240,10 +240,10 @@ def scan(
 
 
 def _as_dataset(data: DataLike) -> Dataset:
-    return data if isinstance(data, Dataset) else _all_of(as_splits(data))
+    return data if isinstance(data, Dataset) else all_of(as_splits(data))
 
 
-def _all_of(splits: Splits) -> Dataset:
+def all_of(splits: Splits) -> Dataset:
     """All parts of clean data together."""
     parts = list(splits.parts.values())
     return replace(

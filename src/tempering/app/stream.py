@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from tempering.app.job import job
+from tempering.app.scan import all_of
 from tempering.core.arrays import read_arrays
 from tempering.core.errors import DamagedArraysError, DataError, UsageError
 from tempering.data.dataset import Dataset
@@ -48,7 +49,7 @@ class BatchReport(BaseModel):
 
 @job()
 def fit_filter(clean: str, out: Path, seed: int = 0) -> StreamFilter:
-    """Fit a filter to the training part of clean data, and write it.
+    """Fit a filter to clean data, all parts together, and write it.
 
     Raises:
         UsageError: If the file exists, or does not end in `.npz`.
@@ -58,7 +59,7 @@ def fit_filter(clean: str, out: Path, seed: int = 0) -> StreamFilter:
         raise UsageError(f"--out {out} for a filter: give a file that ends in .npz")
     if out.exists():
         raise UsageError(f"--out {out} exists: give another name")
-    fitted = StreamFilter.fit(load(clean, seed=seed).train, seed)
+    fitted = StreamFilter.fit(all_of(load(clean, seed=seed)), seed)
     fitted.save(out)
     return fitted
 
