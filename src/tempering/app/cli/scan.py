@@ -15,6 +15,7 @@ from tempering.app.cli.early_checks import check_early, check_scan
 from tempering.core.errors import UsageError
 
 if TYPE_CHECKING:
+    from tempering.app.stream import BatchReport, UnreadBatch
     from tempering.core.scan_records import ScanRecord
 
 app = typer.Typer(
@@ -25,6 +26,8 @@ app = typer.Typer(
 
 FOUND = 3
 """Exit code if more than --fail-over is suspect beyond chance."""
+UNREAD = 4
+"""Exit code if batches of a stream could not be read and there was no alarm."""
 LISTED = 10
 """Suspects that are listed on the terminal."""
 
@@ -158,27 +161,43 @@ def stream(
     ] = 0.001,
     as_json: options.Json = False,
 ) -> None:
-    """Score batches as they come, each by itself; exits with 3 after an alarm."""
+    """Score batches as they come, each by itself.
+
+    Exits with 3 after an alarm; without one, with 4 if batches could not be read.
+    """
     if not 0 < alarm_rate < 1:
         raise UsageError(f"--alarm-rate {alarm_rate:g}: give a share above 0 and below 1")
-    from tempering.app.stream import Stream, batch_files
+    from tempering.app.stream import Stream, StreamTotals, batch_files
     from tempering.poisoning.stream_filter import StreamFilter
 
     watched = Stream(StreamFilter.load(filter_), fpr, alarm_rate)
     paths = _named_on_stdin() if batches == "-" else batch_files(Path(batches))
-    alarms = 0
+    totals = StreamTotals()
     for report in watched.scored(paths):
-        alarms += report.alarm
-        if as_json:
-            say(report.model_dump_json())
-        else:
-            say(
-                f"{report.batch}: {len(report.suspects)} of {report.n} suspect, by chance "
-                f"{report.expected:.1f}, {report.images_per_second:,.0f} images/s"
-                + (" ALARM" if report.alarm else "")
-            )
-    if alarms:
+        totals = totals.plus(report)
+        say(report.model_dump_json() if as_json else _batch_line(report))
+    totals.require_some()
+    if as_json:
+        say(totals.model_dump_json())
+    elif totals.unread:
+        say(f"{totals.unread} of {totals.batches + totals.unread} batches could not be read")
+    if totals.alarms:
         raise typer.Exit(FOUND)
+    if totals.unread:
+        raise typer.Exit(UNREAD)
+
+
+def _batch_line(report: BatchReport | UnreadBatch) -> str:
+    """What is said of a batch on the terminal."""
+    from tempering.app.stream import UnreadBatch
+
+    if isinstance(report, UnreadBatch):
+        return f"NOT READ: {report.error}"
+    return (
+        f"{report.batch}: {len(report.suspects)} of {report.n} suspect, by chance "
+        f"{report.expected:.1f}, {report.images_per_second:,.0f} images/s"
+        + (" ALARM" if report.alarm else "")
+    )
 
 
 def _named_on_stdin() -> Iterator[Path]:
