@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tempering.app.cli import options, scan_model
-from tempering.app.cli.console import progress, say
+from tempering.app.cli.console import progress, say, say_row
 from tempering.app.cli.early_checks import check_early, check_scan
 from tempering.core.errors import UsageError
 
@@ -30,6 +30,8 @@ UNREAD = 4
 """Exit code if batches of a stream could not be read and there was no alarm."""
 LISTED = 10
 """Suspects that are listed on the terminal."""
+_INDENT, _BELOW = 20, 4
+"""Columns before the text of a row, and before what is said of a suspect."""
 
 
 @app.callback()
@@ -112,24 +114,30 @@ def data(
 def _show(record: ScanRecord, out: Path) -> None:
     wrong = record.verdict != "nothing wrong"
     say(f"{record.data}: {record.verdict}")
-    say(
-        f"suspects      {record.suspects:,} of {record.n:,}; chance alone gives about "
-        f"{record.expected:,.0f}, and so many with probability {record.p_value:.2g}"
+    say_row(
+        "suspects",
+        f"{record.suspects:,} of {record.n:,}; chance alone gives about {record.expected:,.0f}, "
+        f"and so many with probability {record.p_value:.2g}",
+        _INDENT,
     )
     if record.duplicates or record.leaks or record.contradictions:
-        say(
-            f"equal images  {record.duplicates} pairs within a split, {record.leaks} across "
-            f"splits, {record.contradictions} with different labels"
+        say_row(
+            "equal images",
+            f"{record.duplicates} pairs within a split, {record.leaks} across splits, "
+            f"{record.contradictions} with different labels",
+            _INDENT,
         )
     for row in record.scans:
         if row.summary:
-            say(f"{row.name:<19} {row.summary}")
+            say_row(row.name, row.summary, _INDENT)
     seen = ", ".join(f"{name} {100 * share:.0f} %" for name, share in record.planted.items())
-    say(f"of the test poison that the scan planted itself it sees: {seen}")
+    say_row("test poison", f"of what the scan planted itself it sees: {seen}", _INDENT)
     for suspect in record.top[: LISTED if wrong else 0]:
-        say(f"  {suspect.id} (label {suspect.label}, like a {suspect.like}): {suspect.reason}")
-    say(f"page          {out / 'scan.html'}")
-    say(f"mask          {out / 'keep.npz'} (for --keep)")
+        say(f"  {suspect.id} (label {suspect.label}, like a {suspect.like})")
+        for reason in suspect.reason.split("; "):
+            say_row("", reason, _BELOW)
+    say_row("page", str(out / "scan.html"), _INDENT)
+    say_row("mask", f"{out / 'keep.npz'} (for --keep)", _INDENT)
 
 
 def _fit(clean: str, out: Path, seed: int | None, others: list[object], as_json: bool) -> None:
