@@ -102,7 +102,7 @@ def test_what_was_dropped_is_printed_and_in_the_record(scanned: Scanned) -> None
     assert told in scanned.done.err
     kinds = load_records(scanned.run / "records.jsonl")
     provenance = next(record for record in kinds if isinstance(record, Provenance))
-    assert told in provenance.notes
+    assert f"scan of the training data: {told}" in provenance.notes
     assert provenance.dropped_n == int((~mask.keep).sum())
     assert provenance.train_n == int(mask.keep.sum())
 
