@@ -14,7 +14,7 @@ CONSISTENT = 1.4826
 """Standard deviation of a normal distribution over its median absolute deviation."""
 FEW = 7
 """Classes below which a median absolute deviation says too little of one of them."""
-LEAST_RATIO = 0.25
+LEAST_RATIO = 1 / 3
 """With few classes: size over the next smallest one below which a trigger is that of a backdoor."""
 DRAWS = 20_000
 """Simulated models behind `chance` and `limit`."""
