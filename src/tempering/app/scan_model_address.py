@@ -117,9 +117,8 @@ def scan_model_address(
     model, splits, manifest = address.load()
     done = scan_module(model, address.model, splits, options, manifest)
     update: dict[str, object] = {"command": command}
-    if done.record.repair is not None and repaired is not None:
-        told = done.record.repair.model_copy(update={"out": str(repaired)})
-        update["repair"] = told
+    if done.repaired is not None and repaired is not None:
+        update["repaired"] = str(repaired)
     done = replace(done, record=done.record.model_copy(update=update))
     if repaired is not None and done.repaired is not None:
         done.save_repaired(repaired)

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tempering.app.cli.comparison import comparison_lines
-from tempering.app.cli.console import leads, near
+from tempering.app.cli.console import COLUMNS, leads, near
 from tempering.app.cli.corruptions import corruption_lines
 from tempering.core.class_records import PerClass
 from tempering.core.records import ALL_ATTACKS, Assessment, BeforeAfter, Summary, Surrogate
@@ -136,9 +136,20 @@ def _beside(assessment: Assessment) -> list[str]:
     lines += [] if assessment.surrogate is None else [_owned(assessment.surrogate)]
     lines += [f"not measured     {text}" for text in assessment.not_measured]
     if assessment.quick:
-        lines.append(f"quick look       {', '.join(assessment.quick)}")
+        lines.append(_quick(assessment.quick))
     lines += [] if assessment.shifts is None else corruption_lines(assessment.shifts)
     return lines + ([] if assessment.against is None else comparison_lines(assessment.against))
+
+
+def _quick(settings: list[str]) -> str:
+    """The settings of a quick look, as many as a line holds."""
+    for shown in range(len(settings), 0, -1):
+        left = len(settings) - shown
+        more = f" and {left} more, in the report" if left else ""
+        line = f"quick look       {', '.join(settings[:shown])}{more}"
+        if len(line) <= COLUMNS:
+            break
+    return line
 
 
 def _worst_class(found: PerClass) -> list[str]:
