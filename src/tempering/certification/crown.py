@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from tempering.certification.first_sums import is_settled
 from tempering.certification.graph import Graph
 from tempering.certification.interval import StepBounds, propagate
 from tempering.certification.operations import Affine, IntervalTensor, Nonlinear, weigh
@@ -150,7 +151,7 @@ def crown_intervals(
 
     def sharpen(number: int, bounds: StepBounds) -> IntervalTensor:
         known = bounds.intervals[number]
-        if region.norm == "linf" and graph.exact[number]:
+        if is_settled(graph, region, number):
             return known
         wanted = torch.zeros_like(known.low, dtype=torch.bool)
         for user in graph.inputs_of_nonlinear[number]:

@@ -1,0 +1,187 @@
+"""Exact intervals of the first sums of pixels, over balls that are more than a box.
+
+Interval arithmetic is exact for the first sums over a box alone. Over a ball cut by the box, the
+least and largest value of a sum of pixels is a small optimisation over the pixels in it: over the
+receptive field of a convolution.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+import torch
+from torch import Tensor
+
+from tempering.certification.affine_operations import MatrixProduct
+from tempering.certification.graph import Graph
+from tempering.certification.operations import Affine, IntervalTensor
+from tempering.certification.region import Region
+
+_ROWS = 512
+"""Sums whose coefficients are written out at a time."""
+_MOST = 2**22
+"""Coefficients of all sums of a step, at most, for their intervals to be optimised."""
+_AT_ONCE = 2**22
+"""Numbers that one tensor of the optimisation may hold."""
+_SPARE = 1 + 1e-9
+"""Covers the rounding of coefficients in float64."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sums:
+    """Sums of pixels.
+
+    Attributes:
+        coefficients: Of each sum, shape (sums, pixels of each), float64; those of pixels that
+            a sum lacks are 0.
+        columns: The pixels of each, of the flattened image, shape of `coefficients`; None where
+            each has all pixels.
+    """
+
+    coefficients: Tensor
+    columns: Tensor | None
+
+
+def is_settled(graph: Graph, region: Region, number: int) -> bool:
+    """Whether the interval of a step is as narrow as linear bounds could make it."""
+    if not graph.exact[number]:
+        return False
+    if region.norm == "linf":
+        return True
+    while graph.steps[number].sources:
+        operation = graph.steps[number].operation
+        if operation is not None and not operation.pointwise:
+            return sums_of(graph, number) is not None
+        (number,) = graph.steps[number].sources
+    return True
+
+
+def sums_of(graph: Graph, number: int) -> Sums | None:
+    """The sums that a step returns, as sums of the image; kept by the graph.
+
+    Args:
+        graph: The network.
+        number: Of the step.
+
+    Returns:
+        The sums; None if it is not the first affine step that sums, or has too many coefficients.
+    """
+    if number not in graph.sums:
+        graph.sums[number] = _written_out(graph, number) if _is_first(graph, number) else None
+    return graph.sums[number]
+
+
+def _is_first(graph: Graph, number: int) -> bool:
+    """Whether the step sums, and only affine pointwise steps lie before it."""
+    step = graph.steps[number]
+    if step.operation is None or step.operation.pointwise or not graph.exact[number]:
+        return False
+    while step.operation is not None:
+        if not isinstance(step.operation, Affine):
+            return False
+        step = graph.steps[step.sources[0]]
+    return True
+
+
+def _written_out(graph: Graph, number: int) -> Sums | None:
+    step, pixels = graph.steps[number], prod(graph.steps[0].shape)
+    count = prod(step.shape)
+    dense = isinstance(step.operation, MatrixProduct) or count <= _ROWS
+    if dense and count * pixels > _MOST:
+        return None
+    device = _device(graph, number)
+    widest, parts = 1, []
+    for places in torch.split(torch.arange(count, device=device), _ROWS):
+        a = torch.zeros(len(places), count, dtype=torch.float64, device=device)
+        a = a.scatter(1, places[:, None], 1.0)
+        image = _pulled(graph, number, a.reshape(-1, *step.shape)).flatten(1) * _SPARE
+        if dense:
+            parts.append((image, None))
+            continue
+        widest = max(widest, int((image != 0).sum(1).amax()))
+        if count * widest > _MOST:
+            return None
+        columns = (image != 0).to(torch.int8).topk(widest, sorted=False).indices
+        parts.append((image.gather(1, columns), columns))
+    if dense:
+        return Sums(torch.cat([image for image, _ in parts]), None)
+    wide = [_padded(image, columns, widest) for image, columns in parts if columns is not None]
+    return Sums(torch.cat([image for image, _ in wide]), torch.cat([at for _, at in wide]))
+
+
+def _padded(values: Tensor, columns: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    spare = (0, width - values.shape[1])
+    return torch.nn.functional.pad(values, spare), torch.nn.functional.pad(columns, spare)
+
+
+def _device(graph: Graph, number: int) -> torch.device:
+    """Where the weights of a step lie."""
+    values = vars(graph.steps[number].operation).values()
+    return next((value.device for value in values if isinstance(value, Tensor)), torch.device("cpu"))
+
+
+def _pulled(graph: Graph, number: int, a: Tensor) -> Tensor:
+    """Coefficients of such a step, expressed in the image."""
+    while number:
+        operation = graph.steps[number].operation
+        if not isinstance(operation, Affine):
+            raise TypeError(f"step {graph.steps[number].name} is not affine")
+        (a,) = operation.transpose(a)
+        (number,) = graph.steps[number].sources
+    return a
+
+
+class FirstSums:
+    """Narrows the intervals of first sums to what a ball allows.
+
+    The centre of the region is followed through the steps before. Each step is charged with the
+    rounding that it may have anywhere in the region, so that the interval around the centre's own
+    value holds for every image of the region.
+    """
+
+    def __init__(self, graph: Graph, region: Region, error: Tensor) -> None:
+        """Start at the images.
+
+        Args:
+            graph: The network.
+            region: What goes in.
+            error: Rounding of images, broadcastable to the box of the region.
+        """
+        self.graph, self.region = graph, region
+        self.centres = {0: region.middle.widened(error)}
+
+    def narrowed(self, number: int, out: IntervalTensor, error: Tensor) -> IntervalTensor:
+        """The interval of a step, intersected with what the region allows.
+
+        Args:
+            number: Of the step.
+            out: Its interval, with its rounding.
+            error: Its rounding.
+        """
+        step = self.graph.steps[number]
+        if len(step.sources) != 1 or step.sources[0] not in self.centres:
+            return out
+        if not isinstance(step.operation, Affine):
+            return out
+        centre = step.operation.interval([self.centres[step.sources[0]]])[0].widened(error)
+        if step.operation.pointwise:
+            self.centres[number] = centre
+            return out
+        sums = sums_of(self.graph, number)
+        if sums is None:
+            return out
+        down, up = (part.reshape(out.low.shape) for part in self._reach(sums))
+        return out.within(IntervalTensor(centre.low - down, centre.high + up))
+
+    def _reach(self, sums: Sums) -> IntervalTensor:
+        """How far each sum can fall and rise, shape (n, sums)."""
+        a, columns = sums.coefficients, sums.columns
+        size = max(1, _AT_ONCE // (len(self.region.x) * a.shape[1]))
+        parts = [
+            self.region.most_change(
+                a[start : start + size], None if columns is None else columns[start : start + size]
+            )
+            for start in range(0, len(a), size)
+        ]
+        return IntervalTensor(*(torch.cat(ends, 1) for ends in zip(*parts, strict=True)))
