@@ -7,8 +7,10 @@ from tempering.certification.layer_call import in_sequence as in_sequence
 from tempering.certification.layer_call import scale_shift as scale_shift
 from tempering.certification.leaky_rectifier import LeakyRectifier as LeakyRectifier
 from tempering.certification.poisoning import poisons_withstood as poisons_withstood
+from tempering.certification.rules import register_function_rule as register_function_rule
 from tempering.certification.rules import register_rule as register_rule
 from tempering.certification.smooth_activations import Clamp as Clamp
+from tempering.certification.smooth_activations import SmoothActivation as SmoothActivation
 from tempering.certification.smoothing import ABSTAINED as ABSTAINED
 from tempering.certification.smoothing import SmoothedCertificate as SmoothedCertificate
 from tempering.certification.smoothing import Smoothing as Smoothing

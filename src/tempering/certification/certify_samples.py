@@ -20,6 +20,7 @@ from tempering.certification.interval import propagate
 from tempering.certification.lowering import graph_of
 from tempering.certification.margins import MarginBatch
 from tempering.certification.operations import IntervalTensor
+from tempering.certification.reduction import Reduction
 from tempering.certification.region import NORMS, Region
 from tempering.certification.tracing import Unsupported, refuse_changed_state
 from tempering.certification.verdicts import Certificates, MethodCost
@@ -152,6 +153,7 @@ class _Certification:
         if not (self.threat.built_in and self.threat.name in NORMS):
             raise Unsupported(str(self.threat), "threat", f"bounds know {', '.join(NORMS)}")
         graph = graph_of(self.probe.model, self.x)
+        reduction = Reduction.of(graph, self.threat)
         batch = max(1, min(batch_size, _MEMORY // (8 * _COPIES * graph.size)))
         self._compare(graph, logits, self._repeated(), batch)
         work: dict[str, Callable[[MarginBatch, Tensor], None]] = {
@@ -169,7 +171,7 @@ class _Certification:
             for names in (cheap, expensive):
                 left = self._undecided()
                 for rows in torch.split(left, batch) if names else ():
-                    self._batch(graph, rows, protected, {name: work[name] for name in names})
+                    self._batch(reduction, rows, protected, {name: work[name] for name in names})
                     self._tell(advance, rows, names is expensive or not expensive)
 
     def _clean(self, batch_size: int) -> tuple[Tensor, Tensor]:
@@ -216,12 +218,13 @@ class _Certification:
 
     def _batch(
         self,
-        graph: Graph,
+        reduction: Reduction,
         rows: Tensor,
         protected: Tensor,
         work: dict[str, Callable[[MarginBatch, Tensor], None]],
     ) -> None:
-        case = MarginBatch.of(graph, Region.around(self.x[rows], self.threat), protected[rows])
+        region = reduction.region(self.x[rows])
+        case = MarginBatch.of(reduction.graph, region, protected[rows])
         for name, method in work.items():
             began = time.monotonic()
             if not len(rows) or began > self.until:

@@ -118,7 +118,9 @@ def _padded(values: Tensor, columns: Tensor, width: int) -> tuple[Tensor, Tensor
 def _device(graph: Graph, number: int) -> torch.device:
     """Where the weights of a step lie."""
     values = vars(graph.steps[number].operation).values()
-    return next((value.device for value in values if isinstance(value, Tensor)), torch.device("cpu"))
+    return next(
+        (value.device for value in values if isinstance(value, Tensor)), torch.device("cpu")
+    )
 
 
 def _pulled(graph: Graph, number: int, a: Tensor) -> Tensor:

@@ -7,7 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from tempering.certification import function_rules, layer_rules  # noqa: F401 - they register
+from tempering.certification import (  # noqa: F401 - they register
+    function_rules,
+    layer_rules,
+    staircases,
+)
 from tempering.certification.graph import Graph, GraphStep
 from tempering.certification.layer_call import LayerCall, Lowered, StepOutput
 from tempering.certification.operations import Operation

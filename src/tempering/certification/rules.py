@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from torch import nn
 
 from tempering.core.errors import UsageError
+from tempering.core.protocols import Transform
 
 if TYPE_CHECKING:
     from tempering.certification.layer_call import LayerCall, Lowered
@@ -74,6 +75,11 @@ def register_function_rule(*names: str) -> Callable[[R], R]:
 
 
 def computing_type(module: nn.Module) -> type[nn.Module]:
-    """The class that defines what a layer computes: its `forward`, or `transform` if it has one."""
+    """The class that defines what a layer computes: its `forward`, or `transform` if it has one.
+
+    A transform that declares that it is stepwise is a `Transform`, unless it has a rule of its own.
+    """
     bases = type(module).__mro__
-    return next(base for base in bases if {"forward", "transform"} & set(base.__dict__))
+    kind = next(base for base in bases if {"forward", "transform"} & set(base.__dict__))
+    stepwise = isinstance(module, Transform) and module.stepwise
+    return Transform if stepwise and kind not in LAYER_RULES else kind

@@ -59,7 +59,7 @@ class KnownProxy(fx.Proxy):
 
     def __gt__(self, other: object) -> Any:
         """There is at least one image."""
-        if other == 0 and self._is_number_of_images():
+        if isinstance(other, int) and other == 0 and self._is_number_of_images():
             return True
         return self.tracer.create_proxy("call_function", operator.gt, (self, other), {})
 

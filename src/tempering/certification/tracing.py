@@ -21,6 +21,8 @@ from tempering.core.layout import undo_channels_last
 
 _TRACES = 4
 """Traces of a model that are compared, each in another state of the global generators."""
+COMPARISONS = ("gt", "ge")
+"""Operations whose results, true and false, count as 1 and 0."""
 _NOT_FIXED = "its forward pass is not a fixed function: it calls other layers when it runs again"
 
 
@@ -163,7 +165,8 @@ def _sort(model: nn.Module, tracer: Tracer) -> TracedNetwork:
         name, kind, key, module = _identify(model, node)
         few = tracer.values[node][0]
         if isinstance(few, Tensor):
-            if few.dtype != tracer.values[inputs[0]][0].dtype:
+            compared = few.dtype == torch.bool and kind in COMPARISONS
+            if few.dtype != tracer.values[inputs[0]][0].dtype and not compared:
                 raise Unsupported(name, kind, f"it returns {few.dtype}")
             if few.dim() < 2 or not _keeps_rows(tracer.values[node]):
                 raise Unsupported(name, kind, "it does not keep one row a sample")
