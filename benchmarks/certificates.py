@@ -1,7 +1,8 @@
 """Measures certified accuracy, tightness of bounds, and attacks against certified samples.
 
 Run `.venv/bin/python benchmarks/certificates.py`; a laptop CPU suffices. It trains two networks by
-interval training, one adversarially and one with Gaussian noise, and caches them in `.cache/`.
+interval training, one on dual bounds, one adversarially and one with Gaussian noise, and caches
+them in `.cache/`.
 Test images are used once, at the end. Cells that are recorded in `records/certificates.jsonl`
 under the same settings are skipped. `records/certificates.md` is rendered from the records.
 """
@@ -14,13 +15,16 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+import beside_lirpa
 import tempering as tp
-from certifiable import Certifiable, Noisy, trained
+from certifiable import Certifiable, Dual, Noisy, trained
+from certificate_economics import compared
 from certificates_table import render
 from exactness import NETS, THREATS, TINY_THREAT, agreement, exact
 from journal import Journal, Row, engine_hash, environment, say, sources_hash
@@ -35,11 +39,15 @@ from tempering.core.random import RandomStreams
 from tempering.core.threats import L1, L2, Linf, Threat
 from tempering.evaluation.protocols import attacks_of
 
-SECTIONS = ("evaluation", "methods", "attacks", "matrices", "exact", "smoothing")
-NETWORKS = ("interval-0.1", "hardened", "interval-0.3")
+SECTIONS = (
+    *("evaluation", "economics", "methods", "attacks", "matrices", "exact", "reference"),
+    "smoothing",
+)
+NETWORKS = ("interval-0.1", "hardened", "interval-0.3", "dual-0.1")
 STALE = ("engine", "weights")
 SMALLER = Certifiable(eps=0.15, iterations=6000)
 LARGER = Certifiable(eps=0.35, iterations=12_000, growing=0.6)
+SHORT = Dual(eps=0.1, iterations=200)
 NOISE = Noisy(sigma=0.5, iterations=3000)
 RADII = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25)
 PROVEN = "tempering.certification.certify_samples"
@@ -87,12 +95,14 @@ def networks(chosen: argparse.Namespace) -> list[Proved]:
     smaller = cache(partial(trained, shortened(SMALLER, chosen.iterations)))
     larger = cache(partial(trained, shortened(LARGER, chosen.iterations)))
     hardened = cache(partial(mnist_model, "hardened", min(2000, chosen.iterations), SMALL))
+    dual = cache(partial(trained, shortened(SHORT, chosen.iterations)))
     few = min(200, chosen.images)
     return [
         Proved("interval-0.1", smaller, Linf(0.1), chosen.images),
         Proved("hardened", hardened, Linf(0.1), few, chosen.seconds),
         Proved("interval-0.3", larger, Linf(0.3), chosen.images),
         Proved("hardened", hardened, Linf(0.3), few, chosen.seconds),
+        Proved("dual-0.1", dual, Linf(0.1), min(500, chosen.images)),
     ]
 
 
@@ -211,6 +221,11 @@ def cells(chosen: argparse.Namespace) -> Iterator[Cell]:
         cell = {"section": "evaluation", "network": net.name, "threat": str(net.threat)}
         cell |= {"n": net.images, "weights": about["weights"], "engine": judging, **common}
         yield cell, partial(evaluated, net, model, chosen.seed)
+    for net in nets if "economics" in chosen.only else ():
+        model, about = net.make()
+        cell = {"section": "economics", "network": net.name, "threat": str(net.threat)}
+        cell |= {"n": net.images, "weights": about["weights"], "engine": judging, **common}
+        yield cell, partial(compared, model, net.threat, net.images, chosen.seed)
     for net in nets if "methods" in chosen.only else ():
         model, about = net.make()
         for method in (*METHODS, IN_ORDER):
@@ -229,6 +244,14 @@ def cells(chosen: argparse.Namespace) -> Iterator[Cell]:
         cell = {"section": "exact", "threat": str(TINY_THREAT), "n": chosen.nets}
         cell |= {"engine": sources_hash([PROVEN])}
         yield cell, partial(exact, chosen.nets, 4)
+    for name, threat, method in (
+        beside_lirpa.cases(chosen.reference) if "reference" in chosen.only else ()
+    ):
+        cell = {"section": "reference", "network": name, "threat": threat, "method": method}
+        cell |= {"threads": chosen.threads, "lirpa": chosen.lirpa is not None}
+        cell |= {"engine": sources_hash([PROVEN])}
+        beside = chosen.reference, name, threat, method, chosen.lirpa
+        yield cell, partial(beside_lirpa.measured, *beside)
     if "smoothing" in chosen.only:
         model, about = trained(shortened(NOISE, chosen.iterations))
         smoothing = Smoothing(NOISE.sigma, samples=chosen.streams)
@@ -286,6 +309,15 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--nets", type=int, default=10, help="random networks of each kind")
     parser.add_argument("--draws", type=int, default=2000, help="noisy copies of an image")
     parser.add_argument("--seconds", type=float, default=20.0, help="a method on a hardened net")
+    parser.add_argument(
+        "--reference",
+        type=Path,
+        default=beside_lirpa.REFERENCE,
+        help="folder of reference networks and of auto_LiRPA's bounds of them",
+    )
+    parser.add_argument(
+        "--lirpa", type=Path, help="a checkout of auto_LiRPA that is run beside its records"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of attacks and noise")
     small = {"images": 24, "attacked": 8, "nets": 1, "draws": 50, "seconds": 2.0, "iterations": 40}
     chosen = parsed(parser, given, small)

@@ -14,7 +14,8 @@ from journal import Row
 from matrices import Around, Array, Ball, Crown, Sum, layers_of
 from tempering.attacks import PGD
 from tempering.certification import METHODS, Certificates, certify
-from tempering.certification.crown import crown_intervals, crown_lower_bound
+from tempering.certification.crown import crown_lower_bound
+from tempering.certification.hidden_intervals import crown_intervals
 from tempering.certification.interval import StepBounds, propagate
 from tempering.certification.lowering import graph_of
 from tempering.certification.region import Region

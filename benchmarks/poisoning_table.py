@@ -225,7 +225,7 @@ def _evasion(rows: Sequence[Row]) -> list[str]:
                 _share((row["caught"][key], row["changed"][key]) for row in own)
                 for key in (f"{attack} {size}" for size in sizes)
             ]
-            lines.append(f"| {attack} | {' | '.join(cells)} |")
+            lines.append(f"| `{attack}` | {' | '.join(cells)} |")
         lines.append("")
     return lines
 

@@ -115,6 +115,9 @@ def test_a_system_that_fails_is_a_row_and_finished_ones_are_kept(
     assert [row.error for row in again.table.rows] == [None, None]
     assert again.table.rows[0] == good
     assert fitted == ["undefended"]
+    asked.write_text(asked.read_text().replace('"seed": 0', '"seed": 1'))
+    assert tp.benchmark(resume=done.run).table.seed == 1
+    assert fitted == ["undefended"] * 2  # rows of other settings are not kept
 
 
 def test_wrong_calls_are_refused_and_leave_nothing(tmp_path: Path) -> None:
@@ -126,6 +129,9 @@ def test_wrong_calls_are_refused_and_leave_nothing(tmp_path: Path) -> None:
         tp.benchmark(systems="madry,madry", runs=tmp_path)
     with pytest.raises(UsageError, match="400 samples of digits/test, which has 359"):
         tp.benchmark(data="digits", samples=400, runs=tmp_path)
+    for threat in ("l0:10", "patch:0.05"):
+        with pytest.raises(UsageError, match=f"threat {threat}: systems .* linf, l2 or l1"):
+            tp.benchmark(threat=threat, data="digits", runs=tmp_path)
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(RunError, match="no benchmark to resume"):
         tp.benchmark(resume=tmp_path)

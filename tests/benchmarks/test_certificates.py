@@ -1,5 +1,6 @@
 """The benchmark of certificates: its interval training, its matrices, its cells and its tables."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -140,3 +141,43 @@ def test_broken_proofs_are_counted_in_bold() -> None:
     text = render(rows)
     assert "**1 of 128 attacks succeeded**" in text
     assert line(text, "| square") == "| square | linf:0.1 | 64 | 1 | linf:0.4 | 40 |"
+
+
+FAKE = """
+class BoundedTensor:
+    def __init__(self, x, ball): self.x, self.ball = x, ball
+
+class BoundedModule:
+    def __init__(self, model, like, bound_opts): self.model = model
+    def compute_bounds(self, x, C, method, bound_upper):
+        assert method == "CROWN" and not bound_upper
+        return (C @ self.model(x[0].x)[:, :, None])[:, :, 0] - 10 * x[0].ball.eps, None
+"""
+BALL = """
+class PerturbationLpNorm:
+    def __init__(self, norm, eps, x_L, x_U): self.eps = eps
+"""
+
+
+def test_bounds_stand_beside_the_reference_and_a_checkout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from beside_lirpa import REFERENCE, cases, measured
+    from certificates_table import render
+
+    (tmp_path / "auto_LiRPA").mkdir()
+    (tmp_path / "auto_LiRPA" / "__init__.py").write_text(FAKE)
+    (tmp_path / "auto_LiRPA" / "perturbations.py").write_text(BALL)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    case = ("constant-matmul", "linf:0.05", "crown")
+    assert case in cases(REFERENCE)
+    row = measured(REFERENCE, *case)
+    assert 0.9 < row["gap"] < 1.02
+    assert row["above_sampled"] == 0
+    beside = measured(REFERENCE, *case, tmp_path)
+    assert 1.5 < beside["gap_here"] < 1.8
+    name, threat, method = case
+    cell = {"section": "reference", "network": name, "threat": threat, "method": method}
+    text = render([beside | {"cell": cell, "environment": PLACE}])
+    assert "| constant-matmul, linf:0.05 | crown | 1.0" in text
+    assert "their ms here" in text

@@ -279,4 +279,4 @@ def test_the_table_of_streams_counts_alarms_by_kind() -> None:
     }
     text = render([drift, evasion])
     assert "| mnist | 5 | 1 of 2 | 1 of 2 | 65.0 |" in text
-    assert "| fgsm | 50.00 [40.38, 59.62] |" in text
+    assert "| `fgsm` | 50.00 [40.38, 59.62] |" in text

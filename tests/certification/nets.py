@@ -6,11 +6,13 @@ from copy import deepcopy
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 
 from tempering.core.random import RandomStreams
 from tempering.core.threats import Threat
 from tempering.defenses import Squeeze
 from tempering.models import Normalize
+from tests.certification.more_nets import MORE
 
 SHAPE = (2, 6, 6)
 
@@ -118,6 +120,7 @@ NETS: dict[str, Callable[[], nn.Module]] = {
     "moved": lambda: Net(_moved, 60),
     "joined": lambda: Net(_joined, 8),
     "functions": lambda: Net(_functions, 16),
+    **MORE,
 }
 
 
@@ -127,7 +130,7 @@ def build(name: str, dtype: torch.dtype = torch.float32) -> nn.Module:
         torch.manual_seed(len(name))
         net = NETS[name]()
         for module in net.modules():
-            if isinstance(module, nn.Conv2d | nn.Linear):
+            if isinstance(module, _ConvNd | nn.Linear):
                 module.reset_parameters()  # stages are made at import, with whatever seed
             if isinstance(module, nn.BatchNorm2d):
                 nn.init.normal_(module.running_mean, std=0.2)

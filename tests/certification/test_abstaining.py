@@ -16,22 +16,15 @@ from tempering.models import build as build_model
 from tests.certification.nets import NETS, SHAPE, build, images
 
 STAGES: dict[str, nn.Module] = {
-    "Softmax": nn.Softmax(1),
-    "LayerNorm": nn.LayerNorm(6),
-    "GroupNorm": nn.GroupNorm(1, 2),
-    "InstanceNorm2d": nn.InstanceNorm2d(2),
     "BatchNorm2d": nn.BatchNorm2d(2, track_running_stats=False),
-    "PReLU": nn.PReLU(),
-    "ELU": nn.ELU(),
-    "Hardswish": nn.Hardswish(),
-    "GELU": nn.GELU("tanh"),
+    "InstanceNorm2d": nn.InstanceNorm2d(2, track_running_stats=True),
     "LPPool2d": nn.LPPool2d(2, 1),
     "AdaptiveMaxPool2d": nn.AdaptiveMaxPool2d(6),
-    "ConvTranspose2d": nn.ConvTranspose2d(2, 2, 1),
-    "Conv2d": nn.Conv2d(2, 2, 3, padding=1, padding_mode="reflect"),
-    "LeakyReLU": nn.LeakyReLU(-0.1),
-    "Upsample": nn.Upsample(size=6),
+    "Upsample": nn.Upsample(size=6, mode="bicubic"),
     "MaxPool2d": nn.MaxPool2d(4, 3, ceil_mode=True),
+    "Softsign": nn.Softsign(),
+    "Hardshrink": nn.Hardshrink(),
+    "ELU": nn.ELU(-1.0),
 }
 
 
@@ -56,6 +49,22 @@ def reason(net: nn.Module) -> str:
 def test_a_layer_without_bounds_is_named(kind: str) -> None:
     message = reason(sequence(STAGES[kind]))
     assert f"1.1 ({kind})" in message
+
+
+def test_an_unsupported_layer_is_named_with_what_to_use_instead() -> None:
+    assert "(Softsign): use Tanh" in reason(sequence(nn.Softsign()))
+    assert "(Tanhshrink): use a layer listed in docs" in reason(sequence(nn.Tanhshrink()))
+    assert "with mode='bicubic': use nearest or bilinear" in reason(
+        sequence(nn.Upsample(size=6, mode="bicubic"))
+    )
+
+
+def test_a_root_of_what_may_be_0_is_named() -> None:
+    assert "block (NegatedRoot): its values may overflow" in reason(Own(lambda _, x: x.sqrt()))
+
+
+def test_a_divisor_that_may_be_zero_is_named() -> None:
+    assert "block (Reciprocal): its values may overflow" in reason(Own(lambda _, x: 1 / (x - 0.3)))
 
 
 class Own(nn.Module):
@@ -96,10 +105,9 @@ def _counts(block: Block, x: Tensor) -> Tensor:
 
 
 FORWARDS = {
-    "softmax": lambda _, x: F.softmax(x, 1),
-    "mul": lambda _, x: x * x,
-    "truediv": lambda _, x: 1 / (x + 1),
-    "add": lambda _, x: x + x.mean((2, 3), keepdim=True),
+    "softmax": lambda _, x: F.softmax(x, 0),
+    "pow": lambda _, x: x**3,
+    "rand": lambda _, x: x + torch.rand(x.size()),
     "sort": lambda _, x: x.sort(1)[0],
     "mean": lambda _, x: x - x.mean(0),
     "roll": lambda _, x: x.roll(1, 1),
@@ -142,9 +150,9 @@ def test_a_forward_without_bounds_is_named(name: str) -> None:
 def test_what_only_seems_to_be_a_layer_is_seen() -> None:
     class Louder(nn.Linear):
         def forward(self, x: Tensor) -> Tensor:
-            return super().forward(x).square()
+            return super().forward(x).sin()
 
-    assert "square" in reason(nn.Sequential(nn.Flatten(), Louder(72, 3)))
+    assert "(sin)" in reason(nn.Sequential(nn.Flatten(), Louder(72, 3)))
     hooked = build("relu")
     hooked[2].register_forward_hook(lambda _m, _i, out: out + 1)
     assert "2 (Conv2d): hooks" in reason(hooked)

@@ -8,7 +8,8 @@ from torch import nn
 
 from tempering.attacks import PGD, Restarts
 from tempering.certification import METHODS, Branching, certify
-from tempering.certification.branching import BranchAndBound
+from tempering.certification.counterexamples import CounterexampleSearch
+from tempering.certification.subdomains import Subdomain, SubdomainBounds
 from tempering.core.random import RandomStreams
 from tempering.core.threats import L2, Linf, Threat
 from tests.certification.nets import answers, build, centred, images
@@ -73,24 +74,68 @@ def test_alone_it_keeps_what_its_first_bounds_certify() -> None:
     assert set(certificates.settled_by) == {"branching"}
 
 
-def test_no_search_is_begun_when_time_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    begun: list[int] = []
+def slowed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Passes of a third of a second that prove nothing; returns the subdomains of each."""
+    passes: list[int] = []
 
-    def slow(self: BranchAndBound, a: torch.Tensor, nodes: int) -> tuple[float, int, None]:
-        begun.append(nodes)
+    def slow(self: SubdomainBounds, domains: list[Subdomain]) -> torch.Tensor:
+        passes.append(len(domains))
         time.sleep(0.3)
-        return -1.0, 1, None
+        source = next(iter(domains[0].signs))
+        for domain in domains:
+            free = (domain.signs[source].flatten() == 0).nonzero()[:, 0]
+            domain.split, domain.bound = (source, int(free[0])), -1.0
+        return self.case.region.x[[domain.sample for domain in domains]]
 
-    monkeypatch.setattr(BranchAndBound, "prove", slow)
+    monkeypatch.setattr(SubdomainBounds, "bound", slow)
+    return passes
+
+
+def test_no_pass_is_begun_when_time_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    passes = slowed(monkeypatch)
     net = tiny(1)
     x = images(20, (1, 2, 2)).double()
     y = answers(net, x)
     certificates = certify(net, x, y, Linf(0.2), methods=("branching",), seconds=0.25)
-    assert len(begun) <= 1
+    assert len(passes) <= 1
     assert "time is up" in certificates.reasons
-    begun.clear()
-    certify(net, x[:4], y[:4], Linf(0.2), methods=("branching",), branching=Branching(seconds=0.2))
-    assert 2 <= len(begun) <= 4  # one a sample at most
+
+
+def test_a_sample_has_its_share_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of the passes is shared by the samples in it."""
+    passes = slowed(monkeypatch)
+    monkeypatch.setattr(CounterexampleSearch, "__call__", lambda self, points: None)
+    net = tiny(1)
+    x = images(6, (1, 2, 2)).double()
+    y = answers(net, x)
+    methods = ("branching",)
+    certify(net, x, y, Linf(0.2), methods=methods, branching=Branching(seconds=0.01, nodes=10**6))
+    alone = len(passes)
+    passes.clear()
+    certify(net, x, y, Linf(0.2), methods=methods, branching=Branching(seconds=0.1, nodes=10**6))
+    assert 1 == alone < len(passes) <= 4
+
+
+def test_subdomains_of_many_samples_share_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And a sample's verdict and its subdomains do not depend on the others."""
+    seen: list[set[int]] = []
+    bound = SubdomainBounds.bound
+
+    def watched(self: SubdomainBounds, domains: list[Subdomain]) -> torch.Tensor:
+        seen.append({domain.sample for domain in domains})
+        return bound(self, domains)
+
+    monkeypatch.setattr(SubdomainBounds, "bound", watched)
+    net = tiny(3)
+    x = images(6, (1, 2, 2)).double()
+    y = answers(net, x)
+    plan = Branching(nodes=100)
+    together = certify(net, x, y, Linf(0.1), branching=plan)
+    assert max(map(len, seen)) > 2
+    for row in range(6):
+        alone = certify(net, x[row : row + 1], y[row : row + 1], Linf(0.1), branching=plan)
+        assert bool(alone.certified[0]) == bool(together.certified[row])
+        assert alone.settled_by[0] == together.settled_by[row]
 
 
 def test_nodes_that_run_out_leave_a_sample_open() -> None:

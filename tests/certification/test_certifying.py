@@ -66,7 +66,8 @@ def test_on_linear_networks_exactly_those_farther_than_eps_are_certified(
 def test_no_attack_beats_a_certificate(name: str, threat: Threat) -> None:
     net, x = build(name), images(8)
     y = answers(net, x)
-    certificates = certify(net, x, y, threat, methods=BOUNDS, alpha=AlphaCrown(steps=2))
+    alpha = AlphaCrown(steps=2, hidden_steps=2)
+    certificates = certify(net, x, y, threat, methods=BOUNDS, alpha=alpha)
     kept = certificates.certified
     attacks: list[Attack] = [PGD(steps=6)]
     if name in THOROUGH:

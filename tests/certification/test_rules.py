@@ -12,11 +12,18 @@ from tempering.certification import (
     register_rule,
     scale_shift,
 )
+from tempering.certification.hidden_intervals import crown_intervals
+from tempering.certification.interval import propagate
 from tempering.certification.layer_call import Lowered
+from tempering.certification.lowering import graph_of
+from tempering.certification.region import Region
 from tempering.certification.rules import LAYER_RULES
 from tempering.core.errors import UsageError
 from tempering.core.protocols import Transform
 from tempering.core.threats import Linf
+from tests.architecture.sources import ROOT
+from tests.certification.nets import build, images, points
+from tests.test_documents import blocks
 
 X = torch.tensor([[0.9, 0.1], [0.55, 0.5]]).reshape(2, 1, 1, 2)
 Y = torch.tensor([0, 0])
@@ -140,3 +147,23 @@ def test_constants_of_a_float64_network_are_not_rounded_to_float32() -> None:
     x = torch.tensor([0.1 + 1e-9, 0.0], dtype=torch.float64).reshape(1, 1, 1, 2)
     certificates = certify(net.eval(), x, torch.tensor([0]), Linf(0.0))
     assert certificates.unsupported is None
+
+
+def test_the_example_of_the_documentation_gets_certificates() -> None:
+    example = blocks((ROOT / "docs" / "certification.md").read_text("utf-8"), "python")[0]
+    net, x = build("relu").eval(), images(8)
+    net[3] = nn.Softsign()
+    y = net(x).argmax(1)
+    assert "(Softsign)" in str(certify(net, x, y, Linf(0.01)).unsupported)
+    exec(example, {"__name__": "example"})
+    try:
+        certificates = certify(net, x, y, Linf(0.01))
+        graph, region = graph_of(net, x), Region.around(x, Linf(0.1))
+    finally:
+        del LAYER_RULES[nn.Softsign]
+    assert certificates.unsupported is None
+    assert bool(certificates.certified.any())
+    with torch.no_grad():
+        tight = crown_intervals(graph, region, propagate(graph, region)).intervals[-1]
+        for point in points(Linf(0.1), x, 20):
+            assert bool(((tight.low <= net(point)) & (net(point) <= tight.high)).all())

@@ -43,12 +43,104 @@ def _unpacks(x: Tensor) -> Tensor:
     return x.reshape(n, c * h, w).view(n, *x.shape[1:])
 
 
+def _measures(x: Tensor) -> Tensor:
+    assert len(x)
+    assert len(x) > 0
+    assert x.shape[0] >= 1
+    assert len(x.shape) == 4
+    assert x.shape[1:].numel() == 72
+    assert torch.is_floating_point(x)
+    return x.reshape(len(x), *x.shape[1:])
+
+
+def _adds_nothing(x: Tensor) -> Tensor:
+    x = x + torch.zeros_like(x) + x.new_zeros(x.shape) + x.new_zeros(1)
+    x = x * torch.ones_like(x) - torch.zeros(x.shape[0], 2, 6, 6)
+    return x - torch.zeros(x.size(), dtype=x.dtype) + torch.full((len(x), 1, 1, 1), 0.0)
+
+
+def _turns(x: Tensor) -> Tensor:
+    return x.swapaxes(2, 3).mT.movedim(1, -1).movedim(-1, 1).detach().data
+
+
+def _parts(x: Tensor) -> Tensor:
+    left, right = x.chunk(2, dim=1)
+    first, *rest = torch.split(x, 1, 1)
+    assert len(rest) == 1
+    return torch.cat([left.expand(-1, 1, 6, 6), right.reshape_as(first)], 1)
+
+
 FORMS: dict[str, Callable[[Tensor], Tensor]] = {
     "asserts": _asserts,
     "unpacks": _unpacks,
     "float": lambda x: x.float().clone(),
     "to": lambda x: x.to(torch.float32).to(x.device).type_as(x),
+    "measures": _measures,
+    "adds nothing": _adds_nothing,
+    "turns": _turns,
+    "parts": _parts,
 }
+
+
+@pytest.mark.parametrize(
+    "around", [nn.DataParallel, lambda net: nn.Sequential(nn.DataParallel(net))]
+)
+def test_data_parallel_costs_no_proof(around: Callable[[nn.Module], nn.Module]) -> None:
+    net, x = build("relu").eval(), images(8)
+    y = net(x).argmax(1)
+    plain = certify(net, x, y, Linf(0.01)).certified
+    assert bool(plain.any())
+    assert torch.equal(certify(around(net).eval(), x, y, Linf(0.01)).certified, plain)
+
+
+def test_a_slice_of_a_sequence_costs_no_proof() -> None:
+    class Sliced(nn.Module):
+        def __init__(self, net: nn.Sequential) -> None:
+            super().__init__()
+            self.net = net
+
+        def forward(self, x: Tensor) -> Tensor:
+            h: Tensor = self.net[2:](self.net[:2](x))
+            return h
+
+    net, x = build("relu").eval(), images(8)
+    y = net(x).argmax(1)
+    plain = certify(net, x, y, Linf(0.01)).certified
+    assert torch.equal(certify(Sliced(net).eval(), x, y, Linf(0.01)).certified, plain)
+
+
+def test_len_and_zeros_are_as_before_after_a_trace() -> None:
+    before = (len, torch.zeros, torch.ones, torch.full)
+    graph_of(Around(build("relu"), _measures).eval(), images(2))
+    assert (len, torch.zeros, torch.ones, torch.full) == before
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda x: x + torch.rand(len(x), 1, 1, 1),
+        lambda x: x + torch.rand(x.shape[0])[:1].reshape(1, 1, 1, 1),
+        lambda x: x + torch.arange(float(1))[: len(x)] * len(x),
+        lambda x: x + torch.full((1,), (x.amax() > 2).item() * 1.0),
+        lambda x: x.repeat(1, 1, (x.amax() > 2).item() + 1, 1)[:, :, :6],
+        lambda x: x + torch.zeros(1).expand((x.amax() > 2).item() + 1)[:1],
+        lambda x: x + len(x[x > 2].unbind(0)),
+        lambda x: sum(x[x > 2].unbind(0), x),
+    ],
+    ids=[
+        "a number a sample",
+        "one number",
+        "times the number of images",
+        "filled with a value",
+        "repeated by a value",
+        "expanded by a value",
+        "a count of parts",
+        "a sum of parts",
+    ],
+)
+def test_what_is_drawn_or_counted_is_no_constant(draw: Callable[[Tensor], Tensor]) -> None:
+    net, x = Around(build("relu"), draw).eval(), images(3)
+    assert certify(net, x, net(x).argmax(1), Linf(0.001)).unsupported is not None
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -10,6 +10,7 @@ from tempering.core.proofs import Proof
 from tempering.core.records import Count, Measurement
 from tempering.core.threats import Linf
 from tempering.evaluation.certificates import CertifiedSamples, certify_samples
+from tempering.evaluation.certification_survey import CertificationBudget
 from tempering.evaluation.certified_eps_curve import certified_curve, certified_record
 from tempering.evaluation.results import record
 from tests.evaluation.toys import cloud, context, linear, signed_margin, target, weights
@@ -18,6 +19,7 @@ DATA = cloud(60, wrong=5)
 MODEL = linear()
 GRID = (0.0, 0.02, 0.05, 0.1, 0.2)
 THREAT = Linf(0.05)
+BUDGET = CertificationBudget(saved=1.0, seconds=60.0)
 
 
 def distances() -> torch.Tensor:
@@ -46,8 +48,8 @@ def curve(n: int) -> list[Measurement]:
 def found(n: int = 40) -> tuple[CertifiedSamples, list[Proof]]:
     here, judged = context(DATA), target(MODEL, DATA)
     right = distances() > 0
-    proofs = certify_samples(here, judged, THREAT, right.nonzero()[:, 0])
-    return proofs, certified_curve(here, judged, THREAT, proofs, right, curve(n))
+    proofs = certify_samples(here, judged, THREAT, right.nonzero()[:, 0], BUDGET)
+    return proofs, certified_curve(here, judged, THREAT, proofs, right, curve(n), BUDGET)
 
 
 def test_each_count_is_that_of_the_distances() -> None:
@@ -60,23 +62,26 @@ def test_each_count_is_that_of_the_distances() -> None:
     hits = [proof.certified.hits for proof in records]
     assert hits == sorted(hits, reverse=True)
     assert hits[0] > hits[-1]
-    before = certified_record(context(DATA), target(MODEL, DATA), THREAT, proofs)
+    before = certified_record(context(DATA), target(MODEL, DATA), THREAT, proofs, distances() > 0)
     assert before.certified == Count(hits=int((distances() > 0.05).sum()), n=60)
     assert sum(before.by_method.values()) == before.certified.hits
+    assert set(before.seconds_by_method) >= {name for name, n in before.by_method.items() if n}
+    assert before.survey[0].startswith("interval: ")
+    assert before.abstained == 55 - before.certified.hits == len(before.abstained_ids)
     assert (before.protocol, before.threat) == ("cascade", "linf:0.05")
 
 
 def test_more_proofs_than_images_that_stood_is_an_error() -> None:
     here, judged = context(DATA), target(MODEL, DATA)
     right = distances() > 0
-    proofs = certify_samples(here, judged, THREAT, right.nonzero()[:, 0])
+    proofs = certify_samples(here, judged, THREAT, right.nonzero()[:, 0], BUDGET)
     points = curve(40)
     less = Count(hits=points[1].robust.hits - 1, n=40)
     points[1] = points[1].model_copy(update={"robust": less})
     with pytest.raises(
         CertificateError, match=r"samples certified at linf:0\.02, but only \d+ robust"
     ):
-        certified_curve(here, judged, THREAT, proofs, right, points)
+        certified_curve(here, judged, THREAT, proofs, right, points, BUDGET)
 
 
 def test_no_curve_and_no_bounds_give_no_records() -> None:
@@ -84,5 +89,5 @@ def test_no_curve_and_no_bounds_give_no_records() -> None:
     right = distances() > 0
     none = torch.zeros(60, dtype=torch.bool)
     without = CertifiedSamples(none, {}, 0.0, "layer LSTM has no bounds")
-    assert certified_curve(here, judged, THREAT, without, right, curve(40)) == []
-    assert certified_curve(here, judged, THREAT, found()[0], right, []) == []
+    assert certified_curve(here, judged, THREAT, without, right, curve(40), BUDGET) == []
+    assert certified_curve(here, judged, THREAT, found()[0], right, [], BUDGET) == []

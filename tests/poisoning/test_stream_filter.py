@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from tempering.core.errors import DataError, UsageError
+from tempering.data.loading import load
+from tempering.poisoning.projections import principal
 from tempering.poisoning.stream_filter import StreamFilter
 from tests.poisoning.scanned import flipped, stripes
 
@@ -28,6 +30,30 @@ def test_strange_images_and_wrong_labels_show() -> None:
     done = FITTED.score(data.x, data.y, 0.05)
     assert float(done.suspects[wrong].float().mean()) > 0.9
     assert done.chance < 1e-6
+
+
+def test_wrong_labels_and_perturbations_of_digits_show_at_a_small_rate() -> None:
+    digits = load("mnist")
+    fitted = StreamFilter.fit(digits.train.take(4000))
+    batch = digits.test.take(400)
+    clean = fitted.score(batch.x, batch.y, 0.01)
+    assert float(clean.suspects.float().mean()) <= 0.04
+    y = (batch.y + 1 + torch.arange(400) % 9) % 10
+    assert float(fitted.score(batch.x, y, 0.01).suspects.float().mean()) >= 0.85
+    signs = torch.randint(2, batch.x.shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    moved = (batch.x + 0.1 * signs).clamp(0, 1)
+    assert bool(fitted.score(moved, None, 0.01).suspects.all())
+
+
+def test_principal_components_of_long_vectors_are_those_of_some() -> None:
+    draw = torch.Generator().manual_seed(0)
+    scale = torch.ones(5000) * 0.01
+    scale[:3] = torch.tensor([3.0, 2.0, 1.0])
+    vectors = torch.randn(4500, 5000, generator=draw) * scale
+    found = principal(lambda: torch.split(vectors, 700), 4)
+    assert torch.allclose(found.axes[:3, :3].abs(), torch.eye(3), atol=0.05)
+    assert torch.allclose(found.variances[:3].sqrt(), scale[:3], rtol=0.08)
+    assert torch.allclose(found.axes.T @ found.axes, torch.eye(4), atol=1e-4)
 
 
 def test_an_image_scores_the_same_in_any_batch() -> None:

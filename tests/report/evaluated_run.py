@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tempering.core.class_records import PerClass, per_class_record
+from tempering.core.class_records import ClassesAtEps, PerClass, per_class_record
 from tempering.core.comparisons import ComparedModel, Comparison
 from tempering.core.corruption_records import CorruptionResult
 from tempering.core.proofs import Proof
@@ -27,6 +27,7 @@ LAST = "apgd-t-50+local-search-300+hard-sample-retry"
 STAGES = {"ranking": 970, "fgsm": 840, "cw-linf-10": 730, LAST: ROBUST}
 NOT_BROKEN = {0.0: 99, 0.1: 91, 0.2: 82, 0.3: 70, 0.45: 31, 0.5: 0}
 PROVEN = {0.1: 88, 0.2: 75, 0.3: 61, 0.45: 4, 0.5: 0}
+SURVEY = ["interval: 20 of 32 certified, 0.3 ms a sample: used before attacks"]
 CORRUPTIONS = ("noise", "blur", "contrast", "brightness", "rotation", "translation", "jpeg")
 
 
@@ -69,7 +70,15 @@ def proofs() -> list[Proof]:
     """Before the attacks, and along the curve."""
     methods = {"interval": 400, "crown-ibp": 210}
     return [
-        proof(0.3, CERTIFIED, by_method=methods),
+        proof(
+            0.3,
+            CERTIFIED,
+            by_method=methods,
+            seconds_by_method={"interval": 0.5, "crown-ibp": 2},
+            survey=SURVEY,
+            abstained=ROBUST - CERTIFIED,
+            abstained_ids=["test/3", "test/14"],
+        ),
         *(proof(eps, hits, 100) for eps, hits in PROVEN.items()),
     ]
 
@@ -153,6 +162,16 @@ def classes() -> PerClass:
         predicted,
         [*made.CLASSES, "adversarial"],
         10,
+        [number >= N - CERTIFIED for number in range(N)],
+        [
+            ClassesAtEps(
+                eps=eps,
+                n=[10] * 10,
+                robust=[NOT_BROKEN[eps] // 10] * 10,
+                certified=[PROVEN[eps] // 10] * 10 if eps in PROVEN else [],
+            )
+            for eps in NOT_BROKEN
+        ],
         subject="given",
         threat="linf:0.3",
         seed=7,

@@ -39,6 +39,12 @@ def test_every_image_has_one_verdict(tmp_path: Path) -> None:
     assert verdicts.rows[0][2].text == "61.0 %"
     assert verdicts.rows[0][2].detail == f"[{100 * low:.1f}, {100 * high:.1f}]"
     assert "400 by interval bounds and 210 by CROWN-IBP" in verdicts.note
+    assert verdicts.note.endswith("Undecided: test/3, test/14, and 90 more (see verdicts.npz).")
+    methods = table(section, "certification-methods")
+    assert [[cell.text for cell in row] for row in methods.rows] == [
+        ["interval bounds", "400", "0.5 s"], ["CROWN-IBP", "210", "2.0 s"],
+    ]  # fmt: skip
+    assert evaluated.SURVEY[0] in methods.note
     (prose,) = section.prose
     assert f"lower bound, is {Count(hits=610, n=N)}. " in prose
     assert f"upper bound, is {Count(hits=702, n=N)}. " in prose

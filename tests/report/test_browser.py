@@ -154,6 +154,12 @@ def test_the_page_never_scrolls_sideways(visit: Visitor, path: Path) -> None:
         assert beyond == [], width
 
 
+def test_a_long_address_of_a_model_is_broken(visit: Visitor, tmp_path: Path) -> None:
+    address = "/home/somebody/networks/under-test/strided_convolutions.py:build_the_network"
+    page = visit(render(made.write(tmp_path, made.given(), made.summary(model=address))), 390).page
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
 def test_a_wide_table_scrolls_in_its_own_box(visit: Visitor, folder: Path) -> None:
     page = visit(folder / "hardened" / "report.html", 360).page
     box = page.locator("#standard .scroll")

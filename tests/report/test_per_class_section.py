@@ -12,7 +12,7 @@ from tempering.core.records import Count
 from tempering.report.per_class_section import per_class_section
 from tempering.report.reading import read_run
 from tempering.report.run_page import render
-from tempering.report.section import Section, TableBlock
+from tempering.report.section import Figure, Section, TableBlock
 from tempering.report.tables import Table
 from tests.report import evaluated_run as evaluated
 from tests.report import synthetic_run as made
@@ -49,6 +49,28 @@ def section_of(folder: Path, found: PerClass) -> Section:
 def table(section: Section, identity: str) -> Table:
     blocks = [block.table for block in section.blocks if isinstance(block, TableBlock)]
     return next(table for table in blocks if table.id == identity)
+
+
+def test_both_bounds_of_each_class_are_drawn_and_tabled_by_eps(tmp_path: Path) -> None:
+    section = section_of(tmp_path, evaluated.classes())
+    (figure,) = [block for block in section.blocks if isinstance(block, Figure)]
+    one = evaluated.classes().classes[0]
+    assert one.certified is not None
+    shares = [f"{100 * count.fraction:.1f} %" for count in (one.certified, one.robust)]
+    told = f"0: certified {shares[0]}, not broken by any attack {shares[1]}"
+    assert told in figure.charts[0].description
+    by_eps = table(section, "classes-by-eps")
+    assert [column.label for column in by_eps.columns[2:]] == ["0.1", "0.2", "0.3", "0.45", "0.5"]
+    assert [cell.text for cell in by_eps.rows[0][2:]] == [
+        "80\N{EN DASH}90", "70\N{EN DASH}80", "60\N{EN DASH}70", "0\N{EN DASH}30", "0",
+    ]  # fmt: skip
+    assert table(section, "classes-table").columns[3].label == "Certified"
+
+
+def test_without_certificates_classes_have_one_bound(tmp_path: Path) -> None:
+    section = section_of(tmp_path, record(10, 10)[0])
+    assert not any(isinstance(block, Figure) for block in section.blocks)
+    assert "Certified" not in [column.label for column in table(section, "classes-table").columns]
 
 
 @pytest.mark.parametrize(("classes", "outputs"), [(10, 10), (10, 11), (11, 11)])

@@ -68,6 +68,7 @@ def assess(
         passes=passes,
         by_attack=dict(result.stages),
         schedule=list(result.schedule),
+        certification=_certification(result),
         surrogate=next((record for record in records if isinstance(record, Surrogate)), None),
         surrogate_weights=surrogate_weights,
         by_access=_by_access(result, _several(access)),
@@ -90,6 +91,16 @@ def before_and_after(comparisons: Sequence[Comparison]) -> BeforeAfter | None:
         robust_before=Count(hits=robust.both + robust.second, n=robust.n),
         robust_after=Count(hits=robust.both + robust.first, n=robust.n),
     )
+
+
+def _certification(result: EvaluationResult) -> list[str]:
+    """How methods were chosen, or why nothing was certified."""
+    certificates = result.certificates
+    if certificates is None:
+        return []
+    if certificates.unsupported is not None:
+        return [f"no certificates: {certificates.unsupported}"]
+    return list(certificates.survey)
 
 
 def _several(access: str) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -34,6 +35,7 @@ from tempering.core.progress import track
 from tempering.core.system_records import SystemRow, SystemTable
 from tempering.core.threat_text import write_threat
 from tempering.data.loading import load
+from tempering.data.splits import Splits
 from tempering.evaluation.context import EvalContext
 from tempering.report.benchmark_page import write_page
 from tempering.systems.registry import SYSTEMS
@@ -43,6 +45,7 @@ from tempering.systems.system import System
 ATTACKS = ("fgsm", "bim:steps=40", "pgd:steps=40", "cw-linf:steps=40")
 OTHER_NORMS = ("pgd:steps=40", "apgd-ce:steps=40")
 """Attacks of both attackers in L-inf, and in other norms."""
+NORMS = ("linf", "l2", "l1")
 TABLE, PAGE = "benchmark.json", "benchmark.html"
 
 BENCHMARK = Caller("tempering.benchmark", lambda run: f'tempering.benchmark(resume="{run}")')
@@ -156,6 +159,7 @@ def benchmark(
         folder = new_folder(name, "benchmark", Path(runs).resolve())
         write_text(folder.settings, asked.model_dump_json(indent=2) + "\n")
     rows: list[SystemRow] = []
+    key = _key(asked, setting.data)
     try:
         with (
             shown(progress),
@@ -164,11 +168,11 @@ def benchmark(
         ):
             for number, system in enumerate(asked.systems):
                 advance(number, system)
-                row = _kept(folder, system, table.data_hash)
+                row = _kept(folder, system, key)
                 if row is None:
                     row = _judged(SYSTEMS[system], setting, context, attacks)
                     if row.error is None:
-                        _keep(folder, row, table.data_hash)
+                        _keep(folder, row, key)
                 rows.append(row)
                 table = table.model_copy(update={"rows": list(rows)})
                 write_text(folder.path / TABLE, table.model_dump_json(indent=2) + "\n")
@@ -234,8 +238,10 @@ def _prepared(
         )
     budget = replace(budget, samples=min(asked.samples or budget.samples, there))
     attacks = [parse_attack(text) for text in (ATTACKS if threat.name == "linf" else OTHER_NORMS)]
-    for attack in attacks:
-        attack.require(threat)
+    if not (threat.built_in and threat.name in NORMS):
+        raise UsageError(
+            f"threat {asked.threat}: systems are compared under linf, l2 or l1, such as linf:0.3"
+        )
     context = EvalContext(splits.test.take(budget.samples), "test", engine, asked.seed, batch_size)
     return Setting(splits, threat, engine, asked.seed, budget), context, attacks
 
@@ -259,16 +265,22 @@ def _place(folder: RunFolder, system: str) -> Path:
     return folder.path / "checkpoint" / f"{system}.json"
 
 
-def _keep(folder: RunFolder, row: SystemRow, data_hash: str) -> None:
-    content = {"data_hash": data_hash, "row": row.model_dump(mode="json")}
+def _key(asked: Asked, data: Splits) -> str:
+    """A hash of what was asked for and of all data: rows under another key are not kept."""
+    settings = asked.model_dump_json(exclude={"systems", "command"})
+    return hashlib.sha256(f"{settings}|{data.data_hash}".encode()).hexdigest()[:16]
+
+
+def _keep(folder: RunFolder, row: SystemRow, key: str) -> None:
+    content = {"key": key, "row": row.model_dump(mode="json")}
     write_text(_place(folder, row.system), json.dumps(content) + "\n")
 
 
-def _kept(folder: RunFolder, system: str, data_hash: str) -> SystemRow | None:
-    """A row that was finished before; None if there is none for these data."""
+def _kept(folder: RunFolder, system: str, key: str) -> SystemRow | None:
+    """A row that was finished before under the same key; None if there is none."""
     try:
         content = json.loads(_place(folder, system).read_text(encoding="utf-8"))
-        if content["data_hash"] != data_hash:
+        if content["key"] != key:
             return None
         return SystemRow.model_validate(content["row"])
     except (OSError, ValueError, KeyError, TypeError, ValidationError):

@@ -30,10 +30,9 @@ from tempering.certification.smoothing import Smoothing
 from tempering.core.errors import UsageError
 from tempering.core.intervals import wilson
 from tempering.core.kept_weights import keep_weights
-from tempering.core.patches import Patch
 from tempering.core.random import RandomStreams, derive
 from tempering.core.threat_sizes import check_size
-from tempering.core.threats import L0, Threat, parse_threat
+from tempering.core.threats import Threat, parse_threat
 from tempering.core.user_code import moved
 from tempering.data.splits import Splits
 from tempering.evaluation.context import EvalContext
@@ -228,10 +227,6 @@ def _require_applicable(
     threat: Threat, methods: Sequence[str] | None, smoothing: Smoothing | None
 ) -> None:
     """Refuse what cannot be certified, or is not used, before anything is run."""
-    if isinstance(threat, L0 | Patch):
-        raise UsageError(
-            f"nothing is certified for {threat}: give an L-inf, L2 or L1 threat, such as linf:0.1"
-        )
     if smoothing is None:
         return
     if methods:

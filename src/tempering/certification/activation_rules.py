@@ -5,9 +5,28 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from tempering.certification.layer_call import LayerCall, Lowered, in_sequence
+import torch
+from torch import Tensor
+
+from tempering.certification.kinked_activations import (
+    SELU_ALPHA,
+    SELU_SCALE,
+    Elu,
+    Hardswish,
+    Kinked,
+)
+from tempering.certification.layer_call import LayerCall, Lowered, in_sequence, scale_shift
 from tempering.certification.leaky_rectifier import LeakyRectifier
-from tempering.certification.smooth_activations import GELU, Clamp, Sigmoid, SiLU, Softplus, Tanh
+from tempering.certification.smooth_activations import (
+    GELU,
+    Clamp,
+    Mish,
+    Sigmoid,
+    SiLU,
+    Softplus,
+    Tanh,
+    TanhGELU,
+)
 
 
 def relu(call: LayerCall) -> Lowered:
@@ -16,10 +35,23 @@ def relu(call: LayerCall) -> Lowered:
 
 
 def leaky_relu(call: LayerCall, slope: Any) -> Lowered:
-    """Leaky ReLU with a negative slope in [0, 1)."""
-    if not 0 <= float(slope) < 1:
+    """Leaky ReLU of any negative slope."""
+    if not math.isfinite(float(slope)):
         raise call.refuse(f"with the negative slope {slope}")
-    return in_sequence(call, LeakyRectifier(call.rounded(slope), call.precision))
+    return prelu(call, torch.tensor([call.rounded(slope)], dtype=torch.float64))
+
+
+def prelu(call: LayerCall, weight: Any) -> Lowered:
+    """Z where it is positive, else z times a slope, one for all or one a channel."""
+    if not isinstance(weight, Tensor):
+        raise call.refuse("with slopes that are no tensor")
+    slopes = weight.detach().double().flatten().to(call.device)
+    form = [1] * (len(call.source().shape) + 1)
+    if len(slopes) > 1:
+        form[1] = len(slopes)
+    if len(slopes) == 1 and 0 <= float(slopes) < 1:
+        return in_sequence(call, LeakyRectifier(float(slopes), call.precision))
+    return in_sequence(call, Kinked(call.precision, slopes.reshape(form)))
 
 
 def sigmoid(call: LayerCall) -> Lowered:
@@ -38,10 +70,45 @@ def silu(call: LayerCall) -> Lowered:
 
 
 def gelu(call: LayerCall, approximate: Any) -> Lowered:
-    """GELU, without the tanh approximation."""
-    if approximate != "none":
-        raise call.refuse(f"with approximate={approximate!r}")
-    return in_sequence(call, GELU(call.precision))
+    """GELU, exact or with the tanh approximation."""
+    kind = TanhGELU if approximate == "tanh" else GELU
+    return in_sequence(call, kind(call.precision))
+
+
+def mish(call: LayerCall) -> Lowered:
+    """Z times the tanh of its softplus."""
+    return in_sequence(call, Mish(call.precision))
+
+
+def hardswish(call: LayerCall) -> Lowered:
+    """Z times clamp(z + 3, 0, 6) / 6."""
+    return in_sequence(call, Hardswish(call.precision))
+
+
+def hardsigmoid(call: LayerCall) -> Lowered:
+    """clamp(z + 3, 0, 6) / 6."""
+    sixth = torch.full((1,), 1 / 6, dtype=torch.float64, device=call.device)
+    return in_sequence(
+        call, scale_shift(call, sixth, 3 * sixth, 8), Clamp(call.precision, 0.0, 1.0)
+    )
+
+
+def elu(call: LayerCall, alpha: Any, scale: Any = 1.0, stretch: Any = 1.0) -> Lowered:
+    """ELU, SELU and CELU."""
+    numbers = [float(number) for number in (alpha, scale, stretch)]
+    if not all(0 < number < 1e6 for number in numbers):
+        raise call.refuse(f"with alpha {alpha}: give a number above 0")
+    return in_sequence(call, Elu(call.precision, *numbers))
+
+
+def celu(call: LayerCall, alpha: Any) -> Lowered:
+    """ELU of which both sides meet with slope 1."""
+    return elu(call, alpha, 1.0, 1 / float(alpha) if alpha else 0.0)
+
+
+def selu(call: LayerCall) -> Lowered:
+    """Scaled ELU."""
+    return elu(call, SELU_ALPHA, SELU_SCALE)
 
 
 def softplus(call: LayerCall, beta: Any, threshold: Any) -> Lowered:

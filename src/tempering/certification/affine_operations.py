@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
@@ -230,17 +230,38 @@ class Concatenation(Affine):
     Attributes:
         dim: The dimension, samples counted.
         sizes: Of each along it.
+        fixed: Place of each constant among them, and the constant, shape (1, ...).
     """
 
     dim: int
     sizes: tuple[int, ...]
+    fixed: Mapping[int, Tensor] = field(default_factory=dict)
 
     def interval(self, given: Sequence[IntervalTensor]) -> tuple[IntervalTensor, Tensor]:
         """Concatenated ends."""
-        low = torch.cat([part.low for part in given], self.dim)
-        high = torch.cat([part.high for part in given], self.dim)
+        low = torch.cat(self._parts([part.low for part in given]), self.dim)
+        high = torch.cat(self._parts([part.high for part in given]), self.dim)
         return IntervalTensor(low, high), torch.zeros_like(low[:1])
+
+    def _parts(self, given: list[Tensor]) -> list[Tensor]:
+        """Inputs and constants in order."""
+        rows, left = len(given[0]), iter(given)
+        return [
+            self.fixed[place].expand(rows, *self.fixed[place].shape[1:])
+            if place in self.fixed
+            else next(left)
+            for place in range(len(self.sizes))
+        ]
 
     def transpose(self, a: Tensor) -> list[Tensor]:
         """Coefficients split by input."""
-        return list(torch.split(a, list(self.sizes), self.dim))
+        parts = torch.split(a, list(self.sizes), self.dim)
+        return [part for place, part in enumerate(parts) if place not in self.fixed]
+
+    def constant(self, a: Tensor) -> Tensor:
+        """The contribution of the constants."""
+        parts = torch.split(a, list(self.sizes), self.dim)
+        added = a.new_zeros(len(a))
+        for place, value in self.fixed.items():
+            added = added + weigh(parts[place], value)
+        return added

@@ -12,11 +12,14 @@ from torch import Tensor
 from tempering.certification.crown import BoundParameters, crown_lower_bound
 from tempering.certification.graph import Graph
 from tempering.certification.interval import StepBounds
-from tempering.certification.linear_bounds import LinearBounds
+from tempering.certification.linear_bounds import Adjustable
 from tempering.certification.region import Region
 from tempering.core.errors import UsageError
 
 _MEMORY = 2**29
+"""Bytes of one chunk on a GPU."""
+_CACHE = 2**26
+"""On a processor."""
 _COPIES = 14
 """Estimated number of tensors that automatic differentiation keeps for each step."""
 _DECAY = (0.9, 0.999)
@@ -27,15 +30,22 @@ class AlphaCrown:
     """Settings of the slope optimisation.
 
     Attributes:
-        steps: Of Adam, at least 1; each costs a row about three backward passes.
+        steps: Of Adam for each margin, at least 1; each costs about three backward passes.
         rate: Length of the first step; it falls to a tenth.
+        hidden_steps: Of Adam for each bound of a hidden neuron; 0 leaves them as CROWN gives
+            them (`final_layer_only`).
 
     Raises:
-        UsageError: If steps or rate are not positive.
+        UsageError: If steps or rate are not positive, or hidden steps are negative.
+
+    Example:
+        >>> AlphaCrown.final_layer_only(steps=50)
+        AlphaCrown(steps=50, rate=0.3, hidden_steps=0)
     """
 
     steps: int = 20
     rate: float = 0.3
+    hidden_steps: int = 10
 
     def __post_init__(self) -> None:
         if self.steps < 1 or not 0 < self.rate < float("inf"):
@@ -43,6 +53,16 @@ class AlphaCrown:
                 f"alpha-CROWN with {self.steps} steps of {self.rate:g}: "
                 "give at least 1 step, and a rate above 0"
             )
+        if self.hidden_steps < 0:
+            raise UsageError(
+                f"alpha-CROWN with {self.hidden_steps} hidden steps: "
+                "give 0 for final-layer slopes only, or more"
+            )
+
+    @classmethod
+    def final_layer_only(cls, steps: int = 20, rate: float = 0.3) -> AlphaCrown:
+        """Slopes are optimised for the margins alone; hidden bounds stay those of CROWN."""
+        return cls(steps, rate, 0)
 
 
 @dataclass(eq=False)
@@ -88,17 +108,29 @@ class OptimizedParameters:
 
 def initial_parameters(graph: Graph, bounds: StepBounds, rows: Tensor) -> OptimizedParameters:
     """Start from the slopes of CROWN."""
+    return OptimizedParameters(initial_slopes(graph, bounds, len(graph.steps) - 1, rows))
+
+
+def initial_slopes(graph: Graph, bounds: StepBounds, at: int, rows: Tensor) -> dict[int, Tensor]:
+    """CROWN's lower slopes of the steps before one, where there is a choice, for each row."""
     slopes = {}
-    for number in (user for users in graph.inputs_of_nonlinear.values() for user in users):
+    for number in graph.nonlinear_before(at):
         lines = bounds.relaxation(graph, number)
-        if isinstance(lines, LinearBounds) and lines.free is not None and bool(lines.free.any()):
-            slopes[number] = lines.low_slope[rows].clone()
-    return OptimizedParameters(slopes)
+        if isinstance(lines, Adjustable) and lines.has_choice:
+            slopes[number] = lines.start(rows).clone()
+    return slopes
 
 
-def chunk(graph: Graph) -> int:
-    """Rows that are optimised at a time."""
-    return max(1, _MEMORY // (8 * _COPIES * graph.size))
+def chunk(graph: Graph, like: Tensor, numbers: int | None = None) -> int:
+    """Rows that are optimised at a time.
+
+    Args:
+        graph: The network.
+        like: A tensor on the device.
+        numbers: Coefficients of a row in all steps; by default those of whole rows.
+    """
+    memory = _CACHE if like.device.type == "cpu" else _MEMORY
+    return max(1, memory // (8 * _COPIES * (numbers or graph.size)))
 
 
 def optimized_bounds(
@@ -111,11 +143,9 @@ def optimized_bounds(
     settings: AlphaCrown,
     enough: float = 0.0,
 ) -> tuple[Tensor, OptimizedParameters]:
-    """Maximise the lower bound of each row over its slopes and multipliers, with Adam.
+    """Maximise lower bounds of the logits over slopes and multipliers.
 
-    Any slope in its range and any multiplier of at least 0 gives a sound bound (Xu et al.,
-    2021, section 3.2; Wang et al., 2021, theorem 3.1); the best one met is kept. Intervals
-    of hidden steps stay as they are. Rows whose bound is above `enough` leave.
+    Intervals of hidden steps stay as they are.
 
     Args:
         graph: The network.
@@ -131,21 +161,58 @@ def optimized_bounds(
         The best bounds, shape (rows,), and the choices that gave them.
     """
     last = len(graph.steps) - 1
-    best = torch.full((len(a),), -torch.inf, dtype=a.dtype, device=a.device)
-    kept = choice.mapped(torch.clone)
-    active = torch.arange(len(a), device=a.device)
+
+    def bound_of(active: Tensor, tuning: BoundParameters) -> Tensor:
+        return crown_lower_bound(graph, bounds, region, last, rows[active], a[active], tuning)[0]
+
+    ranges = parameter_ranges(graph, bounds, choice)
+    return maximised(bound_of, len(a), choice, ranges, settings.steps, settings.rate, enough)
+
+
+def maximised(
+    bound_of: Callable[[Tensor, BoundParameters], Tensor],
+    count: int,
+    choice: OptimizedParameters,
+    ranges: list[tuple[float, float | None]],
+    steps: int,
+    rate: float,
+    enough: float,
+) -> tuple[Tensor, OptimizedParameters]:
+    """Maximise the lower bound of each row over its slopes and multipliers, with Adam.
+
+    Any slope in its range and any multiplier of at least 0 gives a sound bound (Xu et al.,
+    2021, section 3.2; Wang et al., 2021, theorem 3.1); the best one met is kept. Rows whose
+    bound is above `enough` leave.
+
+    Args:
+        bound_of: From numbers of rows and their parameters to bounds.
+        count: How many rows there are.
+        choice: Where to begin.
+        ranges: Of each parameter.
+        steps: Of Adam.
+        rate: Length of the first; it falls to a tenth.
+        enough: A bound above which a row is settled.
+
+    Returns:
+        The best bounds, shape (rows,), and the choices that gave them.
+    """
     now = choice.mapped(torch.clone)
-    moments = [[torch.zeros_like(leaf), torch.zeros_like(leaf)] for leaf in now.leaves()]
-    ranges = _ranges(graph, bounds, now)
-    for step in range(settings.steps + 1):
-        final = step == settings.steps
+    leaves = now.leaves()
+    if not leaves:
+        active = torch.arange(count)
+        return bound_of(active, now.tuning()).detach(), choice
+    device = leaves[0].device
+    best = torch.full((count,), -torch.inf, dtype=leaves[0].dtype, device=device)
+    kept = choice.mapped(torch.clone)
+    active = torch.arange(count, device=device)
+    moments = [[torch.zeros_like(leaf), torch.zeros_like(leaf)] for leaf in leaves]
+    for step in range(steps + 1):
+        final = step == steps
         leaves = now.leaves()
-        with torch.set_grad_enabled(not final and bool(leaves)):
+        with torch.set_grad_enabled(not final):
             for leaf in leaves:
                 leaf.requires_grad_(not final)
-            bound, _ = crown_lower_bound(
-                graph, bounds, region, last, rows[active], a[active], now.tuning()
-            )
+            bound = bound_of(active, now.tuning())
         gradients = [] if final or not bound.requires_grad else _gradients(bound, leaves)
         for leaf in leaves:
             leaf.requires_grad_(False)
@@ -155,8 +222,7 @@ def optimized_bounds(
         best[active] = torch.maximum(best[active], bound)
         if final or not gradients:
             break
-        rate = settings.rate * 0.1 ** (step / settings.steps)
-        _step(leaves, gradients, moments, rate, step + 1)
+        _step(leaves, gradients, moments, rate * 0.1 ** (step / steps), step + 1)
         for leaf, (least, most) in zip(leaves, ranges, strict=True):
             leaf.clamp_(least, most)
         stay = best[active] <= enough
@@ -173,14 +239,14 @@ def _rows(stay: Tensor, values: Tensor) -> Tensor:
     return values[stay]
 
 
-def _ranges(
+def parameter_ranges(
     graph: Graph, bounds: StepBounds, choice: OptimizedParameters
 ) -> list[tuple[float, float | None]]:
     """The range in which each parameter gives a sound bound."""
     slopes: list[tuple[float, float | None]] = []
     for number in choice.slopes:
         lines = bounds.relaxation(graph, number)
-        slopes.append((lines.floor if isinstance(lines, LinearBounds) else 0.0, 1.0))
+        slopes.append((lines.floor if isinstance(lines, Adjustable) else 0.0, 1.0))
     return [*slopes, *((0.0, None) for _ in choice.multipliers)]
 
 

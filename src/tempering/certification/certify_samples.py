@@ -20,12 +20,14 @@ from tempering.certification.interval import propagate
 from tempering.certification.lowering import graph_of
 from tempering.certification.margins import MarginBatch
 from tempering.certification.operations import IntervalTensor
+from tempering.certification.patch_places import certify_places, patch_region
 from tempering.certification.reduction import Reduction
 from tempering.certification.region import NORMS, Region
 from tempering.certification.tracing import Unsupported, refuse_changed_state
 from tempering.certification.verdicts import Certificates, MethodCost
 from tempering.core.errors import DataError, UnknownNameError, UsageError
 from tempering.core.goals import Goal, Untargeted, reached
+from tempering.core.patches import Patch
 from tempering.core.probe import Probe, probing
 from tempering.core.progress import Advance, track
 from tempering.core.tensors import require_tensors
@@ -71,15 +73,17 @@ def certify(
 
     Cost a sample: two forward passes, and about three in float64 to compare the trace with them;
     interval bounds as much again, CROWN-IBP a backward pass an output more; CROWN two backward
-    passes for each neuron whose sign is open; alpha-CROWN about three a step and open output;
-    branching as much as alpha-CROWN for each domain.
+    passes for each neuron whose sign is open; alpha-CROWN about three a step and open output,
+    then about three a hidden step and bound of a neuron whose sign is open; branching as much
+    as the outputs of alpha-CROWN for each domain. Each method computes the bounds it needs.
 
     Args:
         model: From images in [0, 1] to logits, shape (n, outputs). Its mode, weights and
             gradients are left as they are.
         x: Images in [0, 1], shape (n, c, h, w), float32 or float64, on the model's device.
         y: Labels, shape (n,), int64.
-        threat: L-inf, L2 or L1; others abstain.
+        threat: L-inf, L2, L1, L0 or a patch; others abstain. A patch is certified place by
+            place, without branching.
         goal: What an attacker wants; by default any class but the true one.
         methods: Some of `METHODS`; they run in that order.
         alpha: How long to optimise slopes.
@@ -150,17 +154,26 @@ class _Certification:
     ) -> None:
         """Refute clean errors, then run each method on the undecided samples."""
         protected, logits = self._clean(batch_size)
-        if not (self.threat.built_in and self.threat.name in NORMS):
-            raise Unsupported(str(self.threat), "threat", f"bounds know {', '.join(NORMS)}")
+        patch = self.threat if type(self.threat) is Patch else None
+        if patch is None and not (self.threat.built_in and self.threat.name in NORMS):
+            known = f"bounds know {', '.join(NORMS)} and patch"
+            raise Unsupported(str(self.threat), "threat", known)
         graph = graph_of(self.probe.model, self.x)
         reduction = Reduction.of(graph, self.threat)
         batch = max(1, min(batch_size, _MEMORY // (8 * _COPIES * graph.size)))
         self._compare(graph, logits, self._repeated(), batch)
+        bounds: dict[str, Callable[[MarginBatch], None]] = {
+            "interval": bounding.interval,
+            "crown-ibp": bounding.crown_ibp,
+            "crown": lambda case: bounding.full_crown(case, self.until),
+            "alpha-crown": lambda case: bounding.alpha_crown(case, alpha, self.until),
+        }
+        if patch is not None:
+            by_place = {name: bounds[name] for name in methods if name in bounds}
+            self._places(reduction, patch, protected, by_place, batch)
+            return
         work: dict[str, Callable[[MarginBatch, Tensor], None]] = {
-            "interval": lambda case, _: bounding.interval(case),
-            "crown-ibp": lambda case, _: bounding.crown_ibp(case),
-            "crown": lambda case, _: bounding.full_crown(case, self.until),
-            "alpha-crown": lambda case, _: bounding.alpha_crown(case, alpha),
+            **{name: _without_rows(bound) for name, bound in bounds.items()},
             "branching": lambda case, rows: self._branch(case, rows, branching),
         }
         # what needs the same intervals goes together; in between, batches are filled up again
@@ -223,6 +236,8 @@ class _Certification:
         protected: Tensor,
         work: dict[str, Callable[[MarginBatch, Tensor], None]],
     ) -> None:
+        if not len(rows):
+            return
         region = reduction.region(self.x[rows])
         case = MarginBatch.of(reduction.graph, region, protected[rows])
         for name, method in work.items():
@@ -240,6 +255,29 @@ class _Certification:
             stay = torch.tensor(left, device=rows.device).nonzero()[:, 0]
             rows, case = rows[stay], case.part(stay)
 
+    def _places(
+        self,
+        reduction: Reduction,
+        patch: Patch,
+        protected: Tensor,
+        work: dict[str, Callable[[MarginBatch], None]],
+        batch: int,
+    ) -> None:
+        """Certify samples under a patch, one after the other."""
+        with track("certifying", len(self.x)) as advance, torch.no_grad():
+            for row in self._undecided().tolist():
+                region = patch_region(self.x[row : row + 1], patch)
+                region = reduction.behind(region) if reduction.stages else region
+                verdict = certify_places(
+                    reduction.graph, region, protected[row], work, self.until, batch
+                )
+                self.margin[row] = verdict.margin
+                self.settled_by[row] = verdict.method
+                for name, seconds in verdict.seconds.items():
+                    left = verdict.method != name
+                    self._account(name, 1, int(not left), [left], seconds)
+                advance(row + 1, f"{int((self.margin > 0).sum())} certified")
+
     def _account(
         self, name: str, samples: int, certified: int, left: list[bool], seconds: float
     ) -> None:
@@ -254,45 +292,20 @@ class _Certification:
         )
 
     def _branch(self, case: MarginBatch, rows: Tensor, settings: Branching) -> None:
-        """Branch on each open margin of each sample, until one cannot be proven positive."""
-        if case.bounds is None:
-            bounding.full_crown(case, self.until)
-        if case.bounds is None:
-            return
-        for number, row in enumerate(rows.tolist()):
-            if time.monotonic() > self.until:
-                break
-            sample = torch.tensor([number], device=rows.device)
-            limit = math.inf if settings.seconds is None else time.monotonic() + settings.seconds
-            find = CounterexampleSearch(
-                self.probe, self.x[row : row + 1], self.y[row : row + 1], self.threat, self.goal
-            )
-            search = BranchAndBound(
-                case.graph,
-                case.region.part(sample),
-                case.bounds.part(sample),
-                settings,
-                find,
-                min(limit, self.until),
-            )
-            nodes = settings.nodes
-            margins = case.open()
-            margins = margins[case.rows[margins] == number]
-            for margin in margins[case.best[margins].argsort()][:, None]:
-                late = time.monotonic() > search.until
-                if nodes < 1 or late or not self._worth(case, margin):
-                    break
-                bound, used, image = search.prove(case.coefficients(margin), nodes)
-                nodes -= used
-                if image is not None:
-                    self._refute(row, image, "branching", "an image that fools was found")
-                    break
-                case.improve(margin, case.best.new_tensor([bound]))
+        """Branch on the open margins of all samples."""
+        if not case.sharp:
+            alpha = AlphaCrown(settings.steps, settings.rate)
+            bounding.alpha_crown(case, alpha, self.until)
 
-    @staticmethod
-    def _worth(case: MarginBatch, margin: Tensor) -> bool:
-        """Whether the sample is not yet certified by another protected output."""
-        return bool(case.margin()[case.rows[margin]] <= 0)
+        def find(sample: int, points: Tensor) -> Tensor | None:
+            row = int(rows[sample])
+            x, y = self.x[row : row + 1], self.y[row : row + 1]
+            return CounterexampleSearch(self.probe, x, y, self.threat, self.goal)(points)
+
+        search = BranchAndBound(case, settings, find, self.until)
+        for sample, image in search.run().items():
+            reason = "an image that fools was found"
+            self._refute(int(rows[sample]), image, "branching", reason)
 
     def _refute(self, row: int, image: Tensor, method: str, reason: str) -> None:
         self.counterexamples[row] = image
@@ -329,6 +342,10 @@ class _Certification:
             self.unsupported,
             tuple(self.spent.values()),
         )
+
+
+def _without_rows(bound: Callable[[MarginBatch], None]) -> Callable[[MarginBatch, Tensor], None]:
+    return lambda case, _: bound(case)
 
 
 def _check(x: Tensor, y: Tensor) -> None:

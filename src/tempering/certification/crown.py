@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import math
-import time
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from tempering.certification.first_sums import is_settled
 from tempering.certification.graph import Graph
-from tempering.certification.interval import StepBounds, propagate
-from tempering.certification.operations import Affine, IntervalTensor, Nonlinear, weigh
+from tempering.certification.interval import StepBounds
+from tempering.certification.operations import Affine, weigh
 from tempering.certification.region import Region
 
 _MEMORY = 2**29
-"""Bytes that the coefficients of one chunk and its temporaries may take."""
+"""Bytes that the coefficients of one chunk and its temporaries may take on a GPU."""
+_CACHE = 2**24
+"""On a processor, where chunks that leave its cache take three times as long."""
 _COPIES = 10
 """Estimated number of simultaneous tensors of the widest step."""
 _CHUNK = 2048
@@ -66,9 +65,33 @@ def crown_lower_bound(
         Bounds, shape (rows,), and the coefficients of the image, shape (rows, c, h, w).
     """
     tuning = tuning or BoundParameters()
-    waiting = {at: a}
-    total = a.new_zeros(len(a))
-    for number in range(at, 0, -1):
+    return finished(graph, bounds, region, rows, {at: a}, a.new_zeros(len(a)), tuning)
+
+
+def finished(
+    graph: Graph,
+    bounds: StepBounds,
+    region: Region,
+    rows: Tensor,
+    waiting: dict[int, Tensor],
+    total: Tensor,
+    tuning: BoundParameters,
+) -> tuple[Tensor, Tensor]:
+    """Propagate coefficients of some steps back to the image.
+
+    Args:
+        graph: The network.
+        bounds: Intervals of the steps before them.
+        region: What goes in.
+        rows: The sample of each row, shape (rows,), int64.
+        waiting: Step -> its coefficients, shape (rows, *shape of the step).
+        total: What has been added so far, shape (rows,).
+        tuning: Free choices.
+
+    Returns:
+        As of `crown_lower_bound`.
+    """
+    for number in range(max(waiting), 0, -1):
         here = waiting.pop(number, None)
         if number in tuning.pushes:
             push = tuning.pushes[number]
@@ -91,7 +114,7 @@ def crown_lower_bound(
             waiting[source] = coefficients if before is None else before + coefficients
     image = waiting.get(0)
     if image is None:
-        image = a.new_zeros((len(a), *graph.steps[0].shape))
+        image = total.new_zeros((len(total), *graph.steps[0].shape))
     total = total - _lost(image, bounds.errors[0], rows)
     return total + region.least(image, rows), image
 
@@ -133,46 +156,13 @@ def interval_lower_bound(
     return total
 
 
-def chunk(graph: Graph, copies: int = _COPIES) -> int:
-    """Rows in one chunk, by memory."""
-    return max(1, min(_CHUNK, _MEMORY // (8 * copies * graph.width)))
+def chunk(graph: Graph, like: Tensor, numbers: int | None = None) -> int:
+    """Rows in one chunk: as many as fit the cache of a processor, or the memory of a GPU.
 
-
-def crown_intervals(
-    graph: Graph, region: Region, known: StepBounds, until: float = math.inf
-) -> StepBounds:
-    """Intervals of every step that feeds a relaxation, by CROWN.
-
-    Two backward passes for each number whose interval is not settled yet, so that a network
-    trained for certificates costs little and another one much: its neurons, times two.
-    Numbers whose interval is exact already are left out. At the time `until` of the monotonic
-    clock, those that are left keep the intervals that are known.
+    Args:
+        graph: The network.
+        like: A tensor on the device.
+        numbers: Coefficients of a row in its widest step; by default those of whole rows.
     """
-
-    def sharpen(number: int, bounds: StepBounds) -> IntervalTensor:
-        known = bounds.intervals[number]
-        if is_settled(graph, region, number):
-            return known
-        wanted = torch.zeros_like(known.low, dtype=torch.bool)
-        for user in graph.inputs_of_nonlinear[number]:
-            operation = graph.steps[user].operation
-            if isinstance(operation, Nonlinear):
-                wanted = wanted | operation.unsettled(known)
-        samples, places = wanted.flatten(1).nonzero(as_tuple=True)
-        low, high = known.low.flatten(1).clone(), known.high.flatten(1).clone()
-        size = max(1, chunk(graph) // 2)
-        for start in range(0, len(samples), size):
-            if time.monotonic() > until:
-                break
-            sample, place = samples[start : start + size], places[start : start + size]
-            unit = torch.zeros(len(sample), low.shape[1], dtype=low.dtype, device=low.device)
-            unit = unit.scatter(1, place[:, None], 1.0).reshape(-1, *known.low.shape[1:])
-            bound, _ = crown_lower_bound(
-                graph, bounds, region, number, sample.repeat(2), torch.cat([unit, -unit])
-            )
-            least, most = bound[: len(sample)], -bound[len(sample) :]
-            low[sample, place] = torch.maximum(low[sample, place], least)
-            high[sample, place] = torch.minimum(high[sample, place], most)
-        return IntervalTensor(low.reshape(known.low.shape), high.reshape(known.high.shape))
-
-    return propagate(graph, region, known, sharpen)
+    memory = _CACHE if like.device.type == "cpu" else _MEMORY
+    return max(1, min(_CHUNK, memory // (8 * _COPIES * (numbers or graph.width))))

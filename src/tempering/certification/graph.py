@@ -54,6 +54,11 @@ class Graph:
                 users.setdefault(step.sources[0], []).append(number)
         return users
 
+    def nonlinear_before(self, at: int) -> list[int]:
+        """The nonlinear steps before a step."""
+        users = [user for users in self.inputs_of_nonlinear.values() for user in users]
+        return sorted(user for user in users if user < at)
+
     @cached_property
     def exact(self) -> list[bool]:
         """Steps whose interval is exact for an input box: at most one step that sums inputs."""

@@ -46,6 +46,15 @@ class StepBounds:
         errors = [error[rows] if len(error) > 1 else error for error in self.errors]
         return StepBounds([interval.rows(rows) for interval in self.intervals], errors)
 
+    def replaced(self, rows: Tensor, other: StepBounds) -> StepBounds:
+        """The same, with tighter bounds of some samples."""
+        intervals = []
+        for old, new in zip(self.intervals, other.intervals, strict=True):
+            low, high = old.low.clone(), old.high.clone()
+            low[rows], high[rows] = new.low, new.high
+            intervals.append(IntervalTensor(low, high))
+        return StepBounds(intervals, list(self.errors))
+
 
 Sharpen = Callable[[int, StepBounds], IntervalTensor]
 """From a step's number and the bounds up to it to a tighter interval."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tempering.certification.affine_operations import (
@@ -15,6 +16,7 @@ from tempering.certification.affine_operations import (
     MatrixProduct,
     ScaleShift,
 )
+from tempering.certification.linear_maps import LinearMap, Map, copies
 from tempering.certification.operations import Operation
 from tempering.certification.precision import Precision
 from tempering.certification.tracing import Unsupported
@@ -33,6 +35,23 @@ class StepOutput:
     shape: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class SeveralTensors:
+    """Several tensors that depend on the images, such as what `chunk` returns.
+
+    Attributes:
+        source: The tensor of which they are parts.
+        run: The call that returns them.
+    """
+
+    source: StepOutput
+    run: Callable[[Tensor], Sequence[Tensor]]
+
+
+Append = Callable[[Operation, tuple[int, ...]], StepOutput]
+"""Adds an operation, applied to the results of some steps."""
+
+
 @dataclass(frozen=True, eq=False)
 class LayerCall:
     """One call of a layer or function, with its arguments.
@@ -46,6 +65,7 @@ class LayerCall:
         shape: Of what it returns, without the samples.
         precision: How the network rounds.
         device: Where its weights are.
+        append: Adds a step; see `then`.
     """
 
     name: str
@@ -56,6 +76,7 @@ class LayerCall:
     shape: tuple[int, ...]
     precision: Precision
     device: torch.device
+    append: Append
 
     def refuse(self, reason: str) -> Unsupported:
         """The error to raise for an unsupported argument; names the layer."""
@@ -67,6 +88,31 @@ class LayerCall:
         if not isinstance(given, StepOutput):
             raise self.refuse("its first argument does not depend on the images")
         return given
+
+    def then(self, operation: Operation, *sources: StepOutput) -> StepOutput:
+        """Apply an operation; for rules that are more than operations in sequence.
+
+        Args:
+            operation: What is computed.
+            *sources: What it is computed from, in order.
+
+        Returns:
+            Its result, from which further operations, or `result`, can follow.
+        """
+        return self.append(operation, tuple(source.step for source in sources))
+
+    def mapped(self, source: StepOutput, run: Map) -> StepOutput:
+        """Numbers that are copied or left out, by a function of (n, ...) in float64."""
+        fan_out = copies(run, source.shape, self.device)
+        return self.then(LinearMap(run, run, source.shape, 0, fan_out, self.precision), source)
+
+    def expanded(self, source: StepOutput, shape: tuple[int, ...]) -> StepOutput:
+        """A tensor broadcast to a shape of as many dimensions."""
+        if source.shape == shape:
+            return source
+        if len(source.shape) != len(shape):
+            raise self.refuse(f"of shapes {source.shape} and {shape}")
+        return self.mapped(source, lambda z: z.expand(-1, *shape))
 
     def bind(self, **defaults: Any) -> dict[str, Any]:
         """Values of the arguments after the first, by name, in order.
@@ -114,6 +160,11 @@ def in_sequence(call: LayerCall, *operations: Operation) -> Lowered:
     return list(operations), (call.source().step,)
 
 
+def result(out: StepOutput) -> Lowered:
+    """What a rule returns that has added its steps with `LayerCall.then`."""
+    return [], (out.step,)
+
+
 def pair(call: LayerCall, value: Any) -> tuple[int, int]:
     """A size for both spatial dimensions."""
     height, width = value if isinstance(value, tuple | list) else (value, value)
@@ -134,13 +185,16 @@ def scale_shift(
     return ScaleShift(scale, shift, shift if reach is None else reach, roundings, call.precision)
 
 
-def matrix_product(call: LayerCall, weight: Tensor, bias: Tensor | None) -> Lowered:
-    """A matrix product and a bias."""
+def matrix_product(
+    call: LayerCall, weight: Tensor, bias: Tensor | None, source: StepOutput | None = None
+) -> Lowered:
+    """A matrix product and a bias, of the first argument unless another source is given."""
+    source = source or call.source()
     if not call.precision.can_sum(weight.shape[1] + 1):
         raise call.refuse(f"with sums of {weight.shape[1]} terms")
     weight = weight.detach().double()
     added = weight.new_zeros(len(weight)) if bias is None else bias.detach().double()
-    return in_sequence(call, MatrixProduct(weight, added, call.precision))
+    return [MatrixProduct(weight, added, call.precision)], (source.step,)
 
 
 def convolution(
@@ -151,9 +205,11 @@ def convolution(
     padding: Any,
     dilation: Any,
     groups: int,
+    source: StepOutput | None = None,
 ) -> Lowered:
-    """A convolution with zero padding."""
-    shape = call.source().shape
+    """A convolution with zero padding, of the first argument unless another source is given."""
+    source = source or call.source()
+    shape = source.shape
     steps, spread = pair(call, stride), pair(call, dilation)
     kernel = weight.shape[2:]
     if padding == "valid":
@@ -161,8 +217,12 @@ def convolution(
     if padding == "same":
         extra = [between * (size - 1) for between, size in zip(spread, kernel, strict=True)]
         if any(amount % 2 for amount in extra):
-            raise call.refuse("padded unevenly")
-        padding = tuple(amount // 2 for amount in extra)
+            top, left = (amount // 2 for amount in extra)
+            ends = (left, extra[1] - left, top, extra[0] - top)
+            source = call.mapped(source, lambda z: F.pad(z, ends))
+            shape, padding = source.shape, 0
+        else:
+            padding = tuple(amount // 2 for amount in extra)
     if len(shape) != 3:
         raise call.refuse(f"on an input of shape {shape}")
     if not call.precision.can_sum(weight[0].numel() + 1):
@@ -179,4 +239,4 @@ def convolution(
         shape,
         call.precision,
     )
-    return in_sequence(call, operation)
+    return [operation], (source.step,)

@@ -8,8 +8,20 @@ from typing import TypeVar, cast
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.padding import (
+    _CircularPadNd,
+    _ConstantPadNd,
+    _ReflectionPadNd,
+    _ReplicationPadNd,
+)
 
-from tempering.certification import activation_rules, pooling_rules
+from tempering.certification import (
+    activation_rules,
+    convolution_rules,
+    interpolation_rules,
+    pooling_rules,
+    shape_rules,
+)
 from tempering.certification.layer_call import (
     LayerCall,
     Lowered,
@@ -40,17 +52,80 @@ def _linear(call: LayerCall) -> Lowered:
 @register_rule(nn.Conv2d)
 def _conv2d(call: LayerCall) -> Lowered:
     layer = _layer(call, nn.Conv2d)
-    if layer.padding_mode != "zeros":
-        raise call.refuse(f"with padding_mode={layer.padding_mode!r}")
+    source, padding = convolution_rules.padded_by_mode(call, layer)
     return convolution(
         call,
         layer.weight,
         layer.bias,
         layer.stride,
-        layer.padding,
+        padding,
         layer.dilation,
         layer.groups,
+        source,
     )
+
+
+@register_rule(nn.Conv1d, nn.Conv3d)
+def _conv(call: LayerCall) -> Lowered:
+    layer = cast(nn.Conv3d, call.module)
+    source, padding = convolution_rules.padded_by_mode(call, layer)
+    return convolution_rules.convolved(
+        call,
+        layer.weight,
+        layer.bias,
+        layer.stride,
+        padding,
+        layer.dilation,
+        layer.groups,
+        source,
+    )
+
+
+@register_rule(nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+def _conv_transpose(call: LayerCall) -> Lowered:
+    layer = cast(nn.ConvTranspose3d, call.module)
+    return convolution_rules.transposed(
+        call,
+        layer.weight,
+        layer.bias,
+        layer.stride,
+        layer.padding,
+        layer.output_padding,
+        layer.groups,
+        layer.dilation,
+    )
+
+
+@register_rule(nn.Upsample, nn.UpsamplingNearest2d, nn.UpsamplingBilinear2d)
+def _upsample(call: LayerCall) -> Lowered:
+    layer = _layer(call, nn.Upsample)
+    return interpolation_rules.interpolate(
+        call,
+        layer.size,
+        layer.scale_factor,
+        layer.mode,
+        layer.align_corners,
+        layer.recompute_scale_factor,
+    )
+
+
+@register_rule(cast(type[nn.Module], _ConstantPadNd), cast(type[nn.Module], _ReflectionPadNd))
+@register_rule(cast(type[nn.Module], _ReplicationPadNd), cast(type[nn.Module], _CircularPadNd))
+def _pad(call: LayerCall) -> Lowered:
+    modes = {
+        _ReflectionPadNd: "reflect",
+        _ReplicationPadNd: "replicate",
+        _CircularPadNd: "circular",
+    }
+    named = [mode for kind, mode in modes.items() if isinstance(call.module, kind)]
+    value = getattr(call.module, "value", 0.0)
+    ends = cast(nn.ConstantPad2d, call.module).padding
+    return shape_rules.padded(call, ends, named[0] if named else "constant", value)
+
+
+@register_rule(nn.PReLU)
+def _prelu(call: LayerCall) -> Lowered:
+    return activation_rules.prelu(call, _layer(call, nn.PReLU).weight)
 
 
 @register_rule(cast(type[nn.Module], _BatchNorm))
@@ -126,6 +201,12 @@ _TABLE: dict[type[nn.Module], Rule] = {
     nn.Sigmoid: activation_rules.sigmoid,
     nn.Tanh: activation_rules.tanh,
     nn.SiLU: activation_rules.silu,
+    nn.Mish: activation_rules.mish,
+    nn.Hardswish: activation_rules.hardswish,
+    nn.Hardsigmoid: activation_rules.hardsigmoid,
+    nn.ELU: _with(activation_rules.elu, "alpha"),
+    nn.CELU: _with(activation_rules.celu, "alpha"),
+    nn.SELU: activation_rules.selu,
     nn.GELU: _with(activation_rules.gelu, "approximate"),
     nn.Softplus: _with(activation_rules.softplus, "beta", "threshold"),
     nn.Hardtanh: _with(activation_rules.clamp, "min_val", "max_val"),

@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 
+class Adjustable(ABC):
+    """A relaxation with parameters that may be optimised: any value in [floor, 1] is sound.
+
+    Attributes:
+        floor: The least value of each.
+    """
+
+    floor: float = 0.0
+
+    @property
+    @abstractmethod
+    def has_choice(self) -> bool:
+        """Whether any parameter is free."""
+
+    @abstractmethod
+    def start(self, rows: Tensor) -> Tensor:
+        """The values that `pull` takes by default, for the sample of each row."""
+
+
 @dataclass(frozen=True, eq=False)
-class LinearBounds:
+class LinearBounds(Adjustable):
     """For each number z: low_slope z + low_offset <= f(z) <= high_slope z + high_offset.
 
     Attributes:
@@ -27,6 +47,15 @@ class LinearBounds:
     high_offset: Tensor
     free: Tensor | None = None
     floor: float = 0.0
+
+    @property
+    def has_choice(self) -> bool:
+        """Whether some lower slope is free."""
+        return self.free is not None and bool(self.free.any())
+
+    def start(self, rows: Tensor) -> Tensor:
+        """The lower slopes."""
+        return self.low_slope[rows]
 
     def pull(self, a: Tensor, rows: Tensor, slopes: Tensor | None) -> tuple[Tensor, Tensor]:
         """Use the lower bound where a coefficient is positive, and the upper one elsewhere."""

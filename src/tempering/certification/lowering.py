@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
 from tempering.certification import (  # noqa: F401 - they register
+    attention_rules,
     function_rules,
     layer_rules,
+    normalization_rules,
     staircases,
 )
 from tempering.certification.graph import Graph, GraphStep
-from tempering.certification.layer_call import LayerCall, Lowered, StepOutput
-from tempering.certification.operations import Operation
+from tempering.certification.layer_call import (
+    Append,
+    LayerCall,
+    Lowered,
+    SeveralTensors,
+    StepOutput,
+)
+from tempering.certification.operations import IntervalTensor, Operation
 from tempering.certification.precision import Precision, known
 from tempering.certification.rules import FUNCTION_RULES, LAYER_RULES
+from tempering.certification.shape_rules import SHAPED, SPLITS
 from tempering.certification.tracing import TracedCall, TracedNetwork, Unsupported, tensors, trace
-from tempering.core.errors import ModelError
+from tempering.core.errors import ModelError, TemperingError, first_line
 
 
 def graph_of(model: nn.Module, x: Tensor) -> Graph:
@@ -67,19 +77,37 @@ def _steps(
     steps = [GraphStep("images", None, (), shape)]
     number = {traced.given: 0}
     for call in traced.calls:
-        operations, sources = _operations(call, traced, number, steps, precision, device)
-        for at, operation in enumerate(operations):
-            last = at == len(operations) - 1
-            form = call.shape if last else steps[sources[0]].shape
-            steps.append(GraphStep(call.name, operation, sources, form))
-            sources = (len(steps) - 1,)
+        append = _appender(call.name, steps, device)
+        operations, sources = _operations(call, traced, number, steps, precision, device, append)
+        for operation in operations:
+            sources = (append(operation, sources).step,)
         # a call without an operation is the identity
         number[call.node] = sources[0]
+        form = steps[sources[0]].shape
+        if form != call.shape:
+            raise Unsupported(call.name, call.kind, f"its rule returns {form}, not {call.shape}")
     if traced.result not in number:
         raise Unsupported("the model", "output", "its logits do not depend on the images")
+    del steps[number[traced.result] + 1 :]  # of them only shapes were asked
     if len(steps[-1].shape) != 1:
         raise Unsupported("the model", "output", f"it returns shape {steps[-1].shape} a sample")
     return steps
+
+
+def _appender(name: str, steps: list[GraphStep], device: torch.device) -> Append:
+    """A function that adds a step of a layer; its shape is that of its interval."""
+
+    def append(operation: Operation, sources: tuple[int, ...]) -> StepOutput:
+        zeros = [
+            torch.zeros(1, *steps[source].shape, dtype=torch.float64, device=device)
+            for source in sources
+        ]
+        out, _ = operation.interval([IntervalTensor(zero, zero) for zero in zeros])
+        shape = tuple(out.low.shape[1:])
+        steps.append(GraphStep(name, operation, sources, shape))
+        return StepOutput(len(steps) - 1, shape)
+
+    return append
 
 
 def _operations(
@@ -89,6 +117,7 @@ def _operations(
     steps: list[GraphStep],
     precision: Precision,
     device: torch.device,
+    append: Append,
 ) -> tuple[list[Operation], tuple[int, ...]]:
     """The operations of a call, and the steps that feed the first of them."""
 
@@ -97,19 +126,49 @@ def _operations(
             return given
         if given in number:
             return StepOutput(number[given], steps[number[given]].shape)
+        if given in traced.several:
+            return _several(traced.several[given], value)
         return traced.constants.get(given, traced.numbers.get(given))
 
     arguments = fx.node.map_arg(call.node.args, value)
     keywords = fx.node.map_arg(call.node.kwargs, value)
-    reshapes = call.kind in ("view", "reshape", "flatten", "unflatten")
-    if not reshapes and any(source in traced.numbers for source in call.node.all_input_nodes):
-        raise Unsupported(call.name, call.kind, "it computes with sizes")
+    numbers = [source for source in call.node.all_input_nodes if source in traced.numbers]
+    if not traced.sizes.issuperset(numbers) or (numbers and call.kind not in SHAPED):
+        raise Unsupported(call.name, call.kind, "it computes with sizes or with values")
     rules: Any = LAYER_RULES if isinstance(call.key, type) else FUNCTION_RULES
     rule = rules.get(call.key)
     if rule is None:
         raise Unsupported(call.name, call.kind)
     layer_call = LayerCall(
-        call.name, call.kind, call.module, arguments, keywords, call.shape, precision, device
+        call.name,
+        call.kind,
+        call.module,
+        arguments,
+        keywords,
+        call.shape,
+        precision,
+        device,
+        append,
     )
-    lowered: Lowered = rule(layer_call)
+    try:
+        lowered: Lowered = rule(layer_call)
+    except (Unsupported, TemperingError):
+        raise
+    except Exception as error:
+        reason = f"its rule fails: {first_line(error)}"
+        raise Unsupported(call.name, call.kind, reason) from error
     return lowered
+
+
+def _several(call: TracedCall, value: Callable[[Any], Any]) -> SeveralTensors:
+    """The parts that `chunk` and the like return."""
+    source, *rest = fx.node.map_arg(call.node.args, value)
+    keywords = fx.node.map_arg(call.node.kwargs, value)
+    if isinstance(source, SeveralTensors) and call.key == "unbind" and not any(rest):
+        return source
+    split = SPLITS.get(str(call.key))
+    given = [*rest, *keywords.values()]
+    simple = all(isinstance(item, int | tuple | list) for item in given)
+    if split is None or not isinstance(source, StepOutput) or not simple:
+        raise Unsupported(call.name, call.kind, "it returns more than one tensor")
+    return SeveralTensors(source, lambda z: split(z, *rest, **keywords))

@@ -30,6 +30,7 @@ class MarginBatch:
         rival: Its unprotected output, shape (m,), int64.
         best: The largest lower bound of each margin so far, shape (m,), float64.
         bounds: The tightest intervals so far; None before the first.
+        sharp: Whether `bounds` hold what CROWN says of hidden neurons.
     """
 
     graph: Graph
@@ -40,6 +41,7 @@ class MarginBatch:
     rival: Tensor
     best: Tensor
     bounds: StepBounds | None = None
+    sharp: bool = False
 
     @classmethod
     def of(cls, graph: Graph, region: Region, protected: Tensor) -> MarginBatch:
@@ -86,4 +88,12 @@ class MarginBatch:
             self.rival[own],
             self.best[own],
             None if self.bounds is None else self.bounds.part(samples),
+            self.sharp,
         )
+
+    def take(self, samples: Tensor, part: MarginBatch) -> None:
+        """Take over what was found for a subset of the samples (see `part`)."""
+        own = torch.isin(self.rows, samples)
+        self.best[own] = torch.maximum(self.best[own], part.best)
+        if self.bounds is not None and part.bounds is not None:
+            self.bounds = self.bounds.replaced(samples, part.bounds)

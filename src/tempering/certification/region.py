@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -79,13 +80,21 @@ class Region:
 
     def part(self, rows: Tensor) -> Region:
         """A subset of the samples."""
+        return self.mapped(lambda numbers: numbers[rows])
+
+    def mapped(self, change: Callable[[Tensor], Tensor]) -> Region:
+        """The same with a function applied to all numbers, such as one that selects some."""
+
+        def both(given: IntervalTensor | None) -> IntervalTensor | None:
+            return None if given is None else IntervalTensor(*(change(end) for end in given))
+
         return replace(
             self,
-            x=self.x[rows],
-            box=self.box.rows(rows),
-            centre=None if self.centre is None else self.centre.rows(rows),
-            costs=None if self.costs is None else self.costs.rows(rows),
-            ends=None if self.ends is None else self.ends.rows(rows),
+            x=change(self.x),
+            box=IntervalTensor(*(change(end) for end in self.box)),
+            centre=both(self.centre),
+            costs=both(self.costs),
+            ends=both(self.ends),
         )
 
     def least(self, a: Tensor, rows: Tensor) -> Tensor:

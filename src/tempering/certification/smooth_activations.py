@@ -64,7 +64,9 @@ class SmoothActivation(Nonlinear):
 
     def _lost(self, given: IntervalTensor, out: IntervalTensor) -> Tensor:
         """Error bound for rounding in the lines and in their use."""
-        return (given.low[0].numel() + 256) * UNIT64 * (1 + given.size() * 2 + out.size())
+        steep = max(1.0, *map(abs, self.slopes))
+        numbers = given.low[0].numel() + 256
+        return numbers * UNIT64 * steep * (1 + given.size() * 2 + out.size())
 
     def unsettled(self, given: IntervalTensor) -> Tensor:
         """All inputs."""
@@ -249,3 +251,27 @@ class SiLU(_Dipping):
     def value(self, z: Tensor) -> Tensor:
         """Also called swish."""
         return F.silu(z)
+
+
+class TanhGELU(_Dipping):
+    """GELU with the approximation z (1 + tanh(sqrt(2 / pi) (z + 0.044715 z^3))) / 2."""
+
+    slopes = (-0.14, 1.14)
+    bend = 0.81
+    lowest = -0.7524614
+
+    def value(self, z: Tensor) -> Tensor:
+        """Hendrycks and Gimpel (2016), section 2."""
+        return F.gelu(z, approximate="tanh")
+
+
+class Mish(_Dipping):
+    """z tanh(softplus(z))."""
+
+    slopes = (-0.12, 1.1)
+    bend = 0.65
+    lowest = -1.1924313
+
+    def value(self, z: Tensor) -> Tensor:
+        """Misra (2020), equation 1."""
+        return F.mish(z)

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import builtins
+import math
 import operator
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
 from threading import get_ident
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, fx, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from tempering.certification.rules import LAYER_RULES, computing_type
 
+PARTING = ("chunk", "split", "tensor_split", "unbind", "permute")
+"""Calls that return several tensors, or one whose first dimension is no longer the samples."""
 COUNTS = (2, 3, 1)
 """Numbers of images on which every call is computed as it is traced."""
 
@@ -39,6 +46,11 @@ class KnownProxy(fx.Proxy):
             return self._lengths()
         if k == "size":
             return self._size
+        if k == "data":
+            return self
+        if k in ("mT", "T", "H", "mH") and not values[0].is_complex():
+            order = ("transpose", -1, -2) if k in ("mT", "mH") else ("t",)
+            return getattr(self, str(order[0]))(*order[1:])
         return super().__getattr__(k)
 
     def __eq__(self, other: object) -> Any:
@@ -59,14 +71,61 @@ class KnownProxy(fx.Proxy):
 
     def __gt__(self, other: object) -> Any:
         """There is at least one image."""
-        if isinstance(other, int) and other == 0 and self._is_number_of_images():
+        if self._is_number_of_images() and isinstance(other, int) and other <= 0:
             return True
         return self.tracer.create_proxy("call_function", operator.gt, (self, other), {})
+
+    def __ge__(self, other: object) -> Any:
+        """There is at least one image."""
+        if self._is_number_of_images() and isinstance(other, int) and other <= 1:
+            return True
+        return self.tracer.create_proxy("call_function", operator.ge, (self, other), {})
+
+    def __bool__(self) -> bool:
+        """There is at least one image; and what asks for the kind of a tensor is known."""
+        if self._is_number_of_images():
+            return True
+        if self.node.target in (torch.is_floating_point, torch.is_complex):
+            return bool(self.tracer.values[self.node][0])
+        return bool(super().__bool__())
+
+    def __iter__(self) -> Iterator[Any]:
+        """The parts of several tensors, such as what `chunk` returns."""
+        counts = {len(value) for value in self.tracer.values.get(self.node, ())}
+        if len(counts) == 1 and self._has_fixed_parts():
+            return iter([self._part(place) for place in range(counts.pop())])
+        return super().__iter__()
+
+    def _has_fixed_parts(self) -> bool:
+        """Whether the number of parts follows from the shape of an image, not from its values."""
+        source = self.node.args[0] if self.node.args else None
+        name = getattr(self.node.target, "__name__", self.node.target)
+        if name not in PARTING or not isinstance(source, fx.Node):
+            return False
+        values = self.tracer.values[source]
+        rows = tuple(len(value) if isinstance(value, Tensor) else 0 for value in values)
+        return rows == COUNTS or (name == "unbind" and KnownProxy(source, self.tracer)._parted())
+
+    def _parted(self) -> bool:
+        return getattr(self.node.target, "__name__", self.node.target) == "permute"
+
+    def _part(self, place: int) -> Any:
+        return self.tracer.create_proxy("call_function", operator.getitem, (self, place), {})
+
+    def length(self) -> Any:
+        """What `len` returns."""
+        values = self.tracer.values[self.node]
+        if all(isinstance(value, Tensor) for value in values):
+            return self._lengths()[0]
+        if not self._has_fixed_parts():
+            raise TypeError("the length of what is no tensor depends on values")
+        return len(values[0])
 
     __hash__ = fx.Proxy.__hash__
 
     def _is_number_of_images(self) -> bool:
-        return self.tracer.values.get(self.node) == COUNTS
+        values = self.tracer.values.get(self.node, ())
+        return all(type(value) is int for value in values) and values == COUNTS
 
     def _size(self, dim: int | None = None) -> Any:
         return self._lengths() if dim is None else self._lengths()[dim]
@@ -74,12 +133,74 @@ class KnownProxy(fx.Proxy):
     def _lengths(self) -> tuple[Any, ...]:
         shapes = [value.shape for value in self.tracer.values[self.node]]
         fixed = self.node not in self.tracer.of_images
-        return tuple(
+        return Lengths(
             lengths[0]
             if len(set(lengths)) == 1 and (fixed or dim > 0)
             else self.tracer.create_proxy("call_method", "size", (self, dim), {})
             for dim, lengths in enumerate(zip(*shapes, strict=False))
         )
+
+
+PARALLEL: tuple[type[nn.Module], ...] = (nn.DataParallel, DistributedDataParallel)
+"""Layers that run another one on several devices."""
+
+
+class Lengths(tuple[Any, ...]):
+    """A shape whose number of images may be a proxy."""
+
+    def numel(self) -> Any:
+        """The product of the lengths."""
+        return math.prod(self)
+
+    def __getitem__(self, at: Any) -> Any:
+        """A length, or some of them."""
+        part = super().__getitem__(at)
+        return Lengths(part) if isinstance(at, slice) else part
+
+
+def without_parallel(model: nn.Module) -> nn.Module:
+    """The network that `DataParallel` runs on every device."""
+    while computing_type(model) in PARALLEL:
+        model = cast(nn.DataParallel[nn.Module], model).module
+    return model
+
+
+_FILLING = ("zeros", "ones", "full")
+"""Functions of torch that take sizes, and no proxies of them."""
+
+
+@contextmanager
+def proxies_measured() -> Iterator[None]:
+    """Within it, `len` knows proxies, and `torch.zeros` and the like take them as sizes.
+
+    In all threads; what is no proxy is treated as before.
+    """
+    plain = {name: getattr(torch, name) for name in _FILLING}
+    measure = builtins.len
+
+    def length(of: Any, /) -> Any:
+        return of.length() if isinstance(of, KnownProxy) else measure(of)
+
+    builtins.len = length
+    for name, function in plain.items():
+        setattr(torch, name, _taking_proxies(function))
+    try:
+        yield
+    finally:
+        builtins.len = measure
+        for name, function in plain.items():
+            setattr(torch, name, function)
+
+
+def _taking_proxies(function: Callable[..., Tensor]) -> Callable[..., Any]:
+    @wraps(function)
+    def made(*args: Any, **kwargs: Any) -> Any:
+        for part in (*args, *(args[0] if args and isinstance(args[0], tuple | list) else ())):
+            if isinstance(part, KnownProxy):
+                return part.tracer.create_proxy("call_function", function, args, kwargs)
+        return function(*args, **kwargs)
+
+    return made
 
 
 class Tracer(fx.Tracer):
@@ -111,9 +232,17 @@ class Tracer(fx.Tracer):
         self._x = x
         self._thread = get_ident()
         self._computing = False
+        self._installed: set[nn.Module] = set()
+
+    def trace(self, root: Any, concrete_args: dict[str, Any] | None = None) -> fx.Graph:
+        """The graph of a model."""
+        self._installed = set(root.modules())
+        return super().trace(root, concrete_args)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Whether a layer has a rule, or is a layer of torch."""
+        if computing_type(m) in PARALLEL:
+            return False
         return computing_type(m) in LAYER_RULES or super().is_leaf_module(m, module_qualified_name)
 
     def proxy(self, node: fx.Node) -> KnownProxy:
@@ -145,6 +274,11 @@ class Tracer(fx.Tracer):
     ) -> Any:
         """Trace a layer; layers in other threads compute."""
         if self._computing or get_ident() != self._thread:
+            return forward(*args, **kwargs)
+        if computing_type(m) in PARALLEL:
+            return cast(nn.DataParallel[nn.Module], m).module(*args, **kwargs)
+        hooked = m._forward_hooks or m._forward_pre_hooks
+        if type(m) is nn.Sequential and m not in self._installed and not hooked:  # a slice
             return forward(*args, **kwargs)
         self.at.append(self.path_of_module(m))
         out = super().call_module(m, forward, args, kwargs)

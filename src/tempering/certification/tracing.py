@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.modules.module import _global_forward_hooks, _global_forward_pre_hooks
 
+from tempering.certification.constants import is_constant, is_size, same_for_all
 from tempering.certification.fixed_function import ForwardState, restored, seeded
 from tempering.certification.rules import computing_type
-from tempering.certification.tracer import COUNTS, Tracer
+from tempering.certification.tracer import COUNTS, Tracer, proxies_measured, without_parallel
 from tempering.certification.unsupported import Unsupported as Unsupported
 from tempering.core.backward import random_stages, true_gradient
 from tempering.core.errors import first_line
@@ -55,8 +56,11 @@ class TracedNetwork:
         calls: What it calls on tensors that depend on its images.
         given: The node of its images.
         result: The node of its logits.
-        constants: Values that depend on no image, by node.
-        numbers: Shapes and sizes that depend on the number of images, by node.
+        constants: Values that depend on no image, by node; one that is the same for every
+            sample has one row.
+        numbers: Numbers and shapes that are no constants, by node.
+        sizes: Those that depend on how many images there are, not on their values.
+        several: Calls that return several tensors, by node.
     """
 
     calls: list[TracedCall]
@@ -64,6 +68,8 @@ class TracedNetwork:
     result: fx.Node
     constants: dict[fx.Node, Any]
     numbers: dict[fx.Node, Any]
+    sizes: set[fx.Node]
+    several: dict[fx.Node, TracedCall]
 
 
 def trace(model: nn.Module, x: Tensor) -> TracedNetwork:
@@ -82,6 +88,7 @@ def trace(model: nn.Module, x: Tensor) -> TracedNetwork:
             function.
     """
     _refuse_disguises(model)
+    model = without_parallel(model)
     for name in random_stages(model):
         kind = type(dict(model.named_modules()).get(name, model)).__name__
         raise Unsupported(name, kind, "it is random")
@@ -104,7 +111,7 @@ def _symbolic_trace(model: nn.Module, x: Tensor, seed: int) -> tuple[fx.GraphMod
     tracer = Tracer(x)
     with seeded(seed, x.device), restored(model, x.device) as state:
         try:
-            with true_gradient():
+            with true_gradient(), proxies_measured():
                 graph = tracer.trace(model)
             refuse_changed_state(model, state)
             return fx.GraphModule(model, graph), tracer
@@ -156,32 +163,51 @@ def _sort(model: nn.Module, tracer: Tracer) -> TracedNetwork:
     calls: list[TracedCall] = []
     constants: dict[fx.Node, Any] = {}
     numbers: dict[fx.Node, Any] = {}
+    several: dict[fx.Node, TracedCall] = {}
+    sizes: set[fx.Node] = set()
     for node in nodes:
         if node not in needed or node.op == "placeholder":
             continue
-        if all(source in constants for source in node.all_input_nodes):
-            constants[node] = tracer.values[node][0]
-            continue
         name, kind, key, module = _identify(model, node)
+        if is_constant(node, str(key), constants, sizes):
+            value = same_for_all(tracer.values[node])
+            if value is None:
+                raise Unsupported(name, kind, "it differs between samples")
+            constants[node] = value
+            continue
         few = tracer.values[node][0]
         if isinstance(few, Tensor):
             compared = few.dtype == torch.bool and kind in COMPARISONS
             if few.dtype != tracer.values[inputs[0]][0].dtype and not compared:
                 raise Unsupported(name, kind, f"it returns {few.dtype}")
+            if kind == "permute" and _rows_second(tracer.values[node]):
+                several[node] = TracedCall(node, name, kind, key, module, ())
+                continue
             if few.dim() < 2 or not _keeps_rows(tracer.values[node]):
                 raise Unsupported(name, kind, "it does not keep one row a sample")
             calls.append(TracedCall(node, name, kind, key, module, tuple(few.shape[1:])))
-        elif isinstance(few, tuple | list) and not isinstance(few, torch.Size):
-            raise Unsupported(name, kind, "it returns more than one tensor")
+        elif isinstance(few, tuple | list) and any(isinstance(part, Tensor) for part in few):
+            several[node] = TracedCall(node, name, kind, key, module, ())
         else:
             numbers[node] = few
-    return TracedNetwork(calls, inputs[0], result, constants, numbers)
+            if is_size(node, sizes, constants):
+                sizes.add(node)
+    return TracedNetwork(calls, inputs[0], result, constants, numbers, sizes, several)
 
 
 def _keeps_rows(values: tuple[Any, ...]) -> bool:
     """Whether a value has one row a sample and else the same shape, for every number of samples."""
     return all(
         value.dim() > 0 and tuple(value.shape) == (count, *values[0].shape[1:])
+        for value, count in zip(values, COUNTS, strict=True)
+    )
+
+
+def _rows_second(values: tuple[Any, ...]) -> bool:
+    """Whether samples lie along the second dimension: several tensors, one after the other."""
+    first = values[0].shape
+    return len(first) > 2 and all(
+        tuple(value.shape) == (first[0], count, *first[2:])
         for value, count in zip(values, COUNTS, strict=True)
     )
 

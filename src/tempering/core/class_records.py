@@ -22,12 +22,30 @@ class ClassOutcome(Record):
         clean: Samples classified correctly without attack, of all samples of the class.
         robust: Samples classified correctly under every attack, of the same.
         interval: 95 % Wilson interval of `robust`, fractions.
+        certified: Samples that are certified, of the same; None if certification did not run.
     """
 
     name: str
     clean: Count
     robust: Count
     interval: tuple[float, float]
+    certified: Count | None = None
+
+
+class ClassesAtEps(Record):
+    """Both bounds of robust accuracy of each class at one eps.
+
+    Attributes:
+        eps: Of the threat.
+        n: Samples of each class.
+        robust: Those that are classified correctly under every attack.
+        certified: Those that are certified; empty if certification did not run there.
+    """
+
+    eps: float
+    n: list[int]
+    robust: list[int]
+    certified: list[int] = Field(default_factory=list)
 
 
 class Confusion(Record):
@@ -57,6 +75,7 @@ class PerClass(Record):
             beside them.
         classes: One entry a class, the rows.
         confusions: Entries of the confusion matrix that are not 0, row by row.
+        by_eps: Both bounds of each class along the curve, smallest eps first, on its samples.
     """
 
     kind: Literal["per-class"] = "per-class"
@@ -65,6 +84,7 @@ class PerClass(Record):
     outputs: list[str]
     classes: list[ClassOutcome]
     confusions: list[Confusion]
+    by_eps: list[ClassesAtEps] = Field(default_factory=list)
     seed: int
     weights: str
     data_hash: str
@@ -120,6 +140,8 @@ def per_class_record(
     predicted: Sequence[int],
     outputs: Sequence[str],
     classes: int,
+    certified: Sequence[bool] | None = None,
+    by_eps: Sequence[ClassesAtEps] = (),
     **more: str | int,
 ) -> PerClass:
     """Count samples by class.
@@ -131,6 +153,8 @@ def per_class_record(
         predicted: Output that it is taken for, at least 0.
         outputs: Names of the outputs, the classes first.
         classes: Number of classes.
+        certified: Whether it is certified; None if certification did not run.
+        by_eps: Both bounds of each class along the curve.
         more: The other fields.
 
     Example:
@@ -146,6 +170,7 @@ def per_class_record(
     n = Counter(y)
     right = Counter(label for label, hit in zip(y, clean, strict=True) if hit)
     kept = Counter(label for label, hit in zip(y, robust, strict=True) if hit)
+    proven = Counter(label for label, hit in zip(y, certified or [], strict=False) if hit)
     entries = Counter(zip(y, predicted, strict=True))
     rows = []
     for label in range(classes):
@@ -156,8 +181,10 @@ def per_class_record(
                 clean=Count(hits=right[label], n=n[label]),
                 robust=count,
                 interval=count.interval,
+                certified=None if certified is None else Count(hits=proven[label], n=n[label]),
             )
         )
     confusions = [Confusion(true=t, predicted=p, n=m) for (t, p), m in sorted(entries.items())]
     content = {"outputs": list(outputs), "classes": rows, "confusions": confusions}
+    content |= {"by_eps": list(by_eps)}
     return PerClass.model_validate({**content, **more})

@@ -251,6 +251,8 @@ class Assessment(Summary):
             run.
         by_attack: Stage -> robust samples that remain after it, in order.
         schedule: The trial runs that determined the order of the stages.
+        certification: What each certification method did on a few samples, and what was
+            decided; or why there are no certificates.
         surrogate: How the surrogate was trained; None if it was given or not needed.
         surrogate_weights: Hash of the surrogate's parameters and buffers; None without a
             gray-box attacker.
@@ -275,6 +277,7 @@ class Assessment(Summary):
     passes: PassCounts
     by_attack: dict[str, StageResult]
     schedule: list[str] = Field(default_factory=list)
+    certification: list[str] = Field(default_factory=list)
     surrogate: Surrogate | None = None
     surrogate_weights: str | None = None
     per_class: PerClass | None = None

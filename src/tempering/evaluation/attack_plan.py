@@ -19,7 +19,6 @@ from tempering.evaluation.certificates import CertifiedSamples
 from tempering.evaluation.complete_verification import (
     Counterexamples,
     verify_remaining,
-    worth_verifying,
 )
 from tempering.evaluation.evaluation_result import on_all_samples
 from tempering.evaluation.masked_gradients import attack_without_gradients, gradients_not_finite
@@ -158,13 +157,14 @@ def _require_attacks(run: EvaluationRun, runner: StageRunner) -> None:
 def _verify(
     run: EvaluationRun, runner: StageRunner, certificates: CertifiedSamples | None
 ) -> CertifiedSamples | None:
-    """Complete verification of what remains, where most is certified; not against the clock."""
-    if certificates is None or run.config.seconds is not None:
+    """Complete verification of what remains, within what certificates have saved."""
+    if certificates is None or certificates.unsupported is not None:
         return certificates
     rows = (runner.robust & ~runner.certified).nonzero()[:, 0]
-    if not worth_verifying(certificates, int(run.clean.per_sample.robust.sum()), len(rows)):
+    if not len(rows):
         return certificates
-    work = partial(verify_remaining, run.context, run.target, run.threat, certificates, rows)
+    at = run.context, run.target, run.threat
+    work = partial(verify_remaining, *at, certificates, rows, run.deadline)
     verified = run.cache.get("complete-verification", work)
     runner.add_certificates(verified.certified)
     if len(verified.refuted):

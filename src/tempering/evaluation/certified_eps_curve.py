@@ -14,13 +14,21 @@ from tempering.core.proofs import Proof
 from tempering.core.records import Measurement
 from tempering.core.threats import Threat
 from tempering.evaluation.certificates import CertifiedSamples, certify_samples
+from tempering.evaluation.certification_survey import CertificationBudget
 from tempering.evaluation.context import EvalContext
 from tempering.evaluation.results import count
 from tempering.evaluation.target import Target
 
+NAMED = 20
+"""Samples without a verdict that a record names."""
+
 
 def certified_record(
-    context: EvalContext, target: Target, threat: Threat, certificates: CertifiedSamples
+    context: EvalContext,
+    target: Target,
+    threat: Threat,
+    certificates: CertifiedSamples,
+    robust: Tensor,
 ) -> Proof:
     """Certified accuracy at the threat's own eps.
 
@@ -29,8 +37,12 @@ def certified_record(
         target: The model.
         threat: What may change.
         certificates: Which samples are certified.
+        robust: Samples that no attack has broken, shape (n,), bool.
     """
-    return _record(context, target, threat, certificates, certificates.certified, "cascade")
+    proof = _record(context, target, threat, certificates, certificates.certified, "cascade")
+    open_rows = (robust & ~certificates.certified).nonzero()[:, 0]
+    names = list(context.data.ids[open_rows[:NAMED]].names)
+    return proof.model_copy(update={"abstained": len(open_rows), "abstained_ids": names})
 
 
 def certified_curve(
@@ -40,6 +52,7 @@ def certified_curve(
     certificates: CertifiedSamples,
     right: Tensor,
     curve: Sequence[Measurement],
+    budget: CertificationBudget,
 ) -> list[Proof]:
     """Certify at each eps of a curve, smallest first, samples that were certified before.
 
@@ -52,6 +65,7 @@ def certified_curve(
         certificates: Which samples are certified at the threat's own eps.
         right: Samples that are right without attack, shape (n,), bool.
         curve: Accuracy under attack at each eps; without it nothing is certified.
+        budget: What certificates may cost at each eps.
 
     Returns:
         One record an eps above 0, smallest first; none if the model has no bounds.
@@ -72,7 +86,8 @@ def certified_curve(
             sofar = known & (eps <= threat.eps)
             if eps != threat.eps:
                 with silence():
-                    at_eps = certify_samples(part, target, allowed, (last & ~sofar).nonzero()[:, 0])
+                    rows = (last & ~sofar).nonzero()[:, 0]
+                    at_eps = certify_samples(part, target, allowed, rows, budget)
                 sofar = sofar | at_eps.certified
             last = sofar
             proven = int(sofar.sum())
@@ -104,7 +119,15 @@ def _record(
         by_method=certificates.settled if protocol == "cascade" else {},
         unsupported=certificates.unsupported,
         seconds=certificates.seconds,
+        seconds_by_method=certificates.spent,
+        survey=list(certificates.survey),
+        by_class=_by_class(context, certified) if protocol == "curve" else [],
         seed=context.seed,
         weights=target.weights,
         data_hash=context.data.content_hash,
     )
+
+
+def _by_class(context: EvalContext, certified: Tensor) -> list[int]:
+    data = context.data
+    return data.y[certified].bincount(minlength=data.num_classes).tolist()

@@ -12,6 +12,7 @@ from tempering.core.passes import gradients_replaced
 from tempering.core.proofs import Proof
 from tempering.core.records import Flag, Measurement
 from tempering.evaluation.attack_plan import run_attacks
+from tempering.evaluation.certificate_prices import certification_budget
 from tempering.evaluation.certificates import CertifiedSamples, certify_samples
 from tempering.evaluation.certified_eps_curve import certified_curve, certified_record
 from tempering.evaluation.clean_predictions import predict_in_time
@@ -89,13 +90,10 @@ class Evaluator:
             return self._with_curve_and_flags(run, result, [*examination, *attacked.flags])
 
     def _certify(self, run: EvaluationRun) -> CertifiedSamples | None:
-        """Certify samples by the cheap methods, and attack a few of them nevertheless."""
+        """Certify samples where it is worth it, and attack a few of them nevertheless."""
         if not self.config.certify:
             return None
-        rows = run.clean.per_sample.robust.nonzero()[:, 0]
-        certificates = self.cache.get(
-            "certificates", partial(certify_samples, run.context, run.target, run.threat, rows)
-        )
+        certificates = self.cache.get("certificates", partial(_certificates, run))
         spot_check(run, certificates.certified)
         return certificates
 
@@ -116,7 +114,7 @@ class Evaluator:
             result, curve=curve, certified_curve=self._certified_curve(run, result, curve)
         )
         flags += inspect(self.context, result, sweep=sweep)
-        classes = per_class(result, self.context.data, self.context.seed)
+        classes = per_class(result, self.context.data, self.context.seed, shown)
         return replace(result, flags=tuple(flags), per_class=classes)
 
     def _certified_curve(
@@ -126,10 +124,24 @@ class Evaluator:
         if result.certificates is None:
             return ()
         at = (run.context, run.target, run.threat, result.certificates)
-        along = self.cache.get(
-            "certified-curve", partial(certified_curve, *at, result.clean, curve)
-        )
-        return (certified_record(*at), *along)
+        along = self.cache.get("certified-curve", partial(_along_curve, run, result, curve))
+        return (certified_record(*at, result.robust), *along)
+
+
+def _certificates(run: EvaluationRun) -> CertifiedSamples:
+    rows = run.clean.per_sample.robust.nonzero()[:, 0]
+    return certify_samples(run.context, run.target, run.threat, rows, certification_budget(run))
+
+
+def _along_curve(
+    run: EvaluationRun, result: EvaluationResult, curve: tuple[Measurement, ...]
+) -> list[Proof]:
+    """Certificates along the curve, which save no attack."""
+    if result.certificates is None or not curve:
+        return []
+    at = (run.context, run.target, run.threat, result.certificates)
+    budget = replace(certification_budget(run), saved=0.0)
+    return certified_curve(*at, result.clean, curve, budget)
 
 
 def _deadline(seconds: float | None) -> Deadline:

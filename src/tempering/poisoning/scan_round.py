@@ -33,7 +33,8 @@ LEAST = 0.004
 LEARNED = "superimposed"
 """The scan that is also a test by itself."""
 RATES = (0.75, 0.5)
-"""Parts of the false-positive rate: of the ensemble and of that scan, whose threshold is strict."""
+"""Parts of the false-positive rate: of the ensemble, whose threshold is an estimate that may err,
+and of that scan, whose threshold is strict."""
 REASONS = 2
 """Scans that a reason names."""
 
@@ -210,11 +211,11 @@ def _above_thresholds(
         triggers.
     """
     copies = [ensemble.score[kind == at] for at in range(len(KINDS))]
-    part = 1.0 if learned is None else RATES[0]
-    above = ensemble.score - threshold_by_planted(ensemble.score[:n], copies, part * fpr).value
+    rates = [part * fpr for part in RATES]
+    above = ensemble.score - threshold_by_planted(ensemble.score[:n], copies, rates[0]).value
     if learned is None:
         return above, torch.zeros_like(above, dtype=torch.bool)
-    beyond = learned - mirrored_threshold(learned[:n], RATES[1] * fpr).value
+    beyond = learned - mirrored_threshold(learned[:n], rates[1]).value
     return torch.maximum(above, beyond), beyond > above
 
 

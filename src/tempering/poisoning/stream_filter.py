@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +15,22 @@ from tempering.core.errors import DamagedArraysError, DataError, UsageError
 from tempering.core.files import write_with
 from tempering.core.random import RandomStreams, derive
 from tempering.data.dataset import Dataset
-from tempering.poisoning.neighbours import nearest
 from tempering.poisoning.projections import Components, principal
 
-COMPONENTS, REFERENCES, NEIGHBOURS = 50, 5000, 15
+COMPONENTS, REFERENCES = 1000, 5000
+NOISE = 0.01
+"""Deviation of pixels that is not taken for a change."""
+LEADING, NEIGHBOURS = 50, 3
+"""Components, and clean samples of a class, that labels are compared with."""
 HELD = 0.3
 """Share of the clean samples that the scores of the others are compared with."""
 FEWEST = 50
-_KEYS = ("mean", "axes", "variances", "points", "y", "distances", "margins", "shape", "classes")
+CHUNK = 2**23
+"""Distances that are in memory at once."""
+_KEYS = (
+    *("mean", "axes", "variances", "inside", "beside", "y"),
+    *("distances", "margins", "shape", "classes"),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,22 +53,25 @@ class StreamFilter:
     """Distances from clean samples, and their labels, with the scores of held-back clean ones.
 
     Images are scored by their whitened distance to the nearest clean sample (the statistical half
-    of ML-Filter) and, where labels come with them, by the share of their clean neighbours with
-    another label. The p-value is conformal: the share of held-back clean samples that score as
-    high, the smaller one of both scores, doubled.
+    of ML-Filter) and, where labels come with them, by how far the nearest clean samples of their
+    class are over those of the nearest other class (the inverse of the trust score; Jiang et al.,
+    2018). The p-value is conformal: the share of held-back clean samples that score as high, the
+    smaller one of both scores, doubled.
 
     Attributes:
         components: Principal components of clean images.
-        points: Clean samples in them, whitened, shape (m, k).
+        inside: Clean samples in them, shape (m, k).
+        beside: Their distances from the space of the components, shape (m,).
         y: Their labels, shape (m,), int64.
         distances: Of held-back clean samples, ascending, shape (h,).
-        margins: Shares of neighbours with another label, of the same, ascending, shape (h,).
+        margins: Log of the ratio of distances to classes, of the same, ascending, shape (h,).
         shape: Channels, height and width.
         classes: Class names.
     """
 
     components: Components
-    points: Tensor
+    inside: Tensor
+    beside: Tensor
     y: Tensor
     distances: Tensor
     margins: Tensor
@@ -84,19 +96,13 @@ class StreamFilter:
         rows = order[len(held) :][:REFERENCES]
         known = clean.images(rows).flatten(1)
         components = principal(lambda: torch.split(known, 1000), COMPONENTS)
-        points = components.whitened(components.project(known), components.beside(known))
+        inside, beside = components.project(known), components.beside(known)
         empty = torch.empty(0)
-        half = cls(components, points, clean.y[rows], empty, empty, clean.shape, clean.classes)
-        distances, margins = half._scores(clean.images(held), clean.y[held])
-        return cls(
-            components,
-            points,
-            clean.y[rows],
-            distances.sort().values,
-            margins.sort().values,
-            clean.shape,
-            clean.classes,
+        half = cls(
+            components, inside, beside, clean.y[rows], empty, empty, clean.shape, clean.classes
         )
+        distances, margins = half._scores(clean.images(held), clean.y[held])
+        return replace(half, distances=distances.sort().values, margins=margins.sort().values)
 
     def score(self, x: Tensor, y: Tensor | None = None, fpr: float = 0.01) -> BatchScores:
         """Score a batch.
@@ -136,14 +142,31 @@ class StreamFilter:
 
     def _scores(self, x: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor]:
         flat, space = x.flatten(1), self.components
-        points = space.whitened(space.project(flat), space.beside(flat))
-        own = torch.full((len(points),), -1)
-        near = nearest(points, self.points, NEIGHBOURS, own, torch.arange(len(self.points)))
-        if y is None:
-            return near.distance[:, 0], torch.zeros(len(points))
-        weight = 1 / (near.distance + 1e-3)
-        other = (self.y[near.row] != y[:, None]).float() * weight
-        return near.distance[:, 0], other.sum(1) / weight.sum(1)
+        inside, beside = space.project(flat), space.beside(flat)
+        distances, margins = [], []
+        for rows in torch.split(torch.arange(len(x)), max(1, CHUNK // len(self.inside))):
+            points = space.whitened(inside[rows], beside[rows], NOISE)
+            distances.append(_distances(points, self._points).amin(1))
+            if y is not None:
+                near = _distances(inside[rows, :LEADING], self.inside[:, :LEADING])
+                margins.append(self._margins(near, y[rows]))
+        empty = torch.empty(0)
+        return torch.cat([empty, *distances]), torch.cat([empty, *margins])
+
+    @cached_property
+    def _points(self) -> Tensor:
+        return self.components.whitened(self.inside, self.beside, NOISE)
+
+    def _margins(self, near: Tensor, y: Tensor) -> Tensor:
+        """Log of the distance to the own class over that to the nearest other one, shape (n,)."""
+        to = torch.full((len(near), len(self.classes)), torch.inf)
+        for label in torch.unique(self.y).tolist():
+            mine = near[:, self.y == label]
+            to[:, label] = mine.topk(min(NEIGHBOURS, mine.shape[1]), largest=False).values.mean(1)
+        to = (to + 1e-3).clamp(max=1e6)
+        own = to.gather(1, y[:, None])[:, 0]
+        other = to.scatter(1, y[:, None], 1e6).amin(1)
+        return own.log() - other.log()
 
     def save(self, path: Path) -> None:
         """Write it as `.npz`.
@@ -155,7 +178,8 @@ class StreamFilter:
             "mean": self.components.mean.numpy(),
             "axes": self.components.axes.numpy(),
             "variances": self.components.variances.numpy(),
-            "points": self.points.numpy(),
+            "inside": self.inside.numpy(),
+            "beside": self.beside.numpy(),
             "y": self.y.numpy(),
             "distances": self.distances.numpy(),
             "margins": self.margins.numpy(),
@@ -189,7 +213,8 @@ class StreamFilter:
         channels, height, width = (int(side) for side in arrays["shape"])
         return cls(
             Components(held["mean"], held["axes"], held["variances"]),
-            held["points"],
+            held["inside"],
+            held["beside"],
             held["y"],
             held["distances"],
             held["margins"],
@@ -202,3 +227,9 @@ def _exceeding(scores: Tensor, clean: Tensor) -> Tensor:
     """Conformal p-values: share of clean scores that are at least as high, shape (n,)."""
     below = torch.searchsorted(clean, scores.contiguous(), right=False)
     return (len(clean) - below + 1) / (len(clean) + 1)
+
+
+def _distances(points: Tensor, references: Tensor) -> Tensor:
+    """Euclidean distances, shape (n, m)."""
+    square = torch.addmm(references.square().sum(1)[None], points, references.T, alpha=-2)
+    return (square + points.square().sum(1, keepdim=True)).clamp(min=0).sqrt()

@@ -18,7 +18,13 @@ from tempering.report.svg import Chart, element, join
 from tempering.report.tables import ABSENT, Cell, Table, named
 from tempering.report.wording import attack, counted, duration, listed, percent, radius, whole
 
-METHODS = {"interval": "interval bounds", "crown-ibp": "CROWN-IBP", "crown": "CROWN"}
+METHODS = {
+    "interval": "interval bounds",
+    "crown-ibp": "CROWN-IBP",
+    "crown": "CROWN",
+    "alpha-crown": "alpha-CROWN",
+    "branching": "branch and bound",
+}
 """Certification methods in words."""
 
 WIDTH, LEFT, SCALE = 380.0, 8.0, 356.0
@@ -39,7 +45,8 @@ def bounds_section(run: Run, eps: float | None) -> Section | None:
     summary = run.summary
     if not isinstance(summary, Assessment):
         return None
-    blocks: list[Block] = [*tabled([_verdict_table(summary, first_proof(run.records))])]
+    proof = first_proof(run.records)
+    blocks: list[Block] = [*tabled([_verdict_table(summary, proof), _method_table(proof)])]
     if summary.protocol != "given":
         blocks += _by_eps(run.records, eps)
     return Section("robustness-bounds", "Robust accuracy bounds", (_prose(summary),), tuple(blocks))
@@ -120,8 +127,44 @@ def _certification_note(proof: Proof | None) -> str:
     if proof is None:
         return "Certification did not run."
     if proof.unsupported is not None:
-        return f"Certification does not support this model: {proof.unsupported}."
-    return f"Certified: {certified_by_method(proof)}; time {duration(proof.seconds)}."
+        return (
+            f"No image has a certificate: {proof.unsupported}. Every image abstains, and counts as "
+            "not certified."
+        )
+    return (
+        f"Certified: {certified_by_method(proof)}; time {duration(proof.seconds)}."
+        f"{_abstained(proof)}"
+    )
+
+
+def _abstained(proof: Proof) -> str:
+    """The undecided samples by name."""
+    if not proof.abstained_ids:
+        return ""
+    more = proof.abstained - len(proof.abstained_ids)
+    rest = f", and {whole(more)} more (see verdicts.npz)" if more else ""
+    return f" Undecided: {', '.join(proof.abstained_ids)}{rest}."
+
+
+def _method_table(proof: Proof | None) -> Table | None:
+    """What each method certified, and the time it took."""
+    if proof is None or not proof.seconds_by_method:
+        return None
+    rows = tuple(
+        (
+            Cell(METHODS.get(name, name)),
+            Cell(whole(proof.by_method.get(name, 0))),
+            Cell(duration(seconds)),
+        )
+        for name, seconds in proof.seconds_by_method.items()
+    )
+    return Table(
+        "certification-methods",
+        "Certification methods, each on what the ones before it left undecided",
+        named("Method", "Certified", "Time"),
+        rows,
+        f"Tried on a few images first: {'; '.join(proof.survey)}." if proof.survey else "",
+    )
 
 
 def _by_eps(records: Sequence[AnyRecord], eps: float | None) -> list[Block]:

@@ -25,6 +25,8 @@ ISOLATED = 2.0
 """A last eps this many times the one before it is left out of a chart: curves of earlier versions
 end with the eps at which every image can become gray, which under L0 and L2 is far from all
 others."""
+NEAR = 1 + 1e-9
+"""A point is inside of an axis that it exceeds by rounding alone."""
 WIDEST = 2.0
 """Axes of eps end at this multiple of the threat's eps, unless curves go beyond it."""
 
@@ -167,7 +169,7 @@ def accuracy_by_eps_chart(title: str, lines: Sequence[Series], eps: float | None
         ticks = tuple(at for at in across.ticks if at <= WIDEST * eps)
         across = replace(across, high=WIDEST * eps, ticks=ticks)
     shown = [
-        replace(line, points=tuple(point for point in line.points if point.x <= across.high))
+        replace(line, points=tuple(point for point in line.points if point.x <= across.high * NEAR))
         for line in lines
     ]
     description = "; ".join(

@@ -116,6 +116,7 @@ def _accuracies(summary: Summary) -> Table:
 def _beside(assessment: Assessment) -> list[str]:
     """Lines for the worst class, surrogate, corruptions and comparison."""
     lines = [] if assessment.per_class is None else _worst_class(assessment.per_class)
+    lines += _without_certificates(assessment)
     lines += [] if assessment.surrogate is None else [_owned(assessment.surrogate)]
     lines += [f"not measured     {text}" for text in assessment.not_measured]
     if assessment.quick:
@@ -131,6 +132,14 @@ def _worst_class(found: PerClass) -> list[str]:
         return []
     told = f"{one.name}: {one.robust.hits} of {one.robust.n} robust {_interval(one.interval)}"
     return [f"worst class      {told}"]
+
+
+def _without_certificates(assessment: Assessment) -> list[str]:
+    """Why nothing is certified, where nothing is."""
+    if assessment.certified_correct or not assessment.certification:
+        return []
+    reason = "; ".join(assessment.certification).removeprefix("no certificates: ")
+    return [f"not certified    {reason}"]
 
 
 def _owned(model: Surrogate) -> str:

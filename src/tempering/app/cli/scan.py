@@ -138,7 +138,7 @@ def _fit(clean: str, out: Path, seed: int | None, others: list[object], as_json:
 
     with progress():
         fitted = fit_filter(clean, out, seed or 0)
-    say(f"filter {out}: {len(fitted.points):,} clean samples, {len(fitted.distances):,} held back")
+    say(f"filter {out}: {len(fitted.inside):,} clean samples, {len(fitted.distances):,} held back")
 
 
 @app.command("stream")
