@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+import torch
 from pydantic import BaseModel, ConfigDict
 
 from tempering.app.compute import BATCH_SIZE, Compute
@@ -68,7 +69,8 @@ class CertificateReport(BaseModel):
             majority vote under noise.
         n: Number of samples.
         subset: How they were chosen: `stratified` or `first`.
-        clean_correct: Samples that are classified correctly without perturbation.
+        clean_correct: Samples that are classified correctly without perturbation; with smoothing
+            also those that are not certified at eps but that the first draws classify correctly.
         certified_correct: Samples that are certified: classified correctly under every
             perturbation within the threat model.
         refuted: Samples that are misclassified or have a counterexample.
@@ -305,12 +307,13 @@ def _smoothed(
             RandomStreams(derive(context.seed, "smoothing"), context.keys),
             context.batch_size,
             limit,
+            threat.eps,
         )
     certified = certificate.count(threat.eps).hits
-    correct = int((certificate.predicted == data.y).sum())
-    not_abstained = int((certificate.predicted >= 0).sum())
+    proved, selected = certificate.predicted == data.y, certificate.selected == data.y
+    correct = int(torch.where(certificate.given_up, selected, proved).sum())
+    wrong = int(((certificate.predicted >= 0) & ~proved).sum())
     seconds = time.perf_counter() - began
-    wrong = not_abstained - correct
     return CertificateReport(
         model=address,
         data=data.name,
