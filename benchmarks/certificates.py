@@ -254,9 +254,9 @@ def cells(chosen: argparse.Namespace) -> Iterator[Cell]:
         yield cell, partial(beside_lirpa.measured, *beside)
     if "smoothing" in chosen.only:
         model, about = trained(shortened(NOISE, chosen.iterations))
-        smoothing = Smoothing(NOISE.sigma, samples=chosen.streams)
+        smoothing = Smoothing(NOISE.sigma, samples=chosen.draws)
         cell = {"section": "smoothing", "network": f"noise-{NOISE.sigma:g}", "n": chosen.images}
-        cell |= {"smoothing": smoothing.label(), "draws": chosen.streams, **common}
+        cell |= {"smoothing": smoothing.label(), "draws": chosen.draws, **common}
         cell |= {"weights": about["weights"], "engine": sources_hash([SMOOTHED])}
         yield cell, partial(smoothed, model, smoothing, chosen.images, chosen.seed)
 

@@ -237,13 +237,13 @@ def test_hopeless_samples_are_given_up_and_others_keep_their_draws() -> None:
     assert early.radius[3:].equal(whole.radius[3:])
     assert early.hits[3:].equal(whole.hits[3:])
     assert early.certified(0.2).equal(whole.certified(0.2))
-    assert passes.forward == 20 + 2 * (20 + 20) + 2 * 2_020
+    assert 2 * 2_020 + 3 * 20 <= passes.forward < 2 * 2_020 + 3 * 300
     assert not whole.given_up.any()
 
 
 def test_a_sample_that_is_likely_enough_is_seldom_given_up() -> None:
     """At just the probability that eps asks for, at most 0.001 are lost each time."""
-    repeats = 3_000
+    repeats = 1_000
     x, y = at_distance(torch.full((repeats,), 0.2001))
     early = Smoothing(SIGMA, selection=50, samples=1_000)(Linear(), x, y, eps=0.2)
     assert int((early.given_up & (early.selected == 1)).sum()) <= 0.002 * repeats + 8
