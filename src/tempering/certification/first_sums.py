@@ -7,6 +7,7 @@ receptive field of a convolution.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 
@@ -87,27 +88,28 @@ def _is_first(graph: Graph, number: int) -> bool:
 def _written_out(graph: Graph, number: int) -> Sums | None:
     step, pixels = graph.steps[number], prod(graph.steps[0].shape)
     count = prod(step.shape)
-    dense = isinstance(step.operation, MatrixProduct) or count <= _ROWS
-    if dense and count * pixels > _MOST:
-        return None
-    device = _device(graph, number)
+    if isinstance(step.operation, MatrixProduct) or count <= _ROWS:
+        if count * pixels > _MOST:
+            return None
+        return Sums(torch.cat([*_images(graph, number, count)]), None)
     widest, parts = 1, []
-    for places in torch.split(torch.arange(count, device=device), _ROWS):
-        a = torch.zeros(len(places), count, dtype=torch.float64, device=device)
-        a = a.scatter(1, places[:, None], 1.0)
-        image = _pulled(graph, number, a.reshape(-1, *step.shape)).flatten(1) * _SPARE
-        if dense:
-            parts.append((image, None))
-            continue
+    for image in _images(graph, number, count):
         widest = max(widest, int((image != 0).sum(1).amax()))
         if count * widest > _MOST:
             return None
         columns = (image != 0).to(torch.int8).topk(widest, sorted=False).indices
         parts.append((image.gather(1, columns), columns))
-    if dense:
-        return Sums(torch.cat([image for image, _ in parts]), None)
-    wide = [_padded(image, columns, widest) for image, columns in parts if columns is not None]
-    return Sums(torch.cat([image for image, _ in wide]), torch.cat([at for _, at in wide]))
+    wide = [_padded(values, columns, widest) for values, columns in parts]
+    return Sums(torch.cat([values for values, _ in wide]), torch.cat([at for _, at in wide]))
+
+
+def _images(graph: Graph, number: int, count: int) -> Iterator[Tensor]:
+    """Coefficients of the sums over the whole image, some rows at a time."""
+    shape, device = graph.steps[number].shape, _device(graph, number)
+    for places in torch.split(torch.arange(count, device=device), _ROWS):
+        a = torch.zeros(len(places), count, dtype=torch.float64, device=device)
+        a = a.scatter(1, places[:, None], 1.0)
+        yield _pulled(graph, number, a.reshape(-1, *shape)).flatten(1) * _SPARE
 
 
 def _padded(values: Tensor, columns: Tensor, width: int) -> tuple[Tensor, Tensor]:

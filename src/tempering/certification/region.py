@@ -213,9 +213,14 @@ class Rooms(NamedTuple):
 
     def of_sums(self, columns: Tensor | None) -> Rooms:
         """Pixels of some sums, shape (n, sums, pixels); None for all pixels of one sum."""
-        if columns is None:
-            return Rooms(*(None if part is None else part[:, None] for part in self))
-        return Rooms(*(None if part is None else part[:, columns] for part in self))
+
+        def of(part: Tensor) -> Tensor:
+            return part[:, None] if columns is None else part[:, columns]
+
+        down, up = of(self.down), of(self.up)
+        if self.cost_down is None or self.cost_up is None:
+            return Rooms(down, up)
+        return Rooms(down, up, of(self.cost_down), of(self.cost_up))
 
 
 def rounding(terms: int) -> float:
