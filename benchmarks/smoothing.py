@@ -123,10 +123,10 @@ def _train(net: nn.Sequential, plan: Denoising) -> None:
 
 def made(subject: Subject, iterations: int) -> tuple[nn.Module, dict[str, Any]]:
     """The network, and what it is."""
-    net, about = trained(Noisy(subject.training, min(iterations, 1500)))
+    net, about = trained(Noisy(subject.training, min(iterations, 800)))
     if not subject.denoised:
         return net, about
-    plan = Denoising(subject.sigma, min(iterations, 600))
+    plan = Denoising(subject.sigma, min(iterations, 400))
     model = Denoised(trained_denoiser(plan), net).eval()
     return model, about | {"weights": weights_hash(model), "denoiser": str(plan)}
 

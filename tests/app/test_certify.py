@@ -96,12 +96,12 @@ def test_pixel_counts_and_patches_are_certified(folder: Path, threat: str) -> No
         "        return self.rest((x > 0.5).float())\n"
     )
     (folder / "hard.py").write_text(text, encoding="utf-8")
-    words = [word for word in WORDS if "file.py" not in word]
-    words.insert(1, "hard.py:Behind")
+    words = ("certify", "hard.py:Behind", "--data", "digits", "--samples", "20", "--json")
     done = temper(*words, "--threat", threat, "--method", "interval", folder=folder)
     assert done.code == 0, done.err
-    assert "abstained" not in done.out
-    assert re.search(r"certified +[1-9]|[1-9]\d* certified|certified: *[1-9]", done.out), done.out
+    found = done.json()
+    assert found["unsupported"] is None
+    assert found["certified_correct"] == found["clean_correct"] > 0
 
 
 def test_the_model_is_left_as_it_was(folder: Path) -> None:

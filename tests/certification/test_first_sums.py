@@ -52,9 +52,7 @@ def test_they_are_as_narrow_as_a_linear_bound_of_each(name: str, threat: Threat)
     low, high = (end.flatten(1) for end in bounds.intervals[first])
     for place in range(0, low.shape[1], 7):
         leaf = x.clone().requires_grad_()
-        value = nn.Sequential(*list(net)[: list(NETS).index(name) % 2 + 1 + (name == "dense")])(
-            leaf
-        )
+        value = net[: DEPTH[name]](leaf)
         value = value.flatten(1)[:, place]
         (a,) = torch.autograd.grad(value.sum(), leaf)
         rest = value.detach() - (a * x).flatten(1).sum(1)
