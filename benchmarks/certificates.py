@@ -47,7 +47,7 @@ NETWORKS = ("interval-0.1", "hardened", "interval-0.3", "dual-0.1")
 STALE = ("engine", "weights")
 SMALLER = Certifiable(eps=0.15, iterations=6000)
 LARGER = Certifiable(eps=0.35, iterations=12_000, growing=0.6)
-SHORT = Dual(eps=0.1, iterations=200)
+SHORT = Dual(eps=0.1, iterations=600)
 NOISE = Noisy(sigma=0.5, iterations=3000)
 RADII = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25)
 PROVEN = "tempering.certification.certify_samples"

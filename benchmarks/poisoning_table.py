@@ -38,7 +38,8 @@ def _about(rows: Sequence[Row]) -> list[str]:
         f"thread, torch {place['torch']}. Shares are over all seeds together, in brackets the 95 % "
         "interval (Wilson); seconds are of the processor, means. *Caught* is the share of poisoned "
         "samples that are suspect, *false* the share of clean ones. Covers of adaptive poison "
-        "carry the right label and count as clean. No constant was chosen on these seeds.",
+        "carry the right label and count as clean. Constants were chosen with other seeds, on the "
+        "same images.",
         "",
     ]
 

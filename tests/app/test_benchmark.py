@@ -30,6 +30,10 @@ KEYS = {
     "seconds",
     "n",
     "error",
+    "claim",
+    "adaptive_strict",
+    "shortened",
+    "flags",
 }
 
 
@@ -58,6 +62,9 @@ def test_both_attackers_are_counted_and_the_table_is_written(tmp_path: Path) -> 
         assert row["n"] == 12
     assert rows[0]["claimed"] is None
     assert rows[1]["claimed"] == 0.958
+    assert rows[1]["claim"]
+    assert rows[2]["adaptive_strict"] is not None
+    assert all(isinstance(row["flags"], list) for row in rows)
     assert rows[0]["abstention"] is None
     assert rows[2]["abstention"] is not None
     table = SystemTable.model_validate_json((tmp_path / "runs/b/benchmark.json").read_text())
@@ -132,6 +139,8 @@ def test_wrong_calls_are_refused_and_leave_nothing(tmp_path: Path) -> None:
     for threat in ("l0:10", "patch:0.05"):
         with pytest.raises(UsageError, match=f"threat {threat}: systems .* linf, l2 or l1"):
             tp.benchmark(threat=threat, data="digits", runs=tmp_path)
+    with pytest.raises(UsageError, match="linf:0 allows no change: give an eps above 0"):
+        tp.benchmark(threat="linf:0", data="digits", runs=tmp_path)
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(RunError, match="no benchmark to resume"):
         tp.benchmark(resume=tmp_path)

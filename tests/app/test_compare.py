@@ -209,7 +209,7 @@ def test_a_wrong_run_is_refused_and_leaves_no_folder(folder: Path, tmp_path: Pat
     shutil.copytree(folder / "runs" / "other", altered)
     summary = json.loads((altered / "summary.json").read_text(encoding="utf-8"))
     (altered / "summary.json").write_text(
-        json.dumps(summary | {"robust_correct": summary["robust_correct"] - 1}), encoding="utf-8"
+        json.dumps(summary | {"clean_correct": summary["clean_correct"] + 1}), encoding="utf-8"
     )
     with pytest.raises(RunError, match="give an unmodified run"):
         tp.compare_runs(altered, altered)

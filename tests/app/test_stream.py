@@ -25,7 +25,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_npz(Splits.of(stripes(600), stripes(60, seed=5, name="test")), place / "clean.npz")
     fitted = temper("scan", "data", "--fit", "npz:clean.npz", "--out", "f.npz", folder=place)
     assert fitted.code == 0, fitted.err
-    assert fitted.out == "filter f.npz: 378 clean samples, 162 held back\n"
+    assert fitted.out == "filter f.npz: 462 clean samples, 198 held back\n"
     for name in ("calm", "both"):
         (place / name).mkdir()
         batch(place / name / "1.npz", stripes(80, seed=7))
@@ -53,6 +53,14 @@ def test_a_poisoned_batch_raises_an_alarm(folder: Path) -> None:
     assert len(second["suspects"]) >= 18
 
 
+def test_batches_without_labels_are_scored(folder: Path) -> None:
+    (folder / "plain").mkdir()
+    np.savez(folder / "plain/1.npz", x=stripes(80, seed=7).x.numpy())
+    done = watch(folder, "plain", "--json")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["n"] == 80
+
+
 def test_names_come_from_stdin(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO("calm/1.npz\n\n"))
     assert watch(folder, "-").out.count("\n") == 1
@@ -78,3 +86,27 @@ def test_wrong_calls_are_refused(folder: Path, words: tuple[str, ...], said: str
     assert done.code in (1, 2)
     assert done.err.startswith(f"error: {said}")
     assert done.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("labels", [None, np.zeros(8, dtype=np.int64)])
+def test_batches_without_labels_or_of_one_class_are_scored(
+    folder: Path, tmp_path: Path, labels: np.ndarray | None
+) -> None:
+    data = stripes(40, seed=7)
+    arrays = {"x": data.x[data.y == 0][:8].numpy()} | ({} if labels is None else {"y": labels})
+    np.savez(tmp_path / "1.npz", **arrays)  # type: ignore[arg-type]
+    done = watch(folder, str(tmp_path), "--json")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["n"] == 8
+
+
+def test_a_batch_of_other_images_is_named(folder: Path, tmp_path: Path) -> None:
+    for x, said in (
+        (np.zeros((3, 1, 4, 4)), r"1.npz: images of shape (1, 4, 4): the filter has (1, 8, 8)"),
+        (np.float32(3), "1.npz: images of shape (): give"),
+    ):
+        np.savez(tmp_path / "1.npz", x=x)
+        done = watch(folder, str(tmp_path))
+        assert done.code == 1
+        assert said in done.err
+        assert done.err.count("\n") == 1

@@ -1,4 +1,8 @@
-"""Models that are no fixed functions abstain, and stay as they are."""
+"""Models that are no fixed functions abstain, and stay as they are.
+
+Asserts that pytest rewrites name its modules, which a trace would look through as code of the user:
+PYTEST_DONT_REWRITE.
+"""
 
 import itertools
 import os

@@ -1,4 +1,8 @@
-"""A forward pass that asks for shapes and types is bounded like one that does not."""
+"""A forward pass that asks for shapes and types is bounded like one that does not.
+
+The networks here assert. Asserts that pytest rewrites name its modules, which a trace would look
+through as code of the user: PYTEST_DONT_REWRITE.
+"""
 
 from collections.abc import Callable
 

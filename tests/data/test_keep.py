@@ -104,6 +104,7 @@ def test_a_mask_is_given_when_data_is_loaded(tmp_path: Path) -> None:
         ({"keep": np.ones(3, bool)}, "give one bool per id"),
         ({"keep": np.ones(43)}, "keep of type float64"),
         ({"id": np.array(["a", "b"]), "keep": np.ones(2, bool)}, "of 2 samples for .*/train"),
+        ({"data_hash": np.array(["a", "b"])}, "data_hash has 2 values: give one, or none"),
         ({"keep": None}, "has no array keep"),
         ({"id": None}, "has no array id"),
     ],

@@ -16,7 +16,7 @@ from tempering.evaluation.target import Target
 from tests.certification.nets import answers, build, images
 from tests.evaluation.toys import context, dataset
 
-N = 48
+N = 20
 THREAT = Linf(0.035)
 CHEAP = CertificationBudget(saved=0.0, seconds=0.0)
 """With nothing to spend, intervals and CROWN-IBP are tried and nothing else."""
@@ -55,14 +55,14 @@ def test_without_a_budget_or_time_nothing_is_tried() -> None:
 
 
 def test_an_evaluation_closes_the_gap(monkeypatch: pytest.MonkeyPatch) -> None:
-    net, x = build("relu"), images(N)
+    net, x = build("relu"), images(8)
     data = dataset(x, answers(net, x), 3)
     prices = "tempering.evaluation.certificate_prices"
     monkeypatch.setattr(f"{prices}.IN_ANY_CASE", 0.0)
     monkeypatch.setattr(f"{prices}.attack_seconds", lambda _: 0.0)
-    open_end = tp.evaluate(net, data, THREAT, samples=N)
-    monkeypatch.setattr(f"{prices}.IN_ANY_CASE", 5.0)
-    closed = tp.evaluate(net, data, THREAT, samples=N)
+    open_end = tp.evaluate(net, data, THREAT, samples=8, protocol="quick")
+    monkeypatch.setattr(f"{prices}.IN_ANY_CASE", 2.0)
+    closed = tp.evaluate(net, data, THREAT, samples=8, protocol="quick")
     assert closed.certified_correct > open_end.certified_correct
     assert closed.certified_correct <= closed.robust_correct <= open_end.robust_correct
     gap = closed.robust_correct - closed.certified_correct

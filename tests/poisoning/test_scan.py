@@ -6,8 +6,9 @@ from functools import cache
 import pytest
 import torch
 
-from tempering.core.errors import DataError, UnknownNameError, UsageError
+from tempering.core.errors import DataError, ModelError, UnknownNameError, UsageError
 from tempering.data.dataset import Dataset
+from tempering.poisoning.features import seen_by
 from tempering.poisoning.scan import DataScan, scan_samples
 from tempering.poisoning.threshold import Threshold
 from tests.poisoning.scanned import flipped, patched, stripes
@@ -143,6 +144,10 @@ class FakeRound:
         return torch.where(torch.arange(len(self.data)) < self.found, 2.0, -1.0)
 
     @property
+    def suspects(self) -> int:
+        return int((self.score > 0).sum())
+
+    @property
     def expected(self) -> float:
         return 0.02 * len(self.data)
 
@@ -176,3 +181,73 @@ def test_data_with_nothing_wrong_are_scanned_once(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr("tempering.poisoning.scan.scan_once", fake)
     assert len(scan_samples(stripes(200), 0.02).rounds) == 1
+
+
+def test_a_round_that_suspects_all_that_is_left_does_not_count(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fake(data: Dataset, *_given: object) -> FakeRound:
+        return FakeRound(data, found=10 if len(data) == 200 else len(data), suspicious=True)
+
+    monkeypatch.setattr("tempering.poisoning.scan.scan_once", fake)
+    done = scan_samples(stripes(200), 0.02)
+    assert len(done.rounds) == 1
+    assert len(done.suspects) == 10
+
+
+def test_equal_images_alone_are_refused() -> None:
+    data = Dataset.of(torch.full((80, 1, 8, 8), 0.5), torch.arange(80) % 2, name="grey")
+    with pytest.raises(DataError, match=r"all 80 images of grey are equal: give different"):
+        scan_samples(data, 0.1)
+
+
+def test_a_rate_that_the_clean_samples_in_use_cannot_show_is_refused_before_the_scan(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tempering.poisoning.scan.MOST_CLEAN", 50)
+    monkeypatch.delattr("tempering.poisoning.scan.scan_once")
+    with pytest.raises(UsageError, match=r"--fpr 0.01 of 50 samples is less than one"):
+        scan_samples(stripes(200), 0.01, clean=stripes(200, seed=3, name="clean"))
+
+
+class Answers(torch.nn.Module):
+    """A linear network whose last step replaces some logits."""
+
+    def __init__(self, classes: int, bad_over: float) -> None:
+        super().__init__()
+        self.linear = torch.nn.Linear(64, classes)
+        self.bad_over = bad_over
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        bad = x.mean((1, 2, 3)) > self.bad_over
+        logits: torch.Tensor = self.linear(x.flatten(1))
+        return logits.masked_fill(bad[:, None], torch.nan)
+
+
+@pytest.mark.parametrize(
+    ("scans", "network", "said"),
+    [
+        (["confident-learning"], Answers(2, 9.0), r"answers with shape \(\d+, 2\), stripes has 4"),
+        (["confident-learning"], Answers(4, 0.3), r"logits of Answers for \S+ are not finite"),
+        (["superimposed"], Answers(4, 0.75), r"logits of Answers for images laid over each other"),
+    ],
+)
+def test_models_without_a_finite_logit_for_each_class_are_refused(
+    scans: list[str], network: torch.nn.Module, said: str
+) -> None:
+    with pytest.raises(ModelError, match=said):
+        scan_samples(stripes(80), 0.1, scans=scans, model=network)
+
+
+def test_logits_are_those_of_the_whole_forward_pass() -> None:
+    class Reversed(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = torch.nn.Linear(64, 4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            logits: torch.Tensor = self.linear(x.flatten(1))
+            return logits.flip(1)
+
+    network, data = Reversed(), stripes(20)
+    assert torch.equal(seen_by(network, data)[1], network(data.x).detach())

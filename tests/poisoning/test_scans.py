@@ -173,3 +173,13 @@ def test_the_knee_is_where_distances_turn_up() -> None:
 
 def test_holm_orders_its_factors() -> None:
     assert holm([0.04, 0.001, 0.03]) == pytest.approx([0.06, 0.003, 0.06])
+
+
+def test_a_class_of_equal_features_has_no_clusters() -> None:
+    data = stripes(100)
+    x = data.x.clone()
+    x[data.y == 1] = 0.5  # a warning of scikit-learn fails the test
+    seen = Features(Dataset(x, data.y, data.classes, "flat", data.ids), torch.arange(100), 0)
+    score = SCANS["clustering"](seen).score
+    assert score[data.y == 1].unique().tolist() == [0.0]
+    assert len(score[data.y == 0].unique()) > 1

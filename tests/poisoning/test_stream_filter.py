@@ -85,3 +85,31 @@ def test_bad_input_is_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "other.npz", x=np.zeros(3))
     with pytest.raises(DataError, match=r"has no array mean: give a file made by"):
         StreamFilter.load(tmp_path / "other.npz")
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "told"),
+    [
+        ("axes", np.ones((64, 2), np.float64), r"array axes is float64"),
+        ("variances", np.ones(3, np.float32), r"array variances is float32 of shape \(3,\)"),
+        ("inside", np.zeros((0, 64), np.float32), r"array inside is float32 of shape \(0, 64\)"),
+        ("mean", np.full(64, np.nan, np.float32), "array mean has values that are not finite"),
+        ("y", np.full(420, -7), "labels from -7 to -7 of 4 classes"),
+        (
+            "margins",
+            np.linspace(1, 0, 180, dtype=np.float32),
+            "array margins is not in ascending order",
+        ),
+        ("shape", np.array([1, 8]), r"images of shape \[1, 8\] have not 64 pixels"),
+        ("classes", np.array("abc"), r"array classes is <U3 of shape \(\), not str"),
+    ],
+)
+def test_damaged_filters_are_refused(
+    name: str, values: np.ndarray, told: str, tmp_path: Path
+) -> None:
+    FITTED.save(tmp_path / "filter.npz")
+    with np.load(tmp_path / "filter.npz") as arrays:
+        held = dict(arrays)
+    np.savez(tmp_path / "filter.npz", **(held | {name: values}))
+    with pytest.raises(DataError, match=told):
+        StreamFilter.load(tmp_path / "filter.npz")

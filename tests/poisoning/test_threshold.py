@@ -55,3 +55,14 @@ def test_a_mirrored_threshold_does_not_depend_on_how_much_poison_there_is(share:
     found = mirrored_threshold(torch.cat([CLEAN, poison]), 0.01)
     assert float((found.value < CLEAN).float().mean()) < 0.013
     assert float((poison <= found.value).sum()) <= 0.01 * len(poison)
+
+
+def test_the_error_of_an_estimated_threshold_counts_in_the_probability() -> None:
+    draw = torch.Generator().manual_seed(0)
+    surprising = 0
+    for _ in range(1000):
+        clean, other = torch.randn(400, generator=draw), torch.rand(400, generator=draw)
+        found = mirrored_threshold(clean, 0.005)
+        suspects = int(((clean > found.value) | (other < 0.005)).sum())
+        surprising += chance_of(suspects, 400, 0.01, found) < 0.001
+    assert surprising <= 12

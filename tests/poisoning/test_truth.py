@@ -84,3 +84,29 @@ def test_a_trigger_of_ones_own_works_but_is_not_saved(tmp_path: Path, data: Data
     with pytest.raises(UsageError, match="a trigger of type Negative cannot be saved"):
         Truth.of(own, "own").save(tmp_path / "truth.npz")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "told"),
+    [
+        ("target", np.array([1, 2]), r"array target is int64 of shape \(2,\), not int64"),
+        ("target", np.array(-7), "target is -7"),
+        ("cover", np.zeros(3, bool), "array cover is bool of shape"),
+        ("poisoned", np.full(120, np.nan), "array poisoned is float64"),
+        ("y_clean", np.full(120, -1), "y_clean is -1"),
+        ("trigger", np.full((1, 8, 8), np.nan, np.float32), "array trigger is not of finite"),
+        ("trigger", np.array("abc"), "array trigger is not of finite numbers"),
+        ("trigger_mask", np.ones((3, 5), np.float32), "the trigger fits no image"),
+        ("trigger_mask", np.ones((2, 1, 8, 8), np.float32), "the trigger makes no images of"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(
+    name: str, values: np.ndarray, told: str, tmp_path: Path, data: Dataset
+) -> None:
+    file = tmp_path / "truth.npz"
+    Truth.of(parse_poison("badnets").poison(data, 0.1), "badnets").save(file)
+    with np.load(file) as arrays:
+        held = dict(arrays)
+    np.savez(file, **(held | {name: values}))
+    with pytest.raises(DataError, match=told):
+        read_truth(file)

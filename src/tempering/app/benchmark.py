@@ -242,6 +242,8 @@ def _prepared(
         raise UsageError(
             f"threat {asked.threat}: systems are compared under linf, l2 or l1, such as linf:0.3"
         )
+    if not threat.eps > 0:
+        raise UsageError(f"threat {asked.threat} allows no change: give an eps above 0")
     context = EvalContext(splits.test.take(budget.samples), "test", engine, asked.seed, batch_size)
     return Setting(splits, threat, engine, asked.seed, budget), context, attacks
 

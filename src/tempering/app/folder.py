@@ -153,7 +153,7 @@ def old_folder(path: Path) -> RunFolder:
     """
     folder = followed(path)
     if not folder.is_dir():
-        raise RunError(f"no run at {path}: give a folder that `temper harden` has begun")
+        raise RunError(f"no run at {path}: give the folder of a run that was begun")
     return RunFolder(folder.resolve())
 
 

@@ -36,7 +36,7 @@ from tempering.data.duplicates import find_duplicates
 from tempering.data.keep import KeepMask
 from tempering.data.loading import load
 from tempering.data.splits import Splits
-from tempering.poisoning.scan import DataScan, check_rate, scan_samples
+from tempering.poisoning.scan import DataScan, scan_samples
 from tempering.poisoning.scans.registry import SCANS
 
 KEEP, PAGE, RECORD = "keep.npz", "scan.html", "scan.json"
@@ -178,7 +178,7 @@ def scan_address(
     check_new_folder(out, "the result of the scan")
     _check_scans(scans)
     data = load(address.source, address.split or "official", address.seed)
-    clean = None if address.clean is None else _all_of(load(address.clean, seed=address.seed))
+    clean = None if address.clean is None else all_of(load(address.clean, seed=address.seed))
     network = None
     if address.model is not None:
         network = load_model(address.model, address.weights, x=data.train.first(1).x)
@@ -240,10 +240,10 @@ def scan(
 
 
 def _as_dataset(data: DataLike) -> Dataset:
-    return data if isinstance(data, Dataset) else _all_of(as_splits(data))
+    return data if isinstance(data, Dataset) else all_of(as_splits(data))
 
 
-def _all_of(splits: Splits) -> Dataset:
+def all_of(splits: Splits) -> Dataset:
     """All parts of clean data together."""
     parts = list(splits.parts.values())
     return replace(
@@ -272,7 +272,6 @@ def _run(
     network: nn.Module | None,
 ) -> ScanResult:
     started = time.monotonic()
-    check_rate(fpr, len(data.train) if clean is None else len(clean))
     done = scan_samples(data.train, fpr, scans=scans, clean=clean, model=network, seed=seed)
     features = "small networks trained on the data" if network is None else "the given model"
     return ScanResult(data, done, _record(data, done, seed, reference, features, started))

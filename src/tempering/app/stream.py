@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from tempering.app.job import job
+from tempering.app.scan import all_of
 from tempering.core.arrays import read_arrays
 from tempering.core.errors import DamagedArraysError, DataError, UsageError
 from tempering.data.dataset import Dataset
@@ -48,7 +49,7 @@ class BatchReport(BaseModel):
 
 @job()
 def fit_filter(clean: str, out: Path, seed: int = 0) -> StreamFilter:
-    """Fit a filter to the training part of clean data, and write it.
+    """Fit a filter to clean data, all parts together, and write it.
 
     Raises:
         UsageError: If the file exists, or does not end in `.npz`.
@@ -58,7 +59,7 @@ def fit_filter(clean: str, out: Path, seed: int = 0) -> StreamFilter:
         raise UsageError(f"--out {out} for a filter: give a file that ends in .npz")
     if out.exists():
         raise UsageError(f"--out {out} exists: give another name")
-    fitted = StreamFilter.fit(load(clean, seed=seed).train, seed)
+    fitted = StreamFilter.fit(all_of(load(clean, seed=seed)), seed)
     fitted.save(out)
     return fitted
 
@@ -85,13 +86,16 @@ class Stream:
         """
         for path in paths:
             started = time.monotonic()
-            x, y = _read(path)
+            x, y = _read(path, self.fitted.classes)
             seconds = max(time.monotonic() - started, 1e-9)
             yield self._judged(str(path), x, y, seconds)
 
     def _judged(self, name: str, x: Tensor, y: Tensor | None, seconds: float) -> BatchReport:
         started = time.monotonic()
-        done = self.fitted.score(x, y, self.fpr)
+        try:
+            done = self.fitted.score(x, y, self.fpr)
+        except DataError as error:
+            raise DataError(f"{name}: {error}") from error
         seconds += time.monotonic() - started
         return BatchReport(
             batch=name,
@@ -116,7 +120,7 @@ def batch_files(folder: Path) -> list[Path]:
     return files
 
 
-def _read(path: Path) -> tuple[Tensor, Tensor | None]:
+def _read(path: Path, classes: tuple[str, ...]) -> tuple[Tensor, Tensor | None]:
     """Images and, if there are some, labels of a batch."""
     if not path.is_file():
         raise DataError(f"no batch {path}: give an .npz with x, and y if there are labels")
@@ -127,6 +131,7 @@ def _read(path: Path) -> tuple[Tensor, Tensor | None]:
     if "x" not in arrays:
         raise DataError(f"{path} has no array x: give images")
     y = arrays.get("y")
-    labels = np.zeros(len(arrays["x"]), dtype=np.int64) if y is None else y
-    held = Dataset.of(arrays["x"], labels, name=str(path))
+    n = len(np.atleast_1d(arrays["x"]))
+    labels = np.zeros(n, dtype=np.int64) if y is None else y
+    held = Dataset.of(arrays["x"], labels, classes, str(path))
     return held.x, None if y is None else held.y

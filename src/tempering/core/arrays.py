@@ -6,6 +6,7 @@ import struct
 import tokenize
 import zipfile
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,44 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
         raise DamagedArraysError(f"an array in it does not fit into memory: {told}") from error
     except _DAMAGE as error:
         raise DamagedArraysError(" ".join(str(error).split()) or type(error).__name__) from error
+
+
+def require_layout(
+    arrays: Mapping[str, NDArray[Any]], layout: Mapping[str, tuple[type[np.generic], str]]
+) -> None:
+    """Check types and sizes of arrays before anything is computed from them.
+
+    Args:
+        arrays: By name.
+        layout: Name -> type, and its sizes: a letter for each dimension, the same letter for the
+            same size, which is at least 1. Floats must be finite.
+
+    Raises:
+        DamagedArraysError: If an array is missing, or is not as the layout says.
+
+    Example:
+        >>> layout = {"x": (np.float32, "nd"), "y": (np.int64, "n")}
+        >>> require_layout({"x": np.ones((3, 2), np.float32), "y": np.ones(3, np.int64)}, layout)
+    """
+    sizes: dict[str, int] = {}
+    for name, (kind, letters) in layout.items():
+        if name not in arrays:
+            raise DamagedArraysError(f"it has no array {name}")
+        held = arrays[name]
+        fits = np.issubdtype(held.dtype, kind) and held.ndim == len(letters) and held.size > 0
+        if fits:
+            fits = all(
+                sizes.setdefault(letter, size) == size
+                for letter, size in zip(letters, held.shape, strict=True)
+            )
+        if not fits:
+            dimensions = ", ".join(str(sizes.get(letter, letter)) for letter in letters)
+            raise DamagedArraysError(
+                f"array {name} is {held.dtype} of shape {held.shape}, not "
+                f"{kind.__name__.rstrip('_')} of shape ({dimensions})"
+            )
+        if np.issubdtype(held.dtype, np.floating) and not np.isfinite(held).all():
+            raise DamagedArraysError(f"array {name} has values that are not finite")
 
 
 def _other_kind(head: bytes) -> str | None:

@@ -102,13 +102,17 @@ class SystemRow(Record):
         return {
             "system": self.system,
             "claimed": self.claimed,
+            "claim": self.claim,
             "oblivious": share(self.oblivious),
             "adaptive": share(self.adaptive),
+            "adaptive_strict": share(self.adaptive_strict),
             "clean": share(self.clean),
             "abstention": share(self.abstained),
             "overhead": self.overhead,
             "seconds": self.seconds,
             "n": self.n,
+            "shortened": self.shortened,
+            "flags": self.flags,
             "error": self.error,
         }
 

@@ -105,6 +105,12 @@ def read_keep_mask(path: Path | str) -> KeepMask:
         raise DataError(
             f"{path}: keep of type {keep.dtype} and shape {keep.shape}: give bool of shape (n,)"
         )
-    data_hash = str(arrays["data_hash"].item()) if "data_hash" in arrays else None
+    data_hash = None
+    if "data_hash" in arrays:
+        if arrays["data_hash"].size != 1:
+            raise DataError(
+                f"{path}: data_hash has {arrays['data_hash'].size} values: give one, or none"
+            )
+        data_hash = str(arrays["data_hash"].item())
     ids = tuple(str(name) for name in arrays["id"].ravel())
     return KeepMask(ids, torch.from_numpy(keep.copy()), data_hash)

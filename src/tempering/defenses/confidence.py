@@ -151,7 +151,12 @@ class Conformal(Confidence):
         """
         order = torch.randperm(len(samples.y), generator=torch.Generator().manual_seed(seed))
         first, second = order[::2], order[1::2]
-        conformal_rank(len(second), self.alpha)
+        fewest = conformal_fewest(self.alpha)
+        if len(second) < fewest:
+            raise DataError(
+                f"{len(samples.y)} samples to calibrate temperature and conformal sets on, half of "
+                f"them each, for alpha {self.alpha:g}: give at least {2 * fewest}"
+            )
         logits = class_logits(self.network, all_logits(self.network, samples.x))
         self.declare((logits.shape[1],))
         temperature = fit_temperature(logits[first], samples.y[first])
@@ -186,9 +191,19 @@ def conformal_rank(n: int, alpha: float) -> int:
     if rank > n:
         raise DataError(
             f"{n} samples to calibrate conformal sets on, for alpha {alpha:g}: "
-            f"give at least {math.ceil(1 / alpha - 1e-9) - 1}"
+            f"give at least {conformal_fewest(alpha)}"
         )
     return rank
+
+
+def conformal_fewest(alpha: float) -> int:
+    """Samples to calibrate on at least: with fewer, sets hold every class.
+
+    Example:
+        >>> conformal_fewest(0.05)
+        19
+    """
+    return math.ceil(1 / alpha - 1e-9) - 1
 
 
 def conformal_quantile(scaled: Tensor, y: Tensor, alpha: float) -> float:

@@ -76,6 +76,22 @@ def features(network: nn.Module, x: Tensor, layer: str | None = None) -> Tensor:
         >>> features(net, torch.ones(2, 1, 2, 2)).shape
         torch.Size([2, 4])
     """
+    return features_and_answer(network, x, layer)[0]
+
+
+def features_and_answer(
+    network: nn.Module, x: Tensor, layer: str | None = None
+) -> tuple[Tensor, Tensor]:
+    """Features of images, shape (n, width), and what the network says, from one forward pass.
+
+    Args:
+        network: From images to logits.
+        x: Images in [0, 1], shape (n, c, h, w).
+        layer: The layer whose input are the features; None for the last linear layer.
+
+    Raises:
+        ModelError: If there is no such layer, or the forward pass does not reach it.
+    """
     inputs: list[Tensor] = []
     thread = threading.get_ident()
 
@@ -85,7 +101,7 @@ def features(network: nn.Module, x: Tensor, layer: str | None = None) -> Tensor:
 
     hook = feature_layer(network, layer).register_forward_pre_hook(remember)
     try:
-        network(x.clone())
+        answer: Tensor = network(x.clone())
     finally:
         hook.remove()
     if not inputs:
@@ -93,7 +109,7 @@ def features(network: nn.Module, x: Tensor, layer: str | None = None) -> Tensor:
             f"{type(network).__name__} does not use its layer {layer or 'that is linear'}: "
             "give layer, the name of another one"
         )
-    return inputs[-1].flatten(1)
+    return inputs[-1].flatten(1), answer
 
 
 def finite_features(network: nn.Module, x: Tensor, layer: str | None = None) -> Tensor:

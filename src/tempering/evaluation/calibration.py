@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 
@@ -11,7 +9,7 @@ from tempering.core.calibration_records import Calibration
 from tempering.core.record import Count
 from tempering.core.user_code import device_of
 from tempering.data.dataset import Dataset
-from tempering.defenses.confidence import Conformal, all_logits, class_logits
+from tempering.defenses.confidence import Conformal, all_logits, class_logits, conformal_fewest
 from tempering.defenses.fitting_samples import DetectorSamples
 from tempering.defenses.temperature import calibration_error, fit_temperature
 
@@ -26,7 +24,7 @@ def fewest(alpha: float) -> int:
         >>> fewest(0.05)
         38
     """
-    return 2 * (math.ceil(1 / alpha) - 1)
+    return 2 * conformal_fewest(alpha)
 
 
 def calibration(

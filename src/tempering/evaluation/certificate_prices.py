@@ -13,7 +13,7 @@ from tempering.evaluation.run import EvaluationRun
 
 IN_ANY_CASE = 3.0
 """Seconds that certificates may take whatever they save."""
-SHARE = 0.1
+SHARE = 0.25
 """Share of the time of all attacks that they may take besides, whatever they save."""
 TIMED_SHARE = 0.1
 """Share of a time limit that is spent in any case, at most."""

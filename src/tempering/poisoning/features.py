@@ -14,7 +14,7 @@ from tempering.core.frozen import frozen
 from tempering.core.random import RandomStreams, derive
 from tempering.core.user_code import device_of
 from tempering.data.dataset import Dataset
-from tempering.defenses.features import feature_layer, features
+from tempering.defenses.features import features_and_answer
 from tempering.models.registry import build
 from tempering.poisoning.fold_networks import fold_networks
 from tempering.poisoning.neighbours import Neighbours, nearest
@@ -96,6 +96,9 @@ class Features:
         Args:
             rows: The samples that the images were made of, shape (n,), int64.
             x: Shape (n, c, h, w).
+
+        Raises:
+            ModelError: If logits are too few or not finite.
         """
         fold = torch.zeros_like(rows) if self.model is not None else self.fold[rows]
         logits = torch.zeros(len(rows), self.data.num_classes)
@@ -104,7 +107,12 @@ class Features:
             if bool(own.any()):
                 with frozen(network) as view, torch.no_grad():
                     answer = view(x[own].to(device_of(network)))
-                logits[own] = answer[:, : self.data.num_classes].float().cpu()
+                logits[own] = _logits(network, answer, self.data)
+        if not bool(logits.isfinite().all()):
+            raise ModelError(
+                f"logits of {type(self.networks[0]).__name__} for images laid over each other are "
+                "not finite: give a network with finite ones"
+            )
         return logits
 
     @cached_property
@@ -165,19 +173,17 @@ def seen_by(network: nn.Module, data: Dataset) -> tuple[Tensor, Tensor]:
     """Features and logits of all images, on the CPU, float32, shapes (n, width) and (n, classes).
 
     Raises:
-        ModelError: If the network has no linear layer, or answers are not finite.
+        ModelError: If the network has no linear layer, too few logits, or answers that are not
+            finite.
     """
     device = device_of(network)
     seen, answers = [], []
-    last = feature_layer(network, None)
-    plain = isinstance(last, nn.Linear) and last.out_features == data.num_classes
     with frozen(network) as view, torch.no_grad():
         for part in data.chunks():
             for x in torch.split(part, BATCH):
-                embedded = features(view, x.to(device))
-                answer = last(embedded) if plain else view(x.to(device))
+                embedded, answer = features_and_answer(view, x.to(device))
                 seen.append(embedded.float().cpu())
-                answers.append(answer[:, : data.num_classes].float().cpu())
+                answers.append(_logits(network, answer, data))
     both = torch.cat(seen), torch.cat(answers)
     for what, values in zip(("features", "logits"), both, strict=True):
         bad = (~values.isfinite().all(1)).nonzero()[:, 0]
@@ -187,3 +193,13 @@ def seen_by(network: nn.Module, data: Dataset) -> tuple[Tensor, Tensor]:
                 "finite: give a network with finite ones"
             )
     return both
+
+
+def _logits(network: nn.Module, answer: Tensor, data: Dataset) -> Tensor:
+    """The logits of the classes, on the CPU, float32, shape (n, classes)."""
+    if answer.ndim != 2 or answer.shape[1] < data.num_classes:
+        raise ModelError(
+            f"{type(network).__name__} answers with shape {tuple(answer.shape)}, {data.name} has "
+            f"{data.num_classes} classes: give a network with a logit for each"
+        )
+    return answer[:, : data.num_classes].float().cpu()

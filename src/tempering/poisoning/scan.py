@@ -26,6 +26,7 @@ MOST_CLEAN = 10_000
 """Samples of clean reference data at most."""
 ROUNDS = 3
 """Rounds at most."""
+_COMPARED = 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,8 +156,8 @@ def scan_samples(
     Raises:
         UsageError: If the rate is out of range, or finer than the data can show.
         UnknownNameError: If there is no such scan.
-        DataError: If the data has one class alone, or a class too few samples; if every sample
-            would be suspect.
+        DataError: If the data has one class alone, a class too few samples, or equal images alone;
+            if every sample would be suspect.
 
     Example:
         `scan_samples(tempering.data.load("mnist").train, fpr=0.01).keep`
@@ -164,13 +165,17 @@ def scan_samples(
     chosen = {name: SCANS[name] for name in (NAMES if scans is None else scans)}
     if not chosen:
         raise UsageError(f"no scans: give some of {', '.join(NAMES)}")
-    check_rate(fpr, len(data) if clean is None else len(clean))
+    check_rate(fpr, len(data) if clean is None else min(MOST_CLEAN, len(clean)))
     require_scannable(data)
     reference = None if clean is None else _reference(clean, data)
     rows = torch.arange(len(data))
-    done = DataScan(
-        data, fpr, ((rows, scan_once(data, fpr, tuple(chosen), reference, model, seed)),)
-    )
+    first = scan_once(data, fpr, tuple(chosen), reference, model, seed)
+    if first.suspects == len(data):
+        raise DataError(
+            f"every sample of {data.name} is suspect: the scan cannot tell what is clean: give "
+            "clean reference data of the same kind"
+        )
+    done = DataScan(data, fpr, ((rows, first),))
     for number in range(1, ROUNDS):
         rows = done.keep.nonzero()[:, 0]
         rest = data.subset(rows)
@@ -178,7 +183,7 @@ def scan_samples(
             break
         own = derive(seed, "round", number)
         again = scan_once(rest, fpr, tuple(chosen), reference, model, own)
-        if not again.suspicious:
+        if not again.suspicious or again.suspects == len(rest):
             break
         done = replace(done, rounds=(*done.rounds, (rows, again)))
     return done
@@ -202,7 +207,8 @@ def require_scannable(data: Dataset) -> None:
     """Refuse data that cannot be scanned.
 
     Raises:
-        DataError: If it has one class alone, a class too few samples, or images are too small.
+        DataError: If it has one class alone, a class too few samples, or if images are too small
+            or all equal.
     """
     counts = torch.bincount(data.y, minlength=data.num_classes)
     present = (counts > 0).nonzero()[:, 0].tolist()
@@ -222,6 +228,8 @@ def require_scannable(data: Dataset) -> None:
             f"images of {data.name} are {data.shape[1]} x {data.shape[2]} pixels: give at least "
             f"{SMALLEST_SIDE} x {SMALLEST_SIDE}"
         )
+    if all(bool((part == data.pixels[0]).all()) for part in torch.split(data.pixels, _COMPARED)):
+        raise DataError(f"all {len(data)} images of {data.name} are equal: give different images")
 
 
 def _scannable(data: Dataset) -> bool:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from tempering.core.arrays import read_arrays
+from tempering.core.arrays import read_arrays, require_layout
 from tempering.core.errors import DamagedArraysError, DataError, UsageError
 from tempering.core.files import write_with
 from tempering.core.random import RandomStreams, derive
@@ -27,10 +30,19 @@ HELD = 0.3
 FEWEST = 50
 CHUNK = 2**23
 """Distances that are in memory at once."""
-_KEYS = (
-    *("mean", "axes", "variances", "inside", "beside", "y"),
-    *("distances", "margins", "shape", "classes"),
-)
+_LAYOUT: dict[str, tuple[type[np.generic], str]] = {
+    "mean": (np.float32, "d"),
+    "axes": (np.float32, "dk"),
+    "variances": (np.float32, "k"),
+    "inside": (np.float32, "mk"),
+    "beside": (np.float32, "m"),
+    "y": (np.int64, "m"),
+    "distances": (np.float32, "h"),
+    "margins": (np.float32, "h"),
+    "shape": (np.int64, "s"),
+    "classes": (np.str_, "c"),
+}
+"""Arrays of a file: type and sizes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,11 +217,11 @@ class StreamFilter:
             raise DataError(f"no filter {path}: {remedy}")
         try:
             arrays = read_arrays(path)
+            _require_filter(arrays)
         except DamagedArraysError as error:
             raise DataError(f"cannot read {path}: {error}: {remedy}") from error
-        if missing := [name for name in _KEYS if name not in arrays]:
-            raise DataError(f"{path} has no array {missing[0]}: {remedy}")
-        held = {name: torch.from_numpy(arrays[name].copy()) for name in _KEYS[:-2]}
+        numbers = [name for name in _LAYOUT if name not in ("shape", "classes")]
+        held = {name: torch.from_numpy(arrays[name].copy()) for name in numbers}
         channels, height, width = (int(side) for side in arrays["shape"])
         return cls(
             Components(held["mean"], held["axes"], held["variances"]),
@@ -221,6 +233,27 @@ class StreamFilter:
             (channels, height, width),
             tuple(str(name) for name in arrays["classes"]),
         )
+
+
+def _require_filter(arrays: dict[str, NDArray[Any]]) -> None:
+    """Check that arrays make a filter.
+
+    Raises:
+        DamagedArraysError: If they do not.
+    """
+    require_layout(arrays, _LAYOUT)
+    shape, y = arrays["shape"].tolist(), arrays["y"]
+    if len(shape) != 3 or min(shape) < 1 or math.prod(shape) != len(arrays["mean"]):
+        raise DamagedArraysError(f"images of shape {shape} have not {len(arrays['mean'])} pixels")
+    if not 0 <= y.min() <= y.max() < len(arrays["classes"]):
+        raise DamagedArraysError(
+            f"labels from {y.min()} to {y.max()} of {len(arrays['classes'])} classes"
+        )
+    if arrays["variances"].min() < 0:
+        raise DamagedArraysError(f"a variance is {arrays['variances'].min():g}")
+    for name in ("distances", "margins"):
+        if (np.diff(arrays[name]) < 0).any():
+            raise DamagedArraysError(f"array {name} is not in ascending order")
 
 
 def _exceeding(scores: Tensor, clean: Tensor) -> Tensor:

@@ -20,6 +20,8 @@ FEWEST = 3
 SHAPES = (0.7, 0.8, 0.9, 1.0, 1.15, 1.3, 1.5, 1.75, 2.0)
 RATES = (0.1, 10.0, 40)
 """Exponents of the tail of clean data, and rates: lowest, highest and number of them."""
+ESTIMATED = 2
+"""Half of the rate is that of a mirrored threshold, which errs as one from n clean samples does."""
 
 
 @dataclass(frozen=True)
@@ -100,13 +102,13 @@ def chance_of(suspects: int, n: int, fpr: float, threshold: Threshold) -> float:
         suspects: Their number.
         n: Number of samples.
         fpr: Share of clean samples that may be suspect.
-        threshold: With its rank among clean samples if there are some; its own error counts then.
+        threshold: With its rank among clean samples if there are some. Its own error counts: an
+            estimate errs as one does that has the same rank among `ESTIMATED * n` clean samples.
     """
-    from scipy.stats import betabinom, binom  # take long to import
+    from scipy.stats import betabinom  # takes long to import
 
-    if threshold.rank is None:
-        return float(binom.sf(suspects - 1, n, fpr))
-    clean, rank = threshold.rank
+    seen = ESTIMATED * n
+    clean, rank = threshold.rank or (seen, seen + 1 - fpr * seen)
     return float(betabinom.sf(suspects - 1, n, clean + 1 - rank, rank))
 
 

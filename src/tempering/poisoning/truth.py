@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tempering.core.arrays import read_arrays
+from tempering.core.arrays import read_arrays, require_layout
 from tempering.core.errors import DamagedArraysError, DataError, UsageError
 from tempering.core.files import write_with
 from tempering.data.dataset import Dataset
@@ -20,7 +20,22 @@ from tempering.poisoning.poisons.base import Poisoned
 from tempering.poisoning.triggers.base import Trigger
 from tempering.poisoning.triggers.registry import TRIGGERS
 
-_NEEDED = ("poisoned", "cover", "id", "y_clean", "target", "trigger_kind", "attack")
+_LAYOUT: dict[str, tuple[type[np.generic], str]] = {
+    "poisoned": (np.bool_, "n"),
+    "cover": (np.bool_, "n"),
+    "id": (np.str_, "n"),
+    "y_clean": (np.int64, "n"),
+    "target": (np.int64, ""),
+    "trigger_kind": (np.str_, ""),
+    "attack": (np.str_, ""),
+}
+_VICTIMS: dict[str, tuple[type[np.generic], str]] = {
+    "victim_x": (np.number, "vchw"),
+    "victim_y": (np.int64, "v"),
+    "victim_id": (np.str_, "v"),
+    "classes": (np.str_, "k"),
+}
+"""Arrays of a file: type and sizes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,14 +133,17 @@ def read_truth(path: Path | str) -> Truth:
         raise DataError(f"no file {path}: give a folder made by temper poison")
     try:
         arrays = read_arrays(path)
+        details = {name: (np.generic, "n") for name in arrays if name.startswith("detail_")}
+        victims = _VICTIMS if "victim_x" in arrays else {}
+        require_layout(arrays, {**_LAYOUT, **details, **victims})
     except DamagedArraysError as error:
         raise DataError(
             f"cannot read {path}: {error}: give a folder made by temper poison"
         ) from error
-    for name in _NEEDED:
-        if name not in arrays:
-            raise DataError(f"{path} has no array {name}: give a folder made by temper poison")
     target = int(arrays["target"])
+    for name, lowest in (("target", -1), ("y_clean", 0)):
+        if (least := int(arrays[name].min())) < lowest:
+            raise DataError(f"{path}: {name} is {least}: give a folder made by temper poison")
     return Truth(
         str(arrays["attack"]),
         tuple(str(name) for name in arrays["id"]),
@@ -153,23 +171,33 @@ def _trigger(arrays: Mapping[str, NDArray[Any]], path: Path) -> Trigger | None:
         return None
     if kind not in TRIGGERS:
         raise DataError(f"{path}: a trigger of kind {kind!r}: known: {', '.join(TRIGGERS)}")
+    held = [name for name in arrays if name.startswith("trigger") and name != "trigger_kind"]
+    for name in held:
+        values = arrays[name]
+        if not np.issubdtype(values.dtype, np.floating) or not np.isfinite(values).all():
+            raise DataError(f"{path}: array {name} is not of finite numbers: make it again")
     tensors = {
         name.removeprefix("trigger_"): _tensor(values)
         for name, values in arrays.items()
         if name.startswith("trigger_") and name != "trigger_kind"
     }
     try:
-        return TRIGGERS[kind](_tensor(arrays["trigger"]), **tensors)
+        trigger = TRIGGERS[kind](_tensor(arrays["trigger"]), **tensors)
+        blank = torch.zeros(trigger.size if len(trigger.size) == 3 else (1, *trigger.size))
+        stamped = trigger.stamp(blank[None])
     except (KeyError, TypeError) as error:
         raise DataError(f"{path}: the trigger lacks an array: {error}: make it again") from error
+    except (RuntimeError, ValueError, IndexError) as error:
+        told = str(error).splitlines()[0]
+        raise DataError(f"{path}: the trigger fits no image: {told}: make it again") from error
+    if stamped.shape != (1, *blank.shape) or not bool(stamped.isfinite().all()):
+        raise DataError(f"{path}: the trigger makes no images of {blank.shape}: make it again")
+    return trigger
 
 
 def _victims(arrays: Mapping[str, NDArray[Any]], path: Path) -> Dataset | None:
     if "victim_x" not in arrays:
         return None
-    names = ("victim_x", "victim_y", "classes", "victim_id")
-    if missing := [name for name in names if name not in arrays]:
-        raise DataError(f"{path} has no array {missing[0]}: make it again")
     return Dataset.of(
         _tensor(arrays["victim_x"]),
         _tensor(arrays["victim_y"]),

@@ -76,7 +76,7 @@ def _summary(record: ScanRecord) -> Section:
         ("rounds", Cell(whole(record.rounds))),
         ("by chance alone", Cell(f"about {record.expected:,.0f}", f"at {percent(record.fpr, 2)}")),
         ("probability in clean data", Cell(f"{record.p_value:.2g}")),
-        ("found of what was planted", Cell(seen)),
+        ("sees of its own test poison", Cell(seen)),
         ("clean reference", Cell(reference)),
         ("features", Cell(record.features)),
         (

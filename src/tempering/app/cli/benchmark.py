@@ -86,6 +86,7 @@ def benchmark(
     from tempering.app.cli.system_table import show
 
     show(done.table)
+    say("claimed: by the authors, each by a measure of their own, which the page names")
     say(f"page: {done.page}")
 
 

@@ -111,7 +111,7 @@ def _show(record: ScanRecord, out: Path) -> None:
     say(f"{record.data}: {record.verdict}")
     say(
         f"suspects      {record.suspects:,} of {record.n:,}; chance alone gives about "
-        f"{record.expected:,.0f}" + ("" if wrong else ", so keep them all")
+        f"{record.expected:,.0f}, and so many with probability {record.p_value:.2g}"
     )
     if record.duplicates or record.leaks or record.contradictions:
         say(
@@ -122,7 +122,7 @@ def _show(record: ScanRecord, out: Path) -> None:
         if row.summary:
             say(f"{row.name:<19} {row.summary}")
     seen = ", ".join(f"{name} {100 * share:.0f} %" for name, share in record.planted.items())
-    say(f"found of what was planted: {seen}")
+    say(f"of the test poison that the scan planted itself it sees: {seen}")
     for suspect in record.top[: LISTED if wrong else 0]:
         say(f"  {suspect.id} (label {suspect.label}, like a {suspect.like}): {suspect.reason}")
     say(f"page          {out / 'scan.html'}")

@@ -12,6 +12,8 @@ from tempering.poisoning.scans.by_class import by_class
 DIMENSIONS = 10
 ALIKE = 0.35
 """Share of the smaller cluster from which on a class counts as split by nature."""
+ROUNDING = 1e-5
+"""Difference of features, over the largest, that is only rounding: such a class has no clusters."""
 
 
 def activation_clustering(features: Features) -> ScanScores:
@@ -35,6 +37,8 @@ def _in_smaller_cluster(seen: Tensor, number: int) -> Tensor:
     centred = seen - seen.mean(0)
     _, _, axes = torch.linalg.svd(centred, full_matrices=False)
     reduced = centred @ axes[:DIMENSIONS].T
+    if float(reduced.abs().max()) <= ROUNDING * max(1.0, float(seen.abs().max())):
+        return torch.zeros(len(seen))
     fitted = KMeans(2, n_init=2, random_state=number).fit(reduced.numpy())
     centres = torch.from_numpy(fitted.cluster_centers_).float()
     sizes = torch.bincount(torch.from_numpy(fitted.labels_).long(), minlength=2)

@@ -28,7 +28,12 @@ def confident_learning(features: Features) -> ScanScores:
         other, p = names[int(best.indices[row])], float(best.values[row].exp())
         return f"networks that did not see it say {other} ({100 * p:.0f} %)"
 
-    return ScanScores(score, reason, f"{int(wrong.sum())} labels contradict confident networks")
+    right = float((log_p.argmax(1) == y).float().mean())
+    summary = (
+        f"{int(wrong.sum())} labels contradict confident networks, which are right on "
+        f"{100 * right:.0f} % of the samples that they did not see"
+    )
+    return ScanScores(score, reason, summary)
 
 
 def label_errors(probabilities: Tensor, y: Tensor) -> Tensor:
