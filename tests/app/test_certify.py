@@ -89,14 +89,13 @@ def test_pixel_counts_and_patches_are_certified(folder: Path, threat: str) -> No
         "    def __init__(self):\n"
         "        super().__init__()\n"
         "        self.rest = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))\n"
-        "        nn.init.zeros_(self.rest[1].weight)\n"
-        "        nn.init.zeros_(self.rest[1].bias)\n"
-        "        self.rest[1].bias.data[3] = 1.0\n"
         "    def forward(self, x):\n"
         "        return self.rest((x > 0.5).float())\n"
     )
     (folder / "hard.py").write_text(text, encoding="utf-8")
-    words = ("certify", "hard.py:Behind", "--data", "digits", "--samples", "20", "--json")
+    weights = {"rest.1.weight": torch.zeros(10, 64), "rest.1.bias": torch.eye(10)[3]}
+    torch.save(weights, folder / "hard.pth")
+    words = ("certify", "hard.py:Behind", "--weights", "hard.pth", *WORDS[4:], "--json")
     done = temper(*words, "--threat", threat, "--method", "interval", folder=folder)
     assert done.code == 0, done.err
     found = done.json()
