@@ -93,7 +93,7 @@ def test_pixel_counts_and_patches_are_certified(folder: Path, threat: str) -> No
         "        return self.rest((x > 0.5).float())\n"
     )
     (folder / "hard.py").write_text(text, encoding="utf-8")
-    weights = {"rest.1.weight": torch.zeros(10, 64), "rest.1.bias": torch.eye(10)[3]}
+    weights = {"rest.1.weight": torch.zeros(10, 64), "rest.1.bias": 5 * torch.eye(10)[3] - 1}
     torch.save(weights, folder / "hard.pth")
     words = ("certify", "hard.py:Behind", "--weights", "hard.pth", *WORDS[4:], "--json")
     done = temper(*words, "--threat", threat, "--method", "interval", folder=folder)
