@@ -23,8 +23,8 @@ EARLY = """\
 ## Early abort
 
 The same at eps {eps:g}, where hopeless samples are given up after the first draws. *Lost*:
-samples that all draws certify at eps and that were given up. *Seconds*: of a single run on a
-shared machine, with all draws and with early abort.
+samples that all draws certify at eps and that were given up. *Seconds*: of the
+processor, one thread, with all draws and with early abort.
 """
 
 

@@ -108,16 +108,12 @@ class Region:
             Bounds, shape (rows,).
         """
         a = a.flatten(1)
-        up, down = a.clamp_min(0.0), a.clamp_max(0.0)
-        if self.norm == "linf":
-            low, high = (end.flatten(1)[rows] for end in self.box)
-            value = (up * low).sum(1) + (down * high).sum(1)
+        if self.centre is None:
+            value = (a * self.x.flatten(1)[rows]).sum(1)
         else:
-            low, high = (end.flatten(1)[rows] for end in self.middle)
-            value = (a * low).sum(1)
-            if self.centre is not None:
-                value = (up * low).sum(1) + (down * high).sum(1)
-            value = value - self._gain(a, self._rooms(rows))
+            low, high = (end.flatten(1)[rows] for end in self.centre)
+            value = (a.clamp_min(0.0) * low).sum(1) + (a.clamp_max(0.0) * high).sum(1)
+        value = value - self._gain(a, self._rooms(rows))
         return value - rounding(a.shape[1]) * self._reach * a.abs().sum(1)
 
     def most_change(self, a: Tensor, columns: Tensor | None) -> IntervalTensor:
