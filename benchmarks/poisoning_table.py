@@ -80,6 +80,8 @@ def _found(rows: Sequence[Row]) -> list[str]:
     lines = [
         "## Found",
         "",
+        "*Called suspicious* also says how many seeds there are of a row.",
+        "",
         "| data | images | poison | % | caught, % | false, % | called suspicious | seconds |",
         "| :--- | ---: | :--- | ---: | ---: | ---: | ---: | ---: |",
     ]
@@ -206,7 +208,8 @@ def _evasion(rows: Sequence[Row]) -> list[str]:
         "",
         f"Share of {rows[0]['images']:,} test images that a filter flags once an attack on a small "
         "CNN has changed them, without labels, in percent over all seeds together. The filter has "
-        "seen no attack: none is known to it. *Clean* is its share of false positives.",
+        "seen no attack: none is known to it. *Clean* is its share of false positives. "
+        f"{_seeds(rows)}.",
         "",
     ]
     for data in dict.fromkeys(row["cell"]["data"] for row in rows):
@@ -241,7 +244,7 @@ def _drift(rows: Sequence[Row]) -> list[str]:
         "turn, which grow stronger (patches of 2 to 5 pixels, blended patterns of opacity 0.05 to "
         "0.25, label flips, FGSM of eps up to 0.3). An alarm is a batch with so many suspects "
         "as at most 0.1 % of clean batches have. *Caught* is the share of poisoned images, in "
-        "percent.",
+        f"percent. {_seeds(rows)}.",
         "",
         "| data | poison in a batch, % | false alarms | badnets: alarms | caught | blended: alarms "
         "| caught | label-flip: alarms | caught | perturbation: alarms | caught |",
@@ -255,6 +258,11 @@ def _drift(rows: Sequence[Row]) -> list[str]:
             cells += [_alarms(own, kind), _caught(own, kind)]
         lines.append(f"| {data} | {100 * share:g} | {' | '.join(cells)} |")
     return [*lines, ""]
+
+
+def _seeds(rows: Sequence[Row]) -> str:
+    seeds = sorted({row["cell"]["seed"] for row in rows})
+    return f"Seeds: {', '.join(map(str, seeds))}"
 
 
 def _alarms(rows: Sequence[Row], kind: str) -> str:

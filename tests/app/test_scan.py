@@ -99,7 +99,7 @@ def test_an_existing_folder_is_left_alone(scanned: Scanned) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--scans", "spectrl"), "unknown scan 'spectrl': did you mean spectral or spectre?"),
+        (("--scans", "spectrl"), "unknown scan 'spectrl': did you mean spectral or spectre"),
         (("--fpr", "1"), "--fpr 1: give a share above 0 and below 0.5, such as 0.01"),
         (("--fail-over", "2"), "--fail-over 2: give a share from 0 to below 1"),
         (("--fpr", "0.0001"), "--fpr 0.0001 of 450 samples is less than one: give at least 0.0022"),

@@ -229,7 +229,7 @@ class Answers(torch.nn.Module):
     [
         (["confident-learning"], Answers(2, 9.0), r"answers with shape \(\d+, 2\), stripes has 4"),
         (["confident-learning"], Answers(4, 0.3), r"logits of Answers for \S+ are not finite"),
-        (["superimposed"], Answers(4, 0.75), r"logits of Answers for images laid over each other"),
+        (["strip"], Answers(4, 0.75), r"logits of Answers for images laid over each other"),
     ],
 )
 def test_models_without_a_finite_logit_for_each_class_are_refused(

@@ -81,9 +81,13 @@ class RunEvaluation:
             return []
         test = self.context(min(self.settings.samples, len(self.test))).data
         network = moved(target.model, self.engine.device)
+        figures = calibration(network, held, test, seed=self.seed)
         return [
-            calibration(
-                network, held, test, subject=target.subject, weights=target.weights, seed=self.seed
+            Calibration(
+                **dict(figures),
+                subject=target.subject,
+                weights=target.weights,
+                data_hash=test.content_hash,
             )
         ]
 

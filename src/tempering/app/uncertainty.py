@@ -22,9 +22,9 @@ from tempering.app.python_inputs import (
 )
 from tempering.app.scan_model import parts
 from tempering.app.scan_model_address import ScanAddress
+from tempering.core.calibration_records import CalibrationFigures
 from tempering.core.errors import UsageError
 from tempering.core.kept_weights import keep_weights
-from tempering.core.record import Count
 from tempering.core.user_code import moved
 from tempering.data.dataset import Dataset
 from tempering.data.splits import Splits
@@ -56,48 +56,20 @@ class ErrorDetection(BaseModel):
     interval: tuple[float, float]
 
 
-class UncertaintyReport(BaseModel):
+class UncertaintyReport(CalibrationFigures):
     """Uncertainty of a model on clean test images.
 
     Attributes:
         model: Address or name.
         data: Name of the data.
-        calibrated_on: Images on which temperature and conformal sets were calibrated.
         n: Test images.
-        seed: Of all draws.
-        accuracy: Correct answers.
-        temperature: Fitted; above 1 for a model that is too sure.
-        calibration_error: Expected calibration error as the model is, a fraction.
-        calibration_error_scaled: The same after temperature scaling.
-        alpha: Share of conformal sets that may miss the true class.
-        coverage: Sets that hold the true class; at least 1 - alpha is expected.
-        coverage_interval: 95 % interval of the coverage, fractions.
-        mean_set_size: Classes in a set, on average.
-        empty: Sets without a class.
-        accepted: Images whose set holds exactly one class; on the others the model abstains.
-        accuracy_accepted: Correct answers among them.
         errors_found_by: Measure of doubt -> how well it finds wrong answers: `max_softmax`,
             `dropout` and `ensemble`, as far as they exist; empty if all answers are right or wrong.
     """
 
-    model_config = ConfigDict(frozen=True)
-
     model: str
     data: str
-    calibrated_on: int
     n: int
-    seed: int
-    accuracy: Count
-    temperature: float
-    calibration_error: float
-    calibration_error_scaled: float
-    alpha: float
-    coverage: Count
-    coverage_interval: tuple[float, float]
-    mean_set_size: float
-    empty: int
-    accepted: Count
-    accuracy_accepted: Count
     errors_found_by: dict[str, ErrorDetection]
 
 
@@ -202,26 +174,14 @@ def _measured(
         moved(Target.of_any("given", each, test).model, engine.device) for each in (module, *others)
     ]
     network = networks[0]
-    found = calibration(network, held, test, alpha, subject=name, weights="", seed=seed)
+    found = calibration(network, held, test, alpha, seed)
     logits = class_logits(network, all_logits(network, test.x))
     doubts = _doubts(networks, logits / found.temperature, test, seed)
     return UncertaintyReport(
+        **dict(found),
         model=name,
         data=data.address if isinstance(data, Splits) else data.name,
-        calibrated_on=found.calibrated_on,
         n=len(test),
-        seed=seed,
-        accuracy=found.accuracy,
-        temperature=found.temperature,
-        calibration_error=found.calibration_error,
-        calibration_error_scaled=found.calibration_error_scaled,
-        alpha=alpha,
-        coverage=found.coverage,
-        coverage_interval=found.coverage_interval,
-        mean_set_size=found.mean_set_size,
-        empty=found.empty,
-        accepted=found.accepted,
-        accuracy_accepted=found.accuracy_accepted,
         errors_found_by=_found(doubts, logits.argmax(1) == test.y),
     )
 

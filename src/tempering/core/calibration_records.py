@@ -9,11 +9,10 @@ from pydantic import Field
 from tempering.core.record import Count, Record
 
 
-class Calibration(Record):
+class CalibrationFigures(Record):
     """Probabilities and conformal sets on clean test images.
 
     Attributes:
-        subject: Which model was measured.
         calibrated_on: Validation images that temperature and conformal sets were calibrated on.
         accuracy: Correct answers, of all test images.
         temperature: Fitted; above 1 for a model that is too sure.
@@ -26,10 +25,9 @@ class Calibration(Record):
         empty: Sets without a class.
         accepted: Images whose set holds exactly one class; on the others the model abstains.
         accuracy_accepted: Correct answers among them.
+        seed: Of ties and draws.
     """
 
-    kind: Literal["calibration"] = "calibration"
-    subject: str
     calibrated_on: int = Field(ge=1)
     accuracy: Count
     temperature: float = Field(gt=0)
@@ -43,5 +41,18 @@ class Calibration(Record):
     accepted: Count
     accuracy_accepted: Count
     seed: int
+
+
+class Calibration(CalibrationFigures):
+    """The figures of a model of a run.
+
+    Attributes:
+        subject: Which model was measured.
+        weights: Hash of its weights.
+        data_hash: Of the test images.
+    """
+
+    kind: Literal["calibration"] = "calibration"
+    subject: str
     weights: str
     data_hash: str

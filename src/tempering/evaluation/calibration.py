@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from tempering.core.calibration_records import Calibration
+from tempering.core.calibration_records import CalibrationFigures
 from tempering.core.record import Count
 from tempering.core.user_code import device_of
 from tempering.data.dataset import Dataset
@@ -28,15 +28,8 @@ def fewest(alpha: float) -> int:
 
 
 def calibration(
-    network: nn.Module,
-    held: Dataset,
-    test: Dataset,
-    alpha: float = ALPHA,
-    *,
-    subject: str,
-    weights: str,
-    seed: int,
-) -> Calibration:
+    network: nn.Module, held: Dataset, test: Dataset, alpha: float = ALPHA, seed: int = 0
+) -> CalibrationFigures:
     """Calibrate on held-out images, and measure on test images; all of them clean.
 
     Temperature scaling (Guo et al., 2017), and conformal sets of least ambiguous classes. Coverage
@@ -47,12 +40,10 @@ def calibration(
         held: Images that the network was not trained on, at least `fewest(alpha)`.
         test: Other images.
         alpha: Share of conformal sets that may miss the true class, above 0 and below 1.
-        subject: Name of the model in records.
-        weights: Hash of its weights.
         seed: Of ties.
 
     Returns:
-        The record.
+        The figures.
 
     Raises:
         DataError: If there are too few images for alpha.
@@ -66,8 +57,7 @@ def calibration(
     inside = torch.cat([conformal.sets(x.to(device)).cpu() for x in test.chunks()])
     sizes, accepted = inside.sum(1), inside.sum(1) == 1
     coverage = _count(inside.gather(1, test.y[:, None])[:, 0])
-    return Calibration(
-        subject=subject,
+    return CalibrationFigures(
         calibrated_on=len(held),
         accuracy=_count(right),
         temperature=temperature,
@@ -81,8 +71,6 @@ def calibration(
         accepted=_count(accepted),
         accuracy_accepted=_count(right[accepted]),
         seed=seed,
-        weights=weights,
-        data_hash=test.content_hash,
     )
 
 

@@ -45,10 +45,21 @@ def nearest(
         *(torch.split(t, max(1, CHUNK // max(1, len(references)))) for t in (points, group)),
         strict=True,
     ):
-        square = torch.addmm(squares[None], part, references.T, alpha=-2)
-        square += part.square().sum(1, keepdim=True)
+        square = squared_distances(part, references, squares)
         square.masked_fill_(own[:, None] == reference_group[None], torch.inf)
         value, row = square.topk(k, largest=False)
         distances.append(value.clamp(min=0).sqrt())
         rows.append(row)
     return Neighbours(torch.cat(distances), torch.cat(rows))
+
+
+def squared_distances(points: Tensor, references: Tensor, squares: Tensor) -> Tensor:
+    """Squared Euclidean distances, shape (n, m); rounding may make small ones negative.
+
+    Args:
+        points: Shape (n, d).
+        references: Shape (m, d).
+        squares: Squared lengths of the references, shape (m,).
+    """
+    square = torch.addmm(squares[None], points, references.T, alpha=-2)
+    return square.add_(points.square().sum(1, keepdim=True))

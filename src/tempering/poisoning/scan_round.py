@@ -29,7 +29,7 @@ SIGNIFICANT = 0.001
 """Probability of so many suspects in clean data below which data are suspicious."""
 LEAST = 0.004
 """Share of suspects beyond chance from which on data are suspicious: the threshold may err."""
-LEARNED = "superimposed"
+LEARNED = "strip"
 """The scan that is also a test by itself."""
 RATES = (0.75, 0.5)
 """Parts of the false-positive rate: of the ensemble, whose threshold is an estimate that may err,

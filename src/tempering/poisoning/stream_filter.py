@@ -18,6 +18,7 @@ from tempering.core.errors import DamagedArraysError, DataError, UsageError
 from tempering.core.files import write_with
 from tempering.core.random import RandomStreams, derive
 from tempering.data.dataset import Dataset
+from tempering.poisoning.neighbours import CHUNK, squared_distances
 from tempering.poisoning.projections import Components, principal
 
 COMPONENTS, REFERENCES = 1000, 5000
@@ -28,8 +29,6 @@ LEADING, NEIGHBOURS = 50, 3
 HELD = 0.3
 """Share of the clean samples that the scores of the others are compared with."""
 FEWEST = 50
-CHUNK = 2**23
-"""Distances that are in memory at once."""
 _LAYOUT: dict[str, tuple[type[np.generic], str]] = {
     "mean": (np.float32, "d"),
     "axes": (np.float32, "dk"),
@@ -264,5 +263,5 @@ def _exceeding(scores: Tensor, clean: Tensor) -> Tensor:
 
 def _distances(points: Tensor, references: Tensor) -> Tensor:
     """Euclidean distances, shape (n, m)."""
-    square = torch.addmm(references.square().sum(1)[None], points, references.T, alpha=-2)
-    return (square + points.square().sum(1, keepdim=True)).clamp(min=0).sqrt()
+    squares = references.square().sum(1)
+    return squared_distances(points, references, squares).clamp(min=0).sqrt()

@@ -95,3 +95,11 @@ def test_harden_prints_both_models_and_json_names_the_run(
         for one in counts
     ]
     assert re.search(r"(?m)^clean accuracy +" + " +".join(map(re.escape, cells)) + "$", told.out)
+
+
+def test_why_nothing_is_certified_is_said_in_short(folder: Path) -> None:
+    told = temper(*WORDS, "--threat", "linf:0.45", "--quick", "--name", "none", folder=folder)
+    assert told.code == 0, told.err
+    (line,) = [line for line in told.out.splitlines() if line.startswith("not certified")]
+    assert re.match(r"not certified    interval: 0 of \d+; crown-ibp: 0 of \d+", line), line
+    assert "ms" not in line

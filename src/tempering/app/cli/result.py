@@ -138,8 +138,8 @@ def _without_certificates(assessment: Assessment) -> list[str]:
     """Why nothing is certified, where nothing is."""
     if assessment.certified_correct or not assessment.certification:
         return []
-    reason = "; ".join(assessment.certification).removeprefix("no certificates: ")
-    return [f"not certified    {reason}"]
+    shown = [text.partition(" certified,")[0] for text in assessment.certification]
+    return [f"not certified    {'; '.join(shown).removeprefix('no certificates: ')}"]
 
 
 def _owned(model: Surrogate) -> str:

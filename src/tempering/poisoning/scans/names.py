@@ -4,7 +4,7 @@ NAMES = (
     "hygiene",
     "confident-learning",
     "clean-base",
-    "superimposed",
+    "strip",
     "spectral",
     "clustering",
     "spectre",

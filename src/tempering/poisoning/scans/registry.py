@@ -13,7 +13,7 @@ from tempering.poisoning.scans.names import NAMES
 from tempering.poisoning.scans.perturbation_bounds import perturbation_bounds
 from tempering.poisoning.scans.spectral_signatures import spectral_signatures
 from tempering.poisoning.scans.spectre import spectre
-from tempering.poisoning.scans.superimposed import superimposed
+from tempering.poisoning.scans.strip import strip
 
 SCANS: Registry[Scan] = Registry("scan")
 """Name -> scan."""
@@ -22,7 +22,7 @@ _SCANS: tuple[Scan, ...] = (
     hygiene,
     confident_learning,
     clean_base,
-    superimposed,
+    strip,
     spectral_signatures,
     activation_clustering,
     spectre,

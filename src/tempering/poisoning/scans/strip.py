@@ -16,7 +16,7 @@ _BATCH = 512
 _FLOOR = 1e-3
 
 
-def superimposed(features: Features) -> ScanScores:
+def strip(features: Features) -> ScanScores:
     """Score samples by how surely they keep their label under superimposed images.
 
     STRIP (Gao et al., 2019), of training data: a trigger works whatever else the image shows, so
