@@ -1,13 +1,14 @@
-"""Exact intervals of the first sums of pixels, over balls that are more than a box.
+"""Exact intervals of sums of pixels, over balls that are more than a box.
 
 Interval arithmetic is exact for the first sums over a box alone. Over a ball cut by the box, the
 least and largest value of a sum of pixels is a small optimisation over the pixels in it: over the
-receptive field of a convolution.
+receptive field of a convolution. Sums of such sums are sums of pixels too, up to the first
+relaxation. Where there are too many coefficients to keep, their norms bound the sums.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import prod
 
@@ -16,13 +17,16 @@ from torch import Tensor
 
 from tempering.certification.affine_operations import MatrixProduct
 from tempering.certification.graph import Graph
+from tempering.certification.largest_gains import count_gain
 from tempering.certification.operations import Affine, IntervalTensor
 from tempering.certification.region import Region
 
 _ROWS = 512
-"""Sums whose coefficients are written out at a time."""
+"""Sums whose coefficients are written out at a time, at most."""
 _MOST = 2**22
 """Coefficients of all sums of a step, at most, for their intervals to be optimised."""
+_PULLED = 2**30
+"""Coefficients, zeros included, that are computed of a step at most, and then forgotten."""
 _AT_ONCE = 2**22
 """Numbers that one tensor of the optimisation may hold."""
 _SPARE = 1 + 1e-9
@@ -66,22 +70,20 @@ def sums_of(graph: Graph, number: int) -> Sums | None:
         number: Of the step.
 
     Returns:
-        The sums; None if it is not the first affine step that sums, or has too many coefficients.
+        The sums; None if a step before it is not affine, or it has too many coefficients.
     """
     if number not in graph.sums:
-        graph.sums[number] = _written_out(graph, number) if _is_first(graph, number) else None
+        graph.sums[number] = _written_out(graph, number) if _is_straight(graph, number) else None
     return graph.sums[number]
 
 
-def _is_first(graph: Graph, number: int) -> bool:
-    """Whether the step sums, and only affine pointwise steps lie before it."""
-    step = graph.steps[number]
-    if step.operation is None or step.operation.pointwise or not graph.exact[number]:
-        return False
-    while step.operation is not None:
-        if not isinstance(step.operation, Affine):
+def _is_straight(graph: Graph, number: int) -> bool:
+    """Whether all steps up to this one are affine, each of one other."""
+    while number:
+        step = graph.steps[number]
+        if len(step.sources) != 1 or not isinstance(step.operation, Affine):
             return False
-        step = graph.steps[step.sources[0]]
+        (number,) = step.sources
     return True
 
 
@@ -91,9 +93,11 @@ def _written_out(graph: Graph, number: int) -> Sums | None:
     if isinstance(step.operation, MatrixProduct) or count <= _ROWS:
         if count * pixels > _MOST:
             return None
-        return Sums(torch.cat([*_images(graph, number, count)]), None)
+        return Sums(torch.cat([*_images(graph, number)]), None)
+    if count * pixels > _PULLED:
+        return None
     widest, parts = 1, []
-    for image in _images(graph, number, count):
+    for image in _images(graph, number):
         widest = max(widest, int((image != 0).sum(1).amax()))
         if count * widest > _MOST:
             return None
@@ -103,13 +107,49 @@ def _written_out(graph: Graph, number: int) -> Sums | None:
     return Sums(torch.cat([values for values, _ in wide]), torch.cat([at for _, at in wide]))
 
 
-def _images(graph: Graph, number: int, count: int) -> Iterator[Tensor]:
+def _images(graph: Graph, number: int) -> Iterator[Tensor]:
     """Coefficients of the sums over the whole image, some rows at a time."""
     shape, device = graph.steps[number].shape, _device(graph, number)
-    for places in torch.split(torch.arange(count, device=device), _ROWS):
+    count = prod(shape)
+    rows = max(1, min(_ROWS, _AT_ONCE // graph.width))
+    for places in torch.split(torch.arange(count, device=device), rows):
         a = torch.zeros(len(places), count, dtype=torch.float64, device=device)
         a = a.scatter(1, places[:, None], 1.0)
         yield _pulled(graph, number, a.reshape(-1, *shape)).flatten(1) * _SPARE
+
+
+def dual_norms(graph: Graph, number: int, norm: str, pixels: int) -> Tensor | None:
+    """Norms of the coefficients with which the image enters a step; kept by the graph.
+
+    By Hölder's inequality a change of length r in L2 or L1 moves a sum by at most r times the
+    dual norm of its coefficients; a change of k pixels, each by at most r, by at most r times the
+    sum of the k largest.
+
+    Args:
+        graph: The network.
+        number: Of a step that only affine steps precede.
+        norm: `l2`, `l1` or `l0`.
+        pixels: That may change, in L0.
+
+    Returns:
+        Norms, shape (sums,); None if they take too long.
+    """
+    key = number, norm, pixels
+    if key not in graph.dual_norms:
+        size = prod(graph.steps[number].shape) * prod(graph.steps[0].shape)
+        found = None
+        if size <= _PULLED:
+            of = _norm(norm, pixels)
+            found = torch.cat([of(image) for image in _images(graph, number)]) * _SPARE
+        graph.dual_norms[key] = found
+    return graph.dual_norms[key]
+
+
+def _norm(norm: str, pixels: int) -> Callable[[Tensor], Tensor]:
+    if norm == "l0":
+        return lambda a: count_gain(a.abs(), pixels)
+    order = 2.0 if norm == "l2" else torch.inf
+    return lambda a: torch.linalg.vector_norm(a, order, dim=1)
 
 
 def _padded(values: Tensor, columns: Tensor, width: int) -> tuple[Tensor, Tensor]:
@@ -137,7 +177,7 @@ def _pulled(graph: Graph, number: int, a: Tensor) -> Tensor:
 
 
 class FirstSums:
-    """Narrows the intervals of first sums to what a ball allows.
+    """Narrows the intervals of sums of pixels to what a ball allows.
 
     The centre of the region is followed through the steps before. Each step is charged with the
     rounding that it may have anywhere in the region, so that the interval around the centre's own
@@ -169,13 +209,14 @@ class FirstSums:
         if not isinstance(step.operation, Affine):
             return out
         centre = step.operation.interval([self.centres[step.sources[0]]])[0].widened(error)
+        self.centres[number] = centre
         if step.operation.pointwise:
-            self.centres[number] = centre
             return out
         sums = sums_of(self.graph, number)
-        if sums is None:
+        reach = self._longest(number) if sums is None else self._reach(sums)
+        if reach is None:
             return out
-        down, up = (part.reshape(out.low.shape) for part in self._reach(sums))
+        down, up = (part.reshape(-1, *step.shape) for part in reach)
         return out.within(IntervalTensor(centre.low - down, centre.high + up))
 
     def _reach(self, sums: Sums) -> IntervalTensor:
@@ -189,3 +230,14 @@ class FirstSums:
             for start in range(0, len(a), size)
         ]
         return IntervalTensor(*(torch.cat(ends, 1) for ends in zip(*parts, strict=True)))
+
+    def _longest(self, number: int) -> IntervalTensor | None:
+        """The same by norms of coefficients, shape (1, sums); None without such."""
+        if self.region.norm == "cost":
+            return None
+        few = int(self.region.radius) if self.region.norm == "l0" else 0
+        norms = dual_norms(self.graph, number, self.region.norm, few)
+        if norms is None:
+            return None
+        reach = self.region.longest_move * norms[None]
+        return IntervalTensor(reach, reach)

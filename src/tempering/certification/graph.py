@@ -11,6 +11,8 @@ from tempering.certification.operations import Nonlinear, Operation
 from tempering.certification.precision import Precision
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from tempering.certification.first_sums import Sums
 
 
@@ -87,4 +89,9 @@ class Graph:
     @cached_property
     def sums(self) -> dict[int, Sums | None]:
         """The first sums of the image by step, as `first_sums` writes them out; filled there."""
+        return {}
+
+    @cached_property
+    def dual_norms(self) -> dict[tuple[int, str, int], Tensor | None]:
+        """Norms of such sums by step, norm and number of pixels; filled there."""
         return {}

@@ -149,6 +149,13 @@ class Region:
         x = self.x.flatten(1)[rows]
         return (x + share * (torch.where(flat > 0, low, high) - x)).reshape(a.shape)
 
+    @property
+    def longest_move(self) -> float:
+        """How far a pixel may move in L0, and all of them together in L2 and L1."""
+        if self.norm != "l0":
+            return self.radius
+        return max((float(room.max()) for room in self._every_room if room.numel()), default=0.0)
+
     @cached_property
     def _reach(self) -> float:
         """The largest absolute number of the region, and how far it may move."""
