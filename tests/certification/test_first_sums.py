@@ -85,7 +85,7 @@ def test_runs_in_float32_lie_within(name: str, threat: Threat) -> None:
 
 def test_sums_hold_no_more_than_a_receptive_field() -> None:
     graph = graph_of(built("normalised"), images(1))
-    sums = sums_of(graph, 2)
+    sums = sums_of(graph, 2, torch.device("cpu"))
     assert sums is not None
     assert sums.coefficients.shape == (1440, 18)
 

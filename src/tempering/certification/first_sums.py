@@ -25,7 +25,7 @@ _ROWS = 512
 """Sums whose coefficients are written out at a time, at most."""
 _MOST = 2**22
 """Coefficients of all sums of a step, at most, for their intervals to be optimised."""
-_PULLED = 2**30
+_PULLED = 2**32
 """Coefficients, zeros included, that are computed of a step at most, and then forgotten."""
 _AT_ONCE = 2**22
 """Numbers that one tensor of the optimisation may hold."""
@@ -57,23 +57,25 @@ def is_settled(graph: Graph, region: Region, number: int) -> bool:
     while graph.steps[number].sources:
         operation = graph.steps[number].operation
         if operation is not None and not operation.pointwise:
-            return sums_of(graph, number) is not None
+            return sums_of(graph, number, region.x.device) is not None
         (number,) = graph.steps[number].sources
     return True
 
 
-def sums_of(graph: Graph, number: int) -> Sums | None:
+def sums_of(graph: Graph, number: int, device: torch.device) -> Sums | None:
     """The sums that a step returns, as sums of the image; kept by the graph.
 
     Args:
         graph: The network.
         number: Of the step.
+        device: Of the network.
 
     Returns:
         The sums; None if a step before it is not affine, or it has too many coefficients.
     """
     if number not in graph.sums:
-        graph.sums[number] = _written_out(graph, number) if _is_straight(graph, number) else None
+        straight = _is_straight(graph, number)
+        graph.sums[number] = _written_out(graph, number, device) if straight else None
     return graph.sums[number]
 
 
@@ -87,17 +89,17 @@ def _is_straight(graph: Graph, number: int) -> bool:
     return True
 
 
-def _written_out(graph: Graph, number: int) -> Sums | None:
+def _written_out(graph: Graph, number: int, device: torch.device) -> Sums | None:
     step, pixels = graph.steps[number], prod(graph.steps[0].shape)
     count = prod(step.shape)
     if isinstance(step.operation, MatrixProduct) or count <= _ROWS:
         if count * pixels > _MOST:
             return None
-        return Sums(torch.cat([*_images(graph, number)]), None)
+        return Sums(torch.cat([*_images(graph, number, device)]), None)
     if count * pixels > _PULLED:
         return None
     widest, parts = 1, []
-    for image in _images(graph, number):
+    for image in _images(graph, number, device):
         widest = max(widest, int((image != 0).sum(1).amax()))
         if count * widest > _MOST:
             return None
@@ -107,9 +109,9 @@ def _written_out(graph: Graph, number: int) -> Sums | None:
     return Sums(torch.cat([values for values, _ in wide]), torch.cat([at for _, at in wide]))
 
 
-def _images(graph: Graph, number: int) -> Iterator[Tensor]:
+def _images(graph: Graph, number: int, device: torch.device) -> Iterator[Tensor]:
     """Coefficients of the sums over the whole image, some rows at a time."""
-    shape, device = graph.steps[number].shape, _device(graph, number)
+    shape = graph.steps[number].shape
     count = prod(shape)
     rows = max(1, min(_ROWS, _AT_ONCE // graph.width))
     for places in torch.split(torch.arange(count, device=device), rows):
@@ -118,7 +120,9 @@ def _images(graph: Graph, number: int) -> Iterator[Tensor]:
         yield _pulled(graph, number, a.reshape(-1, *shape)).flatten(1) * _SPARE
 
 
-def dual_norms(graph: Graph, number: int, norm: str, pixels: int) -> Tensor | None:
+def dual_norms(
+    graph: Graph, number: int, norm: str, pixels: int, device: torch.device
+) -> Tensor | None:
     """Norms of the coefficients with which the image enters a step; kept by the graph.
 
     By Hölder's inequality a change of length r in L2 or L1 moves a sum by at most r times the
@@ -130,6 +134,7 @@ def dual_norms(graph: Graph, number: int, norm: str, pixels: int) -> Tensor | No
         number: Of a step that only affine steps precede.
         norm: `l2`, `l1` or `l0`.
         pixels: That may change, in L0.
+        device: Of the network.
 
     Returns:
         Norms, shape (sums,); None if they take too long.
@@ -140,7 +145,7 @@ def dual_norms(graph: Graph, number: int, norm: str, pixels: int) -> Tensor | No
         found = None
         if size <= _PULLED:
             of = _norm(norm, pixels)
-            found = torch.cat([of(image) for image in _images(graph, number)]) * _SPARE
+            found = torch.cat([of(image) for image in _images(graph, number, device)]) * _SPARE
         graph.dual_norms[key] = found
     return graph.dual_norms[key]
 
@@ -155,14 +160,6 @@ def _norm(norm: str, pixels: int) -> Callable[[Tensor], Tensor]:
 def _padded(values: Tensor, columns: Tensor, width: int) -> tuple[Tensor, Tensor]:
     spare = (0, width - values.shape[1])
     return torch.nn.functional.pad(values, spare), torch.nn.functional.pad(columns, spare)
-
-
-def _device(graph: Graph, number: int) -> torch.device:
-    """Where the weights of a step lie."""
-    values = vars(graph.steps[number].operation).values()
-    return next(
-        (value.device for value in values if isinstance(value, Tensor)), torch.device("cpu")
-    )
 
 
 def _pulled(graph: Graph, number: int, a: Tensor) -> Tensor:
@@ -212,7 +209,7 @@ class FirstSums:
         self.centres[number] = centre
         if step.operation.pointwise:
             return out
-        sums = sums_of(self.graph, number)
+        sums = sums_of(self.graph, number, self.region.x.device)
         reach = self._longest(number) if sums is None else self._reach(sums)
         if reach is None:
             return out
@@ -236,7 +233,7 @@ class FirstSums:
         if self.region.norm == "cost":
             return None
         few = int(self.region.radius) if self.region.norm == "l0" else 0
-        norms = dual_norms(self.graph, number, self.region.norm, few)
+        norms = dual_norms(self.graph, number, self.region.norm, few, self.region.x.device)
         if norms is None:
             return None
         reach = self.region.longest_move * norms[None]

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from tempering.certification.first_sums import FirstSums
-from tempering.certification.graph import Graph
+from tempering.certification.graph import Graph, GraphStep
 from tempering.certification.operations import IntervalTensor, Nonlinear, Relaxation
+from tempering.certification.precision import Precision
 from tempering.certification.region import Region
 from tempering.certification.unsupported import Unsupported
 
@@ -56,6 +57,25 @@ class StepBounds:
         return StepBounds(intervals, list(self.errors))
 
 
+def refuse_overflow(
+    precision: Precision | None, step: GraphStep, out: IntervalTensor, error: Tensor
+) -> None:
+    """Raise an error where a network may leave the range of its numbers.
+
+    Args:
+        precision: How it rounds.
+        step: One of its steps.
+        out: The interval of the step.
+        error: Its rounding.
+
+    Raises:
+        Unsupported: If the step may overflow.
+    """
+    if precision and precision.may_overflow(out.low, out.high, error):
+        kind = type(step.operation).__name__
+        raise Unsupported(step.name, kind, "its values may overflow")
+
+
 Sharpen = Callable[[int, StepBounds], IntervalTensor]
 """From a step's number and the bounds up to it to a tighter interval."""
 
@@ -88,9 +108,7 @@ def propagate(
             continue
         out, error = step.operation.interval([bounds.intervals[at] for at in step.sources])
         out = out.widened(error)
-        if graph.precision and graph.precision.may_overflow(out.low, out.high, error):
-            kind = type(step.operation).__name__
-            raise Unsupported(step.name, kind, "its values may overflow")
+        refuse_overflow(graph.precision, step, out, error)
         if sums is not None:
             out = sums.narrowed(number, out, error)
         if known is not None:

@@ -35,7 +35,8 @@ def patch_region(x: Tensor, threat: Patch) -> Region:
     """
     height, width = x.shape[2:]
     slack = TOLERANCE * max(1.0, threat.eps)
-    wide = threat if threat.at is not None else Patch(min(1.0, threat.eps + slack))
+    fixed = threat.at is not None and threat.side(height, width) > 0
+    wide = threat if fixed else Patch(min(1.0, threat.eps + slack))
     places = torch.tensor(wide.places(height, width), device=x.device).reshape(-1, 2)
     x = x.double()
     if not len(places):

@@ -1,9 +1,9 @@
 """Regions behind the first stages of a network, where these work pixel by pixel.
 
-A contrast squeeze, a rounding or a hard threshold in front maps each pixel by itself, and never
-decreases. What it makes of a box is a box, of decided and undecided pixels, and of at most k
-changed pixels it makes at most k changed numbers. So the rest of the network is bounded over that
-set, which is exact, and bounds of its first layer are exact too: no relaxation of the stage.
+A contrast squeeze, a rounding or a hard threshold in front maps each pixel by itself. What it
+makes of a box is a box, of decided and undecided pixels, and of at most k changed pixels it makes
+at most k changed numbers. So the rest of the network is bounded over that set, which is exact, and
+bounds of its first layer are exact too: no relaxation of the stage.
 
 Behind a hard threshold an L2 or L1 ball becomes a set of flips: each undecided pixel flips at a
 cost, its (squared) distance to the threshold, and costs add up to the (squared) radius. Bounds over
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from tempering.certification.affine_operations import ScaleShift
 from tempering.certification.graph import Graph, GraphStep
+from tempering.certification.interval import refuse_overflow
 from tempering.certification.operations import IntervalTensor, Nonlinear
 from tempering.certification.region import Region
 from tempering.certification.staircases import Staircase
@@ -106,11 +107,12 @@ class Reduction:
             if step.operation is not None:
                 given, error = step.operation.interval([given])
                 given = given.widened(error)
+                refuse_overflow(self.graph.precision, step, given, error)
         return given
 
 
 def _stages(graph: Graph) -> int:
-    """First steps that work pixel by pixel and never decrease; 0 if none of them is nonlinear."""
+    """First steps that work pixel by pixel; 0 if none of them is nonlinear."""
     users: dict[int, int] = {}
     for step in graph.steps:
         for source in step.sources:

@@ -114,7 +114,8 @@ class Region:
             low, high = (end.flatten(1)[rows] for end in self.centre)
             value = (a.clamp_min(0.0) * low).sum(1) + (a.clamp_max(0.0) * high).sum(1)
         value = value - self._gain(a, self._rooms(rows))
-        return value - rounding(a.shape[1]) * self._reach * a.abs().sum(1)
+        value = value - rounding(a.shape[1]) * self._reach * a.abs().sum(1)
+        return value.nan_to_num(nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf)
 
     def most_change(self, a: Tensor, columns: Tensor | None) -> IntervalTensor:
         """How far sums of some pixels can fall and rise, as distances from their centre.
@@ -130,7 +131,7 @@ class Region:
         a = a.expand(len(self.x), *a.shape)
         both = [self._gain(a, rooms), self._gain(-a, rooms)]
         spare = rounding(a.shape[-1]) * self._reach * a.abs().sum(-1)
-        return IntervalTensor(*(gain.clamp_min(0.0) + spare for gain in both))
+        return IntervalTensor(*(_known(gain.clamp_min(0.0) + spare) for gain in both))
 
     def where_least(self, a: Tensor, rows: Tensor) -> Tensor:
         """Images at which a . z is about least, shape of `a`; not projected onto the ball."""
@@ -224,6 +225,11 @@ class Rooms(NamedTuple):
         if self.cost_down is None or self.cost_up is None:
             return Rooms(down, up)
         return Rooms(down, up, of(self.cost_down), of(self.cost_up))
+
+
+def _known(bound: Tensor) -> Tensor:
+    """Upper bounds; infinite where squares of coefficients are too large for float64."""
+    return bound.nan_to_num(nan=torch.inf, posinf=torch.inf)
 
 
 def rounding(terms: int) -> float:

@@ -79,7 +79,27 @@ def computing_type(module: nn.Module) -> type[nn.Module]:
 
     A transform that declares that it is stepwise is a `Transform`, unless it has a rule of its own.
     """
-    bases = type(module).__mro__
-    kind = next(base for base in bases if {"forward", "transform"} & set(base.__dict__))
-    stepwise = isinstance(module, Transform) and module.stepwise
+    kind = _computing(module)
+    stepwise = isinstance(module, Transform) and module.stepwise and declares(module, "stepwise")
     return Transform if stepwise and kind not in LAYER_RULES else kind
+
+
+def declares(module: nn.Module, name: str) -> bool:
+    """Whether an attribute is told by the class that defines what a layer computes, or a later one.
+
+    A subclass with a `transform` of its own inherits what another one declared of another function.
+
+    Args:
+        module: The layer.
+        name: Of the attribute.
+    """
+    if "transform" in vars(module):
+        return False
+    bases = type(module).__mro__
+    upto = bases.index(_computing(module)) + 1
+    return name in vars(module) or any(name in vars(base) for base in bases[:upto])
+
+
+def _computing(module: nn.Module) -> type[nn.Module]:
+    bases = type(module).__mro__
+    return next(base for base in bases if {"forward", "transform"} & set(vars(base)))

@@ -13,7 +13,7 @@ from tempering.certification.layer_call import LayerCall, Lowered, StepOutput, i
 from tempering.certification.linear_bounds import LinearBounds
 from tempering.certification.operations import IntervalTensor, Nonlinear
 from tempering.certification.precision import Precision
-from tempering.certification.rules import register_function_rule, register_rule
+from tempering.certification.rules import declares, register_function_rule, register_rule
 from tempering.core.protocols import Transform
 
 
@@ -72,9 +72,12 @@ def _stepwise(call: LayerCall) -> Lowered:
     """A transform that declares that it is stepwise."""
     stage = call.module
     shape = call.source().shape
-    if not isinstance(stage, Transform) or not stage.monotone or tuple(call.shape) != shape:
-        raise call.refuse("that is stepwise but not monotone")
-    jumps = stage.thresholds((shape[0], shape[1], shape[2])) if len(shape) == 3 else None
+    if not isinstance(stage, Transform) or tuple(call.shape) != shape:
+        raise call.refuse("that changes the shape of images")
+    if not (stage.monotone and declares(stage, "monotone")):
+        raise call.refuse("that is stepwise but does not declare that it is monotone")
+    known = len(shape) == 3 and declares(stage, "thresholds")
+    jumps = stage.thresholds((shape[0], shape[1], shape[2])) if known else None
     edges = None if jumps is None else _edges(jumps.double().to(call.device)[None])
     return in_sequence(call, Staircase(stage.box_after, call.precision, edges))
 

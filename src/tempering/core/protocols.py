@@ -96,7 +96,8 @@ class Transform(Defense):
         monotone: Whether each output pixel depends on one input pixel alone and does not
             decrease with it, so that a box of images maps to the box between its corners.
         stepwise: Whether it is monotone and its outputs take few values, as a threshold's or a
-            rounding's do. Certification then bounds it by its values at the corners of a box.
+            rounding's do. Certification then bounds it by its values at the corners of a box. A
+            subclass that overrides `transform` declares both again.
 
     Example:
         >>> class Rounding(Transform):
