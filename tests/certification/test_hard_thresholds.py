@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from tempering.certification import certify
 from tempering.certification.interval import propagate
 from tempering.certification.lowering import graph_of
-from tempering.certification.patch_places import patch_region
+from tempering.certification.patch_places import PatchPlaces
 from tempering.certification.reduction import Reduction
+from tempering.certification.region import Region
 from tempering.core.patches import Patch
 from tempering.core.protocols import Transform
 from tempering.core.random import RandomStreams
@@ -218,16 +219,22 @@ def test_a_stage_between_layers_is_bounded_too() -> None:
 
 def test_places_of_a_patch_hold_all_that_it_accepts() -> None:
     x, threat = images(1), Patch(0.2)
-    region = patch_region(x, threat)
+    region = every_place(x, threat)
     assert len(region.x) == 6
     for seed in range(30):
         z = threat.sample(x, RandomStreams.of(seed, 1)).double()
         inside = (z >= region.box.low) & (z <= region.box.high)
         assert bool(inside.flatten(1).all(1).any())
-    fixed = patch_region(x, Patch(0.2, at=(1, 2)))
+    fixed = every_place(x, Patch(0.2, at=(1, 2)))
     assert len(fixed.x) == 1
     assert int((fixed.box.low != fixed.box.high).sum()) == 1
-    assert len(patch_region(x, Patch(0.0)).x) == 1
+    none = every_place(x, Patch(0.0)).box
+    assert torch.equal(none.low, none.high)
+
+
+def every_place(x: Tensor, threat: Patch) -> Region:
+    places = PatchPlaces.of(x, threat)
+    return places.region(torch.arange(len(places)))
 
 
 def test_pixel_counts_bound_first_layers_more_than_intervals() -> None:

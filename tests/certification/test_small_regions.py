@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from tempering.certification import certify
 from tempering.certification.lowering import graph_of
-from tempering.certification.patch_places import patch_region
+from tempering.certification.patch_places import PatchPlaces
 from tempering.certification.reduction import Reduction
 from tempering.core.patches import Patch
 from tempering.core.random import RandomStreams
@@ -29,7 +29,10 @@ def net(shape: tuple[int, int, int], hidden: bool, seed: int = 0) -> nn.Module:
             else [nn.Flatten()]
         )
         width = 3 * (shape[1] + 1) * (shape[2] + 1) if hidden else pixels
-        return nn.Sequential(*layers, nn.Linear(width, 2)).double().eval()
+        last = nn.Linear(width, 2)
+        nn.init.constant_(last.bias, 0.0)
+        nn.init.constant_(last.bias[:1], 0.5)
+        return nn.Sequential(*layers, last).double().eval()
 
 
 def images(n: int, shape: tuple[int, int, int]) -> Tensor:
@@ -126,9 +129,13 @@ def test_a_patch_whose_side_is_0_covers_what_tolerance_accepts() -> None:
     other[0, 0, 7, 9] = 1.0
     threat = Patch(0.0, at=(0, 0))
     assert bool(threat.contains(other, x))
-    low, high = patch_region(x[:, :, 5:, 8:], threat).box
-    assert low.shape[2:] == (395, 392)
-    assert bool((low[:, 0, 2, 1] < 0).any() & (high[:, 0, 2, 1] > 1).any())
+    places = PatchPlaces.of(x, threat)
+    assert len(places) == 160_000
+    low, high = places.region((places.corners == torch.tensor([7, 9])).all(1).nonzero()[:, 0]).box
+    changed = low != high
+    assert changed.nonzero().tolist() == [[0, 0, 7, 9]]
+    assert float(low[changed]) < 0
+    assert float(high[changed]) > 1
 
 
 def within(threat: Threat, model: nn.Module, x: Tensor, y: Tensor) -> Iterator[Tensor]:

@@ -20,7 +20,7 @@ from tempering.certification.interval import propagate
 from tempering.certification.lowering import graph_of
 from tempering.certification.margins import MarginBatch
 from tempering.certification.operations import IntervalTensor
-from tempering.certification.patch_places import certify_places, patch_region
+from tempering.certification.patch_places import PatchPlaces, certify_places
 from tempering.certification.reduction import Reduction
 from tempering.certification.region import NORMS, Region
 from tempering.certification.tracing import Unsupported, refuse_changed_state
@@ -266,10 +266,9 @@ class _Certification:
         """Certify samples under a patch, one after the other."""
         with track("certifying", len(self.x)) as advance, torch.no_grad():
             for row in self._undecided().tolist():
-                region = patch_region(self.x[row : row + 1], patch)
-                region = reduction.behind(region) if reduction.stages else region
+                places = PatchPlaces.of(self.x[row : row + 1], patch)
                 verdict = certify_places(
-                    reduction.graph, region, protected[row], work, self.until, batch
+                    reduction, places, protected[row], work, self.until, batch
                 )
                 self.margin[row] = verdict.margin
                 self.settled_by[row] = verdict.method

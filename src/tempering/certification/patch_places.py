@@ -13,41 +13,61 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from tempering.certification.graph import Graph
 from tempering.certification.margins import MarginBatch
 from tempering.certification.operations import IntervalTensor
+from tempering.certification.reduction import Reduction
 from tempering.certification.region import Region
 from tempering.core.patches import Patch
 from tempering.core.threats import TOLERANCE
 
 
-def patch_region(x: Tensor, threat: Patch) -> Region:
-    """One box for each place of the square, those in the middle of the image first.
+@dataclass(frozen=True, eq=False)
+class PatchPlaces:
+    """The places of the square in one image, those in its middle first.
 
-    It holds all that `Threat.contains` accepts, tolerance included.
+    Together they hold all that `Threat.contains` accepts, tolerance included. Where no pixel may
+    change there is one place of no pixels.
 
-    Args:
-        x: One image, shape (1, c, h, w).
-        threat: The patch.
-
-    Returns:
-        A region with one row a place; with one that holds the image alone if no pixel may change.
+    Attributes:
+        x: The image, shape (1, c, h, w), float64.
+        square: The patch, as large as tolerance lets it be.
+        corners: Upper left pixels, shape (places, 2), int64.
+        slack: How far pixels may lie outside [0, 1].
     """
-    height, width = x.shape[2:]
-    slack = TOLERANCE * max(1.0, threat.eps)
-    fixed = threat.at is not None and threat.side(height, width) > 0
-    wide = threat if fixed else Patch(min(1.0, threat.eps + slack))
-    places = torch.tensor(wide.places(height, width), device=x.device).reshape(-1, 2)
-    x = x.double()
-    if not len(places):
-        return Region("linf", x, 0.0, IntervalTensor(x, x))
-    side = wide.side(height, width)
-    middle = torch.tensor([(height - side) / 2, (width - side) / 2], device=x.device)
-    places = places[(places - middle).square().sum(1).argsort(stable=True)]
-    free = wide.windows(places[:, 0], places[:, 1], height, width)
-    low = torch.where(free, x.clamp_max(-slack), x)
-    high = torch.where(free, x.clamp_min(1 + slack), x)
-    return Region("linf", x.expand_as(low), 0.0, IntervalTensor(low, high))
+
+    x: Tensor
+    square: Patch
+    corners: Tensor
+    slack: float
+
+    @classmethod
+    def of(cls, x: Tensor, threat: Patch) -> PatchPlaces:
+        """All places.
+
+        Args:
+            x: One image, shape (1, c, h, w).
+            threat: The patch.
+        """
+        height, width = x.shape[2:]
+        slack = TOLERANCE * max(1.0, threat.eps)
+        fixed = threat.at is not None and threat.side(height, width) > 0
+        wide = threat if fixed else Patch(min(1.0, threat.eps + slack))
+        side = wide.side(height, width)
+        corners = torch.tensor(wide.places(height, width) or [(0, 0)], device=x.device)
+        middle = torch.tensor([(height - side) / 2, (width - side) / 2], device=x.device)
+        nearest = (corners - middle).square().sum(1).argsort(stable=True)
+        return cls(x.double(), wide, corners[nearest], slack)
+
+    def __len__(self) -> int:
+        return len(self.corners)
+
+    def region(self, places: Tensor) -> Region:
+        """Boxes at some places, one row each."""
+        top, left = self.corners[places].unbind(1)
+        free = self.square.windows(top, left, *self.x.shape[2:])
+        low = torch.where(free, self.x.clamp_max(-self.slack), self.x)
+        high = torch.where(free, self.x.clamp_min(1 + self.slack), self.x)
+        return Region("linf", self.x.expand_as(low), 0.0, IntervalTensor(low, high))
 
 
 @dataclass(eq=False)
@@ -66,8 +86,8 @@ class PlacesVerdict:
 
 
 def certify_places(
-    graph: Graph,
-    region: Region,
+    reduction: Reduction,
+    places: PatchPlaces,
     protected: Tensor,
     work: dict[str, Callable[[MarginBatch], None]],
     until: float,
@@ -76,8 +96,8 @@ def certify_places(
     """Bound the margins of one sample at all places.
 
     Args:
-        graph: The network.
-        region: One row a place.
+        reduction: The network.
+        places: Of the square in it.
         protected: Outputs that the defender wants to win, shape (outputs,), bool.
         work: Methods by name, cheapest first; each is given the places that are still open.
         until: Time of the monotonic clock at which to give up.
@@ -85,9 +105,10 @@ def certify_places(
     """
     verdict = PlacesVerdict(torch.inf, "")
     names = list(work)
-    for places in torch.split(torch.arange(len(region.x), device=region.x.device), batch_size):
-        own = protected.expand(len(places), -1)
-        case = MarginBatch.of(graph, region.part(places), own)
+    for some in torch.split(torch.arange(len(places), device=places.x.device), batch_size):
+        own = protected.expand(len(some), -1)
+        region = reduction.behind(places.region(some))
+        case = MarginBatch.of(reduction.graph, region, own)
         for number, (name, method) in enumerate(work.items()):
             began = time.monotonic()
             if began > until:

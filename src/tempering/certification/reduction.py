@@ -72,11 +72,12 @@ class Reduction:
         Args:
             x: Images, shape (n, c, h, w).
         """
-        region = Region.around(x, self.threat)
-        return self.behind(region) if self.stages else region
+        return self.behind(Region.around(x, self.threat))
 
     def behind(self, region: Region) -> Region:
         """What the stages make of a region of images."""
+        if not self.stages:
+            return region
         box, centre = self._through(region.box), self._through(region.middle)
         centre = centre.within(box)
         if region.norm in ("linf", "l0"):
