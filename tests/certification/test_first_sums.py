@@ -5,6 +5,7 @@ import torch
 from scipy.optimize import linprog
 from torch import Tensor, nn
 
+from tempering.certification import first_sums
 from tempering.certification.first_sums import is_settled, sums_of
 from tempering.certification.graph import Graph
 from tempering.certification.hidden_intervals import unsettled
@@ -129,3 +130,56 @@ def test_a_length_is_shared_as_bisection_shares_it(radius: float) -> None:
         least, most = torch.where(long, m, least), torch.where(long, most, m)
     exact = (weight * torch.minimum(weight / (2 * most), room)).sum(1)
     assert torch.allclose(euclidean_gain(weight, room, radius), exact, rtol=1e-6, atol=1e-12)
+
+
+def chained() -> nn.Sequential:
+    with torch.random.fork_rng():
+        torch.manual_seed(2)
+        return nn.Sequential(
+            nn.Conv2d(2, 3, 3, 2, 1), nn.AvgPool2d(2, 1), nn.Flatten(), nn.Linear(12, 4)
+        ).eval()
+
+
+@pytest.mark.parametrize("threat", THREATS[1:], ids=str)
+def test_sums_of_sums_are_sums_of_pixels(threat: Threat) -> None:
+    net, x = chained().double(), images(2).double()
+    graph = graph_of(net, x)
+    region = Region.around(x, threat)
+    low, high = propagate(graph, region).intervals[-1]
+    leaf = x.clone().requires_grad_()
+    for place in range(4):
+        value = net(leaf)[:, place]
+        (a,) = torch.autograd.grad(value.sum(), leaf)
+        rest = value.detach() - (a * x).flatten(1).sum(1)
+        rows = torch.arange(2)
+        assert torch.allclose(low[:, place], region.least(a, rows) + rest, atol=1e-7)
+        assert torch.allclose(high[:, place], -region.least(-a, rows) + rest, atol=1e-7)
+
+
+@pytest.mark.parametrize("threat", THREATS[1:], ids=str)
+def test_norms_bound_sums_of_too_many_coefficients(
+    threat: Threat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net, x = chained(), images(2)
+    region = Region.around(x, threat)
+    exact = propagate(graph_of(net, x), region).intervals[-1]
+    monkeypatch.setattr(first_sums, "_MOST", 0)
+    norms = propagate(graph_of(net, x), region).intervals[-1]
+    monkeypatch.setattr(first_sums, "_PULLED", 0)
+    box = propagate(graph_of(net, x), region).intervals[-1]
+    for narrow, wide in ((exact, norms), (norms, box)):
+        assert bool((wide.low < narrow.low).all())
+        assert bool((wide.high > narrow.high).all())
+    with torch.no_grad():
+        for z in points(threat, x, 60):
+            value = net(z).double()
+            assert bool(((value >= norms.low) & (value <= norms.high)).all())
+
+
+def test_coefficients_whose_squares_overflow_bound_nothing() -> None:
+    x = images(1).double()
+    region = Region.around(x, L2(0.3))
+    a = torch.full_like(x, 1e200)
+    assert region.least(a, torch.zeros(1, dtype=torch.int64)).tolist() == [-torch.inf]
+    down, up = region.most_change(a.flatten(1), None)
+    assert (down.tolist(), up.tolist()) == ([[torch.inf]], [[torch.inf]])

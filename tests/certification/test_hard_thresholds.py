@@ -264,3 +264,51 @@ def test_a_pipeline_with_a_threshold_is_certified() -> None:
     x = images()
     y = model(x).argmax(1)
     assert certify(model, x, y, Linf(0.001)).certified.any()
+
+
+class Inverted(Threshold):
+    """Overrides what it computes, and inherits that it grows and where it jumps."""
+
+    def transform(self, x: Tensor) -> Tensor:
+        return 1 - super().transform(x)
+
+
+class Shifted(Threshold):
+    """Declares that it grows and is stepwise, and inherits where another one jumps."""
+
+    monotone = True
+    stepwise = True
+
+    def transform(self, x: Tensor) -> Tensor:
+        return super().transform(x + 0.2)
+
+
+@pytest.mark.parametrize("stage", [Inverted(), Shifted()], ids=["inverted", "shifted"])
+@pytest.mark.parametrize("threat", [Linf(0.2), L2(0.15), L1(0.15)], ids=str)
+def test_what_a_subclass_inherits_tells_nothing_of_its_transform(
+    stage: Transform, threat: Threat
+) -> None:
+    x = images()
+    for seed in range(6):
+        model = net(stage, seed, hidden=False)
+        y = model(x).argmax(1)
+        seen = least_margin(model, threat, y)
+        found = certify(model, x, y, threat, methods=("interval", "crown"))
+        assert bool((found.margin <= seen + 1e-5)[found.margin.isfinite()].all())
+
+
+def test_stages_that_may_overflow_are_refused() -> None:
+    class Large(nn.Module):
+        """Of infinity times 0 nothing is known."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.rest = nn.Linear(6, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.rest((torch.relu(x * 1e30) * 1e30 * 0.0).flatten(1))
+
+    model, x = Large().eval(), torch.zeros(2, *SHAPE)
+    found = certify(model, x, model(x).argmax(1), Linf(0.1))
+    assert not bool(found.certified.any())
+    assert "may overflow" in str(found.unsupported)

@@ -187,16 +187,19 @@ def around(value: float, steps: int) -> list[float]:
 class Compared(nn.Module):
     """A comparison that holds at the value itself too."""
 
+    def __init__(self, at: float) -> None:
+        super().__init__()
+        self.at = at
+
     def forward(self, x: Tensor) -> Tensor:
-        return (x >= 0.3).float()
+        return (x >= self.at).float()
 
 
 @pytest.mark.parametrize("at", [0.5, 0.3])
 @pytest.mark.parametrize("inclusive", [False, True])
 def test_pixels_at_the_very_threshold_are_undecided(at: float, inclusive: bool) -> None:
     """Whatever a threat accepts, tolerance and rounding included, lies in what is left."""
-    stage: nn.Module = Compared() if inclusive else Threshold(at)
-    at = 0.3 if inclusive else at
+    stage: nn.Module = Compared(at) if inclusive else Threshold(at)
     model = nn.Sequential(stage, nn.Flatten(), nn.Linear(1, 2)).eval()
     ends = around(at, 3)
     for threat in (Linf(0.1), L2(0.1), L1(0.1), L0(1), Linf(0.0), L2(0.0)):
