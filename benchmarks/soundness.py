@@ -27,8 +27,8 @@ from options import main, parsed
 from random_networks import OUTPUTS, SHAPE, STAGES, random_network
 from tempering.certification import METHODS, certify
 from tempering.core.files import write_text
-from tempering.core.random import RandomStreams
 from tempering.core.patches import Patch
+from tempering.core.random import RandomStreams
 from tempering.core.threats import L0, L1, L2, Linf, Threat
 from tempering.defenses import Threshold
 

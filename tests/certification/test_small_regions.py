@@ -151,9 +151,7 @@ def within(threat: Threat, model: nn.Module, x: Tensor, y: Tensor) -> Iterator[T
         logits = model(given)
         margin = (logits.gather(1, y[:, None]) - logits.gather(1, 1 - y[:, None])).sum()
         (gradient,) = torch.autograd.grad(margin, given)
-        here = threat.project(
-            here - threat.eps * 0.85**step * threat.ascent(gradient), x
-        ).detach()
+        here = threat.project(here - threat.eps * 0.85**step * threat.ascent(gradient), x).detach()
         yield here
 
 

@@ -267,9 +267,7 @@ class _Certification:
         with track("certifying", len(self.x)) as advance, torch.no_grad():
             for row in self._undecided().tolist():
                 places = PatchPlaces.of(self.x[row : row + 1], patch)
-                verdict = certify_places(
-                    reduction, places, protected[row], work, self.until, batch
-                )
+                verdict = certify_places(reduction, places, protected[row], work, self.until, batch)
                 self.margin[row] = verdict.margin
                 self.settled_by[row] = verdict.method
                 for name, seconds in verdict.seconds.items():
