@@ -99,6 +99,17 @@ def layers_of(model: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Modu
     yield prefix, model
 
 
+def propagated(layer: nn.Module, box: Box) -> Box:
+    """The bounds of what a layer makes of a box."""
+    rule = _rule(layer)
+    return rule(layer, box) if rule else box
+
+
+def image_box(x: Tensor, eps: float) -> Box:
+    """The L-inf ball around images, cut to [0, 1]."""
+    return (x - eps).clamp_min(0.0), (x + eps).clamp_max(1.0)
+
+
 def worst_logits(model: nn.Module, x: Tensor, y: Tensor, eps: float) -> Tensor:
     """Upper bounds of each logit less the true one over an L-inf ball cut to [0, 1].
 
@@ -123,12 +134,11 @@ def worst_logits(model: nn.Module, x: Tensor, y: Tensor, eps: float) -> Tensor:
         torch.Size([3, 2])
     """
     layers = [layer for _, layer in layers_of(model)]
-    box: Box = ((x - eps).clamp_min(0.0), (x + eps).clamp_max(1.0))
+    box = image_box(x, eps)
     last = layers[-1] if layers else None
     merged = isinstance(last, nn.Linear)
     for layer in layers[:-1] if merged else layers:
-        rule = _rule(layer)
-        box = rule(layer, box) if rule else box
+        box = propagated(layer, box)
     if not merged:
         gap = box[1] - box[0].gather(1, y[:, None])
         return gap.scatter(1, y[:, None], 0.0)

@@ -206,7 +206,7 @@ class _Loop:
         """What is due after a step, and not yet done: an epoch's point, a round, a checkpoint."""
         if not self.learner.step:
             return
-        if self._due(self.learner.batches.steps_per_epoch, Epoch):
+        if self._due(self.learner.steps_per_epoch, Epoch):
             self._end_epoch()
         rounds = self.config.rounds
         if rounds.validate is not None and self._due(rounds.steps_per_round, Round):
@@ -234,7 +234,7 @@ class _Loop:
                 hits += int((logits.argmax(1) == y).sum())
         epoch = Epoch(
             model=self.config.name,
-            epoch=-(-step // self.learner.batches.steps_per_epoch),
+            epoch=-(-step // self.learner.steps_per_epoch),
             step=step,
             train_loss=totals.mean_loss,
             train_accuracy=Count(hits=totals.correct, n=totals.seen),

@@ -64,6 +64,7 @@ def save_state(path: Path, key: str, loop: LoopState, steps: StepState) -> None:
         ("best", loop.best),
         ("optimizer", steps.moments),
         ("memory", steps.memory),
+        ("carried", steps.carried),
     ):
         tensors |= {f"{group}/{name}": t.detach().cpu().contiguous() for name, t in weights.items()}
     document = {
@@ -108,6 +109,7 @@ def load_state(path: Path, key: str) -> tuple[LoopState, StepState]:
         step=document["step"],
         rate=document["rate"],
         memory=_group(tensors, "memory"),
+        carried=_group(tensors, "carried"),
     )
     return loop, steps
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -22,15 +23,10 @@ from tempering.data.dataset import Dataset
 from tempering.models.checks import check_classifier
 from tempering.models.classifier import flag_of
 from tempering.training.batches import Augment, BatchMaker
+from tempering.training.losses import checked, mean_scalars, total_loss
 from tempering.training.memory import SampleMemory
-from tempering.training.objective import (
-    Batch,
-    Losses,
-    Objective,
-    checked,
-    mean_scalars,
-    total_loss,
-)
+from tempering.training.moments import moments_of, restore_moments
+from tempering.training.objective import Batch, Losses, Objective
 from tempering.training.optimizers import EMA, AdamW, Optimizer
 from tempering.training.schedules import Constant, Schedule
 
@@ -118,6 +114,7 @@ class StepState:
         rate: Factor on the learning rate; rollbacks halve it.
         totals: Sums over the steps of the last call.
         memory: What the objective keeps of each sample, by id: see `SampleMemory.tensors`.
+        carried: What the objective carries from step to step.
     """
 
     weights: Weights
@@ -127,6 +124,7 @@ class StepState:
     rate: float = 1.0
     totals: Totals = field(default_factory=Totals)
     memory: Weights = field(default_factory=dict)
+    carried: Weights = field(default_factory=dict)
 
     @classmethod
     def of(cls, model: nn.Module) -> StepState:
@@ -239,28 +237,35 @@ class Learner:
             {name: tensor.to(reference[name].device) for name, tensor in state.average.items()}
         )
         self._optimizer = config.optimizer.build(model.parameters())
-        _restore_moments(model, self._optimizer, state.moments)
+        restore_moments(model, self._optimizer, state.moments)
         self._net, self._wrapped_optimizer = engine.launched.setup(model, self._optimizer)
-        self._net.register_forward_pre_hook(_copied_images)
         self._attack_model: nn.Module | None = None
         if objective.inner_maximization != "none":
             attacked = moved(copied_module(model), engine.device, engine.proposal_dtype)
             self._attack_model = attacked.requires_grad_(False).eval()
         self._order: tuple[int, Tensor] | None = None
         self._memory = SampleMemory(data.ids, objective.memory(), state.memory)
+        self._carried = {
+            name: tensor.to(engine.device) for name, tensor in copied(state.carried).items()
+        }
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps in which each full batch of the data is used, replays included."""
+        return self.batches.steps_per_epoch * self.objective.replays()
 
     def next_batch(self) -> Batch:
         """The batch of the next step, with what the objective adds to it."""
         self._refresh_attack_model()
-        epoch = self.step // self.batches.steps_per_epoch
+        number = self.step // self.objective.replays()
+        epoch = number // self.batches.steps_per_epoch
         if self._order is None or self._order[0] != epoch:
             self._order = (epoch, self.batches.order(epoch))
         ramp = self.objective.ramp(self.step, self.batches.steps)
         with samples_named(self.batches.data.ids.name_of):
-            batch = self.batches.make(
-                self.step, self._order[1], ramp, self._attack_model, self.engine
-            )
-            return self.objective.perturb(replace(batch, memory=self._memory.values))
+            batch = self.batches.make(number, self._order[1], ramp, self._attack_model, self.engine)
+            kept = replace(batch, step=self.step, memory=self._memory.values, carried=self._carried)
+            return self.objective.perturb(kept)
 
     def update(self, batch: Batch, totals: Totals) -> None:
         """Make one step, and count it.
@@ -273,7 +278,7 @@ class Learner:
         for group in self._optimizer.param_groups:
             group["lr"] = self.learning_rate(self.step)
         self.model.train()
-        with torch.enable_grad(), returning_logits(self.model):
+        with torch.enable_grad(), returning_logits(self.model), _given_copies(self.model):
             losses = checked(self.objective, self._net, batch)
             loss = total_loss(losses, batch) * self.engine.world_size
         value = float(loss.detach())
@@ -287,6 +292,7 @@ class Learner:
             self.engine.launched.backward(loss)
         self._check_gradients()
         self._wrapped_optimizer.step()
+        self._carried = copied(self.objective.carry(batch))
         self._remember(losses, batch)
         self.step += 1
         self._update_average()
@@ -345,11 +351,12 @@ class Learner:
         return StepState(
             weights=copied(self.model.state_dict()),
             average=copied(self.average),
-            moments=copied(_moments(self.model, self._optimizer)),
+            moments=copied(moments_of(self.model, self._optimizer)),
             step=self.step,
             rate=self.rate,
             totals=totals or Totals(),
             memory=self._memory.tensors(),
+            carried=copied(self._carried),
         )
 
     def _refresh_attack_model(self) -> None:
@@ -374,25 +381,15 @@ class Learner:
                     kept.copy_(tensor)
 
 
+@contextmanager
+def _given_copies(model: nn.Module) -> Iterator[None]:
+    """Within it, a network gets images in memory of its own: its forward may write its input."""
+    handle = model.register_forward_pre_hook(_copied_images)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
 def _copied_images(_net: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
-    """What a network is given, in memory of its own: its forward may write its input."""
     return tuple(value.clone() if isinstance(value, Tensor) else value for value in given)
-
-
-def _moments(model: nn.Module, optimizer: torch.optim.Optimizer) -> Weights:
-    return {
-        f"{name}/{moment}": torch.as_tensor(value)
-        for name, parameter in model.named_parameters()
-        for moment, value in optimizer.state.get(parameter, {}).items()
-        if value is not None
-    }
-
-
-def _restore_moments(model: nn.Module, optimizer: torch.optim.Optimizer, moments: Weights) -> None:
-    parameters = dict(model.named_parameters())
-    for key, value in moments.items():
-        name, _, moment = key.rpartition("/")
-        parameter = parameters[name]
-        state: dict[str, Any] = optimizer.state[parameter]
-        device = parameter.device if moment != "step" else value.device
-        state[moment] = value.detach().clone().to(device)

@@ -29,6 +29,7 @@ from tempering.training import (
     StepState,
     Trades,
     Trim,
+    WeightPerturbation,
     Wrapper,
     parse_objective,
     train_steps,
@@ -44,6 +45,7 @@ WRAPPED = [
     *(CutMix(robust) for robust in ROBUST),
     *(AntiBackdoor(robust, isolation=0.5, share=0.1) for robust in ROBUST),
     *(DPSGD(robust) for robust in ROBUST),
+    *(WeightPerturbation(robust) for robust in ROBUST),
     AntiBackdoor(Trim(CutMix(Trades(steps=2))), isolation=0.5),
 ]
 every_wrapper = pytest.mark.parametrize(
