@@ -75,7 +75,7 @@ def crown_worst_logits(model: nn.Module, x: Tensor, y: Tensor, eps: float) -> Te
         total = total + constant
     low, high = before[first] if first < len(layers) else box
     least = torch.where(a > 0, a * low[rows], a * high[rows]).flatten(1).sum(1)
-    return -(total + least).unflatten(0, (-1, outputs))
+    return -(total + least).reshape(-1, outputs)
 
 
 def _first(layers: Sequence[tuple[str, nn.Module]]) -> int:

@@ -20,9 +20,10 @@ from tempering.core.records import Count, Epoch, Outcome, Round, Stop
 from tempering.core.user_code import moved
 from tempering.data.dataset import Dataset
 from tempering.training.interrupts import Interrupts
+from tempering.training.learner import Learner
 from tempering.training.objective import Objective
 from tempering.training.state import LoopState, load_state, save_state
-from tempering.training.steps import Learner, StepConfig, StepState, Totals, copied
+from tempering.training.step_values import StepConfig, StepState, Totals, copied
 from tempering.training.stopping import StopRule, TrainProgress
 
 
@@ -161,8 +162,9 @@ class _Loop:
                 raise InterruptedRunError(
                     f"interrupted at step {learner.step} of training {name}; saved"
                 ) from None
+        self.state.best = self.state.best or copied(learner.averaged().state_dict())
         self._save()
-        learner.finish(self.state.best or learner.average)
+        learner.finish(self.state.best)
         stop = Stop(
             rule=reason.split("(")[0],
             reason=reason,
@@ -249,17 +251,18 @@ class _Loop:
             state.totals = Totals()
 
     def _end_round(self, validate: Validate) -> None:
-        validation = validate(self.learner.averaged())
+        model = self.learner.averaged()
+        validation = validate(model)
         with self._changing():
-            self._conclude(validation)
+            self._conclude(model, validation)
 
-    def _conclude(self, validation: Validation) -> None:
+    def _conclude(self, model: nn.Module, validation: Validation) -> None:
         state, rounds = self.state, self.config.rounds
         best = next((r for r in state.rounds if r.round == state.best_round), None)
         if validation.clean.fraction < rounds.clean_floor:
             outcome, reason = self._roll_back(validation.clean.fraction)
         elif best is None or validation.worst.fraction > best.worst.fraction:
-            state.best = copied(self.learner.average)
+            state.best = copied(model.state_dict())
             state.best_round = len(state.rounds)
             outcome, reason = "best", "highest worst-case accuracy on validation so far"
         else:

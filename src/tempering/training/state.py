@@ -15,7 +15,7 @@ from tempering.core.errors import RunError
 from tempering.core.files import write_with
 from tempering.core.hashing import tensor_hash
 from tempering.core.records import Epoch, Round
-from tempering.training.steps import StepState, Totals, Weights
+from tempering.training.step_values import StepState, Totals, Weights
 
 _HISTORY: TypeAdapter[list[Epoch | Round]] = TypeAdapter(list[Epoch | Round])
 _TOTALS: TypeAdapter[Totals] = TypeAdapter(Totals)

@@ -114,7 +114,8 @@ def soft_divergence(targets: Tensor, logits: Tensor) -> Tensor:
         logits: Of q, shape (n, outputs).
     """
     entropy = torch.special.entr(targets).sum(1)
-    return -(targets * logits.log_softmax(1)).sum(1) - entropy
+    cross: Tensor = -(targets * logits.log_softmax(1)).sum(1)
+    return cross - entropy
 
 
 def _saved(name: str, address: str) -> nn.Module:

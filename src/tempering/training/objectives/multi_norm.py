@@ -89,7 +89,7 @@ class MultiNorm(PGDObjective):
 
     def perturb(self, batch: Batch) -> Batch:
         """PGD in every threat, shape (threats * n, c, h, w), or in the one whose turn it is."""
-        share = self.ramp(batch.step, batch.steps)
+        share = batch.threat.eps / batch.full_threat.eps if batch.full_threat.eps else 1.0
         others = (threat.with_eps(threat.eps * share) for threat in self.threats)
         threats = [batch.threat, *others]
         if self.mix == "alternating":
@@ -105,8 +105,8 @@ class MultiNorm(PGDObjective):
         logits = model(batch.perturbed).float()
         turns = len(logits) // max(1, len(batch.y))
         every = soft_cross_entropy(logits, batch.targets.repeat(turns, 1))
-        losses = every.unflatten(0, (turns, -1))
-        parts = logits.detach().unflatten(0, (turns, -1))
+        losses = every.reshape(turns, len(batch.y))
+        parts = logits.detach().reshape(turns, *batch.targets.shape)
         worst, which = losses.max(0)
         shown = parts.gather(0, which[None, :, None].expand(1, -1, parts.shape[2]))[0]
         return Losses(

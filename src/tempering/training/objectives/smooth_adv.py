@@ -83,7 +83,7 @@ class SmoothAdv(Warmup):
         def gradient(probe: Probe, x_adv: Tensor) -> Tensor:
             copies = x_adv.repeat(self.samples, 1, 1, 1) + noise
             _, slopes = probe.gradient(copies, lambda logits: smoothed_loss(logits, batch.y))
-            return slopes.unflatten(0, (self.samples, -1)).sum(0)
+            return slopes.reshape(self.samples, *x_adv.shape).sum(0)
 
         x_adv = ascend(batch, batch.x, gradient, self.steps, self.step_size)
         return batch.with_x_adv(x_adv.repeat(self.samples, 1, 1, 1) + noise)
@@ -100,8 +100,8 @@ class SmoothAdv(Warmup):
         """The mean cross-entropy of each sample's copies."""
         logits = model(batch.perturbed).float()
         losses = soft_cross_entropy(logits, batch.targets.repeat(self.samples, 1))
-        mean = logits.detach().unflatten(0, (self.samples, -1)).softmax(2).mean(0)
-        return Losses(losses.unflatten(0, (self.samples, -1)).mean(0), mean.log())
+        mean = logits.detach().softmax(1).reshape(self.samples, *batch.targets.shape).mean(0)
+        return Losses(losses.reshape(self.samples, -1).mean(0), mean.log())
 
 
 def smoothed_loss(logits: Tensor, y: Tensor) -> Tensor:
@@ -112,5 +112,5 @@ def smoothed_loss(logits: Tensor, y: Tensor) -> Tensor:
         y: True classes, shape (n,), int64.
     """
     copies = len(logits) // max(1, len(y))
-    own = logits.log_softmax(1).unflatten(0, (copies, -1))[:, torch.arange(len(y)), y]
-    return math.log(copies) - own.logsumexp(0)
+    own = logits.log_softmax(1).gather(1, y.repeat(copies)[:, None]).reshape(copies, len(y))
+    return math.log(copies) - torch.logsumexp(own, 0)
