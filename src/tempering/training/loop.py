@@ -19,6 +19,7 @@ from tempering.core.progress import Advance, track
 from tempering.core.records import Count, Epoch, Outcome, Round, Stop
 from tempering.core.user_code import moved
 from tempering.data.dataset import Dataset
+from tempering.training.guards import Guard
 from tempering.training.interrupts import Interrupts
 from tempering.training.learner import Learner
 from tempering.training.objective import Objective
@@ -55,6 +56,7 @@ class Rounds:
         clean_floor: Validation accuracy below which a round is rolled back, a fraction.
         validate: Evaluates a round; None where rounds are not evaluated (the last is kept).
         baseline: Worst-case accuracy of the starting model, a fraction: gains are over it.
+        guard_every: Steps between the checks of `Guard`; 0 for none.
     """
 
     steps_per_round: int
@@ -62,6 +64,7 @@ class Rounds:
     clean_floor: float = 0.0
     validate: Validate | None = None
     baseline: float = 0.0
+    guard_every: int = 0
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,10 @@ def train(model: nn.Module, config: LoopConfig, engine: Engine) -> tuple[list[Ep
         loop, state = load_state(config.checkpoints.path, config.checkpoints.key)
     else:
         loop, state = LoopState(), StepState.of(model)
-    learner = Learner(model, config.data, config.objective, config.update, total, engine, state)
+    objective = config.objective
+    if loop.guard.switched >= 0:
+        objective = objective.multi_step() or objective
+    learner = Learner(model, config.data, objective, config.update, total, engine, state)
     with torch.random.fork_rng(devices=[]):
         return _Loop(learner, config, engine, loop, total).run()
 
@@ -146,6 +152,7 @@ class _Loop:
         self.started = time.perf_counter() - state.seconds
         self.saved = time.perf_counter()
         self.interrupts = Interrupts()
+        self.guard = Guard.of(config.validation, engine, config.rounds.guard_every)
         self.whole = True
 
     def run(self) -> tuple[list[Epoch | Round], Stop]:
@@ -162,9 +169,9 @@ class _Loop:
                 raise InterruptedRunError(
                     f"interrupted at step {learner.step} of training {name}; saved"
                 ) from None
-        self.state.best = self.state.best or copied(learner.averaged().state_dict())
+        self.state.final = self.state.best or copied(learner.averaged().state_dict())
         self._save()
-        learner.finish(self.state.best)
+        learner.finish(self.state.final)
         stop = Stop(
             rule=reason.split("(")[0],
             reason=reason,
@@ -178,7 +185,7 @@ class _Loop:
         step, rounds = self.learner.step, self.config.rounds
         progress = TrainProgress(step, self.state.seconds, self.state.rounds, rounds.baseline)
         due = step % rounds.steps_per_round == 0 or step >= self.limit
-        reason = rounds.stop.reason(progress) if due else None
+        reason = self.state.guard.stop or (rounds.stop.reason(progress) if due else None)
         if reason is None and step >= self.limit:
             reason = f"MaxIterations({self.limit}): {step} steps done"
         if self.engine.world_size > 1:
@@ -208,6 +215,9 @@ class _Loop:
         """What is due after a step, and not yet done: an epoch's point, a round, a checkpoint."""
         if not self.learner.step:
             return
+        if self.guard.due(self.learner.step, self.state.guard):
+            with self._changing():
+                self.guard.check(self.learner, self.state.guard)
         if self._due(self.learner.steps_per_epoch, Epoch):
             self._end_epoch()
         rounds = self.config.rounds

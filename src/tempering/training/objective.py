@@ -216,6 +216,21 @@ class Objective(ABC):
         """
         return batch.carried
 
+    def multi_step(self) -> Objective | None:
+        """What takes its place if it overfits to its single step; None if it has more steps."""
+        return None
+
+    def certifies(self, model: nn.Module, x: Tensor, y: Tensor, threat: Threat) -> Tensor | None:  # noqa: ARG002
+        """Which samples the bounds that it trains certify, shape (n,); None if it trains none.
+
+        Args:
+            model: The network, in evaluation mode.
+            x: Images in [0, 1], shape (n, c, h, w).
+            y: True classes, shape (n,), int64.
+            threat: What an attacker may change.
+        """
+        return None
+
     def inner_passes(self) -> Cost:
         """Passes that `perturb` makes, for each sample of a batch."""
         return Cost()

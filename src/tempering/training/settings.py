@@ -174,6 +174,8 @@ class TrainConfig(Settings):
         stopping: When to end.
         steps_per_round: Steps between judgments on validation data.
         clean_floor: Validation accuracy below which a round is rolled back.
+        guard_every: Steps between looks at held-back samples for catastrophic overfitting and
+            collapse; 0 for none.
     """
 
     objective: str = "paper"
@@ -182,6 +184,7 @@ class TrainConfig(Settings):
     stopping: Stopping
     steps_per_round: int = Field(ge=1)
     clean_floor: float = Field(ge=0, le=1)
+    guard_every: int = Field(default=50, ge=0)
 
     def objective_value(self) -> Objective:
         """The objective as a value.

@@ -57,6 +57,15 @@ class Wrapper(Objective):
         """What the wrapped objective carries over."""
         return self.inner.carry(batch)
 
+    def multi_step(self) -> Objective | None:
+        """That of the wrapped objective, wrapped in its place."""
+        inner = self.inner.multi_step()
+        return None if inner is None else replace(self, inner=inner)
+
+    def certifies(self, model: nn.Module, x: Tensor, y: Tensor, threat: Threat) -> Tensor | None:
+        """What the wrapped objective certifies."""
+        return self.inner.certifies(model, x, y, threat)
+
     def inner_passes(self) -> Cost:
         """Those of the wrapped objective."""
         return self.inner.inner_passes()

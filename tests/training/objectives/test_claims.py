@@ -27,6 +27,7 @@ from tempering.training import (
     Distillation,
     Free,
     GaussianNoise,
+    GeneratorPartner,
     GradAlign,
     Interval,
     LogitPairing,
@@ -34,6 +35,7 @@ from tempering.training import (
     MultiNorm,
     Objective,
     Paper,
+    PGDTraining,
     SmoothAdv,
     Standard,
     StepConfig,
@@ -133,12 +135,17 @@ def test_training_under_noise_withstands_noise() -> None:
         NFGSM(),
         GradAlign(),
         LogitPairing(steps=3),
+        PGDTraining(steps=3),
         MultiNorm(steps=3, threats=(L2(0.3),)),
     ],
     ids=lambda objective: objective.name,
 )
 def test_cheaper_and_wider_objectives_are_robust_too(objective: Objective) -> None:
     assert robust(trained(objective)) > robust(trained(Standard())) + 0.15
+
+
+def test_a_generator_is_a_partner_that_makes_more_robust() -> None:
+    assert robust(trained(GeneratorPartner(), 150)) > robust(trained(Standard(), 150)) + 0.05
 
 
 def test_replayed_batches_are_robust_at_the_cost_of_standard_training() -> None:
@@ -173,6 +180,6 @@ def test_students_of_a_robust_teacher_are_robust(kind: type[Distillation]) -> No
 
 def test_every_objective_is_tried_here() -> None:
     tried = {Standard, Paper, SinglePass, Trades, Mart, Interval, GaussianNoise}
-    tried |= {FGSMRS, NFGSM, GradAlign, Free, LogitPairing, MultiNorm}
-    tried |= {CrownIBP, SABR, MTLIBP, SmoothAdv, ARD, RSLAD}
+    tried |= {FGSMRS, NFGSM, GradAlign, Free, LogitPairing, MultiNorm, PGDTraining}
+    tried |= {CrownIBP, SABR, MTLIBP, SmoothAdv, ARD, RSLAD, GeneratorPartner}
     assert {kind for kind in OBJECTIVES.values() if not issubclass(kind, Wrapper)} == tried

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from tempering.core.engine import bare_module
+from tempering.core.threats import Threat
 from tempering.training.backward_bounds import crown_worst_logits, require_backward_bounds
 from tempering.training.boxes import BoxObjective, certified_share, worst_case_loss
 from tempering.training.cost import Cost
-from tempering.training.interval_bounds import worst_logits
+from tempering.training.interval_bounds import certified, worst_logits
 from tempering.training.objective import Batch, Losses, require_between, soft_cross_entropy
 
 
@@ -53,6 +54,10 @@ class CrownIBP(BoxObjective):
     def require_model(self, model: nn.Module) -> None:
         """Every layer has backward bounds."""
         require_backward_bounds(self.name, model)
+
+    def certifies(self, model: nn.Module, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
+        """What intervals certify."""
+        return certified(model, x, y, threat.eps)
 
     def update_passes(self, outputs: int = 10) -> Cost:
         """The clean image, its box and, while beta is above 0, a backward bound of each output."""

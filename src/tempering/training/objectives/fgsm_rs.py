@@ -19,6 +19,7 @@ from tempering.training.objective import (
     require_between,
     soft_cross_entropy,
 )
+from tempering.training.objectives.pgd_training import PGDTraining
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,10 @@ class FGSMRS(Warmup):
     def __post_init__(self) -> None:
         super().__post_init__()
         require_between(self.name, "alpha", self.alpha, 1e-6, math.inf)
+
+    def multi_step(self) -> PGDTraining:
+        """PGD training."""
+        return PGDTraining(eps_warmup_steps=self.eps_warmup_steps)
 
     def require(self, threat: Threat, steps: int) -> None:
         """PGD knows the threat, and the warm-up ends before training does."""

@@ -20,6 +20,7 @@ from tempering.training.objective import (
     require_count,
     soft_cross_entropy,
 )
+from tempering.training.objectives.pgd_training import PGDTraining
 
 DELTA = "delta"
 """Name of the perturbation that is carried from step to step."""
@@ -53,6 +54,10 @@ class Free(Warmup):
     def __post_init__(self) -> None:
         super().__post_init__()
         require_count(self.name, "m", self.m, 1)
+
+    def multi_step(self) -> PGDTraining:
+        """PGD training."""
+        return PGDTraining(eps_warmup_steps=self.eps_warmup_steps)
 
     def require(self, threat: Threat, steps: int) -> None:
         """The threat can be climbed in, and each batch is replayed to its end."""

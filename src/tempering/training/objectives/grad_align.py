@@ -22,6 +22,7 @@ from tempering.training.objective import (
     require_between,
     soft_cross_entropy,
 )
+from tempering.training.objectives.pgd_training import PGDTraining
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,10 @@ class GradAlign(Warmup):
     def __post_init__(self) -> None:
         super().__post_init__()
         require_between(self.name, "lam", self.lam, 0.0, math.inf)
+
+    def multi_step(self) -> PGDTraining:
+        """PGD training."""
+        return PGDTraining(eps_warmup_steps=self.eps_warmup_steps)
 
     def require(self, threat: Threat, steps: int) -> None:
         """FGSM knows the threat, and the warm-up ends before training does."""

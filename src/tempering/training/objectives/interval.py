@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from tempering.core.engine import bare_module
+from tempering.core.threats import Threat
 from tempering.training.boxes import BoxObjective, certified_share, worst_case_loss
 from tempering.training.cost import Cost
-from tempering.training.interval_bounds import worst_logits
+from tempering.training.interval_bounds import certified, worst_logits
 from tempering.training.objective import Batch, Losses, require_between, soft_cross_entropy
 
 
@@ -42,6 +43,10 @@ class Interval(BoxObjective):
     def __post_init__(self) -> None:
         super().__post_init__()
         require_between(self.name, "kappa", self.kappa, 0.0, 1.0)
+
+    def certifies(self, model: nn.Module, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
+        """What intervals certify."""
+        return certified(model, x, y, threat.eps)
 
     def update_passes(self, outputs: int = 10) -> Cost:  # noqa: ARG002
         """The clean image and its box."""

@@ -23,6 +23,7 @@ from tempering.training.objective import (
     require_between,
     soft_cross_entropy,
 )
+from tempering.training.objectives.pgd_training import PGDTraining
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,10 @@ class NFGSM(Warmup):
         super().__post_init__()
         require_between(self.name, "noise", self.noise, 0.0, math.inf)
         require_between(self.name, "alpha", self.alpha, 1e-6, math.inf)
+
+    def multi_step(self) -> PGDTraining:
+        """PGD training."""
+        return PGDTraining(eps_warmup_steps=self.eps_warmup_steps)
 
     def require(self, threat: Threat, steps: int) -> None:
         """The threat can be climbed in, and the warm-up ends before training does."""

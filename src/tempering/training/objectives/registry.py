@@ -26,6 +26,7 @@ from tempering.training.objectives.dp_sgd import DPSGD
 from tempering.training.objectives.fgsm_rs import FGSMRS
 from tempering.training.objectives.free import Free
 from tempering.training.objectives.gaussian_noise import GaussianNoise
+from tempering.training.objectives.generator import GeneratorPartner
 from tempering.training.objectives.grad_align import GradAlign
 from tempering.training.objectives.interval import Interval
 from tempering.training.objectives.logit_pairing import LogitPairing
@@ -34,6 +35,7 @@ from tempering.training.objectives.mtl_ibp import MTLIBP
 from tempering.training.objectives.multi_norm import MultiNorm
 from tempering.training.objectives.n_fgsm import NFGSM
 from tempering.training.objectives.paper import Paper
+from tempering.training.objectives.pgd_training import PGDTraining
 from tempering.training.objectives.rslad import RSLAD
 from tempering.training.objectives.sabr import SABR
 from tempering.training.objectives.single_pass import SinglePass
@@ -49,8 +51,8 @@ OBJECTIVES: Registry[type[Objective]] = Registry("objective")
 """Canonical name -> objective class."""
 
 _KINDS: tuple[type[Objective], ...] = (
-    *(Standard, Paper, SinglePass, Trades, Mart),
-    *(FGSMRS, NFGSM, GradAlign, Free, LogitPairing, MultiNorm, ARD, RSLAD),
+    *(Standard, Paper, SinglePass, PGDTraining, Trades, Mart),
+    *(FGSMRS, NFGSM, GradAlign, Free, LogitPairing, MultiNorm, GeneratorPartner, ARD, RSLAD),
     *(Interval, CrownIBP, SABR, MTLIBP, GaussianNoise, SmoothAdv),
     *(WeightPerturbation, Trim, CutMix, AntiBackdoor, DPSGD),
 )
