@@ -169,9 +169,9 @@ class _Loop:
                 raise InterruptedRunError(
                     f"interrupted at step {learner.step} of training {name}; saved"
                 ) from None
-        self.state.final = self.state.best or copied(learner.averaged().state_dict())
+        self.state.final = {} if self.state.best else copied(learner.averaged().state_dict())
         self._save()
-        learner.finish(self.state.final)
+        learner.finish(self.state.best or self.state.final)
         stop = Stop(
             rule=reason.split("(")[0],
             reason=reason,

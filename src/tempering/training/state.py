@@ -33,7 +33,7 @@ class LoopState:
         history: Epochs and rounds so far.
         totals: Sums over the epoch in progress.
         guard: What guards have seen.
-        final: The weights that training ended with; empty before its end.
+        final: The weights that a training without rounds ended with; empty before its end.
     """
 
     seconds: float = 0.0
@@ -136,7 +136,7 @@ def trained_weights(path: Path) -> Weights:
         RunError: If the file is missing or damaged.
     """
     _, tensors = _read(path)
-    groups = (_group(tensors, name) for name in ("final", "best", "average"))
+    groups = (_group(tensors, name) for name in ("best", "final", "average"))
     return next(weights for weights in groups if weights)
 
 
