@@ -17,10 +17,26 @@ from tempering.certification.precision import Precision
 from tempering.core.errors import ModelError
 from tempering.core.protocols import Transform
 from tempering.models.normalize import Normalize
-from tempering.training.interval_bounds import Box, image_box, layers_of, propagated
+from tempering.training.interval_bounds import (
+    Box,
+    FixedNorm,
+    bounded_layers,
+    image_box,
+    layers_of,
+    propagated,
+)
 
 _PASSED = (nn.Dropout, nn.Dropout2d, nn.Identity)
-_AFFINE = (nn.Linear, nn.Conv2d, nn.Flatten, nn.AvgPool2d, nn.AdaptiveAvgPool2d, Normalize)
+_AFFINE = (
+    nn.Linear,
+    nn.Conv2d,
+    nn.Flatten,
+    nn.AvgPool2d,
+    nn.AdaptiveAvgPool2d,
+    Normalize,
+    FixedNorm,
+)
+_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 _RECTIFIERS = (nn.ReLU, nn.LeakyReLU)
 
 
@@ -31,8 +47,8 @@ def require_backward_bounds(name: str, model: nn.Module) -> None:
         ModelError: Naming the objective and the layer.
     """
     layers = list(layers_of(model))
-    known = (*_PASSED, *_AFFINE, *_RECTIFIERS)
-    for place, layer in layers[_first(layers) :]:
+    known = (*_PASSED, *_AFFINE, *_NORMS, *_RECTIFIERS)
+    for place, layer in layers[_first([layer for _, layer in layers]) :]:
         if not isinstance(layer, known):
             kinds = ", ".join(sorted(kind.__name__ for kind in known))
             raise ModelError(
@@ -56,9 +72,9 @@ def crown_worst_logits(model: nn.Module, x: Tensor, y: Tensor, eps: float) -> Te
     Returns:
         Shape (n, outputs), 0 at the true class.
     """
-    layers = list(layers_of(model))
+    layers = bounded_layers(model, x)
     box, before = image_box(x, eps), []
-    for _, layer in layers:
+    for layer in layers:
         before.append(box)
         box = propagated(layer, box)
     outputs = box[0].shape[1]
@@ -67,21 +83,21 @@ def crown_worst_logits(model: nn.Module, x: Tensor, y: Tensor, eps: float) -> Te
     a = (eye[y][:, None] - eye[None]).flatten(0, 1)  # the true logit less each other one
     total = a.new_zeros(len(a))
     first = _first(layers)
-    for (_, layer), given in zip(layers[:first:-1], before[:first:-1], strict=True):
+    for layer, given in zip(layers[:first:-1], before[:first:-1], strict=True):
         a, constant = _pulled(layer, given, a, rows)
         total = total + constant
     if first < len(layers):
-        a, constant = _pulled(layers[first][1], before[first], a, rows)
+        a, constant = _pulled(layers[first], before[first], a, rows)
         total = total + constant
     low, high = before[first] if first < len(layers) else box
     least = torch.where(a > 0, a * low[rows], a * high[rows]).flatten(1).sum(1)
     return -(total + least).reshape(-1, outputs)
 
 
-def _first(layers: Sequence[tuple[str, nn.Module]]) -> int:
+def _first(layers: Sequence[nn.Module]) -> int:
     """Where the network begins behind monotone transforms: their box is the image's."""
     return next(
-        (number for number, (_, layer) in enumerate(layers) if not isinstance(layer, Transform)),
+        (number for number, layer in enumerate(layers) if not isinstance(layer, Transform)),
         len(layers),
     )
 

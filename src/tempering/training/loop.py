@@ -127,6 +127,7 @@ def train(model: nn.Module, config: LoopConfig, engine: Engine) -> tuple[list[Ep
     if config.checkpoints.path.exists():
         loop, state = load_state(config.checkpoints.path, config.checkpoints.key)
     else:
+        config.objective.initialise(model, config.update.seed)
         loop, state = LoopState(), StepState.of(model)
     objective = config.objective
     if loop.guard.switched >= 0:

@@ -216,6 +216,15 @@ class Objective(ABC):
         """
         return batch.carried
 
+    def initialise(self, model: nn.Module, seed: int) -> None:  # noqa: ARG002
+        """Set the weights with which a training from its first step begins, in place.
+
+        Args:
+            model: The network; left as it is by most objectives.
+            seed: Key of the draws.
+        """
+        return
+
     def multi_step(self) -> Objective | None:
         """What takes its place if it overfits to its single step; None if it has more steps."""
         return None

@@ -60,6 +60,7 @@ def train_steps(
     if steps < 0:
         raise UsageError(f"{steps} steps: give at least 0")
     engine = engine or start_engine("32-true")
+    begun = state is not None
     state = state or StepState.of(model)
     total = config.total_steps or state.step + steps
     if state.step + steps > total:
@@ -70,6 +71,9 @@ def train_steps(
     network = moved(copied_module(model), engine.device)
     objective.require(config.threat, total)
     objective.require_model(network)
+    if not begun:
+        objective.initialise(network, config.seed)
+        state = StepState.of(network)
     learner = Learner(network, data, objective, config, total, engine, state)
     totals = Totals()
     with torch.random.fork_rng(devices=[]):

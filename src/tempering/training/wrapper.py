@@ -57,6 +57,10 @@ class Wrapper(Objective):
         """What the wrapped objective carries over."""
         return self.inner.carry(batch)
 
+    def initialise(self, model: nn.Module, seed: int) -> None:
+        """As the wrapped objective does."""
+        self.inner.initialise(model, seed)
+
     def multi_step(self) -> Objective | None:
         """That of the wrapped objective, wrapped in its place."""
         inner = self.inner.multi_step()

@@ -18,7 +18,10 @@ from tempering.training import (
     SGD,
     AntiBackdoor,
     Batch,
+    Curriculum,
     CutMix,
+    FastIBP,
+    Interval,
     Losses,
     Mart,
     Objective,
@@ -46,6 +49,8 @@ WRAPPED = [
     *(AntiBackdoor(robust, isolation=0.5, share=0.1) for robust in ROBUST),
     *(DPSGD(robust) for robust in ROBUST),
     *(WeightPerturbation(robust) for robust in ROBUST),
+    *(Curriculum(robust, end=0.5) for robust in ROBUST),
+    FastIBP(Interval()),
     AntiBackdoor(Trim(CutMix(Trades(steps=2))), isolation=0.5),
 ]
 every_wrapper = pytest.mark.parametrize(

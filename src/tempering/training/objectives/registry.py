@@ -21,8 +21,10 @@ from tempering.training.objective import Objective
 from tempering.training.objectives.anti_backdoor import AntiBackdoor
 from tempering.training.objectives.ard import ARD
 from tempering.training.objectives.crown_ibp import CrownIBP
+from tempering.training.objectives.curriculum import Curriculum
 from tempering.training.objectives.cutmix import CutMix
 from tempering.training.objectives.dp_sgd import DPSGD
+from tempering.training.objectives.fast_ibp import FastIBP
 from tempering.training.objectives.fgsm_rs import FGSMRS
 from tempering.training.objectives.free import Free
 from tempering.training.objectives.gaussian_noise import GaussianNoise
@@ -54,7 +56,7 @@ _KINDS: tuple[type[Objective], ...] = (
     *(Standard, Paper, SinglePass, PGDTraining, Trades, Mart),
     *(FGSMRS, NFGSM, GradAlign, Free, LogitPairing, MultiNorm, GeneratorPartner, ARD, RSLAD),
     *(Interval, CrownIBP, SABR, MTLIBP, GaussianNoise, SmoothAdv),
-    *(WeightPerturbation, Trim, CutMix, AntiBackdoor, DPSGD),
+    *(WeightPerturbation, Curriculum, FastIBP, Trim, CutMix, AntiBackdoor, DPSGD),
 )
 for _kind in _KINDS:
     OBJECTIVES.register(_kind.name)(_kind)
