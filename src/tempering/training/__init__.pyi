@@ -1,20 +1,41 @@
+from tempering.training.averaging import EMA as EMA
+from tempering.training.averaging import SWA as SWA
+from tempering.training.cost import Cost as Cost
 from tempering.training.objective import Batch as Batch
 from tempering.training.objective import Losses as Losses
 from tempering.training.objective import Objective as Objective
 from tempering.training.objectives.anti_backdoor import AntiBackdoor as AntiBackdoor
+from tempering.training.objectives.ard import ARD as ARD
+from tempering.training.objectives.crown_ibp import CrownIBP as CrownIBP
+from tempering.training.objectives.curriculum import Curriculum as Curriculum
 from tempering.training.objectives.cutmix import CutMix as CutMix
 from tempering.training.objectives.dp_sgd import DPSGD as DPSGD
+from tempering.training.objectives.fast_ibp import FastIBP as FastIBP
+from tempering.training.objectives.fgsm_rs import FGSMRS as FGSMRS
+from tempering.training.objectives.free import Free as Free
 from tempering.training.objectives.gaussian_noise import GaussianNoise as GaussianNoise
+from tempering.training.objectives.generator import GeneratorPartner as GeneratorPartner
+from tempering.training.objectives.grad_align import GradAlign as GradAlign
 from tempering.training.objectives.interval import Interval as Interval
+from tempering.training.objectives.logit_pairing import LogitPairing as LogitPairing
 from tempering.training.objectives.mart import Mart as Mart
+from tempering.training.objectives.mtl_ibp import MTLIBP as MTLIBP
+from tempering.training.objectives.multi_norm import MultiNorm as MultiNorm
+from tempering.training.objectives.n_fgsm import NFGSM as NFGSM
 from tempering.training.objectives.paper import Paper as Paper
+from tempering.training.objectives.pgd_training import PGDTraining as PGDTraining
 from tempering.training.objectives.registry import OBJECTIVES as OBJECTIVES
 from tempering.training.objectives.registry import parse_objective as parse_objective
+from tempering.training.objectives.rslad import RSLAD as RSLAD
+from tempering.training.objectives.sabr import SABR as SABR
 from tempering.training.objectives.single_pass import SinglePass as SinglePass
+from tempering.training.objectives.smooth_adv import SmoothAdv as SmoothAdv
 from tempering.training.objectives.standard import Standard as Standard
 from tempering.training.objectives.trades import Trades as Trades
 from tempering.training.objectives.trim import Trim as Trim
-from tempering.training.optimizers import EMA as EMA
+from tempering.training.objectives.weight_perturbation import (
+    WeightPerturbation as WeightPerturbation,
+)
 from tempering.training.optimizers import SGD as SGD
 from tempering.training.optimizers import Adam as Adam
 from tempering.training.optimizers import AdamW as AdamW
@@ -25,7 +46,8 @@ from tempering.training.schedules import Cosine as Cosine
 from tempering.training.schedules import Linear as Linear
 from tempering.training.schedules import Piecewise as Piecewise
 from tempering.training.schedules import Warmup as Warmup
-from tempering.training.steps import StepConfig as StepConfig
-from tempering.training.steps import StepState as StepState
+from tempering.training.step_values import StepConfig as StepConfig
+from tempering.training.step_values import StepState as StepState
 from tempering.training.steps import train_steps as train_steps
+from tempering.training.teacher import Distillation as Distillation
 from tempering.training.wrapper import Wrapper as Wrapper

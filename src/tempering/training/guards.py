@@ -131,7 +131,7 @@ class Guard:
         with probing(learner.model) as probe:
             answers = probe.logits(x).argmax(1)
             proven = learner.objective.certifies(probe.model, x, y, threat)
-        constant = len(answers.unique()) == 1 and len(y.unique()) > 1
+        constant = bool((answers == answers[0]).all()) and bool((y != y[0]).any())
         state.constant_since = _since(constant, state.constant_since, step)
         nothing = proven is not None and share == 1 and not bool(proven.any())
         state.uncertified_since = _since(nothing, state.uncertified_since, step)

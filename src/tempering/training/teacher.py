@@ -113,7 +113,7 @@ def soft_divergence(targets: Tensor, logits: Tensor) -> Tensor:
         targets: p, shape (n, outputs); entries may be 0.
         logits: Of q, shape (n, outputs).
     """
-    entropy = torch.special.entr(targets).sum(1)
+    entropy: Tensor = torch.special.entr(targets).sum(1)
     cross: Tensor = -(targets * logits.log_softmax(1)).sum(1)
     return cross - entropy
 

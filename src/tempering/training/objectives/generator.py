@@ -88,7 +88,7 @@ class GeneratorPartner(Warmup):
             loss = TrainingLoss(Untargeted(), batch.y, probe)
             slope = loss.gradient(x_adv.detach(), batch.streams.index)
             adam.zero_grad()
-            x_adv.backward(-slope / len(slope))
+            torch.autograd.backward(x_adv, -slope / len(slope))
             adam.step()
         with torch.no_grad():
             moved = batch.with_x_adv(shaped(generator, batch.x, batch.threat))
