@@ -31,7 +31,7 @@ from tempering.training import (
     StepConfig,
     Trades,
     Trim,
-    WeightPerturbation,
+    AWP,
     train_steps,
 )
 from tests.training.toys import ENGINE, THREAT, dataset, network
@@ -89,8 +89,8 @@ def measured(objective: Objective, steps: int) -> tuple[int, int]:
         GeneratorPartner(),
         PGDTraining(steps=3),
         Trim(Trades(steps=1)),
-        WeightPerturbation(Trades(steps=2)),
-        WeightPerturbation(Free(m=2)),
+        AWP(Trades(steps=2)),
+        AWP(Free(m=2)),
     ],
     ids=lambda objective: objective.spec().split(",")[0],
 )

@@ -20,7 +20,7 @@ from tempering.training import (
     PGDTraining,
     Standard,
     Trades,
-    WeightPerturbation,
+    AWP,
     guards,
 )
 from tempering.training.guards import Guard, GuardState
@@ -94,10 +94,10 @@ def test_a_gap_alone_is_no_overfitting_unless_it_is_wide(monkeypatch: pytest.Mon
 
 
 def test_wrapped_objectives_keep_their_wrapper_and_others_are_left_alone() -> None:
-    switched = WeightPerturbation(FGSMRS(), gamma=0.01).multi_step()
-    assert switched == WeightPerturbation(PGDTraining(), gamma=0.01)
+    switched = AWP(FGSMRS(), gamma=0.01).multi_step()
+    assert switched == AWP(PGDTraining(), gamma=0.01)
     assert Trades().multi_step() is None
-    assert WeightPerturbation(Trades()).multi_step() is None
+    assert AWP(Trades()).multi_step() is None
 
 
 def test_accuracies_are_those_under_attack() -> None:

@@ -52,7 +52,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "Trades": f"{_OBJECTIVES}.trades",
         "Trim": f"{_OBJECTIVES}.trim",
         "Warmup": f"{_ROOM}.schedules",
-        "WeightPerturbation": f"{_OBJECTIVES}.weight_perturbation",
+        "AWP": f"{_OBJECTIVES}.awp",
         "Wrapper": f"{_ROOM}.wrapper",
         "parse_objective": f"{_OBJECTIVES}.registry",
         "privacy_budget": f"{_ROOM}.privacy",

@@ -33,8 +33,8 @@ from tempering.training.objectives.smooth_adv import SmoothAdv as SmoothAdv
 from tempering.training.objectives.standard import Standard as Standard
 from tempering.training.objectives.trades import Trades as Trades
 from tempering.training.objectives.trim import Trim as Trim
-from tempering.training.objectives.weight_perturbation import (
-    WeightPerturbation as WeightPerturbation,
+from tempering.training.objectives.awp import (
+    AWP as AWP,
 )
 from tempering.training.optimizers import SGD as SGD
 from tempering.training.optimizers import Adam as Adam

@@ -45,7 +45,7 @@ from tempering.training.objectives.smooth_adv import SmoothAdv
 from tempering.training.objectives.standard import Standard
 from tempering.training.objectives.trades import Trades
 from tempering.training.objectives.trim import Trim
-from tempering.training.objectives.weight_perturbation import WeightPerturbation
+from tempering.training.objectives.awp import AWP
 from tempering.training.teacher import Distillation
 from tempering.training.wrapper import Wrapper
 
@@ -56,7 +56,7 @@ _KINDS: tuple[type[Objective], ...] = (
     *(Standard, Paper, SinglePass, PGDTraining, Trades, Mart),
     *(FGSMRS, NFGSM, GradAlign, Free, LogitPairing, MultiNorm, GeneratorPartner, ARD, RSLAD),
     *(Interval, CrownIBP, SABR, MTLIBP, GaussianNoise, SmoothAdv),
-    *(WeightPerturbation, Curriculum, FastIBP, Trim, CutMix, AntiBackdoor, DPSGD),
+    *(AWP, Curriculum, FastIBP, Trim, CutMix, AntiBackdoor, DPSGD),
 )
 for _kind in _KINDS:
     OBJECTIVES.register(_kind.name)(_kind)

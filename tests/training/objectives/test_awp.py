@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from tempering.core.errors import UsageError
-from tempering.training import Interval, Standard, Trades, WeightPerturbation
+from tempering.training import Interval, Standard, Trades, AWP
 from tests.training.toys import batch_of, maker
 
 
@@ -19,7 +19,7 @@ def plain() -> nn.Sequential:
 
 
 def test_the_gradient_is_that_at_weights_moved_by_a_share_of_their_norm() -> None:
-    model, objective = plain(), WeightPerturbation(gamma=0.1)
+    model, objective = plain(), AWP(gamma=0.1)
     made = batch_of(maker(), objective, model=model)
     weight, bias = model[1].weight, model[1].bias
     (slope,) = torch.autograd.grad(F.cross_entropy(model(made.x), made.y), weight)
@@ -41,19 +41,19 @@ def test_the_loss_of_any_objective_grows(inner: Trades | Interval) -> None:
     model = plain()
     made = batch_of(maker(flag=None), inner, step=50, model=model)
     own = float(inner(model, made).per_sample.mean())
-    assert float(WeightPerturbation(inner, gamma=0.05)(model, made).per_sample.mean()) > own
+    assert float(AWP(inner, gamma=0.05)(model, made).per_sample.mean()) > own
 
 
 def test_statistics_of_batch_norm_are_updated_once() -> None:
     model = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(18, 3))
     made = batch_of(maker(flag=None), Standard(), model=model)
     model.train()
-    WeightPerturbation(gamma=0.05)(model, made)
+    AWP(gamma=0.05)(model, made)
     assert int(model[1].num_batches_tracked) == 1
 
 
 def test_it_begins_after_its_share_of_the_training() -> None:
-    model, late = plain(), WeightPerturbation(gamma=0.1, after=0.5)
+    model, late = plain(), AWP(gamma=0.1, after=0.5)
     for step, alike in ((49, True), (50, False)):
         made = batch_of(maker(), late, step=step, model=model)
         own = Standard()(model, made).per_sample
@@ -62,4 +62,4 @@ def test_it_begins_after_its_share_of_the_training() -> None:
 
 def test_impossible_parameters_are_refused() -> None:
     with pytest.raises(UsageError, match="awp: gamma = -1: give a number from 0 to 1"):
-        WeightPerturbation(gamma=-1)
+        AWP(gamma=-1)

@@ -20,7 +20,7 @@ Weights = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
-class WeightPerturbation(Wrapper):
+class AWP(Wrapper):
     """The wrapped objective at weights that a step of ascent moved by a share of their norm.
 
     Wu, Xia and Wang, 'Adversarial weight perturbation helps robust generalization', 2020,
@@ -37,7 +37,7 @@ class WeightPerturbation(Wrapper):
         UsageError: If a parameter makes no sense.
 
     Example:
-        >>> WeightPerturbation(gamma=0.01).spec()
+        >>> AWP(gamma=0.01).spec()
         'awp:gamma=0.01,after=0+standard:label_smoothing=0'
     """
 
