@@ -236,6 +236,11 @@ def one_score_each(what: str, scores: object, n: int) -> Tensor:
     return scores.reshape(n)
 
 
+def registered_name(part: object) -> str | None:
+    """The name under which the class of a defense is registered; None if it is not."""
+    return next((name for name, kind in DEFENSES.items() if kind is type(part)), None)
+
+
 def abstention_logit(
     logits: Tensor, scores: Tensor, threshold: float | Tensor, scale: float | Tensor = 1.0
 ) -> Tensor:
