@@ -12,6 +12,7 @@ from tempering.attacks import PGD
 from tempering.core.threats import L2
 from tempering.training import (
     ARD,
+    AWP,
     FGSMRS,
     NFGSM,
     RSLAD,
@@ -31,7 +32,6 @@ from tempering.training import (
     StepConfig,
     Trades,
     Trim,
-    AWP,
     train_steps,
 )
 from tests.training.toys import ENGINE, THREAT, dataset, network

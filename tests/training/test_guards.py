@@ -14,13 +14,13 @@ from torch import nn
 from tempering.core.notes import TemperingWarning
 from tempering.core.threats import Linf
 from tempering.training import (
+    AWP,
     FGSMRS,
     Interval,
     Objective,
     PGDTraining,
     Standard,
     Trades,
-    AWP,
     guards,
 )
 from tempering.training.guards import Guard, GuardState

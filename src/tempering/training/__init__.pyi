@@ -6,6 +6,7 @@ from tempering.training.objective import Losses as Losses
 from tempering.training.objective import Objective as Objective
 from tempering.training.objectives.anti_backdoor import AntiBackdoor as AntiBackdoor
 from tempering.training.objectives.ard import ARD as ARD
+from tempering.training.objectives.awp import AWP as AWP
 from tempering.training.objectives.crown_ibp import CrownIBP as CrownIBP
 from tempering.training.objectives.curriculum import Curriculum as Curriculum
 from tempering.training.objectives.cutmix import CutMix as CutMix
@@ -33,9 +34,6 @@ from tempering.training.objectives.smooth_adv import SmoothAdv as SmoothAdv
 from tempering.training.objectives.standard import Standard as Standard
 from tempering.training.objectives.trades import Trades as Trades
 from tempering.training.objectives.trim import Trim as Trim
-from tempering.training.objectives.awp import (
-    AWP as AWP,
-)
 from tempering.training.optimizers import SGD as SGD
 from tempering.training.optimizers import Adam as Adam
 from tempering.training.optimizers import AdamW as AdamW

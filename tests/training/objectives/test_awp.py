@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from tempering.core.errors import UsageError
-from tempering.training import Interval, Standard, Trades, AWP
+from tempering.training import AWP, Interval, Standard, Trades
 from tests.training.toys import batch_of, maker
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from tempering.attacks import FGSM
 from tempering.core.errors import ModelError, UsageError
 from tempering.training import (
+    AWP,
     DPSGD,
     OBJECTIVES,
     SGD,
@@ -32,7 +33,6 @@ from tempering.training import (
     StepState,
     Trades,
     Trim,
-    AWP,
     Wrapper,
     parse_objective,
     train_steps,

@@ -20,6 +20,7 @@ from tempering.models.foreign import load_attribute
 from tempering.training.objective import Objective
 from tempering.training.objectives.anti_backdoor import AntiBackdoor
 from tempering.training.objectives.ard import ARD
+from tempering.training.objectives.awp import AWP
 from tempering.training.objectives.crown_ibp import CrownIBP
 from tempering.training.objectives.curriculum import Curriculum
 from tempering.training.objectives.cutmix import CutMix
@@ -45,7 +46,6 @@ from tempering.training.objectives.smooth_adv import SmoothAdv
 from tempering.training.objectives.standard import Standard
 from tempering.training.objectives.trades import Trades
 from tempering.training.objectives.trim import Trim
-from tempering.training.objectives.awp import AWP
 from tempering.training.teacher import Distillation
 from tempering.training.wrapper import Wrapper
 
