@@ -109,7 +109,7 @@ def load_state(path: Path, key: str) -> tuple[LoopState, StepState]:
         best_round=document["best_round"],
         history=_HISTORY.validate_python(document["history"]),
         totals=_TOTALS.validate_python(document["totals"]),
-        guard=GuardState(**document["guard"] | {"good": _group(tensors, "good")}),
+        guard=GuardState(**document.get("guard", {}) | {"good": _group(tensors, "good")}),
     )
     steps = StepState(
         weights=_group(tensors, "model"),
