@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar
 
 import pytest
-import torch
 from torch import Tensor, nn
 
 from tempering.attacks import PGD
@@ -32,8 +32,11 @@ from tempering.training import (
     StepConfig,
     Trades,
     Trim,
+    Wrapper,
     train_steps,
 )
+from tempering.training.objectives.registry import OBJECTIVES, passes_of
+from tests.architecture.sources import ROOT
 from tests.training.toys import ENGINE, THREAT, dataset, network
 
 STEPS, SIZE = 6, 12
@@ -101,6 +104,17 @@ def test_declared_passes_are_made(objective: Objective) -> None:
     assert made == [cost.forward, cost.backward]
 
 
+def test_the_docs_state_the_passes_of_each_objective() -> None:
+    text = (ROOT / "docs/method.md").read_text(encoding="utf-8")
+    stated = dict(re.findall(r"^\| `([\w-]+)` \|.*\| ([\d.]+, [\d.]+) \|", text, re.MULTILINE))
+    listed = {
+        name: f"{cost['forward']:g}, {cost['backward']:g}"
+        for name, kind in OBJECTIVES.items()
+        if not issubclass(kind, Wrapper)
+        for cost in [passes_of(kind)]
+    }
+    assert stated == listed
+
+
 def test_costs_add_up() -> None:
     assert Cost(1, 2).plus(Cost(3, 4).times(2)) == Cost(7, 10)
-    assert torch.get_default_dtype() == torch.float32

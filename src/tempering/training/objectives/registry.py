@@ -165,7 +165,7 @@ def passes_of(kind: type[Objective]) -> dict[str, float]:
     """Forward and backward passes of a sample at a step, with default parameters."""
     made = kind(teacher=nn.Identity()) if issubclass(kind, Distillation) else kind()
     cost = made.inner_passes().plus(made.update_passes())
-    return {"forward": cost.forward, "backward": cost.backward}
+    return {"forward": round(cost.forward, 3), "backward": round(cost.backward, 3)}
 
 
 def _labelled(part: object) -> str:
