@@ -85,7 +85,9 @@ def test_an_objective_from_the_command_line_is_in_records_and_report(tmp_path: P
     assert "beta 3" in report
 
 
-@pytest.mark.parametrize("objective", ["single-pass", "mart:steps=2"])
+@pytest.mark.parametrize(
+    "objective", ["single-pass", "mart:steps=2", "n-fgsm", "multi-norm:steps=1"]
+)
 def test_a_recipe_names_an_objective(tmp_path: Path, objective: str) -> None:
     done = harden(tmp_path, "--set", f'training.hardened.objective="{objective}"')
     assert done.code == 0, done.err
@@ -139,6 +141,15 @@ def test_ones_own_objective_takes_parameters_of_the_recipe_as_others_do(tmp_path
             "eps_warmup_steps = 21 in a training of 20 steps: give at most 20",
         ),
         (["--objective", "interval", "--threat", "l2:1"], "interval does not train against l2:1"),
+        (["--objective", "ard"], "ard: no teacher: give the folder of a robust model"),
+        (["--objective", "rslad:teacher=gone"], "rslad: no teacher at gone: give a run folder"),
+        (["--objective", "multi-norm:threats=l3:1"], "l3"),
+        (["--objective", "fast-ibp+trades"], "fast-ibp does not wrap trades"),
+        (["--objective", "curriculum:end=2+trades"], "curriculum: end = 2, a share of the train"),
+        (
+            ["--set", "training.hardened.optimisation.swa_start=0.5"],
+            "swa_start = 0.5 beside averaging",
+        ),
         (["--objective", "interval", "--model", "own.py:curved"], "no differentiable interval"),
         (["--objective", "own.py:nothing"], "no nothing in own.py: it defines"),
         (["--objective", "own.py:broken"], "objective own.py:broken is a int: give a training"),
@@ -184,6 +195,8 @@ def test_objectives_are_listed(tmp_path: Path) -> None:
     assert listed["trades"]["source"] == "Zhang et al., 2019"
     assert listed["trades"]["parameters"]["beta"] == 6.0
     assert listed["trades"]["inner_maximization"] == "own"
+    assert listed["free"]["passes"] == {"forward": 1, "backward": 1}
+    assert listed["multi-norm"]["parameters"]["threats"] == ["l2:2", "l1:10"]
     assert listed["trim"]["parameters"] == {"share": 0.05, "after": 0.2}
     shown = temper("list", "objectives", folder=tmp_path).out
     assert {line.split()[0] for line in shown.splitlines() if line[0] != " "} == set(listed)

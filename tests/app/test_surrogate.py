@@ -20,7 +20,7 @@ from tempering.core.passes import counted
 from tempering.core.records import Surrogate, load_records
 from tempering.data.splits import Splits
 from tempering.report.wording import whole as whole_number
-from tempering.training.steps import Learner
+from tempering.training.learner import Learner
 from tests.app.running import started, temper, wait_until
 from tests.app.test_evaluate import MINE, trained
 

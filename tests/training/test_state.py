@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from tempering.core.errors import RunError
 from tempering.training.state import LoopState, load_state, save_state
-from tempering.training.steps import StepState, Totals, copied
+from tempering.training.step_values import StepState, Totals, copied
 from tests.training.toys import network, round_, same
 
 Trained = tuple[LoopState, StepState]

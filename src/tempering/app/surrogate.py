@@ -30,11 +30,12 @@ from tempering.data.splits import Splits
 from tempering.evaluation.context import EvalContext
 from tempering.models.registry import build
 from tempering.models.weights import weights_hash
+from tempering.training.averaging import EMA
 from tempering.training.loop import Checkpoints, LoopConfig, Rounds, train
 from tempering.training.objectives.standard import Standard
-from tempering.training.optimizers import EMA, AdamW
+from tempering.training.optimizers import AdamW
 from tempering.training.schedules import Linear, Warmup
-from tempering.training.steps import StepConfig
+from tempering.training.step_values import StepConfig
 from tempering.training.stopping import AnyOf, Budget, MaxIterations, StopRule
 
 NETWORK = "strided_cnn"

@@ -202,6 +202,7 @@ class Trainer:
                 clean_floor=config.clean_floor,
                 validate=validate,
                 baseline=baseline,
+                guard_every=config.guard_every,
             ),
             checkpoints=Checkpoints(
                 path=self.folder.checkpoint(file or name),

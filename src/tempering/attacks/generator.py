@@ -148,7 +148,7 @@ class Generator(Attack):
                 order = problem.streams.derive("epoch", epoch).order()
                 for at in range(0, len(order), self.batch):
                     rows = order[at : at + self.batch]
-                    x_adv = _shaped(network, x[rows], problem.threat)
+                    x_adv = shaped(network, x[rows], problem.threat)
                     objective = TrainingLoss(problem.goal, y[rows], probe)
                     gradient = objective.gradient(x_adv.detach(), index[rows])
                     if not bool(gradient.any()):
@@ -187,7 +187,7 @@ class TrainedGenerator(Attack):
         network = self.network.to(problem.x.device)
         with torch.no_grad():
             for rows in problem.batches():
-                x_adv = _shaped(network, problem.x[rows], self.threat)
+                x_adv = shaped(network, problem.x[rows], self.threat)
                 parts.append(problem.threat.project(x_adv, problem.x[rows]))
         return torch.cat(parts)
 
@@ -196,7 +196,7 @@ class TrainedGenerator(Attack):
         return {"name": self.name, "threat": exact(str(self.threat)), "weights": self.weights}
 
 
-def _shaped(network: nn.Module, x: Tensor, threat: Threat) -> Tensor:
+def shaped(network: nn.Module, x: Tensor, threat: Threat) -> Tensor:
     """Perturbed images within the threat.
 
     In L-inf the output is a position between the least and the largest allowed value of a

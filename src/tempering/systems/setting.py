@@ -20,7 +20,8 @@ from tempering.training.objective import Objective
 from tempering.training.objectives.standard import Standard
 from tempering.training.optimizers import Adam
 from tempering.training.schedules import Linear
-from tempering.training.steps import StepConfig, StepState, train_steps
+from tempering.training.step_values import StepConfig, StepState
+from tempering.training.steps import train_steps
 
 CHUNK = 20
 """Steps between two reports of progress."""

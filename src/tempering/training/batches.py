@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -54,6 +54,18 @@ class BatchMaker:
         Samples are sorted by a draw for each id, so removing one leaves the others in order.
         """
         return RandomStreams(derive(self.seed, "order", epoch), self.data.ids.keys).order()
+
+    def clean(self, count: int, device: torch.device) -> Iterator[Tensor]:
+        """Clean images of the first batches of an epoch, without augmentation.
+
+        Args:
+            count: Batches at most.
+            device: Where they are put.
+        """
+        order = self.order(0)
+        for at in range(min(count, self.steps_per_epoch)):
+            rows = order[at * self.batch_size : (at + 1) * self.batch_size]
+            yield self.data.images(rows).to(device)
 
     def make(
         self, step: int, order: Tensor, ramp: float, attack_model: nn.Module | None, engine: Engine

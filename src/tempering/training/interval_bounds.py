@@ -19,6 +19,7 @@ from tempering.core.protocols import Transform
 from tempering.models.classifier import Classifier
 from tempering.models.normalize import Normalize
 
+_Norm = nn.modules.batchnorm._BatchNorm
 Box = tuple[Tensor, Tensor]
 """Lower and upper ends, of one shape (n, ...)."""
 
@@ -67,6 +68,8 @@ _RULES: dict[type[nn.Module], Callable[[nn.Module, Box], Box]] = {
     nn.Dropout: _identity,
     nn.Dropout2d: _identity,
     nn.Identity: _identity,
+    nn.BatchNorm1d: _identity,  # stands for a FixedNorm
+    nn.BatchNorm2d: _identity,
     **dict.fromkeys(_MONOTONE, _monotone),
 }
 """The bounds of each type of layer; dropout is taken as in evaluation mode."""
@@ -99,6 +102,91 @@ def layers_of(model: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Modu
     yield prefix, model
 
 
+class FixedNorm(nn.Module):
+    """Batch normalisation with given statistics: a scale and a shift of each channel.
+
+    Attributes:
+        layer: The layer.
+        mean: Shape (channels,).
+        variance: Shape (channels,).
+    """
+
+    def __init__(self, layer: nn.modules.batchnorm._BatchNorm, mean: Tensor, variance: Tensor):
+        super().__init__()
+        scale = (variance + layer.eps).rsqrt()
+        if layer.weight is not None:
+            scale = scale * layer.weight
+        self.scale = scale
+        self.shift = -mean * scale if layer.bias is None else layer.bias - mean * scale
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Normalised values, shape of z, (n, channels, ...)."""
+        form = [1, -1] + [1] * (z.ndim - 2)
+        return z * self.scale.reshape(form) + self.shift.reshape(form)
+
+
+def _fixed_norm(layer: nn.Module, box: Box) -> Box:
+    ends = layer(box[0]), layer(box[1])
+    return torch.minimum(*ends), torch.maximum(*ends)
+
+
+_RULES[FixedNorm] = _fixed_norm
+
+
+def bounded_layers(model: nn.Module, x: Tensor) -> list[nn.Module]:
+    """The layers in order, batch normalisation with the statistics that it has at x.
+
+    In training mode these are the statistics of the images, not those of the bounds (Shi et al.,
+    2021, section 4.2); in evaluation mode they are the running ones.
+
+    Raises:
+        ModelError: Naming the first layer that has no interval bounds here.
+    """
+    layers = [layer for _, layer in layers_of(model)]
+    norms = [isinstance(layer, _Norm) for layer in layers]
+    last = max((at for at, norm in enumerate(norms) if norm), default=-1)
+    fixed: list[nn.Module] = []
+    for at, layer in enumerate(layers):
+        made = layer
+        if isinstance(layer, _Norm):
+            own = layer.training or layer.running_mean is None or layer.running_var is None
+            dims = [0, *range(2, x.ndim)]
+            mean = x.mean(dims) if own else cast(Tensor, layer.running_mean)
+            variance = x.var(dims, correction=0) if own else cast(Tensor, layer.running_var)
+            made = FixedNorm(layer, mean, variance)
+        fixed.append(made)
+        if at < last:
+            x = x if isinstance(layer, nn.Dropout | nn.Dropout2d) else made(x)
+    return fixed
+
+
+def propagated(layer: nn.Module, box: Box) -> Box:
+    """The bounds of what a layer makes of a box."""
+    rule = _rule(layer)
+    return rule(layer, box) if rule else box
+
+
+def image_box(x: Tensor, eps: float) -> Box:
+    """The L-inf ball around images, cut to [0, 1]."""
+    return (x - eps).clamp_min(0.0), (x + eps).clamp_max(1.0)
+
+
+def before_activations(model: nn.Module, x: Tensor, eps: float) -> list[Box]:
+    """The bounds that go into each ReLU, over an L-inf ball cut to [0, 1].
+
+    Args:
+        model: A sequential network.
+        x: Images in [0, 1], shape (n, c, h, w).
+        eps: Radius of the ball.
+    """
+    box, boxes = image_box(x, eps), []
+    for layer in bounded_layers(model, x):
+        if isinstance(layer, nn.ReLU | nn.LeakyReLU):
+            boxes.append(box)
+        box = propagated(layer, box)
+    return boxes
+
+
 def worst_logits(model: nn.Module, x: Tensor, y: Tensor, eps: float) -> Tensor:
     """Upper bounds of each logit less the true one over an L-inf ball cut to [0, 1].
 
@@ -122,13 +210,12 @@ def worst_logits(model: nn.Module, x: Tensor, y: Tensor, eps: float) -> Tensor:
         >>> worst_logits(net, torch.zeros(3, 1, 2, 2), torch.tensor([0, 1, 0]), 0.1).shape
         torch.Size([3, 2])
     """
-    layers = [layer for _, layer in layers_of(model)]
-    box: Box = ((x - eps).clamp_min(0.0), (x + eps).clamp_max(1.0))
+    layers = bounded_layers(model, x)
+    box = image_box(x, eps)
     last = layers[-1] if layers else None
     merged = isinstance(last, nn.Linear)
     for layer in layers[:-1] if merged else layers:
-        rule = _rule(layer)
-        box = rule(layer, box) if rule else box
+        box = propagated(layer, box)
     if not merged:
         gap = box[1] - box[0].gather(1, y[:, None])
         return gap.scatter(1, y[:, None], 0.0)

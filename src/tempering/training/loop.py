@@ -19,10 +19,12 @@ from tempering.core.progress import Advance, track
 from tempering.core.records import Count, Epoch, Outcome, Round, Stop
 from tempering.core.user_code import moved
 from tempering.data.dataset import Dataset
+from tempering.training.guards import Guard
 from tempering.training.interrupts import Interrupts
+from tempering.training.learner import Learner
 from tempering.training.objective import Objective
 from tempering.training.state import LoopState, load_state, save_state
-from tempering.training.steps import Learner, StepConfig, StepState, Totals, copied
+from tempering.training.step_values import StepConfig, StepState, Totals, copied
 from tempering.training.stopping import StopRule, TrainProgress
 
 
@@ -54,6 +56,7 @@ class Rounds:
         clean_floor: Validation accuracy below which a round is rolled back, a fraction.
         validate: Evaluates a round; None where rounds are not evaluated (the last is kept).
         baseline: Worst-case accuracy of the starting model, a fraction: gains are over it.
+        guard_every: Steps between the checks of `Guard`; 0 for none.
     """
 
     steps_per_round: int
@@ -61,6 +64,7 @@ class Rounds:
     clean_floor: float = 0.0
     validate: Validate | None = None
     baseline: float = 0.0
+    guard_every: int = 0
 
 
 @dataclass(frozen=True)
@@ -123,8 +127,12 @@ def train(model: nn.Module, config: LoopConfig, engine: Engine) -> tuple[list[Ep
     if config.checkpoints.path.exists():
         loop, state = load_state(config.checkpoints.path, config.checkpoints.key)
     else:
+        config.objective.initialise(model, config.update.seed)
         loop, state = LoopState(), StepState.of(model)
-    learner = Learner(model, config.data, config.objective, config.update, total, engine, state)
+    objective = config.objective
+    if loop.guard.switched >= 0:
+        objective = objective.multi_step() or objective
+    learner = Learner(model, config.data, objective, config.update, total, engine, state)
     with torch.random.fork_rng(devices=[]):
         return _Loop(learner, config, engine, loop, total).run()
 
@@ -145,6 +153,7 @@ class _Loop:
         self.started = time.perf_counter() - state.seconds
         self.saved = time.perf_counter()
         self.interrupts = Interrupts()
+        self.guard = Guard.of(config.validation, engine, config.rounds.guard_every)
         self.whole = True
 
     def run(self) -> tuple[list[Epoch | Round], Stop]:
@@ -161,8 +170,9 @@ class _Loop:
                 raise InterruptedRunError(
                     f"interrupted at step {learner.step} of training {name}; saved"
                 ) from None
+        self.state.final = {} if self.state.best else copied(learner.averaged().state_dict())
         self._save()
-        learner.finish(self.state.best or learner.average)
+        learner.finish(self.state.best or self.state.final)
         stop = Stop(
             rule=reason.split("(")[0],
             reason=reason,
@@ -176,7 +186,7 @@ class _Loop:
         step, rounds = self.learner.step, self.config.rounds
         progress = TrainProgress(step, self.state.seconds, self.state.rounds, rounds.baseline)
         due = step % rounds.steps_per_round == 0 or step >= self.limit
-        reason = rounds.stop.reason(progress) if due else None
+        reason = self.state.guard.stop or (rounds.stop.reason(progress) if due else None)
         if reason is None and step >= self.limit:
             reason = f"MaxIterations({self.limit}): {step} steps done"
         if self.engine.world_size > 1:
@@ -206,7 +216,10 @@ class _Loop:
         """What is due after a step, and not yet done: an epoch's point, a round, a checkpoint."""
         if not self.learner.step:
             return
-        if self._due(self.learner.batches.steps_per_epoch, Epoch):
+        if self.guard.due(self.learner.step, self.state.guard):
+            with self._changing():
+                self.guard.check(self.learner, self.state.guard)
+        if self._due(self.learner.steps_per_epoch, Epoch):
             self._end_epoch()
         rounds = self.config.rounds
         if rounds.validate is not None and self._due(rounds.steps_per_round, Round):
@@ -234,7 +247,7 @@ class _Loop:
                 hits += int((logits.argmax(1) == y).sum())
         epoch = Epoch(
             model=self.config.name,
-            epoch=-(-step // self.learner.batches.steps_per_epoch),
+            epoch=-(-step // self.learner.steps_per_epoch),
             step=step,
             train_loss=totals.mean_loss,
             train_accuracy=Count(hits=totals.correct, n=totals.seen),
@@ -249,17 +262,18 @@ class _Loop:
             state.totals = Totals()
 
     def _end_round(self, validate: Validate) -> None:
-        validation = validate(self.learner.averaged())
+        model = self.learner.averaged()
+        validation = validate(model)
         with self._changing():
-            self._conclude(validation)
+            self._conclude(model, validation)
 
-    def _conclude(self, validation: Validation) -> None:
+    def _conclude(self, model: nn.Module, validation: Validation) -> None:
         state, rounds = self.state, self.config.rounds
         best = next((r for r in state.rounds if r.round == state.best_round), None)
         if validation.clean.fraction < rounds.clean_floor:
             outcome, reason = self._roll_back(validation.clean.fraction)
         elif best is None or validation.worst.fraction > best.worst.fraction:
-            state.best = copied(self.learner.average)
+            state.best = copied(model.state_dict())
             state.best_round = len(state.rounds)
             outcome, reason = "best", "highest worst-case accuracy on validation so far"
         else:

@@ -11,11 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from tempering.attacks.base import Attack
-from tempering.core.errors import TemperingError, UsageError, type_and_message
+from tempering.core.errors import TemperingError, UsageError
 from tempering.core.python_values import plain
 from tempering.core.random import RandomStreams
+from tempering.core.threat_text import identify_threat
 from tempering.core.threats import Threat
 from tempering.data.dataset import Dataset
+from tempering.training.cost import Cost
 
 InnerMaximization = Literal["none", "attack", "own"]
 """Who makes adversarial samples: nobody, attacks, or the objective by its own maximization."""
@@ -45,6 +47,7 @@ class Batch:
         samples: Rows of the training data that these samples are, shape (n,), int64.
         memory: What the objective keeps of every sample of the data: name -> shape (n of the
             data,), float32, NaN where nothing was kept yet.
+        carried: What the objective's `carry` returned at the step before; empty at first.
     """
 
     x: Tensor
@@ -64,6 +67,7 @@ class Batch:
     x_adv: Tensor | None = None
     samples: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
     memory: Mapping[str, Tensor] = field(default_factory=dict)
+    carried: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def outputs(self) -> int:
@@ -116,6 +120,19 @@ class Batch:
             batch_size=max(1, self.size),
         )
 
+    def under(self, threat: Threat) -> Batch:
+        """The same batch under another threat."""
+        return replace(self, threat=threat)
+
+    def require_one_process(self, name: str) -> None:
+        """Refuse a batch that several processes share.
+
+        Raises:
+            UsageError: Naming the objective.
+        """
+        if len(self.y) != self.size:
+            raise UsageError(f"{name} trains in one process: start it without torchrun")
+
     def with_x_adv(self, x_adv: Tensor) -> Batch:
         """The same batch with perturbed copies."""
         return replace(self, x_adv=x_adv.detach())
@@ -152,6 +169,7 @@ class Objective(ABC):
         inner_maximization: Who makes adversarial samples: `none`, `attack` or `own`; with `none`
             batches bring no `attack_model`.
         needs_undefended: Whether it needs a model that was trained without a defense.
+        single_samples: Whether the loss of a sample can be computed from that sample alone.
 
     Example:
         >>> @dataclass(frozen=True)
@@ -167,6 +185,7 @@ class Objective(ABC):
     source: ClassVar[str] = ""
     inner_maximization: ClassVar[InnerMaximization] = "none"
     needs_undefended: ClassVar[bool] = False
+    single_samples: ClassVar[bool] = True
 
     def ramp(self, step: int, steps: int) -> float:  # noqa: ARG002 - subclasses use them
         """The share of the threat's eps that is in force at a step, in [0, 1].
@@ -184,6 +203,56 @@ class Objective(ABC):
         and saved in checkpoints.
         """
         return ()
+
+    def replays(self) -> int:
+        """Steps for which each batch is used before the next one."""
+        return 1
+
+    def carry(self, batch: Batch) -> Mapping[str, Tensor]:
+        """What the next step is given as `Batch.carried`; it is saved in checkpoints.
+
+        Args:
+            batch: What `perturb` returned, after the backward pass.
+        """
+        return batch.carried
+
+    def initialise(self, model: nn.Module, seed: int) -> None:  # noqa: ARG002
+        """Set the weights with which a training from its first step begins, in place.
+
+        Args:
+            model: The network; left as it is by most objectives.
+            seed: Key of the draws.
+        """
+        return
+
+    def multi_step(self) -> Objective | None:
+        """What takes its place if it overfits to its single step; None if it has more steps."""
+        return None
+
+    def certifies(self, model: nn.Module, x: Tensor, y: Tensor, threat: Threat) -> Tensor | None:  # noqa: ARG002
+        """Which samples the bounds that it trains certify, shape (n,); None if it trains none.
+
+        Args:
+            model: The network, in evaluation mode.
+            x: Images in [0, 1], shape (n, c, h, w).
+            y: True classes, shape (n,), int64.
+            threat: What an attacker may change.
+        """
+        return None
+
+    def inner_passes(self) -> Cost:
+        """Passes that `perturb` makes, for each sample of a batch."""
+        return Cost()
+
+    def update_passes(self, outputs: int = 10) -> Cost:  # noqa: ARG002
+        """Passes of the update itself, for each sample of a batch.
+
+        The bounds of a box count as two passes, as they cost: center and radius.
+
+        Args:
+            outputs: Outputs of the network; a backward bound of each costs one pass.
+        """
+        return Cost(1, 1)
 
     def perturb(self, batch: Batch) -> Batch:
         """The batch with what the objective needs beside clean images, without gradients."""
@@ -248,7 +317,7 @@ class Objective(ABC):
         pairs = [
             f"{key}={_text(value)}"
             for key, value in self.config().items()
-            if key != "name" and not isinstance(value, list | dict)
+            if hasattr(self, key) and key != "name" and not isinstance(value, list | dict)
         ]
         return self.name + (":" + ",".join(pairs) if pairs else "")
 
@@ -306,6 +375,10 @@ def require_count(name: str, field_: str, value: int, least: int) -> None:
 def _plain(value: Any) -> Any:
     if isinstance(value, Attack | Objective):
         return value.config()
+    if isinstance(value, Threat):
+        return identify_threat(value)
+    if isinstance(value, nn.Module):
+        return type(value).__name__
     if isinstance(value, tuple):
         return [_plain(entry) for entry in value]
     return plain(value)
@@ -315,44 +388,3 @@ def _text(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return str(value).lower()
     return f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else str(value)
-
-
-def checked(objective: Objective, model: nn.Module, batch: Batch) -> Losses:
-    """The losses of an objective, of which shape and values are checked.
-
-    Raises:
-        TemperingError: If the objective fails, or returns no finite loss a sample.
-    """
-    try:
-        losses = objective(model, batch)
-    except TemperingError:
-        raise
-    except Exception as error:
-        raise TemperingError(
-            f"objective {objective.name} failed at step {batch.step + 1}: {type_and_message(error)}"
-        ) from error
-    if not isinstance(losses, Losses):
-        raise TemperingError(
-            f"objective {objective.name} returned {type(losses).__name__}: return Losses"
-        )
-    if losses.per_sample.shape != batch.y.shape:
-        raise TemperingError(
-            f"objective {objective.name} returned losses of shape "
-            f"{tuple(losses.per_sample.shape)} for {len(batch.y)} samples: return one a sample"
-        )
-    if losses.logits.shape[:1] != batch.y.shape or losses.logits.ndim != 2:
-        raise TemperingError(
-            f"objective {objective.name} returned logits of shape {tuple(losses.logits.shape)} "
-            f"for {len(batch.y)} samples: return shape ({len(batch.y)}, outputs)"
-        )
-    return losses
-
-
-def total_loss(losses: Losses, batch: Batch) -> Tensor:
-    """The weighted loss of this process's part of a batch, a scalar."""
-    return (losses.per_sample * batch.weights.to(losses.per_sample.device)).sum()
-
-
-def mean_scalars(losses: Losses) -> dict[str, float]:
-    """What an objective logs, as plain numbers."""
-    return {name: float(torch.as_tensor(value).detach()) for name, value in losses.scalars.items()}

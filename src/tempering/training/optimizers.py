@@ -1,4 +1,4 @@
-"""Optimizers as values that build the torch optimizer of a network, and weight averaging."""
+"""Optimizers as values that build the torch optimizer of a network."""
 
 from __future__ import annotations
 
@@ -91,28 +91,6 @@ class SGD(Optimizer):
             nesterov=self.nesterov and self.momentum > 0,
             weight_decay=self.weight_decay,
         )
-
-
-@dataclass(frozen=True)
-class EMA:
-    """Exponential moving average of the weights, with a shorter memory at the beginning.
-
-    Attributes:
-        decay: Share that the average keeps at a step; 0 for no averaging.
-
-    Raises:
-        UsageError: If the decay is no share.
-    """
-
-    decay: float = 0.0
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.decay < 1:
-            raise UsageError(f"ema: decay = {self.decay:g}: give a number in [0, 1)")
-
-    def at(self, step: int) -> float:
-        """The share that the average keeps after `step` steps."""
-        return min(self.decay, (1 + step) / (10 + step))
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {"adamw": AdamW, "adam": Adam, "sgd": SGD}

@@ -22,7 +22,8 @@ from tempering.models.classifier import flag_of
 from tempering.models.voting import Voting
 from tempering.training.objective import Objective
 from tempering.training.objectives.standard import Standard
-from tempering.training.steps import StepConfig, train_steps
+from tempering.training.step_values import StepConfig
+from tempering.training.steps import train_steps
 
 
 def train_partitions(

@@ -9,12 +9,13 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tempering.attacks.field import AttackField
 from tempering.core.threats import Threat
+from tempering.training.averaging import EMA, SWA, Averaging
 from tempering.training.batches import Augment
 from tempering.training.objective import Objective
 from tempering.training.objectives.registry import parse_objective
-from tempering.training.optimizers import EMA, OPTIMIZERS, SGD, Optimizer
+from tempering.training.optimizers import OPTIMIZERS, SGD, Optimizer
 from tempering.training.schedules import SCHEDULES, Piecewise, Schedule, Warmup
-from tempering.training.steps import StepConfig
+from tempering.training.step_values import StepConfig
 from tempering.training.stopping import (
     AnyOf,
     Budget,
@@ -45,6 +46,9 @@ class Optimisation(Settings):
         warmup_steps: Steps over which the learning rate rises.
         weight_decay: Weight decay.
         averaging: Decay of the moving average of weights; 0 for none.
+        swa_start: Share of the training after which the mean of all weights is taken instead.
+        swa_every: Steps between weights of that mean.
+        accumulation: Batches whose gradients are averaged for one update.
     """
 
     batch_size: int = Field(ge=1)
@@ -56,11 +60,25 @@ class Optimisation(Settings):
     warmup_steps: int = Field(ge=0)
     weight_decay: float = Field(ge=0)
     averaging: float = Field(ge=0, lt=1)
+    swa_start: float | None = Field(default=None, ge=0, lt=1)
+    swa_every: int = Field(default=1, ge=1)
+    accumulation: int = Field(default=1, ge=1)
 
     @model_validator(mode="after")
     def _check(self) -> Optimisation:
         _ = Piecewise(self.milestones)
+        if self.swa_start is not None and self.averaging > 0:
+            raise ValueError(
+                f"swa_start = {self.swa_start:g} beside averaging = {self.averaging:g}: "
+                "set averaging to 0, or leave swa_start out"
+            )
         return self
+
+    def averaging_value(self) -> Averaging:
+        """The average of the weights as a value."""
+        if self.swa_start is not None:
+            return SWA(self.swa_start, self.swa_every)
+        return EMA(self.averaging)
 
     def optimizer_value(self) -> Optimizer:
         """The optimizer as a value."""
@@ -156,6 +174,8 @@ class TrainConfig(Settings):
         stopping: When to end.
         steps_per_round: Steps between judgments on validation data.
         clean_floor: Validation accuracy below which a round is rolled back.
+        guard_every: Steps between looks at held-back samples for catastrophic overfitting and
+            collapse; 0 for none.
     """
 
     objective: str = "paper"
@@ -164,6 +184,7 @@ class TrainConfig(Settings):
     stopping: Stopping
     steps_per_round: int = Field(ge=1)
     clean_floor: float = Field(ge=0, le=1)
+    guard_every: int = Field(default=50, ge=0)
 
     def objective_value(self) -> Objective:
         """The objective as a value.
@@ -186,7 +207,8 @@ class TrainConfig(Settings):
             seed=seed,
             optimizer=self.optimisation.optimizer_value(),
             schedule=self.optimisation.schedule_value(),
-            averaging=EMA(self.optimisation.averaging),
+            averaging=self.optimisation.averaging_value(),
+            accumulation=self.optimisation.accumulation,
             total_steps=self.stopping.max_iterations,
             augment=augment,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ from tempering.core.errors import RunError
 from tempering.core.files import write_with
 from tempering.core.hashing import tensor_hash
 from tempering.core.records import Epoch, Round
-from tempering.training.steps import StepState, Totals, Weights
+from tempering.training.guards import GuardState
+from tempering.training.step_values import StepState, Totals, Weights
 
 _HISTORY: TypeAdapter[list[Epoch | Round]] = TypeAdapter(list[Epoch | Round])
 _TOTALS: TypeAdapter[Totals] = TypeAdapter(Totals)
@@ -31,6 +32,8 @@ class LoopState:
         best_round: Its number; -1 before the first round.
         history: Epochs and rounds so far.
         totals: Sums over the epoch in progress.
+        guard: What guards have seen.
+        final: The weights that a training without rounds ended with; empty before its end.
     """
 
     seconds: float = 0.0
@@ -38,6 +41,8 @@ class LoopState:
     best_round: int = -1
     history: list[Epoch | Round] = field(default_factory=list)
     totals: Totals = field(default_factory=Totals)
+    guard: GuardState = field(default_factory=GuardState)
+    final: Weights = field(default_factory=dict)
 
     @property
     def rounds(self) -> list[Round]:
@@ -64,6 +69,9 @@ def save_state(path: Path, key: str, loop: LoopState, steps: StepState) -> None:
         ("best", loop.best),
         ("optimizer", steps.moments),
         ("memory", steps.memory),
+        ("carried", steps.carried),
+        ("good", loop.guard.good),
+        ("final", loop.final),
     ):
         tensors |= {f"{group}/{name}": t.detach().cpu().contiguous() for name, t in weights.items()}
     document = {
@@ -75,6 +83,7 @@ def save_state(path: Path, key: str, loop: LoopState, steps: StepState) -> None:
         "best_round": loop.best_round,
         "history": _HISTORY.dump_python(loop.history, mode="json"),
         "totals": asdict(loop.totals),
+        "guard": asdict(replace(loop.guard, good={})),
     }
     metadata = {"state": json.dumps(document)}
     content = save(tensors, metadata)
@@ -100,6 +109,7 @@ def load_state(path: Path, key: str) -> tuple[LoopState, StepState]:
         best_round=document["best_round"],
         history=_HISTORY.validate_python(document["history"]),
         totals=_TOTALS.validate_python(document["totals"]),
+        guard=GuardState(**document.get("guard", {}) | {"good": _group(tensors, "good")}),
     )
     steps = StepState(
         weights=_group(tensors, "model"),
@@ -108,6 +118,7 @@ def load_state(path: Path, key: str) -> tuple[LoopState, StepState]:
         step=document["step"],
         rate=document["rate"],
         memory=_group(tensors, "memory"),
+        carried=_group(tensors, "carried"),
     )
     return loop, steps
 
@@ -125,7 +136,8 @@ def trained_weights(path: Path) -> Weights:
         RunError: If the file is missing or damaged.
     """
     _, tensors = _read(path)
-    return _group(tensors, "best") or _group(tensors, "average")
+    groups = (_group(tensors, name) for name in ("best", "final", "average"))
+    return next(weights for weights in groups if weights)
 
 
 def _read(path: Path) -> tuple[dict[str, Any], Weights]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from tempering.core.threats import Threat
 from tempering.data.dataset import Dataset
+from tempering.training.cost import Cost
 from tempering.training.objective import Batch, Objective
 from tempering.training.objectives.standard import Standard
 
@@ -31,6 +33,7 @@ class Wrapper(Objective):
     def __post_init__(self) -> None:
         object.__setattr__(self, "inner_maximization", self.inner.inner_maximization)
         object.__setattr__(self, "needs_undefended", self.inner.needs_undefended)
+        object.__setattr__(self, "single_samples", False)
 
     @property
     def chain(self) -> tuple[Objective, ...]:
@@ -45,6 +48,35 @@ class Wrapper(Objective):
     def memory(self) -> tuple[str, ...]:
         """Those of the wrapped objective."""
         return self.inner.memory()
+
+    def replays(self) -> int:
+        """Those of the wrapped objective."""
+        return self.inner.replays()
+
+    def carry(self, batch: Batch) -> Mapping[str, Tensor]:
+        """What the wrapped objective carries over."""
+        return self.inner.carry(batch)
+
+    def initialise(self, model: nn.Module, seed: int) -> None:
+        """As the wrapped objective does."""
+        self.inner.initialise(model, seed)
+
+    def multi_step(self) -> Objective | None:
+        """That of the wrapped objective, wrapped in its place."""
+        inner = self.inner.multi_step()
+        return None if inner is None else replace(self, inner=inner)
+
+    def certifies(self, model: nn.Module, x: Tensor, y: Tensor, threat: Threat) -> Tensor | None:
+        """What the wrapped objective certifies."""
+        return self.inner.certifies(model, x, y, threat)
+
+    def inner_passes(self) -> Cost:
+        """Those of the wrapped objective."""
+        return self.inner.inner_passes()
+
+    def update_passes(self, outputs: int = 10) -> Cost:
+        """Those of the wrapped objective."""
+        return self.inner.update_passes(outputs)
 
     def perturb(self, batch: Batch) -> Batch:
         """What the wrapped objective makes of the batch."""

@@ -11,17 +11,32 @@ from torch import nn
 from tempering.attacks import PGD, CWLinf
 from tempering.certification import certify
 from tempering.core.random import RandomStreams
-from tempering.core.threats import Linf
+from tempering.core.threats import L2, Linf
 from tempering.data.loading import load
 from tempering.data.splits import Splits
 from tempering.models.registry import build
 from tempering.training import (
+    ARD,
+    FGSMRS,
+    MTLIBP,
+    NFGSM,
+    RSLAD,
+    SABR,
     AdamW,
+    CrownIBP,
+    Distillation,
+    Free,
     GaussianNoise,
+    GeneratorPartner,
+    GradAlign,
     Interval,
+    LogitPairing,
     Mart,
+    MultiNorm,
     Objective,
     Paper,
+    PGDTraining,
+    SmoothAdv,
     Standard,
     StepConfig,
     Trades,
@@ -113,6 +128,58 @@ def test_training_under_noise_withstands_noise() -> None:
     assert noisy(noise, sigma) > noisy(standard, sigma) + 0.05
 
 
+@pytest.mark.parametrize(
+    "objective",
+    [
+        FGSMRS(),
+        NFGSM(),
+        GradAlign(),
+        LogitPairing(steps=3),
+        PGDTraining(steps=3),
+        MultiNorm(steps=3, threats=(L2(0.3),)),
+    ],
+    ids=lambda objective: objective.name,
+)
+def test_cheaper_and_wider_objectives_are_robust_too(objective: Objective) -> None:
+    assert robust(trained(objective)) > robust(trained(Standard())) + 0.15
+
+
+def test_a_generator_is_a_partner_that_makes_more_robust() -> None:
+    assert robust(trained(GeneratorPartner(), 150)) > robust(trained(Standard(), 150)) + 0.05
+
+
+def test_replayed_batches_are_robust_at_the_cost_of_standard_training() -> None:
+    assert robust(trained(Free(m=3), 150)) > robust(trained(Standard(), 150)) + 0.1
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [
+        CrownIBP(ramp_start=0.1, ramp_end=0.7),
+        SABR(steps=3, ramp_start=0.1, ramp_end=0.7),
+        MTLIBP(steps=3, ramp_start=0.1, ramp_end=0.7),
+    ],
+    ids=lambda objective: objective.name,
+)
+def test_certified_objectives_can_be_certified(objective: Objective) -> None:
+    model, test = trained(objective, steps=200, eps=0.05), digits().test.first(60)
+    certificates = certify(model, test.x, test.y, Linf(0.05), methods=("crown",))
+    assert float(certificates.certified.float().mean()) > 0.3
+
+
+def test_attacks_beside_noise_make_more_robust_than_noise_alone() -> None:
+    noise, smooth = GaussianNoise(0.25), SmoothAdv(0.25, samples=1, steps=2)
+    assert robust(trained(smooth)) > robust(trained(noise)) + 0.1
+
+
+@pytest.mark.parametrize("kind", [ARD, RSLAD])
+def test_students_of_a_robust_teacher_are_robust(kind: type[Distillation]) -> None:
+    student = kind(trained(Trades(steps=5)), steps=3)
+    assert robust(trained(student)) > robust(trained(Standard())) + 0.15
+
+
 def test_every_objective_is_tried_here() -> None:
     tried = {Standard, Paper, SinglePass, Trades, Mart, Interval, GaussianNoise}
+    tried |= {FGSMRS, NFGSM, GradAlign, Free, LogitPairing, MultiNorm, PGDTraining}
+    tried |= {CrownIBP, SABR, MTLIBP, SmoothAdv, ARD, RSLAD, GeneratorPartner}
     assert {kind for kind in OBJECTIVES.values() if not issubclass(kind, Wrapper)} == tried

@@ -165,7 +165,7 @@ def test_interval_training_begins_clean_and_ends_with_both_losses() -> None:
     ("layer", "message"),
     [
         (nn.GELU(), r"for 1 \(GELU\)"),
-        (nn.BatchNorm1d(9), r"for 1 \(BatchNorm1d\)"),
+        (nn.LayerNorm(9), r"for 1 \(LayerNorm\)"),
         (nn.Sequential(nn.Linear(9, 9), nn.SiLU()), r"for 1\.1 \(SiLU\)"),
     ],
 )

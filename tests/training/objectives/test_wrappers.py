@@ -13,12 +13,16 @@ from torch import Tensor, nn
 from tempering.attacks import FGSM
 from tempering.core.errors import ModelError, UsageError
 from tempering.training import (
+    AWP,
     DPSGD,
     OBJECTIVES,
     SGD,
     AntiBackdoor,
     Batch,
+    Curriculum,
     CutMix,
+    FastIBP,
+    Interval,
     Losses,
     Mart,
     Objective,
@@ -44,6 +48,9 @@ WRAPPED = [
     *(CutMix(robust) for robust in ROBUST),
     *(AntiBackdoor(robust, isolation=0.5, share=0.1) for robust in ROBUST),
     *(DPSGD(robust) for robust in ROBUST),
+    *(AWP(robust) for robust in ROBUST),
+    *(Curriculum(robust, end=0.5) for robust in ROBUST),
+    FastIBP(Interval()),
     AntiBackdoor(Trim(CutMix(Trades(steps=2))), isolation=0.5),
 ]
 every_wrapper = pytest.mark.parametrize(

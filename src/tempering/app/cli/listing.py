@@ -154,13 +154,18 @@ def _models() -> list[dict[str, Any]]:
 
 
 def _objectives() -> list[dict[str, Any]]:
-    from tempering.training.objectives.registry import OBJECTIVES, parameters_of
+    from tempering.training.objectives.registry import (
+        OBJECTIVES,
+        parameters_of,
+        passes_of,
+    )
 
     return [
         {
             "name": name,
             "parameters": parameters_of(kind),
             "inner_maximization": kind.inner_maximization,
+            "passes": passes_of(kind),
             "source": kind.source,
             "summary": _summary(kind.__doc__),
         }

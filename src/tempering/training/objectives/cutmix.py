@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from tempering.core.errors import UsageError
 from tempering.core.random import RandomStreams, derive
+from tempering.training.cost import Cost
 from tempering.training.objective import Batch, Losses, require_between
 from tempering.training.wrapper import Wrapper
 
@@ -49,6 +50,10 @@ class CutMix(Wrapper):
                 f"{self.name} does not wrap {self.inner.name}, which remembers single samples: "
                 f"write {self.inner.name}+{self.name}+..."
             )
+
+    def update_passes(self, outputs: int = 10) -> Cost:
+        """Those of the wrapped objective, twice for a mixed batch."""
+        return self.inner.update_passes(outputs).times(1 + self.probability)
 
     def perturb(self, batch: Batch) -> Batch:
         """Mix the images, then what the wrapped objective makes of them."""

@@ -14,7 +14,6 @@ from tempering.core.engine import bare_module
 from tempering.core.errors import ModelError, UsageError
 from tempering.core.outputs import logits_in
 from tempering.training.objective import Batch, Losses, require_between
-from tempering.training.objectives.interval import Interval
 from tempering.training.wrapper import Wrapper
 
 Weights = dict[str, Tensor]
@@ -56,7 +55,7 @@ class DPSGD(Wrapper):
         super().__post_init__()
         require_between(self.name, "clip", self.clip, 1e-6, math.inf)
         require_between(self.name, "noise", self.noise, 0.0, math.inf)
-        if isinstance(self.inner, Wrapper | Interval):
+        if not self.inner.single_samples:
             raise UsageError(
                 f"{self.name} does not wrap {self.inner.name}, which has no gradient of a single "
                 "sample: wrap standard, paper, trades, mart or gaussian-noise"
@@ -78,8 +77,7 @@ class DPSGD(Wrapper):
         Raises:
             UsageError: In more than one process.
         """
-        if len(batch.y) != batch.size:
-            raise UsageError(f"{self.name} trains in one process: start it without torchrun")
+        batch.require_one_process(self.name)
         network = bare_module(model)
         trained: Weights = {name: p for name, p in network.named_parameters() if p.requires_grad}
         total = {name: torch.zeros_like(p) for name, p in trained.items()}

@@ -5,24 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from tempering.core.engine import bare_module
-from tempering.core.errors import ThreatError, UsageError
-from tempering.core.threats import Linf, Threat
-from tempering.training.interval_bounds import layers_of, worst_logits
-from tempering.training.objective import (
-    Batch,
-    Losses,
-    Objective,
-    require_between,
-    soft_cross_entropy,
-)
+from tempering.core.threats import Threat
+from tempering.training.boxes import BoxObjective, certified_share, worst_case_loss
+from tempering.training.cost import Cost
+from tempering.training.interval_bounds import certified, worst_logits
+from tempering.training.objective import Batch, Losses, require_between, soft_cross_entropy
 
 
 @dataclass(frozen=True)
-class Interval(Objective):
+class Interval(BoxObjective):
     """kappa * CE(f(x), y) + (1 - kappa) * CE(worst logits in the box, y).
 
     During the ramp eps grows from 0 to the threat's and kappa falls from 1 to its value.
@@ -47,28 +41,16 @@ class Interval(Objective):
     ramp_end: float = 0.5
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require_between(self.name, "kappa", self.kappa, 0.0, 1.0)
-        require_between(self.name, "ramp_start", self.ramp_start, 0.0, 1.0)
-        if not self.ramp_start < self.ramp_end <= 1.0:
-            raise UsageError(
-                f"{self.name}: ramp_end = {self.ramp_end:g}, a share of the training: "
-                f"give a number above ramp_start = {self.ramp_start:g} and at most 1"
-            )
 
-    def ramp(self, step: int, steps: int) -> float:
-        """0 before `ramp_start`, linear, 1 from `ramp_end` on."""
-        share = (step / steps - self.ramp_start) / (self.ramp_end - self.ramp_start)
-        return min(1.0, max(0.0, share))
+    def certifies(self, model: nn.Module, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
+        """What intervals certify."""
+        return certified(model, x, y, threat.eps)
 
-    def require(self, threat: Threat, steps: int) -> None:  # noqa: ARG002
-        """The threat is L-inf."""
-        if type(threat) is not Linf:
-            raise ThreatError(f"{self.name} does not train against {threat}: it knows linf")
-
-    def require_model(self, model: nn.Module) -> None:
-        """Every layer has interval bounds."""
-        for _ in layers_of(model):
-            pass
+    def update_passes(self, outputs: int = 10) -> Cost:  # noqa: ARG002
+        """The clean image and its box."""
+        return Cost(3, 3)
 
     def __call__(self, model: nn.Module, batch: Batch) -> Losses:
         """The mixed loss of each sample at this step of the ramp."""
@@ -79,12 +61,10 @@ class Interval(Objective):
             return Losses(clean, logits.detach(), {"clean_loss": clean.mean()})
         kappa = 1 - grown * (1 - self.kappa)
         bounds = worst_logits(bare_module(model), batch.x, batch.y, batch.threat.eps)
-        worst = F.cross_entropy(bounds.float(), batch.y, reduction="none")
+        worst = worst_case_loss(bounds, batch.y)
         scalars = {
             "clean_loss": clean.mean(),
             "worst_case_loss": worst.mean(),
-            "certified": (bounds.scatter(1, batch.y[:, None], -float("inf")).amax(1) < 0)
-            .float()
-            .mean(),
+            "certified": certified_share(bounds, batch.y),
         }
         return Losses(kappa * clean + (1 - kappa) * worst, logits.detach(), scalars)

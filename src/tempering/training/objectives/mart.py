@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from tempering.attacks.pgd import PGD
 from tempering.core.threats import Threat
+from tempering.training.cost import Cost
 from tempering.training.objective import (
     Batch,
     InnerMaximization,
@@ -61,6 +62,14 @@ class Mart(Warmup):
         """PGD knows the threat, and the warm-up ends before training does."""
         self.attack.require(threat)
         super().require(threat, steps)
+
+    def inner_passes(self) -> Cost:
+        """A pass in both directions for each step."""
+        return Cost(self.steps, self.steps)
+
+    def update_passes(self, outputs: int = 10) -> Cost:  # noqa: ARG002
+        """The clean and the adversarial image."""
+        return Cost(2, 2)
 
     def perturb(self, batch: Batch) -> Batch:
         """PGD on every sample."""

@@ -16,6 +16,7 @@ from tempering.core.errors import UsageError
 from tempering.core.threats import Threat
 from tempering.data.augmentation import gaussian_noise
 from tempering.data.preprocessing import adversarial_labels, soft_labels
+from tempering.training.cost import Cost
 from tempering.training.objective import (
     Batch,
     InnerMaximization,
@@ -87,6 +88,13 @@ class Paper(Warmup):
             for attack in self.attacks:
                 attack.require(threat)
             super().require(threat, steps)
+
+    def inner_passes(self) -> Cost:
+        """The share that is attacked, by the mean of its attacks."""
+        if not self.attacks:
+            return Cost()
+        effort = sum(attack.effort() for attack in self.attacks) / len(self.attacks)
+        return Cost(effort, effort).times(self.adversarial)
 
     def perturb(self, batch: Batch) -> Batch:
         """Noise and attacks on their shares of the batch; soft labels and weights."""

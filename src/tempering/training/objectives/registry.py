@@ -9,30 +9,54 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from torch import nn
+
+from tempering.attacks.base import Attack
 from tempering.core.errors import TemperingError, UnknownNameError, UsageError, type_and_message
 from tempering.core.registry import Registry
 from tempering.core.specs import read_value, split_pairs
+from tempering.core.threats import Threat, parse_threat
 from tempering.models.foreign import load_attribute
 from tempering.training.objective import Objective
 from tempering.training.objectives.anti_backdoor import AntiBackdoor
+from tempering.training.objectives.ard import ARD
+from tempering.training.objectives.awp import AWP
+from tempering.training.objectives.crown_ibp import CrownIBP
+from tempering.training.objectives.curriculum import Curriculum
 from tempering.training.objectives.cutmix import CutMix
 from tempering.training.objectives.dp_sgd import DPSGD
+from tempering.training.objectives.fast_ibp import FastIBP
+from tempering.training.objectives.fgsm_rs import FGSMRS
+from tempering.training.objectives.free import Free
 from tempering.training.objectives.gaussian_noise import GaussianNoise
+from tempering.training.objectives.generator import GeneratorPartner
+from tempering.training.objectives.grad_align import GradAlign
 from tempering.training.objectives.interval import Interval
+from tempering.training.objectives.logit_pairing import LogitPairing
 from tempering.training.objectives.mart import Mart
+from tempering.training.objectives.mtl_ibp import MTLIBP
+from tempering.training.objectives.multi_norm import MultiNorm
+from tempering.training.objectives.n_fgsm import NFGSM
 from tempering.training.objectives.paper import Paper
+from tempering.training.objectives.pgd_training import PGDTraining
+from tempering.training.objectives.rslad import RSLAD
+from tempering.training.objectives.sabr import SABR
 from tempering.training.objectives.single_pass import SinglePass
+from tempering.training.objectives.smooth_adv import SmoothAdv
 from tempering.training.objectives.standard import Standard
 from tempering.training.objectives.trades import Trades
 from tempering.training.objectives.trim import Trim
+from tempering.training.teacher import Distillation
 from tempering.training.wrapper import Wrapper
 
 OBJECTIVES: Registry[type[Objective]] = Registry("objective")
 """Canonical name -> objective class."""
 
 _KINDS: tuple[type[Objective], ...] = (
-    *(Standard, Paper, SinglePass, Trades, Mart, Interval, GaussianNoise),
-    *(Trim, CutMix, AntiBackdoor, DPSGD),
+    *(Standard, Paper, SinglePass, PGDTraining, Trades, Mart),
+    *(FGSMRS, NFGSM, GradAlign, Free, LogitPairing, MultiNorm, GeneratorPartner, ARD, RSLAD),
+    *(Interval, CrownIBP, SABR, MTLIBP, GaussianNoise, SmoothAdv),
+    *(AWP, Curriculum, FastIBP, Trim, CutMix, AntiBackdoor, DPSGD),
 )
 for _kind in _KINDS:
     OBJECTIVES.register(_kind.name)(_kind)
@@ -114,6 +138,9 @@ def _read(pairs: Mapping[str, str], types: Mapping[str, Any], name: str) -> dict
     for key, value in pairs.items():
         if key not in types:
             raise UnknownNameError(f"parameter of {name}", key, types)
+        if types[key] == tuple[Threat, ...]:
+            settings[key] = tuple(parse_threat(part) for part in value.split("+") if part)
+            continue
         if typing.get_origin(types[key]) is tuple:
             raise UsageError(
                 f"{name}: {key} = {value!r}: set it from Python, or as {key} in the "
@@ -126,12 +153,23 @@ def _read(pairs: Mapping[str, str], types: Mapping[str, Any], name: str) -> dict
 def parameters_of(kind: type[Objective]) -> dict[str, Any]:
     """Parameters of an objective and their defaults, as text, numbers and lists."""
     return {
-        entry.name: [attack.label() for attack in entry.default]
+        entry.name: [_labelled(part) for part in entry.default]
         if isinstance(entry.default, tuple)
         else entry.default
         for entry in dataclasses.fields(kind)
         if not _is_objective(entry.default)
     }
+
+
+def passes_of(kind: type[Objective]) -> dict[str, float]:
+    """Forward and backward passes of a sample at a step, with default parameters."""
+    made = kind(teacher=nn.Identity()) if issubclass(kind, Distillation) else kind()
+    cost = made.inner_passes().plus(made.update_passes())
+    return {"forward": round(cost.forward, 3), "backward": round(cost.backward, 3)}
+
+
+def _labelled(part: object) -> str:
+    return part.label() if isinstance(part, Attack) else str(part)
 
 
 def _own(text: str, pairs: Mapping[str, str], defaults: Mapping[str, Any] | None) -> Objective:

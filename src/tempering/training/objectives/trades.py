@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tempering.attacks.steps import default_step, steepest
-from tempering.core.errors import ThreatError
-from tempering.core.probe import probing
+from tempering.core.probe import Probe, probing
 from tempering.core.threats import Threat
+from tempering.training.cost import Cost
+from tempering.training.inner_ascent import ascend, require_climbable
 from tempering.training.objective import (
     Batch,
     InnerMaximization,
@@ -68,28 +68,28 @@ class Trades(Warmup):
 
     def require(self, threat: Threat, steps: int) -> None:
         """The threat can be climbed in, and the warm-up ends before training does."""
-        if threat.norm in ("l0", "patch"):
-            raise ThreatError(
-                f"{self.name} does not train against {threat}: it knows linf, l2, l1, "
-                "and threats of your own"
-            )
+        require_climbable(self.name, threat)
         super().require(threat, steps)
 
     def perturb(self, batch: Batch) -> Batch:
         """Projected gradient ascent on KL(p(x) || p(x_adv)) from close to the image."""
-        threat = batch.threat
         noise = batch.streams.derive("start").normal(batch.x.shape[1:])
-        x_adv = threat.project(batch.x + START * noise.to(batch.x.dtype), batch.x)
-        if not len(batch.x) or threat.eps == 0:
-            return batch.with_x_adv(batch.x)
-        length = default_step(self.step_size, threat, self.steps)
+        start = batch.x + START * noise.to(batch.x.dtype)
         with probing(batch.model) as probe:
             clean = probe.logits(batch.x)
-            for _ in range(self.steps):
-                _, gradient = probe.gradient(x_adv, lambda logits: divergence(clean, logits))
-                step = steepest(threat, x_adv, batch.x, gradient, length)
-                x_adv = threat.project(x_adv + step, batch.x)
-        return batch.with_x_adv(x_adv)
+
+        def gradient(probe: Probe, x_adv: Tensor) -> Tensor:
+            return probe.gradient(x_adv, lambda logits: divergence(clean, logits))[1]
+
+        return batch.with_x_adv(ascend(batch, start, gradient, self.steps, self.step_size))
+
+    def inner_passes(self) -> Cost:
+        """The clean image, then a pass in both directions for each step."""
+        return Cost(self.steps + 1, self.steps)
+
+    def update_passes(self, outputs: int = 10) -> Cost:  # noqa: ARG002
+        """The clean and the adversarial image."""
+        return Cost(2, 2)
 
     def __call__(self, model: nn.Module, batch: Batch) -> Losses:
         """The loss of each sample; clean and adversarial images go through in one pass."""
