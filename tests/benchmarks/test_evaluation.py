@@ -168,9 +168,10 @@ def test_others_are_named_on_the_command_line_and_nothing_is_made_in_vain(tmp_pa
 def test_our_side_counts_everything() -> None:
     from beside_autoattack import Evaluated, ours
 
-    x, y = known(24)
-    row = ours(Evaluated("one", trained(), Linf(EPS), "", dataset(x, y, 10)), 24, 0)
-    assert row["standing"] == list(row["stages"].values())[-1] < 24
-    assert row["forwards"] > row["backwards"] > 24 * 50
-    assert 24 < row["attacking"] < row["forwards"] + row["backwards"]
+    n = 8
+    x, y = known(n)
+    row = ours(Evaluated("one", trained(), Linf(EPS), "", dataset(x, y, 10)), n, 0)
+    assert row["standing"] == list(row["stages"].values())[-1] < n
+    assert row["forwards"] > row["backwards"] > n * 50
+    assert n < row["attacking"] < row["forwards"] + row["backwards"]
     assert 0 < row["attacking_seconds"] < row["seconds"]
