@@ -165,9 +165,11 @@ def test_others_are_named_on_the_command_line_and_nothing_is_made_in_vain(tmp_pa
     assert torch.equal(judged.model.state_dict()["1.weight"], net.state_dict()["1.weight"])
 
 
-def test_our_side_counts_everything() -> None:
+def test_our_side_counts_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    import beside_autoattack
     from beside_autoattack import Evaluated, ours
 
+    monkeypatch.setattr(beside_autoattack, "WARM_UP", 1)
     n = 8
     x, y = known(n)
     row = ours(Evaluated("one", trained(), Linf(EPS), "", dataset(x, y, 10)), n, 0)
