@@ -36,7 +36,7 @@ from tempering.attacks.base import Attack
 from tempering.certification import METHODS, Smoothing, certify
 from tempering.core.files import write_text
 from tempering.core.random import RandomStreams
-from tempering.core.threats import L1, L2, Linf, Threat
+from tempering.core.threats import L0, L1, L2, Linf, Threat
 from tempering.evaluation.protocols import attacks_of
 
 SECTIONS = (
@@ -57,6 +57,7 @@ ATTACKED: tuple[tuple[Threat, Threat], ...] = (
     (Linf(0.1), Linf(0.4)),
     (L2(0.2), L2(4.0)),
     (L1(0.2), L1(30.0)),
+    (L0(1.0), L0(100.0)),
 )
 """Under which proven samples are attacked, and under which the same attacks show that they work.
 Every attack that knows a norm with proofs knows one of these."""

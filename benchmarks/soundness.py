@@ -1,7 +1,8 @@
 """Tries to violate certified bounds: random networks of all layers, attacked in several ways.
 
 `python benchmarks/soundness.py` bounds `--networks` random networks (`random_networks.py`) under
-each threat, with intervals, CROWN and all methods together. It then looks for an image within
+each threat, with intervals, CROWN and all methods together; every third one has a hard threshold in
+front. It then looks for an image within
 the threat whose margin lies below a bound: among random corners and directions, by projected
 descent on the margin (PGD), and by climbs that change some pixels at a time and need no
 gradient. There is no tolerance: bounds account for rounding.
@@ -26,10 +27,12 @@ from options import main, parsed
 from random_networks import OUTPUTS, SHAPE, STAGES, random_network
 from tempering.certification import METHODS, certify
 from tempering.core.files import write_text
+from tempering.core.patches import Patch
 from tempering.core.random import RandomStreams
-from tempering.core.threats import L1, L2, Linf, Threat
+from tempering.core.threats import L0, L1, L2, Linf, Threat
+from tempering.defenses import Threshold
 
-THREATS: tuple[Threat, ...] = (Linf(0.02), Linf(0.1), L2(0.3), L1(0.5))
+THREATS: tuple[Threat, ...] = (Linf(0.02), Linf(0.1), L2(0.3), L1(0.5), L0(2), Patch(0.12))
 CHOICES: dict[str, tuple[str, ...]] = {
     "interval": ("interval",),
     "CROWN": ("crown",),
@@ -59,12 +62,14 @@ class Search:
         least: The least margin so far, shape (n,).
         where: An image that has it, shape (n, c, h, w).
         points: How many images were tried.
+        length: Of a step: eps, or the range of a pixel where eps is a number or a share of them.
     """
 
     def __init__(self, net: nn.Module, x: Tensor, y: Tensor, threat: Threat) -> None:
         self.net, self.x, self.y, self.threat = net, x, y, threat
         self.least = torch.full((len(x),), torch.inf, dtype=torch.float64)
         self.where, self.points = x.clone(), 0
+        self.length = 1.0 if isinstance(threat, L0 | Patch) else threat.eps
 
     def look(self, point: Tensor) -> Tensor:
         """Project an image onto the threat and keep it if its margin is smaller."""
@@ -87,7 +92,7 @@ class Search:
                 size = way.abs().flatten(1)
                 few = size >= size.topk(3, 1).values[:, -1:]
                 way = way.sign() * few.reshape(way.shape)
-            self.look(self.x + way * self.threat.eps)
+            self.look(self.x + way * self.length)
 
     def descend(self, steps: int) -> None:
         """Projected descent on the margin with all of the threat, then with shorter steps."""
@@ -98,7 +103,7 @@ class Search:
                     given = here.clone().requires_grad_()
                     total = margins(self.net, given, self.y).sum()
                     (gradient,) = torch.autograd.grad(total, given)
-                length = self.threat.eps * 2 * 0.8**step
+                length = self.length * 2 * 0.8**step
                 here = self.look(here - length * self.threat.ascent(gradient))
 
     def climb(self, rounds: int) -> None:
@@ -107,7 +112,7 @@ class Search:
             streams = RandomStreams.of(10_000 + number, len(self.x))
             chosen = streams.derive("pixels").uniform(SHAPE) < 0.15
             way = streams.derive("way").normal(SHAPE).sign().to(self.x)
-            self.look(self.where + chosen * way * self.threat.eps)
+            self.look(self.where + chosen * way * self.length)
 
 
 def measured(number: int, threat: Threat, effort: int) -> Row:
@@ -119,6 +124,8 @@ def measured(number: int, threat: Threat, effort: int) -> Row:
         effort: Corners and climbs; a quarter of it in descent steps.
     """
     net, layers = random_network(number)
+    if number % 3 == 2:
+        net, layers = nn.Sequential(Threshold(), net).eval(), ["threshold in front", *layers]
     began = time.perf_counter()
     x = images(number).to(next(net.parameters()).dtype)
     with torch.no_grad():
@@ -211,7 +218,7 @@ def render(rows: Sequence[Row]) -> str:
     bounded = [row for row in rows if row["abstained"] is None]
     seen = Counter(name for row in bounded for name in set(row["layers"]))
     lines += ["", "| layer | networks with bounds, times threats |", "|---|---|"]
-    lines += [f"| {name} | {seen[name]} |" for name in STAGES]
+    lines += [f"| {name} | {seen[name]} |" for name in ("threshold in front", *STAGES)]
     return "\n".join(lines) + "\n"
 
 

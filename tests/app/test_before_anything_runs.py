@@ -101,8 +101,7 @@ def test_every_job_refuses_an_impossible_eps(threat: Any, message: str) -> None:
     attack = "sigma-zero" if message.startswith("give") else "fgsm"
     with pytest.raises(TemperingError, match=message):
         tp.evaluate(model, data, threat)
-    certified = "nothing is certified for l0" if isinstance(threat, tp.L0) else message
-    with pytest.raises(TemperingError, match=certified):
+    with pytest.raises(TemperingError, match=message):
         tp.certify(model, data, threat)
     with pytest.raises(TemperingError, match=message):
         tp.attack(model, data, threat, attack)

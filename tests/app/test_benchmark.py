@@ -130,6 +130,7 @@ def test_a_system_that_fails_is_a_row_and_finished_ones_are_kept(
     assert (begun.status, begun.kind) == ("unfinished", "benchmark")
     assert asked.is_file()
     again = tp.benchmark(resume=done.run)
+    assert again.table.command == done.table.command
     assert [row.error for row in again.table.rows] == [None, None]
     assert again.table.rows[0] == good
     assert fitted == ["undefended"]

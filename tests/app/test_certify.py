@@ -73,14 +73,34 @@ def test_what_has_no_bounds_is_named(folder: Path) -> None:
         (("--threat", "linf:0.1", "--method", "crwn"), "did you mean crown"),
         ((), "give one, such as --threat linf:0.3"),
         (("--threat", "linf:0.1", "--time", "0"), "such as 90s, 10m or 1h"),
-        (("--threat", "patch:0.05"), "nothing is certified for patch:0.05: give an L-inf"),
-        (("--threat", "l0:3"), "nothing is certified for l0:3: give an L-inf, L2 or L1 threat"),
     ],
 )
 def test_wrong_calls_are_refused(folder: Path, more: tuple[str, ...], told: str) -> None:
     done = temper(*WORDS, *more, folder=folder)
     assert done.code == 2
     assert told in done.err
+
+
+@pytest.mark.parametrize("threat", ["l0:1", "patch:0.02"])
+def test_pixel_counts_and_patches_are_certified(folder: Path, threat: str) -> None:
+    text = (
+        "import torch\nfrom torch import nn\n"
+        "class Behind(nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.rest = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))\n"
+        "    def forward(self, x):\n"
+        "        return self.rest((x > 0.5).float())\n"
+    )
+    (folder / "hard.py").write_text(text, encoding="utf-8")
+    weights = {"rest.1.weight": torch.zeros(10, 64), "rest.1.bias": 5 * torch.eye(10)[3] - 1}
+    torch.save(weights, folder / "hard.pth")
+    words = ("certify", "hard.py:Behind", "--weights", "hard.pth", *WORDS[4:], "--json")
+    done = temper(*words, "--threat", threat, "--method", "interval", folder=folder)
+    assert done.code == 0, done.err
+    found = done.json()
+    assert found["unsupported"] is None
+    assert found["certified_correct"] == found["clean_correct"] > 0
 
 
 def test_the_model_is_left_as_it_was(folder: Path) -> None:

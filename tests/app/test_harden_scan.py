@@ -95,11 +95,14 @@ def test_what_was_dropped_is_printed_and_in_the_record(scanned: Scanned) -> None
     assert "by chance alone about" in told
     assert "of class 3" in told
     assert "--scan off keeps them" in told
-    assert told in scanned.done.out.splitlines()
+    lines = scanned.done.out.splitlines()
+    assert told in " ".join(scanned.done.out.split())
+    assert lines[0].startswith("scan             suspicious: ")
+    assert max(map(len, lines[:3])) <= 100
     assert told in scanned.done.err
     kinds = load_records(scanned.run / "records.jsonl")
     provenance = next(record for record in kinds if isinstance(record, Provenance))
-    assert told in provenance.notes
+    assert f"scan of the training data: {told}" in provenance.notes
     assert provenance.dropped_n == int((~mask.keep).sum())
     assert provenance.train_n == int(mask.keep.sum())
 

@@ -41,3 +41,12 @@ def test_what_is_there_is_found(tmp_path: Path) -> None:
     file.write_text("def build(): ...", encoding="utf-8")
     assert require_place(f"{file}:build") == file
     assert require_place(str(tmp_path)) == tmp_path
+
+
+def test_a_run_that_has_not_finished_is_told_from_no_model(tmp_path: Path) -> None:
+    (tmp_path / "checkpoint").mkdir()
+    (tmp_path / "checkpoint" / "run.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(ModelError, match=r"has not finished.*temper harden --resume"):
+        require_place(str(tmp_path))
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    assert require_place(str(tmp_path)) == tmp_path

@@ -55,6 +55,15 @@ def test_too_many_suspects_beyond_chance_exit_with_3(scanned: Scanned) -> None:
     assert "chance alone gives about 9" in scanned.done.out
 
 
+def test_rows_of_the_terminal_fit_into_100_columns(scanned: Scanned) -> None:
+    lines = scanned.done.out.splitlines()
+    assert max(map(len, lines)) <= 100
+    at = next(k for k, line in enumerate(lines) if line.startswith("confident-learning"))
+    assert lines[at + 1].startswith(" " * 20)  # the row goes on below its text
+    listed = next(k for k, line in enumerate(lines) if scanned.record.top[0].id in line)
+    assert lines[listed + 1].startswith("    ")
+
+
 def test_the_mask_is_taken_by_keep_and_has_reasons(scanned: Scanned) -> None:
     path = scanned.folder / "o/keep.npz"
     kept = read_keep_mask(path).apply(scanned.data)

@@ -1,11 +1,13 @@
 """`temper scan model` and `scan_model`: what they find, write and refuse."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import tempering as tp
@@ -17,6 +19,7 @@ from tempering.data.splits import Splits
 from tempering.models.manifest import Manifest
 from tempering.models.store import load, save
 from tempering.poisoning import BadNets, Truth
+from tempering.poisoning.small_network import small_network
 from tests.app.running import temper
 from tests.poisoning.models.planted import TARGET, backdoored, clean_network, images
 
@@ -46,6 +49,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         seed=0,
     )
     save(backdoored(), folder / "model", manifest)
+    save(clean_network(), folder / "honest", manifest)
     some = train.first(50)
     poisoned = BadNets(target=TARGET).poison(some, 0.1, RandomStreams.of(0, 50))
     Truth.of(poisoned, "badnets:target=7").save(folder / "truth.npz")
@@ -70,6 +74,7 @@ def test_a_backdoor_is_found_shown_and_repaired(folder: Path) -> None:
     assert repair.found[str(TARGET)].after.fraction < 0.1
     assert repair.clean.after.fraction > repair.clean.before.fraction - 0.02
     assert repair.suspects_left == []
+    assert (scan.verdict, scan.repaired, scan.not_repaired) == ("backdoor found", "fixed", None)
     assert json.loads((folder / "out" / "scan.json").read_text()) == done.json()
     page = (folder / "out" / "scan.html").read_text()
     assert "backdoor found: class 7" in page
@@ -90,6 +95,72 @@ def test_a_clean_model_comes_out_as_such_and_is_not_repaired(tmp_path: Path) -> 
     assert "no backdoor found" in (tmp_path / "out" / "scan.html").read_text()
     with pytest.raises(UsageError, match="no backdoor found: leave it out"):
         done.save_repaired(tmp_path / "fixed")
+
+
+def test_a_repair_that_is_not_made_is_said_in_json_and_on_the_terminal(folder: Path) -> None:
+    words = ("scan", "model", "honest", "--data", "npz:data.npz", "--steps", "15")
+    why = "no backdoor found: no trigger to unlearn, so no model was written"
+    done = temper(*words, "--repair", "none", "--json", folder=folder)
+    assert done.code == 0, done.err
+    held = done.json()
+    assert (held["verdict"], held["repaired"]) == ("no backdoor found", None)
+    assert held["not_repaired"] == why
+    said = temper(*words, "--repair", "none", "--out", "honest-scan", folder=folder)
+    assert (said.code, f"repair          {why}" in said.out) == (0, True)
+    assert "no model was written" in (folder / "honest-scan" / "scan.html").read_text()
+    assert not (folder / "none").exists()
+    unasked = temper(*words, "--json", folder=folder).json()
+    assert (unasked["repaired"], unasked["not_repaired"]) == (None, None)
+
+
+def few_digits(planted: bool) -> tuple[nn.Module, tp.data.Dataset]:
+    """A network for four digits, with a backdoor or without, and clean images."""
+    held = images()
+    parts = [part.keep(part.y < 4) for part in (held.train, held.test)]
+    train, clean = (replace(part, classes=part.classes[:4]) for part in parts)
+    if planted:
+        train = BadNets(target=1).poison(train, 0.05, RandomStreams(1, train.ids.keys)).data
+    return small_network(train, 0), clean
+
+
+def test_a_backdoor_is_found_among_four_classes() -> None:
+    model, clean = few_digits(planted=True)
+    done = tp.scan_model(model, clean, steps=100)
+    assert [trigger.name for trigger in done.record.suspects] == ["1"]
+    assert done.record.finding == "backdoor found: class 1"
+    assert done.record.ratio < 0.25
+
+
+def test_a_clean_model_of_four_classes_cannot_be_judged(tmp_path: Path) -> None:
+    model, clean = few_digits(planted=False)
+    done = tp.scan_model(model, clean, steps=100, repair="unlearning", out=tmp_path / "out")
+    assert (done.record.verdict, done.backdoor, done.record.judged) == ("cannot tell", False, False)
+    assert done.record.ratio > 0.25
+    page = (tmp_path / "out" / "scan.html").read_text()
+    assert "cannot tell: 4 classes are too few to compare" in page
+    assert "this says nothing of the model" in page
+    assert "index from" not in page
+
+
+def test_too_few_classes_to_tell_have_an_exit_code_of_their_own(tmp_path: Path) -> None:
+    x, y = toy()
+    np.savez(tmp_path / "data.npz", x=x.numpy(), y=y.numpy())
+    (tmp_path / "my.py").write_text(
+        "from torch import nn\n\n\ndef build():\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(16, 3))\n"
+    )
+    save_file(linear().state_dict(), tmp_path / "w.safetensors")
+    words = ("my.py:build", "--weights", "w.safetensors", "--data", "npz:data.npz", "--steps", "5")
+    said = temper("scan", "model", *words, folder=tmp_path)
+    assert said.code == 4, said.err
+    assert "finding         cannot tell: 3 classes are too few to compare" in said.out
+    assert "size ratio" in said.out
+    assert "anomaly index" not in said.out
+    repair = ("--repair", "fixed", "--method", "unlearning")
+    held = temper("scan", "model", *words, *repair, "--json", folder=tmp_path)
+    assert held.code == 4
+    assert held.json()["verdict"] == "cannot tell"
+    assert held.json()["not_repaired"].startswith("cannot tell: 3 classes")
 
 
 def linear(outputs: int = 3) -> nn.Module:

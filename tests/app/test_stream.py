@@ -47,10 +47,11 @@ def test_clean_batches_raise_no_alarm(folder: Path) -> None:
 
 def test_a_poisoned_batch_raises_an_alarm(folder: Path) -> None:
     done = watch(folder, "both", "--json")
-    first, second = (json.loads(line) for line in done.out.splitlines())
+    first, second, totals = (json.loads(line) for line in done.out.splitlines())
     assert done.code == 3
     assert (first["alarm"], second["alarm"]) == (False, True)
     assert len(second["suspects"]) >= 18
+    assert (totals["batches"], totals["unread"], totals["alarms"]) == (2, 0, 1)
 
 
 def test_batches_without_labels_are_scored(folder: Path) -> None:
@@ -58,7 +59,7 @@ def test_batches_without_labels_are_scored(folder: Path) -> None:
     np.savez(folder / "plain/1.npz", x=stripes(80, seed=7).x.numpy())
     done = watch(folder, "plain", "--json")
     assert done.code == 0, done.err
-    assert json.loads(done.out)["n"] == 80
+    assert json.loads(done.out.splitlines()[0])["n"] == 80
 
 
 def test_names_come_from_stdin(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,16 +98,65 @@ def test_batches_without_labels_or_of_one_class_are_scored(
     np.savez(tmp_path / "1.npz", **arrays)  # type: ignore[arg-type]
     done = watch(folder, str(tmp_path), "--json")
     assert done.code == 0, done.err
-    assert json.loads(done.out)["n"] == 8
+    assert json.loads(done.out.splitlines()[0])["n"] == 8
 
 
-def test_a_batch_of_other_images_is_named(folder: Path, tmp_path: Path) -> None:
-    for x, said in (
-        (np.zeros((3, 1, 4, 4)), r"1.npz: images of shape (1, 4, 4): the filter has (1, 8, 8)"),
-        (np.float32(3), "1.npz: images of shape (): give"),
-    ):
-        np.savez(tmp_path / "1.npz", x=x)
-        done = watch(folder, str(tmp_path))
+def broken(place: Path) -> dict[str, str]:
+    """Write batches that cannot be scored; what must be said of each."""
+    right = stripes(8, seed=7).x.numpy()
+    holed = right.copy()
+    holed[3, 0, 1, 1] = np.nan
+    np.savez(place / "flat.npz", x=np.float32(3))
+    np.savez(place / "holed.npz", x=holed)
+    np.savez(place / "labels.npz", x=right, y=np.full(8, 9))
+    np.savez(place / "nameless.npz", images=right)
+    np.savez(place / "shape.npz", x=np.zeros((3, 1, 4, 4)))
+    (place / "torn.npz").write_bytes((place / "shape.npz").read_bytes()[:90])
+    return {
+        "flat.npz": "images of shape (): give",
+        "holed.npz": "image 3 has the value nan",
+        "labels.npz": "9",
+        "nameless.npz": "has no array x: give images",
+        "shape.npz": "images of shape (1, 4, 4): the filter has (1, 8, 8)",
+        "torn.npz": "cannot read",
+    }
+
+
+def test_broken_batches_are_named_counted_and_passed_over(folder: Path, tmp_path: Path) -> None:
+    said = broken(tmp_path)
+    batch(tmp_path / "z.npz", stripes(80, seed=7))
+    done = watch(folder, str(tmp_path))
+    lines = done.out.splitlines()
+    assert (done.code, done.err) == (4, "")
+    assert lines[-1] == "6 of 7 batches could not be read"
+    for line, (name, reason) in zip(lines, said.items(), strict=False):
+        assert line.startswith("NOT READ: ")
+        assert str(tmp_path / name) in line
+        assert reason in line
+    assert "z.npz: " in lines[6]
+    assert "of 80 suspect" in lines[6]
+
+
+def test_json_says_how_many_batches_could_not_be_read(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken(tmp_path)
+    names = (tmp_path / "torn.npz", "both/2.npz", "missing.npz")
+    monkeypatch.setattr("sys.stdin", io.StringIO("".join(f"{name}\n" for name in names)))
+    done = watch(folder, "-", "--json")
+    torn, alarm, missing, totals = (json.loads(line) for line in done.out.splitlines())
+    assert done.code == 3  # an alarm comes first
+    assert "cannot read" in torn["error"]
+    assert alarm["alarm"]
+    assert missing["error"].startswith("no batch missing.npz")
+    assert (totals["batches"], totals["unread"], totals["n"]) == (1, 2, 80)
+
+
+def test_a_stream_of_broken_batches_alone_fails_in_one_line(folder: Path, tmp_path: Path) -> None:
+    broken(tmp_path)
+    for words in ((), ("--json",)):
+        done = watch(folder, str(tmp_path), *words)
         assert done.code == 1
-        assert said in done.err
+        assert done.err.startswith("error: none of 6 batches could be read: ")
+        assert "flat.npz: images of shape (): give" in done.err
         assert done.err.count("\n") == 1

@@ -10,7 +10,8 @@ from tempering.certification.leaky_rectifier import LeakyRectifier
 from tempering.certification.linear_bounds import LinearBounds
 from tempering.certification.lowering import graph_of
 from tempering.certification.operations import IntervalTensor
-from tempering.core.threats import L1, L2, Linf
+from tempering.core.patches import Patch
+from tempering.core.threats import L0, L1, L2, Linf, Threat
 
 
 def test_every_stage_has_bounds_and_comes_first_in_a_network() -> None:
@@ -27,13 +28,25 @@ def test_every_stage_has_bounds_and_comes_first_in_a_network() -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "threat"), [(0, Linf(0.1)), (37, L2(0.3)), (46, L1(0.5)), (48, Linf(0.005))], ids=str
+    ("number", "threat"),
+    [
+        (0, Linf(0.1)),
+        (37, L2(0.3)),
+        (46, L1(0.5)),
+        (39, Linf(0.02)),
+        (3, L0(2)),
+        (12, Patch(0.12)),
+        (2, L2(0.3)),
+        (5, L0(2)),
+    ],
+    ids=str,
 )
-def test_no_bound_of_a_random_network_is_violated(number: int, threat: Linf | L2 | L1) -> None:
+def test_no_bound_of_a_random_network_is_violated(number: int, threat: Threat) -> None:
     from soundness import measured
 
     row = measured(number, threat, 8)
     assert row["abstained"] is None
+    assert ("threshold in front" in row["layers"]) == (number % 3 == 2)
     assert (row["violated"], row["bounds"]) == (0, 6)
     assert row["points"] >= 40
 

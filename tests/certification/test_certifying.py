@@ -201,7 +201,15 @@ def test_a_flag_that_wins_protects_too() -> None:
     assert not bool(certify(net, x, y, Linf(0.2), goal=Targeted(2)).certified.any())
 
 
-@pytest.mark.parametrize("threat", [L0(3), Patch(0.1)], ids=str)
+class Weighted(L0):
+    """A user's own."""
+
+
+class Sticker(Patch):
+    """A user's own."""
+
+
+@pytest.mark.parametrize("threat", [Weighted(3), Sticker(0.1)], ids=str)
 def test_other_threats_abstain_by_name(threat: Threat) -> None:
     net, x = build("linear"), images(3)
     certificates = certify(net, x, answers(net, x), threat)

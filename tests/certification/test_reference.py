@@ -22,7 +22,7 @@ IMAGES = {"strided-28": 1}
 """Of four, where all would take too long."""
 CASES = [(name, threat) for name in BOUNDS for threat in BOUNDS[name]["bounds"]]
 LOOSER = {
-    ("attention", "linf:0.01"): 1.03,
+    ("attention", "linf:0.01"): 1.032,  # both planes of a product cost the same: 1.026 to 1.037
     ("strided-28", "linf:0.005"): 1.11,  # allowances for rounding, which the reference has not
     ("strided-28", "linf:0.02"): 1.03,
 }

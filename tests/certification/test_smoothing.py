@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,7 +14,7 @@ import torch
 from scipy import stats
 from torch import Tensor, nn
 
-from tempering.certification import ABSTAINED, Smoothing
+from tempering.certification import ABSTAINED, Denoised, Smoothing
 from tempering.certification.binomial import lower_bound, tie_chance
 from tempering.core.errors import DataError, ModelError, UsageError
 from tempering.core.passes import counted
@@ -222,6 +223,62 @@ def test_draws_depend_on_the_sample_alone() -> None:
     assert smoothing.predict(Linear(), x[rows], streams[rows], 11).equal(votes[rows])
     other = smoothing(Linear(), x, y, RandomStreams.of(4, 10))
     assert not other.hits.equal(whole.hits)
+
+
+def test_hopeless_samples_are_given_up_and_others_keep_their_draws() -> None:
+    x, y = at_distance(torch.tensor([-0.5, -0.04, 0.01, 0.3, 0.55]))
+    smoothing = Smoothing(SIGMA, selection=20, samples=2_000)
+    y[0] = 1
+    whole = smoothing(Linear(), x, y)
+    with counted() as passes:
+        early = smoothing(Linear(), x, y, eps=0.2)
+    assert early.given_up.tolist() == [True, True, True, False, False]
+    assert early.predicted[early.given_up].tolist() == [ABSTAINED] * 3
+    assert early.radius[3:].equal(whole.radius[3:])
+    assert early.hits[3:].equal(whole.hits[3:])
+    assert early.certified(0.2).equal(whole.certified(0.2))
+    assert 2 * 2_020 + 3 * 20 <= passes.forward < 2 * 2_020 + 3 * 300
+    assert not whole.given_up.any()
+
+
+def test_a_sample_that_is_likely_enough_is_seldom_given_up() -> None:
+    """At just the probability that eps asks for, at most 0.001 are lost each time."""
+    repeats = 1_000
+    x, y = at_distance(torch.full((repeats,), 0.2001))
+    early = Smoothing(SIGMA, selection=50, samples=1_000)(Linear(), x, y, eps=0.2)
+    assert int((early.given_up & (early.selected == 1)).sum()) <= 0.002 * repeats + 8
+
+
+def test_time_that_is_up_leaves_samples_undecided_not_given_up() -> None:
+    x, y = at_distance(torch.full((40,), 0.5))
+
+    class Slow(Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            time.sleep(0.01)
+            return super().forward(x)
+
+    smoothing = Smoothing(SIGMA, selection=20, samples=1_000)
+    early = smoothing(Slow(), x, y, batch_size=500, seconds=0.2, eps=0.2)
+    assert early.unreached > 0
+    assert early.count(0.2).hits == 40 - early.unreached
+    assert not early.given_up.any()
+
+
+def test_denoised_smoothing_certifies_a_classifier_that_noise_confuses() -> None:
+    class Last(nn.Module):
+        """Looks at one pixel, where noise is strongest."""
+
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.stack([0.5 - x[:, 0, 0, 0], x[:, 0, 0, 0] - 0.5], 1)
+
+    x, y = torch.full((4, 1, 5, 5), 0.7), torch.ones(4, dtype=torch.int64)
+    smoothing = Smoothing(0.5, samples=2_000)
+    alone = smoothing(Last(), x, y)
+    mean = nn.AvgPool2d(5, 1, 2, count_include_pad=False)
+    both = smoothing(Denoised(mean, Last()), x, y)
+    assert float(both.radius.min()) > 1.5 * float(alone.radius.max())
+    with pytest.raises(ModelError, match=r"into \(256, 1, 1, 1\): give one that keeps the shape"):
+        smoothing(Denoised(nn.AvgPool2d(5), Last()), x, y)
 
 
 def test_noise_is_normal_fresh_for_each_copy_and_not_cut() -> None:

@@ -14,6 +14,7 @@ from tempering.core.corruption_records import CorruptionResult
 from tempering.core.errors import RunError
 from tempering.core.proofs import Proof
 from tempering.core.records import (
+    Abstaining,
     AnyRecord,
     AttackSummary,
     Bounds,
@@ -187,6 +188,9 @@ RECORDS: list[AnyRecord] = [
         seed=7,
         validation=Count(hits=98, n=100),
         weights="w",
+    ),
+    Abstaining(
+        subject="given", detector="energy", threshold=-1.5, weights="w", data_hash="d"
     ),
     PoisonCertificates(parts=3, n=10, within=[COUNT, COUNT], weights="w", data_hash="d"),
     per_class_record(

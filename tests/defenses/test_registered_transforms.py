@@ -22,6 +22,7 @@ OPTIONS: dict[str, dict[str, float]] = {
     "tv": {"iterations": 3},
 }
 """Options that differ from the defaults."""
+BOUNDED = ("squeeze", "gaussian_blur", "counter_perturbation", "nlm", "threshold", "bit_depth")
 NAMES = sorted(name for name, kind in DEFENSES.items() if kind.kind == "transform")
 each = pytest.mark.parametrize("name", NAMES)
 
@@ -39,7 +40,7 @@ def pipeline(name: str, **options: float) -> Pipeline:
 def test_the_published_transforms_are_registered() -> None:
     assert {
         "bit_depth", "counter_perturbation", "gaussian_blur", "gaussian_noise", "jpeg", "median",
-        "nlm", "resize_pad", "squeeze", "thermometer", "tv",
+        "nlm", "resize_pad", "squeeze", "thermometer", "threshold", "tv",
     } == set(NAMES)  # fmt: skip
 
 
@@ -89,7 +90,14 @@ def test_certificates_bound_it_or_abstain_by_name(name: str) -> None:
     x = torch.rand(4, *SHAPE)
     model = pipeline(name)
     reason = certify(model, x, torch.zeros(4, dtype=torch.int64), Linf(0.01)).unsupported
-    if name in ("squeeze", "gaussian_blur", "counter_perturbation", "nlm"):
+    if name in (
+        "squeeze",
+        "gaussian_blur",
+        "counter_perturbation",
+        "nlm",
+        "threshold",
+        "bit_depth",
+    ):
         assert reason is None
     else:
         assert reason is not None

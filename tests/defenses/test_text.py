@@ -6,7 +6,7 @@ from torch import nn
 from tempering.core.errors import ModelError, TemperingError, UsageError
 from tempering.core.protocols import DEFENSES, Transform
 from tempering.defenses import FeatureSqueezing, Jpeg, Mahalanobis, ResizePad, Squeeze
-from tempering.defenses.text import NamedDefense, read_defenses
+from tempering.defenses.text import NamedDefense, options_of, read_defenses
 
 
 def texts(given: object) -> list[str]:
@@ -92,3 +92,8 @@ def test_what_no_recipe_can_name_is_refused() -> None:
         NamedDefense("jpeg", {"quality": [1]}).text()
     with pytest.raises(UsageError, match="mahalanobis is a detector"):
         NamedDefense("mahalanobis", {"network": nn.Linear(4, 2)}).transform()
+
+
+def test_options_have_their_defaults() -> None:
+    assert options_of(Jpeg) == {"quality": 75}
+    assert options_of(Mahalanobis) == {"ridge": 0.001, "layer": None}

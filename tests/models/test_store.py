@@ -102,7 +102,7 @@ def test_missing_files_are_named(folder: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda m: m.pop("seed"), "seed: Field required"),
+        (lambda m: m.pop("classes"), "classes: Field required"),
         (lambda m: m.update(extra=1), "extra: Extra inputs"),
         (lambda m: m.update(shape=[1, 8]), r"shape\.2: Field required"),
         (lambda m: m["architecture"].update(name="vgg"), "unknown model 'vgg'"),

@@ -205,7 +205,8 @@ def test_the_poison_of_the_docs_works(data: Dataset) -> None:
     page = (ROOT / "docs" / "poisoning.md").read_text("utf-8")
     own: dict[str, Any] = {}
     exec(re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)[-1], own)
-    done = own["Frame"](target=2).poison(data, 0.1)
+    done = own["Frame"](target="owl").poison(data, 0.1)
+    assert done.target == 2
     assert bool((done.data.pixels[done.poisoned][:, :, 0] == 255).all())
     assert int(done.poisoned.sum()) == 12
 
@@ -213,3 +214,18 @@ def test_the_poison_of_the_docs_works(data: Dataset) -> None:
 def test_the_docs_name_every_poison() -> None:
     page = (ROOT / "docs" / "poisoning.md").read_text("utf-8")
     assert re.findall(r"^\| `([a-z-]+)` \|", page, re.MULTILINE) == list(POISONS)
+
+
+class NamedTarget(Poison):
+    """Names its target wherever a class can be named."""
+
+    name = "named-target"
+
+    def craft(self, task: Task) -> Crafted:
+        rows = task.choose_others("owl")
+        y = torch.full_like(rows, task.class_index("owl"))
+        return Crafted(rows, y=y, target="owl")
+
+
+def test_a_poison_may_name_its_target(data: Dataset) -> None:
+    assert NamedTarget().poison(data, 0.1).target == 2

@@ -1,6 +1,6 @@
 """Scanning data: planted poison is found, clean data come out as clean, bad input is refused."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import pytest
@@ -48,6 +48,20 @@ def test_suspects_come_in_order_and_have_reasons() -> None:
     said = done.reasons()
     assert [bool(text) for text in said] == (~done.keep).tolist()
     assert "it looks like" in " ".join(said)
+
+
+def test_a_suspect_that_equals_a_sample_with_another_label_says_so_whatever_that_weighs() -> None:
+    data = stripes(400)
+    x, y = data.pixels.clone(), data.y.clone()
+    for row in range(4, 40, 4):
+        x[row] = x[1]
+    y[4:40:4], y[1] = 2, 0
+    done = scan_samples(replace(data, pixels=x, y=y), 0.02, scans=["hygiene", "clean-base"])
+    assert 1 in done.suspects.tolist()
+    equal, like, *_ = done.reason(1).split("; ")
+    told = "stripes/4 (c), stripes/8 (c), stripes/12 (c) and 6 more, with another label"
+    assert equal == f"it is almost equal to {told}"
+    assert like.startswith("it looks like c")
 
 
 def test_neighbours_of_suspects_are_kept_samples() -> None:

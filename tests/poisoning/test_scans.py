@@ -1,11 +1,13 @@
 """Each scan by itself."""
 
+from dataclasses import replace
 from functools import cache
 
 import pytest
 import torch
 
 from tempering.data.dataset import Dataset
+from tempering.data.ids import SampleIds
 from tempering.data.loading import load
 from tempering.poisoning import BadNets
 from tempering.poisoning.ensemble import combine
@@ -87,10 +89,47 @@ def test_hygiene_finds_contradictions_and_constant_images() -> None:
     x, y = data.pixels.clone(), data.y.clone()
     x[1], y[1] = x[0], (y[0] + 1) % 4
     x[2] = 0.5
-    done = hygiene(Features(Dataset(x, y, data.classes, "faults"), torch.arange(200), 0))
-    assert done.reason(1) == f"it is almost equal to a sample of class {data.classes[int(y[0])]}"
+    done = hygiene(Features(replace(data, pixels=x, y=y), torch.arange(200), 0))
+    other = data.classes[int(y[0])]
+    assert done.reason(1) == f"it is almost equal to stripes/0 ({other}), with another label"
     assert done.reason(2) == "all its pixels are almost equal"
     assert set(done.score.topk(3).indices.tolist()) == {0, 1, 2}
+
+
+@pytest.mark.parametrize(
+    ("copies", "said"),
+    [
+        (2, "stripes/4 (a) and stripes/8 (a), with another label"),
+        (3, "stripes/4 (a), stripes/8 (a) and stripes/12 (a), with another label"),
+        (9, "stripes/4 (a), stripes/8 (a), stripes/12 (a) and 6 more, with another label"),
+        (30, "(a) and at least 12 more, with another label"),
+    ],
+)
+def test_hygiene_names_three_partners_at_most(copies: int, said: str) -> None:
+    data = stripes(200)
+    x, y = data.pixels.clone(), data.y.clone()
+    x[4 : 4 * copies + 1 : 4], y[1] = x[1], 1
+    done = hygiene(Features(replace(data, pixels=x, y=y), torch.arange(200), 0))
+    assert done.reason(1).startswith("it is almost equal to stripes/")
+    assert done.reason(1).endswith(said)
+
+
+def test_planted_copies_are_nobodys_partners() -> None:
+    data = stripes(200)
+    x = data.pixels.clone()
+    x[4] = x[0]  # equal images of one label
+    copy = torch.ones(1, dtype=torch.int64)  # of the first image, relabelled
+    planted = Dataset(
+        torch.cat([x, x[:1]]),
+        torch.cat([data.y, copy]),
+        data.classes,
+        data.name,
+        data.ids + SampleIds.of(["planted/0"]),
+    )
+    done = hygiene(Features(planted, torch.tensor([*range(200), 0]), 0))
+    assert done.summary.startswith("2 samples almost equal to another, 0 of them with another")
+    assert "almost equal to a" not in done.reason(4)
+    assert "stripes/4 (a)" in done.reason(200)
 
 
 def test_label_errors_are_those_of_cleanlab() -> None:

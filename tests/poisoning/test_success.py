@@ -31,6 +31,13 @@ def test_only_images_of_other_classes_count(data: Dataset) -> None:
     assert targeted_success(Corner(), data, 1).hits == 0
 
 
+def test_the_target_may_be_named(data: Dataset) -> None:
+    assert attack_success(Corner(), data, corner(), "dog").hits == 80
+    assert targeted_success(Corner(), data, "cat").hits == 120
+    with pytest.raises(UsageError, match=r"target 'dgo' is no class .*: did you mean dog\?"):
+        stamped(data, corner(), "dgo")
+
+
 def test_stamped_images_keep_type_label_and_id(data: Dataset) -> None:
     done = stamped(data, corner(), 1)
     assert done.pixels.dtype == torch.uint8
@@ -40,7 +47,9 @@ def test_stamped_images_keep_type_label_and_id(data: Dataset) -> None:
 
 
 def test_what_cannot_be_measured_is_refused(data: Dataset) -> None:
-    with pytest.raises(UsageError, match="target 3 is no class of small/train: give 0 to 2"):
+    with pytest.raises(
+        UsageError, match="target 3 is no class of small/train: give a number from 0 to 2"
+    ):
         attack_success(Corner(), data, corner(), 3)
     with pytest.raises(DataError, match="all samples of small/train are of class dog, the target"):
         attack_success(Corner(), data.keep(data.y == 1), corner(), 1)

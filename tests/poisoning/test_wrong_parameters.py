@@ -14,7 +14,8 @@ from tempering.poisoning import parse_poison
     ("text", "message"),
     [
         ("badnets:target=3", "target 3 is no class of small/train: give a number from 0 to 2"),
-        ("badnets:target=cow", "target 'cow' is no class"),
+        ("badnets:target=cow", "target 'cow' is no class of small/train: did you mean owl?"),
+        ("sinusoidal:target=Dog", "target 'Dog' is no class of small/train: did you mean dog?"),
         ("blended:target=-1", "target -1 is no class"),
         ("badnets:side=9", "trigger of 9 pixels a side for images of 8 x 8: give side=1 to 8"),
         ("badnets:side=0", "trigger of 0 pixels"),

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tempering.core.errors import DataError, UsageError
+from tempering.core.errors import DataError
 from tempering.core.random import RandomStreams, derive
+from tempering.data.class_names import class_number
 from tempering.data.dataset import Dataset
 
 
@@ -56,7 +57,9 @@ def aim_at(targets: str | None, data: Dataset, seed: int) -> Aim:
         streams = RandomStreams(derive(seed, "targets"), data.ids.keys)
         return Aim(everyone, (y + 1 + streams.choice(classes - 1)) % classes)
     names = [name.strip() for name in targets.split(",")]
-    numbers = torch.tensor([_class_number(name, data.classes) for name in names])
+    numbers = torch.tensor(
+        [class_number(name, data.classes, "target", data.name) for name in names]
+    )
     if len(numbers) > 1 or len(data) == 1:
         return Aim(everyone, numbers)
     others = (y != numbers[0]).nonzero()[:, 0]
@@ -65,14 +68,3 @@ def aim_at(targets: str | None, data: Dataset, seed: int) -> Aim:
             f"target {targets!r} is the label of all {len(data)} samples: give another class"
         )
     return Aim(others, numbers.expand(len(others)).clone())
-
-
-def _class_number(text: str, classes: tuple[str, ...]) -> int:
-    """A class by its name, or else by its number."""
-    if text in classes:
-        return classes.index(text)
-    if text.isdecimal() and int(text) < len(classes):
-        return int(text)
-    raise UsageError(
-        f"target {text!r} is no class: give next, random, or one of {', '.join(classes[:20])}"
-    )

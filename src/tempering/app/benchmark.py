@@ -150,7 +150,7 @@ def benchmark(
         seed=asked.seed,
         attacks=[attack.label() for attack in attacks],
         protocol="fast",
-        command=caller.command,
+        command=asked.command,
         tempering=version("tempering"),
         processor=processor(),
         threads=torch.get_num_threads(),

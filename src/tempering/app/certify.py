@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+import torch
 from pydantic import BaseModel, ConfigDict
 
 from tempering.app.compute import BATCH_SIZE, Compute
@@ -30,10 +31,9 @@ from tempering.certification.smoothing import Smoothing
 from tempering.core.errors import UsageError
 from tempering.core.intervals import wilson
 from tempering.core.kept_weights import keep_weights
-from tempering.core.patches import Patch
 from tempering.core.random import RandomStreams, derive
 from tempering.core.threat_sizes import check_size
-from tempering.core.threats import L0, Threat, parse_threat
+from tempering.core.threats import Threat, parse_threat
 from tempering.core.user_code import moved
 from tempering.data.splits import Splits
 from tempering.evaluation.context import EvalContext
@@ -69,7 +69,8 @@ class CertificateReport(BaseModel):
             majority vote under noise.
         n: Number of samples.
         subset: How they were chosen: `stratified` or `first`.
-        clean_correct: Samples that are classified correctly without perturbation.
+        clean_correct: Samples that are classified correctly without perturbation; with smoothing
+            also those that are not certified at eps but that the first draws classify correctly.
         certified_correct: Samples that are certified: classified correctly under every
             perturbation within the threat model.
         refuted: Samples that are misclassified or have a counterexample.
@@ -228,10 +229,6 @@ def _require_applicable(
     threat: Threat, methods: Sequence[str] | None, smoothing: Smoothing | None
 ) -> None:
     """Refuse what cannot be certified, or is not used, before anything is run."""
-    if isinstance(threat, L0 | Patch):
-        raise UsageError(
-            f"nothing is certified for {threat}: give an L-inf, L2 or L1 threat, such as linf:0.1"
-        )
     if smoothing is None:
         return
     if methods:
@@ -310,12 +307,13 @@ def _smoothed(
             RandomStreams(derive(context.seed, "smoothing"), context.keys),
             context.batch_size,
             limit,
+            threat.eps,
         )
     certified = certificate.count(threat.eps).hits
-    correct = int((certificate.predicted == data.y).sum())
-    not_abstained = int((certificate.predicted >= 0).sum())
+    proved, selected = certificate.predicted == data.y, certificate.selected == data.y
+    correct = int(torch.where(certificate.given_up, selected, proved).sum())
+    wrong = int(((certificate.predicted >= 0) & ~proved).sum())
     seconds = time.perf_counter() - began
-    wrong = not_abstained - correct
     return CertificateReport(
         model=address,
         data=data.name,

@@ -42,11 +42,24 @@ def require_default_data(model: nn.Module, name: str, data: Splits) -> None:
                 f"go up to {len(data.classes) - 1}: give the model's data, --data or data=..."
             )
         return
-    shape = shape_taken(model)
+    raise _other_images(shape_taken(model), name, data)
+
+
+def require_default_shape(shape: tuple[int, int, int], name: str, data: Splits) -> None:
+    """Refuse the default data for a model whose manifest names another shape.
+
+    Raises:
+        ModelError: Naming both.
+    """
+    if shape != data.shape:
+        raise _other_images(str(shape), name, data)
+
+
+def _other_images(shape: str | None, name: str, data: Splits) -> ModelError:
     takes = "does not take" if shape is None else f"takes images of shape {shape}, not"
-    raise ModelError(
+    return ModelError(
         f"{name} {takes} those of {data.address}, the default data, of shape "
-        f"{tuple(x.shape[1:])}: give the model's data, --data or data=..."
+        f"{data.shape}: give the model's data, --data or data=..."
     )
 
 

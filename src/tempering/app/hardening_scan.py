@@ -27,6 +27,7 @@ SCANS_OF: dict[str, tuple[str, ...] | None] = {
 """Choice -> names of scans; None for all."""
 FEWEST = int(1 / FPR)
 """Training samples at least: with fewer the rate allows less than one suspect."""
+_OF = "scan of the training data: "
 MOST_DROPPED = 0.25
 """Share of the training samples that a scan may drop; beyond it a person must look."""
 
@@ -74,15 +75,15 @@ def without_suspects(
 
 
 def told_scan(run: Path) -> str | None:
-    """The scan of a run in a line; None if it scanned nothing."""
+    """What the scan of a run found; None if it scanned nothing."""
     record = load_scan(run / SCAN)
-    return None if record is None else scan_in_words(record)
+    return None if record is None else scan_in_words(record).removeprefix(_OF)
 
 
 def scan_in_words(record: ScanRecord) -> str:
     """The verdict, the suspects and what was dropped, in a line."""
     found = (
-        f"scan of the training data: {record.verdict}: {record.suspects:,} of {record.n:,} "
+        f"{_OF}{record.verdict}: {record.suspects:,} of {record.n:,} "
         f"samples suspect, by chance alone about {record.expected:,.0f}"
     )
     if record.verdict != "suspicious":

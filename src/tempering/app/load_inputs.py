@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from tempering.app.default_data import DEFAULT_DATA, require_default_data
+from tempering.app.default_data import DEFAULT_DATA, require_default_data, require_default_shape
 from tempering.app.model_address import judged_model, judging_run, load_model, load_saved
 from tempering.app.untrained import note_if_untrained
 from tempering.core.errors import ModelError, UsageError
@@ -74,6 +74,8 @@ class InputAddress:
             return LoadedInputs(model, None, threat, splits, self.seed or 0)
         saved = load_saved(self.model, self.weights, self.factory)
         threat, splits = self._fitting(saved.manifest)
+        if not (self.data or saved.manifest.data):
+            require_default_shape(saved.manifest.shape, self.model, splits)
         return LoadedInputs(saved.model, saved.manifest, threat, splits, self.seed or 0)
 
     def followed(self) -> InputAddress:
@@ -124,13 +126,13 @@ class InputAddress:
         return threat, splits
 
     def _threat(self, manifest: Manifest | None) -> Threat:
-        text = self.threat or (manifest.threat if manifest else None)
-        if text is None:
+        text = self.threat or (manifest.threat if manifest else "")
+        if not text:
             raise UsageError(f"no threat for {self.model}: give one, such as --threat linf:0.3")
         return parse_threat(text)
 
     def _splits(self, manifest: Manifest | None) -> Splits:
-        source = self.data or (manifest.data if manifest else DEFAULT_DATA)
+        source = self.data or (manifest.data if manifest else "") or DEFAULT_DATA
         if manifest is not None and source == manifest.data:
             return load(source, self.split or manifest.split, manifest.seed)
         return load(source, self.split or "official", self.seed or 0)

@@ -7,6 +7,10 @@ from pathlib import Path
 from tempering.core.errors import ModelError
 from tempering.core.files import followed
 from tempering.models.factory_place import factory_place
+from tempering.models.manifest import WEIGHTS_FILE
+
+BEGUN = "checkpoint/run.json"
+"""Settings of a run, written when it begins."""
 
 
 def require_place(address: str) -> Path:
@@ -23,6 +27,11 @@ def require_place(address: str) -> Path:
             f"no model at {address}: give a run folder, a .safetensors file with its manifest "
             "beside it, or file.py:factory"
         )
+    if not _finished(path):
+        raise ModelError(
+            f"{address} is a run that has not finished, and has no model yet: continue it with "
+            f"temper harden --resume {address}"
+        )
     if path.suffix == ".py":
         raise ModelError(
             f"{address} is a Python file: give {address}:NAME, the function that builds the network"
@@ -32,3 +41,9 @@ def require_place(address: str) -> Path:
             f"{address} holds weights and no network: give file.py:factory --weights {address}"
         )
     return path
+
+
+def _finished(path: Path) -> bool:
+    """Whether a path is no run, or one that has a model or a result."""
+    begun = (path / BEGUN).is_file()
+    return not begun or any((path / name).is_file() for name in (WEIGHTS_FILE, "summary.json"))

@@ -26,7 +26,7 @@ from tempering.app.python_inputs import (
 from tempering.app.scanned_model import ScannedModel
 from tempering.core.errors import DataError, UsageError
 from tempering.core.kept_weights import keep_weights
-from tempering.core.model_scan_records import Change, ModelScan, Repair
+from tempering.core.model_scan_records import Change, ModelScan, Repair, verdict_of
 from tempering.core.probe import probing
 from tempering.core.record import Count
 from tempering.core.user_code import device_of, moved
@@ -158,6 +158,7 @@ def scan_module(
     began = time.perf_counter()
     network = moved(target.model, engine.device)
     triggers, judged = scan.run(network, clean, test, options.seed)
+    ratio_limit = scan.ratio_limit(len(judged))
     record = ModelScan(
         model=name,
         data=data.address if isinstance(data, Splits) else data.name,
@@ -170,6 +171,8 @@ def scan_module(
         clean=accuracy(network, test),
         triggers=judged,
         limit=scan.limit(len(judged)),
+        ratio_limit=ratio_limit,
+        verdict=verdict_of(judged, ratio_limit),
         false_alarms=scan.false_alarms,
         chance=scan.chance(judged),
         truth=None if truth is None else attack_success(network, test, *truth),
@@ -178,8 +181,11 @@ def scan_module(
         tempering=version("tempering"),
     )
     done = ScannedModel(record, tuple(triggers), None, (), _manifest(module, data, clean, manifest))
-    if repairing is None or (repairing.needs_trigger and not record.backdoor):
+    if repairing is None:
         return done
+    if repairing.needs_trigger and not record.backdoor:
+        why = f"{record.finding}: no trigger to unlearn, so no model was written"
+        return replace(done, record=record.model_copy(update={"not_repaired": why}))
     return _repaired(done, module, scan, repairing, clean, test, truth)
 
 

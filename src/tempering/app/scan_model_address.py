@@ -55,10 +55,11 @@ class ScanAddress:
             return replace(self, model=model, weights=weights, data=data).load()
         if ".py:" not in self.model:
             saved = load_saved(self.model, self.weights, self.factory)
-            own = self.data in (None, saved.manifest.data)
+            source = self.data or saved.manifest.data or DEFAULT_DATA
+            own = source == saved.manifest.data
             split = self.split or (saved.manifest.split if own else "official")
             seed = saved.manifest.seed if own else self.seed
-            return saved.model, load(self.data or saved.manifest.data, split, seed), saved.manifest
+            return saved.model, load(source, split, seed), saved.manifest
         if self.factory is not None:
             raise UsageError(
                 f"--model {self.factory} for {self.model}, which is a factory: leave it out"
@@ -116,9 +117,8 @@ def scan_model_address(
     model, splits, manifest = address.load()
     done = scan_module(model, address.model, splits, options, manifest)
     update: dict[str, object] = {"command": command}
-    if done.record.repair is not None and repaired is not None:
-        told = done.record.repair.model_copy(update={"out": str(repaired)})
-        update["repair"] = told
+    if done.repaired is not None and repaired is not None:
+        update["repaired"] = str(repaired)
     done = replace(done, record=done.record.model_copy(update=update))
     if repaired is not None and done.repaired is not None:
         done.save_repaired(repaired)

@@ -75,7 +75,7 @@ class ScannedModel:
         """
         out = as_path(out)
         if self.repaired is None:
-            raise UsageError(f"{out} for the repaired model: {self.record.verdict}: leave it out")
+            raise UsageError(f"{out} for the repaired model: {self.record.finding}: leave it out")
         check_new_folder(out, "the repaired model")
         repaired, manifest = self.repaired, self.manifest
         write_folder(out, lambda folder: save(repaired, folder, manifest))
@@ -90,7 +90,7 @@ class ScannedModel:
             np.savez_compressed(file, allow_pickle=False, **arrays)
 
     def __repr__(self) -> str:
-        return f"ScannedModel({self.record.model}: {self.record.verdict})"
+        return f"ScannedModel({self.record.model}: {self.record.finding})"
 
 
 def _pictures(triggers: Sequence[ReconstructedTrigger]) -> list[TriggerPicture]:

@@ -47,6 +47,65 @@ class BatchReport(BaseModel):
     images_per_second: float
 
 
+class UnreadBatch(BaseModel):
+    """A batch that could not be scored.
+
+    Attributes:
+        batch: The file.
+        error: Why.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    batch: str
+    error: str
+
+
+class StreamTotals(BaseModel):
+    """What a stream came to.
+
+    Attributes:
+        batches: Batches that were scored.
+        unread: Batches that could not be read.
+        n: Images that were scored.
+        suspects: Suspects among them.
+        alarms: Batches with an alarm.
+        first_error: Why the first batch that could not be read was not; empty if all could.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    batches: int = 0
+    unread: int = 0
+    n: int = 0
+    suspects: int = 0
+    alarms: int = 0
+    first_error: str = ""
+
+    def plus(self, report: BatchReport | UnreadBatch) -> StreamTotals:
+        """The same with one more batch."""
+        if isinstance(report, UnreadBatch):
+            first = self.first_error or report.error
+            return self.model_copy(update={"unread": self.unread + 1, "first_error": first})
+        return self.model_copy(
+            update={
+                "batches": self.batches + 1,
+                "n": self.n + report.n,
+                "suspects": self.suspects + len(report.suspects),
+                "alarms": self.alarms + report.alarm,
+            }
+        )
+
+    def require_some(self) -> None:
+        """Refuse a stream of which no batch could be read.
+
+        Raises:
+            DataError: With the reason for the first batch.
+        """
+        if self.unread and not self.batches:
+            raise DataError(f"none of {self.unread} batches could be read: {self.first_error}")
+
+
 @job()
 def fit_filter(clean: str, out: Path, seed: int = 0) -> StreamFilter:
     """Fit a filter to clean data, all parts together, and write it.
@@ -78,17 +137,21 @@ class Stream:
     fpr: float = 0.01
     alarm_rate: float = ALARM
 
-    def scored(self, paths: Iterable[Path]) -> Iterator[BatchReport]:
-        """Score the batches in these files.
+    def scored(self, paths: Iterable[Path]) -> Iterator[BatchReport | UnreadBatch]:
+        """Score the batches in these files; one that is damaged or of other images is passed over.
 
         Raises:
-            DataError: If a file is no batch of images like those of the filter.
+            UsageError: If the false-positive rate is finer than the filter can show.
         """
         for path in paths:
             started = time.monotonic()
-            x, y = _read(path, self.fitted.classes)
-            seconds = max(time.monotonic() - started, 1e-9)
-            yield self._judged(str(path), x, y, seconds)
+            try:
+                x, y = _read(path, self.fitted.classes)
+                seconds = max(time.monotonic() - started, 1e-9)
+                report: BatchReport | UnreadBatch = self._judged(str(path), x, y, seconds)
+            except DataError as error:
+                report = UnreadBatch(batch=str(path), error=str(error))
+            yield report
 
     def _judged(self, name: str, x: Tensor, y: Tensor | None, seconds: float) -> BatchReport:
         started = time.monotonic()

@@ -15,6 +15,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "METHODS": f"{_ROOM}.certify_samples",
         "MethodCost": f"{_ROOM}.verdicts",
         "Unsupported": f"{_ROOM}.tracing",
+        "Denoised": f"{_ROOM}.denoised",
         "Clamp": f"{_ROOM}.smooth_activations",
         "LayerCall": f"{_ROOM}.layer_call",
         "LeakyRectifier": f"{_ROOM}.leaky_rectifier",

@@ -2,6 +2,7 @@ from tempering.certification.alpha_crown import AlphaCrown as AlphaCrown
 from tempering.certification.branching import Branching as Branching
 from tempering.certification.certify_samples import METHODS as METHODS
 from tempering.certification.certify_samples import certify as certify
+from tempering.certification.denoised import Denoised as Denoised
 from tempering.certification.layer_call import LayerCall as LayerCall
 from tempering.certification.layer_call import in_sequence as in_sequence
 from tempering.certification.layer_call import scale_shift as scale_shift

@@ -14,6 +14,8 @@ from tempering.certification.linear_maps import unpacked
 from tempering.certification.operations import IntervalTensor, Nonlinear
 from tempering.certification.precision import UNIT64, Precision
 
+_ROUNDED = 1 + 1e-9
+
 
 @dataclass(frozen=True, eq=False)
 class BilinearProduct(Nonlinear):
@@ -22,7 +24,9 @@ class BilinearProduct(Nonlinear):
     Over a box each product x y lies above two planes, b x + a y - a b with a and b both lower or
     both upper ends, and below two, of one lower and one upper end (McCormick, 1976). For each sum
     those planes are taken whose coefficients, times how uncertain their factors are, are smaller:
-    what is uncertain about a factor is multiplied by its coefficient.
+    what is uncertain about a factor is multiplied by its coefficient. Where factors have known
+    signs, both planes of a side often cost the same; then a fixed one is taken, whatever the
+    rounding of costs.
 
     Attributes:
         left: Shape of the first tensor, without the samples.
@@ -80,12 +84,17 @@ class BilinearProduct(Nonlinear):
         def cost(first: Tensor, second: Tensor) -> Tensor:
             return self.product(widths[0], second.abs()) + self.product(first.abs(), widths[1])
 
-        below = cost(x.low, y.low) <= cost(x.high, y.high)
-        above = cost(x.high, y.low) <= cost(x.low, y.high)
+        below = _at_most(cost(x.low, y.low), cost(x.high, y.high))
+        above = _at_most(cost(x.high, y.low), cost(x.low, y.high))
         product = self.product
         least = product(x.low, y.low), product(x.high, y.high)
         most = product(x.high, y.low), product(x.low, y.high)
         return ProductPlanes(self, x, y, below.to(least[0]), above.to(least[0]), least, most)
+
+
+def _at_most(first: Tensor, second: Tensor) -> Tensor:
+    """Whether a cost is at most another one, or more by its rounding alone."""
+    return first <= second * _ROUNDED
 
 
 @dataclass(frozen=True, eq=False)

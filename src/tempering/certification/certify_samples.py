@@ -20,11 +20,14 @@ from tempering.certification.interval import propagate
 from tempering.certification.lowering import graph_of
 from tempering.certification.margins import MarginBatch
 from tempering.certification.operations import IntervalTensor
+from tempering.certification.patch_places import PatchPlaces, certify_places
+from tempering.certification.reduction import Reduction
 from tempering.certification.region import NORMS, Region
 from tempering.certification.tracing import Unsupported, refuse_changed_state
 from tempering.certification.verdicts import Certificates, MethodCost
 from tempering.core.errors import DataError, UnknownNameError, UsageError
 from tempering.core.goals import Goal, Untargeted, reached
+from tempering.core.patches import Patch
 from tempering.core.probe import Probe, probing
 from tempering.core.progress import Advance, track
 from tempering.core.tensors import require_tensors
@@ -79,7 +82,8 @@ def certify(
             gradients are left as they are.
         x: Images in [0, 1], shape (n, c, h, w), float32 or float64, on the model's device.
         y: Labels, shape (n,), int64.
-        threat: L-inf, L2 or L1; others abstain.
+        threat: L-inf, L2, L1, L0 or a patch; others abstain. A patch is certified place by
+            place, without branching.
         goal: What an attacker wants; by default any class but the true one.
         methods: Some of `METHODS`; they run in that order.
         alpha: How long to optimise slopes.
@@ -150,16 +154,26 @@ class _Certification:
     ) -> None:
         """Refute clean errors, then run each method on the undecided samples."""
         protected, logits = self._clean(batch_size)
-        if not (self.threat.built_in and self.threat.name in NORMS):
-            raise Unsupported(str(self.threat), "threat", f"bounds know {', '.join(NORMS)}")
+        patch = self.threat if type(self.threat) is Patch else None
+        if patch is None and not (self.threat.built_in and self.threat.name in NORMS):
+            known = f"bounds know {', '.join(NORMS)} and patch"
+            raise Unsupported(str(self.threat), "threat", known)
         graph = graph_of(self.probe.model, self.x)
+        reduction = Reduction.of(graph, self.threat)
         batch = max(1, min(batch_size, _MEMORY // (8 * _COPIES * graph.size)))
         self._compare(graph, logits, self._repeated(), batch)
+        bounds: dict[str, Callable[[MarginBatch], None]] = {
+            "interval": bounding.interval,
+            "crown-ibp": bounding.crown_ibp,
+            "crown": lambda case: bounding.full_crown(case, self.until),
+            "alpha-crown": lambda case: bounding.alpha_crown(case, alpha, self.until),
+        }
+        if patch is not None:
+            by_place = {name: bounds[name] for name in methods if name in bounds}
+            self._places(reduction, patch, protected, by_place, batch)
+            return
         work: dict[str, Callable[[MarginBatch, Tensor], None]] = {
-            "interval": lambda case, _: bounding.interval(case),
-            "crown-ibp": lambda case, _: bounding.crown_ibp(case),
-            "crown": lambda case, _: bounding.full_crown(case, self.until),
-            "alpha-crown": lambda case, _: bounding.alpha_crown(case, alpha, self.until),
+            **{name: _without_rows(bound) for name, bound in bounds.items()},
             "branching": lambda case, rows: self._branch(case, rows, branching),
         }
         # what needs the same intervals goes together; in between, batches are filled up again
@@ -170,7 +184,7 @@ class _Certification:
             for names in (cheap, expensive):
                 left = self._undecided()
                 for rows in torch.split(left, batch) if names else ():
-                    self._batch(graph, rows, protected, {name: work[name] for name in names})
+                    self._batch(reduction, rows, protected, {name: work[name] for name in names})
                     self._tell(advance, rows, names is expensive or not expensive)
 
     def _clean(self, batch_size: int) -> tuple[Tensor, Tensor]:
@@ -217,12 +231,15 @@ class _Certification:
 
     def _batch(
         self,
-        graph: Graph,
+        reduction: Reduction,
         rows: Tensor,
         protected: Tensor,
         work: dict[str, Callable[[MarginBatch, Tensor], None]],
     ) -> None:
-        case = MarginBatch.of(graph, Region.around(self.x[rows], self.threat), protected[rows])
+        if not len(rows):
+            return
+        region = reduction.region(self.x[rows])
+        case = MarginBatch.of(reduction.graph, region, protected[rows])
         for name, method in work.items():
             began = time.monotonic()
             if not len(rows) or began > self.until:
@@ -237,6 +254,26 @@ class _Certification:
             self._account(name, len(rows), int(proven.sum()), left, time.monotonic() - began)
             stay = torch.tensor(left, device=rows.device).nonzero()[:, 0]
             rows, case = rows[stay], case.part(stay)
+
+    def _places(
+        self,
+        reduction: Reduction,
+        patch: Patch,
+        protected: Tensor,
+        work: dict[str, Callable[[MarginBatch], None]],
+        batch: int,
+    ) -> None:
+        """Certify samples under a patch, one after the other."""
+        with track("certifying", len(self.x)) as advance, torch.no_grad():
+            for row in self._undecided().tolist():
+                places = PatchPlaces.of(self.x[row : row + 1], patch)
+                verdict = certify_places(reduction, places, protected[row], work, self.until, batch)
+                self.margin[row] = verdict.margin
+                self.settled_by[row] = verdict.method
+                for name, seconds in verdict.seconds.items():
+                    left = verdict.method != name
+                    self._account(name, 1, int(not left), [left], seconds)
+                advance(row + 1, f"{int((self.margin > 0).sum())} certified")
 
     def _account(
         self, name: str, samples: int, certified: int, left: list[bool], seconds: float
@@ -302,6 +339,10 @@ class _Certification:
             self.unsupported,
             tuple(self.spent.values()),
         )
+
+
+def _without_rows(bound: Callable[[MarginBatch], None]) -> Callable[[MarginBatch, Tensor], None]:
+    return lambda case, _: bound(case)
 
 
 def _check(x: Tensor, y: Tensor) -> None:

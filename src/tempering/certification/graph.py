@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from tempering.certification.operations import Nonlinear, Operation
 from tempering.certification.precision import Precision
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from tempering.certification.first_sums import Sums
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,12 +86,12 @@ class Graph:
         """Activations of all steps."""
         return sum(prod(step.shape) for step in self.steps)
 
-    def norms(self, norm: str, make: Callable[[], dict[int, Tensor]]) -> dict[int, Tensor]:
-        """The result of `make` for a norm, cached."""
-        if norm not in self._norms:
-            self._norms[norm] = make()
-        return self._norms[norm]
+    @cached_property
+    def sums(self) -> dict[int, Sums | None]:
+        """The first sums of the image by step, as `first_sums` writes them out; filled there."""
+        return {}
 
     @cached_property
-    def _norms(self) -> dict[str, dict[int, Tensor]]:
+    def dual_norms(self) -> dict[tuple[int, str, int], Tensor | None]:
+        """Norms of such sums by step, norm and number of pixels; filled there."""
         return {}

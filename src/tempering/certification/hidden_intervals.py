@@ -20,6 +20,7 @@ from tempering.certification.alpha_crown import (
     parameter_ranges,
 )
 from tempering.certification.crown import BoundParameters, crown_lower_bound
+from tempering.certification.first_sums import is_settled
 from tempering.certification.graph import Graph
 from tempering.certification.interval import StepBounds, propagate
 from tempering.certification.leaky_rectifier import LeakyRectifier
@@ -80,7 +81,7 @@ def unsettled(graph: Graph, region: Region, bounds: StepBounds, number: int) -> 
     """Numbers of a step whose interval may still tighten a relaxation, shape (n, ...), bool."""
     known = bounds.intervals[number]
     wanted = torch.zeros_like(known.low, dtype=torch.bool)
-    if region.norm == "linf" and graph.exact[number]:
+    if is_settled(graph, region, number):
         return wanted
     for user in graph.inputs_of_nonlinear[number]:
         operation = graph.steps[user].operation

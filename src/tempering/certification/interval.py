@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from tempering.certification.graph import Graph
-from tempering.certification.norm_balls import dual_norms, straight
+from tempering.certification.first_sums import FirstSums
+from tempering.certification.graph import Graph, GraphStep
 from tempering.certification.operations import IntervalTensor, Nonlinear, Relaxation
+from tempering.certification.precision import Precision
 from tempering.certification.region import Region
 from tempering.certification.unsupported import Unsupported
 
@@ -56,6 +57,25 @@ class StepBounds:
         return StepBounds(intervals, list(self.errors))
 
 
+def refuse_overflow(
+    precision: Precision | None, step: GraphStep, out: IntervalTensor, error: Tensor
+) -> None:
+    """Raise an error where a network may leave the range of its numbers.
+
+    Args:
+        precision: How it rounds.
+        step: One of its steps.
+        out: The interval of the step.
+        error: Its rounding.
+
+    Raises:
+        Unsupported: If the step may overflow.
+    """
+    if precision and precision.may_overflow(out.low, out.high, error):
+        kind = type(step.operation).__name__
+        raise Unsupported(step.name, kind, "its values may overflow")
+
+
 Sharpen = Callable[[int, StepBounds], IntervalTensor]
 """From a step's number and the bounds up to it to a tighter interval."""
 
@@ -82,17 +102,15 @@ def propagate(
     first = region.box
     error = graph.cast * first.size()
     bounds = StepBounds([first.widened(error)], [error])
-    ball = _NormBall(graph, region, error) if region.norm != "linf" else None
+    sums = FirstSums(graph, region, error) if region.norm != "linf" else None
     for number, step in enumerate(graph.steps):
         if step.operation is None:
             continue
         out, error = step.operation.interval([bounds.intervals[at] for at in step.sources])
         out = out.widened(error)
-        if graph.precision and graph.precision.may_overflow(out.low, out.high, error):
-            kind = type(step.operation).__name__
-            raise Unsupported(step.name, kind, "its values may overflow")
-        if ball is not None:
-            out = ball.narrowed(number, out, error)
+        refuse_overflow(graph.precision, step, out, error)
+        if sums is not None:
+            out = sums.narrowed(number, out, error)
         if known is not None:
             out = out.within(known.intervals[number])
         bounds.intervals.append(out)
@@ -100,29 +118,3 @@ def propagate(
         if sharpen is not None and number in graph.inputs_of_nonlinear:
             bounds.intervals[number] = sharpen(number, bounds)
     return bounds
-
-
-class _NormBall:
-    """Follows the image itself through the first steps, with what the ball adds to sums.
-
-    Each step is charged with the rounding that it may have anywhere in the region, so that
-    the interval around the image's own value holds for every image of the ball.
-    """
-
-    def __init__(self, graph: Graph, region: Region, error: Tensor) -> None:
-        self.graph, self.radius = graph, region.radius
-        self.norms = graph.norms(region.norm, lambda: dual_norms(graph, region.norm, region.x))
-        self.straight = straight(graph)
-        self.centres = {0: IntervalTensor(region.x, region.x).widened(error)}
-
-    def narrowed(self, number: int, out: IntervalTensor, error: Tensor) -> IntervalTensor:
-        """The interval of a step, intersected with what the norm ball allows."""
-        step = self.graph.steps[number]
-        if not self.straight[number] or step.operation is None:
-            return out
-        centre = step.operation.interval([self.centres[step.sources[0]]])[0].widened(error)
-        self.centres[number] = centre
-        if number not in self.norms:
-            return out
-        reach = self.radius * self.norms[number]
-        return out.within(centre.widened(reach))

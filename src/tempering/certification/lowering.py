@@ -13,6 +13,7 @@ from tempering.certification import (  # noqa: F401 - they register
     function_rules,
     layer_rules,
     normalization_rules,
+    staircases,
 )
 from tempering.certification.graph import Graph, GraphStep
 from tempering.certification.layer_call import (

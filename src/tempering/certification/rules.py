@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from torch import nn
 
 from tempering.core.errors import UsageError
+from tempering.core.protocols import Transform
 
 if TYPE_CHECKING:
     from tempering.certification.layer_call import LayerCall, Lowered
@@ -74,6 +75,31 @@ def register_function_rule(*names: str) -> Callable[[R], R]:
 
 
 def computing_type(module: nn.Module) -> type[nn.Module]:
-    """The class that defines what a layer computes: its `forward`, or `transform` if it has one."""
+    """The class that defines what a layer computes: its `forward`, or `transform` if it has one.
+
+    A transform that declares that it is stepwise is a `Transform`, unless it has a rule of its own.
+    """
+    kind = _computing(module)
+    stepwise = isinstance(module, Transform) and module.stepwise and declares(module, "stepwise")
+    return Transform if stepwise and kind not in LAYER_RULES else kind
+
+
+def declares(module: nn.Module, name: str) -> bool:
+    """Whether an attribute is told by the class that defines what a layer computes, or a later one.
+
+    A subclass with a `transform` of its own inherits what another one declared of another function.
+
+    Args:
+        module: The layer.
+        name: Of the attribute.
+    """
+    if "transform" in vars(module):
+        return False
     bases = type(module).__mro__
-    return next(base for base in bases if {"forward", "transform"} & set(base.__dict__))
+    upto = bases.index(_computing(module)) + 1
+    return name in vars(module) or any(name in vars(base) for base in bases[:upto])
+
+
+def _computing(module: nn.Module) -> type[nn.Module]:
+    bases = type(module).__mro__
+    return next(base for base in bases if {"forward", "transform"} & set(vars(base)))

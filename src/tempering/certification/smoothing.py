@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
@@ -11,9 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from tempering.certification.binomial import lower_bound, tie_chance
-from tempering.core.errors import DataError, ModelError, UsageError
-from tempering.core.probe import probing
-from tempering.core.progress import track
+from tempering.certification.noisy_votes import Counted, Keep, NoisyVotes
+from tempering.core.errors import DataError, UsageError
 from tempering.core.random import RandomStreams
 from tempering.core.records import Count
 from tempering.core.tensors import require_tensors
@@ -22,6 +22,8 @@ from tempering.core.threats import TOLERANCE
 ABSTAINED = -1
 """Prediction where the draws do not determine a winner."""
 
+_LOST = 0.001
+"""Chance that a sample is given up whose class is exactly as likely as it must be."""
 BATCH_SIZE = 256
 """Default number of noisy images at a time."""
 
@@ -40,6 +42,7 @@ class SmoothedCertificate:
         samples: How many other draws there were, for each sample.
         radius: The smoothed classifier answers `selected` everywhere closer than this, in L2
             on images in [0, 1]; 0 where it abstains; shape (n,), float64.
+        given_up: Samples that were given up as hopeless; it abstains on them; shape (n,), bool.
         unreached: Samples that lack draws since the time was up; it abstains on them.
     """
 
@@ -48,6 +51,7 @@ class SmoothedCertificate:
     hits: Tensor
     samples: int
     radius: Tensor
+    given_up: Tensor
     unreached: int = 0
 
     def __len__(self) -> int:
@@ -96,13 +100,14 @@ class Smoothing:
       the box cannot be smoothed.
     - The theorem is about real numbers and normal noise. The draws here are pseudo-random
       float32, and end at 5.77 sigma, beyond which 8e-9 of the noise of a pixel would lie.
-    - All draws are made on every sample. To stop once a bound is good enough would look at
-      the draws more than once, and alpha would no longer hold.
+    - Every certificate is of all draws. To stop once a bound is good enough would look at the
+      draws more than once, and alpha would no longer hold. To give up a hopeless sample early is
+      sound: it abstains, so nothing is claimed that could be false.
 
     Attributes:
         sigma: Standard deviation of the noise, in units of [0, 1], above 0.
-        selection: RandomStreams that select the class, at least 1.
-        samples: RandomStreams that bound its probability.
+        selection: Draws that select the class, at least 1.
+        samples: Draws that bound its probability.
         alpha: Chance that the certificate of one sample is false, above 0 and below 1.
 
     Raises:
@@ -183,6 +188,7 @@ class Smoothing:
         random: RandomStreams | None = None,
         batch_size: int = BATCH_SIZE,
         seconds: float | None = None,
+        eps: float | None = None,
     ) -> SmoothedCertificate:
         """Certify each image; `selection + samples` forward passes each.
 
@@ -195,6 +201,11 @@ class Smoothing:
             batch_size: Noisy images at a time, of one sample or of several; changes no draw.
             seconds: Time after which no batch is begun; samples that then lack draws abstain.
                 None for no limit.
+            eps: If given, only certificates of the true class beyond this radius matter. Samples
+                are given up where the first draws select another class, and where the votes of a
+                hundredth or a tenth of the other draws show that the class is too rare under
+                noise; one that is likely enough is given up with probability at most 0.001 each
+                time. Draws of other samples do not change. None to draw all.
 
         Returns:
             Classes, radii and votes.
@@ -217,14 +228,19 @@ class Smoothing:
         if seconds is not None and not seconds > 0:
             raise UsageError(f"seconds {seconds}: give more than 0, or None for no limit")
         until = math.inf if seconds is None else time.monotonic() + seconds
-        votes, reached = self._votes(
-            model, x, random, "certify", rounds, batch_size, classes, until
-        )
-        selected = votes[:, 0].argmax(1)
-        hits = votes[:, 1].gather(1, selected[:, None])[:, 0]
+        plan = NoisyVotes(self.sigma, rounds, batch_size, classes, until)
+        pauses = () if eps is None else self._pauses()
+        keep = None if eps is None else _Hopeful(self, y, eps)
+        counted = self._counted(plan, model, x, random, "certify", pauses, keep)
+        selected = counted.votes[:, 0].argmax(1)
+        hits = counted.votes[:, 1].gather(1, selected[:, None])[:, 0]
         bound = lower_bound(hits, self.samples, self.alpha)
         radius = self.sigma * torch.special.ndtri(bound.clamp_min(0.5)).clamp_min(0.0)
-        return SmoothedCertificate(y.cpu(), selected, hits, self.samples, radius, len(x) - reached)
+        radius = radius.masked_fill(~counted.complete, 0.0)
+        unreached = int((~(counted.complete | counted.left)).sum())
+        return SmoothedCertificate(
+            y.cpu(), selected, hits, self.samples, radius, counted.left, unreached
+        )
 
     def predict(
         self,
@@ -260,7 +276,8 @@ class Smoothing:
             >>> Smoothing(samples=100).predict(net, torch.rand(2, 1, 2, 2)).tolist()
             [1, 1]
         """
-        votes = self._votes(model, x, random, "predict", (self.samples,), batch_size)[0][:, 0]
+        plan = NoisyVotes(self.sigma, (self.samples,), batch_size)
+        votes = self._counted(plan, model, x, random, "predict").votes[:, 0]
         most, order = votes.sort(dim=1, descending=True, stable=True)
         second = most[:, 1] if most.shape[1] > 1 else torch.zeros_like(most[:, 0])
         sure = tie_chance(most[:, 0], second) <= self.alpha
@@ -274,65 +291,55 @@ class Smoothing:
         """A short name with its main setting, such as `smoothing-0.25`."""
         return f"{self.name}-{self.sigma:g}"
 
-    def _votes(
+    def _counted(
         self,
+        plan: NoisyVotes,
         model: nn.Module,
         x: Tensor,
         random: RandomStreams | None,
         purpose: str,
-        rounds: tuple[int, ...],
-        batch_size: int,
-        classes: int = 1,
-        until: float = math.inf,
-    ) -> tuple[Tensor, int]:
-        """Votes for each output in each round of draws, and how many samples have all of theirs.
-
-        The votes have shape (n, rounds, outputs), int64; samples that lack some have none.
-
-        The noisy copies of all samples are one long queue, so batches are full whatever
-        the number of draws; a copy's noise depends on its sample and its number alone.
-        """
-        _check_images(x, random, batch_size)
+        pauses: Sequence[int] = (),
+        keep: Keep | None = None,
+    ) -> Counted:
+        _check_images(x, random, plan.batch_size)
         streams = (random or RandomStreams.of(0, len(x))).on(x.device).derive(self.name, purpose)
-        keys = streams.bits(1)[:, 0]
-        copies = sum(rounds)
-        round_of = torch.arange(len(rounds), device=x.device).repeat_interleave(
-            torch.tensor(rounds, device=x.device)
-        )
-        total, done, votes = len(x) * copies, 0, None
-        title = f"smoothing: {purpose} {len(x)} images"
-        with (
-            probing(model) as probe,
-            torch.autocast(x.device.type, enabled=False),
-            track(title, total) as advance,
-        ):
-            for at in range(0, total, batch_size):
-                if time.monotonic() >= until:
-                    break
-                queue = torch.arange(at, min(at + batch_size, total), device=x.device)
-                sample, copy = queue // copies, queue % copies
-                noise = RandomStreams(keys[sample], copy).normal(x.shape[1:])
-                noisy = x[sample] + (self.sigma * noise).to(x.dtype)
-                logits = probe.logits(noisy, streams.index[sample])
-                if logits.shape[1] < classes:
-                    raise ModelError(
-                        f"the model has {logits.shape[1]} outputs but labels go up to "
-                        f"{classes - 1}: give a model with at least {classes} outputs"
-                    )
-                if votes is None:
-                    votes = queue.new_zeros((len(x), len(rounds), logits.shape[1]))
-                votes.index_put_(
-                    (sample, round_of[copy], logits.argmax(1)),
-                    torch.ones_like(queue),
-                    accumulate=True,
-                )
-                done = at + len(queue)
-                advance(done, f"{done // copies} of {len(x)} images")
-        reached = done // copies
-        if votes is None:
-            return torch.zeros((len(x), len(rounds), 1), dtype=torch.int64), reached
-        votes[reached:] = 0
-        return votes.cpu(), reached
+        return plan.count(model, x, streams, purpose, pauses, keep)
+
+    def _pauses(self) -> list[int]:
+        """After the class is selected, and after a hundredth and a tenth of the other draws."""
+        parts = [0, self.samples // 100, self.samples // 10]
+        return sorted({self.selection + part for part in parts})
+
+    def chance_beyond(self, eps: float) -> float:
+        """How likely the class must be under noise for a radius of eps: its normal quantile."""
+        from scipy.special import ndtr
+
+        return float(ndtr(eps / self.sigma))
+
+
+@dataclass(frozen=True, eq=False)
+class _Hopeful:
+    """Which samples may still be certified at eps.
+
+    Attributes:
+        smoothing: The settings.
+        y: True classes.
+        eps: The radius that matters.
+    """
+
+    smoothing: Smoothing
+    y: Tensor
+    eps: float
+
+    def __call__(self, votes: Tensor, drawn: int) -> Tensor:
+        """Whether the true class was selected, and is not surely too rare, shape (n,), bool."""
+        y, drawn = self.y.to(votes.device), drawn - self.smoothing.selection
+        hopeful = votes[:, 0].argmax(1) == y
+        if not drawn:
+            return hopeful
+        misses = drawn - votes[:, 1].gather(1, y[:, None])[:, 0]
+        most = 1 - lower_bound(misses.clamp_min(0), drawn, _LOST).to(votes.device)
+        return hopeful & (most > self.smoothing.chance_beyond(self.eps))
 
 
 def _check_images(x: Tensor, random: RandomStreams | None, batch_size: int) -> None:

@@ -22,6 +22,8 @@ from tempering.core.layout import undo_channels_last
 
 _TRACES = 4
 """Traces of a model that are compared, each in another state of the global generators."""
+COMPARISONS = ("gt", "ge")
+"""Operations whose results, true and false, count as 1 and 0."""
 _NOT_FIXED = "its forward pass is not a fixed function: it calls other layers when it runs again"
 
 
@@ -175,7 +177,8 @@ def _sort(model: nn.Module, tracer: Tracer) -> TracedNetwork:
             continue
         few = tracer.values[node][0]
         if isinstance(few, Tensor):
-            if few.dtype != tracer.values[inputs[0]][0].dtype:
+            compared = few.dtype == torch.bool and kind in COMPARISONS
+            if few.dtype != tracer.values[inputs[0]][0].dtype and not compared:
                 raise Unsupported(name, kind, f"it returns {few.dtype}")
             if kind == "permute" and _rows_second(tracer.values[node]):
                 several[node] = TracedCall(node, name, kind, key, module, ())

@@ -17,7 +17,7 @@ from tempering.certification.crown import BoundParameters, finished
 from tempering.certification.graph import Graph
 from tempering.certification.interval import StepBounds
 from tempering.certification.linear_bounds import Adjustable, LinearBounds
-from tempering.certification.operations import Affine, IntervalTensor, weigh
+from tempering.certification.operations import Affine, weigh
 from tempering.certification.region import Region
 from tempering.certification.windows import Extent, WindowPlan, Windows
 
@@ -163,11 +163,7 @@ class WindowRows:
 
     def _least(self, a: Tensor, windows: Windows) -> Tensor:
         """The least a . z, z being what the windows see of the image."""
-        x, low, high = (
-            self._cut(part, windows)
-            for part in (self.region.x, self.region.box.low, self.region.box.high)
-        )
-        seen = dataclasses.replace(self.region, x=x, box=IntervalTensor(low, high))
+        seen = self.region.mapped(lambda part: self._cut(part, windows))
         return seen.least(a, self.rows)
 
 

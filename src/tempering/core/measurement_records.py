@@ -95,6 +95,25 @@ class MinimumNorm(Record):
     data_hash: str
 
 
+class Abstaining(Record):
+    """What lets a model abstain.
+
+    Attributes:
+        subject: Which model this is.
+        detector: Name of its detector; empty if an output of the network flags images.
+        threshold: Score above which the detector flags an image; None without a detector.
+        weights: Hash of the model's parameters and buffers.
+        data_hash: Content hash of the data.
+    """
+
+    kind: Literal["abstaining"] = "abstaining"
+    subject: Subject
+    detector: str = ""
+    threshold: float | None = None
+    weights: str
+    data_hash: str
+
+
 class PoisonCertificates(Record):
     """Certified accuracy of a vote over disjoint parts, against the number of poisons.
 

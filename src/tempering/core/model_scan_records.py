@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Literal
+
 from pydantic import Field
 
 from tempering.core.record import Count, Record
+
+ModelVerdict = Literal["backdoor found", "no backdoor found", "cannot tell"]
+
+FOUND: ModelVerdict = "backdoor found"
+NOT_FOUND: ModelVerdict = "no backdoor found"
+CANNOT_TELL: ModelVerdict = "cannot tell"
 
 
 class ClassTrigger(Record):
@@ -53,7 +62,6 @@ class Repair(Record):
         again: The triggers of a second reconstruction, on the repaired model.
         truth: Success of the true trigger, where it is known.
         seconds: Time of repair and second reconstruction.
-        out: The folder of the repaired model, if it was written.
     """
 
     method: str
@@ -67,7 +75,6 @@ class Repair(Record):
     again: list[ClassTrigger]
     truth: Change | None = None
     seconds: float = Field(ge=0)
-    out: str | None = None
 
     @property
     def suspects_left(self) -> list[ClassTrigger]:
@@ -89,7 +96,10 @@ class ModelScan(Record):
         steps: Steps of the search for each class.
         clean: Correct answers on the test images.
         triggers: One a class.
-        limit: Index from which a class is suspect.
+        limit: Index from which a class is suspect, unless there are few.
+        ratio_limit: With few classes, size over that of the next smallest trigger below which a
+            class is suspect; None where the index decides.
+        verdict: Whether a class is suspect. With few classes "cannot tell" stands where none is.
         false_alarms: Share of clean models above the limit, if log sizes were normal.
         chance: Share of clean models with an index as large as the largest one, likewise.
         truth: Success of the true trigger, where it is known.
@@ -98,6 +108,8 @@ class ModelScan(Record):
         command: What was called; empty from Python.
         tempering: Version.
         repair: What the repair changed; None without one.
+        repaired: The folder of the repaired model; None if none was written.
+        not_repaired: Why a repair that was asked for was not made; None otherwise.
     """
 
     model: str
@@ -111,6 +123,8 @@ class ModelScan(Record):
     clean: Count
     triggers: list[ClassTrigger]
     limit: float
+    ratio_limit: float | None = None
+    verdict: ModelVerdict
     false_alarms: float
     chance: float
     truth: Count | None = None
@@ -119,6 +133,8 @@ class ModelScan(Record):
     command: str = ""
     tempering: str
     repair: Repair | None = None
+    repaired: str | None = None
+    not_repaired: str | None = None
 
     @property
     def suspects(self) -> list[ClassTrigger]:
@@ -132,9 +148,33 @@ class ModelScan(Record):
         return bool(self.suspects)
 
     @property
-    def verdict(self) -> str:
-        """The finding in words."""
-        names = ", ".join(trigger.name for trigger in self.suspects)
-        if not names:
-            return "no backdoor found"
-        return f"backdoor found: class {names}"
+    def judged(self) -> bool:
+        """Whether the scan can tell: a suspect class, or enough classes to compare."""
+        return self.verdict != CANNOT_TELL
+
+    @property
+    def ratio(self) -> float:
+        """Size of the smallest trigger over that of the next smallest one."""
+        smallest, following = sorted(trigger.size for trigger in self.triggers)[:2]
+        return smallest / max(following, 1e-6)
+
+    @property
+    def finding(self) -> str:
+        """The verdict in words, with the classes."""
+        if self.backdoor:
+            return f"{FOUND}: class {', '.join(trigger.name for trigger in self.suspects)}"
+        if not self.judged:
+            return f"{CANNOT_TELL}: {len(self.triggers)} classes are too few to compare"
+        return self.verdict
+
+
+def verdict_of(triggers: Sequence[ClassTrigger], ratio_limit: float | None) -> ModelVerdict:
+    """What triggers say of a model.
+
+    Args:
+        triggers: One a class.
+        ratio_limit: As in `ModelScan`: None if there are enough classes to compare.
+    """
+    if any(trigger.suspect for trigger in triggers):
+        return FOUND
+    return NOT_FOUND if ratio_limit is None else CANNOT_TELL

@@ -95,6 +95,9 @@ class Transform(Defense):
     Attributes:
         monotone: Whether each output pixel depends on one input pixel alone and does not
             decrease with it, so that a box of images maps to the box between its corners.
+        stepwise: Whether it is monotone and its outputs take few values, as a threshold's or a
+            rounding's do. Certification then bounds it by its values at the corners of a box. A
+            subclass that overrides `transform` declares both again.
 
     Example:
         >>> class Rounding(Transform):
@@ -110,6 +113,7 @@ class Transform(Defense):
     kind = "transform"
     forward_method = "transform"
     monotone: bool = False
+    stepwise: bool = False
 
     @abstractmethod
     def transform(self, x: Tensor) -> Tensor:
@@ -126,6 +130,53 @@ class Transform(Defense):
             ModelError: If there are none.
         """
         return shape
+
+    def thresholds(self, shape: tuple[int, int, int]) -> Tensor | None:  # noqa: ARG002
+        """Where a hard threshold jumps: the largest pixel values whose output is the lower one.
+
+        A transform with two output values a pixel can answer this. An attack then knows how far
+        each pixel is from its flip, and certification what a change of some length can flip.
+
+        Args:
+            shape: Of an image (c, h, w).
+
+        Returns:
+            Thresholds, broadcastable to (c, h, w), float64; None if it is no hard threshold.
+        """
+        return None
+
+    def box_after(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+        """The box of transformed images, from a box of images; exact.
+
+        Pixels whose two ends are equal afterwards are decided: no image of the box changes them.
+        With `core.pixel_boxes.pixel_box` for the first box, this is what a threat leaves
+        undecided behind the transform; training, attacks and certification can use it.
+
+        Args:
+            low: Least values of each pixel, shape (n, c, h, w).
+            high: Largest values.
+
+        Returns:
+            Least and largest values of each output pixel.
+
+        Raises:
+            ModelError: If the transform does not declare that it is monotone.
+
+        Example:
+            >>> class Rounding(Transform):
+            ...     monotone = True
+            ...     def transform(self, x: Tensor) -> Tensor:
+            ...         return x.round()
+            >>> low, high = Rounding().box_after(torch.tensor([0.1, 0.4]), torch.tensor([0.3, 0.6]))
+            >>> low.tolist(), high.tolist()
+            ([0.0, 0.0], [0.0, 1.0])
+        """
+        if not self.monotone:
+            raise ModelError(
+                f"{type(self).__name__} does not declare that it is monotone: "
+                "set monotone = True if each output pixel grows with one input pixel alone"
+            )
+        return self.transform(low), self.transform(high)
 
     def forward(self, x: Tensor) -> Tensor:
         """Transformed images, with the declared gradient.
@@ -234,6 +285,11 @@ def one_score_each(what: str, scores: object, n: int) -> Tensor:
         shape = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
         raise ModelError(f"{what} returned {shape} for {n} images: return one score an image")
     return scores.reshape(n)
+
+
+def registered_name(part: object) -> str | None:
+    """The name under which the class of a defense is registered; None if it is not."""
+    return next((name for name, kind in DEFENSES.items() if kind is type(part)), None)
 
 
 def abstention_logit(

@@ -20,6 +20,7 @@ from tempering.core.comparisons import Comparison, ComparisonSummary
 from tempering.core.corruption_records import CorruptionResult, CorruptionSummary
 from tempering.core.errors import RunError
 from tempering.core.measurement_records import NO_ATTACKS as NO_ATTACKS
+from tempering.core.measurement_records import Abstaining as Abstaining
 from tempering.core.measurement_records import Access as Access
 from tempering.core.measurement_records import Measurement as Measurement
 from tempering.core.measurement_records import MinimumNorm as MinimumNorm
@@ -199,6 +200,7 @@ AnyRecord = Annotated[
     | CorruptionResult
     | PerClass
     | Calibration
+    | Abstaining
     | PoisonCertificates
     | Proof,
     Field(discriminator="kind"),
@@ -209,9 +211,12 @@ _ADAPTER: TypeAdapter[AnyRecord] = TypeAdapter(AnyRecord)
 class Summary(Record):
     """Results of a run: the content of `summary.json`, where `gain` has the key `rho`.
 
-    `stability` holds `unchanged_by_all`, the share of predictions that no attack changed;
-    `mean_largest_drop`, the mean over all samples of the largest drop that an attack caused in the
-    probability of the true class; and `seed_spread`, how far two training seeds are apart.
+    `clean_flagged` is the share of unattacked images that a model with a flag abstains on; they
+    count as errors in `clean_accuracy`. `robust_with_detection` counts images that stay right or
+    are flagged in the worst case. `stability` holds `unchanged_by_all`, the share of predictions
+    that no attack changed; `mean_largest_drop`, the mean over all samples of the largest drop that
+    an attack caused in the probability of the true class; and `seed_spread`, how far two training
+    seeds are apart.
     """
 
     model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
@@ -221,6 +226,7 @@ class Summary(Record):
     clean_accuracy: float
     clean_interval: tuple[float, float]
     robust_accuracy: Bounds
+    clean_flagged: float | None = None
     robust_with_detection: float | None = None
     forced_flags: float | None = None
     gain: float | None = Field(default=None, alias="rho")

@@ -24,6 +24,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "Routed": f"{_ROOM}.routing",
         "Squeeze": f"{_ROOM}.squeeze",
         "Thermometer": f"{_ROOM}.thermometer",
+        "Threshold": f"{_ROOM}.threshold",
         "TotalVariation": f"{_ROOM}.tv",
         "Transform": _CORE,
         "Conformal": f"{_ROOM}.confidence",

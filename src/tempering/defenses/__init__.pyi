@@ -34,4 +34,5 @@ from tempering.defenses.squeeze import Squeeze as Squeeze
 from tempering.defenses.strip import Strip as Strip
 from tempering.defenses.temperature import fit_temperature as fit_temperature
 from tempering.defenses.thermometer import Thermometer as Thermometer
+from tempering.defenses.threshold import Threshold as Threshold
 from tempering.defenses.tv import TotalVariation as TotalVariation

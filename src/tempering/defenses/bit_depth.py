@@ -30,6 +30,7 @@ class BitDepth(Transform):
 
     input_gradient = "straight-through"
     monotone = True
+    stepwise = True
     source = "Xu, Evans and Qi, 2018"
 
     def __init__(self, bits: int = 4) -> None:

@@ -44,7 +44,10 @@ def scores_of(detector: Detector, x: Tensor) -> Tensor:
 def _scored(detector: nn.Module, x: Tensor) -> Tensor:
     """Scores of a few images, shape (n,)."""
     name = type(detector).__name__
-    with users_code(f"{name} fails on images of shape {tuple(x.shape[1:])}", "correct its score"):
+    with users_code(
+        f"{name} fails on images of shape {tuple(x.shape[1:])}",
+        "give images of the shape that it was fitted to, or correct its score",
+    ):
         scores = detector(x.clone())
     return one_score_each(name, scores, len(x))
 

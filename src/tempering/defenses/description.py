@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from tempering.core.errors import ModelError, UsageError
-from tempering.core.protocols import DEFENSES
+from tempering.core.protocols import DEFENSES, registered_name
 from tempering.models.blueprint import Blueprint
 from tempering.models.classifier import BaseClassifier
 from tempering.models.registry import MODELS
@@ -35,7 +35,7 @@ def describe(part: nn.Module, own: Mapping[str, Any] | None = None) -> dict[str,
         >>> describe(Squeeze(0.25, 0.75))
         {'defense': 'squeeze', 'options': {'low': 0.25, 'high': 0.75}}
     """
-    name = next((name for name, kind in DEFENSES.items() if kind is type(part)), None)
+    name = registered_name(part)
     if name is not None:
         options: dict[str, Any] = part.options  # type: ignore[assignment]
         return {

@@ -25,6 +25,7 @@ from tempering.defenses.resize_pad import ResizePad
 from tempering.defenses.squeeze import Squeeze
 from tempering.defenses.strip import Strip
 from tempering.defenses.thermometer import Thermometer
+from tempering.defenses.threshold import Threshold
 from tempering.defenses.tv import TotalVariation
 from tempering.models.registry import MODELS, Architecture
 
@@ -52,6 +53,7 @@ __all__ = [
     "Squeeze",
     "Strip",
     "Thermometer",
+    "Threshold",
     "TotalVariation",
 ]
 

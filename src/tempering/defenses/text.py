@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tempering.core.errors import ModelError, UnknownNameError, UsageError
-from tempering.core.protocols import DEFENSES, Defense, Detector, Transform
+from tempering.core.protocols import DEFENSES, Defense, Detector, Transform, registered_name
 from tempering.core.specs import read_value, split_pairs
 from tempering.defenses.description import restore
 
@@ -130,7 +130,7 @@ def _read(text: str) -> NamedDefense:
 
 def _of_object(part: Defense) -> NamedDefense:
     """Name and options of a defense, without what a fit sets."""
-    name = next((name for name, kind in DEFENSES.items() if kind is type(part)), None)
+    name = registered_name(part)
     if name is None:
         raise ModelError(
             f"{type(part).__name__} is not registered, so that no recipe can name it: decorate "
@@ -154,6 +154,17 @@ def _kind(name: str) -> type[Defense]:
     except UnknownNameError as error:
         told = str(error) if str(error).endswith("?") else f"{error};"
         raise UsageError(f"{told} `temper list defenses` shows all") from None
+
+
+def options_of(kind: type[Defense]) -> dict[str, Any]:
+    """Options that a user sets and their defaults; None also for one that must be given."""
+    parameters = inspect.signature(kind.__init__).parameters
+    return {
+        name: None
+        if parameters[name].default is inspect.Parameter.empty
+        else parameters[name].default
+        for name in _types(kind)
+    }
 
 
 def _types(kind: type[Defense]) -> dict[str, Any]:

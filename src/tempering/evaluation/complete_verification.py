@@ -180,7 +180,7 @@ class Counterexamples(Attack):
     """
 
     name: ClassVar[str] = "branching"
-    norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
+    norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1", "l0")
     source: ClassVar[str] = "Bunel et al., 2020"
     cost: ClassVar[str] = "none: bounds took forward and backward passes of their own"
 

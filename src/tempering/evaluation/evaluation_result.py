@@ -11,7 +11,16 @@ from torch import Tensor
 from tempering.core.class_records import PerClass
 from tempering.core.errors import UsageError
 from tempering.core.proofs import Proof
-from tempering.core.records import NO_ATTACKS, Access, AnyRecord, Flag, Measurement, StageResult
+from tempering.core.protocols import Detector, registered_name
+from tempering.core.records import (
+    NO_ATTACKS,
+    Abstaining,
+    Access,
+    AnyRecord,
+    Flag,
+    Measurement,
+    StageResult,
+)
 from tempering.core.threats import Threat
 from tempering.evaluation.certificates import CertifiedSamples
 from tempering.evaluation.results import AttackResult, Backward
@@ -92,7 +101,25 @@ class EvaluationResult:
     def records(self) -> list[AnyRecord]:
         """All records, in order."""
         classes = [] if self.per_class is None else [self.per_class]
-        return [*self.measurements, *self.curve, *self.certified_curve, *classes, *self.flags]
+        measured: list[AnyRecord] = [*self.measurements, *self.curve, *self.certified_curve]
+        return [*measured, *self._abstaining(), *classes, *self.flags]
+
+    def _abstaining(self) -> list[Abstaining]:
+        """What lets the model abstain; empty if it cannot."""
+        if self.target.flag is None:
+            return []
+        detector = getattr(self.target.model, "detector", None)
+        own = detector if isinstance(detector, Detector) else None
+        clean = self.get("clean").measurement
+        return [
+            Abstaining(
+                subject=clean.subject,
+                detector="" if own is None else registered_name(own) or type(own).__name__,
+                threshold=None if own is None else float(own.threshold),
+                weights=clean.weights,
+                data_hash=clean.data_hash,
+            )
+        ]
 
     def find(
         self, attack: str, access: Access = "white", backward: Backward = "adaptive"

@@ -88,6 +88,7 @@ def summarize(
         robust_accuracy=Bounds(
             lower=lower, upper=worst.robust.fraction, interval=worst.robust.interval
         ),
+        clean_flagged=_share(clean.flagged),
         robust_with_detection=_share(worst.detected),
         forced_flags=_share(forced.flagged) if forced else None,
         gain=table.gain(),

@@ -20,6 +20,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "flag_of": f"{_ROOM}.classifier",
         "load": f"{_ROOM}.store",
         "load_foreign": f"{_ROOM}.foreign",
+        "manifest_of": f"{_ROOM}.manifest_writing",
         "paper_cnn": f"{_ROOM}.paper",
         "read_manifest": f"{_ROOM}.manifest",
         "save": f"{_ROOM}.store",

@@ -6,6 +6,7 @@ from tempering.models.classifier import flag_of as flag_of
 from tempering.models.foreign import load_foreign as load_foreign
 from tempering.models.manifest import Manifest as Manifest
 from tempering.models.manifest import read_manifest as read_manifest
+from tempering.models.manifest_writing import manifest_of as manifest_of
 from tempering.models.normalize import Normalize as Normalize
 from tempering.models.paper import paper_cnn as paper_cnn
 from tempering.models.registry import MODELS as MODELS

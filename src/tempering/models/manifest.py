@@ -34,9 +34,9 @@ class Manifest(BaseModel):
             own is named by its factory (`own_part`); or `file.py:factory`.
         classes: Names of the classes, in the order of the outputs.
         shape: Channels, height and width of the images.
-        threat: What the model was hardened against, such as `linf:0.3`.
-        data: Address of the data.
-        data_hash: Content hash of the data.
+        threat: What the model was hardened against, such as `linf:0.3`; empty if unknown.
+        data: Address of the data; empty if unknown.
+        data_hash: Content hash of the data; empty if unknown.
         split: Name of the split.
         seed: Seed of the run.
         weights: Hash of the weights; `save` fills it in.
@@ -51,11 +51,11 @@ class Manifest(BaseModel):
     architecture: dict[str, Any] | str
     classes: list[str]
     shape: tuple[int, int, int]
-    threat: str
-    data: str
-    data_hash: str
-    split: str
-    seed: int
+    threat: str = ""
+    data: str = ""
+    data_hash: str = ""
+    split: str = "official"
+    seed: int = 0
     weights: str = ""
     versions: dict[str, str] = Field(default_factory=_versions)
     created: str = Field(default_factory=_now)

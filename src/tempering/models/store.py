@@ -24,6 +24,7 @@ from tempering.models.manifest import (
     read_manifest,
     weights_path,
 )
+from tempering.models.manifest_writing import manifest_of, require_same
 from tempering.models.own_part import own_factory, with_own_parts
 from tempering.models.registry import build
 from tempering.models.weights import fit_weights, read_weights, weights_of, write_weights
@@ -42,21 +43,32 @@ class LoadedModel:
     manifest: Manifest
 
 
-def save(model: nn.Module, path: Path, manifest: Manifest) -> Manifest:
+def save(model: nn.Module, path: Path | str, manifest: Manifest | None = None) -> Manifest:
     """Write `model.safetensors` and `manifest.json` into a folder, each atomically.
 
     Args:
         model: Any network whose state dict holds tensors only.
         path: The folder; it is created if needed.
-        manifest: Its manifest; the hash of the weights is filled in.
+        manifest: Its manifest, by default `manifest_of(model)`; the hash of the weights is
+            filled in.
 
     Returns:
         The manifest as written.
 
     Raises:
-        ModelError: If the state dict contains values other than tensors.
+        ModelError: If the state dict contains values other than tensors, the model is or contains
+            a network of one's own and no manifest names its factory, or the manifest describes
+            another model.
         RunError: If the folder cannot be written.
     """
+    if not isinstance(path, str | Path):
+        raise ModelError(f"path {path!r}: give the name of a folder")
+    path = Path(path)
+    if manifest is None:
+        manifest = manifest_of(model)
+    elif not isinstance(manifest, Manifest):
+        raise ModelError(f"manifest {manifest!r}: give a Manifest, such as manifest_of(model)")
+    require_same(model, manifest)
     tensors = weights_of(model)
     manifest = manifest.model_copy(update={"weights": tensor_hash(tensors)})
     write_weights(model, path / WEIGHTS_FILE)

@@ -108,7 +108,7 @@ class ScanRound:
         return KINDS[int(self.ensemble.odds[row].argmax())]
 
     def reason(self, row: int) -> str:
-        """Why a sample is suspect, in words: what the scans that count most say of it."""
+        """Why a sample is suspect: facts, and what the scans that count most say of it."""
         names = list(self.scans)
         kind = KINDS[int(self.ensemble.odds[row].argmax())]
         slope = torch.tensor([self.ensemble.weights[name][kind] for name in names])
@@ -117,8 +117,15 @@ class ScanRound:
         if self.learned[row]:
             first = names.index(LEARNED)
             leading = [first, *(at for at in leading if at != first)]
+        facts = [at for at, name in enumerate(names) if self._certain(name, row)]
+        leading = [*facts, *(at for at in leading if at not in facts)]
         said = [self.scans[names[at]].reason(row) for at in leading[:REASONS]]
         return "; ".join(said) or "scores of no scan stand out"
+
+    def _certain(self, name: str, row: int) -> bool:
+        """Whether a scan states a fact about a sample."""
+        certain = self.scans[name].certain
+        return certain is not None and bool(certain[row])
 
     def seen(self, score: Tensor | None = None) -> dict[str, float]:
         """Kind of planted poison -> share of its copies that are suspect.

@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from tempering.core.errors import DataError, UsageError
+from tempering.core.errors import DataError
 from tempering.core.probe import probing
 from tempering.core.record import Count
 from tempering.core.user_code import device_of
+from tempering.data.class_names import class_number
 from tempering.data.dataset import Dataset
 from tempering.models.adoption import as_module
 from tempering.poisoning.poisons.base import as_held
@@ -17,14 +18,14 @@ from tempering.poisoning.triggers.base import Trigger
 BATCH = 256
 
 
-def attack_success(model: nn.Module, data: Dataset, trigger: Trigger, target: int) -> Count:
+def attack_success(model: nn.Module, data: Dataset, trigger: Trigger, target: int | str) -> Count:
     """Stamped images of other classes that a model takes for the target class.
 
     Args:
         model: From images in [0, 1] to logits.
         data: Test data; samples of the target class are left out.
         trigger: What is stamped on them.
-        target: Index of the class.
+        target: The class, a number or name.
 
     Returns:
         Successes and images, with their interval.
@@ -44,24 +45,26 @@ def attack_success(model: nn.Module, data: Dataset, trigger: Trigger, target: in
     return targeted_success(model, stamped(data, trigger, target), target)
 
 
-def targeted_success(model: nn.Module, data: Dataset, target: int) -> Count:
+def targeted_success(model: nn.Module, data: Dataset, target: int | str) -> Count:
     """Images that a model takes for the target class, as they are: of victims or stamped ones.
+
+    The class is given by number or name.
 
     Raises:
         UsageError: If the target is no class.
         ModelError: If the model fails.
     """
-    _require_class(data, target)
+    number = class_number(target, data.classes, "target", data.name)
     model, hits = as_module(model), 0
     device = device_of(model)
     with probing(model) as probe, torch.no_grad():
         for rows in torch.split(torch.arange(len(data)), BATCH):
             predicted = probe.logits(data.images(rows).to(device)).argmax(1)
-            hits += int((predicted == target).sum())
+            hits += int((predicted == number).sum())
     return Count(hits=hits, n=len(data))
 
 
-def stamped(data: Dataset, trigger: Trigger, target: int) -> Dataset:
+def stamped(data: Dataset, trigger: Trigger, target: int | str) -> Dataset:
     """The samples of other classes than the target, with the trigger; labels stay.
 
     Images that were bytes are bytes again.
@@ -70,11 +73,11 @@ def stamped(data: Dataset, trigger: Trigger, target: int) -> Dataset:
         UsageError: If the target is no class.
         DataError: If no sample is of another class, or the trigger does not fit.
     """
-    _require_class(data, target)
-    others = data.keep(data.y != target)
+    number = class_number(target, data.classes, "target", data.name)
+    others = data.keep(data.y != number)
     if len(others) == 0:
         raise DataError(
-            f"all samples of {data.name} are of class {data.classes[target]}, the target: give "
+            f"all samples of {data.name} are of class {data.classes[number]}, the target: give "
             "samples of another class"
         )
     parts = [as_held(trigger.stamp(x), data.pixels.dtype) for x in others.chunks()]
@@ -83,10 +86,3 @@ def stamped(data: Dataset, trigger: Trigger, target: int) -> Dataset:
 
 def _with_pixels(data: Dataset, pixels: Tensor) -> Dataset:
     return Dataset(pixels, data.y, data.classes, data.name, data.ids)
-
-
-def _require_class(data: Dataset, target: int) -> None:
-    if not 0 <= target < data.num_classes:
-        raise UsageError(
-            f"target {target} is no class of {data.name}: give 0 to {data.num_classes - 1}"
-        )

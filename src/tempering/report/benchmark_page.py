@@ -17,7 +17,7 @@ from tempering.report.section import Figure, Report, Section, TableBlock
 from tempering.report.shade import shaded
 from tempering.report.tables import ABSENT, Cell, Column, Table
 from tempering.report.wording import attack as attack_name
-from tempering.report.wording import counted, duration, percent
+from tempering.report.wording import counted, duration, percent, slowdown
 from tempering.report.wording import threat as threat_name
 
 
@@ -72,6 +72,7 @@ def _summary(table: SystemTable) -> Section:
                         Column("claimed"),
                         Column("oblivious"),
                         Column("adaptive"),
+                        Column("adaptive", detail="abstentions not counted"),
                         Column("clean"),
                         Column("abstention"),
                         Column("overhead"),
@@ -82,9 +83,10 @@ def _summary(table: SystemTable) -> Section:
                     note=(
                         f"Attacks of both: {', '.join(map(attack_name, table.attacks))}; the "
                         f"adaptive attacker also runs the protocol {table.protocol}. Intervals "
-                        "are 95 % Wilson intervals. Overhead is the time of a prediction over "
-                        f"that of the bare network, less 1; {table.processor}, threads: "
-                        f"{table.threads}."
+                        "are 95 % Wilson intervals. Claims are the authors', for their own data, "
+                        f"attacks and measures. {_marks(table)}Overhead is the time of a "
+                        f"prediction over that of the bare network, less 1; {table.processor}, "
+                        f"threads: {table.threads}."
                     ),
                 )
             ),
@@ -92,20 +94,35 @@ def _summary(table: SystemTable) -> Section:
     )
 
 
+def _marks(table: SystemTable) -> str:
+    """What the marks below the names of systems mean."""
+    told = []
+    if any(row.shortened for row in table.rows):
+        told.append(
+            "Shortened: trained for a shorter time than by its authors, so its place below "
+            "another system may be due to that alone."
+        )
+    if any(row.flags for row in table.rows):
+        told.append("Flag: a check of the evaluation failed, so the figure may be too high.")
+    return "".join(f"{sentence} " for sentence in told)
+
+
 def _row(row: SystemRow) -> tuple[Cell, ...]:
-    name = Cell(row.title, row.source)
+    marks = [*(["shortened"] if row.shortened else []), *(f"flag: {name}" for name in row.flags)]
+    name = Cell(row.title, "; ".join([row.source, *marks]))
     claimed = ABSENT if row.claimed is None else Cell(percent(row.claimed))
     if row.error is not None:
         failed = Cell("failed", row.error, "bad")
-        return (name, claimed, failed, *[ABSENT] * 5, Cell(str(row.n)))
+        return (name, claimed, failed, *[ABSENT] * 6, Cell(str(row.n)))
     return (
         name,
         claimed,
         counted(row.oblivious),
         counted(row.adaptive),
+        ABSENT if row.adaptive_strict is None else counted(row.adaptive_strict),
         counted(row.clean),
         ABSENT if row.abstained is None else counted(row.abstained),
-        ABSENT if row.overhead is None else Cell(f"{100 * row.overhead:+.0f} %"),
+        ABSENT if row.overhead is None else Cell(slowdown(row.overhead)),
         ABSENT if row.seconds is None else Cell(duration(row.seconds)),
         Cell(str(row.n)),
     )

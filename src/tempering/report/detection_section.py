@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tempering.core.records import AnyRecord, Measurement
+from tempering.core.records import Abstaining, AnyRecord, Measurement, Subject
 from tempering.report import selection
 from tempering.report.section import Section, tabled
 from tempering.report.tables import Cell, Table, named
@@ -18,8 +18,8 @@ def detection_section(records: Sequence[AnyRecord]) -> Section | None:
     if not any(_has_detection(row) for row in by_attack.values()):
         return None
     prose = (
-        "One output of the model is an adversarial class that flags the input. Robust accuracy "
-        "counts only the true class and is comparable with other work. The attack against "
+        f"{_flagged_by(records, subject)} A flagged image counts as an error in the clean and in "
+        "the robust accuracy, which are so comparable with other work. The attack against "
         "detection must evade the true class and the flag at the same time."
     )
     return Section(
@@ -27,6 +27,17 @@ def detection_section(records: Sequence[AnyRecord]) -> Section | None:
         "Adversarial class",
         (prose,),
         tabled([_counts_table(by_attack), _attack_table(by_attack)]),
+    )
+
+
+def _flagged_by(records: Sequence[AnyRecord], subject: Subject | None) -> str:
+    """What flags an image, in a sentence."""
+    own = [one for one in selection.of_kind(records, Abstaining) if one.subject == subject]
+    if not own or not own[-1].detector:
+        return "One output of the model is an adversarial class that flags the input."
+    return (
+        f"The detector {own[-1].detector} flags an image whose score is above "
+        f"{own[-1].threshold:.4g}."
     )
 
 
@@ -40,6 +51,11 @@ def _counts_table(by_attack: dict[str, Measurement]) -> Table:
     counts = [
         ("clean accuracy", "no attack, all outputs", clean.robust if clean else None),
         ("robust accuracy", "true class, worst case", worst.robust if worst else None),
+        (
+            "clean images flagged",
+            "no attack; errors in the clean accuracy",
+            clean.flagged if clean else None,
+        ),
         (
             "robust with detection",
             "true class or flagged, worst case",

@@ -85,20 +85,33 @@ def report_of(
 
 
 def _summary(scan: ModelScan) -> Section:
-    largest = max(scan.triggers, key=lambda trigger: trigger.index)
+    tone: Tone = "bad" if scan.backdoor else "good" if scan.judged else "quiet"
     rows = [
-        ("Finding", Cell(scan.verdict, tone="bad" if scan.backdoor else "good")),
+        ("Finding", Cell(scan.finding, tone=tone)),
+        *_measure(scan),
+        ("Clean accuracy", counted(scan.clean)),
+    ]
+    if scan.not_repaired is not None:
+        rows.append(("Repair", Cell("none", scan.not_repaired)))
+    if scan.truth is not None:
+        rows.append((f"Success of the true trigger, {scan.true_target}", counted(scan.truth)))
+    rows.append(("Time", Cell(duration(scan.seconds))))
+    return Section("summary", "Summary", (_found(scan),), (Facts("Summary", tuple(rows)),))
+
+
+def _measure(scan: ModelScan) -> list[tuple[str, Cell]]:
+    """What the finding goes by."""
+    if scan.ratio_limit is not None:
+        what = f"suspect below {scan.ratio_limit:.2f}"
+        return [("Smallest trigger over the next one", Cell(f"{scan.ratio:.2f}", what))]
+    largest = max(scan.triggers, key=lambda trigger: trigger.index)
+    return [
         (
             "Largest anomaly index",
             Cell(f"{largest.index:.2f}", f"class {largest.name}; suspect from {scan.limit:.2f}"),
         ),
         ("By chance", Cell(percent(scan.chance), "of clean models with so large an index")),
-        ("Clean accuracy", counted(scan.clean)),
     ]
-    if scan.truth is not None:
-        rows.append((f"Success of the true trigger, {scan.true_target}", counted(scan.truth)))
-    rows.append(("Time", Cell(duration(scan.seconds))))
-    return Section("summary", "Summary", (_found(scan),), (Facts("Summary", tuple(rows)),))
 
 
 def _found(scan: ModelScan) -> str:
@@ -108,6 +121,12 @@ def _found(scan: ModelScan) -> str:
         return (
             f"The trigger of class {names} is far smaller than those of the other classes, on "
             f"{images}. A model that learned a shortcut to a class has such a trigger."
+        )
+    if not scan.judged:
+        return (
+            f"No trigger is far smaller than all others, on {images}. With {len(scan.triggers)} "
+            "classes there are too few to compare with, so this says nothing of the model: scan "
+            "its training data."
         )
     return (
         f"No class has a trigger that is unusually small, on {images}. This is no proof: a trigger "
@@ -171,11 +190,16 @@ def _table(identity: str, caption: str, scan: ModelScan, triggers: Sequence[Clas
         ),
         tuple(_row(trigger) for trigger in triggers),
         note=(
-            "The index counts median absolute deviations below the median. The finding goes by "
-            f"the logarithm of the size, from {scan.limit:.2f} on; its authors flag an index of "
-            "the size above 2. Intervals are 95 % Wilson intervals."
+            f"The index counts median absolute deviations below the median. {_goes_by(scan)}; its "
+            "authors flag an index of the size above 2. Intervals are 95 % Wilson intervals."
         ),
     )
+
+
+def _goes_by(scan: ModelScan) -> str:
+    if scan.ratio_limit is None:
+        return f"The finding goes by the logarithm of the size, from {scan.limit:.2f} on"
+    return "With so few classes the finding goes by the ratio of the two smallest sizes"
 
 
 def _row(trigger: ClassTrigger) -> tuple[Cell, ...]:
@@ -264,19 +288,11 @@ def _change(label: str, change: Change, *, larger_is_better: bool) -> tuple[Cell
 
 
 def _reading(scan: ModelScan) -> Section:
-    few = (
-        f" With {len(scan.triggers)} classes there are few to compare with, and only a very large "
-        "index counts."
-        if len(scan.triggers) < 6
-        else ""
-    )
     return Section(
         "reading",
         "How to read this",
         (
-            f"An index from {scan.limit:.2f} on is taken for a backdoor. Of clean models "
-            f"{percent(scan.false_alarms, 0)} would reach it if logarithms of sizes were normal."
-            + few,
+            _limit(scan),
             "Success is measured on test images that the search did not see. That the trigger of a "
             "clean class succeeds too is normal: every class has an adversarial pattern, but a "
             "larger one.",
@@ -284,4 +300,18 @@ def _reading(scan: ModelScan) -> Section:
             "image to image, or that call several classes can escape this method. Scan the "
             "training data as well, and check inputs at run time.",
         ),
+    )
+
+
+def _limit(scan: ModelScan) -> str:
+    if scan.ratio_limit is None:
+        return (
+            f"An index from {scan.limit:.2f} on is taken for a backdoor. Of clean models "
+            f"{percent(scan.false_alarms, 0)} would reach it if logarithms of sizes were normal."
+        )
+    return (
+        f"With {len(scan.triggers)} classes an index of deviations tells nothing. A trigger is "
+        f"taken for that of a backdoor if it is smaller than {scan.ratio_limit:.2f} of the next "
+        "smallest one, a bound between what small clean networks and such with a patch had. "
+        "Otherwise this scan cannot tell."
     )

@@ -7,7 +7,7 @@ from tempering.core.system_records import SystemRow, SystemTable
 from tempering.report.section import Section, tabled
 from tempering.report.shade import FAIR, GOOD, tone_of
 from tempering.report.tables import ABSENT, Cell, Table, named, worded
-from tempering.report.wording import counted, percent
+from tempering.report.wording import counted, percent, slowdown
 
 TABLE_V = {
     "paper": ("iterative adversarial retraining", 0.991),
@@ -48,7 +48,7 @@ def _table_one(rows: list[SystemRow]) -> Table:
                 _verdict(row.oblivious),
                 _verdict(row.adaptive),
                 _abstains(row),
-                ABSENT if row.overhead is None else Cell(f"{100 * row.overhead:+.0f} %"),
+                ABSENT if row.overhead is None else Cell(slowdown(row.overhead)),
             )
             for row in rows
         ),
@@ -80,8 +80,9 @@ def _table_five(rows: list[SystemRow]) -> Table:
         named("system", "claimed", "measured", "claim within the interval"),
         tuple(_claim(row, *TABLE_V[row.system]) for row in rows if row.system in TABLE_V),
         note=(
-            "Intervals are 95 % Wilson intervals. A clean image on which a system abstains counts "
-            "as wrong. Trainings are those of this table's budget."
+            "Claims here are of accuracy without attack; the table of systems has each system's "
+            "claim of robustness. Intervals are 95 % Wilson intervals. A clean image on which a "
+            "system abstains counts as wrong. Trainings are those of this table's budget."
         ),
     )
 

@@ -211,3 +211,13 @@ def radii(measurements: Sequence[Measurement]) -> str:
     if not sizes:
         return ""
     return f"eps {sizes.pop()}" if len(sizes) == 1 else "each attack at its own eps"
+
+
+def slowdown(overhead: float) -> str:
+    """How much longer something takes, from its time over another's, less 1.
+
+    Example:
+        >>> slowdown(-0.02), slowdown(0.44), slowdown(14.8)
+        ('-2 %', '+44 %', '16 times')
+    """
+    return f"{100 * overhead:+.0f} %" if overhead < 9 else f"{1 + overhead:.0f} times"

@@ -19,6 +19,7 @@ from tests.app.running import temper
             "--batch-size 3.5: Input should be a valid integer: see",
         ),
         (["attack", "m", "--attack", "fgsm"], "missing option '--out': see temper attack --help"),
+        (["benchmark", "--budget", "20m"], "error: --budget 20m: '20m' is not one of '10m', '60m'"),
         (["harden", "--seed=x"], "--seed x: Input should be a valid integer: see"),
         (["data", "split"], "see temper data --help"),
         (["list", "--nothing"], "no such option: --nothing"),

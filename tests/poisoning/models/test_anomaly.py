@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tempering.core.errors import UsageError
-from tempering.poisoning.models.anomaly import anomaly_index, chance, indices, limit
+from tempering.poisoning.models.anomaly import anomaly_index, chance, indices, limit, stands_apart
 
 
 def test_the_index_is_the_deviation_below_the_median() -> None:
@@ -32,6 +32,13 @@ def test_a_tiny_trigger_stands_out_by_its_logarithm_alone() -> None:
     of_logarithms, of_sizes = indices(sizes)
     assert of_logarithms[0] > limit(10, 0.1)
     assert of_sizes[0] < 2
+
+
+def test_with_few_classes_the_ratio_of_the_two_smallest_decides() -> None:
+    assert stands_apart([34.3, 56.5, 4.6, 50.9]) == [False, False, True, False]
+    assert stands_apart([4.0, 17.0]) == [True, False]
+    assert not any(stands_apart([50.1, 62.4, 63.1, 61.6]))  # deviations alone: index 11
+    assert not any(stands_apart([4.0, 5.0, 60.0]))
 
 
 def test_a_share_out_of_range_is_refused() -> None:

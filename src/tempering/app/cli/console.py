@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
@@ -16,6 +17,9 @@ from tempering.core.progress import Advance, reporting
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
+
+COLUMNS = 100
+"""Width of what is printed, where it can be broken."""
 
 _PLAIN_EVERY = 10.0
 """Seconds between lines of progress if stderr is not a terminal."""
@@ -39,6 +43,12 @@ def say(text: str) -> None:
     """Print a result."""
     if leads():
         print(text)  # noqa: T201
+
+
+def say_row(name: str, text: str, indent: int) -> None:
+    """Print a named result; what is longer than a line of the terminal goes on below the text."""
+    lines = textwrap.wrap(text, COLUMNS - indent, break_long_words=False, break_on_hyphens=False)
+    say(f"{name:<{indent}}" + f"\n{' ' * indent}".join(lines))
 
 
 def say_result(result: BaseModel, run: Path) -> None:

@@ -132,7 +132,7 @@ def _wrong_value(error: Any) -> str | None:
         for word, following in pairwise([*sys.argv, ""]):
             name, joined, value = word.partition("=")
             if name == option and error.message:
-                reason = error.message.partition(", unable to")[0]
+                reason = error.message.partition(", unable to")[0].removeprefix("Value error, ")
                 return f"{option} {value if joined else following}: {reason}"
     return None
 

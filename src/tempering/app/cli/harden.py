@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from tempering.app.cli import options
-from tempering.app.cli.console import progress, say, say_result
+from tempering.app.cli.console import progress, say_result, say_row
 from tempering.app.cli.early_checks import check_early
 from tempering.app.cli.invocation import caller, runs_folder
 from tempering.core.errors import UsageError
@@ -140,5 +140,5 @@ def harden(
     from tempering.app.hardening_scan import told_scan
 
     if (told := told_scan(done.run)) is not None:
-        say(told)
+        say_row("scan", told, 17)
     show(done.record, done.run)

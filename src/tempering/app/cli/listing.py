@@ -131,11 +131,13 @@ def _systems() -> list[dict[str, Any]]:
 
 def _defenses() -> list[dict[str, Any]]:
     from tempering.core.protocols import DEFENSES
+    from tempering.defenses.text import options_of
 
     return [
         {
             "name": name,
             "kind": defense.kind,
+            "options": options_of(defense),
             "input_gradient": defense.input_gradient,
             "random": defense.random,
             "source": defense.source,

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tempering.app.cli.comparison import comparison_lines
-from tempering.app.cli.console import leads, near
+from tempering.app.cli.console import COLUMNS, leads, near
 from tempering.app.cli.corruptions import corruption_lines
 from tempering.core.class_records import PerClass
 from tempering.core.records import ALL_ATTACKS, Assessment, BeforeAfter, Summary, Surrogate
@@ -36,6 +36,8 @@ def show(summary: Summary, run: Path | None) -> None:
         f"robust accuracy  at least {_percent(bounds.lower)}, at most {_percent(bounds.upper)} "
         f"{_interval(bounds.interval)}{_attackers(summary)}"
     )
+    for line in _abstentions(summary):
+        console.print(line)
     if isinstance(summary, Assessment):
         for access, count in summary.by_access.items():
             line = f"at most {_percent(count.fraction)} {_interval(count.interval)}"
@@ -54,9 +56,23 @@ def show(summary: Summary, run: Path | None) -> None:
 
 
 def _attackers(summary: Summary) -> str:
-    """Who attacked, if it was not everyone."""
-    over = summary.worst_case_over if isinstance(summary, Assessment) else ALL_ATTACKS
-    return "" if over == ALL_ATTACKS else f" under {over}"
+    """Who attacked, if it was not everyone or if other figures stand beside it."""
+    if not isinstance(summary, Assessment):
+        return ""
+    over = summary.worst_case_over
+    return "" if over == ALL_ATTACKS and summary.hardening is None else f" under {over}"
+
+
+def _abstentions(summary: Summary) -> list[str]:
+    """How often the model abstains, if it can."""
+    if summary.clean_flagged is None:
+        return []
+    safe = summary.robust_with_detection
+    more = "" if safe is None else f"; at most {_percent(safe)} right or flagged under attack"
+    return [
+        f"abstains on       {_percent(summary.clean_flagged)} of clean images, which count as "
+        f"errors{more}"
+    ]
 
 
 def _both_models(counts: BeforeAfter) -> Table:
@@ -67,7 +83,7 @@ def _both_models(counts: BeforeAfter) -> Table:
         table.add_column(heading, justify="right")
     pairs = {
         "clean accuracy": (counts.clean_before, counts.clean_after),
-        "robust accuracy": (counts.robust_before, counts.robust_after),
+        "robust accuracy, attacks on both": (counts.robust_before, counts.robust_after),
     }
     for name, pair in pairs.items():
         table.add_row(name, *(f"{_percent(c.fraction)} {_bracket(c.interval)}" for c in pair))
@@ -120,9 +136,20 @@ def _beside(assessment: Assessment) -> list[str]:
     lines += [] if assessment.surrogate is None else [_owned(assessment.surrogate)]
     lines += [f"not measured     {text}" for text in assessment.not_measured]
     if assessment.quick:
-        lines.append(f"quick look       {', '.join(assessment.quick)}")
+        lines.append(_quick(assessment.quick))
     lines += [] if assessment.shifts is None else corruption_lines(assessment.shifts)
     return lines + ([] if assessment.against is None else comparison_lines(assessment.against))
+
+
+def _quick(settings: list[str]) -> str:
+    """The settings of a quick look, as many as a line holds."""
+    for shown in range(len(settings), 0, -1):
+        left = len(settings) - shown
+        more = f" and {left} more, in the report" if left else ""
+        line = f"quick look       {', '.join(settings[:shown])}{more}"
+        if len(line) <= COLUMNS:
+            break
+    return line
 
 
 def _worst_class(found: PerClass) -> list[str]:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tempering.app.cli import options, scan_model
-from tempering.app.cli.console import progress, say
+from tempering.app.cli.console import progress, say, say_row
 from tempering.app.cli.early_checks import check_early, check_scan
 from tempering.core.errors import UsageError
 
 if TYPE_CHECKING:
+    from tempering.app.stream import BatchReport, UnreadBatch
     from tempering.core.scan_records import ScanRecord
 
 app = typer.Typer(
@@ -25,8 +26,12 @@ app = typer.Typer(
 
 FOUND = 3
 """Exit code if more than --fail-over is suspect beyond chance."""
+UNREAD = 4
+"""Exit code if batches of a stream could not be read and there was no alarm."""
 LISTED = 10
 """Suspects that are listed on the terminal."""
+_INDENT, _BELOW = 20, 4
+"""Columns before the text of a row, and before what is said of a suspect."""
 
 
 @app.callback()
@@ -109,24 +114,30 @@ def data(
 def _show(record: ScanRecord, out: Path) -> None:
     wrong = record.verdict != "nothing wrong"
     say(f"{record.data}: {record.verdict}")
-    say(
-        f"suspects      {record.suspects:,} of {record.n:,}; chance alone gives about "
-        f"{record.expected:,.0f}, and so many with probability {record.p_value:.2g}"
+    say_row(
+        "suspects",
+        f"{record.suspects:,} of {record.n:,}; chance alone gives about {record.expected:,.0f}, "
+        f"and so many with probability {record.p_value:.2g}",
+        _INDENT,
     )
     if record.duplicates or record.leaks or record.contradictions:
-        say(
-            f"equal images  {record.duplicates} pairs within a split, {record.leaks} across "
-            f"splits, {record.contradictions} with different labels"
+        say_row(
+            "equal images",
+            f"{record.duplicates} pairs within a split, {record.leaks} across splits, "
+            f"{record.contradictions} with different labels",
+            _INDENT,
         )
     for row in record.scans:
         if row.summary:
-            say(f"{row.name:<19} {row.summary}")
+            say_row(row.name, row.summary, _INDENT)
     seen = ", ".join(f"{name} {100 * share:.0f} %" for name, share in record.planted.items())
-    say(f"of the test poison that the scan planted itself it sees: {seen}")
+    say_row("test poison", f"of what the scan planted itself it sees: {seen}", _INDENT)
     for suspect in record.top[: LISTED if wrong else 0]:
-        say(f"  {suspect.id} (label {suspect.label}, like a {suspect.like}): {suspect.reason}")
-    say(f"page          {out / 'scan.html'}")
-    say(f"mask          {out / 'keep.npz'} (for --keep)")
+        say(f"  {suspect.id} (label {suspect.label}, like a {suspect.like})")
+        for reason in suspect.reason.split("; "):
+            say_row("", reason, _BELOW)
+    say_row("page", str(out / "scan.html"), _INDENT)
+    say_row("mask", f"{out / 'keep.npz'} (for --keep)", _INDENT)
 
 
 def _fit(clean: str, out: Path, seed: int | None, others: list[object], as_json: bool) -> None:
@@ -158,27 +169,43 @@ def stream(
     ] = 0.001,
     as_json: options.Json = False,
 ) -> None:
-    """Score batches as they come, each by itself; exits with 3 after an alarm."""
+    """Score batches as they come, each by itself.
+
+    Exits with 3 after an alarm; without one, with 4 if batches could not be read.
+    """
     if not 0 < alarm_rate < 1:
         raise UsageError(f"--alarm-rate {alarm_rate:g}: give a share above 0 and below 1")
-    from tempering.app.stream import Stream, batch_files
+    from tempering.app.stream import Stream, StreamTotals, batch_files
     from tempering.poisoning.stream_filter import StreamFilter
 
     watched = Stream(StreamFilter.load(filter_), fpr, alarm_rate)
     paths = _named_on_stdin() if batches == "-" else batch_files(Path(batches))
-    alarms = 0
+    totals = StreamTotals()
     for report in watched.scored(paths):
-        alarms += report.alarm
-        if as_json:
-            say(report.model_dump_json())
-        else:
-            say(
-                f"{report.batch}: {len(report.suspects)} of {report.n} suspect, by chance "
-                f"{report.expected:.1f}, {report.images_per_second:,.0f} images/s"
-                + (" ALARM" if report.alarm else "")
-            )
-    if alarms:
+        totals = totals.plus(report)
+        say(report.model_dump_json() if as_json else _batch_line(report))
+    totals.require_some()
+    if as_json:
+        say(totals.model_dump_json())
+    elif totals.unread:
+        say(f"{totals.unread} of {totals.batches + totals.unread} batches could not be read")
+    if totals.alarms:
         raise typer.Exit(FOUND)
+    if totals.unread:
+        raise typer.Exit(UNREAD)
+
+
+def _batch_line(report: BatchReport | UnreadBatch) -> str:
+    """What is said of a batch on the terminal."""
+    from tempering.app.stream import UnreadBatch
+
+    if isinstance(report, UnreadBatch):
+        return f"NOT READ: {report.error}"
+    return (
+        f"{report.batch}: {len(report.suspects)} of {report.n} suspect, by chance "
+        f"{report.expected:.1f}, {report.images_per_second:,.0f} images/s"
+        + (" ALARM" if report.alarm else "")
+    )
 
 
 def _named_on_stdin() -> Iterator[Path]:

@@ -18,6 +18,10 @@ METHODS = ("both", "fine-pruning", "unlearning")
 """As in `poisoning.models.repair`, which imports torch."""
 
 
+UNTOLD = 4
+"""Exit code if there are too few classes to tell, and none is suspect."""
+
+
 def scan_model(
     model: options.Model,
     weights: options.Weights = None,
@@ -53,7 +57,10 @@ def scan_model(
     device: options.Device = "auto",
     as_json: options.Json = False,
 ) -> None:
-    """Reconstruct triggers from a model, tell a backdoor by them, and repair the model."""
+    """Reconstruct triggers from a model, tell a backdoor by them, and repair the model.
+
+    Exits with 4 if there are too few classes to tell.
+    """
     if method is not None and repair is None:
         raise UsageError(f"--method {method} without --repair: give --repair DIR with it")
     if method is not None and method not in METHODS:
@@ -89,27 +96,35 @@ def scan_model(
         ).record
     if as_json:
         say(done.model_dump_json(indent=2))
-        return
-    _show(done, repair)
-    if out is not None:
-        say(f"page            {near(out / 'scan.html')}")
+    else:
+        _show(done)
+        if out is not None:
+            say(f"page            {near(out / 'scan.html')}")
+    if not done.judged:
+        raise typer.Exit(UNTOLD)
 
 
-def _show(done: ModelScan, repair: Path | None) -> None:
+def _show(done: ModelScan) -> None:
     say(f"{done.model} on {done.data}, {done.samples} clean images, seed {done.seed}")
-    say(f"finding         {done.verdict}")
-    largest = max(done.triggers, key=lambda trigger: trigger.index)
-    say(f"anomaly index   {largest.index:.2f}, class {largest.name}; suspect from {done.limit:.2f}")
-    say(f"  by chance     {100 * done.chance:.1f} % of clean models have one so large")
+    say(f"finding         {done.finding}")
+    if done.ratio_limit is None:
+        top = max(done.triggers, key=lambda trigger: trigger.index)
+        say(f"anomaly index   {top.index:.2f}, class {top.name}; suspect from {done.limit:.2f}")
+        say(f"  by chance     {100 * done.chance:.1f} % of clean models have one so large")
+    else:
+        say(
+            f"size ratio      {done.ratio:.2f}, smallest trigger over the next one; suspect "
+            f"below {done.ratio_limit:.2f}"
+        )
     for trigger in done.suspects:
         say(f"trigger         class {trigger.name}: {trigger.size:.1f} pixels")
         say(f"  succeeds on   {trigger.success} of {trigger.success.n} images of other classes")
     say(f"clean accuracy  {done.clean}")
     if done.truth is not None:
         say(f"true trigger    class {done.true_target}: succeeds on {done.truth}")
+    if done.not_repaired is not None:
+        say(f"repair          {done.not_repaired}")
     if done.repair is None:
-        if repair is not None:
-            say("repair          nothing to unlearn: no model was written")
         return
     told = done.repair
     if told.pruned is not None:
@@ -121,7 +136,7 @@ def _show(done: ModelScan, repair: Path | None) -> None:
         say(f"true trigger    class {done.true_target}: success {_change(told.truth)}")
     left = ", ".join(trigger.name for trigger in told.suspects_left)
     say(f"second look     {f'class {left} is suspect still' if left else 'no suspect class'}")
-    say(f"repaired model  {told.out}")
+    say(f"repaired model  {done.repaired}")
 
 
 def _change(change: Change) -> str:

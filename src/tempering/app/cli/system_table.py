@@ -8,13 +8,13 @@ from rich.table import Table
 from tempering.app.cli.console import leads
 from tempering.core.record import Count
 from tempering.core.system_records import SystemTable
-from tempering.report.wording import duration
+from tempering.report.wording import duration, slowdown
 
 HEADINGS = (
-    *("system", "claimed", "oblivious", "adaptive"),
+    *("system", "claimed", "oblivious", "adaptive", "strict"),
     *("clean", "abstains", "overhead", "training", "n"),
 )
-WIDTH = 110
+WIDTH = 120
 """Columns that the table needs; a narrower terminal wraps its lines."""
 
 
@@ -27,12 +27,12 @@ def show(table: SystemTable) -> None:
         shown.add_column(heading, justify="right" if number else "left", no_wrap=True)
     for row in table.rows:
         claimed = "-" if row.claimed is None else f"{100 * row.claimed:.1f}"
-        overhead = "-" if row.overhead is None else f"{100 * row.overhead:+.0f} %"
+        overhead = "-" if row.overhead is None else slowdown(row.overhead)
         shown.add_row(
-            row.system,
+            row.system + "*" * bool(row.shortened) + "!" * bool(row.flags),
             claimed,
             *map(_with_interval, (row.oblivious, row.adaptive)),
-            *map(_share, (row.clean, row.abstained)),
+            *map(_share, (row.adaptive_strict, row.clean, row.abstained)),
             overhead,
             "-" if row.seconds is None else duration(row.seconds),
             str(row.n),
@@ -41,9 +41,24 @@ def show(table: SystemTable) -> None:
     console.width = max(console.width, WIDTH)
     console.print(shown)
     console.print("accuracies in percent, with 95 % intervals", markup=False)
+    for line in _legend(table):
+        console.print(line, markup=False)
     for row in table.rows:
         if row.error is not None:
             console.print(f"{row.system} failed: {row.error}", markup=False)
+
+
+def _legend(table: SystemTable) -> list[str]:
+    """What columns and marks mean, where they occur."""
+    told = []
+    if any(row.adaptive_strict is not None for row in table.rows):
+        told.append(
+            "strict: under the adaptive attacker, images on which a system abstains left out"
+        )
+    if any(row.shortened for row in table.rows):
+        told.append("* trained for a shorter time than by its authors: no ranking of the methods")
+    told += [f"! {row.system}: {', '.join(row.flags)}" for row in table.rows if row.flags]
+    return told
 
 
 def _share(count: Count | None) -> str:

@@ -12,6 +12,10 @@ from tempering.core.errors import UsageError
 
 CONSISTENT = 1.4826
 """Standard deviation of a normal distribution over its median absolute deviation."""
+FEW = 7
+"""Classes below which a median absolute deviation says too little of one of them."""
+LEAST_RATIO = 1 / 3
+"""With few classes: size over the next smallest one below which a trigger is that of a backdoor."""
 DRAWS = 20_000
 """Simulated models behind `chance` and `limit`."""
 
@@ -36,6 +40,24 @@ def anomaly_index(values: Tensor) -> Tensor:
     spread = CONSISTENT * _median((values - median).abs())[..., None]
     index = (median - values) / spread.clamp_min(torch.finfo(torch.float64).tiny)
     return torch.where(values == median, 0.0, index).float()
+
+
+def stands_apart(sizes: Sequence[float]) -> list[bool]:
+    """Which trigger is so much smaller than the next smallest one that few clean models have it.
+
+    With few classes the deviations of the others say too little. The bound on the ratio is not
+    derived: it lies between the ratios of small clean networks and of such with a patch.
+
+    Args:
+        sizes: Of the triggers, at least 2.
+
+    Example:
+        >>> stands_apart([34.3, 56.5, 4.6, 50.9])
+        [False, False, True, False]
+    """
+    smallest, following = sorted(sizes)[:2]
+    apart = smallest < LEAST_RATIO * following
+    return [apart and size == smallest for size in sizes]
 
 
 def limit(classes: int, share: float) -> float:

@@ -10,7 +10,14 @@ from torch import nn
 from tempering.core.errors import UsageError
 from tempering.core.model_scan_records import ClassTrigger
 from tempering.data.dataset import Dataset
-from tempering.poisoning.models.anomaly import chance, indices, limit
+from tempering.poisoning.models.anomaly import (
+    FEW,
+    LEAST_RATIO,
+    chance,
+    indices,
+    limit,
+    stands_apart,
+)
 from tempering.poisoning.models.reconstruction import (
     NeuralCleanse,
     ReconstructedTrigger,
@@ -44,6 +51,10 @@ class TriggerScan:
         """Index from which a class is suspect."""
         return limit(classes, self.false_alarms)
 
+    def ratio_limit(self, classes: int) -> float | None:
+        """With few classes, what goes in place of the index: size over the next smallest one."""
+        return LEAST_RATIO if classes < FEW else None
+
     def chance(self, triggers: Sequence[ClassTrigger]) -> float:
         """Share of clean models with an index as large as the largest of these."""
         return chance(max(trigger.index for trigger in triggers), len(triggers))
@@ -73,8 +84,12 @@ class TriggerScan:
         self, model: nn.Module, test: Dataset, triggers: Sequence[ReconstructedTrigger]
     ) -> list[ClassTrigger]:
         """What is said of each trigger."""
-        of_logarithms, of_sizes = indices([trigger.size for trigger in triggers])
+        sizes = [trigger.size for trigger in triggers]
+        of_logarithms, of_sizes = indices(sizes)
         least = self.limit(len(triggers))
+        small = [index >= least for index in of_logarithms]
+        if self.ratio_limit(len(triggers)) is not None:
+            small = stands_apart(sizes)
         return [
             ClassTrigger(
                 target=trigger.target,
@@ -84,7 +99,9 @@ class TriggerScan:
                 size_index=size_index,
                 success=attack_success(model, test, trigger.trigger, trigger.target),
                 reached=trigger.reached,
-                suspect=trigger.reached and index >= least,
+                suspect=trigger.reached and is_small,
             )
-            for trigger, index, size_index in zip(triggers, of_logarithms, of_sizes, strict=True)
+            for trigger, index, size_index, is_small in zip(
+                triggers, of_logarithms, of_sizes, small, strict=True
+            )
         ]

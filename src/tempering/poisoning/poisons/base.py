@@ -16,6 +16,7 @@ from tempering.core.global_settings import torch_settings_kept
 from tempering.core.notes import note
 from tempering.core.random import RandomStreams, derive
 from tempering.core.user_code import device_of
+from tempering.data.class_names import class_number
 from tempering.data.dataset import Dataset
 from tempering.models.adoption import as_module, with_logits
 from tempering.models.checks import check_classifier
@@ -33,7 +34,8 @@ class Crafted:
         x: Their new images, in [0, 1], shape (k, c, h, w), float32; None if images stay.
         y: Their new labels, shape (k,), int64; None if labels stay.
         trigger: What calls the backdoor; None if there is none.
-        target: The class that the attacker wants; None if any wrong one will do.
+        target: The class that the attacker wants, a number or name; None if any wrong one will
+            do.
         cover: Which of them carry the right label beside a trigger, so that it is hard to find,
             shape (k,), bool; None if none do.
         victims: Images that are to be classified as the target without a trigger; None if there
@@ -45,7 +47,7 @@ class Crafted:
     x: Tensor | None = None
     y: Tensor | None = None
     trigger: Trigger | None = None
-    target: int | None = None
+    target: int | str | None = None
     cover: Tensor | None = None
     victims: Dataset | None = None
     detail: Mapping[str, Tensor] = field(default_factory=dict)
@@ -189,6 +191,9 @@ class Poison(ABC):
         poisoned[rows] = changed
         if crafted.cover is not None:
             cover[rows] = crafted.cover & changed
+        target = crafted.target
+        if target is not None:
+            target = class_number(target, data.classes, f"poison {self.name}: target", data.name)
         detail = {}
         for name, values in crafted.detail.items():
             detail[name] = torch.zeros(n, dtype=values.dtype)
@@ -200,7 +205,7 @@ class Poison(ABC):
             poisoned,
             cover,
             crafted.trigger,
-            crafted.target,
+            target,
             crafted.victims,
             detail,
         )

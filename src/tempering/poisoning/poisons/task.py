@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from tempering.core.errors import DataError, UsageError
+from tempering.core.errors import DataError
 from tempering.core.random import RandomStreams, derive
+from tempering.data.class_names import class_number
 from tempering.data.dataset import Dataset
 from tempering.poisoning.small_network import small_network
 
@@ -43,14 +44,16 @@ class Task:
         """
         return self.first(self.streams.derive("choice").order(), eligible, what)
 
-    def choose_others(self, target: int) -> Tensor:
-        """Draw samples of other classes than the target, as `choose` does."""
-        name = self.data.classes[target]
-        return self.choose(self.data.y != target, f"are of another class than {name}, the target")
+    def choose_others(self, target: int | str) -> Tensor:
+        """Draw samples of other classes than the target, by number or name, as `choose` does."""
+        number = self.class_index(target)
+        name = self.data.classes[number]
+        return self.choose(self.data.y != number, f"are of another class than {name}, the target")
 
-    def choose_of(self, label: int) -> Tensor:
-        """Draw samples of a class, as `choose` does."""
-        return self.choose(self.data.y == label, f"are of class {self.data.classes[label]}")
+    def choose_of(self, label: int | str) -> Tensor:
+        """Draw samples of a class, by number or name, as `choose` does."""
+        number = self.class_index(label, "class")
+        return self.choose(self.data.y == number, f"are of class {self.data.classes[number]}")
 
     def first(self, order: Tensor, eligible: Tensor, what: str) -> Tensor:
         """The first samples of an order that are eligible, as `choose` returns them.
@@ -71,21 +74,13 @@ class Task:
             )
         return order[eligible[order]][: self.count].sort().values
 
-    def class_index(self, given: int | str, parameter: str) -> int:
+    def class_index(self, given: int | str, parameter: str = "target") -> int:
         """The index of a class that a parameter names by number or name.
 
         Raises:
-            UsageError: If there is no such class.
+            UsageError: If there is no such class; offers the nearest.
         """
-        classes = self.data.classes
-        if isinstance(given, int) and not isinstance(given, bool) and 0 <= given < len(classes):
-            return given
-        if str(given) in classes:
-            return classes.index(str(given))
-        raise UsageError(
-            f"{parameter} {given!r} is no class of {self.data.name}: give a number from 0 to "
-            f"{len(classes) - 1} or a name such as {classes[0]!r}"
-        )
+        return class_number(given, self.data.classes, parameter, self.data.name)
 
     def uniform(self, purpose: str, *shape: int) -> Tensor:
         """Uniform draws in [0, 1) for the poison as a whole, such as a pattern, float32."""

@@ -19,11 +19,14 @@ class ScanScores:
         score: Of each sample, higher where it is more suspect, shape (n,), finite float32.
         reason: From the row of a sample to what is suspect about it, in words.
         summary: What was found in the data as a whole, in words; empty if nothing is to say.
+        certain: Of which samples the reason is a fact, and is said whatever the scan weighs, shape
+            (n,), bool; None of none.
     """
 
     score: Tensor
     reason: Callable[[int], str]
     summary: str = ""
+    certain: Tensor | None = None
 
 
 class Scan(Protocol):
