@@ -17,7 +17,7 @@ from tempering.evaluation import attack_samples, evaluator, examine_target, mini
 from tests.app.running import ended, started, temper, wait_until
 from tests.app.test_evaluate import MINE, WORDS, trained
 
-FEW = (*WORDS, "--threat", "linf:0.1", "--samples", "10", "--protocol", "thorough")
+FEW = (*WORDS, "--threat", "linf:0.1", "--samples", "4", "--protocol", "thorough")
 ALL = (*WORDS, "--threat", "linf:0.1", "--samples", "120")
 
 

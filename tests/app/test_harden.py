@@ -48,7 +48,8 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def data() -> Splits:
-    return tp.data.load("digits")
+    """The splits that the seed of the recipe gives."""
+    return tp.data.load("digits", seed=1)
 
 
 def network(seed: int = 0) -> nn.Module:
@@ -144,7 +145,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(
     again = short(data, name="again")
     assert weights(again.model) == weights(whole.model)
     assert untimed(again.record) == untimed(whole.record)
-    other = short(data, "seed=1", LITTLE, name="other")
+    other = short(data, "seed=2", LITTLE, name="other")
     assert weights(other.model) != weights(whole.model)
 
 
