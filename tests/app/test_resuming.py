@@ -26,7 +26,7 @@ OVERRIDES = [
     f"training.hardened.steps_per_round={STEPS}",
     "training.hardened.mixture.attacks=['pgd:steps=5,until_fooled=false']",
     "evaluation.attacks=['fgsm', 'pgd:steps=100,until_fooled=false']",
-    "evaluation.samples=20",
+    "evaluation.samples=50",
     "seed=1",  # no gradients are masked, so no long search without them
 ]
 WORDS: list[str | Path] = ["harden", "--recipe", TINY, "--json", "--name", "one"]

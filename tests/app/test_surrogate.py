@@ -118,7 +118,7 @@ def test_the_function_trains_on_the_splits_it_is_given(data: Splits, short: None
 
 
 WORDS = ("evaluate", "file.py:build", "--weights", "x.pth", "--data", "digits", "--json")
-MORE = ("--threat", "linf:0.1", "--samples", "3", "--access", "gray")
+MORE = ("--threat", "linf:0.1", "--samples", "6", "--access", "gray")
 
 
 def test_a_resumed_evaluation_trains_no_second_one(
