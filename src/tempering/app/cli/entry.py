@@ -27,6 +27,7 @@ from tempering.app.cli import (
     report,
     reproduce,
     scan,
+    tune,
     uncertainty,
 )
 from tempering.app.cli.console import complain, say
@@ -60,6 +61,7 @@ def _top(
 
 
 app.command("harden")(harden.harden)
+app.command("tune")(tune.tune)
 app.command("evaluate")(evaluate.evaluate)
 app.command("attack")(attack.attack)
 app.command("certify")(certify.certify)
