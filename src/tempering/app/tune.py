@@ -30,7 +30,7 @@ from tempering.app.recipe import Recipe
 from tempering.app.train_models import OBJECTIVE
 from tempering.app.tuning_run import Asked, Tuned, Tuning, prepared
 from tempering.app.tuning_sampler import optuna_version
-from tempering.app.tuning_space import CERTIFIED, DECAY, RATE, ROBUST
+from tempering.app.tuning_space import CERTIFIED, ROBUST
 from tempering.core.errors import InterruptedRunError, RunError, UsageError
 from tempering.core.files import write_text
 from tempering.data.splits import Splits
@@ -175,7 +175,9 @@ def _asked(
     if seconds is None and trials is None:
         raise UsageError("a search without an end: give a time or a number of trials")
     overrides = as_settings(overrides)
-    require_single(overrides, [OBJECTIVE, RATE, DECAY])
+    for text in overrides:
+        if text.partition("=")[0].strip() == OBJECTIVE:
+            raise UsageError(f"override {text} of what is searched: give objectives")
     single = {"threat": threat, "seed": seed}
     require_single(overrides, [key for key, value in single.items() if value is not None])
     if seed is not None:

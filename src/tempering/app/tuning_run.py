@@ -297,6 +297,7 @@ class Tuning:
         if failed:
             return f"all {len(failed)} trials failed, the last so: {failed[-1].reason}"
         return (
-            f"no round of a trial was finished in {self.asked.seconds:g} s: give more time, or "
-            "shorter rounds, such as --set training.hardened.steps_per_round=100"
+            f"no round of a trial was finished in {self.asked.seconds:g} s: resume "
+            f"{self.folder.path} with more time, or search with shorter rounds, such as "
+            "training.hardened.steps_per_round=100"
         )

@@ -73,9 +73,8 @@ class Space:
         }
         for choice in self.choices:
             for entry in choice.ranges:
-                kind = kinds.IntDistribution if entry.whole else kinds.FloatDistribution
-                ends: Any = (entry.low, entry.high)
-                made[choice.key(entry)] = kind(*ends, log=entry.log)
+                kind: Any = kinds.IntDistribution if entry.whole else kinds.FloatDistribution
+                made[choice.key(entry)] = kind(entry.low, entry.high, log=entry.log)
         return made
 
     def study(self, trials: Sequence[Trial]) -> optuna.Study:

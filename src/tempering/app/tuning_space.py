@@ -14,9 +14,6 @@ from tempering.training.objective import Objective
 from tempering.training.settings import TrainConfig
 from tempering.training.wrapper import Wrapper
 
-RATE = "training.hardened.optimisation.learning_rate"
-DECAY = "training.hardened.optimisation.weight_decay"
-
 DECAYS = (0.0, 1e-4, 1e-3, 1e-2, 1e-1)
 BELOW, ABOVE = 8.0, 4.0
 """Learning rates from the recipe's divided by the first to the recipe's times the second."""

@@ -14,7 +14,8 @@ from tempering.app.train_models import Trained, Trainer
 from tempering.app.tuning_sampler import PRUNED, Pruning
 from tempering.app.tuning_space import Settings
 from tempering.certification.certify_samples import certify
-from tempering.core.errors import TemperingError
+from tempering.core.errors import DataError, RunError, TemperingError
+from tempering.core.probe import probing
 from tempering.core.progress import silence, watched
 from tempering.core.record import Count
 from tempering.core.records import Round
@@ -74,26 +75,18 @@ class TrialTrainer(Trainer):
         data = self.data.validation.first(self.recipe.training.validation.samples)
 
         def validate(model: nn.Module) -> Validation:
-            x, y = data.x.to(self.engine.device), data.y.to(self.engine.device)
+            x = data.images(torch.arange(len(data))).to(self.engine.device)
+            y = data.y.to(self.engine.device)
             found = certify(model, x, y, self.threat, methods=METHODS)
             if found.unsupported is not None:
                 raise TemperingError(f"no certificates: {found.unsupported}")
             proven = Count(hits=int(found.certified.sum()), n=len(data))
-            right = Count(hits=_right(model, x, y), n=len(data))
+            with probing(model) as probe:
+                answers = torch.cat([probe.logits(some).argmax(1) for some in torch.split(x, 256)])
+            right = Count(hits=int((answers == y).sum()), n=len(data))
             return Validation(clean=right, worst=proven, by_attack={})
 
         return validate
-
-
-def _right(model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> int:
-    """Images predicted right, in evaluation mode."""
-    training = model.training
-    model.eval()
-    with torch.no_grad():
-        hits = sum(int((model(some).argmax(1) == own).sum()) for some, own in
-                   zip(x.split(256), y.split(256), strict=True))  # fmt: skip
-    model.train(training)
-    return hits
 
 
 @dataclass(frozen=True)
@@ -145,9 +138,9 @@ def run_trial(
             state = "pruned"
     except TimeIsUpError as error:
         state, reason = "stopped", str(error)
-    except TemperingError as error:
-        if type(error) is not TemperingError:
-            raise
+    except (RunError, DataError):
+        raise
+    except TemperingError as error:  # weights that diverged give logits that are not finite
         state, reason = "failed", str(error)
     rounds = trainer.pruning.rounds if trainer.pruning else ()
     if trained is not None:
