@@ -164,6 +164,18 @@ def test_a_model_of_ones_own_is_tuned_for_certificates(tmp_path: Path) -> None:
     assert len(tp.tune(model, resume=found.run, trials=2).study.trials) == 2
 
 
+def test_certificates_of_cnn7_are_searched(tmp_path: Path) -> None:
+    words = ("--model", "cnn7", "--set", "model.options.width=0.06", "--threat", "linf:0.001")
+    done = temper(
+        "tune", "--recipe", TINY, "--goal", "certified", "--trials", "1", "--objectives",
+        "fast-ibp+interval", *words, *WORDS[-4:], "--json", folder=tmp_path,
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    best = done.json()["best"]
+    assert best["objective"].startswith("fast-ibp+interval:kappa=")
+    assert best["value"] > 0
+
+
 def test_an_objective_that_needs_an_undefended_model_gets_one(tmp_path: Path) -> None:
     found = tp.tune(recipe=TINY, objectives="single-pass", trials=2, runs=tmp_path, name="u")
     assert [trial.state for trial in found.study.trials] == ["finished", "finished"]
@@ -186,7 +198,7 @@ def test_time_ends_a_search_and_more_time_continues_the_trial(tmp_path: Path) ->
 
 def test_trials_that_diverge_are_told(tmp_path: Path) -> None:
     rate = "training.hardened.optimisation.learning_rate=1e35"
-    with pytest.raises(RunError, match="all 2 trials failed, the last so: .*not finite"):
+    with pytest.raises(RunError, match=r"all 2 trials failed, the last so: .*not finite"):
         tp.tune(recipe=TINY, overrides=[rate], objectives="paper", trials=2, runs=tmp_path)
 
 
@@ -198,7 +210,7 @@ def test_trials_that_diverge_are_told(tmp_path: Path) -> None:
         (("--time", "0"), "time '0': give seconds, minutes or hours"),
         ((), "a search without an end: give --time, such as 30m, or --trials"),
         (("--trials", "2", "--goal", "certified", "--threat", "l2:1"), "does not train against"),
-        (("--trials", "2", "--set", "training.hardened.objective=mart"), "of what is searched: give"),
+        (("--trials", "2", "--set", "training.hardened.objective=mart"), "of what is searched"),
         (("--trials", "2", "--set", "training.hardned.objective=mart"), "unknown key"),
         (("--resume", "x", "--objectives", "paper"), "give only --time, --trials"),
         (

@@ -37,7 +37,8 @@ def report_of(study: TuningStudy) -> Report:
     return Report(
         title="Search for training settings",
         subtitle=(
-            f"{study.data}, {threat_name(study.threat)}, recipe {study.recipe}, seed {study.seed}"
+            f"{study.data}, {threat_name(study.threat)}, recipe "
+            f"{Path(study.recipe).stem}, seed {study.seed}"
         ),
         sections=tuple(section for section in sections if section is not None),
         source="study.json",
@@ -56,7 +57,7 @@ def _summary(study: TuningStudy) -> Section:
             (f"validation {_goal(study)} of the best", counted(best.value)),
             ("clean accuracy of the best", counted(best.clean)),
             ("trial", Cell(str(best.number))),
-            ("objective", Cell(best.objective)),
+            ("objective", _objective(best)),
             ("learning rate", Cell(f"{best.learning_rate:g}")),
             ("weight decay", Cell(f"{best.weight_decay:g}")),
             *rows,
@@ -98,7 +99,7 @@ def _history(study: TuningStudy) -> Section | None:
             Series("best so far", steps, "after", dots=False),
         ),
         axis(1, max(2, len(study.trials)), "trial", least=1),
-        axis(0, 1, _goal(study), in_percent),
+        axis(min(value for _, value in values), best[-1], _goal(study), in_percent, least=0.01),
     )
     return Section(
         "history",
@@ -128,7 +129,7 @@ def _importance(study: TuningStudy) -> Section | None:
 
 def _trials(study: TuningStudy) -> Section:
     columns = (
-        Column("trial"),
+        Column("trial", numeric=False),
         Column("objective", numeric=False),
         Column("learning rate"),
         Column("weight decay"),
@@ -160,15 +161,26 @@ def _trials(study: TuningStudy) -> Section:
 def _row(trial: Trial) -> tuple[Cell, ...]:
     return (
         Cell(str(trial.number), "" if trial.suggested else "the recipe itself"),
-        Cell(trial.objective),
+        _objective(trial),
         Cell(f"{trial.learning_rate:g}"),
         Cell(f"{trial.weight_decay:g}"),
         ABSENT if trial.value is None else counted(trial.value),
         ABSENT if trial.clean is None else counted(trial.clean),
         Cell(str(len(trial.rounds))),
         Cell(duration(trial.seconds)),
-        Cell(trial.state, trial.reason, "bad" if trial.state == "failed" else ""),
+        Cell(
+            trial.state,
+            "" if trial.state == "finished" else trial.reason,
+            "bad" if trial.state == "failed" else "",
+        ),
     )
+
+
+def _objective(trial: Trial) -> Cell:
+    """The objective, and its parameters as detail."""
+    outer, joined, last = trial.objective.rpartition("+")
+    name, _, pairs = last.partition(":")
+    return Cell(outer + joined + name, pairs.replace(",", ", ").replace("=", " = "))
 
 
 def _share(trial: Trial) -> float:
