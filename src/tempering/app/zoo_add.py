@@ -207,7 +207,7 @@ def _worst(records: Sequence[object]) -> Measurement:
 def _limits(found: Assessment, curve: Sequence[EpsAccuracy]) -> list[str]:
     """What the figures do not say, in words."""
     limits = [
-        f"Robust accuracy holds where {in_words(found.threat)}; other changes were not evaluated.",
+        f"Evaluated against one threat: {in_words(found.threat)}.",
         f"The upper bound is accuracy under the protocol {found.protocol}, access {found.access}: "
         "a stronger attack may lower it.",
         "One training with one seed.",

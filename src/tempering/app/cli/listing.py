@@ -50,10 +50,10 @@ def list_(
     if as_json:
         say_json(rows)
         return
-    if not rows:
+    if not rows and kind is Listing.runs:
         say(f"no runs in {near(runs_folder())}: temper harden and temper evaluate make some")
         return
-    wide = max(len(row["name"]) for row in rows)
+    wide = max((len(row["name"]) for row in rows), default=0)
     said = {Listing.runs: _SAID, Listing.zoo: _ON_THE_CARD}.get(kind, ())
     for row in rows:
         for line in _lines(row, wide, said):
