@@ -99,7 +99,18 @@ def judging_run(address: str) -> Path | None:
 
 
 def judged_model(run: Path) -> tuple[Provenance, str, Path | None]:
-    """What a run that judged a model says, with the model's address and weights.
+    """What a run that judged a model says, with the model's address and weights; it is noted.
+
+    Raises:
+        ModelError: If the run does not say, or the model is no longer there.
+    """
+    told, address, weights = recorded_model(run)
+    note(f"{run} is a run of `temper evaluate`: the model that it judged is taken, {address}")
+    return told, address, weights
+
+
+def recorded_model(run: Path) -> tuple[Provenance, str, Path | None]:
+    """The same, for a caller that asked for the run itself.
 
     Raises:
         ModelError: If the run does not say, or the model is no longer there.
@@ -116,7 +127,6 @@ def judged_model(run: Path) -> tuple[Provenance, str, Path | None]:
             f"that it evaluated{where}: give the model"
         )
     weights = told.recipe.get("weights")
-    note(f"{run} is a run of `temper evaluate`: the model that it judged is taken, {address}")
     return told, address, None if weights is None else Path(weights)
 
 

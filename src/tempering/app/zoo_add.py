@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from tempering.app.compare import OUT_OF_TIME
 from tempering.app.evaluation_folder import finished
 from tempering.app.job import job
-from tempering.app.model_address import judged_model
+from tempering.app.model_address import recorded_model
 from tempering.app.output_files import check_new_folder
 from tempering.core.errors import RunError, UsageError
 from tempering.core.files import followed, write_folder, write_text
@@ -80,7 +80,7 @@ def add(run: Path, name: str, entries: Path) -> Card:
     run = followed(run)
     if not finished(run):
         raise RunError(f"{run} is no finished evaluation: give a run of temper evaluate")
-    _, address, _ = judged_model(run)
+    _, address, _ = recorded_model(run)
     model = Path(address)
     evidence = _evidence(run, model)
     for refused in _refusals(evidence):
@@ -124,10 +124,15 @@ def _evidence(run: Path, model: Path) -> _Evidence:
 def _refusals(evidence: _Evidence) -> Iterator[str]:
     """Why an evaluation is not accepted, each with what would be."""
     made, found, manifest = evidence.made, evidence.found, evidence.manifest
-    if made.split != "official" or found.n != made.test_n:
+    if made.split != "official":
         yield (
-            f"{found.n} images of the {made.split} split of {made.data}, whose test set has "
-            f"{made.test_n}: evaluate the whole official test set, with --samples {made.test_n}"
+            f"evaluated on the {made.split} split of {made.data}, whose test images depend on a "
+            "seed: evaluate the official test set of data that have one"
+        )
+    if found.n != made.test_n:
+        yield (
+            f"evaluated {found.n} images of {made.data}, whose official test set has "
+            f"{made.test_n}: evaluate all, with --samples {made.test_n}"
         )
     if evidence.clean.weights != manifest.weights:
         yield (

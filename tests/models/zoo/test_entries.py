@@ -103,8 +103,8 @@ def test_a_damaged_card_is_refused(copied: Path) -> None:
     card = copied / entries.CARD_FILE
     told = json.loads(card.read_text("utf-8"))
     card.write_text(json.dumps({**told, "n": told["n"] - 1}), encoding="utf-8")
-    with pytest.raises(ModelError, match="is damaged: .*clean is of 10000 images and n is 9999"):
+    with pytest.raises(ModelError, match=r"is damaged: .*clean is of 10000 images and n is 9999"):
         tp.zoo.card("mnist-linf-0.1")
     card.write_text(json.dumps({**told, "weights": "0" * 16}), encoding="utf-8")
-    with pytest.raises(ModelError, match="the card of mnist-linf-0.1 is of weights 0000"):
+    with pytest.raises(ModelError, match=r"the card of mnist-linf-0\.1 is of weights 0000"):
         tp.zoo.load("mnist-linf-0.1")
