@@ -131,6 +131,10 @@ def test_what_is_fetched_is_a_model_like_any_other(zoo: Made, tmp_path: Path) ->
         ["attack", "zoo:tiny-digits", "--attack", "fgsm", "--samples", "3", "--out", "a.npz"],
         ["explain", "zoo:tiny-digits", "--samples", "5", "--attack", "fgsm", "--out", "e"],
         ["uncertainty", "zoo:tiny-digits"],
+        [
+            *("evaluate", "zoo:tiny-digits", "--samples", "5", "--attack", "pgd:steps=2"),
+            *("--access", "gray", "--surrogate", "zoo:tiny-digits"),
+        ],
         ["scan", "model", "zoo:tiny-digits", "--samples", "20", "--out", "s"],
     ],
     ids=lambda words: words[0],

@@ -263,8 +263,8 @@ def networks_for(
                 f"weights {weights} for {settings.name}, which has its own: leave them out"
             )
         some = shown_part(data.validation)
-        trained = initialise(load_entry(entry).model, some)
-        return FromModule(trained, classifies(trained, data.validation), False, some)
+        module = initialise(load_entry(entry).model, some)
+        return FromModule(module, classifies(module, data.validation), False, some)
     if ":" in settings.name:
         return FromFile(settings.name, weights, shown_part(data.validation))
     if weights is not None:

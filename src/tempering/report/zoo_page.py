@@ -37,7 +37,7 @@ def leaderboard(cards: Sequence[Card]) -> Report:
     groups = [list(part) for _, part in groupby(ranked, key=_group)]
     return Report(
         title="The zoo",
-        subtitle=f"{len(ranked)} models with their evidence",
+        subtitle="Trained models, with their evidence",
         sections=(_all(ranked), *(_one(group) for group in groups), _words(ranked)),
         source="card.json",
     )
@@ -146,26 +146,26 @@ def _one(cards: Sequence[Card]) -> Section:
 
 
 def _words(cards: Sequence[Card]) -> Section:
-    rows = tuple(
-        (
-            Cell(card.name),
-            Cell(_objective(card)),
-            Cell(card.training.command, f"seed {card.training.seed}"),
-            Cell(
-                f"{attack(card.evaluation.protocol)}, access {card.evaluation.access}",
-                f"Tempering {card.evaluation.tempering}, {card.evaluation.created}",
-            ),
-            Cell(" ".join(card.limits)),
-        )
-        for card in cards
-    )
-    columns = worded("entry", "objective", "command", "evaluation", "limits")
     return Section(
         "evidence",
         "How each was trained and evaluated",
         (),
-        tabled([Table("evidence-table", "Commands, seeds and limits", columns, rows)]),
+        tabled([_told(card) for card in cards]),
     )
+
+
+def _told(card: Card) -> Table:
+    training, evaluation = card.training, card.evaluation
+    rows = {
+        "objective": _objective(card),
+        "trained by": f"{training.command} (seed {training.seed})",
+        "evaluated by": f"{evaluation.command} (seed {evaluation.seed})",
+        "protocol": f"{attack(evaluation.protocol)}, access {evaluation.access}, "
+        f"Tempering {evaluation.tempering}, {evaluation.created}",
+        "limits": " ".join(card.limits),
+    }
+    cells = tuple((Cell(name), Cell(text)) for name, text in rows.items())
+    return Table(f"evidence-{card.name}", card.name, worded("", "from its card"), cells)
 
 
 def _objective(card: Card) -> str:

@@ -8,12 +8,15 @@ import pytest
 import torch
 
 import tempering as tp
+from tempering.attacks.surrogate_ref import SurrogateRef
 from tempering.core.errors import ModelError, UnknownNameError
 from tempering.core.zoo_records import ZooVerdict
 from tempering.data import load as load_data
 from tempering.models.manifest import WEIGHTS_FILE
 from tempering.models.weights import weights_hash
 from tempering.models.zoo import entries
+from tempering.training.objectives.registry import parse_objective
+from tempering.training.teacher import Distillation
 
 NAMES = entries.names()
 MOST_BYTES = 8_000_000
@@ -76,6 +79,14 @@ def test_an_unknown_name_offers_the_nearest() -> None:
         tp.zoo.load("mnist-linf-0.2")
     with pytest.raises(UnknownNameError, match="unknown zoo entry"):
         tp.models.load("zoo:nothing-like-it")
+
+
+def test_an_entry_teaches_and_attacks() -> None:
+    told = tp.zoo.card("mnist-linf-0.1").weights
+    teacher = parse_objective("ard:teacher=zoo:mnist-linf-0.1")
+    assert isinstance(teacher, Distillation)
+    assert weights_hash(teacher.network) == told
+    assert weights_hash(SurrogateRef.of("zoo:mnist-linf-0.1").network()) == told
 
 
 @pytest.fixture

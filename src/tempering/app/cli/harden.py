@@ -80,8 +80,8 @@ def harden(
 ) -> None:
     """Harden a classifier, evaluate it, and write a report."""
     if recipe is None and model is not None and (entry := entry_of(model)) is not None:
-        told = card(entry)
-        data, threat = data or told.data, threat or told.threat
+        entry_card = card(entry)
+        data, threat = data or entry_card.data, threat or entry_card.threat
     given = {
         "model.name": model,
         "data.address": data,
