@@ -11,6 +11,7 @@ from tests.app.running import TINY, Done, temper
 
 RECIPE = str(TINY)
 FEW = (
+    "seed=0",
     "evaluation.curve=none",
     "evaluation.minimum_norm=none",
     "evaluation.surrogate=false",

@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from torch import nn
 
 import tempering as tp
 from tempering.app import benchmark as module
 from tempering.app.run_list import list_runs
 from tempering.core.errors import RunError, UnknownNameError, UsageError
 from tempering.core.system_records import SystemTable
+from tempering.models.registry import build
+from tempering.systems import setting as shared
 from tempering.systems import watched
 from tempering.systems.registry import SYSTEMS
 from tempering.systems.setting import BUDGETS, Setting
@@ -37,12 +41,18 @@ KEYS = {
 }
 
 
+def narrow(*given: Any, **options: Any) -> nn.Module:
+    """The network that systems share, with a few filters."""
+    return build(*given, **{**options, "width": 8, "hidden": 32})
+
+
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     small = replace(
         BUDGETS["10m"], standard_steps=60, adversarial_steps=5, attack_steps=2, samples=12
     )
     monkeypatch.setitem(BUDGETS, "10m", small)
+    monkeypatch.setattr(shared, "build", narrow)
     monkeypatch.setattr(module, "ATTACKS", ("fgsm", "pgd:steps=5"))
 
 
@@ -104,6 +114,7 @@ def test_a_system_that_fails_is_a_row_and_finished_ones_are_kept(
             systems=["undefended", "madry"],
             data="digits",
             threat="linf:0.1",
+            samples=4,
             name="b",
             runs=tmp_path,
         )
@@ -157,7 +168,7 @@ def test_training_time_counts_the_undefended_network_where_it_is_needed(
     monkeypatch.setattr(Setting, "undefended_seconds", property(lambda _self: 1000.0))
     names = ["input-manipulation", "madry"]
     done = tp.benchmark(
-        systems=names, data="digits", threat="linf:0.1", samples=4, name="b", runs=tmp_path
+        systems=names, data="digits", threat="linf:0.5", samples=2, name="b", runs=tmp_path
     )
     behind, alone = (row.seconds for row in done.table.rows)
     assert behind is not None
@@ -238,7 +249,7 @@ def test_recorded_tables_refuse_what_would_compute(
 @pytest.mark.usefixtures("tiny")
 def test_a_benchmark_of_another_version_is_not_continued(tmp_path: Path) -> None:
     done = tp.benchmark(
-        systems="undefended", data="digits", threat="linf:0.1", name="b", runs=tmp_path
+        systems="undefended", data="digits", threat="linf:0.1", samples=2, name="b", runs=tmp_path
     )
     place = done.run / "checkpoint" / "run.json"
     asked = json.loads(place.read_text())

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import tempering as tp
-from tempering.app.beginning import choose_recipe, fit_samples
+from tempering.app.beginning import choose_recipe, fit_samples, require_batches
 from tempering.app.folder import RunFolder
 from tempering.app.hardening_run import Hardened
 from tempering.app.recipe import load_recipe
@@ -48,7 +48,8 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def data() -> Splits:
-    return tp.data.load("digits")
+    """The splits that the seed of the recipe gives."""
+    return tp.data.load("digits", seed=1)
 
 
 def network(seed: int = 0) -> nn.Module:
@@ -144,7 +145,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(
     again = short(data, name="again")
     assert weights(again.model) == weights(whole.model)
     assert untimed(again.record) == untimed(whole.record)
-    other = short(data, "seed=1", LITTLE, name="other")
+    other = short(data, "seed=2", LITTLE, name="other")
     assert weights(other.model) != weights(whole.model)
 
 
@@ -258,6 +259,13 @@ def interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Evaluator, "evaluate", stopped)
+
+
+def test_a_batch_larger_than_the_training_data_is_refused(data: Splits) -> None:
+    key, most = "training.hardened.optimisation.batch_size", len(data.train)
+    require_batches(data, [f"{key}={most}", "seed=100000"])
+    with pytest.raises(UsageError, match=rf"{key} {most + 1} for {most} training samples: give"):
+        require_batches(data, [f"{key} = {most + 1}"])
 
 
 def test_a_run_of_a_model_at_hand_is_resumed_with_that_model(

@@ -95,7 +95,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "file.py").write_text(OWN, encoding="utf-8")
     done = temper(
         "harden", "--model", "file.py:build", "--data", "digits", "--threat", "linf:0.05",
-        "--recipe", str(TINY), "--name", "h1", folder=folder,
+        "--recipe", str(TINY), "--seed", "0", "--name", "h1", folder=folder,
     )  # fmt: skip
     assert done.code == 0, done.err
     return folder

@@ -31,7 +31,7 @@ averaging = 0.9
 clean = 0.4
 adversarial = 0.5
 [training.hardened.stopping]
-max_iterations = 300
+max_iterations = 200
 [evaluation]
 curve = "none"
 minimum_norm = "none"

@@ -165,12 +165,15 @@ def test_others_are_named_on_the_command_line_and_nothing_is_made_in_vain(tmp_pa
     assert torch.equal(judged.model.state_dict()["1.weight"], net.state_dict()["1.weight"])
 
 
-def test_our_side_counts_everything() -> None:
+def test_our_side_counts_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    import beside_autoattack
     from beside_autoattack import Evaluated, ours
 
-    x, y = known(24)
-    row = ours(Evaluated("one", trained(), Linf(EPS), "", dataset(x, y, 10)), 24, 0)
-    assert row["standing"] == list(row["stages"].values())[-1] < 24
-    assert row["forwards"] > row["backwards"] > 24 * 50
-    assert 24 < row["attacking"] < row["forwards"] + row["backwards"]
+    monkeypatch.setattr(beside_autoattack, "WARM_UP", 1)
+    n = 8
+    x, y = known(n)
+    row = ours(Evaluated("one", trained(), Linf(EPS), "", dataset(x, y, 10)), n, 0)
+    assert row["standing"] == list(row["stages"].values())[-1] < n
+    assert row["forwards"] > row["backwards"] > n * 50
+    assert n < row["attacking"] < row["forwards"] + row["backwards"]
     assert 0 < row["attacking_seconds"] < row["seconds"]

@@ -192,3 +192,14 @@ def _compare_hidden(net: nn.Module, graph: Graph, bounds: StepBounds, tried: Ten
         assert bool((values <= at.high).all()), name
         checked += 1
     assert checked > 0 or not isinstance(net, nn.Sequential)
+
+
+def test_no_margin_that_is_left_has_no_bound() -> None:
+    x = images(2)
+    graph = graph_of(build("layer norm"), x)
+    region = Region.around(x, Linf(EPS))
+    with torch.no_grad():
+        bounds = crown_intervals(graph, region, propagate(graph, region))
+        rows, a = torch.zeros(0, dtype=torch.long), torch.zeros(0, 3, dtype=torch.float64)
+        found, _ = crown_lower_bound(graph, bounds, region, len(graph.steps) - 1, rows, a)
+    assert found.shape == (0,)

@@ -51,7 +51,7 @@ def test_it_is_evaluated_and_runs_repeat(name: str) -> None:
 
     def robust() -> float:
         found = tp.evaluate(
-            pipeline(name), data, Linf(0.1), attacks=attacks, samples=6, subset="first"
+            pipeline(name), data, Linf(0.1), attacks=attacks, samples=3, subset="first"
         )
         return found.robust_accuracy.upper
 

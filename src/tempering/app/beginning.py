@@ -118,6 +118,22 @@ def fit_samples(recipe: Recipe, data: Splits, overrides: Sequence[str]) -> Recip
     return recipe
 
 
+def require_batches(data: Splits, overrides: Sequence[str]) -> None:
+    """Refuse a mini-batch that was asked for and is larger than the training data.
+
+    Raises:
+        UsageError: Naming the setting.
+    """
+    for text in overrides:
+        key, _, value = text.partition("=")
+        asked = key.strip().endswith(".optimisation.batch_size") and value.strip().isdecimal()
+        if asked and int(value) > len(data.train):
+            raise UsageError(
+                f"{key.strip()} {value.strip()} for {len(data.train)} training samples: "
+                f"give at most {len(data.train)}"
+            )
+
+
 def require_classifiers(networks: Networks, data: Splits, seed: int) -> None:
     """Build every kind of network that a run needs, and let each answer a few images.
 

@@ -16,6 +16,7 @@ from tempering.app.beginning import (
     fit_samples,
     load_splits,
     names_data,
+    require_batches,
     require_classifiers,
     require_fit,
     require_objectives,
@@ -172,6 +173,7 @@ def harden(
     engine = compute.start(chosen.precision)
     splits = load_splits(chosen, given)
     chosen = fit_samples(chosen, splits, overrides)
+    require_batches(splits, overrides)
     check_threat(chosen.threat, splits.test.first(1000).x)
     check_size(chosen.threat, splits.shape)
     require_scan(chosen.data.scan, splits)

@@ -75,7 +75,7 @@ def layer_norm(call: LayerCall, normalized: Any, weight: Any, bias: Any, eps: fl
     ahead, last = source.shape[: len(source.shape) - dims], source.shape[-dims:]
     if len(ahead) + dims != len(source.shape):
         raise call.refuse(f"over {dims} dimensions of {source.shape}")
-    flat = call.mapped(source, lambda z: z.reshape(len(z), *ahead, -1))
+    flat = call.mapped(source, lambda z: z.reshape(len(z), *ahead, prod(last)))
     out = call.mapped(standardized(call, flat, eps), lambda z: z.reshape(len(z), *ahead, *last))
     return result(_weighed(call, out, weight, bias, [1] * (1 + len(ahead)) + list(last)))
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from tempering.core.errors import ModelError
 from tempering.core.protocols import Transform
+from tempering.defenses.pipeline import Pipeline
 from tempering.models.classifier import Classifier
 from tempering.models.normalize import Normalize
 
@@ -85,12 +86,20 @@ def _rule(layer: nn.Module) -> Callable[[nn.Module, Box], Box] | None:
 def layers_of(model: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
     """The layers of a sequential network in order, with their qualified names.
 
+    A pipeline without a detector is a sequence of its transforms and its classifier.
+
     Raises:
         ModelError: Naming the first layer that has no interval bounds here.
     """
     if type(model).forward in (nn.Sequential.forward, Classifier.forward):
         for name, child in model.named_children():
             yield from layers_of(child, f"{prefix}.{name}" if prefix else name)
+        return
+    if type(model).forward is Pipeline.forward and model.detector is None:
+        stages = [*model.transforms.named_children(), ("classifier", model.classifier)]
+        for name, child in stages:
+            inner = name if name == "classifier" else f"transforms.{name}"
+            yield from layers_of(child, f"{prefix}.{inner}" if prefix else inner)
         return
     zeros = not isinstance(model, nn.Conv2d) or model.padding_mode == "zeros"
     if _rule(model) is None or not zeros:

@@ -26,7 +26,7 @@ def test_harden_prints_its_summary(hardened: Hardened) -> None:
         "digits",
         "linf:0.3",
         20,
-        0,
+        1,
     )
     assert set(found["attacks"]) == {"fgsm", "pgd-2"}
     for attack in found["attacks"].values():
