@@ -132,7 +132,7 @@ def test_what_is_fetched_is_a_model_like_any_other(zoo: Made, tmp_path: Path) ->
         ["explain", "zoo:tiny-digits", "--samples", "5", "--attack", "fgsm", "--out", "e"],
         ["uncertainty", "zoo:tiny-digits"],
         [
-            *("evaluate", "zoo:tiny-digits", "--samples", "5", "--attack", "pgd:steps=2"),
+            *("evaluate", "zoo:tiny-digits", "--quick", "--samples", "5"),
             *("--access", "gray", "--surrogate", "zoo:tiny-digits"),
         ],
         ["scan", "model", "zoo:tiny-digits", "--samples", "20", "--out", "s"],
@@ -183,7 +183,23 @@ def test_the_leaderboard_shows_every_entry(zoo: Made, tmp_path: Path) -> None:
     assert "give a file that ends in .html" in wrong.err
 
 
-@pytest.mark.parametrize("command", [["evaluate", "zoo:tiny-digit"], ["zoo", "show", "tiny-digit"]])
+def test_an_entry_has_weights_of_its_own(zoo: Made, tmp_path: Path) -> None:
+    shutil.copyfile(zoo.packed / WEIGHTS_FILE, tmp_path / "w.safetensors")
+    for words in (["harden", "--model", "zoo:tiny-digits"], ["evaluate", "zoo:tiny-digits"]):
+        done = temper(*words, "--weights", "w.safetensors", folder=tmp_path)
+        assert done.code == 2
+        assert "weights w.safetensors for zoo:tiny-digits, which has its own: leave" in done.err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["evaluate", "zoo:tiny-digit"],
+        ["harden", "--model", "zoo:tiny-digit"],
+        ["zoo", "show", "tiny-digit"],
+        ["zoo", "fetch", "tiny-digit", "--out", "f"],
+    ],
+)
 def test_an_unknown_entry_is_one_line_with_the_nearest(zoo: Made, command: list[str]) -> None:
     done = temper(*command, folder=zoo.folder)
     assert done.code == 2
