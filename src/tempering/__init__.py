@@ -41,5 +41,6 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "systems": "tempering.systems",
         "uncertainty": "tempering.app.uncertainty",
         "training": "tempering.training",
+        "zoo": "tempering.models.zoo",
     },
 )
