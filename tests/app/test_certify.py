@@ -152,3 +152,18 @@ def test_smoothing_keeps_to_its_time(folder: Path) -> None:
     assert found["undecided"] >= found["unreached"]
     assert found["by_method"]["smoothing"]["samples"] == 40 - found["unreached"]
     assert found["certified_correct"] + found["refuted"] + found["undecided"] == 40
+
+
+@pytest.mark.filterwarnings("default::tempering.core.notes.TemperingWarning")
+def test_what_was_not_run_is_said(folder: Path) -> None:
+    words = (*WORDS[:-1], "10")
+    told = temper(*words, "--threat", "patch:0.5", folder=folder)
+    assert told.code == 0, told.err
+    assert re.search(r"(?m)^not run +branching: not for patch:0\.5$", told.out), told.out
+    refused = temper(*words, "--threat", "patch:0.5", "--method", "branching", folder=folder)
+    assert refused.code == 2
+    assert "method branching does not certify patch:0.5" in refused.err
+    told = temper(*words, "--threat", "patch:0.01", "--json", folder=folder)
+    assert "threat patch:0.01 allows no change: its square is smaller than a pixel" in told.err
+    found = told.json()
+    assert found["misclassified"] == found["refuted"] == 10 - found["clean_correct"]

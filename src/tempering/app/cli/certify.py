@@ -87,11 +87,16 @@ def certify(
         say(f"noise                 sigma {sigma:g}, {draws:,} noisy copies of each sample")
     say(f"clean correct         {done.clean_correct} of {done.n}")
     say(f"certified             {done.certified_correct} ({low:.1f} to {high:.1f} %)")
-    say(f"refuted               {done.refuted}")
+    wrong = f" ({done.misclassified} misclassified)" if done.misclassified else ""
+    say(f"refuted               {done.refuted}{wrong}")
     say(f"undecided             {done.undecided}")
     if done.unreached:
         say(f"  the time was up before all draws were made for {done.unreached} of them")
     for name, part in done.by_method.items():
-        say(f"  {name}: {part.certified} of {part.samples} certified, {part.seconds:.1f} s")
+        refuted = f", {part.refuted} refuted" if part.refuted else ""
+        counts = f"{part.certified} of {part.samples} certified{refuted}"
+        say(f"  {name}: {counts}, {part.seconds:.1f} s")
+    if done.not_run:
+        say(f"not run               {done.not_run}")
     if done.unsupported is not None:
         say(f"abstained: {done.unsupported}")
