@@ -167,3 +167,19 @@ def test_what_was_not_run_is_said(folder: Path) -> None:
     assert "threat patch:0.01 allows no change: its square is smaller than a pixel" in told.err
     found = told.json()
     assert found["misclassified"] == found["refuted"] == 10 - found["clean_correct"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--smoothing", "0"), "--smoothing 0: give a sigma above 0, such as 0.25"),
+        (("--smoothing", "nan"), "--smoothing nan: give a sigma above 0"),
+        (("--smoothing", "0.25", "--votes", "0"), "--votes 0: "),
+        (("--method", "smoothing"), "method smoothing: give --smoothing SIGMA"),
+        (("--time", "0s"), "time '0s': give seconds, minutes or hours above 0"),
+    ],
+)
+def test_wrong_options_are_named(words: tuple[str, ...], message: str, folder: Path) -> None:
+    done = temper(*WORDS, "--threat", "l2:0.5", *words, folder=folder)
+    assert (done.code, done.err.count("\n")) == (2, 1), done.err
+    assert done.err.startswith(f"error: {message}")
