@@ -424,3 +424,29 @@ class Broken(Always):
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x) * math.nan
+
+
+class BatchMean(nn.Module):
+    """The mean of its batch, in which noise cancels out."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean = x.mean((1, 2, 3))
+        return torch.stack([mean.mean().expand(len(x)), torch.full_like(mean, 0.5)], 1)
+
+
+def test_a_model_whose_answers_depend_on_the_batch_is_refused() -> None:
+    x = torch.full((2, 1, 2, 2), 0.6)
+    with pytest.raises(ModelError, match="depend on the other images of its batch"):
+        Smoothing(0.5, samples=200)(BatchMean(), x, torch.zeros(2, dtype=torch.int64))
+    with pytest.raises(ModelError, match="depend on the other images of its batch"):
+        Smoothing(0.5, samples=200).predict(BatchMean(), x)
+
+
+def test_a_random_model_is_smoothed() -> None:
+    class Noisy(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.stack([torch.ones(len(x)), torch.rand(len(x))], 1)
+
+    x = torch.full((2, 1, 2, 2), 0.6)
+    certificate = Smoothing(0.5, samples=200)(Noisy(), x, torch.zeros(2, dtype=torch.int64))
+    assert certificate.certified(0.1).all()

@@ -235,7 +235,10 @@ class _Certification:
             batch_size: Images at a time.
         """
         kind = type(self.probe.model).__name__
-        reasons = "it does not compute what its layers say", "it answers the same images differently"
+        reasons = (
+            "it does not compute what its layers say",
+            "it answers the same images differently",
+        )
         for rows in torch.split(torch.arange(len(x), device=x.device), batch_size):
             part = x[rows].double()
             own = propagate(graph, Region("linf", part, 0.0, IntervalTensor(part, part)))

@@ -11,17 +11,14 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.nn.modules.module import (
-    register_module_forward_hook,
-    register_module_forward_pre_hook,
-)
 from torch.overrides import TorchFunctionMode
 
+from tempering.certification.fixed_function import seeded
 from tempering.certification.unsupported import Unsupported
 from tempering.core.errors import first_line
 
@@ -33,22 +30,23 @@ _READS = (
 _SAME = {"get", "data", "clone", "contiguous", "detach", "unbind", "getitem", "alias"}
 """Functions that leave numbers as they are: a trace may lack them."""
 _NAMES = {"iadd": "add", "isub": "sub", "imul": "mul", "itruediv": "truediv", "ipow": "pow"}
+_CALLS = (nn.Module._call_impl.__code__, nn.Module._wrapped_call_impl.__code__)
 IsLeaf = Callable[[nn.Module], bool]
 
 
 class ImageCalls(TorchFunctionMode):
-    """Within it, counts the functions and layers that are called on what depends on images.
+    """Within it, counts the functions that are called on what depends on images.
 
     Attributes:
-        counts: How often, by name, or by the layer's id.
-        read: The function that a user's code has read values with; None if none.
+        counts: How often, by the outermost leaf in which they are and their name.
+        read: The function that a user's code has read values with, in no leaf; None if none.
     """
 
-    def __init__(self, x: Tensor) -> None:
+    def __init__(self, x: Tensor, leaf: IsLeaf) -> None:
         super().__init__()
-        self.counts: Counter[str | int] = Counter()
+        self.counts: Counter[tuple[int, str]] = Counter()
         self.read: str | None = None
-        self.within = 0
+        self._leaf = leaf
         self._memory = {_address(x)}
         self._kept: list[Tensor] = [x]
 
@@ -65,12 +63,24 @@ class ImageCalls(TorchFunctionMode):
         self.keep(returned)
         if name == "setitem":
             self.keep([*_tensors(args[:1])])
-        if not self.within and _by_user():
-            if called in _READS:
-                self.read = self.read or called
-            elif (returned or name == "setitem") and name not in _SAME:
-                self.counts[_NAMES.get(name, name)] += 1
+        layer, by_user = self._caller()
+        if called in _READS and by_user and layer is None:
+            self.read = self.read or called
+        elif (returned or name == "setitem") and name not in _SAME and (by_user or layer):
+            self.counts[id(layer), _NAMES.get(name, name)] += 1
         return out
+
+    def _caller(self) -> tuple[nn.Module | None, bool]:
+        """The outermost leaf that runs, and whether code of a user has called a function."""
+        layer, root = None, "torch"
+        frame: FrameType | None = sys._getframe(2)
+        while frame is not None and frame.f_code is not _calls.__code__:
+            running = frame.f_locals["self"] if frame.f_code in _CALLS else None
+            layer = running if running is not None and self._leaf(running) else layer
+            name = str(frame.f_globals.get("__name__", ""))
+            root = name.partition(".")[0] if root == "torch" else root
+            frame = frame.f_back
+        return layer, root not in ("torch", "tempering")
 
     def depends(self, tensor: Tensor) -> bool:
         """Whether a tensor depends on the images."""
@@ -100,9 +110,8 @@ def refuse_other_calls(model: nn.Module, traced: fx.GraphModule, x: Tensor, leaf
     kind = type(model).__name__
     if runs.read is not None:
         raise Unsupported("the model", kind, "its forward reads values of its images")
-    for name in runs.counts - trace.counts:
-        layer = next((type(part).__name__ for part in model.modules() if id(part) == name), name)
-        reason = f"it runs {layer} on its images, which its trace does not"
+    for _, name in runs.counts - trace.counts:
+        reason = f"it runs {name} on its images, which its trace does not"
         raise Unsupported("the model", kind, reason)
     if not torch.allclose(own, known, rtol=1e-3, atol=1e-5, equal_nan=True):
         raise Unsupported("the model", kind, "its trace gives other logits than it does")
@@ -111,47 +120,14 @@ def refuse_other_calls(model: nn.Module, traced: fx.GraphModule, x: Tensor, leaf
 def _calls(model: nn.Module, x: Tensor, leaf: IsLeaf) -> tuple[ImageCalls, Tensor]:
     """What is called, and logits."""
     images = x.clone()
-    calls = ImageCalls(images)
+    calls = ImageCalls(images, lambda layer: layer is not model and leaf(layer))
     try:
-        with _leaves_counted(calls, leaf), calls:
+        with seeded(0, x.device), calls:
             logits = model(images)
     except Exception as error:
         reason = f"its forward pass fails: {first_line(error)}"
         raise Unsupported("the model", type(model).__name__, reason) from error
     return calls, logits
-
-
-@contextmanager
-def _leaves_counted(calls: ImageCalls, leaf: IsLeaf) -> Iterator[None]:
-    def enter(layer: nn.Module, given: tuple[Any, ...]) -> None:
-        if leaf(layer):
-            if not calls.within and any(map(calls.depends, _tensors(given))):
-                calls.counts[id(layer)] += 1
-            calls.within += 1
-
-    def leave(layer: nn.Module, given: tuple[Any, ...], out: Any) -> None:
-        if leaf(layer):
-            calls.within -= 1
-            if not calls.within and any(map(calls.depends, _tensors(given))):
-                calls.keep([*_tensors(out)])
-
-    handles = [register_module_forward_pre_hook(enter), register_module_forward_hook(leave)]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _by_user() -> bool:
-    """Whether code of neither torch nor this package has called."""
-    frame = sys._getframe(2)
-    while frame is not None:
-        root = str(frame.f_globals.get("__name__", "")).partition(".")[0]
-        if root != "torch":
-            return root != "tempering"
-        frame = frame.f_back  # type: ignore[assignment]
-    return False
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:
