@@ -340,7 +340,7 @@ class Elsewhere(Falling):
     monotone = True
     stepwise = True
 
-    def thresholds(self, shape: tuple[int, int, int]) -> Tensor:  # noqa: ARG002
+    def thresholds(self, shape: tuple[int, int, int]) -> Tensor:
         return torch.full((1, 1, 1), 0.9, dtype=torch.float64)
 
     def transform(self, x: Tensor) -> Tensor:

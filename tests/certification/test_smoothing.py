@@ -450,3 +450,12 @@ def test_a_random_model_is_smoothed() -> None:
     x = torch.full((2, 1, 2, 2), 0.6)
     certificate = Smoothing(0.5, samples=200)(Noisy(), x, torch.zeros(2, dtype=torch.int64))
     assert certificate.certified(0.1).all()
+
+
+@pytest.mark.parametrize("eps", [-1.0, math.nan, math.inf])
+def test_an_eps_that_is_no_length_is_refused(eps: float) -> None:
+    x, y = torch.full((1, 1, 2, 2), 0.6), torch.zeros(1, dtype=torch.int64)
+    with pytest.raises(UsageError, match=r"^eps .*: give a finite length of at least 0"):
+        Smoothing(0.5, samples=20)(Always(0), x, y, eps=eps)
+    with pytest.raises(UsageError, match=r"^eps .*: give a finite length of at least 0"):
+        Smoothing(0.5, samples=20)(Always(0), x, y).certified(eps)

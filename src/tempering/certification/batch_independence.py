@@ -51,7 +51,7 @@ def _first_row(probe: Probe, batch: Tensor) -> Tensor | None:
     """The logits of the first image; None if they are none."""
     with torch.no_grad(), seeded(0, batch.device):
         logits = logits_in(probe.answer(batch))
-    usable = isinstance(logits, Tensor) and logits.ndim == 2 and len(logits) == len(batch)
-    if not usable or not bool(logits[0].isfinite().all()):
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(batch):
         return None
-    return logits[0].double()
+    row: Tensor = logits[0].double()
+    return row if bool(row.isfinite().all()) else None

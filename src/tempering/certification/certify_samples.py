@@ -25,7 +25,7 @@ from tempering.certification.reduction import Reduction
 from tempering.certification.region import NORMS, Region
 from tempering.certification.tracing import Unsupported, refuse_changed_state
 from tempering.certification.verdicts import Certificates, MethodCost
-from tempering.core.errors import DataError, UnknownNameError, UsageError
+from tempering.core.errors import DataError, ThreatError, UnknownNameError, UsageError
 from tempering.core.goals import Goal, Untargeted, reached
 from tempering.core.outputs import logits_in
 from tempering.core.patches import Patch
@@ -76,7 +76,7 @@ def certify(
     the global generators, and all samples are passed through it twice. It abstains if traces
     differ, state or a generator changes, or logits lie outside the bounds of the trace.
 
-    Cost a sample: two forward passes, and about three in float64 to compare the trace with them;
+    Cost a sample: two forward passes (and a few of at most 8 images), and about three in float64 to compare the trace with them;
     interval bounds as much again, CROWN-IBP a backward pass an output more; CROWN two backward
     passes for each neuron whose sign is open; alpha-CROWN about three a step and open output,
     then about three a hidden step and bound of a neuron whose sign is open; branching as much
@@ -104,6 +104,7 @@ def certify(
     Raises:
         ModelError: If weights or logits are not finite, or logits are not (n, outputs).
         DataError: If images or labels are none.
+        ThreatError: If the threat is none.
         UnknownNameError: If a method is unknown.
 
     Example:
@@ -116,6 +117,8 @@ def certify(
         ([True, False], ('interval', 'branching'))
     """
     _check(x, y)
+    if not isinstance(threat, Threat):
+        raise ThreatError(f"threat of type {type(threat).__name__}: give one, such as Linf(0.1)")
     for name in methods:
         if name not in METHODS:
             raise UnknownNameError("method", name, METHODS)

@@ -247,7 +247,7 @@ class Tracer(fx.Tracer):
         self._installed = set(root.modules())
         return super().trace(root, concrete_args)
 
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:  # noqa: ARG002
         """Whether a layer has a rule, or is a layer of torch."""
         return is_leaf(m)
 
