@@ -9,12 +9,12 @@ from torch import Tensor, nn
 from tempering.attacks import Attack, Transfer
 from tempering.certification import METHODS, AlphaCrown, certify
 from tempering.certification.region import NORMS
-from tempering.core.threats import L1, L2, Linf, Threat
+from tempering.core.threats import L0, L1, L2, Linf, Threat
 from tests.certification.nets import answers, build, images
 from tests.conformance.test_attacks import ATTACKS_TRIED, knows
 
 NETWORKS = ("relu", "residual")
-THREATS: tuple[Threat, ...] = (Linf(0.03), L2(0.15), L1(0.3))
+THREATS: tuple[Threat, ...] = (Linf(0.03), L2(0.15), L1(0.3), L0(1))
 N = 8
 WIDER = 8.0
 
