@@ -277,8 +277,12 @@ def test_progress_counts_every_sample_once() -> None:
 
 def test_a_model_or_threat_that_is_none_is_refused() -> None:
     net, x, y = build("relu"), images(2), torch.zeros(2, dtype=torch.int64)
-    wrong: Any = lambda z: z.flatten(1)  # noqa: E731
-    with pytest.raises(ModelError, match="a model of type function: give a torch.nn.Module"):
+
+    def wrong_model(z: Tensor) -> Tensor:
+        return z.flatten(1)
+
+    wrong: Any = wrong_model
+    with pytest.raises(ModelError, match=r"a model of type function: give a torch\.nn\.Module"):
         certify(wrong, x, y, Linf(0.1))
     wrong = "linf:0.1"
     with pytest.raises(ThreatError, match="threat of type str: give one"):

@@ -40,6 +40,10 @@ def listed(net: nn.Linear, x: Tensor) -> Tensor:
     return -net(x.flatten(1)) if largest > 0.55 else net(x.flatten(1))
 
 
+def printed(net: nn.Linear, x: Tensor) -> Tensor:
+    return net(x.flatten(1)) * (-1 if "0.58" in str(x) else 1)
+
+
 def without_reading(net: nn.Linear, x: Tensor) -> Tensor:
     if type(x) is Tensor:
         bright = x.flatten(1).amax(1, keepdim=True) > 0.55
@@ -74,6 +78,7 @@ class Model(nn.Module):
         (swallowed, "reads values of its images"),
         (asked_for_its_kind, "reads values of its images"),
         (listed, "reads values of its images"),
+        (printed, "reads values of its images"),
         (without_reading, "on its images, which its trace does not"),
         (with_other_numbers, "its trace gives other logits"),
     ],

@@ -76,11 +76,12 @@ def certify(
     the global generators, and all samples are passed through it twice. It abstains if traces
     differ, state or a generator changes, or logits lie outside the bounds of the trace.
 
-    Cost a sample: two forward passes (and a few of at most 8 images), and about three in float64 to compare the trace with them;
-    interval bounds as much again, CROWN-IBP a backward pass an output more; CROWN two backward
-    passes for each neuron whose sign is open; alpha-CROWN about three a step and open output,
-    then about three a hidden step and bound of a neuron whose sign is open; branching as much
-    as the outputs of alpha-CROWN for each domain. Each method computes the bounds it needs.
+    Cost: a few forward passes of 8 images; a sample two more, and about three in float64 to
+    compare the trace with them; interval bounds as much again, CROWN-IBP a backward pass an output
+    more; CROWN two backward passes for each neuron whose sign is open; alpha-CROWN about three a
+    step and open output, then about three a hidden step and bound of a neuron whose sign is open;
+    branching as much as the outputs of alpha-CROWN for each domain. Each method computes the bounds
+    it needs.
 
     Args:
         model: From images in [0, 1] to logits, shape (n, outputs). Its mode, weights and

@@ -25,6 +25,7 @@ from tempering.core.errors import first_line
 _READS = (
     *("item", "tolist", "numpy", "equal", "allclose", "is_nonzero", "__dlpack__", "__array__"),
     *("__bool__", "__float__", "__int__", "__index__", "__complex__", "__contains__"),
+    *("__repr__", "__format__"),
 )
 """Functions that give values of a tensor to Python."""
 _SAME = {"get", "data", "clone", "contiguous", "detach", "unbind", "getitem", "alias"}
