@@ -42,5 +42,6 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "tune": "tempering.app.tune",
         "uncertainty": "tempering.app.uncertainty",
         "training": "tempering.training",
+        "zoo": "tempering.models.zoo",
     },
 )

@@ -27,5 +27,6 @@ from tempering.core.threats import L1 as L1
 from tempering.core.threats import L2 as L2
 from tempering.core.threats import Linf as Linf
 from tempering.core.threats import parse_threat as parse_threat
+from tempering.models import zoo as zoo
 
 __version__: str

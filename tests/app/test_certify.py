@@ -152,3 +152,34 @@ def test_smoothing_keeps_to_its_time(folder: Path) -> None:
     assert found["undecided"] >= found["unreached"]
     assert found["by_method"]["smoothing"]["samples"] == 40 - found["unreached"]
     assert found["certified_correct"] + found["refuted"] + found["undecided"] == 40
+
+
+@pytest.mark.filterwarnings("default::tempering.core.notes.TemperingWarning")
+def test_what_was_not_run_is_said(folder: Path) -> None:
+    words = (*WORDS[:-1], "10")
+    told = temper(*words, "--threat", "patch:0.5", folder=folder)
+    assert told.code == 0, told.err
+    assert re.search(r"(?m)^not run +branching: not for patch:0\.5$", told.out), told.out
+    refused = temper(*words, "--threat", "patch:0.5", "--method", "branching", folder=folder)
+    assert refused.code == 2
+    assert "method branching does not certify patch:0.5" in refused.err
+    told = temper(*words, "--threat", "patch:0.01", "--json", folder=folder)
+    assert "threat patch:0.01 allows no change: its square is smaller than a pixel" in told.err
+    found = told.json()
+    assert found["misclassified"] == found["refuted"] == 10 - found["clean_correct"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--smoothing", "0"), "--smoothing 0: give a sigma above 0, such as 0.25"),
+        (("--smoothing", "nan"), "--smoothing nan: give a sigma above 0"),
+        (("--smoothing", "0.25", "--votes", "0"), "--votes 0: "),
+        (("--method", "smoothing"), "method smoothing: give --smoothing SIGMA"),
+        (("--time", "0s"), "time '0s': give seconds, minutes or hours above 0"),
+    ],
+)
+def test_wrong_options_are_named(words: tuple[str, ...], message: str, folder: Path) -> None:
+    done = temper(*WORDS, "--threat", "l2:0.5", *words, folder=folder)
+    assert (done.code, done.err.count("\n")) == (2, 1), done.err
+    assert done.err.startswith(f"error: {message}")

@@ -23,6 +23,7 @@ PACKAGES = (
     "tempering.defenses",
     "tempering.evaluation",
     "tempering.models",
+    "tempering.models.zoo",
     "tempering.poisoning",
     "tempering.training",
 )

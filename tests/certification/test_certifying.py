@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from tempering.certification import METHODS, AlphaCrown, Branching, certify
 from tempering.certification.interval import propagate
 from tempering.certification.lowering import graph_of
 from tempering.certification.region import Region
-from tempering.core.errors import DataError, ModelError, UnknownNameError, UsageError
+from tempering.core.errors import DataError, ModelError, ThreatError, UnknownNameError, UsageError
 from tempering.core.goals import EvadeDetector, Targeted
 from tempering.core.patches import Patch
 from tempering.core.progress import reporting
@@ -272,3 +273,17 @@ def test_progress_counts_every_sample_once() -> None:
         certify(net, x, answers(net, x), Linf(0.05), methods=BOUNDS, batch_size=3)
     assert sum(seen) == 10
     assert len(seen) > 3
+
+
+def test_a_model_or_threat_that_is_none_is_refused() -> None:
+    net, x, y = build("relu"), images(2), torch.zeros(2, dtype=torch.int64)
+
+    def wrong_model(z: Tensor) -> Tensor:
+        return z.flatten(1)
+
+    wrong: Any = wrong_model
+    with pytest.raises(ModelError, match=r"a model of type function: give a torch\.nn\.Module"):
+        certify(wrong, x, y, Linf(0.1))
+    wrong = "linf:0.1"
+    with pytest.raises(ThreatError, match="threat of type str: give one"):
+        certify(net, x, y, wrong)

@@ -312,3 +312,63 @@ def test_stages_that_may_overflow_are_refused() -> None:
     found = certify(model, x, model(x).argmax(1), Linf(0.1))
     assert not bool(found.certified.any())
     assert "may overflow" in str(found.unsupported)
+
+
+class Falling(Stepped):
+    """Declares what is false."""
+
+    monotone = True
+    stepwise = True
+
+    def transform(self, x: Tensor) -> Tensor:
+        return (x < 0.5).to(x.dtype)
+
+
+class Mixing(Falling):
+    """Declares what is false: the threshold is the mean of the image."""
+
+    monotone = True
+    stepwise = True
+
+    def transform(self, x: Tensor) -> Tensor:
+        return (x > x.mean((1, 2, 3), keepdim=True)).to(x.dtype)
+
+
+class Elsewhere(Falling):
+    """Jumps at 0.5, and says 0.9."""
+
+    monotone = True
+    stepwise = True
+
+    def thresholds(self, shape: tuple[int, int, int]) -> Tensor:
+        return torch.full((1, 1, 1), 0.9, dtype=torch.float64)
+
+    def transform(self, x: Tensor) -> Tensor:
+        return (x > 0.5).to(x.dtype)
+
+
+@pytest.mark.parametrize(
+    ("stage", "threat", "weight", "reason"),
+    [
+        (Falling(), Linf(0.15), -1.0, "decreases"),
+        (Mixing(), Linf(0.15), -1.0, "mixes pixels"),
+        (Elsewhere(), L2(0.15), 1.0, "does not jump at its thresholds"),
+    ],
+)
+def test_false_declarations_leave_no_certificate(
+    stage: Transform, threat: Threat, weight: float, reason: str
+) -> None:
+    head = nn.Linear(4, 2)
+    with torch.no_grad():
+        head.weight.copy_(torch.tensor([[0.0] * 4, [weight, 0.0, 0.0, 0.0]]))
+        head.bias.copy_(torch.tensor([0.5 * weight, 0.0]))
+    model = nn.Sequential(stage, nn.Flatten(), head).eval()
+    x = torch.tensor([0.45, 0.4, 0.4, 0.4]).reshape(1, 1, 2, 2)
+    near = torch.tensor(
+        [0.55, 0.4, 0.4, 0.4] if not isinstance(stage, Mixing) else [0.4, 0.45, 0.4, 0.4]
+    )
+    y = model(x).argmax(1)
+    assert int(model(near.reshape(x.shape)).argmax(1)) != int(y)
+    certificates = certify(model, x, y, threat)
+    assert not certificates.certified.any()
+    assert reason in str(certificates.unsupported)

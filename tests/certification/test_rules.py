@@ -103,6 +103,19 @@ def test_a_rule_that_does_not_compute_what_the_layer_does_is_refused() -> None:
         register_rule(HardSigmoid)(lower_hard_sigmoid)
 
 
+def test_a_rule_that_holds_at_the_samples_alone_is_refused() -> None:
+    class Bent(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.where(x > 0.58, -x, x)
+
+    register_rule(Bent)(lambda call: ([], (call.source().step,)))
+    x = torch.tensor([[0.55, 0.1], [0.55, 0.2]]).reshape(2, 1, 1, 2)
+    certificates = certify(network(Bent()), x, Y, Linf(0.1))
+    del LAYER_RULES[Bent]
+    assert not certificates.certified.any()
+    assert "does not compute what its layers say" in str(certificates.unsupported)
+
+
 class Contrast(Transform):
     """Twice the distance to grey, clamped: a transform of operations that have bounds."""
 

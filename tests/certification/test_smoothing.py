@@ -285,6 +285,7 @@ def test_noise_is_normal_fresh_for_each_copy_and_not_cut() -> None:
     model = Listening()
     x = torch.tensor([0.0, 1.0])[:, None, None, None].expand(2, 1, 4, 4)
     Smoothing(0.5, selection=50, samples=250)(model, x, torch.zeros(2).long(), batch_size=64)
+    del model.seen[1:4]  # of the check that a batch does not matter
     assert {len(batch) for batch in model.seen} == {64, 600 % 64}, "copies fill the batches"
     noise = torch.cat(model.seen).reshape(2, 300, 16) - torch.tensor([0.0, 1.0])[:, None, None]
     assert stats.kstest(noise.flatten().numpy() / 0.5, "norm").pvalue > 0.01
@@ -299,6 +300,7 @@ def test_selection_and_bound_use_other_draws() -> None:
     smoothing = Smoothing(0.5, selection=20, samples=20)
     smoothing(model, x, torch.zeros(1).long())
     smoothing.predict(model, x)
+    del model.seen[1:4], model.seen[2:5]  # of the check that a batch does not matter
     shown = torch.cat(model.seen).flatten(1).tolist()
     assert len({tuple(noise) for noise in shown}) == len(shown) == 60
 
@@ -422,3 +424,38 @@ class Broken(Always):
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x) * math.nan
+
+
+class BatchMean(nn.Module):
+    """The mean of its batch, in which noise cancels out."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean = x.mean((1, 2, 3))
+        return torch.stack([mean.mean().expand(len(x)), torch.full_like(mean, 0.5)], 1)
+
+
+def test_a_model_whose_answers_depend_on_the_batch_is_refused() -> None:
+    x = torch.full((2, 1, 2, 2), 0.6)
+    with pytest.raises(ModelError, match="depend on the other images of its batch"):
+        Smoothing(0.5, samples=200)(BatchMean(), x, torch.zeros(2, dtype=torch.int64))
+    with pytest.raises(ModelError, match="depend on the other images of its batch"):
+        Smoothing(0.5, samples=200).predict(BatchMean(), x)
+
+
+def test_a_random_model_is_smoothed() -> None:
+    class Noisy(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.stack([torch.ones(len(x)), torch.rand(len(x))], 1)
+
+    x = torch.full((2, 1, 2, 2), 0.6)
+    certificate = Smoothing(0.5, samples=200)(Noisy(), x, torch.zeros(2, dtype=torch.int64))
+    assert certificate.certified(0.1).all()
+
+
+@pytest.mark.parametrize("eps", [-1.0, math.nan, math.inf])
+def test_an_eps_that_is_no_length_is_refused(eps: float) -> None:
+    x, y = torch.full((1, 1, 2, 2), 0.6), torch.zeros(1, dtype=torch.int64)
+    with pytest.raises(UsageError, match=r"^eps .*: give a finite length of at least 0"):
+        Smoothing(0.5, samples=20)(Always(0), x, y, eps=eps)
+    with pytest.raises(UsageError, match=r"^eps .*: give a finite length of at least 0"):
+        Smoothing(0.5, samples=20)(Always(0), x, y).certified(eps)

@@ -9,12 +9,14 @@ from torch import Tensor, nn
 from tempering.attacks import Attack, Transfer
 from tempering.certification import METHODS, AlphaCrown, certify
 from tempering.certification.region import NORMS
-from tempering.core.threats import L1, L2, Linf, Threat
+from tempering.core.threats import L0, L1, L2, Linf, Threat
 from tests.certification.nets import answers, build, images
 from tests.conformance.test_attacks import ATTACKS_TRIED, knows
 
 NETWORKS = ("relu", "residual")
-THREATS: tuple[Threat, ...] = (Linf(0.03), L2(0.15), L1(0.3))
+THREATS: tuple[Threat, ...] = (Linf(0.03), L2(0.15), L1(0.3), L0(1))
+CONTRAST = {"relu": 0.5, "residual": 0.3}
+"""Of the images that a network sees, in L0: bounds of all others are too loose."""
 N = 8
 WIDER = 8.0
 
@@ -32,10 +34,23 @@ CASES = [
 ]
 
 
+class LessContrast(nn.Module):
+    """A network of darker images."""
+
+    def __init__(self, net: nn.Module, share: float) -> None:
+        super().__init__()
+        self.net, self.share = net, share
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.net(self.share * x)
+        return logits
+
+
 @cache
 def case(name: str, threat: Threat) -> tuple[nn.Module, Tensor, Tensor, Tensor]:
     """A network, images that it gets right, their labels, and which of them are certified."""
     net, x = build(name), images(N)
+    net = LessContrast(net, CONTRAST[name]).eval() if threat.name == "l0" else net
     y = answers(net, x)
     methods, alpha = METHODS[:4], AlphaCrown(steps=5)
     return net, x, y, certify(net, x, y, threat, methods=methods, alpha=alpha).certified

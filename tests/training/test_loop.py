@@ -17,6 +17,7 @@ from tempering.core.errors import InterruptedRunError, RunError, TemperingError
 from tempering.core.random import RandomStreams
 from tempering.core.records import Count, Epoch, Round
 from tempering.core.threats import Linf
+from tempering.training import PGDTraining
 from tempering.training.loop import LoopConfig, Validation, train
 from tests.training.toys import (
     ENGINE,
@@ -50,6 +51,15 @@ def test_the_model_ends_with_its_best_round_on_validation(tmp_path: Path) -> Non
     assert rounds(history)[3].reason == "round 1 stays best at 70.0 %"
     assert (stop.best_round, stop.rounds, stop.steps) == (1, 4, 16)
     assert (stop.rule, stop.reason) == ("MaxIterations", "MaxIterations(16): 16 steps done")
+
+
+def test_rounds_are_judged_once_eps_is_whole(tmp_path: Path) -> None:
+    script, growing = Script(worst=[5, 6]), PGDTraining(steps=1, eps_warmup_steps=6)
+    history, stop = train(
+        network(), job(tmp_path, plan(steps=12), script, objective=growing), ENGINE
+    )
+    assert [record.step for record in rounds(history)] == [8, 12]
+    assert stop.best_round == 1
 
 
 def test_clean_accuracy_does_not_make_a_round_best(tmp_path: Path) -> None:

@@ -127,3 +127,9 @@ def test_a_recipe_asks_for_rules_by_naming_them() -> None:
         Plateau(3, 0.01),
         Budget(5.0),
     }
+
+
+def test_a_plateau_names_rounds_below_the_floor() -> None:
+    told = Plateau(2, 0.0).reason(progress(rounds(0.5, 0.6, 0.4, rolled_back=(1,))))
+    assert told is not None
+    assert told.endswith("on validation, 1 of them below the floor of clean accuracy")

@@ -21,6 +21,7 @@ from tempering.data.loading import load
 from tempering.data.splits import Splits
 from tempering.evaluation.target import Target
 from tempering.models.foreign import make_foreign
+from tempering.models.zoo.entries import entry_of
 from tempering.paper.reported import is_papers_data
 from tempering.training.objective import Objective
 
@@ -159,7 +160,7 @@ def require_fit(recipe: Recipe, module: nn.Module | None, data: Splits) -> None:
     spec = recipe.model.name
     if module is not None:
         require_default_data(module, f"the model, a {type(module).__name__},", data)
-    elif ":" in spec:
+    elif ":" in spec and entry_of(spec) is None:
         require_default_data(make_foreign(spec), spec, data)
 
 

@@ -31,6 +31,7 @@ from tempering.certification.smoothing import Smoothing
 from tempering.core.errors import UsageError
 from tempering.core.intervals import wilson
 from tempering.core.kept_weights import keep_weights
+from tempering.core.patches import Patch
 from tempering.core.random import RandomStreams, derive
 from tempering.core.threat_sizes import check_size
 from tempering.core.threats import Threat, parse_threat
@@ -73,10 +74,12 @@ class CertificateReport(BaseModel):
             also those that are not certified at eps but that the first draws classify correctly.
         certified_correct: Samples that are certified: classified correctly under every
             perturbation within the threat model.
+        misclassified: Samples that are classified wrongly without perturbation.
         refuted: Samples that are misclassified or have a counterexample.
         undecided: All other samples.
         interval: 95 % Wilson interval of certified accuracy, fractions.
         by_method: Results by method, in the order in which methods ran.
+        not_run: Methods that were not run on undecided samples, and why; empty if all were.
         unsupported: The part of the model that is not supported; None if there is none.
         settings: Settings of randomised smoothing; empty without.
         unreached: Undecided samples that smoothing did not reach before the time was up.
@@ -94,10 +97,12 @@ class CertificateReport(BaseModel):
     subset: str = "stratified"
     clean_correct: int
     certified_correct: int
+    misclassified: int = 0
     refuted: int
     undecided: int
     interval: tuple[float, float]
     by_method: dict[str, MethodReport]
+    not_run: str = ""
     unsupported: str | None = None
     settings: dict[str, float | str] = {}
     unreached: int = 0
@@ -230,6 +235,12 @@ def _require_applicable(
 ) -> None:
     """Refuse what cannot be certified, or is not used, before anything is run."""
     if smoothing is None:
+        if methods is not None and not methods:
+            raise UsageError(f"no method: give at least one of {', '.join(METHODS)}")
+        if isinstance(threat, Patch) and methods and set(methods) == {"branching"}:
+            raise UsageError(
+                f"method branching does not certify {threat}: give {', '.join(METHODS[:-1])}"
+            )
         return
     if methods:
         raise UsageError(
@@ -262,6 +273,11 @@ def _bounded(
     )
     certified = int(certificates.certified.sum())
     wrong = sum(name == "clean" for name in certificates.settled_by)
+    undecided = context.n - certified - len(certificates.counterexamples)
+    asked = METHODS if methods is None else methods
+    ran = {spent.method for spent in certificates.spent}
+    left = [name for name in METHODS if name in asked and name not in ran]
+    late = seconds is not None and time.perf_counter() - began >= seconds
     return CertificateReport(
         model=address,
         data=data.name,
@@ -270,8 +286,9 @@ def _bounded(
         n=context.n,
         clean_correct=context.n - wrong,
         certified_correct=certified,
+        misclassified=wrong,
         refuted=len(certificates.counterexamples),
-        undecided=context.n - certified - len(certificates.counterexamples),
+        undecided=undecided,
         interval=wilson(certified, context.n),
         by_method={
             spent.method: MethodReport(
@@ -282,10 +299,19 @@ def _bounded(
             )
             for spent in certificates.spent
         },
+        not_run=_not_run(left, threat, late) if undecided and not certificates.unsupported else "",
         unsupported=certificates.unsupported,
         seed=context.seed,
         seconds=time.perf_counter() - began,
     )
+
+
+def _not_run(methods: Sequence[str], threat: Threat, late: bool) -> str:
+    """Why methods were not run, in words; empty if there are none."""
+    if not methods:
+        return ""
+    why = "the time was up" if late else f"not for {threat}"
+    return f"{', '.join(methods)}: {why}"
 
 
 def _smoothed(

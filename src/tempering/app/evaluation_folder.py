@@ -21,6 +21,7 @@ from tempering.core.errors import RunError, UsageError
 from tempering.core.files import followed, write_text
 from tempering.core.records import AnyRecord, Assessment
 from tempering.evaluation.evaluation_result import EvaluationResult
+from tempering.models.zoo.entries import entry_of
 from tempering.report.run_page import render
 
 ASKED = "asked"
@@ -66,7 +67,9 @@ def begun(
     """Make the folder of a new evaluation in the main process; the others follow."""
     folder = ""
     if engine.is_main:
-        fresh = new_folder(name, f"evaluate:{Path(address).stem}", runs)
+        entry = entry_of(address)
+        stem = Path(address).stem if entry is None else entry.replace(".", "-")
+        fresh = new_folder(name, f"evaluate:{stem}", runs)
         write_text(fresh.settings, json.dumps(about, indent=2) + "\n")
         folder = str(fresh.path)
     return RunFolder(Path(engine.broadcast(folder)))

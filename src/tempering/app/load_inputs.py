@@ -18,6 +18,7 @@ from tempering.data.loading import load
 from tempering.data.splits import Splits
 from tempering.models.foreign import make_foreign
 from tempering.models.manifest import Manifest
+from tempering.models.zoo.entries import entry_of
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,8 @@ class InputAddress:
     """Where a model and its data are; what is None is as the model's manifest says.
 
     Attributes:
-        model: A run folder, a `.safetensors` with its manifest, or `file.py:factory`. A run of
-            `temper evaluate` stands for the model that it judged.
+        model: A run folder, a `.safetensors` with its manifest, `file.py:factory` or `zoo:NAME`. A
+            run of `temper evaluate` stands for the model that it judged.
         weights: For `file.py:factory`.
         data: Address of the data; without a manifest mnist.
         split: Split of the data; official if the data are not those of the manifest.
@@ -48,10 +49,12 @@ class InputAddress:
 
     def resolved(self) -> dict[str, str | None]:
         """Where model and weights are, whatever folder is the current one later."""
+        weights = None if self.weights is None else str(self.weights.resolve())
+        if entry_of(self.model) is not None:
+            return {"model": self.model, "weights": weights}
         file, colon, name = self.model.rpartition(":")
         if ".py:" not in self.model:
             file, colon, name = self.model, "", ""
-        weights = None if self.weights is None else str(self.weights.resolve())
         return {"model": f"{Path(file).resolve()}{colon}{name}", "weights": weights}
 
     def load(self) -> LoadedInputs:

@@ -1,4 +1,4 @@
-"""Models by their addresses: a run folder, a `.safetensors` file, or `file.py:factory`."""
+"""Models by their addresses: a run folder, a `.safetensors`, `file.py:factory` or `zoo:NAME`."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from tempering.models.manifest import (
 from tempering.models.own_code import load_beside, recorded_factory
 from tempering.models.store import LoadedModel
 from tempering.models.store import load as load_from_store
+from tempering.models.zoo.entries import entry_of
 
 
 def load_model(
@@ -33,7 +34,7 @@ def load_model(
     """Load a model by its address.
 
     Args:
-        address: A run folder, a `.safetensors` with its manifest, or `file.py:factory`.
+        address: A run folder, a `.safetensors` with its manifest, `file.py:factory` or `zoo:NAME`.
         weights: For `file.py:factory`.
         factory: See `load_saved`.
         x: Some images, shape (n, c, h, w), that give lazy layers their shapes.
@@ -58,7 +59,7 @@ def load_saved(
     """Load a model with its manifest.
 
     Args:
-        address: A run folder, or a `.safetensors` with its manifest beside it.
+        address: A run folder, a `.safetensors` with its manifest beside it, or `zoo:NAME`.
         weights: Must be None: the model has its own.
         factory: `file.py:factory` that builds the network; by default that of the manifest, if
             its file is as it was.
@@ -98,7 +99,18 @@ def judging_run(address: str) -> Path | None:
 
 
 def judged_model(run: Path) -> tuple[Provenance, str, Path | None]:
-    """What a run that judged a model says, with the model's address and weights.
+    """What a run that judged a model says, with the model's address and weights; it is noted.
+
+    Raises:
+        ModelError: If the run does not say, or the model is no longer there.
+    """
+    told, address, weights = recorded_model(run)
+    note(f"{run} is a run of `temper evaluate`: the model that it judged is taken, {address}")
+    return told, address, weights
+
+
+def recorded_model(run: Path) -> tuple[Provenance, str, Path | None]:
+    """The same, for a caller that asked for the run itself.
 
     Raises:
         ModelError: If the run does not say, or the model is no longer there.
@@ -107,14 +119,14 @@ def judged_model(run: Path) -> tuple[Provenance, str, Path | None]:
     told = next((record for record in records if isinstance(record, Provenance)), None)
     address = "" if told is None else str(told.recipe.get("model", ""))
     place = Path(address.rpartition(":")[0] if ".py:" in address else address)
-    if told is None or not address or not place.exists():
+    there = entry_of(address) is not None or place.exists()
+    if told is None or not address or not there:
         where = f", {address}, is no longer there" if address else " is not recorded"
         raise ModelError(
             f"no model at {run}: {run.resolve().name} is a run of `temper evaluate`, and the model "
             f"that it evaluated{where}: give the model"
         )
     weights = told.recipe.get("weights")
-    note(f"{run} is a run of `temper evaluate`: the model that it judged is taken, {address}")
     return told, address, None if weights is None else Path(weights)
 
 

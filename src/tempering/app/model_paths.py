@@ -8,24 +8,28 @@ from tempering.core.errors import ModelError
 from tempering.core.files import followed
 from tempering.models.factory_place import factory_place
 from tempering.models.manifest import WEIGHTS_FILE
+from tempering.models.zoo.entries import entry_folder, entry_of
 
 BEGUN = "checkpoint/run.json"
 """Settings of a run, written when it begins."""
 
 
 def require_place(address: str) -> Path:
-    """The run folder, weights file or Python file of a model.
+    """The run folder, weights file, Python file or entry of the zoo that a model is in.
 
     Raises:
         ModelError: If it is not there.
+        UnknownNameError: If there is no such entry of the zoo.
     """
+    if (entry := entry_of(address)) is not None:
+        return entry_folder(entry)
     if ".py:" in address:
         return factory_place(address)[0]
     path = followed(Path(address))
     if not path.exists():
         raise ModelError(
             f"no model at {address}: give a run folder, a .safetensors file with its manifest "
-            "beside it, or file.py:factory"
+            "beside it, file.py:factory, or zoo:NAME"
         )
     if not _finished(path):
         raise ModelError(

@@ -24,6 +24,8 @@ from tempering.models.foreign import load_foreign
 from tempering.models.registry import build
 from tempering.models.seeded import seeded
 from tempering.models.trainable import trainable, unwrapped
+from tempering.models.zoo.entries import entry_of
+from tempering.models.zoo.loading import load as load_entry
 
 CLASSIFIED = 500
 """Validation images that tell whether a module was trained."""
@@ -255,6 +257,14 @@ def networks_for(
         module = initialise(unwrapped(module), some)
         trained = not renewed and classifies(module, data.validation)
         return FromModule(module, trained, renewed, some)
+    if (entry := entry_of(settings.name)) is not None:
+        if weights is not None:
+            raise UsageError(
+                f"weights {weights} for {settings.name}, which has its own: leave them out"
+            )
+        some = shown_part(data.validation)
+        module = initialise(load_entry(entry).model, some)
+        return FromModule(module, classifies(module, data.validation), False, some)
     if ":" in settings.name:
         return FromFile(settings.name, weights, shown_part(data.validation))
     if weights is not None:

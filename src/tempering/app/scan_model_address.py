@@ -26,7 +26,7 @@ class ScanAddress:
     """Where a model and clean data are.
 
     Attributes:
-        model: A run folder, a `.safetensors` with its manifest, or `file.py:factory`.
+        model: A run folder, a `.safetensors` with its manifest, `file.py:factory` or `zoo:NAME`.
         weights: For `file.py:factory`.
         factory: `file.py:factory` for a run folder whose own file has moved or changed.
         data: Address of clean data; None for the data of the model's manifest, or mnist.

@@ -25,11 +25,13 @@ from tempering.certification.reduction import Reduction
 from tempering.certification.region import NORMS, Region
 from tempering.certification.tracing import Unsupported, refuse_changed_state
 from tempering.certification.verdicts import Certificates, MethodCost
-from tempering.core.errors import DataError, UnknownNameError, UsageError
+from tempering.core.errors import DataError, ThreatError, UnknownNameError, UsageError
 from tempering.core.goals import Goal, Untargeted, reached
+from tempering.core.outputs import logits_in
 from tempering.core.patches import Patch
 from tempering.core.probe import Probe, probing
 from tempering.core.progress import Advance, track
+from tempering.core.random import RandomStreams
 from tempering.core.tensors import require_tensors
 from tempering.core.threats import TOLERANCE, Threat
 
@@ -41,6 +43,9 @@ _MEMORY = 2**30
 _COPIES = 12
 _REPEATED = 8
 """Batch size of the second pass over all samples: each call may show that the model varies."""
+
+_WITHIN = 8
+"""Random images within the threat, on which a network is compared with its trace too."""
 
 
 def certify(
@@ -71,11 +76,12 @@ def certify(
     the global generators, and all samples are passed through it twice. It abstains if traces
     differ, state or a generator changes, or logits lie outside the bounds of the trace.
 
-    Cost a sample: two forward passes, and about three in float64 to compare the trace with them;
-    interval bounds as much again, CROWN-IBP a backward pass an output more; CROWN two backward
-    passes for each neuron whose sign is open; alpha-CROWN about three a step and open output,
-    then about three a hidden step and bound of a neuron whose sign is open; branching as much
-    as the outputs of alpha-CROWN for each domain. Each method computes the bounds it needs.
+    Cost: a few forward passes of 8 images; a sample two more, and about three in float64 to
+    compare the trace with them; interval bounds as much again, CROWN-IBP a backward pass an output
+    more; CROWN two backward passes for each neuron whose sign is open; alpha-CROWN about three a
+    step and open output, then about three a hidden step and bound of a neuron whose sign is open;
+    branching as much as the outputs of alpha-CROWN for each domain. Each method computes the bounds
+    it needs.
 
     Args:
         model: From images in [0, 1] to logits, shape (n, outputs). Its mode, weights and
@@ -99,6 +105,7 @@ def certify(
     Raises:
         ModelError: If weights or logits are not finite, or logits are not (n, outputs).
         DataError: If images or labels are none.
+        ThreatError: If the threat is none.
         UnknownNameError: If a method is unknown.
 
     Example:
@@ -111,6 +118,8 @@ def certify(
         ([True, False], ('interval', 'branching'))
     """
     _check(x, y)
+    if not isinstance(threat, Threat):
+        raise ThreatError(f"threat of type {type(threat).__name__}: give one, such as Linf(0.1)")
     for name in methods:
         if name not in METHODS:
             raise UnknownNameError("method", name, METHODS)
@@ -161,7 +170,8 @@ class _Certification:
         graph = graph_of(self.probe.model, self.x)
         reduction = Reduction.of(graph, self.threat)
         batch = max(1, min(batch_size, _MEMORY // (8 * _COPIES * graph.size)))
-        self._compare(graph, logits, self._repeated(), batch)
+        self._compare(graph, self.x, (logits, self._repeated()), batch)
+        self._compare_within(graph)
         bounds: dict[str, Callable[[MarginBatch], None]] = {
             "interval": bounding.interval,
             "crown-ibp": bounding.crown_ibp,
@@ -208,24 +218,38 @@ class _Certification:
             refuse_changed_state(model, state)
         return logits
 
-    def _compare(self, graph: Graph, logits: Tensor, again: Tensor, batch_size: int) -> None:
+    def _compare_within(self, graph: Graph) -> None:
+        """The same for random images within the threat of some samples."""
+        x = self.x[:_WITHIN]
+        images = self.threat.sample(x, RandomStreams.of(0, len(x)).on(x.device))
+        with torch.no_grad():
+            logits = logits_in(self.probe.answer(images))
+        if isinstance(logits, Tensor):
+            self._compare(graph, images, (logits, logits), _WITHIN)
+
+    def _compare(
+        self, graph: Graph, x: Tensor, passes: tuple[Tensor, Tensor], batch_size: int
+    ) -> None:
         """Refuse a lowered network that differs from the original by more than rounding.
 
         Args:
             graph: The lowered network.
-            logits: Of all samples.
-            again: Of all samples, from a second pass.
-            batch_size: Samples at a time.
+            x: Images, shape (n, c, h, w).
+            passes: Their logits, and those of a second pass.
+            batch_size: Images at a time.
         """
         kind = type(self.probe.model).__name__
-        for rows in torch.split(torch.arange(len(self.x), device=self.x.device), batch_size):
-            x = self.x[rows].double()
-            own = propagate(graph, Region("linf", x, 0.0, IntervalTensor(x, x))).intervals[-1]
-            for seen, reason in (
-                (logits[rows].double(), "it does not compute what its layers say"),
-                (again[rows].double(), "it answers the same images differently"),
-            ):
-                within = seen.shape == own.low.shape and (seen >= own.low) & (seen <= own.high)
+        reasons = (
+            "it does not compute what its layers say",
+            "it answers the same images differently",
+        )
+        for rows in torch.split(torch.arange(len(x), device=x.device), batch_size):
+            part = x[rows].double()
+            own = propagate(graph, Region("linf", part, 0.0, IntervalTensor(part, part)))
+            low, high = own.intervals[-1]
+            for logits, reason in zip(passes, reasons, strict=True):
+                seen = logits[rows].double()
+                within = seen.shape == low.shape and (seen >= low) & (seen <= high)
                 if not torch.as_tensor(within).all():
                     raise Unsupported("the model", kind, reason)
 

@@ -157,6 +157,9 @@ def _operations(
     except Exception as error:
         reason = f"its rule fails: {first_line(error)}"
         raise Unsupported(call.name, call.kind, reason) from error
+    if not (isinstance(lowered, tuple) and len(lowered) == 2):
+        reason = f"its rule returns {type(lowered).__name__}: return what in_sequence returns"
+        raise Unsupported(call.name, call.kind, reason)
     return lowered
 
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from tempering.certification.batch_independence import require_batch_independence
 from tempering.core.errors import ModelError
 from tempering.core.probe import Probe, probing
 from tempering.core.progress import track
@@ -76,6 +77,9 @@ class NoisyVotes:
             what: Is done, for progress.
             pauses: Numbers of draws after which samples may leave, ascending.
             keep: Which samples go on at a pause.
+
+        Raises:
+            ModelError: If logits depend on the batch, or are not such.
         """
         n, copies = len(x), sum(self.rounds)
         keys = streams.bits(1)[:, 0]
@@ -99,6 +103,8 @@ class NoisyVotes:
                     queue = torch.arange(at, last, device=x.device)
                     samples, copy = active[queue // size], start + queue % size
                     votes = self._add(probe, x, keys, streams, votes, samples, copy)
+                    if not done:
+                        require_batch_independence(probe, x)
                     drawn = last
                     done += len(queue)
                     finished = int(left.sum()) + (drawn // size if stop == copies else 0)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
+from inspect import getattr_static
+from types import FunctionType
 from typing import TYPE_CHECKING, TypeVar
 
 from torch import nn
 
+from tempering.certification.called_functions import code_names, is_users
 from tempering.core.errors import UsageError
 from tempering.core.protocols import Transform
 
@@ -77,6 +81,8 @@ def register_function_rule(*names: str) -> Callable[[R], R]:
 def computing_type(module: nn.Module) -> type[nn.Module]:
     """The class that defines what a layer computes: its `forward`, or `transform` if it has one.
 
+    A subclass of a user that overrides what these call or read computes something of its own.
+
     A transform that declares that it is stepwise is a `Transform`, unless it has a rule of its own.
     """
     kind = _computing(module)
@@ -101,5 +107,23 @@ def declares(module: nn.Module, name: str) -> bool:
 
 
 def _computing(module: nn.Module) -> type[nn.Module]:
+    """The class that defines what a layer computes, or overrides what this class calls for it."""
     bases = type(module).__mro__
-    return next(base for base in bases if {"forward", "transform"} & set(vars(base)))
+    first = next(base for base in bases if {"forward", "transform"} & set(vars(base)))
+    names = _called(first)
+    users = [base for base in bases[: bases.index(first)] if is_users(base)]
+    return next((base for base in users if not names.isdisjoint(vars(base))), first)
+
+
+@cache
+def _called(kind: type[nn.Module]) -> frozenset[str]:
+    """Names of attributes that the forward of a class uses, and methods that it calls."""
+    names, waiting = {"__call__", "__getattr__", "__getattribute__"}, ["forward", "transform"]
+    while waiting:
+        found = getattr_static(kind, waiting.pop(), None)
+        found = found.fget if isinstance(found, property) else getattr(found, "__func__", found)
+        if isinstance(found, FunctionType):
+            used = {name for name in code_names(found.__code__) if not name.startswith("__")}
+            waiting += used - names
+            names |= used
+    return frozenset(names)

@@ -70,7 +70,11 @@ class SmoothedCertificate:
 
         Returns:
             Shape (n,), bool; False where the class is wrong, or the radius too small.
+
+        Raises:
+            UsageError: If eps is no length.
         """
+        _check_length(eps)
         return (self.predicted == self.y) & (self.radius > eps)
 
     def count(self, eps: float) -> Count:
@@ -98,6 +102,8 @@ class Smoothing:
       model must answer such images. One that cuts or squeezes its input itself is a classifier
       like any other, and the certificate holds for its vote; one that refuses pixels outside
       the box cannot be smoothed.
+    - Draws must be independent: a model that uses statistics of its batch is refused, and one that
+      remembers earlier images must not be smoothed.
     - The theorem is about real numbers and normal noise. The draws here are pseudo-random
       float32, and end at 5.77 sigma, beyond which 8e-9 of the noise of a pixel would lie.
     - Every certificate is of all draws. To stop once a bound is good enough would look at the
@@ -213,8 +219,9 @@ class Smoothing:
         Raises:
             DataError: If images are not such, or labels do not fit them.
             UsageError: If there is not one stream a sample, or the batch size is below 1, or the
-                time is none.
-            ModelError: If the model does not answer with finite logits, one for each class.
+                time or eps is none.
+            ModelError: If the model does not answer with finite logits, one for each class, or
+                answers an image differently beside other images.
 
         Example:
             >>> net = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
@@ -227,6 +234,8 @@ class Smoothing:
         rounds = (self.selection, self.samples)
         if seconds is not None and not seconds > 0:
             raise UsageError(f"seconds {seconds}: give more than 0, or None for no limit")
+        if eps is not None:
+            _check_length(eps)
         until = math.inf if seconds is None else time.monotonic() + seconds
         plan = NoisyVotes(self.sigma, rounds, batch_size, classes, until)
         pauses = () if eps is None else self._pauses()
@@ -340,6 +349,11 @@ class _Hopeful:
         misses = drawn - votes[:, 1].gather(1, y[:, None])[:, 0]
         most = 1 - lower_bound(misses.clamp_min(0), drawn, _LOST).to(votes.device)
         return hopeful & (most > self.smoothing.chance_beyond(self.eps))
+
+
+def _check_length(eps: float) -> None:
+    if not (math.isfinite(eps) and eps >= 0):
+        raise UsageError(f"eps {eps:g}: give a finite length of at least 0, such as 0.5")
 
 
 def _check_images(x: Tensor, random: RandomStreams | None, batch_size: int) -> None:

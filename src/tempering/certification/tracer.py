@@ -203,6 +203,14 @@ def _taking_proxies(function: Callable[..., Tensor]) -> Callable[..., Any]:
     return made
 
 
+def is_leaf(layer: nn.Module) -> bool:
+    """Whether a layer has a rule, or is a layer of torch: a trace does not look into it."""
+    if computing_type(layer) in PARALLEL:
+        return False
+    known = computing_type(layer) in LAYER_RULES
+    return known or fx.Tracer().is_leaf_module(layer, "")
+
+
 class Tracer(fx.Tracer):
     """Traces a model, computes every call on a few images, and records the stack of layers.
 
@@ -239,11 +247,9 @@ class Tracer(fx.Tracer):
         self._installed = set(root.modules())
         return super().trace(root, concrete_args)
 
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:  # noqa: ARG002
         """Whether a layer has a rule, or is a layer of torch."""
-        if computing_type(m) in PARALLEL:
-            return False
-        return computing_type(m) in LAYER_RULES or super().is_leaf_module(m, module_qualified_name)
+        return is_leaf(m)
 
     def proxy(self, node: fx.Node) -> KnownProxy:
         """The proxy of a node."""

@@ -13,8 +13,15 @@ from torch.nn.modules.module import _global_forward_hooks, _global_forward_pre_h
 
 from tempering.certification.constants import is_constant, is_size, same_for_all
 from tempering.certification.fixed_function import ForwardState, restored, seeded
-from tempering.certification.rules import computing_type
-from tempering.certification.tracer import COUNTS, Tracer, proxies_measured, without_parallel
+from tempering.certification.image_calls import refuse_other_calls
+from tempering.certification.rules import LAYER_RULES, computing_type
+from tempering.certification.tracer import (
+    COUNTS,
+    Tracer,
+    is_leaf,
+    proxies_measured,
+    without_parallel,
+)
 from tempering.certification.unsupported import Unsupported as Unsupported
 from tempering.core.backward import random_stages, true_gradient
 from tempering.core.errors import first_line
@@ -99,7 +106,16 @@ def trace(model: nn.Module, x: Tensor) -> TracedNetwork:
             if _calls(_symbolic_trace(model, x, seed)[0]) != _calls(first):
                 raise Unsupported("the model", type(model).__name__, _NOT_FIXED)
     _refuse_changes(model, tracer)
-    return _sort(model, tracer)
+    network = _sort(model, tracer)
+    with (
+        seeded(0, x.device),
+        restored(model, x.device),
+        true_gradient(),
+        torch.inference_mode(False),
+        torch.no_grad(),
+    ):
+        refuse_other_calls(model, first, x[:2], is_leaf)
+    return network
 
 
 def _symbolic_trace(model: nn.Module, x: Tensor, seed: int) -> tuple[fx.GraphModule, Tracer]:
@@ -251,9 +267,24 @@ def _refuse_disguises(model: nn.Module) -> None:
         compiled = getattr(module, "_compiled_call_impl", None) is not None
         if compiled or hasattr(module, "_orig_mod"):
             raise Unsupported(name or "the model", type(module).__name__, "it is compiled")
-        if hooks or "forward" in module.__dict__ or "__call__" in module.__dict__:
-            what = "hooks run around it" if hooks else "its forward was replaced"
+        replaced = _replaced(module)
+        if hooks or replaced:
+            what = "hooks run around it" if hooks else f"its {replaced} was replaced"
             raise Unsupported(name or "the model", type(module).__name__, what)
+
+
+def _replaced(module: nn.Module) -> str | None:
+    """A method of a layer that an attribute of it hides, one of those that tell what it computes.
+
+    In a layer that has a rule no method may be hidden; in others the trace sees the replacement.
+    """
+    always = ("forward", "__call__")
+    ruled = computing_type(module) in LAYER_RULES
+    hides = (
+        name in always or (ruled and callable(getattr(type(module), name, None)))
+        for name in vars(module)
+    )
+    return next((name for name, hidden in zip(vars(module), hides, strict=True) if hidden), None)
 
 
 def _refuse_changes(model: nn.Module, tracer: Tracer) -> None:

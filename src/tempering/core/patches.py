@@ -42,7 +42,10 @@ class Patch(Threat):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.eps > 1:
-            raise ThreatError(f"patch {self.eps:g} is more than the whole image: give 0 to 1")
+            raise ThreatError(
+                f"patch {self.eps:g} is more than the whole image: give the share of its "
+                "area, 0 to 1"
+            )
         if self.at is not None and not _is_place(self.at):
             raise ThreatError(f"patch at {self.at!r}: give a row and a column from 0 up")
 

@@ -263,11 +263,16 @@ def probing(model: nn.Module) -> Iterator[Probe]:
     frozen in place instead, one thread at a time; `core/frozen.py` says which. Hooks that
     the answers depend on belong on `probe.model`.
 
+    Raises:
+        ModelError: If it is no module.
+
     Example:
         >>> with probing(torch.nn.Flatten()) as probe:
         ...     probe.logits(torch.zeros(2, 1, 1, 3)).shape
         torch.Size([2, 3])
     """
+    if not isinstance(model, nn.Module):
+        raise ModelError(f"a model of type {type(model).__name__}: give a torch.nn.Module")
     keep_freed_memory()
     with frozen(model) as view:
         yield Probe(view)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 
 from tempering.core.errors import ThreatError
 from tempering.core.notes import note
+from tempering.core.patches import Patch
 from tempering.core.threats import L0, Linf, Threat
 
 USUAL = {"linf": "linf:8/255", "l2": "l2:0.5", "l1": "l1:12", "l0": "l0:10"}
@@ -35,6 +37,8 @@ def check_size(threat: Threat, shape: Sequence[int]) -> None:
         >>> from tempering.core.threats import L2
         >>> check_size(L2(0.5), (3, 32, 32))
     """
+    if isinstance(threat, Patch):
+        _check_patch(threat, shape)
     if not threat.built_in:
         return
     size, usual = "x".join(map(str, shape)), _usual(threat, shape)
@@ -65,6 +69,16 @@ def check_size(threat: Threat, shape: Sequence[int]) -> None:
         note(
             f"threat {threat} is {255 * threat.eps:.3g}/255 on colour images of {size}, a change "
             f"that is plain to see: a usual eps is {usual}"
+        )
+
+
+def _check_patch(threat: Patch, shape: Sequence[int]) -> None:
+    """Warn of a patch that is smaller than a pixel."""
+    _, height, width = shape
+    if not threat.side(height, width):
+        note(
+            f"threat {threat} allows no change: its square is smaller than a pixel of images of "
+            f"{height} x {width}: give at least patch:{math.ceil(1e6 / (height * width)) / 1e6:g}"
         )
 
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tempering.core.errors import ModelError
 from tempering.core.files import followed
+from tempering.models.zoo.entries import entry_folder, entry_of
 
 WEIGHTS_FILE = "model.safetensors"
 MANIFEST_FILE = "manifest.json"
@@ -64,14 +65,16 @@ class Manifest(BaseModel):
 
 
 def weights_path(path: Path | str) -> Path:
-    """The weights file of a run folder, or the file itself.
+    """The weights file of a run folder or of an entry of the zoo, or the file itself.
 
     Raises:
         ModelError: If there is no weights file.
+        UnknownNameError: If there is no such entry of the zoo.
     """
     if not isinstance(path, str | Path):
         raise ModelError(f"model {path!r} is no path: give a run folder or a .safetensors file")
-    path = followed(Path(path))
+    entry = entry_of(path)
+    path = followed(Path(path)) if entry is None else entry_folder(entry)
     weights = path / WEIGHTS_FILE if path.is_dir() else path
     if weights.suffix != ".safetensors" or not weights.is_file():
         raise ModelError(
@@ -85,7 +88,7 @@ def read_manifest(path: Path) -> Manifest:
     """Read the manifest of a saved model. Code that it names is not run.
 
     Args:
-        path: A run folder, or a `.safetensors` file with its manifest beside it.
+        path: A run folder, a `.safetensors` file with its manifest beside it, or `zoo:NAME`.
 
     Returns:
         The manifest.

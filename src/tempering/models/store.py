@@ -17,6 +17,7 @@ from tempering.core.user_code import set_evaluation_mode
 from tempering.models.adoption import initialise
 from tempering.models.blueprint import Blueprint
 from tempering.models.foreign import make_foreign
+from tempering.models.half_storage import widened
 from tempering.models.manifest import (
     MANIFEST_FILE,
     WEIGHTS_FILE,
@@ -82,8 +83,10 @@ def load(path: Path | str, factory: str | None = None) -> LoadedModel:
     A manifest may come from an untrusted source, so code that it names is not run: a model
     that was built by a user's file is loaded only if the caller names that factory.
 
+    Weights that were stored in float16 are loaded in float32, where the hash is of those.
+
     Args:
-        path: A run folder, or a `.safetensors` file with its manifest beside it.
+        path: A run folder, a `.safetensors` file with its manifest beside it, or `zoo:NAME`.
         factory: `file.py:factory` that builds the network, for models that are not registered.
 
     Returns:
@@ -97,6 +100,8 @@ def load(path: Path | str, factory: str | None = None) -> LoadedModel:
     path = Path(path)
     manifest = read_manifest(path)
     tensors = read_weights(weights)
+    if tensor_hash(tensors) != manifest.weights:
+        tensors = widened(tensors)
     if tensor_hash(tensors) != manifest.weights:
         raise ModelError(
             f"{weights} was altered: its hash is {tensor_hash(tensors)}, the manifest says "

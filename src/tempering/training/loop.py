@@ -51,7 +51,8 @@ class Rounds:
     """How a training is divided into rounds, and when it ends.
 
     Attributes:
-        steps_per_round: Steps between judgments on validation data.
+        steps_per_round: Steps between judgments on validation data; there are none while the
+            objective's eps grows.
         stop: When to end; asked after each round.
         clean_floor: Validation accuracy below which a round is rolled back, a fraction.
         validate: Evaluates a round; None where rounds are not evaluated (the last is kept).
@@ -222,11 +223,18 @@ class _Loop:
         if self._due(self.learner.steps_per_epoch, Epoch):
             self._end_epoch()
         rounds = self.config.rounds
-        if rounds.validate is not None and self._due(rounds.steps_per_round, Round):
+        due = not self._ramping() and self._due(rounds.steps_per_round, Round)
+        if rounds.validate is not None and due:
             self._end_round(rounds.validate)
         self.state.seconds = time.perf_counter() - self.started
         if time.perf_counter() - self.saved > self.config.checkpoints.every:
             self._save()
+
+    def _ramping(self) -> bool:
+        """Whether eps still grows: weights of that time are not compared with later ones."""
+        learner = self.learner
+        share = learner.objective.ramp(learner.step, learner.batches.steps)
+        return share < 1 and learner.step < self.limit
 
     def _due(self, every: int, kind: type[Epoch | Round]) -> bool:
         step = self.learner.step

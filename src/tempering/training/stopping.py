@@ -83,19 +83,25 @@ class Plateau:
 
     def reason(self, progress: TrainProgress) -> str | None:
         """Why to stop now; None to go on."""
-        best, since = -1.0, 0
+        best, since, rejected = -1.0, 0, 0
         for round_ in progress.rounds:
             worst = round_.worst.fraction
             if round_.outcome not in REJECTED and worst > best + self.gain:
-                best, since = worst, 0
+                best, since, rejected = worst, 0, 0
             else:
                 since += 1
+                rejected += round_.outcome in REJECTED
         if since < self.rounds or best < 0:
             return None
         return (
             f"Plateau({self.rounds}, {self.gain:g}): {since} rounds without a gain "
-            f"over {100 * best:.1f} % worst case on validation"
+            f"over {100 * best:.1f} % worst case on validation{_floor(rejected)}"
         )
+
+
+def _floor(rejected: int) -> str:
+    """How many rounds were undone since their clean accuracy was too low, if any were."""
+    return f", {rejected} of them below the floor of clean accuracy" if rejected else ""
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from tempering.models.adoption import as_module
 from tempering.models.foreign import load_foreign
 from tempering.models.own_code import load_beside
 from tempering.models.weights import weights_hash
+from tempering.models.zoo.entries import entry_of
 from tempering.training.cost import Cost
 from tempering.training.objective import (
     Batch,
@@ -33,8 +34,8 @@ class Distillation(Warmup):
     """An objective whose soft labels a teacher gives; the teacher is frozen.
 
     Attributes:
-        teacher: A run folder, a `.safetensors` file with its manifest beside it, or
-            `file.py:factory`; from Python also a network.
+        teacher: A run folder, a `.safetensors` file with its manifest beside it,
+            `file.py:factory` or `zoo:NAME`; from Python also a network.
         alpha: Weight of the loss on adversarial samples.
         steps: Gradient steps of the inner maximization.
         step_size: Length of a step in the threat's norm; None for 2.5 eps / steps.
@@ -120,9 +121,9 @@ def soft_divergence(targets: Tensor, logits: Tensor) -> Tensor:
 
 def _saved(name: str, address: str) -> nn.Module:
     path = Path(address)
-    if not path.exists():
+    if entry_of(address) is None and not path.exists():
         raise ModelError(
             f"{name}: no teacher at {address}: give a run folder, a .safetensors file with its "
-            "manifest beside it, or file.py:factory"
+            "manifest beside it, file.py:factory, or zoo:NAME"
         )
     return load_beside(path)

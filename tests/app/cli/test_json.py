@@ -153,6 +153,7 @@ def test_report_prints_where_it_is(hardened: Hardened) -> None:
         ("data", "npz"),
         ("objectives", "trades"),
         ("recipes", "paper"),
+        ("zoo", "mnist-linf-0.1"),
     ],
 )
 def test_list_prints_a_registry(kind: str, name: str, tmp_path: Path) -> None:

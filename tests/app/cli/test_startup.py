@@ -32,6 +32,8 @@ sys.exit(code)
         (["harden", "--help"], 0),
         (["nonsense"], 2),
         (["harden", "--nonsense"], 2),
+        (["evaluate", "zoo:nonsense"], 2),
+        (["zoo", "show", "mnist-linf-0.1"], 0),
         ([], 2),
     ],
 )

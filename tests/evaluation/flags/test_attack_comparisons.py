@@ -1,10 +1,12 @@
 """Weaker attackers who win: raised by a planted fault, silent without it."""
 
 import pytest
+import torch
 
 from tempering.attacks import FGSM
 from tempering.core.records import Flag
 from tempering.evaluation import measure
+from tempering.evaluation.complete_verification import Counterexamples
 from tempering.evaluation.flags import attack_comparisons
 from tempering.evaluation.flags.attack_comparisons import queries
 from tests.evaluation.flags.made import GRAY, ONE, result
@@ -22,6 +24,13 @@ def test_many_queries_are_not_one_step() -> None:
         many = result("1010", attack="other", config=config)
         assert queries(many.measurement) >= 40
         assert attack_comparisons.check_single_step([strong, many]) is None
+
+
+def test_a_counterexample_of_branch_and_bound_is_not_one_step() -> None:
+    proofs = Counterexamples((1,), torch.zeros(1, 1, 2, 2))
+    found = result("1010", attack=proofs.label(), config=proofs.config())
+    assert queries(found.measurement) == 1
+    assert attack_comparisons.check_single_step([result("1110"), found]) is None
 
 
 @pytest.mark.parametrize(

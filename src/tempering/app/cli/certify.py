@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
 import typer
@@ -40,7 +41,7 @@ def certify(
     votes: Annotated[
         int | None,
         typer.Option(
-            "--votes", help="Noisy copies of each sample, with --smoothing; default 10,000."
+            "--votes", min=1, help="Noisy copies of each sample, with --smoothing; default 10,000."
         ),
     ] = None,
     limit: Annotated[
@@ -57,6 +58,10 @@ def certify(
     """Certify, for each sample, that no perturbation within the threat changes the prediction."""
     if votes is not None and smoothing is None:
         raise UsageError(f"--votes {votes} without --smoothing: give --smoothing SIGMA with it")
+    if smoothing is not None and not 0 < smoothing < math.inf:
+        raise UsageError(f"--smoothing {smoothing:g}: give a sigma above 0, such as 0.25")
+    if "smoothing" in (methods or []):
+        raise UsageError("method smoothing: give --smoothing SIGMA, such as --smoothing 0.25")
     seconds = None if limit is None else parse_seconds(limit)
     check_early(model, factory=factory, weights=weights, data=data, threat=threat)
     from tempering.app.certify import certify_address
@@ -87,11 +92,16 @@ def certify(
         say(f"noise                 sigma {sigma:g}, {draws:,} noisy copies of each sample")
     say(f"clean correct         {done.clean_correct} of {done.n}")
     say(f"certified             {done.certified_correct} ({low:.1f} to {high:.1f} %)")
-    say(f"refuted               {done.refuted}")
+    wrong = f" ({done.misclassified} misclassified)" if done.misclassified else ""
+    say(f"refuted               {done.refuted}{wrong}")
     say(f"undecided             {done.undecided}")
     if done.unreached:
         say(f"  the time was up before all draws were made for {done.unreached} of them")
     for name, part in done.by_method.items():
-        say(f"  {name}: {part.certified} of {part.samples} certified, {part.seconds:.1f} s")
+        refuted = f", {part.refuted} refuted" if part.refuted else ""
+        counts = f"{part.certified} of {part.samples} certified{refuted}"
+        say(f"  {name}: {counts}, {part.seconds:.1f} s")
+    if done.not_run:
+        say(f"not run               {done.not_run}")
     if done.unsupported is not None:
         say(f"abstained: {done.unsupported}")

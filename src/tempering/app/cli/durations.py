@@ -22,5 +22,7 @@ def parse_seconds(text: str) -> float:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip())
     seconds = float(match[1]) * _UNITS[match[2]] if match else 0.0
     if not seconds > 0:
-        raise UsageError(f"time {text!r}: give seconds, minutes or hours, such as 90s, 10m or 1h")
+        raise UsageError(
+            f"time {text!r}: give seconds, minutes or hours above 0, such as 90s, 10m or 1h"
+        )
     return seconds

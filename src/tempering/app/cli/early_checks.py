@@ -28,7 +28,7 @@ def check_early(
     """Check what was typed as far as texts and files tell.
 
     Args:
-        model: A run folder, a `.safetensors`, or `file.py:factory`.
+        model: A run folder, a `.safetensors`, `file.py:factory` or `zoo:NAME`.
         factory: `file.py:factory`.
         weights: A file of weights, or one within a run.
         data: Address of the data.

@@ -29,6 +29,7 @@ from tempering.app.cli import (
     scan,
     tune,
     uncertainty,
+    zoo,
 )
 from tempering.app.cli.console import complain, say
 from tempering.core.errors import InterruptedRunError, TemperingError, type_and_message
@@ -75,6 +76,7 @@ app.command("report")(report.report)
 app.command("list")(listing.list_)
 app.add_typer(scan.app, name="scan")
 app.add_typer(data.app, name="data")
+app.add_typer(zoo.app, name="zoo")
 
 PASSIVE = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000"}
 """Waiting OpenMP threads yield their core; busy waiting slows down a shared machine."""

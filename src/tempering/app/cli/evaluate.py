@@ -19,7 +19,7 @@ def evaluate(
     model: Annotated[
         str | None,
         typer.Argument(
-            help="A run folder, a .safetensors with its manifest, or file.py:factory; "
+            help="A run folder, a .safetensors with its manifest, file.py:factory or zoo:NAME; "
             "not needed with --resume."
         ),
     ] = None,
@@ -126,7 +126,9 @@ def evaluate(
                 )
             done = resume_evaluation(resume, out=out, compute=compute, caller=own)
         else:
-            raise UsageError("no model: give a run folder, a .safetensors file or file.py:factory")
+            raise UsageError(
+                "no model: give a run folder, a .safetensors file, file.py:factory or zoo:NAME"
+            )
     if as_json:
         say_result(done.record, done.run)
         return

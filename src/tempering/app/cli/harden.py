@@ -13,11 +13,12 @@ from tempering.app.cli.console import progress, say_result, say_row
 from tempering.app.cli.early_checks import check_early
 from tempering.app.cli.invocation import caller, runs_folder
 from tempering.core.errors import UsageError
+from tempering.models.zoo.entries import card, entry_of
 
 
 def harden(
     model: Annotated[
-        str | None, typer.Option("--model", help="Name of a network, or file.py:factory.")
+        str | None, typer.Option("--model", help="Name of a network, file.py:factory or zoo:NAME.")
     ] = None,
     weights: options.Weights = None,
     data: options.Data = None,
@@ -78,6 +79,9 @@ def harden(
     as_json: options.Json = False,
 ) -> None:
     """Harden a classifier, evaluate it, and write a report."""
+    if recipe is None and model is not None and (entry := entry_of(model)) is not None:
+        entry_card = card(entry)
+        data, threat = data or entry_card.data, threat or entry_card.threat
     given = {
         "model.name": model,
         "data.address": data,
@@ -108,7 +112,7 @@ def harden(
             "--resume continues with the settings of the run: give only --device, --batch-size "
             "and --json with it"
         )
-    own = model is not None and ".py" in model
+    own = model is not None and (".py" in model or entry_of(model) is not None)
     check_early(model if own else None, weights=weights, data=data, threat=threat)
     from tempering.app import harden as job
     from tempering.app.beginning import require_single

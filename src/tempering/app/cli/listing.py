@@ -12,6 +12,7 @@ import typer
 from tempering.app.cli import options
 from tempering.app.cli.console import near, say, say_json
 from tempering.app.cli.invocation import runs_folder
+from tempering.core.threat_words import with_value
 
 
 class Listing(StrEnum):
@@ -26,13 +27,14 @@ class Listing(StrEnum):
     recipes = "recipes"
     runs = "runs"
     systems = "systems"
+    zoo = "zoo"
 
 
 def list_(
     kind: Annotated[Listing, typer.Argument(help="What to list.")],
     as_json: options.Json = False,
 ) -> None:
-    """List attacks, poisons, defenses, models, objectives, data, recipes, runs or systems."""
+    """List attacks, poisons, defenses, models, objectives, data, recipes, runs, systems or zoo."""
     rows = {
         Listing.attacks: _attacks,
         Listing.defenses: _defenses,
@@ -43,16 +45,18 @@ def list_(
         Listing.recipes: _recipes,
         Listing.runs: _runs,
         Listing.systems: _systems,
+        Listing.zoo: _zoo,
     }[kind]()
     if as_json:
         say_json(rows)
         return
-    if not rows:
+    if not rows and kind is Listing.runs:
         say(f"no runs in {near(runs_folder())}: temper harden and temper evaluate make some")
         return
-    wide = max(len(row["name"]) for row in rows)
+    wide = max((len(row["name"]) for row in rows), default=0)
+    said = {Listing.runs: _SAID, Listing.zoo: _ON_THE_CARD}.get(kind, ())
     for row in rows:
-        for line in _lines(row, wide, _SAID if kind is Listing.runs else ()):
+        for line in _lines(row, wide, said):
             say(line)
 
 
@@ -64,6 +68,10 @@ _SAID = (
     "status", "kind", "model", "data", "threat", "n", "clean_accuracy", "robust_accuracy"
 )  # fmt: skip
 """Columns of a run that its summary says already."""
+
+
+_ON_THE_CARD = ("data", "threat", "n", "clean_accuracy", "robust_accuracy", "minutes")
+"""Columns of an entry of the zoo that its summary says already."""
 
 
 def _lines(row: dict[str, Any], wide: int, said: Sequence[str]) -> list[str]:
@@ -214,4 +222,19 @@ def _runs() -> list[dict[str, Any]]:
     return [
         {"name": str(near(entry.path)), "summary": entry.summary, **entry.facts()}
         for entry in list_runs(runs_folder())
+    ]
+
+
+def _zoo() -> list[dict[str, Any]]:
+    from tempering.models.zoo.entries import cards
+
+    return [
+        {
+            **card.row(),
+            "summary": f"{card.data}, {with_value(card.threat)}: clean "
+            f"{100 * card.clean_accuracy:.1f} %, robust "
+            f"{100 * card.robust_accuracy.lower:.1f} to {100 * card.robust_accuracy.upper:.1f} % "
+            f"of {card.n} images, trained in {card.minutes:.1f} minutes",
+        }
+        for card in cards()
     ]

@@ -9,7 +9,9 @@ import typer
 
 Model = Annotated[
     str,
-    typer.Argument(help="A run folder, a .safetensors with its manifest, or file.py:factory."),
+    typer.Argument(
+        help="A run folder, a .safetensors with its manifest, file.py:factory or zoo:NAME."
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Data = Annotated[

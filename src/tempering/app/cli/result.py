@@ -162,9 +162,13 @@ def _worst_class(found: PerClass) -> list[str]:
 
 
 def _without_certificates(assessment: Assessment) -> list[str]:
-    """Why nothing is certified, where nothing is."""
-    if assessment.certified_correct or not assessment.certification:
+    """Why nothing is certified, where nothing is; else how many images are undecided."""
+    if not assessment.certification:
         return []
+    if assessment.certified_correct:
+        open_ = assessment.robust_correct - assessment.certified_correct
+        told = f"{open_} images, neither certified nor broken; temper certify spends more on them"
+        return [f"undecided        {told}"] if open_ else []
     shown = [text.partition(" certified,")[0] for text in assessment.certification]
     return [f"not certified    {'; '.join(shown).removeprefix('no certificates: ')}"]
 

@@ -22,6 +22,9 @@ from tempering.evaluation.flags.examined_samples import ExaminedSamples
 from tempering.evaluation.flags.flag_kind import FlagKind, row_numbers
 from tempering.evaluation.results import AttackResult
 
+BRANCHING = "branching"
+"""The name under which counterexamples of branch and bound are judged."""
+
 REMEDY = (
     "run more steps and restarts, and an attack that needs no gradient, on these samples; report "
     "the worst case over all attacks, which counts them"
@@ -157,11 +160,17 @@ def check_transfer(results: Sequence[AttackResult]) -> Flag | None:
 def check_single_step(white: Sequence[AttackResult]) -> Flag | None:
     """Samples that only a single-step attack breaks, of those that an iterative one was run on.
 
+    A counterexample of branch and bound is the end of a long search, not a single step.
+
     Args:
         white: All white-box attacks on the target.
     """
     iterative = [result for result in white if queries(result.measurement) > 1]
-    single = [result for result in white if queries(result.measurement) == 1]
+    single = [
+        result
+        for result in white
+        if queries(result.measurement) == 1 and result.measurement.config.get("name") != BRANCHING
+    ]
     if not iterative:
         return None
     met = torch.stack([result.per_sample.forwards > 0 for result in iterative]).any(0)
