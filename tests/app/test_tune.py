@@ -14,7 +14,9 @@ import torch
 import tempering as tp
 from tempering.app import tuning_run
 from tempering.app.recipe import load_recipe
+from tempering.core.engine import Engine
 from tempering.core.errors import (
+    ModelError,
     RunError,
     UnknownNameError,
     UsageError,
@@ -29,6 +31,13 @@ WORDS = (
 )
 STEPS = "training.hardened.stopping.max_iterations=40"
 WORDS += ("--set", STEPS, "--set", "training.hardened.optimisation.averaging=0.5")
+
+
+class Rounded(torch.nn.Module):
+    """What no method bounds."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.special.i0(x)
 
 
 def trials_of(run: Path) -> list[dict[str, Any]]:
@@ -164,6 +173,21 @@ def test_a_model_of_ones_own_is_tuned_for_certificates(tmp_path: Path) -> None:
     assert len(tp.tune(model, resume=found.run, trials=2).study.trials) == 2
 
 
+def test_what_came_from_python_is_given_again_and_certificates_are_tried(tmp_path: Path) -> None:
+    data = tp.data.load("digits").train.first(400)
+    given = (data.images(torch.arange(400)), data.y)
+    few = {"overrides": list(WORDS[-3::2]), "runs": tmp_path, "recipe": TINY, "trials": 1}
+    found = tp.tune(data=given, objectives="pgd:steps=1", **few)
+    with pytest.raises(RunError, match=r"came from Python: go on with tempering\.tune\(data="):
+        tp.tune(resume=found.run)
+    assert len(tp.tune(data=given, resume=found.run, trials=2).study.trials) == 2
+    before = list(tmp_path.iterdir())
+    odd = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10), Rounded())
+    with pytest.raises(ModelError, match=r"no certificates to search for: .*: choose the goal"):
+        tp.tune(odd, goal="certified", threat="linf:0.1", objectives="paper", **few)
+    assert list(tmp_path.iterdir()) == before
+
+
 def test_certificates_of_cnn7_are_searched(tmp_path: Path) -> None:
     words = ("--model", "cnn7", "--set", "model.options.width=0.06", "--threat", "linf:0.001")
     done = temper(
@@ -238,6 +262,10 @@ def test_wrong_calls_from_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         tp.tune(recipe=TINY, objectives=["matr"], trials=1, runs=tmp_path)
     with pytest.raises(RunError, match="is no search to resume"):
         tp.tune(resume=tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(Engine, "world_size", property(lambda _engine: 2))
+        with pytest.raises(UsageError, match="a search runs in one process"):
+            tp.tune(recipe=TINY, trials=1, runs=tmp_path)
     assert list(tmp_path.iterdir()) == []
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(UsageError, match=r'needs the library optuna: pip install "tempering\[tune'):

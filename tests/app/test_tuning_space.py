@@ -105,6 +105,9 @@ def test_a_trial_below_the_median_of_the_others_is_pruned() -> None:
     assert not _ended(space.suggest(done)[1], 20)  # the first round is not compared
     assert not _ended(space.suggest(done[:2])[1], 20, 30)  # nor with few trials
     assert not _ended(space.unpruned(done), 20, 30)
+    growing = space.suggest(done)[1]
+    growing.grown = lambda step: step > 10  # all of this is within the ramp
+    assert not _ended(growing, 20, 30)
     rejected = TrainProgress(20, 1.0, rounds_at(60, 60, outcome="below floor"))
     pruning = space.suggest(done)[1]
     assert str(pruning.reason(rejected)).startswith(f"{PRUNED}(round 2): 0.0 %")

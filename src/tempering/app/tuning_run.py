@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,8 +31,9 @@ from tempering.app.tuning_space import (
 )
 from tempering.app.tuning_trial import METHODS, Start, TrialTrainer, checkpoint_name, run_trial
 from tempering.attacks.registry import parse_attack
+from tempering.certification.certify_samples import certify
 from tempering.core.engine import Engine
-from tempering.core.errors import RunError
+from tempering.core.errors import ModelError, RunError, UsageError
 from tempering.core.files import write_text
 from tempering.core.module_copies import copied_module
 from tempering.core.progress import track
@@ -39,6 +41,8 @@ from tempering.core.threat_checks import check_threat
 from tempering.core.threat_sizes import check_size
 from tempering.core.threat_text import write_threat
 from tempering.core.tuning_records import Trial, TuningStudy
+from tempering.core.user_code import device_of
+from tempering.data.sources.registered import SOURCES
 from tempering.data.splits import Splits
 from tempering.evaluation.target import Target
 from tempering.report.tuning_page import write_page
@@ -120,7 +124,9 @@ def prepared(
     """Load data and networks, and refuse objectives that cannot be trained."""
     recipe = parse_recipe(asked.recipe)
     engine = compute.start(recipe.precision)
-    data = load_splits(recipe, given)
+    if engine.world_size > 1:
+        raise UsageError("a search runs in one process: start it without torchrun")
+    data = _loaded(recipe, given)
     require_batches(data, [])
     some = data.validation.first(1000)
     check_threat(recipe.threat, some.x)
@@ -130,11 +136,39 @@ def prepared(
     if module is not None:
         module = copied_module(module)
     networks = with_defenses(networks_for(recipe.model, data, module, None), recipe.defenses, data)
-    Target.of("given", networks.start(recipe.seed), data.validation)
+    target = Target.of("given", networks.start(recipe.seed), data.validation)
+    if asked.goal == "certified":
+        _require_certificates(target, data, recipe)
     for choice in made:
         hardened = recipe.training.hardened.model_copy(update={"objective": choice.text})
         hardened.objective_value().require_model(networks.fresh(recipe.seed))
     return Search(recipe, data, networks, made, engine, compute.batch_size)
+
+
+def _loaded(recipe: Recipe, given: Splits | None) -> Splits:
+    """The data of a search.
+
+    Raises:
+        RunError: If it came from Python, and is not given again.
+    """
+    address = recipe.data.address
+    if given is None and address.partition(":")[0] not in SOURCES:
+        raise RunError(
+            f"the data, {address}, came from Python: go on with "
+            "tempering.tune(data=..., resume=...)"
+        )
+    return load_splits(recipe, given)
+
+
+def _require_certificates(target: Target, data: Splits, recipe: Recipe) -> None:
+    """Refuse a network or threat that no method can certify, before anything is trained."""
+    some = data.validation.first(1)
+    x = some.images(torch.arange(1)).to(device_of(target.model))
+    found = certify(target.model, x, some.y.to(x.device), recipe.threat, methods=METHODS)
+    if found.unsupported is not None:
+        raise ModelError(
+            f"no certificates to search for: {found.unsupported}: choose the goal robust"
+        )
 
 
 class Tuning:
@@ -199,6 +233,9 @@ class Tuning:
         else:
             settings, pruning = self.space.suggest(done)
         recipe = judged_by(JUDGE, with_settings(self.recipe, settings))
+        objective = recipe.training.hardened.objective_value()
+        steps = recipe.training.hardened.stopping.max_iterations
+        pruning.grown = lambda step: objective.ramp(step, steps) >= 1
         trainer = TrialTrainer(
             recipe,
             self.search.data,
@@ -208,7 +245,8 @@ class Tuning:
             pruning=pruning,
             goal=self.asked.goal,
         )
-        trial = run_trial(number, settings, trainer, self._start(trainer), self.deadline)
+        begin = partial(self._start, trainer)
+        trial = run_trial(number, settings, trainer, begin, self.deadline)
         if trial.state != "stopped":  # that one can go on with more time
             self.folder.checkpoint(checkpoint_name(number)).unlink(missing_ok=True)
         return trial

@@ -6,7 +6,7 @@ number of trials. So a search that was interrupted goes on as it would have with
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -157,11 +157,14 @@ class Pruning:
         trial: The trial that rounds are reported to.
         prunes: Whether it may be pruned.
         rounds: Finished rounds of the trial.
+        grown: Whether eps has reached the threat's after so many steps; before that trials with
+            other ramps cannot be compared, and none is pruned.
     """
 
     trial: optuna.Trial
     prunes: bool = True
     rounds: Sequence[Round] = ()
+    grown: Callable[[int], bool] = lambda _step: True
     _reported: set[int] = field(default_factory=set)
 
     def reason(self, progress: TrainProgress) -> str | None:
@@ -174,7 +177,8 @@ class Pruning:
             if number not in self._reported:
                 self.trial.report(best, number)
                 self._reported.add(number)
-        if not (self.prunes and self._reported and self.trial.should_prune()):
+        compared = self.prunes and self._reported and self.grown(progress.steps)
+        if not (compared and self.trial.should_prune()):
             return None
         return (
             f"{PRUNED}(round {len(progress.rounds)}): {100 * best:.1f} % is under the median of "

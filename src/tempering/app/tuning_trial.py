@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -106,7 +106,7 @@ def run_trial(
     number: int,
     settings: Settings,
     trainer: TrialTrainer,
-    start: Start,
+    begin: Callable[[], Start],
     deadline: float | None,
 ) -> Trial:
     """Train with the settings of a trial.
@@ -115,7 +115,7 @@ def run_trial(
         number: From 1 on.
         settings: Of the trial; `trainer.recipe` has them too.
         trainer: Trains.
-        start: The network to train.
+        begin: Makes the network to train.
         deadline: Time of `time.monotonic` at which it stops; None for no end.
 
     Returns:
@@ -130,6 +130,7 @@ def run_trial(
     state: TrialState = "finished"
     try:
         with until(deadline):
+            start = begin()
             trained = trainer.hardened(
                 start.model, "hardened", seed, 0.0, start.undefended, file=file
             )
