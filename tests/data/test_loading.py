@@ -16,7 +16,7 @@ from tempering.data.sources.registered import find_source
 
 
 def test_every_source_is_listed_with_an_example_that_names_it() -> None:
-    assert set(SOURCES) == {"mnist", "digits", "npz", "imagefolder", "idx", "hf"}
+    assert set(SOURCES) == {"mnist", "digits", "npz", "imagefolder", "idx", "cifar10", "hf"}
     for name, source in SOURCES.items():
         assert source.name == name
         assert source.summary
@@ -41,7 +41,7 @@ def test_an_unknown_source_offers_what_is_known(address: str) -> None:
         load(address)
 
 
-@pytest.mark.parametrize("address", ["npz", "npz:", "hf", "idx:", "imagefolder"])
+@pytest.mark.parametrize("address", ["npz", "npz:", "hf", "idx:", "cifar10", "imagefolder"])
 def test_a_missing_argument_is_asked_for(address: str) -> None:
     with pytest.raises(UsageError, match="needs an argument: write"):
         load(address)
@@ -52,7 +52,7 @@ def test_too_much_is_refused() -> None:
         load("mnist:fashion")
 
 
-@pytest.mark.parametrize("name", ["npz", "imagefolder", "idx"])
+@pytest.mark.parametrize("name", ["npz", "imagefolder", "idx", "cifar10"])
 def test_what_is_not_there_is_named(name: str) -> None:
     with pytest.raises(DataError, match=r"no (file|folder) nowhere: give"):
         load(f"{name}:nowhere")
@@ -63,7 +63,7 @@ def test_the_room_is_entered_without_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-@pytest.mark.parametrize("file", ["npz", "idx", "hf", "imagefolder"])
+@pytest.mark.parametrize("file", ["npz", "idx", "cifar10", "hf", "imagefolder"])
 def test_a_place_without_a_source_offers_the_one_that_it_looks_like(
     tmp_path: Path, file: str
 ) -> None:
@@ -75,6 +75,8 @@ def test_a_place_without_a_source_offers_the_one_that_it_looks_like(
             place.touch()
         case "idx":
             (place / "train-images-idx3-ubyte.gz").touch()
+        case "cifar10":
+            (place / "data_batch_1.bin").touch()
         case "hf":
             (place / "train.parquet").touch()
     with pytest.raises(UsageError, match=f"is a path: write {file}:{place}"):
@@ -108,6 +110,15 @@ def idx_files(place: Path) -> None:
         (place / f"{part}-labels-idx1-ubyte").write_bytes(labels)
 
 
+def cifar_files(place: Path) -> None:
+    place.mkdir()
+    names = [*(f"data_batch_{number}.bin" for number in range(1, 6)), "test_batch.bin"]
+    for at, name in enumerate(names):
+        x = np.random.default_rng(at).integers(0, 256, (4, 3072), np.uint8)
+        y = np.arange(4, dtype=np.uint8)[:, None] % 2
+        (place / name).write_bytes(np.concatenate([y, x], axis=1).tobytes())
+
+
 def tables(place: Path) -> None:
     datasets = pytest.importorskip("datasets")
     parts = {"train": UNIQUE[:12], "validation": UNIQUE[12:18], "test": UNIQUE[18:]}
@@ -129,6 +140,7 @@ MADE = {
     "npz": (archive, ":{}/data.npz"),
     "imagefolder": (picture_folder, ":{}"),
     "idx": (idx_files, ":{}"),
+    "cifar10": (cifar_files, ":{}"),
     "hf": (tables, ":{}"),
 }
 

@@ -42,6 +42,13 @@ for _entry in (
     ),
     Source("idx", "a folder of IDX files with MNIST's names", "idx:fashion", "DIR", reader("idx")),
     Source(
+        "cifar10",
+        "a folder of CIFAR-10's binary version",
+        "cifar10:cifar-10-batches-bin",
+        "DIR",
+        reader("cifar10"),
+    ),
+    Source(
         "hf",
         "Hugging Face datasets: a saved folder, Parquet, or a name on the hub",
         "hf:uoft-cs/cifar10",
@@ -88,5 +95,7 @@ def _source_of(place: str) -> str | None:
         return None
     if any(path.glob("train-images-idx3-ubyte*")):
         return "idx"
+    if (path / "data_batch_1.bin").is_file():
+        return "cifar10"
     saved = any((path / name).is_file() for name in ("dataset_dict.json", "state.json"))
     return "hf" if saved or any(path.rglob("*.parquet")) else "imagefolder"
