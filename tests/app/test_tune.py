@@ -206,6 +206,18 @@ def test_an_objective_that_needs_an_undefended_model_gets_one(tmp_path: Path) ->
     assert (found.run / "checkpoint/undefended.safetensors").exists()
 
 
+def test_the_gain_that_ends_a_training_is_over_the_undefended_model(tmp_path: Path) -> None:
+    gain = "training.hardened.stopping.gain_at_least=0.01"
+    longer = "training.undefended.stopping.max_iterations=80"
+    values = ("training.undefended.optimisation.averaging=0.5", "threat=linf:0.001")
+    found = tp.tune(
+        recipe=TINY, objectives="paper", trials=1, runs=tmp_path, overrides=[gain, longer, *values]
+    )
+    (trial,) = found.study.trials
+    assert max(trial.rounds) > 0.01
+    assert trial.reason.startswith("MaxIterations")  # the undefended model is better than that
+
+
 def test_time_ends_a_search_and_more_time_continues_the_trial(tmp_path: Path) -> None:
     words = ("--recipe", TINY, "--objectives", "paper", "--name", "s")
     short = temper("tune", *words, "--time", "0.01s", folder=tmp_path)

@@ -257,14 +257,16 @@ class Tuning:
         model = networks.start(seed)
         needed = trainer.hardening.needs_undefended
         begins = self.recipe.training.start == "undefended" and not networks.trained
-        if not needed and not begins:
+        gains = self.recipe.training.hardened.stopping.gain_at_least is not None
+        if not (needed or begins or gains):
             return Start(model)
         undefended = networks.undefended(seed)
         if not networks.trained:
             undefended = trainer.undefended(undefended, "undefended", seed).model
         if begins:
             take_weights(networks, model, undefended)
-        return Start(model, undefended)
+        baseline = trainer.validate()(undefended).worst.fraction if gains else 0.0
+        return Start(model, undefended, baseline)
 
     def _begun(self) -> TuningStudy:
         """The study so far, without a trial that the time had stopped."""

@@ -96,10 +96,12 @@ class Start:
     Attributes:
         model: The network; it is trained.
         undefended: A model that was trained without a defense, where an objective needs it.
+        baseline: Its value on validation data, where a stop rule measures the gain over it.
     """
 
     model: nn.Module
     undefended: nn.Module | None = None
+    baseline: float = 0.0
 
 
 def run_trial(
@@ -132,7 +134,7 @@ def run_trial(
         with until(deadline):
             start = begin()
             trained = trainer.hardened(
-                start.model, "hardened", seed, 0.0, start.undefended, file=file
+                start.model, "hardened", seed, start.baseline, start.undefended, file=file
             )
         reason = trained.stop.reason if trained.stop else ""
         if reason.startswith(PRUNED):
