@@ -167,7 +167,7 @@ def test_a_model_of_ones_own_is_tuned_for_certificates(tmp_path: Path) -> None:
     assert found.best.value is not None
     assert found.best.clean is not None
     assert 0 < found.best.value.hits <= found.best.clean.hits
-    assert found.recipe.training.hardened.stopping.plateau_rounds is None
+    assert min(found.best.steps) >= 0.3 * 40  # no round is judged while eps grows
     with pytest.raises(RunError, match=r"begun with a Sequential from Python: give .*model=\.\.\."):
         tp.tune(resume=found.run)
     assert len(tp.tune(model, resume=found.run, trials=2).study.trials) == 2

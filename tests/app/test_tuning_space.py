@@ -34,6 +34,7 @@ def trial(number: int, hits: int, *rounds: float, state: TrialState = "finished"
         suggested={**suggested, "learning_rate": 0.003 + 0.0003 * number, "weight_decay": 0.0},
         value=Count(hits=hits, n=100),
         rounds=list(rounds),
+        steps=[10 * at for at in range(1, len(rounds) + 1)],
     )
 
 
@@ -42,7 +43,7 @@ def rounds_at(*worst: int, outcome: str = "best") -> list[Round]:
         Round.model_validate(
             {
                 "round": number,
-                "step": 10 * number,
+                "step": 10 * (number + 1),
                 "clean": {"hits": 99, "n": 100},
                 "worst": {"hits": hits, "n": 100},
                 "by_attack": {},
@@ -105,12 +106,11 @@ def test_a_trial_below_the_median_of_the_others_is_pruned() -> None:
     assert not _ended(space.suggest(done)[1], 20)  # the first round is not compared
     assert not _ended(space.suggest(done[:2])[1], 20, 30)  # nor with few trials
     assert not _ended(space.unpruned(done), 20, 30)
-    growing = space.suggest(done)[1]
-    growing.grown = lambda step: step > 10  # all of this is within the ramp
-    assert not _ended(growing, 20, 30)
+    late = [one.model_copy(update={"steps": [15, 25]}) for one in done]
+    assert not _ended(space.suggest(late)[1], 20, 30)  # no other has a value at that step
     rejected = TrainProgress(20, 1.0, rounds_at(60, 60, outcome="below floor"))
     pruning = space.suggest(done)[1]
-    assert str(pruning.reason(rejected)).startswith(f"{PRUNED}(round 2): 0.0 %")
+    assert str(pruning.reason(rejected)).startswith(f"{PRUNED}(step 20): 0.0 %")
 
 
 def _ended(pruning: Pruning, *worst: int) -> bool:

@@ -66,7 +66,7 @@ def tune(
     """Search the objective, its hyperparameters, learning rate and weight decay.
 
     Each trial is a training with the length that the recipe gives. It is judged on validation
-    data, and pruned if it is worse than the median of the others at the same round; test data is
+    data, and pruned if it is worse than the median of the others at the same step; test data is
     not used. The sampler is TPE (Bergstra et al., 2011), of Optuna. The value of the best trial is
     the maximum of many on the same samples, so it is optimistic: evaluate the hardened model.
 

@@ -233,9 +233,6 @@ class Tuning:
         else:
             settings, pruning = self.space.suggest(done)
         recipe = judged_by(JUDGE, with_settings(self.recipe, settings))
-        objective = recipe.training.hardened.objective_value()
-        steps = recipe.training.hardened.stopping.max_iterations
-        pruning.grown = lambda step: objective.ramp(step, steps) >= 1
         trainer = TrialTrainer(
             recipe,
             self.search.data,

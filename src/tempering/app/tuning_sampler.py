@@ -6,8 +6,9 @@ number of trials. So a search that was interrupted goes on as it would have with
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from tempering.app.tuning_space import ABOVE, BELOW, DECAYS, Choice, Settings
@@ -24,6 +25,8 @@ DRAWN = 6
 """Trials that are drawn at random before the sampler learns from them."""
 COMPARED = 4
 """Finished trials before the pruner compares with them."""
+UNCOMPARED = 1
+"""Rounds of a trial before it may be pruned."""
 ENOUGH = 8
 """Finished trials from which importance is computed."""
 
@@ -86,7 +89,7 @@ class Space:
             sampler=optuna.samplers.TPESampler(
                 seed=derive(self.seed, "tune", len(trials)) % 2**32, n_startup_trials=DRAWN
             ),
-            pruner=optuna.pruners.MedianPruner(n_startup_trials=COMPARED, n_warmup_steps=1),
+            pruner=optuna.pruners.MedianPruner(n_startup_trials=COMPARED),
         )
         known = self.distributions()
         states = optuna.trial.TrialState
@@ -101,7 +104,7 @@ class Space:
                     value=None if state == states.FAIL else reached,
                     params=dict(trial.suggested),
                     distributions={name: known[name] for name in trial.suggested},
-                    intermediate_values=dict(enumerate(trial.rounds)),
+                    intermediate_values=_best_so_far(trial),
                 )
             )
         return study
@@ -137,6 +140,11 @@ class Space:
         return {name: round(float(share), 4) for name, share in found.items()}
 
 
+def _best_so_far(trial: Trial) -> dict[int, float]:
+    """Step of each round -> highest value up to it, as the pruner compares them."""
+    return dict(zip(trial.steps, accumulate(trial.rounds, max), strict=True))
+
+
 def _drawn(trial: optuna.Trial, name: str, kind: Any) -> Any:
     """A value of a setting."""
     if hasattr(kind, "choices"):
@@ -151,36 +159,35 @@ def _short(value: float) -> float:
 
 @dataclass
 class Pruning:
-    """A stop rule: prunes a trial that is worse than the median of the others at its round.
+    """A stop rule: prunes a trial that is worse than the median of the others at its step.
+
+    There are no rounds while eps grows, so that trials with other ramps are not compared then.
 
     Attributes:
         trial: The trial that rounds are reported to.
         prunes: Whether it may be pruned.
         rounds: Finished rounds of the trial.
-        grown: Whether eps has reached the threat's after so many steps; before that trials with
-            other ramps cannot be compared, and none is pruned.
     """
 
     trial: optuna.Trial
     prunes: bool = True
     rounds: Sequence[Round] = ()
-    grown: Callable[[int], bool] = lambda _step: True
     _reported: set[int] = field(default_factory=set)
 
     def reason(self, progress: TrainProgress) -> str | None:
         """Why to stop now; None to go on."""
         self.rounds = list(progress.rounds)
         best = 0.0
-        for number, one in enumerate(progress.rounds):
+        for one in progress.rounds:
             if one.outcome not in REJECTED:
                 best = max(best, one.worst.fraction)
-            if number not in self._reported:
-                self.trial.report(best, number)
-                self._reported.add(number)
-        compared = self.prunes and self._reported and self.grown(progress.steps)
+            if one.step not in self._reported:
+                self.trial.report(best, one.step)
+                self._reported.add(one.step)
+        compared = self.prunes and len(progress.rounds) >= UNCOMPARED + 1
         if not (compared and self.trial.should_prune()):
             return None
         return (
-            f"{PRUNED}(round {len(progress.rounds)}): {100 * best:.1f} % is under the median of "
-            "the other trials at that round"
+            f"{PRUNED}(step {progress.steps}): {100 * best:.1f} % is under the median of the "
+            "other trials at that step"
         )

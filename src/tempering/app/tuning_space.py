@@ -9,10 +9,7 @@ from typing import Any
 from tempering.app.recipe import Recipe
 from tempering.attacks.base import Attack
 from tempering.core.errors import UsageError
-from tempering.training.boxes import BoxObjective
-from tempering.training.objective import Objective
 from tempering.training.settings import TrainConfig
-from tempering.training.wrapper import Wrapper
 
 DECAYS = (0.0, 1e-4, 1e-3, 1e-2, 1e-1)
 BELOW, ABOVE = 8.0, 4.0
@@ -155,12 +152,6 @@ def own_settings(recipe: Recipe, made: Sequence[Choice]) -> Settings | None:
     return Settings(hardened.objective, optimisation.learning_rate, optimisation.weight_decay)
 
 
-def bounds_boxes(objective: Objective) -> bool:
-    """Whether an objective trains for certificates, with an eps that grows over many rounds."""
-    chain = objective.chain if isinstance(objective, Wrapper) else (objective,)
-    return isinstance(chain[-1], BoxObjective)
-
-
 def with_settings(recipe: Recipe, settings: Settings) -> Recipe:
     """The recipe with the settings of a trial."""
     hardened = recipe.training.hardened
@@ -170,9 +161,6 @@ def with_settings(recipe: Recipe, settings: Settings) -> Recipe:
     hardened = hardened.model_copy(
         update={"objective": settings.objective, "optimisation": optimisation}
     )
-    if bounds_boxes(hardened.objective_value()):  # nothing is certified early in the ramp
-        stopping = hardened.stopping.model_copy(update={"plateau_rounds": None})
-        hardened = hardened.model_copy(update={"stopping": stopping})
     training = recipe.training.model_copy(update={"hardened": hardened})
     return recipe.model_copy(update={"training": training})
 

@@ -161,7 +161,8 @@ def run_trial(
         suggested=settings.suggested,
         value=None if best is None else best.worst,
         clean=None if best is None else best.clean,
-        rounds=[one.worst.fraction for one in rounds],
+        rounds=[one.worst.fraction for one in accepted],
+        steps=[one.step for one in accepted],
         seconds=round(time.monotonic() - begun, 3),
         reason=reason,
     )

@@ -25,7 +25,8 @@ class Trial(Record):
         value: Samples of the validation data that withstand the attacks, or are certified, in
             the best round; None if no round was finished.
         clean: Samples predicted right in that round.
-        rounds: Fractions of each round that was finished.
+        rounds: Value of each round above the clean floor, a fraction.
+        steps: Steps of training at the end of each of these rounds.
         seconds: Time of the trial.
         reason: Why it ended.
     """
@@ -39,6 +40,7 @@ class Trial(Record):
     value: Count | None = None
     clean: Count | None = None
     rounds: list[float] = Field(default_factory=list)
+    steps: list[int] = Field(default_factory=list)
     seconds: float = 0.0
     reason: str = ""
 
@@ -53,6 +55,7 @@ class Trial(Record):
             "learning_rate": self.learning_rate,
             "weight_decay": self.weight_decay,
             "rounds": self.rounds,
+            "steps": self.steps,
             "seconds": self.seconds,
             "reason": self.reason,
         }

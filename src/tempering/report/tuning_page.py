@@ -151,7 +151,7 @@ def _trials(study: TuningStudy) -> Section:
                     "All trials",
                     columns,
                     tuple(_row(trial) for trial in ranked),
-                    note="A pruned trial was worse than the median of the others at its round.",
+                    note="A pruned trial was worse than the median of the others at its step.",
                 )
             ),
         ),
