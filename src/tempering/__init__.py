@@ -40,6 +40,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "scan_model": "tempering.app.scan_model",
         "systems": "tempering.systems",
         "partition": "tempering.app.partition",
+        "tune": "tempering.app.tune",
         "uncertainty": "tempering.app.uncertainty",
         "training": "tempering.training",
         "zoo": "tempering.models.zoo",

@@ -19,6 +19,7 @@ from tempering.app.recorded_benchmark import recorded_benchmark as recorded_benc
 from tempering.app.reproduce import reproduce as reproduce
 from tempering.app.scan import scan as scan
 from tempering.app.scan_model import scan_model as scan_model
+from tempering.app.tune import tune as tune
 from tempering.app.uncertainty import uncertainty as uncertainty
 from tempering.core.errors import TemperingError as TemperingError
 from tempering.core.patches import Patch as Patch

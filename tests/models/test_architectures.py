@@ -1,11 +1,37 @@
 """Our networks: what they are made of, and what they refuse."""
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 
+from tempering.certification import certify
 from tempering.core.errors import ModelError, UnknownNameError, UsageError
-from tempering.models import MODELS, Blueprint, Classifier, build, paper_cnn, strided_cnn, vgg16
+from tempering.core.threats import Linf
+from tempering.models import (
+    MODELS,
+    Blueprint,
+    Classifier,
+    Manifest,
+    build,
+    cnn7,
+    load,
+    paper_cnn,
+    preact_resnet18,
+    save,
+    strided_cnn,
+    vgg16,
+    wrn,
+)
+
+NARROW: dict[str, dict[str, Any]] = {
+    "cnn7": {"width": 0.1},
+    "preact_resnet18": {"width": 4},
+    "wrn": {"depth": 10, "widen": 1},
+}
+"""Options that keep large networks small in tests."""
 
 
 def parameters(model: nn.Module) -> int:
@@ -41,13 +67,63 @@ def test_vgg_has_sixteen_layers_with_weights() -> None:
     assert round(parameters(vgg16((3, 32, 32), 10, adversarial_class=False)) / 1e6, 1) == 15.3
 
 
+@pytest.mark.parametrize(
+    ("network", "published"),
+    [(preact_resnet18, 11_172_170), (wrn, 36_479_194), (cnn7, 17_192_650)],
+)
+def test_networks_for_colour_images_have_the_published_size(network: Any, published: int) -> None:
+    assert parameters(network((3, 32, 32), 10, adversarial_class=False)) == published
+
+
+def test_wide_networks_have_as_many_layers_as_they_are_called_by() -> None:
+    for depth in (10, 16):
+        net = wrn((1, 8, 8), 3, depth, 1)
+        layers = [m for m in net.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+        beside = [m for m in layers if isinstance(m, nn.Conv2d) and m.kernel_size == (1, 1)]
+        # shortcuts do not count; nor does the first stage of one that is not widened need one
+        assert (len(layers) - len(beside), len(beside)) == (depth - 4 + 2, 2)
+    weighted = [m for m in cnn7().modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    assert len(weighted) == 7
+
+
+@pytest.mark.parametrize("name", NARROW)
+def test_networks_with_normalization_are_saved_loaded_and_certified(
+    name: str, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    y = torch.arange(30) % 3
+    x = torch.rand(30, 1, 8, 8) / 4 + y.view(-1, 1, 1, 1) / 3
+    model = build(name, (1, 8, 8), 3, adversarial_class=False, **NARROW[name])
+    optimizer = torch.optim.Adam(model.parameters(), 0.01)
+    for _ in range(20):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(x), y).backward()
+        optimizer.step()
+    model.eval()
+    manifest = Manifest(
+        architecture=model.architecture, classes=["a", "b", "c"], shape=(1, 8, 8),
+        threat="linf:0.3", data="digits", data_hash="0" * 16, split="official", seed=0,
+    )  # fmt: skip
+    save(model, tmp_path, manifest)
+    again = load(tmp_path).model
+    assert torch.equal(again(x), model(x))
+    found = certify(again, x[:3], y[:3], Linf(1e-4), methods=("interval", "crown"))
+    assert found.unsupported is None
+    assert bool(found.certified.all())
+    plain = certify(again, x[:3], y[:3], Linf(1e-6), methods=("interval",))
+    assert plain.unsupported is None
+    if name != "preact_resnet18":  # intervals grow with every layer of a net not trained for them
+        assert bool(plain.certified.all())
+
+
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("adversarial", [True, False])
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 9, 5), (1, 4, 4)])
 def test_networks_fit_their_images(
     name: str, adversarial: bool, shape: tuple[int, int, int]
 ) -> None:
-    model = build(name, shape, 3, adversarial_class=adversarial).eval()
+    options = NARROW.get(name, {})
+    model = build(name, shape, 3, adversarial_class=adversarial, **options).eval()
     logits = model(torch.rand(2, *shape)).detach()
     assert logits.shape == (2, 3 + adversarial) == (2, model.outputs)
     assert model.adversarial_class == (3 if adversarial else None)
@@ -58,7 +134,8 @@ def test_networks_fit_their_images(
 @pytest.mark.parametrize("name", MODELS)
 def test_weights_depend_on_the_seed_alone(name: str) -> None:
     def weights(seed: int) -> torch.Tensor:
-        return nn.utils.parameters_to_vector(build(name, (1, 8, 8), 2, seed=seed).parameters())
+        model = build(name, (1, 8, 8), 2, seed=seed, **NARROW.get(name, {}))
+        return nn.utils.parameters_to_vector(model.parameters())
 
     torch.manual_seed(1)
     before = torch.get_rng_state()
@@ -76,6 +153,9 @@ def test_weights_depend_on_the_seed_alone(name: str) -> None:
         ("strided_cnn", {"width": 3, "hidden": 7, "squeeze": (0.2, 0.9)}),
         ("strided_cnn", {"squeeze": None, "adversarial_class": False}),
         ("vgg16", {"width": 0.05, "adversarial_class": False}),
+        ("cnn7", {"width": 0.1, "adversarial_class": False}),
+        ("preact_resnet18", {"width": 4}),
+        ("wrn", {"depth": 10, "widen": 2, "dropout": 0.3}),
     ],
 )
 def test_a_network_can_be_built_again_from_its_description(
@@ -116,6 +196,11 @@ def test_images_that_no_network_can_take_are_refused(
         ("paper_cnn", {"dropout": 1.0}, r"dropout 1\.0: give a probability"),
         ("paper_cnn", {"dropout": float("nan")}, "dropout nan: give a probability"),
         ("vgg16", {"width": 1.5}, "width 1.5: give a share above 0 and at most 1"),
+        ("cnn7", {"width": 0}, "width 0: give a multiple above 0 and at most 16"),
+        ("preact_resnet18", {"width": 0}, "width 0: give at least 1"),
+        ("wrn", {"depth": 27}, r"depth 27: give 6 k \+ 4, such as 10"),
+        ("wrn", {"widen": 0}, "widen 0: give at least 1"),
+        ("wrn", {"dropout": 1.0}, r"dropout 1\.0: give a probability"),
         ("strided_cnn", {"width": 0}, "width 0: give at least 1"),
         ("strided_cnn", {"width": "wide"}, "do not fit strided_cnn"),
         ("strided_cnn", {"squeeze": (0.1, 0.2, 0.3)}, "give two numbers"),

@@ -15,11 +15,12 @@ from tempering.core.errors import RunError
 from tempering.core.records import Provenance, Summary
 from tempering.core.system_records import SystemTable
 from tempering.core.threat_words import with_value
+from tempering.core.tuning_records import TuningStudy
 from tempering.report.reading import load_summary
 
-_KIND = re.compile(r"(?:temper|tempering)[ .](harden|evaluate|reproduce|benchmark)")
+_KIND = re.compile(r"(?:temper|tempering)[ .](harden|evaluate|reproduce|benchmark|tune)")
 _SUMMARY, _RECORDS, _BEGUN = "summary.json", "records.jsonl", "checkpoint/run.json"
-_TABLE = "benchmark.json"
+_TABLE, _STUDY = "benchmark.json", "study.json"
 
 
 Status = Literal["finished", "unfinished", "damaged"]
@@ -37,6 +38,7 @@ class RunEntry:
         found: The results of a finished run.
         problem: What is wrong with a damaged run.
         table: The rows of a benchmark.
+        study: The trials of a search.
     """
 
     path: Path
@@ -46,10 +48,11 @@ class RunEntry:
     found: Summary | None = None
     problem: str = ""
     table: SystemTable | None = None
+    study: TuningStudy | None = None
 
     @property
     def kind(self) -> str:
-        """`harden`, `evaluate`, `reproduce` or `benchmark`; empty if unknown."""
+        """`harden`, `evaluate`, `reproduce`, `benchmark` or `tune`; empty if unknown."""
         match = _KIND.search(self.command)
         return match[1] if match else ""
 
@@ -66,6 +69,8 @@ class RunEntry:
             )
             unfinished = "; unfinished: go on with temper benchmark --resume"
             return told + unfinished * (self.status == "unfinished")
+        if self.study is not None:
+            return _searched(self.study)
         if self.found is None:
             return f"unfinished: go on with temper {self.kind or 'harden'} --resume"
         bounds, found = self.found.robust_accuracy, self.found
@@ -88,6 +93,18 @@ class RunEntry:
                 include={"model", "data", "threat", "n", "clean_accuracy", "robust_accuracy"}
             )
         return facts
+
+
+def _searched(study: TuningStudy) -> str:
+    """A search in one sentence."""
+    told = (
+        f"tune: {len(study.trials)} trials on {study.data}, {with_value(study.threat)}, "
+        f"{study.goal} validation accuracy"
+    )
+    best = study.best
+    if best is not None and best.value is not None:
+        told += f" at best {100 * best.value.fraction:.1f} % by {best.objective}"
+    return told + "; unfinished: go on with temper tune --resume" * (not study.finished)
 
 
 def list_runs(folder: Path) -> list[RunEntry]:
@@ -117,6 +134,10 @@ def _entry(path: Path) -> RunEntry:
             asked = json.loads((path / _BEGUN).read_bytes())["systems"]
             status: Status = "finished" if len(table.rows) == len(asked) else "unfinished"
             return RunEntry(path, status, written, table.command, table=table)
+        if (path / _STUDY).exists():
+            study = TuningStudy.model_validate_json((path / _STUDY).read_bytes())
+            status = "finished" if study.finished else "unfinished"
+            return RunEntry(path, status, written, study.command, study=study)
         if (path / _RECORDS).exists():
             made = _provenance(path / _RECORDS)
         if (path / _SUMMARY).exists():
@@ -148,5 +169,6 @@ def _reason(error: Exception) -> str:
     if isinstance(error, RunError):
         return f"{_SUMMARY} cannot be read"
     if isinstance(error, ValidationError):
-        return f"{_TABLE if error.title == SystemTable.__name__ else _RECORDS} cannot be read"
+        files = {SystemTable.__name__: _TABLE, TuningStudy.__name__: _STUDY}
+        return f"{files.get(error.title, _RECORDS)} cannot be read"
     return str(error).splitlines()[0]

@@ -38,6 +38,7 @@ from tempering.training.loop import (
 from tempering.training.objective import Objective
 from tempering.training.objectives.registry import OBJECTIVES, parse_objective
 from tempering.training.settings import TrainConfig
+from tempering.training.stopping import StopRule
 
 OBJECTIVE = "training.hardened.objective"
 
@@ -111,6 +112,10 @@ class Trainer:
         """What hardening minimizes."""
         return self.objective or self.recipe.training.hardened.objective_value()
 
+    def rule(self, config: TrainConfig) -> StopRule:
+        """When a training ends."""
+        return config.stopping.rule()
+
     def undefended(self, model: nn.Module, name: str, seed: int, file: str = "") -> Trained:
         """Train without a defense."""
         config = self.recipe.training.undefended
@@ -124,6 +129,7 @@ class Trainer:
         baseline: float,
         undefended: nn.Module | None = None,
         iterations: int | None = None,
+        file: str = "",
     ) -> Trained:
         """Train with the hardening objective; the best round on validation is kept.
 
@@ -134,12 +140,13 @@ class Trainer:
             baseline: Worst-case accuracy of the undefended model on validation data.
             undefended: That model, for objectives that need it.
             iterations: Steps at most; None for the recipe's own.
+            file: Name of its checkpoint; by default that of the training.
         """
         config = self.recipe.training.hardened
         if iterations is not None:
             config = config.with_max_iterations(iterations)
         return self._train(
-            model, name, config, self.hardening, seed, undefended, self.validate(), baseline
+            model, name, config, self.hardening, seed, undefended, self.validate(), baseline, file
         )
 
     def single_pass(self, model: nn.Module, undefended: nn.Module, seed: int) -> Trained:
@@ -198,7 +205,7 @@ class Trainer:
             update=config.update_config(self.threat, derive(seed, "training", name), augment),
             rounds=Rounds(
                 steps_per_round=config.steps_per_round,
-                stop=config.stopping.rule(),
+                stop=self.rule(config),
                 clean_floor=config.clean_floor,
                 validate=validate,
                 baseline=baseline,

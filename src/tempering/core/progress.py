@@ -41,6 +41,31 @@ def track(what: str, total: int) -> AbstractContextManager[Advance]:
     return _REPORTER.get()(what, total)
 
 
+@contextmanager
+def watched(notice: Callable[[], None]) -> Iterator[None]:
+    """Context in which `notice` is called after every report of progress.
+
+    What it raises ends the job at that place: between two steps of a training, for example.
+
+    Args:
+        notice: Looks at a clock, for example.
+    """
+    outer = _REPORTER.get()
+
+    @contextmanager
+    def reporter(what: str, total: int) -> Iterator[Advance]:
+        with outer(what, total) as advance:
+
+            def told(done: int, note: str) -> None:
+                advance(done, note)
+                notice()
+
+            yield told
+
+    with reporting(reporter):
+        yield
+
+
 def silence() -> AbstractContextManager[None]:
     """Context in which nothing is reported: for parts of a job that is already reported."""
     return reporting(_silent)

@@ -12,6 +12,9 @@ from tempering.models.paper import paper_cnn as paper_cnn
 from tempering.models.registry import MODELS as MODELS
 from tempering.models.registry import Architecture as Architecture
 from tempering.models.registry import build as build
+from tempering.models.residual import preact_resnet18 as preact_resnet18
+from tempering.models.residual import wrn as wrn
+from tempering.models.seven_layers import cnn7 as cnn7
 from tempering.models.store import LoadedModel as LoadedModel
 from tempering.models.store import load as load
 from tempering.models.store import save as save

@@ -11,7 +11,9 @@ from tempering.core.errors import UnknownNameError, UsageError
 from tempering.core.registry import Registry
 from tempering.models.classifier import BaseClassifier
 from tempering.models.paper import paper_cnn
+from tempering.models.residual import preact_resnet18, wrn
 from tempering.models.seeded import seeded
+from tempering.models.seven_layers import cnn7
 from tempering.models.strided import strided_cnn
 from tempering.models.vgg import vgg16
 from tempering.models.voting import build_voting
@@ -54,6 +56,9 @@ for _entry in (
     ),
     Architecture("voting", "networks that vote, such as those of disjoint parts", build_voting),
     Architecture("vgg16", "VGG16 for images of up to 32 x 32, with batch normalization", vgg16),
+    Architecture("cnn7", "CNN7 of certified training, with batch normalization", cnn7),
+    Architecture("preact_resnet18", "PreActResNet-18 for small images", preact_resnet18),
+    Architecture("wrn", "a wide residual network, WRN-28-10 by default", wrn),
 ):
     MODELS.register(_entry.name)(_entry)
 

@@ -63,7 +63,7 @@ def test_help_takes_less_than_half_a_second_of_a_processor(tmp_path: Path) -> No
 def test_every_command_is_listed(tmp_path: Path) -> None:
     done = temper("--help", folder=tmp_path)
     assert done.code == 0
-    for command in ("harden", "evaluate", "explain", "reproduce", "report", "list", "data"):
+    for command in ("harden", "tune", "evaluate", "explain", "reproduce", "report", "list", "data"):
         assert f"\n  {command} " in done.out
         assert temper(command, "--help", folder=tmp_path).code == 0
 

@@ -28,6 +28,7 @@ from tempering.app.cli import (
     report,
     reproduce,
     scan,
+    tune,
     uncertainty,
     zoo,
 )
@@ -62,6 +63,7 @@ def _top(
 
 
 app.command("harden")(harden.harden)
+app.command("tune")(tune.tune)
 app.command("evaluate")(evaluate.evaluate)
 app.command("attack")(attack.attack)
 app.command("certify")(certify.certify)
