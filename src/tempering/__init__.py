@@ -39,6 +39,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "scan": "tempering.app.scan",
         "scan_model": "tempering.app.scan_model",
         "systems": "tempering.systems",
+        "partition": "tempering.app.partition",
         "tune": "tempering.app.tune",
         "uncertainty": "tempering.app.uncertainty",
         "training": "tempering.training",

@@ -6,6 +6,7 @@ from tempering.app.evaluate import evaluate as evaluate
 from tempering.app.explain import explain as explain
 from tempering.app.harden import harden as harden
 from tempering.app.harden import resume as resume
+from tempering.app.partition import partition as partition
 from tempering.app.poison import poison as poison
 from tempering.app.recorded_benchmark import recorded_benchmark as recorded_benchmark
 from tempering.app.reproduce import reproduce as reproduce

@@ -199,7 +199,10 @@ def test_the_record_names_the_threat_and_the_attack(result: Hardened) -> None:
 def test_nothing_is_certified(result: Hardened, data: Splits) -> None:
     (proof,) = (one for one in load_records(result.run / "records.jsonl") if isinstance(one, Proof))
     assert proof.certified.hits == 0
-    assert proof.unsupported == "no bounds for Masked:0.3 (threat): bounds know linf, l2, l1"
+    assert (
+        proof.unsupported
+        == "no bounds for Masked:0.3 (threat): bounds know linf, l2, l1, l0 and patch"
+    )
     x, y = data.test.x[:20], data.test.y[:20]
     own, plain = (certify(result.model, x, y, threat) for threat in (Masked(0, MASK), Linf(0)))
     assert not bool(own.certified.any())

@@ -64,7 +64,8 @@ def test_without_model_and_run_there_is_nothing_to_evaluate(tmp_path: Path) -> N
     done = temper("evaluate", folder=tmp_path)
     assert done.code == 2
     assert (
-        done.err == "error: no model: give a run folder, a .safetensors file or file.py:factory\n"
+        done.err
+        == "error: no model: give a run folder, a .safetensors file, file.py:factory or zoo:NAME\n"
     )
 
 

@@ -5,7 +5,7 @@ from torch import nn
 
 from tempering.core.threats import Linf
 from tempering.defenses import Pipeline, Threshold
-from tempering.models import strided_cnn
+from tempering.models import build
 from tempering.training import Interval, StepConfig, train_steps
 from tempering.training.interval_bounds import certified, worst_logits
 from tests.training.toys import dataset
@@ -14,7 +14,16 @@ EPS = 0.2
 
 
 def test_pixels_that_cannot_cross_the_threshold_are_exact() -> None:
-    net = strided_cnn((1, 8, 8), 3, width=2, hidden=4, squeeze=None, adversarial_class=False)
+    net = build(
+        "strided_cnn",
+        (1, 8, 8),
+        3,
+        seed=1,
+        width=4,
+        hidden=8,
+        squeeze=None,
+        adversarial_class=False,
+    )
     model = Pipeline(net.eval(), [Threshold(0.5)])
     x = torch.tensor([0.1, 0.9]).repeat(32).reshape(1, 1, 8, 8)
     y = torch.tensor([0])

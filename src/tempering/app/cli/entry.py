@@ -23,6 +23,7 @@ from tempering.app.cli import (
     explain,
     harden,
     listing,
+    partition,
     poison,
     report,
     reproduce,
@@ -71,6 +72,7 @@ app.command("benchmark")(benchmark.benchmark)
 app.command("explain")(explain.explain)
 app.command("reproduce")(reproduce.reproduce)
 app.command("poison")(poison.poison)
+app.command("partition")(partition.partition)
 app.command("uncertainty")(uncertainty.uncertainty)
 app.command("report")(report.report)
 app.command("list")(listing.list_)
