@@ -207,3 +207,12 @@ def test_saturation_keeps_the_grey_value_of_bt_601() -> None:
     weights = torch.tensor([0.299, 0.587, 0.114])[:, None, None]
     assert torch.allclose((weights * changed).sum(1), (weights * x).sum(1), atol=1e-6)
     assert float((changed - x).abs().amax((1, 2, 3)).min()) > 0
+
+
+def test_a_shift_alone_keeps_every_value() -> None:
+    x = torch.rand(30, 1, 20, 20)
+    moved = Augmentation(shift=0.2, fill="reflection")(x, RandomStreams.of(0, 30))
+    assert not torch.equal(moved, x)
+    for before, after in zip(x, moved, strict=True):
+        distances = (before.flatten()[None] - after.flatten()[:, None]).abs().amin(1)
+        assert float(distances.max()) < 1e-5

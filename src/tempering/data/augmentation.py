@@ -47,7 +47,7 @@ class Augmentation(BaseModel):
     Attributes:
         rotation: Largest rotation to either side, degrees.
         scaling: Largest relative change of size: 0.1 draws from 0.9 to 1.1.
-        shift: Largest shift along each axis, as a share of its length.
+        shift: Largest shift along each axis, as a share of its length, rounded to whole pixels.
         flip: Mirror horizontally with probability 0.5; `auto` does so for colour images only,
             since a mirrored digit or letter has another meaning.
         fill: Pixels outside the image: black, those of the border, or a reflection.
@@ -129,8 +129,8 @@ class Augmentation(BaseModel):
         angle = streams.derive("rotation").uniform((1, 1), -self.rotation, self.rotation).deg2rad()
         size = streams.derive("scaling").uniform((1, 1), 1 - self.scaling, 1 + self.scaling)
         shift = streams.derive("shift").uniform((2, 1, 1), -self.shift, self.shift)
-        rows = _pixels(height, x)[:, None] - height * shift[:, 0]
-        columns = _pixels(width, x)[None, :] - width * shift[:, 1]
+        rows = _pixels(height, x)[:, None] - (height * shift[:, 0]).round()
+        columns = _pixels(width, x)[None, :] - (width * shift[:, 1]).round()
         cosine, sine = angle.cos() / size, angle.sin() / size
         across = cosine * columns + sine * rows
         down = cosine * rows - sine * columns

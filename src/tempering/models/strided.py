@@ -1,4 +1,4 @@
-"""A small network of strided convolutions: fast to train adversarially on a CPU."""
+"""Small networks that begin with strided convolutions: fast to train adversarially on a CPU."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ def strided_cnn(
     classes: int = 10,
     width: int = 16,
     hidden: int = 100,
+    depth: int = 2,
     squeeze: Sequence[float] | None = (0.3, 0.7),
     adversarial_class: bool = True,
 ) -> Classifier:
@@ -29,6 +30,7 @@ def strided_cnn(
         classes: Classes of the data, at least 2.
         width: Filters of the first convolution; the second has twice as many.
         hidden: Neurons of the hidden layer.
+        depth: Convolutions, at least 2; those after the second are 3x3 and of stride 1.
         squeeze: Pixel values (low, high) that become 0 and 1; None or empty for no
             squeeze, as for natural images.
         adversarial_class: Whether there is one more output, for 'adversarial'.
@@ -38,7 +40,7 @@ def strided_cnn(
 
     Raises:
         ModelError: If images are too small, classes too few, or the squeeze is empty.
-        UsageError: If width or hidden is below 1, or squeeze is not two numbers.
+        UsageError: If width or hidden is below 1, depth below 2, or squeeze is not two numbers.
 
     Example:
         >>> strided_cnn(shape=(3, 32, 32), squeeze=None).outputs
@@ -47,12 +49,15 @@ def strided_cnn(
     for name, value in (("width", width), ("hidden", hidden)):
         if value < 1:
             raise UsageError(f"{name} {value}: give at least 1")
+    if depth < 2:
+        raise UsageError(f"depth {depth}: give at least 2 convolutions")
     ends = tuple(squeeze or ())
     if len(ends) not in (0, 2):
         raise UsageError(f"squeeze {squeeze!r}: give two numbers (low, high), or None")
     options = {
         "width": width,
         "hidden": hidden,
+        "depth": depth,
         "squeeze": ends or None,
         "adversarial_class": adversarial_class,
     }
@@ -64,9 +69,16 @@ def strided_cnn(
         "relu1": nn.ReLU(),
         "conv2": nn.Conv2d(width, 2 * width, 4, stride=2, padding=1),
         "relu2": nn.ReLU(),
+    }
+    for number in range(3, depth + 1):
+        stages |= {
+            f"conv{number}": nn.Conv2d(2 * width, 2 * width, 3, padding=1),
+            f"relu{number}": nn.ReLU(),
+        }
+    stages |= {
         "flatten": nn.Flatten(),
         "hidden": nn.Linear(2 * width * (height // 4) * (columns // 4), hidden),
-        "relu3": nn.ReLU(),
+        f"relu{depth + 1}": nn.ReLU(),
         "output": nn.Linear(hidden, classes + int(adversarial_class)),
     }
     return Classifier(blueprint, stages, adversarial_class)
