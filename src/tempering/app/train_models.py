@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import nn
 
 from tempering.app.compute import BATCH_SIZE
@@ -16,7 +17,8 @@ from tempering.app.recipe import Recipe
 from tempering.core.engine import Engine
 from tempering.core.errors import UsageError
 from tempering.core.random import derive
-from tempering.core.records import Epoch, Round, Stop
+from tempering.core.probe import probing
+from tempering.core.records import Count, Epoch, Round, Stop
 from tempering.core.specs import FROM_PYTHON
 from tempering.core.threat_text import identify_threat
 from tempering.core.threats import Threat
@@ -41,6 +43,8 @@ from tempering.training.settings import TrainConfig
 from tempering.training.stopping import StopRule
 
 OBJECTIVE = "training.hardened.objective"
+BOUNDS = "certified by the trained bounds"
+"""What stands in the place of attacks where rounds are judged by certificates."""
 
 
 def choose_objective(
@@ -156,10 +160,32 @@ class Trainer:
         return self._train(model, "single-pass", config, objective, seed, undefended)
 
     def validate(self) -> Validate:
-        """Validation of rounds: each attack runs on the samples that are still robust."""
+        """Validation of rounds: by attacks, or by the bounds that the objective trains."""
+        data = self.data.validation.first(self.recipe.training.validation.samples)
+        attacked = self._attacked(data)
+
+        def validate(model: nn.Module) -> Validation:
+            right, proven = 0, 0
+            with probing(model) as probe:
+                for rows in torch.arange(len(data)).split(self.batch_size):
+                    x, y = (part.to(self.engine.device) for part in (data.images(rows), data.y[rows]))
+                    certain = self.hardening.certifies(probe.model, x, y, self.threat)
+                    if certain is None:
+                        return attacked(model)
+                    right += int((probe.logits(x).argmax(1) == y).sum())
+                    proven += int(certain.sum())
+            certified = Count(hits=proven, n=len(data))
+            return Validation(
+                clean=Count(hits=right, n=len(data)), worst=certified, by_attack={BOUNDS: certified}
+            )
+
+        return validate
+
+    def _attacked(self, data: Dataset) -> Validate:
+        """Each attack runs on the samples that are still robust."""
         settings = self.recipe.training.validation
         context = EvalContext(
-            self.data.validation.first(settings.samples),
+            data,
             "validation",
             self.engine,
             self.recipe.seed,

@@ -34,7 +34,7 @@ class Validation:
 
     Attributes:
         clean: Samples predicted right.
-        worst: Samples that withstand every attack.
+        worst: Samples that withstand every attack, or that the trained bounds certify.
         by_attack: Attack -> samples that withstand it and those before it.
     """
 
