@@ -151,7 +151,7 @@ def test_weights_depend_on_the_seed_alone(name: str) -> None:
     [
         ("paper_cnn", {"pool": "once", "dropout": 0.1}),
         ("strided_cnn", {"width": 3, "hidden": 7, "squeeze": (0.2, 0.9)}),
-        ("strided_cnn", {"squeeze": None, "adversarial_class": False, "depth": 4}),
+        ("strided_cnn", {"squeeze": None, "threshold": [0.4], "depth": 4}),
         ("vgg16", {"width": 0.05, "adversarial_class": False}),
         ("cnn7", {"width": 0.1, "adversarial_class": False}),
         ("preact_resnet18", {"width": 4}),
@@ -202,6 +202,7 @@ def test_images_that_no_network_can_take_are_refused(
         ("wrn", {"widen": 0}, "widen 0: give at least 1"),
         ("wrn", {"dropout": 1.0}, r"dropout 1\.0: give a probability"),
         ("strided_cnn", {"width": 0}, "width 0: give at least 1"),
+        ("strided_cnn", {"threshold": 0.5}, r"threshold 0.5 beside squeeze \(0.3, 0.7\)"),
         ("strided_cnn", {"depth": 1}, "depth 1: give at least 2 convolutions"),
         ("strided_cnn", {"width": "wide"}, "do not fit strided_cnn"),
         ("strided_cnn", {"squeeze": (0.1, 0.2, 0.3)}, "give two numbers"),

@@ -109,7 +109,7 @@ def test_missing_files_are_named(folder: Path, tmp_path: Path) -> None:
         (lambda m: m["architecture"]["options"].update(width=0), "width 0: give at least 1"),
         (lambda m: m["architecture"]["options"].update(width="x"), "do not fit strided_cnn"),
         (lambda m: m["architecture"]["options"].update(hidden=10**15), "manifest.json: "),
-        (lambda m: m["architecture"]["options"].update(depth=3), "unknown option of strided_cnn"),
+        (lambda m: m["architecture"]["options"].update(layers=3), "unknown option of strided_cnn"),
         (
             lambda m: m["architecture"]["options"].update(shape=[1]),
             "multiple values for argument 'shape'",

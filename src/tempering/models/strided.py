@@ -18,6 +18,7 @@ def strided_cnn(
     hidden: int = 100,
     depth: int = 2,
     squeeze: Sequence[float] | None = (0.3, 0.7),
+    threshold: float | Sequence[float] | None = None,
     adversarial_class: bool = True,
 ) -> Classifier:
     """Build two 4x4 convolutions of stride 2 and a hidden layer; it ends in logits.
@@ -33,6 +34,8 @@ def strided_cnn(
         depth: Convolutions, at least 2; those after the second are 3x3 and of stride 1.
         squeeze: Pixel values (low, high) that become 0 and 1; None or empty for no
             squeeze, as for natural images.
+        threshold: Pixel value above which pixels become 1, and else 0, in place of a squeeze;
+            one for all channels or one for each; None or empty for none.
         adversarial_class: Whether there is one more output, for 'adversarial'.
 
     Returns:
@@ -40,7 +43,8 @@ def strided_cnn(
 
     Raises:
         ModelError: If images are too small, classes too few, or the squeeze is empty.
-        UsageError: If width or hidden is below 1, depth below 2, or squeeze is not two numbers.
+        UsageError: If width or hidden is below 1, depth below 2, squeeze is not two numbers, or
+            there is a threshold beside it.
 
     Example:
         >>> strided_cnn(shape=(3, 32, 32), squeeze=None).outputs
@@ -54,16 +58,24 @@ def strided_cnn(
     ends = tuple(squeeze or ())
     if len(ends) not in (0, 2):
         raise UsageError(f"squeeze {squeeze!r}: give two numbers (low, high), or None")
+    hard = list(threshold) if isinstance(threshold, Sequence) else threshold
+    if hard == []:
+        hard = None
+    if ends and hard is not None:
+        raise UsageError(f"threshold {hard} beside squeeze {ends}: give one of them")
     options = {
         "width": width,
         "hidden": hidden,
         "depth": depth,
         "squeeze": ends or None,
+        "threshold": hard,
         "adversarial_class": adversarial_class,
     }
     blueprint = draw_blueprint("strided_cnn", shape, classes, 4, options)
     channels, height, columns = blueprint.shape
     stages: dict[str, nn.Module] = {"squeeze": DEFENSES["squeeze"](*ends)} if ends else {}
+    if hard is not None:
+        stages["threshold"] = DEFENSES["threshold"](hard)
     stages |= {
         "conv1": nn.Conv2d(channels, width, 4, stride=2, padding=1),
         "relu1": nn.ReLU(),
