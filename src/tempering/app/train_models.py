@@ -16,8 +16,8 @@ from tempering.app.folder import RunFolder
 from tempering.app.recipe import Recipe
 from tempering.core.engine import Engine
 from tempering.core.errors import UsageError
-from tempering.core.random import derive
 from tempering.core.probe import probing
+from tempering.core.random import derive
 from tempering.core.records import Count, Epoch, Round, Stop
 from tempering.core.specs import FROM_PYTHON
 from tempering.core.threat_text import identify_threat
@@ -168,7 +168,9 @@ class Trainer:
             right, proven = 0, 0
             with probing(model) as probe:
                 for rows in torch.arange(len(data)).split(self.batch_size):
-                    x, y = (part.to(self.engine.device) for part in (data.images(rows), data.y[rows]))
+                    x, y = (
+                        part.to(self.engine.device) for part in (data.images(rows), data.y[rows])
+                    )
                     certain = self.hardening.certifies(probe.model, x, y, self.threat)
                     if certain is None:
                         return attacked(model)

@@ -4,9 +4,11 @@ import torch
 
 from tempering.attacks import BIM
 from tempering.core.threats import Linf
+from tempering.defenses import Pipeline, Threshold
 from tempering.evaluation import inspect, measure
 from tempering.evaluation.flags import gradient_quality
 from tempering.evaluation.gradients import without_gradient
+from tests.evaluation.flags.demonstrations import sliced, trained
 from tests.evaluation.flags.made import result
 from tests.evaluation.toys import (
     Centroids,
@@ -76,3 +78,10 @@ def test_zero_gradients_are_found_and_flagged() -> None:
     assert gradient_quality.check_zero_gradients(zero, lost) is None, (
         "what is lost anyway shows nothing"
     )
+
+
+def test_a_declared_threshold_has_no_gradient_of_its_own_to_compare() -> None:
+    behind = Pipeline(trained(), [Threshold(0.5)])
+    part = sliced(behind).correct()
+    assert len(part) > 0
+    assert gradient_quality.check_finite_differences(part) is None

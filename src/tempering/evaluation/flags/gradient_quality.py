@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -212,8 +212,9 @@ def check_finite_differences(part: ExaminedSamples) -> Flag | None:
     length. The comparison is made at a random point next to the image: constant regions of an
     image tie the inputs of max pooling, where the gradient is right on one side only. Steps stay
     in the box. Samples with zero gradient are left to `unavailable gradients`. Stages that
-    declare an adaptive backward are asked for their true gradient. Costs 5 forward passes and 1
-    backward pass per sample.
+    declare an adaptive backward are asked for their true gradient; where it does not exist, as
+    behind a hard threshold, there is nothing to compare. Costs 5 forward passes and 1 backward
+    pass per sample.
 
     Args:
         part: Samples that a deterministic model classifies correctly; eps is above 0.
@@ -224,12 +225,15 @@ def check_finite_differences(part: ExaminedSamples) -> Flag | None:
     Raises:
         NoGradientError: If the logits do not depend on the images.
     """
-    mode: AbstractContextManager[None] = nullcontext()
-    if adaptive_stages(part.model):
-        mode = true_gradient()
-    with mode:
+    adaptive = bool(adaptive_stages(part.model))
+    with true_gradient() if adaptive else nullcontext():
         x = part.nearby("differences", part.threat.with_eps(OFFSET * part.threat.eps))
-        logits, odds, slope = part.gradient(x)
+        try:
+            logits, odds, slope = part.gradient(x)
+        except NoGradientError:
+            if adaptive:
+                return None
+            raise
         rounding = torch.finfo(logits.dtype).eps * logits.abs().amax(1).clamp_min(1e-30)
         tangent = _Tangent(x, odds, slope)
         results = [
