@@ -81,7 +81,7 @@ def test_zero_gradients_are_found_and_flagged() -> None:
 
 
 def test_a_declared_threshold_has_no_gradient_of_its_own_to_compare() -> None:
-    behind = Pipeline(trained(), [Threshold(0.5)])
+    behind = Pipeline(trained(), [Threshold(0.5)], classes=10)
     part = sliced(behind).correct()
     assert len(part) > 0
     assert gradient_quality.check_finite_differences(part) is None
