@@ -9,10 +9,10 @@ import pytest
 from torch import nn
 
 import tempering as tp
-from tempering.app.train_models import choose_objective
+from tempering.app.train_models import BOUNDS, choose_objective
 from tempering.attacks import FGSM
 from tempering.core.errors import RunError, TemperingError, UsageError
-from tempering.core.records import Epoch, Provenance, load_records
+from tempering.core.records import Epoch, Provenance, Round, load_records
 from tempering.training import Batch, Losses, Objective, Paper, Trades
 from tempering.training.objectives.registry import parse_objective
 from tests.app.running import TINY, Done, temper
@@ -64,6 +64,28 @@ def records(folder: Path) -> tuple[Provenance, list[Epoch]]:
     return made, [
         record for record in found if isinstance(record, Epoch) and record.model == "hardened"
     ]
+
+
+def test_rounds_of_certified_training_are_judged_by_certificates(tmp_path: Path) -> None:
+    done = harden(
+        tmp_path,
+        "--objective",
+        "interval:ramp_start=0,ramp_end=0.2",
+        "--threat",
+        "linf:0.01",
+        "--set",
+        "model.options.squeeze=[]",
+    )
+    assert done.code == 0, done.err
+    found = load_records(tmp_path / "runs" / "one" / "records.jsonl")
+    rounds = [record for record in found if isinstance(record, Round)]
+    assert rounds
+    for record in rounds:
+        assert record.by_attack == {BOUNDS: record.worst}
+    hardened = tp.models.load(tmp_path / "runs" / "one").model
+    data = tp.data.load("digits").validation.first(20)
+    proven = tp.certify(hardened, (data.x, data.y), "linf:0.01", methods="interval")
+    assert max(record.worst.hits for record in rounds) == proven.certified.hits
 
 
 def test_an_objective_from_the_command_line_is_in_records_and_report(tmp_path: Path) -> None:
