@@ -13,6 +13,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "ATTACKS": f"{_ROOM}.registry",
         "BIM": f"{_ROOM}.bim",
         "Boundary": f"{_ROOM}.boundary",
+        "Box": f"{_ROOM}.box",
         "BPDA": f"{_ROOM}.bpda",
         "Cascade": f"{_ROOM}.combinators",
         "CWL2": f"{_ROOM}.cw_l2",

@@ -11,6 +11,7 @@ from tempering.attacks.apgd_t import APGDT
 from tempering.attacks.base import Attack
 from tempering.attacks.bim import BIM
 from tempering.attacks.boundary import Boundary
+from tempering.attacks.box import Box
 from tempering.attacks.cw_l2 import CWL2
 from tempering.attacks.cw_linf import CWLinf
 from tempering.attacks.cw_linf_nearest import CWLinfNearest
@@ -44,7 +45,7 @@ ATTACKS: Registry[type[Attack]] = Registry("attack")
 _FIXED: tuple[type[Attack], ...] = (FGSM, RFGSM, BIM, PGD, MIFGSM, CWLinf, APGDCE, APGDDLR, APGDT)
 _NEAREST: tuple[type[Attack], ...] = (CWL2, CWLinfNearest, DeepFool, DDN, FMN, FAB, FABT, SigmaZero)
 
-for _kind in (*_FIXED, *_NEAREST):
+for _kind in (*_FIXED, Box, *_NEAREST):
     ATTACKS.register(_kind.name)(_kind)
 
 for _other in (Square, HopSkipJump, Boundary, Transfer, PatchAttack, UniversalPatch, Generator):

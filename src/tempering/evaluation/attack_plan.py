@@ -10,9 +10,13 @@ import torch
 from torch import Tensor
 
 from tempering.attacks.base import Attack
+from tempering.attacks.box import Box
 from tempering.core.backward import adaptive_stages
 from tempering.core.errors import NoGradientError
+from tempering.core.input_stages import InputStages
+from tempering.core.probe import probing
 from tempering.core.records import Access, Flag, PassCounts, StageResult
+from tempering.core.user_code import device_of
 from tempering.evaluation.availability_attack import NAME as AVAILABILITY
 from tempering.evaluation.availability_attack import availability
 from tempering.evaluation.certificates import CertifiedSamples
@@ -22,7 +26,7 @@ from tempering.evaluation.complete_verification import (
 )
 from tempering.evaluation.evaluation_result import on_all_samples
 from tempering.evaluation.masked_gradients import attack_without_gradients, gradients_not_finite
-from tempering.evaluation.protocols import GRAY, RANKED_ON
+from tempering.evaluation.protocols import GRAY, NAMES, RANKED_ON
 from tempering.evaluation.results import AttackResult
 from tempering.evaluation.run import EvaluationRun
 from tempering.evaluation.stage_runner import StageLog, StageRunner, survives
@@ -74,7 +78,7 @@ def run_attacks(
     forced = _forced_flags(run)
     runners, flags = [everyone], list[Flag]()
     surrogates: list[StageRunner] = []
-    for access, stages in run.config.protocol.on_undecided().items():
+    for access, stages in _stages_on_undecided(run).items():
         robust = everyone.robust & survives(forced.per_sample) if forced else everyone.robust
         runner = StageRunner(run, access, certified, robust.clone(), everyone.no_gradient.clone())
         runner.run_stages(_ordered(run, runner, stages))
@@ -109,6 +113,20 @@ def _stages_on_all_samples(run: EvaluationRun) -> list[Stage]:
     if white and adaptive_stages(run.target.model):
         white.append(Stage(_main(white), backward="true", all_samples=True))
     return white + others
+
+
+def _stages_on_undecided(run: EvaluationRun) -> dict[Access, list[Stage]]:
+    """Those of the protocol, and a box search behind exact stages at the model's input."""
+    protocol, attack = run.config.protocol, Box()
+    stages = protocol.on_undecided()
+    if protocol.name not in NAMES or "white" not in stages or not attack.knows(run.threat):
+        return stages
+    image = run.context.data.first(1).x.to(device_of(run.target.model))
+    with probing(run.target.model) as probe:
+        found = InputStages.of(probe, image).stages
+    if found:
+        stages["white"] = [Stage(attack, optional=True), *stages["white"]]
+    return stages
 
 
 def _main(stages: Sequence[Stage]) -> Attack:

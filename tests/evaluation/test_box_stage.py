@@ -1,0 +1,43 @@
+"""Models with an exact stage at their input meet a box search too."""
+
+import pytest
+import torch
+from torch import nn
+
+from tempering.attacks import FGSM
+from tempering.core.random import RandomStreams
+from tempering.core.threats import L2, Linf, Threat
+from tempering.defenses import MedianFilter, Threshold
+from tempering.evaluation import (
+    EvaluationConfig,
+    Evaluator,
+    Protocol,
+    Target,
+    each,
+)
+from tempering.evaluation.protocols import protocol_of
+from tests.evaluation.toys import SHAPE, context, dataset
+
+
+def stages(front: nn.Module, protocol: Protocol, threat: Threat) -> list[str]:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = nn.Sequential(front, nn.Flatten(), nn.Linear(9, 2)).eval()
+    x = RandomStreams.of(3, 12).uniform(SHAPE).float()
+    data = dataset(x, model(x).argmax(1))
+    config = EvaluationConfig(threat, protocol, curve=None, certify=False, examined=0)
+    judged = Evaluator(context(data), config).evaluate(Target.of("given", model, data))
+    return list(judged.stages)
+
+
+@pytest.mark.parametrize("name", ["quick", "autoattack"])
+def test_behind_a_threshold_box_is_first(name: str) -> None:
+    threat = Linf(0.05)
+    assert stages(Threshold(0.5), protocol_of(name, threat), threat)[0] == "box-10"
+
+
+def test_nothing_is_added_elsewhere() -> None:
+    threat = Linf(0.05)
+    assert "box-10" not in stages(MedianFilter(3), protocol_of("quick", threat), threat)
+    assert "box-10" not in stages(Threshold(), protocol_of("quick", L2(0.1)), L2(0.1))
+    assert "box-10" not in stages(Threshold(), each([FGSM()]), threat)
