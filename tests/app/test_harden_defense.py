@@ -378,3 +378,15 @@ def test_a_manifest_whose_parts_do_not_fit_is_refused(
     with pytest.raises(TemperingError, match=said) as caught:
         load(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_thresholds_are_learned_from_training_images() -> None:
+    result = short("squeeze:low=0.1,high=0.9,threshold:learn=2")
+    (_, stage), _, _ = parts(result.model)
+    first, second = stage.at[0]
+    assert 0 < first < second < 1
+    again, _, _ = parts(load(result.run).model)
+    assert again[1].at == stage.at
+    assert again[1].learn == 0
+    with pytest.raises(ModelError, match="threshold:learn=2 behind jpeg, which is not monotone"):
+        short("jpeg,threshold:learn=2")

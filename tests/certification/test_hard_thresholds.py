@@ -47,6 +47,7 @@ class Stepped(Transform):
 
 STAGES: dict[str, Callable[[], nn.Module]] = {
     "threshold": lambda: Threshold(0.45),
+    "levels": lambda: Threshold([[0.3, 0.6]]),
     "compared": Compared,
     "squeeze": lambda: Squeeze(0.4, 0.6),
     "bits": lambda: BitDepth(1),

@@ -22,6 +22,12 @@ def texts(given: object) -> list[str]:
         "squeeze:low=0.25,high=0.75",
         "feature_squeezing:bits=none,window=3",
         "knn_distance:layer=3.1",
+        "threshold:at=0.4",
+        "threshold:at=0.4/",
+        "threshold:at=0.4/0.5/0.6",
+        "threshold:at=0.3+0.6,learn=0",
+        "threshold:at=0.3+0.6/0.2+0.5",
+        "threshold:learn=2",
     ],
 )
 def test_what_is_read_is_written_again(text: str) -> None:

@@ -1,9 +1,11 @@
 """The hard threshold: its values, its gradient, and the box that it leaves of a threat."""
 
+from itertools import combinations
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from tempering.core.backward import true_gradient
 from tempering.core.errors import ModelError, ThreatError
@@ -11,7 +13,7 @@ from tempering.core.patches import Patch
 from tempering.core.pixel_boxes import pixel_box
 from tempering.core.random import RandomStreams
 from tempering.core.threats import L0, L1, L2, Linf, Threat
-from tempering.defenses import MedianFilter, Threshold
+from tempering.defenses import BitDepth, MedianFilter, Threshold
 
 X = torch.tensor([[[[0.1, 0.5, 0.50001, 0.9]]]])
 
@@ -64,3 +66,55 @@ def test_what_has_no_box_is_refused() -> None:
         pixel_box(Own(0.1), X)
     with pytest.raises(ModelError, match="MedianFilter does not declare that it is monotone"):
         MedianFilter().box_after(X, X)
+
+
+def test_of_several_values_the_share_that_is_exceeded_is_the_pixel() -> None:
+    stage = Threshold([[0.1, 0.5, 0.7]])
+    assert torch.allclose(stage(X), torch.tensor([[[[0.0, 1 / 3, 2 / 3, 1.0]]]]))
+    colours = torch.full((1, 2, 1, 1), 0.5)
+    assert Threshold([[0.2, 0.4], [0.4, 0.6]])(colours).flatten().tolist() == [1.0, 0.5]
+    assert stage.thresholds((1, 1, 4)) is None
+    for bits in (1, 2, 3):
+        at = [[(k + 0.5) / (2**bits - 1) for k in range(2**bits - 1)]]
+        x = RandomStreams.of(1, 4).uniform((1, 5, 5)).float()
+        assert torch.allclose(Threshold(at)(x), BitDepth(bits)(x))
+
+
+@pytest.mark.parametrize("at", [[[0.5, 0.2]], [[0.2, 0.2]], [[]], [[0.2, 0.4], 0.5]])
+def test_values_that_do_not_increase_are_refused(at: Any) -> None:
+    with pytest.raises(ModelError, match="give increasing values, as many for each channel"):
+        Threshold(at)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_learned_values_leave_the_fewest_pixels_undecided(count: int) -> None:
+    """Tried against every pair of a coarser grid."""
+    x = RandomStreams.of(0, 30).uniform((2, 4, 4)).float()
+    x[:, 0] = (x[:, 0] * 5).round() / 5  # 0, 0.2, ..., 1
+    low, high = pixel_box(Linf(0.05), x)
+    stage = Threshold(learn=count)
+    with pytest.raises(ModelError, match=f"threshold with {count} values to be learned is not"):
+        stage(x)
+    stage.fit(x, low, high)
+
+    def undecided(made: Threshold) -> Tensor:
+        """Steps that the box can take, in each channel."""
+        least, most = made.box_after(low, high)
+        return ((most - least) * count).round().sum((0, 2, 3))
+
+    assert stage.learn == 0
+    for values in combinations(torch.arange(0.1, 0.95, 0.05).tolist(), count):
+        assert bool((undecided(stage) <= undecided(Threshold([list(values)]))).all())
+    assert int(undecided(stage)[0]) == 0
+
+
+def test_learned_values_leave_something_of_an_image() -> None:
+    """A value above all pixels would be stable, and the image black."""
+    x = 0.3 + 0.2 * RandomStreams.of(0, 20).uniform((1, 4, 4)).float()
+    stage = Threshold(learn=1)
+    stage.fit(x, *pixel_box(Linf(0.1), x))
+    assert 0.04 < float(stage(x).mean()) < 0.96
+    flat = Threshold(learn=2)
+    flat.fit(torch.zeros(2, 1, 2, 2), torch.zeros(2, 1, 2, 2), torch.full((2, 1, 2, 2), 0.1))
+    low, high = flat.at[0]  # type: ignore[index, misc]
+    assert 0.1 <= low < high < 1

@@ -17,12 +17,14 @@ from tempering.certification.fixed_function import seeded as drawing
 from tempering.core.errors import ModelError, UsageError
 from tempering.core.protocols import Detector, Transform
 from tempering.core.random import derive
+from tempering.core.threats import Threat
 from tempering.core.user_code import device_of, set_evaluation_mode
 from tempering.data.dataset import Dataset
 from tempering.data.splits import Splits
 from tempering.defenses.calibration import require_rate, scores_of
 from tempering.defenses.features import feature_layer
 from tempering.defenses.fitting import fit_detector, new_detector
+from tempering.defenses.fitting_transforms import fitted_transforms
 from tempering.defenses.pipeline import Pipeline
 from tempering.defenses.text import NamedDefense
 from tempering.evaluation.target import Target
@@ -108,21 +110,27 @@ class Defended:
         return Pipeline(network, stages, classes=self.classes)
 
 
-def with_defenses(networks: Networks, settings: DefenseSettings | None, data: Splits) -> Networks:
-    """Networks with the defenses of a recipe.
+def with_defenses(
+    networks: Networks, settings: DefenseSettings | None, data: Splits, threat: Threat
+) -> Networks:
+    """Networks with the defenses of a recipe; transforms that learn are fitted to training images.
 
     Args:
         networks: Without them.
         settings: The defenses; None for none.
         data: What is classified; a few images show whether the transforms take them.
+        threat: What transforms learn to withstand.
 
     Raises:
-        ModelError: If a transform does not take the images, or makes none.
+        ModelError: If a transform does not take the images, or makes none, or one that learns
+            comes behind one that is not monotone.
+        ThreatError: If a transform learns and the threat has no box.
     """
     if settings is None or not settings.stages:
         return networks
     x = shown_part(data.validation)
-    for transform in settings.transforms:
+    transforms = fitted_transforms(settings.transforms, data.train, threat)
+    for transform in transforms:
         x = _transformed(transform, x)
     channels, height, width = x.shape[1:]
     seen = (channels, height, width)
@@ -131,7 +139,7 @@ def with_defenses(networks: Networks, settings: DefenseSettings | None, data: Sp
         behind = replace(networks, shape=seen)
     elif isinstance(networks, FromFile | FromModule):
         behind = replace(networks, x=x)
-    return Defended(networks, behind, settings.transforms, seen, data.num_classes)
+    return Defended(networks, behind, transforms, seen, data.num_classes)
 
 
 def _transformed(transform: NamedDefense, x: Tensor) -> Tensor:

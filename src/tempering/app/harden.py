@@ -179,7 +179,7 @@ def harden(
     require_scan(chosen.data.scan, splits)
     try:
         networks = networks_for(chosen.model, splits, model, weights, fresh)
-        networks = with_defenses(networks, chosen.defenses, splits)
+        networks = with_defenses(networks, chosen.defenses, splits, chosen.threat)
         require_classifiers(networks, splits, chosen.seed)
         require_defenses(chosen, networks, splits)
     except ModelError:
@@ -280,7 +280,7 @@ def _resume(
         fit_weights(model, read_weights(folder.given_weights), folder.given_weights)
     fresh = settings.get("fresh", False)
     networks = networks_for(recipe.model, splits, model, weights, fresh)
-    networks = with_defenses(networks, recipe.defenses, splits)
+    networks = with_defenses(networks, recipe.defenses, splits, recipe.threat)
     size, quick = compute.batch_size, settings.get("quick", [])
     return HardeningRun(
         recipe, splits, networks, engine, folder, objective, caller, size, quick

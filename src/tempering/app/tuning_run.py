@@ -135,7 +135,9 @@ def prepared(
     made = choices(asked.objectives, recipe)
     if module is not None:
         module = copied_module(module)
-    networks = with_defenses(networks_for(recipe.model, data, module, None), recipe.defenses, data)
+    networks = with_defenses(
+        networks_for(recipe.model, data, module, None), recipe.defenses, data, recipe.threat
+    )
     target = Target.of("given", networks.start(recipe.seed), data.validation)
     if asked.goal == "certified":
         _require_certificates(target, data, recipe)

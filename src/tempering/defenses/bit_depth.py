@@ -37,6 +37,10 @@ class BitDepth(Transform):
         super().__init__()
         self.bits = whole_number("bit_depth bits", bits, 1, 8)
 
+    def thresholds(self, shape: tuple[int, int, int]) -> Tensor | None:  # noqa: ARG002
+        """Of one bit 1/2; None of more."""
+        return torch.tensor(0.5, dtype=torch.float64) if self.bits == 1 else None
+
     def transform(self, x: Tensor) -> Tensor:
         """Rounded images, shape and dtype of x."""
         steps = (1 << self.bits) - 1

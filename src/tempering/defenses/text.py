@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,12 +63,16 @@ class NamedDefense:
         value = self.options[key]
         if value is None or isinstance(value, bool):
             return str(value).lower()
-        if not isinstance(value, int | float | str):
+        lists = _takes_lists(_types(DEFENSES[self.name]).get(key))
+        written = _as_text(value) if lists else None
+        if isinstance(value, int | float | str):
+            written = str(value)
+        if written is None:
             raise UsageError(
                 f"{self.name}: {key} = {value!r} cannot be written in a recipe: "
                 "give a number, a word or none"
             )
-        return str(value)
+        return written
 
 
 def read_defenses(given: object) -> tuple[NamedDefense, ...]:
@@ -123,9 +127,38 @@ def _read(text: str) -> NamedDefense:
     values = {}
     for key, value in pairs.items():
         _require_option(name, key, types)
-        values[key] = read_value(value, types[key], f"{name}: {key}")
+        values[key] = _value(value, types[key], f"{name}: {key}")
     _require_all(name.strip(), kind, [*values, *FITTED])
     return _checked(NamedDefense(name.strip(), values))
+
+
+def _takes_lists(annotation: Any) -> bool:
+    return Sequence in {typing.get_origin(kind) for kind in typing.get_args(annotation)}
+
+
+def _as_text(value: object) -> str | None:
+    """A list, with slashes between entries and plus between the numbers of an entry."""
+    if not isinstance(value, list | tuple) or not value:
+        return None
+    entries = [entry if isinstance(entry, list | tuple) else [entry] for entry in value]
+    numbers = all(isinstance(number, int | float) for entry in entries for number in entry)
+    text = "/".join("+".join(map(str, entry)) for entry in entries)
+    return (text if "/" in text or "+" in text else text + "/") if numbers else None
+
+
+def _value(text: str, annotation: Any, where: str) -> Any:
+    """What `_as_text` has written, or a bool or None.
+
+    Raises:
+        UsageError: Naming the option and the value.
+    """
+    if not _takes_lists(annotation) or not ("+" in text or "/" in text):
+        return read_value(text, annotation, where)
+    entries = [
+        [read_value(number, float, where) for number in entry.split("+")]
+        for entry in text.removesuffix("/").split("/")
+    ]
+    return [entry[0] if len(entry) == 1 else entry for entry in entries]
 
 
 def _of_object(part: Defense) -> NamedDefense:

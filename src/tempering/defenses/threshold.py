@@ -1,4 +1,4 @@
-"""A hard threshold: pixels become 0 or 1."""
+"""Hard thresholds: pixels become 0 or 1, or one of a few even values."""
 
 from __future__ import annotations
 
@@ -10,27 +10,37 @@ from torch import Tensor
 
 from tempering.core.errors import ModelError
 from tempering.core.protocols import Transform, register_defense
+from tempering.defenses.learned_thresholds import stable_thresholds
+from tempering.defenses.requirements import whole_number
+
+Values = float | Sequence[float | Sequence[float]]
+"""One threshold; or one for each channel, or several increasing ones for each channel."""
 
 
 @register_defense("threshold")
 class Threshold(Transform):
-    """Pixels above a value become 1, all others 0.
+    """Pixels above a value become 1, all others 0; of n values, the share that they exceed.
 
-    A perturbation changes what a network sees only where it takes a pixel across the threshold:
+    A perturbation changes what a network sees only where it takes a pixel across a threshold:
     behind it an L-inf ball is a box of decided and undecided pixels, and certificates are exact in
     the first layer. Most grey pixels of photographs are near the threshold, so it helps on
     drawings and digits alone. The true gradient is 0, so gradients pass straight through (Athalye,
     Carlini and Wagner, 2018, section 4.1.1).
 
     Attributes:
-        at: The value, above 0 and below 1; or one for each channel.
+        at: The value, above 0 and below 1; or one for each channel; or a list of increasing values
+            for each channel. A list of one entry holds for all channels.
+        learn: Values a channel that `fit` chooses; 0 for those given.
 
     Raises:
-        ModelError: If a value is not between 0 and 1.
+        ModelError: If a value is not between 0 and 1, or values do not increase; when run, before
+            values to be learned are.
 
     Example:
         >>> Threshold(0.4)(torch.tensor([0.2, 0.4, 0.7]))
         tensor([0., 0., 1.])
+        >>> Threshold([[0.3, 0.6]])(torch.tensor([[[[0.2, 0.4, 0.7]]]])).flatten()
+        tensor([0.0000, 0.5000, 1.0000])
     """
 
     input_gradient = "straight-through"
@@ -38,27 +48,82 @@ class Threshold(Transform):
     stepwise = True
     source = "Xu, Evans and Qi, 2018"
 
-    def __init__(self, at: float | Sequence[float] = 0.5) -> None:
+    def __init__(self, at: Values = 0.5, learn: int = 0) -> None:
         super().__init__()
-        values = list(at) if isinstance(at, Sequence) else [at]
-        if not values or not all(
-            isinstance(v, int | float) and math.isfinite(v) and 0 < v < 1 for v in values
-        ):
-            raise ModelError(
-                f"threshold at {at!r}: give a number above 0 and below 1, or one for each channel"
-            )
-        self.at = [float(v) for v in values] if isinstance(at, Sequence) else float(at)
+        self._steps = _checked(at)
+        self.at = _listed(at)
+        self.learn = whole_number("threshold learn", learn, 0, 16)
 
-    def thresholds(self, shape: tuple[int, int, int]) -> Tensor:  # noqa: ARG002
-        """One for each channel, shape (channels, 1, 1)."""
-        return torch.tensor(self.at, dtype=torch.float64).reshape(-1, 1, 1)
+    def fit(self, x: Tensor, low: Tensor, high: Tensor) -> None:
+        """Choose the values between which the fewest pixels are undecided.
+
+        Args:
+            x: Training images, shape (n, c, h, w).
+            low: Least values that the threat leaves their pixels, shape of x.
+            high: Largest values.
+        """
+        channels = zip(x.unbind(1), low.unbind(1), high.unbind(1), strict=True)
+        found = [stable_thresholds(*ends, self.learn) for ends in channels]
+        self.at = [values[0] if len(values) == 1 else values for values in found]
+        self._steps, self.learn = _checked(self.at), 0
+
+    def thresholds(self, shape: tuple[int, int, int]) -> Tensor | None:  # noqa: ARG002
+        """One for each channel, shape (channels, 1, 1); None if there are several."""
+        return self._steps[0] if len(self._steps) == 1 else None
 
     def transform(self, x: Tensor) -> Tensor:
-        """Images of 0 and 1, shape and dtype of x."""
-        at = torch.as_tensor(self.at, dtype=x.dtype, device=x.device)
-        if at.ndim and at.numel() > 1 and x.shape[-3] != at.numel():
+        """Images of even values from 0 to 1, shape and dtype of x."""
+        if self.learn:
             raise ModelError(
-                f"threshold with {at.numel()} values on images of {x.shape[-3]} channels: "
+                f"threshold with {self.learn} values to be learned is not fitted: call fit, or "
+                "harden a network behind it"
+            )
+        steps = self._steps.to(x)
+        channels = steps.shape[1]
+        if channels == 1:
+            steps = steps.reshape(-1)
+        elif x.shape[-3] != channels:
+            raise ModelError(
+                f"threshold with {channels} values on images of {x.shape[-3]} channels: "
                 "give one for each channel"
             )
-        return (x > (at.reshape(-1, 1, 1) if at.ndim else at)).to(x.dtype)
+        above = [x > step for step in steps]
+        if len(above) == 1:
+            return above[0].to(x.dtype)
+        return torch.stack(above).sum(0).to(x.dtype) / len(above)
+
+
+def _listed(at: Values) -> Values:
+    """Numbers as float, sequences as lists."""
+    if not isinstance(at, Sequence):
+        return float(at)
+    return [
+        [float(v) for v in entry] if isinstance(entry, Sequence) else float(entry) for entry in at
+    ]
+
+
+def _checked(at: Values) -> Tensor:
+    """Thresholds, shape (values, channels, 1, 1), float64.
+
+    Raises:
+        ModelError: If they make no sense.
+    """
+    channels = list(at) if isinstance(at, Sequence) and not isinstance(at, str) else [at]
+    lists = [
+        list(entry) if isinstance(entry, Sequence) and not isinstance(entry, str) else [entry]
+        for entry in channels
+    ]
+    if not lists or not all(
+        isinstance(value, int | float) and math.isfinite(value) and 0 < value < 1
+        for values in lists
+        for value in values
+    ):
+        raise ModelError(
+            f"threshold at {at!r}: give a number above 0 and below 1, or one for each channel"
+        )
+    rising = all(list(values) == sorted(set(values)) and values for values in lists)
+    if not rising or len({len(values) for values in lists}) > 1:
+        raise ModelError(
+            f"threshold at {at!r}: give increasing values, as many for each channel as for others"
+        )
+    return torch.tensor(lists, dtype=torch.float64).T[..., None, None]
