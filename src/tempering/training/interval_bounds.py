@@ -8,6 +8,9 @@ by the other room.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import torch
@@ -180,20 +183,38 @@ def image_box(x: Tensor, eps: float) -> Box:
     return (x - eps).clamp_min(0.0), (x + eps).clamp_max(1.0)
 
 
-def before_activations(model: nn.Module, x: Tensor, eps: float) -> list[Box]:
-    """The bounds that go into each ReLU, over an L-inf ball cut to [0, 1].
+@dataclass
+class SeenBoxes:
+    """Boxes on the way of `worst_logits` through a network.
 
-    Args:
-        model: A sequential network.
-        x: Images in [0, 1], shape (n, c, h, w).
-        eps: Radius of the ball.
+    Attributes:
+        given: What goes into the first layer with weights; None before.
+        before_activations: What goes into each ReLU.
     """
-    box, boxes = image_box(x, eps), []
-    for layer in bounded_layers(model, x):
+
+    given: Box | None = None
+    before_activations: list[Box] = field(default_factory=list)
+
+    def see(self, layer: nn.Module, box: Box) -> None:
+        """Keep the box that goes into a layer."""
+        if self.given is None and isinstance(layer, nn.Linear | nn.Conv2d):
+            self.given = box
         if isinstance(layer, nn.ReLU | nn.LeakyReLU):
-            boxes.append(box)
-        box = propagated(layer, box)
-    return boxes
+            self.before_activations.append(box)
+
+
+_SEEN: ContextVar[SeenBoxes | None] = ContextVar("boxes of worst_logits", default=None)
+
+
+@contextmanager
+def boxes_seen() -> Iterator[SeenBoxes]:
+    """Within it, `worst_logits` keeps the boxes on its way, with their gradients."""
+    seen = SeenBoxes()
+    token = _SEEN.set(seen)
+    try:
+        yield seen
+    finally:
+        _SEEN.reset(token)
 
 
 def worst_logits(model: nn.Module, x: Tensor, y: Tensor, eps: float) -> Tensor:
@@ -223,7 +244,10 @@ def worst_logits(model: nn.Module, x: Tensor, y: Tensor, eps: float) -> Tensor:
     box = image_box(x, eps)
     last = layers[-1] if layers else None
     merged = isinstance(last, nn.Linear)
+    seen = _SEEN.get()
     for layer in layers[:-1] if merged else layers:
+        if seen is not None:
+            seen.see(layer, box)
         box = propagated(layer, box)
     if not merged:
         gap = box[1] - box[0].gather(1, y[:, None])

@@ -11,6 +11,7 @@ from torch import nn
 from tempering.certification import certify
 from tempering.core.errors import UsageError
 from tempering.core.threats import TOLERANCE, Linf
+from tempering.defenses import Pipeline, Threshold
 from tempering.training import (
     CrownIBP,
     Curriculum,
@@ -23,7 +24,7 @@ from tempering.training import (
     train_steps,
 )
 from tempering.training.backward_bounds import crown_worst_logits
-from tempering.training.interval_bounds import before_activations, worst_logits
+from tempering.training.interval_bounds import boxes_seen, worst_logits
 from tempering.training.objectives.fast_ibp import balance, tightness
 from tests.training.toys import ENGINE, batch_of, dataset, maker, same
 
@@ -66,14 +67,31 @@ def test_running_statistics_give_the_bounds_that_certify_proves() -> None:
     torch.testing.assert_close(-worst.amax(1).double(), proof.margin, atol=1e-3, rtol=0)
 
 
+def boxes(model: nn.Module, x: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    with boxes_seen() as seen:
+        worst_logits(model, x, torch.zeros(len(x)).long(), 0.1)
+    return seen.before_activations
+
+
+@torch.no_grad()
+def test_boxes_are_measured_against_those_behind_the_transforms() -> None:
+    model = Pipeline(normed(), [Threshold(0.5)], classes=3).eval()
+    x = images()
+    with boxes_seen() as seen:
+        worst_logits(model, x, torch.zeros(len(x)).long(), 0.1)
+    assert seen.given is not None
+    assert torch.equal(seen.given[0], (x - 0.1 > 0.5).float())
+    assert torch.equal(seen.given[1], (x + 0.1 > 0.5).float())
+
+
 @torch.no_grad()
 def test_initialised_boxes_grow_by_no_factor() -> None:
     layers = [layer for _ in range(6) for layer in (nn.Linear(200, 200), nn.ReLU())]
     model = nn.Sequential(nn.Flatten(), nn.Linear(9, 200), nn.ReLU(), *layers, nn.Linear(200, 3))
     x = 0.5 + 0 * images(4)
-    plain = before_activations(model, x, 0.1)
+    plain = boxes(model, x)
     FastIBP().initialise(model, 3)
-    drawn = before_activations(model, x, 0.1)
+    drawn = boxes(model, x)
 
     def growth(boxes: list[tuple[torch.Tensor, torch.Tensor]]) -> float:
         return float((boxes[-1][1] - boxes[-1][0]).mean() / (boxes[0][1] - boxes[0][0]).mean())

@@ -9,12 +9,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from tempering.core.engine import bare_module
 from tempering.core.errors import UsageError
 from tempering.core.random import RandomStreams, derive
 from tempering.training.boxes import BoxObjective
 from tempering.training.cost import Cost
-from tempering.training.interval_bounds import Box, before_activations, image_box
+from tempering.training.interval_bounds import Box, boxes_seen
 from tempering.training.objective import Batch, Losses, Objective, require_between
 from tempering.training.objectives.interval import Interval
 from tempering.training.wrapper import Wrapper
@@ -70,19 +69,17 @@ class FastIBP(Wrapper):
                         layer.bias.zero_()
 
     def update_passes(self, outputs: int = 10) -> Cost:
-        """Those of the wrapped objective, and a box while eps grows."""
-        return self.inner.update_passes(outputs).plus(Cost(2, 2) if self.lam else Cost())
+        """Those of the wrapped objective, whose boxes it takes."""
+        return self.inner.update_passes(outputs)
 
     def __call__(self, model: nn.Module, batch: Batch) -> Losses:
         """The wrapped losses, regularised while eps grows."""
-        losses = self.inner(model, batch)
-        grown = self.ramp(batch.step, batch.steps)
-        if not self.lam or not 0 < grown < 1 or batch.threat.eps == 0:
+        with boxes_seen() as seen:
+            losses = self.inner(model, batch)
+        grown, boxes = self.ramp(batch.step, batch.steps), seen.before_activations
+        if not self.lam or not 0 < grown < 1 or seen.given is None or not boxes:
             return losses
-        boxes = before_activations(bare_module(model), batch.x, batch.threat.eps)
-        if not boxes:
-            return losses
-        term = tightness(image_box(batch.x, batch.threat.eps), boxes) + balance(boxes)
+        term = tightness(seen.given, boxes) + balance(boxes)
         return replace(
             losses,
             per_sample=losses.per_sample + self.lam * (1 - grown) * term,
