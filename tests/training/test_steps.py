@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from tempering.attacks import FGSM
+from tempering.core.engine import start_engine
 from tempering.core.errors import TemperingError, UsageError
 from tempering.data.dataset import Dataset
 from tempering.training import (
@@ -299,3 +300,25 @@ def test_a_network_that_writes_its_images_is_trained_as_one_that_copies_them(
         state = train_steps(model, dataset(), objective, 3, config=CONFIG, engine=ENGINE)
         ends.append(state.weights)
     assert same(*ends)
+
+
+@dataclass(frozen=True)
+class _OwnProduct(Objective):
+    """Notes the precision of a product that is made beside the model."""
+
+    name = "own-product"
+
+    def __call__(self, model: nn.Module, batch: Batch) -> Losses:
+        logits = model(batch.x).float()
+        product = logits @ logits.T
+        half = torch.tensor(float(product.dtype == torch.bfloat16))
+        loss = nn.functional.cross_entropy(logits, batch.y, reduction="none")
+        return Losses(loss, logits.detach(), {"half": half})
+
+
+def test_what_an_objective_computes_beside_the_model_is_in_the_precision_of_the_engine() -> None:
+    config = StepConfig(THREAT, batch_size=4)
+    for precision, half in (("bf16-mixed", 1.0), ("32-true", 0.0)):
+        engine = start_engine(precision)
+        state = train_steps(network(), dataset(), _OwnProduct(), 1, config=config, engine=engine)
+        assert state.totals.scalars["half"] == (half, 1)

@@ -253,9 +253,11 @@ def worst_logits(model: nn.Module, x: Tensor, y: Tensor, eps: float) -> Tensor:
         gap = box[1] - box[0].gather(1, y[:, None])
         return gap.scatter(1, y[:, None], 0.0)
     weight, bias = cast(nn.Linear, last).weight, cast(nn.Linear, last).bias
-    center, radius = (box[1] + box[0]) / 2, (box[1] - box[0]) / 2
+    low, high = box[0].to(weight.dtype), box[1].to(weight.dtype)
+    center, radius = (high + low) / 2, (high - low) / 2
     difference = weight[None] - weight[y][:, None]
-    bound = difference @ center[:, :, None] + difference.abs() @ radius[:, :, None]
+    with torch.autocast(x.device.type, enabled=False):  # small differences of large numbers
+        bound = difference @ center[:, :, None] + difference.abs() @ radius[:, :, None]
     gap = bound[:, :, 0]
     return gap if bias is None else gap + bias[None] - bias[y][:, None]
 

@@ -132,7 +132,8 @@ class Learner:
         """Add the gradient of a batch; its share of the loss, hits, samples and scalars."""
         self.model.train()
         with torch.enable_grad(), returning_logits(self.model), _given_copies(self.model):
-            losses = checked(self.objective, self._net, batch)
+            with self.engine.launched.autocast():  # bounds do not pass through the wrapped network
+                losses = checked(self.objective, self._net, batch)
             loss = total_loss(losses, batch) * self.engine.world_size / self.config.accumulation
         value = float(loss.detach())
         if not math.isfinite(value):
