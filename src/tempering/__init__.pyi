@@ -1,3 +1,10 @@
+from tempering import attacks as attacks
+from tempering import data as data
+from tempering import defenses as defenses
+from tempering import models as models
+from tempering import poisoning as poisoning
+from tempering import systems as systems
+from tempering import training as training
 from tempering.app.attack import attack as attack
 from tempering.app.benchmark import benchmark as benchmark
 from tempering.app.certify import certify as certify
@@ -14,7 +21,6 @@ from tempering.app.scan import scan as scan
 from tempering.app.scan_model import scan_model as scan_model
 from tempering.app.tune import tune as tune
 from tempering.app.uncertainty import uncertainty as uncertainty
-from tempering import attacks as attacks
 from tempering.core.errors import TemperingError as TemperingError
 from tempering.core.patches import Patch as Patch
 from tempering.core.threats import L0 as L0
@@ -22,12 +28,6 @@ from tempering.core.threats import L1 as L1
 from tempering.core.threats import L2 as L2
 from tempering.core.threats import Linf as Linf
 from tempering.core.threats import parse_threat as parse_threat
-from tempering import data as data
-from tempering import defenses as defenses
-from tempering import models as models
 from tempering.models import zoo as zoo
-from tempering import poisoning as poisoning
-from tempering import systems as systems
-from tempering import training as training
 
 __version__: str

@@ -1,4 +1,5 @@
 from tempering.core.paired import PairedCounts as PairedCounts
+from tempering.evaluation import flags as flags
 from tempering.evaluation.availability_attack import availability as availability
 from tempering.evaluation.config import CurveConfig as CurveConfig
 from tempering.evaluation.config import EvaluationConfig as EvaluationConfig
@@ -10,7 +11,6 @@ from tempering.evaluation.detector_measures import detector_report as detector_r
 from tempering.evaluation.eps_curve import accuracy_curve as accuracy_curve
 from tempering.evaluation.evaluation_result import EvaluationResult as EvaluationResult
 from tempering.evaluation.evaluator import Evaluator as Evaluator
-from tempering.evaluation import flags as flags
 from tempering.evaluation.flags.catalogue import is_gradient_masked as is_gradient_masked
 from tempering.evaluation.flags.examination import examine as examine
 from tempering.evaluation.inspection import inspect as inspect

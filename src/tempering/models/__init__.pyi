@@ -9,8 +9,8 @@ from tempering.models.manifest import read_manifest as read_manifest
 from tempering.models.manifest_writing import manifest_of as manifest_of
 from tempering.models.normalize import Normalize as Normalize
 from tempering.models.paper import paper_cnn as paper_cnn
-from tempering.models.registry import Architecture as Architecture
 from tempering.models.registry import MODELS as MODELS
+from tempering.models.registry import Architecture as Architecture
 from tempering.models.registry import build as build
 from tempering.models.residual import preact_resnet18 as preact_resnet18
 from tempering.models.residual import wrn as wrn

@@ -35,9 +35,9 @@ from tempering.training.objectives.smooth_adv import SmoothAdv as SmoothAdv
 from tempering.training.objectives.standard import Standard as Standard
 from tempering.training.objectives.trades import Trades as Trades
 from tempering.training.objectives.trim import Trim as Trim
+from tempering.training.optimizers import SGD as SGD
 from tempering.training.optimizers import Adam as Adam
 from tempering.training.optimizers import AdamW as AdamW
-from tempering.training.optimizers import SGD as SGD
 from tempering.training.partitions import train_partitions as train_partitions
 from tempering.training.privacy import privacy_budget as privacy_budget
 from tempering.training.schedules import Constant as Constant
