@@ -1,4 +1,4 @@
-"""Models with an exact stage at their input meet a box search too."""
+"""Models with a stepwise transform at their input meet a box search first."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from torch import nn
 from tempering.attacks import FGSM
 from tempering.core.random import RandomStreams
 from tempering.core.threats import L2, Linf, Threat
-from tempering.defenses import MedianFilter, Threshold
+from tempering.defenses import MedianFilter, Squeeze, Threshold
 from tempering.evaluation import (
     EvaluationConfig,
     Evaluator,
@@ -39,5 +39,6 @@ def test_behind_a_threshold_box_is_first(name: str) -> None:
 def test_nothing_is_added_elsewhere() -> None:
     threat = Linf(0.05)
     assert "box-10" not in stages(MedianFilter(3), protocol_of("quick", threat), threat)
+    assert "box-10" not in stages(Squeeze(0.3, 0.7), protocol_of("quick", threat), threat)
     assert "box-10" not in stages(Threshold(), protocol_of("quick", L2(0.1)), L2(0.1))
     assert "box-10" not in stages(Threshold(), each([FGSM()]), threat)

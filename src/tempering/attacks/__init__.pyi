@@ -4,6 +4,7 @@ from tempering.attacks.apgd_t import APGDT as APGDT
 from tempering.attacks.base import Attack as Attack
 from tempering.attacks.bim import BIM as BIM
 from tempering.attacks.boundary import Boundary as Boundary
+from tempering.attacks.box import Box as Box
 from tempering.attacks.bpda import BPDA as BPDA
 from tempering.attacks.combinators import Cascade as Cascade
 from tempering.attacks.combinators import NearestOf as NearestOf

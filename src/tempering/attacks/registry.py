@@ -45,8 +45,9 @@ ATTACKS: Registry[type[Attack]] = Registry("attack")
 _FIXED: tuple[type[Attack], ...] = (FGSM, RFGSM, BIM, PGD, MIFGSM, CWLinf, APGDCE, APGDDLR, APGDT)
 _NEAREST: tuple[type[Attack], ...] = (CWL2, CWLinfNearest, DeepFool, DDN, FMN, FAB, FABT, SigmaZero)
 
-for _kind in (*_FIXED, Box, *_NEAREST):
+for _kind in (*_FIXED, *_NEAREST):
     ATTACKS.register(_kind.name)(_kind)
+ATTACKS.register(Box.name)(Box)
 
 for _other in (Square, HopSkipJump, Boundary, Transfer, PatchAttack, UniversalPatch, Generator):
     ATTACKS.register(_other.name)(_other)

@@ -90,7 +90,8 @@ class Threshold(Transform):
         above = [x > step for step in steps]
         if len(above) == 1:
             return above[0].to(x.dtype)
-        return torch.stack(above).sum(0).to(x.dtype) / len(above)
+        exceeded: Tensor = torch.stack(above).sum(0)
+        return exceeded.to(x.dtype).div(len(above))
 
 
 def _listed(at: Values) -> Values:

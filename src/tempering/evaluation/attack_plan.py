@@ -116,7 +116,7 @@ def _stages_on_all_samples(run: EvaluationRun) -> list[Stage]:
 
 
 def _stages_on_undecided(run: EvaluationRun) -> dict[Access, list[Stage]]:
-    """Those of the protocol, and a box search behind exact stages at the model's input."""
+    """Those of the protocol, and a box search behind step functions at the model's input."""
     protocol, attack = run.config.protocol, Box()
     stages = protocol.on_undecided()
     if protocol.name not in NAMES or "white" not in stages or not attack.knows(run.threat):
@@ -124,7 +124,7 @@ def _stages_on_undecided(run: EvaluationRun) -> dict[Access, list[Stage]]:
     image = run.context.data.first(1).x.to(device_of(run.target.model))
     with probing(run.target.model) as probe:
         found = InputStages.of(probe, image).stages
-    if found:
+    if any(stage.stepwise for stage in found):
         stages["white"] = [Stage(attack, optional=True), *stages["white"]]
     return stages
 
