@@ -11,11 +11,14 @@ from torch import Tensor
 
 from tempering.attacks.base import Attack, Problem
 from tempering.attacks.losses import margin_to
+from tempering.attacks.pgd import PGD
+from tempering.attacks.restarts import Restarts
 from tempering.attacks.steps import REACH, check_count
 from tempering.core.errors import UsageError
 from tempering.core.goals import log_odds, margin, reached
 from tempering.core.input_stages import InputStages
 from tempering.core.probe import Probe
+from tempering.core.threats import Linf
 
 _TENURE = 6
 """Flips for which a flipped pixel stays as it is."""
@@ -34,7 +37,8 @@ class Box(Attack):
     single pixels flip to the other end of their interval, the one of the largest gain to first
     order at a time, and may not flip back at once (tabu search: Glover, 1989). The first ascent
     is on cross-entropy from the middle of the box, the next ones drive to the most likely other
-    outputs from random points. Without such transforms the box is the ball itself.
+    outputs from random points. Without such transforms the box is the ball itself. Threats other
+    than L-inf leave no box: there it is PGD.
 
     Attributes:
         steps: Gradient steps of an ascent, each 2.5 / steps of half of a pixel's interval.
@@ -51,7 +55,8 @@ class Box(Attack):
     """
 
     name: ClassVar[str] = "box"
-    norms: ClassVar[tuple[str, ...]] = ("linf",)
+    norms: ClassVar[tuple[str, ...]] = PGD.norms
+    any_threat: ClassVar[bool] = True
     source: ClassVar[str] = "Tempering, after Madry et al., 2018, and Glover, 1989"
     cost: ClassVar[str] = (
         "starts x (steps x (2 x forward + backward) + flips x (forward + backward) + forward)"
@@ -70,6 +75,9 @@ class Box(Attack):
 
     def propose(self, probe: Probe, problem: Problem) -> Tensor:
         """The images of the largest margin found, or the first that succeeded."""
+        if type(problem.threat) is not Linf:
+            once = PGD(self.steps, until_fooled=self.until_fooled)
+            return Restarts(once, self.starts).propose(probe, problem)
         front = InputStages.of(probe, problem.x)
         out = torch.empty_like(problem.x)
         for rows in problem.batches():

@@ -16,6 +16,7 @@ from tempering.core.errors import NoGradientError
 from tempering.core.input_stages import InputStages
 from tempering.core.probe import probing
 from tempering.core.records import Access, Flag, PassCounts, StageResult
+from tempering.core.threats import Linf
 from tempering.core.user_code import device_of
 from tempering.evaluation.availability_attack import NAME as AVAILABILITY
 from tempering.evaluation.availability_attack import availability
@@ -119,7 +120,7 @@ def _stages_on_undecided(run: EvaluationRun) -> dict[Access, list[Stage]]:
     """Those of the protocol, and a box search behind step functions at the model's input."""
     protocol, attack = run.config.protocol, Box()
     stages = protocol.on_undecided()
-    if protocol.name not in NAMES or "white" not in stages or not attack.knows(run.threat):
+    if protocol.name not in NAMES or "white" not in stages or type(run.threat) is not Linf:
         return stages
     image = run.context.data.first(1).x.to(device_of(run.target.model))
     with probing(run.target.model) as probe:
