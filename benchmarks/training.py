@@ -1,0 +1,254 @@
+"""Measures robust accuracy against processor time of training, ours and plain PGD loops.
+
+Run `make peers`, then `.venv-peers/bin/python benchmarks/training.py`. Each way of training (see
+`training_ways`) starts from the same weights of the recipe `default`'s network, with the same
+data, batch size, optimizer, warm-up of the learning rate and average of weights, on one thread.
+At some times of the processor, robust accuracy is measured on validation images; that time is not
+counted. Test data is not used. `--only` names ways with commas between them; `all` stands for
+each. Recorded ways are not measured again. `records/training.md` is rendered from
+`records/training.jsonl`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+import torch
+from torch import nn
+
+from journal import Journal, Row, environment, say
+from measuring import pace
+from options import listed, main, parsed, parser_of
+from peers.training_loops import LOOPS, Climb, installed
+from subjects import SEED, mnist
+from tempering.app.recipe import load_recipe
+from tempering.attacks.registry import parse_attack
+from tempering.core.engine import start_engine
+from tempering.core.files import write_text
+from tempering.core.module_copies import copied_module
+from tempering.core.random import derive
+from tempering.data.splits import Splits
+from tempering.training import EMA, AdamW, Constant, StepConfig, StepState, Warmup
+from tempering.training.guards import HELD_BACK, Guard, GuardState
+from tempering.training.learner import Learner
+from tempering.training.objective import Objective
+from tempering.training.step_values import Totals
+from training_curve import Curve, Judge, Stopwatch, TimeUpError, marks
+from training_table import render
+from training_ways import CHOICE, CONTROL, SHIPPED, STEP_SIZE, STEPS, WAYS, Way
+
+ATTACKS = ("cw-linf:steps=40", "pgd:steps=40")
+SHARED = load_recipe("default").training.hardened.optimisation
+THREAT = load_recipe("default").threat
+GUARD_EVERY = load_recipe("default").training.hardened.guard_every
+TRIED = 10
+"""Steps that are timed, uncounted, to say how many the time allows: some ramps are shares."""
+LONGEST = 6
+"""The shipped recipe has at most so many points after the time of the others: it ends itself."""
+
+
+def train_ours(way: Way, curve: Curve, data: Splits, chosen: argparse.Namespace) -> Row:
+    """Train with an objective of ours, under the guards of `temper harden`."""
+    recipe = load_recipe("default").training.hardened
+    mixture = dict(recipe.mixture or {}) | {"eps_warmup_steps": chosen.warmup}
+    objective = way.objective(mixture)
+    seed = derive(chosen.seed, "training", "hardened")
+    if way.trainer == SHIPPED:
+        config = recipe.update_config(THREAT, seed, None)
+        planned = config.total_steps or 0
+    else:
+        planned = affordable(way, objective, data, chosen, seed)
+        config = shared_config(chosen, seed, planned)
+    learner = learner_of(way, objective, data, chosen, config, planned)
+    guard = Guard.of(data.validation, learner.engine, GUARD_EVERY)
+    state = GuardState()
+    curve.start()
+    try:
+        while True:
+            learner.update(learner.next_batch(), Totals())
+            if guard.due(learner.step, state):
+                guard.check(learner, state)
+            if way.trainer == SHIPPED and learner.step >= planned:
+                state.stop = f"{planned:,} steps done"
+            if curve.step() or state.stop:
+                curve.take(learner.averaged())
+            if state.stop:
+                break
+    except TimeUpError:
+        state.stop = state.stop or "time"
+    return {"planned": planned, "switched": state.switched, "stop": state.stop}
+
+
+def shared_config(chosen: argparse.Namespace, seed: int, planned: int) -> StepConfig:
+    """What all ways share: optimizer, warm-up, average of weights; the rate is constant."""
+    return StepConfig(
+        threat=THREAT,
+        batch_size=SHARED.batch_size,
+        seed=seed,
+        optimizer=AdamW(SHARED.learning_rate),
+        schedule=Warmup(rate_warmup(chosen), Constant()),
+        averaging=EMA(SHARED.averaging),
+        total_steps=planned,
+    )
+
+
+def rate_warmup(chosen: argparse.Namespace) -> int:
+    """Steps over which the learning rate rises."""
+    return min(SHARED.warmup_steps, int(chosen.warmup))
+
+
+def learner_of(
+    way: Way,
+    objective: Objective,
+    data: Splits,
+    chosen: argparse.Namespace,
+    config: StepConfig,
+    planned: int,
+) -> Learner:
+    """A training of ours at its first step."""
+    model = way.network(chosen.seed)
+    objective.require(THREAT, planned)
+    objective.require_model(model)
+    objective.initialise(model, config.seed)
+    engine = start_engine("32-true", "cpu")
+    state = StepState.of(model)
+    return Learner(model, data.train, objective, config, planned, engine, state)
+
+
+def affordable(
+    way: Way, objective: Objective, data: Splits, chosen: argparse.Namespace, seed: int
+) -> int:
+    """Steps that the time allows, from a short trial."""
+    guess = max(100_000, chosen.warmup)
+    config = shared_config(chosen, seed, guess)
+    learner = learner_of(way, objective, data, chosen, config, guess)
+    learner.update(learner.next_batch(), Totals())
+    watch = Stopwatch()
+    for _ in range(TRIED):
+        learner.update(learner.next_batch(), Totals())
+    return max(chosen.warmup, int(chosen.seconds * TRIED / watch.seconds))
+
+
+def train_theirs(way: Way, curve: Curve, data: Splits, chosen: argparse.Namespace) -> Row:
+    """Train in the loop of another library, with the shared optimizer, warm-up and average."""
+    model = way.network(chosen.seed).train()
+    optimizer = AdamW(SHARED.learning_rate).build(model.parameters())
+    average = copied_module(model).eval().requires_grad_(False)
+    schedule, averaging = Warmup(rate_warmup(chosen), Constant()), EMA(SHARED.averaging)
+
+    def set_rate() -> None:
+        for group in optimizer.param_groups:
+            group["lr"] = SHARED.learning_rate * schedule(curve.steps, 1)
+
+    @torch.no_grad()
+    def after(*_: Any) -> None:
+        due = curve.step()
+        set_rate()
+        keeps = averaging.keeps(curve.steps, 1)
+        for kept, own in zip(average.parameters(), model.parameters(), strict=True):
+            kept.lerp_(own, 1 - keeps)
+        if due:
+            with torch.enable_grad():
+                curve.take(average)
+
+    optimizer.register_step_post_hook(after)
+    set_rate()
+    climb = Climb(STEPS, STEP_SIZE)
+    if way.trainer == CONTROL:
+        climb = Climb(3, 2.5 * THREAT.eps / 3, chosen.warmup)
+    loop = LOOPS[way.trainer.partition("-")[0]]
+    curve.start()
+    with suppress(TimeUpError):
+        loop(model, optimizer, data.train, THREAT, climb, SHARED.batch_size, chosen.seed)
+    return {"planned": None, "switched": -1, "stop": "time"}
+
+
+def judge_of(data: Splits, images: int) -> Judge:
+    """Measures on validation images behind those that the guards of ours look at."""
+    part = data.validation.subset(torch.arange(HELD_BACK, HELD_BACK + images))
+    return Judge(part.x, part.y, THREAT, [parse_attack(text) for text in ATTACKS])
+
+
+def cell_of(way: Way, chosen: argparse.Namespace) -> Row:
+    """The settings under which a way is measured."""
+    return {
+        "way": way.name,
+        "seconds": chosen.seconds,
+        "points": chosen.points,
+        "images": chosen.images,
+        "warmup": chosen.warmup,
+        "seed": chosen.seed,
+        "threads": chosen.threads,
+    }
+
+
+def measured(way: Way, data: Splits, chosen: argparse.Namespace) -> Row:
+    """The curve of a way."""
+    due = marks(chosen.seconds, chosen.points)
+    if way.trainer == SHIPPED:
+        due += [chosen.seconds * 1.5**more for more in range(1, LONGEST + 1)]
+    curve = Curve(judge_of(data, chosen.images), due, chosen.iterations)
+    before = quiet_pace(data, chosen)
+    about = (train_theirs if way.peer else train_ours)(way, curve, data, chosen)
+    return {
+        **about,
+        "curve": curve.points,
+        "n": chosen.images,
+        "train": len(data.train),
+        "pace": [before, quiet_pace(data, chosen)],
+        "batch_size": SHARED.batch_size,
+        "attacks": list(ATTACKS),
+        "threat": str(THREAT),
+        "environment": environment(),
+    }
+
+
+def quiet_pace(data: Splits, chosen: argparse.Namespace) -> float:
+    """Seconds of an input gradient of a sample: says how busy the machine is."""
+    net: nn.Module = WAYS["pgd@none"].network(chosen.seed)
+    return pace(net, data.validation.first(128).x, 128)
+
+
+def run(chosen: argparse.Namespace) -> None:
+    """Measure what is missing."""
+    os.environ["TQDM_DISABLE"] = "1"
+    torch.set_num_threads(chosen.threads)
+    journal = Journal(chosen.out / "training.jsonl")
+    data = mnist()
+    for name in chosen.only:
+        way, cell = WAYS[name], cell_of(WAYS[name], chosen)
+        if journal.holds(cell):
+            continue
+        if way.peer and not installed(way.trainer.partition("-")[0]):
+            say(f"{name}: left out, the library is not installed here (make peers)")
+            continue
+        say(name)
+        stale = ["seconds", "points", "images", "warmup", "threads"]
+        journal.put(cell, [measured(way, data, chosen)], stale)
+        write_text(chosen.out / "training.md", render(journal.rows))
+    write_text(chosen.out / "training.md", render(journal.rows))
+
+
+def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
+    """What the command line says."""
+    parser = parser_of(__doc__, threads=1, iterations=10**6)
+    parser.add_argument("--only", help="ways, with commas between them, or all")
+    parser.add_argument("--seconds", type=float, default=120.0, help="of processor time for each")
+    parser.add_argument("--points", type=int, default=8, help="of each curve")
+    parser.add_argument("--images", type=int, default=500, help="validation images")
+    parser.add_argument("--warmup", type=int, default=300, help="steps over which eps grows")
+    parser.add_argument("--seed", type=int, default=SEED, help=f"default {SEED}")
+    chosen = parsed(parser, given, {"seconds": 5.0, "points": 4, "images": 100, "warmup": 30})
+    if chosen.only is None:
+        chosen.only = list(CHOICE)
+    else:
+        chosen.only = listed(parser, None if chosen.only == "all" else chosen.only, list(WAYS))
+    return chosen
+
+
+if __name__ == "__main__":
+    main("training", arguments(), run, render)
