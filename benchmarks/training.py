@@ -12,16 +12,13 @@ each. Recorded ways are not measured again. `records/training.md` is rendered fr
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
 import torch
-from torch import nn
 
 from journal import Journal, Row, environment, say
-from measuring import pace
 from options import listed, main, parsed, parser_of
 from peers.training_loops import LOOPS, Climb, installed
 from subjects import SEED, mnist
@@ -43,10 +40,16 @@ from training_ways import CHOICE, CONTROL, SHIPPED, STEP_SIZE, STEPS, WAYS, Way
 
 ATTACKS = ("cw-linf:steps=40", "pgd:steps=40")
 SHARED = load_recipe("default").training.hardened.optimisation
+SCHEDULE = Warmup(SHARED.warmup_steps, Constant())
+"""Of the learning rate, for all but the shipped recipe."""
 THREAT = load_recipe("default").threat
 GUARD_EVERY = load_recipe("default").training.hardened.guard_every
 TRIED = 10
-"""Steps that are timed, uncounted, to say how many the time allows: some ramps are shares."""
+"""Steps that are timed, uncounted, to say how many the time allows: ramps are shares of them."""
+RAMP = 0.15
+"""Share of the time over which eps grows in ours, as in the recipe: 300 of 2,000 steps."""
+PACED = 10
+"""Gradients that say how fast the machine is."""
 LONGEST = 6
 """The shipped recipe has at most so many points after the time of the others: it ends itself."""
 
@@ -54,15 +57,14 @@ LONGEST = 6
 def train_ours(way: Way, curve: Curve, data: Splits, chosen: argparse.Namespace) -> Row:
     """Train with an objective of ours, under the guards of `temper harden`."""
     recipe = load_recipe("default").training.hardened
-    mixture = dict(recipe.mixture or {}) | {"eps_warmup_steps": chosen.warmup}
-    objective = way.objective(mixture)
     seed = derive(chosen.seed, "training", "hardened")
     if way.trainer == SHIPPED:
         config = recipe.update_config(THREAT, seed, None)
-        planned = config.total_steps or 0
+        planned, objective = config.total_steps or 0, recipe.objective_value()
     else:
-        planned = affordable(way, objective, data, chosen, seed)
-        config = shared_config(chosen, seed, planned)
+        planned = affordable(way, data, chosen, seed)
+        config = shared_config(seed, planned)
+        objective = way.objective(growing(round(RAMP * planned)))
     learner = learner_of(way, objective, data, chosen, config, planned)
     guard = Guard.of(data.validation, learner.engine, GUARD_EVERY)
     state = GuardState()
@@ -83,22 +85,23 @@ def train_ours(way: Way, curve: Curve, data: Splits, chosen: argparse.Namespace)
     return {"planned": planned, "switched": state.switched, "stop": state.stop}
 
 
-def shared_config(chosen: argparse.Namespace, seed: int, planned: int) -> StepConfig:
+def growing(steps: int) -> dict[str, Any]:
+    """The recipe's mixture, with eps that grows over some steps."""
+    mixture = load_recipe("default").training.hardened.mixture
+    return dict(mixture or {}) | {"eps_warmup_steps": steps}
+
+
+def shared_config(seed: int, planned: int) -> StepConfig:
     """What all ways share: optimizer, warm-up, average of weights; the rate is constant."""
     return StepConfig(
         threat=THREAT,
         batch_size=SHARED.batch_size,
         seed=seed,
         optimizer=AdamW(SHARED.learning_rate),
-        schedule=Warmup(rate_warmup(chosen), Constant()),
+        schedule=SCHEDULE,
         averaging=EMA(SHARED.averaging),
         total_steps=planned,
     )
-
-
-def rate_warmup(chosen: argparse.Namespace) -> int:
-    """Steps over which the learning rate rises."""
-    return min(SHARED.warmup_steps, int(chosen.warmup))
 
 
 def learner_of(
@@ -119,18 +122,15 @@ def learner_of(
     return Learner(model, data.train, objective, config, planned, engine, state)
 
 
-def affordable(
-    way: Way, objective: Objective, data: Splits, chosen: argparse.Namespace, seed: int
-) -> int:
+def affordable(way: Way, data: Splits, chosen: argparse.Namespace, seed: int) -> int:
     """Steps that the time allows, from a short trial."""
-    guess = max(100_000, chosen.warmup)
-    config = shared_config(chosen, seed, guess)
-    learner = learner_of(way, objective, data, chosen, config, guess)
+    objective, config = way.objective(growing(0)), shared_config(seed, 10**6)
+    learner = learner_of(way, objective, data, chosen, config, 10**6)
     learner.update(learner.next_batch(), Totals())
     watch = Stopwatch()
     for _ in range(TRIED):
         learner.update(learner.next_batch(), Totals())
-    return max(chosen.warmup, int(chosen.seconds * TRIED / watch.seconds))
+    return max(TRIED, int(chosen.seconds * TRIED / watch.seconds))
 
 
 def train_theirs(way: Way, curve: Curve, data: Splits, chosen: argparse.Namespace) -> Row:
@@ -138,11 +138,11 @@ def train_theirs(way: Way, curve: Curve, data: Splits, chosen: argparse.Namespac
     model = way.network(chosen.seed).train()
     optimizer = AdamW(SHARED.learning_rate).build(model.parameters())
     average = copied_module(model).eval().requires_grad_(False)
-    schedule, averaging = Warmup(rate_warmup(chosen), Constant()), EMA(SHARED.averaging)
+    averaging = EMA(SHARED.averaging)
 
     def set_rate() -> None:
         for group in optimizer.param_groups:
-            group["lr"] = SHARED.learning_rate * schedule(curve.steps, 1)
+            group["lr"] = SHARED.learning_rate * SCHEDULE(curve.steps, 1)
 
     @torch.no_grad()
     def after(*_: Any) -> None:
@@ -159,7 +159,9 @@ def train_theirs(way: Way, curve: Curve, data: Splits, chosen: argparse.Namespac
     set_rate()
     climb = Climb(STEPS, STEP_SIZE)
     if way.trainer == CONTROL:
-        climb = Climb(3, 2.5 * THREAT.eps / 3, chosen.warmup)
+        climb = Climb(
+            3, 2.5 * THREAT.eps / 3, lambda: curve.watch.seconds / (RAMP * chosen.seconds)
+        )
     loop = LOOPS[way.trainer.partition("-")[0]]
     curve.start()
     with suppress(TimeUpError):
@@ -180,7 +182,6 @@ def cell_of(way: Way, chosen: argparse.Namespace) -> Row:
         "seconds": chosen.seconds,
         "points": chosen.points,
         "images": chosen.images,
-        "warmup": chosen.warmup,
         "seed": chosen.seed,
         "threads": chosen.threads,
     }
@@ -192,14 +193,14 @@ def measured(way: Way, data: Splits, chosen: argparse.Namespace) -> Row:
     if way.trainer == SHIPPED:
         due += [chosen.seconds * 1.5**more for more in range(1, LONGEST + 1)]
     curve = Curve(judge_of(data, chosen.images), due, chosen.iterations)
-    before = quiet_pace(data, chosen)
+    before = pace(data)
     about = (train_theirs if way.peer else train_ours)(way, curve, data, chosen)
     return {
         **about,
         "curve": curve.points,
         "n": chosen.images,
         "train": len(data.train),
-        "pace": [before, quiet_pace(data, chosen)],
+        "pace": [before, pace(data)],
         "batch_size": SHARED.batch_size,
         "attacks": list(ATTACKS),
         "threat": str(THREAT),
@@ -207,15 +208,19 @@ def measured(way: Way, data: Splits, chosen: argparse.Namespace) -> Row:
     }
 
 
-def quiet_pace(data: Splits, chosen: argparse.Namespace) -> float:
-    """Seconds of an input gradient of a sample: says how busy the machine is."""
-    net: nn.Module = WAYS["pgd@none"].network(chosen.seed)
-    return pace(net, data.validation.first(128).x, 128)
+def pace(data: Splits) -> float:
+    """Processor seconds of an input gradient of an image: more means a busier machine."""
+    net, x = WAYS["pgd@none"].network(SEED).eval(), data.validation.first(SHARED.batch_size).x
+    leaf = x.requires_grad_()
+    torch.autograd.grad(net(leaf).sum(), leaf)
+    watch = Stopwatch()
+    for _ in range(PACED):
+        torch.autograd.grad(net(leaf).sum(), leaf)
+    return watch.seconds / PACED / len(x)
 
 
 def run(chosen: argparse.Namespace) -> None:
     """Measure what is missing."""
-    os.environ["TQDM_DISABLE"] = "1"
     torch.set_num_threads(chosen.threads)
     journal = Journal(chosen.out / "training.jsonl")
     data = mnist()
@@ -227,7 +232,7 @@ def run(chosen: argparse.Namespace) -> None:
             say(f"{name}: left out, the library is not installed here (make peers)")
             continue
         say(name)
-        stale = ["seconds", "points", "images", "warmup", "threads"]
+        stale = ["seconds", "points", "images", "threads"]
         journal.put(cell, [measured(way, data, chosen)], stale)
         write_text(chosen.out / "training.md", render(journal.rows))
     write_text(chosen.out / "training.md", render(journal.rows))
@@ -240,9 +245,8 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=120.0, help="of processor time for each")
     parser.add_argument("--points", type=int, default=8, help="of each curve")
     parser.add_argument("--images", type=int, default=500, help="validation images")
-    parser.add_argument("--warmup", type=int, default=300, help="steps over which eps grows")
     parser.add_argument("--seed", type=int, default=SEED, help=f"default {SEED}")
-    chosen = parsed(parser, given, {"seconds": 5.0, "points": 4, "images": 100, "warmup": 30})
+    chosen = parsed(parser, given, {"seconds": 5.0, "points": 4, "images": 100})
     if chosen.only is None:
         chosen.only = list(CHOICE)
     else:

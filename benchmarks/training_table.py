@@ -21,23 +21,24 @@ GOAL = 3.0
 INTRO = """\
 # Robust accuracy against time of training
 
-MNIST, {threat}, the network of the recipe `default`, {data} images from the same first weights;
+MNIST, {threat}, the network of the recipe `default`, {data} images, the same first weights;
 {threads} thread(s), {processor}, seed {seed}. Time is that of the processor, which other processes
 hardly disturb; measuring is not counted. *Robust*: of {n} validation images (never test images),
-those that withstand {attacks}, whose gradients pass straight through a stage, and behind a stage
-also 40 steps of PGD in the box that the stage makes of the ball. Behind `threshold` this box holds
-images that no attacker can make, so the true number is at least as high. Brackets hold 95 % Wilson
-intervals.
+those that withstand {attacks}, whose gradients pass
+straight through a stage, and behind a stage also 40 steps of PGD in the box that the stage makes of
+the ball. Behind `threshold` this box holds images that no attacker can make, so the true number is
+at least as high. Brackets hold 95 % Wilson intervals.
 
 A way is `objective@stage`: `squeeze` stretches [0.3, 0.7] to [0, 1], `threshold` is a hard
-threshold at 0.5. All ways share AdamW at 3e-3 with a warm-up of the rate, batches of {batch}, and
-an average of the weights, which is judged, though plain loops have none. Every PGD that has
-parameters of its own takes {steps} steps of {step_size:g}. In ours eps grows over the first
-{warmup} steps, and the guards of `temper harden` run, in time that counts. `{shipped}` is the
-shipped recipe: its rate falls to 0 over its own 2,000 steps. Of other libraries, `art` is
-`AdversarialTrainer` with `ProjectedGradientDescentPyTorch` on all samples, and `torchattacks` a
-loop around `torchattacks.PGD`. `{control}` is the same loop with settings of ours: 3 steps, eps
-that grows.
+threshold at 0.5, `none` is no stage. All ways share AdamW at 3e-3 with a warm-up of the rate,
+batches of {batch}, and an average of the weights, which is judged, though plain loops have none.
+Every PGD that has parameters of its own takes {steps} steps of {step_size:g}. In ours eps grows
+over the first 15 % of the steps that the time allows, and the guards of `temper harden` run, in
+time that counts. `{shipped}` is the shipped recipe: its rate falls to 0 over its own 2,000 steps.
+
+Of other libraries, `art` is `AdversarialTrainer` with `ProjectedGradientDescentPyTorch` on all
+samples, and `torchattacks` a loop around `torchattacks.PGD`. `{control}` is the
+same loop with settings of ours: 3 steps, eps that grows.
 """
 FASTER = """\
 ## How much sooner ours get there
@@ -90,7 +91,7 @@ def _intro(rows: Sequence[Row]) -> str:
     cell = first["cell"]
     paces = [1e6 * pace for row in rows for pace in row["pace"]]
     text = INTRO.format(
-        **{name: cell[name] for name in ("threads", "seed", "warmup")},
+        **{name: cell[name] for name in ("threads", "seed")},
         threat=first["threat"],
         data=f"{first['train']:,}",
         processor=first["environment"]["processor"],

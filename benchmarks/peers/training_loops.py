@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from peers.art_attacks import Float32
 from tempering.core.threats import Threat
@@ -27,12 +27,12 @@ class Climb:
     Attributes:
         steps: Steps.
         step_size: Length of a step.
-        growing: Steps of training over which eps and the step size grow; 0 for none.
+        grown: The share of eps and of the step size in force now, at most 1.
     """
 
     steps: int
     step_size: float
-    growing: int = 0
+    grown: Callable[[], float] = lambda: 1.0
 
 
 Loop = Callable[[nn.Module, torch.optim.Optimizer, Dataset, Threat, Climb, int, int], None]
@@ -98,12 +98,9 @@ def torchattacks_loop(
     torch.manual_seed(seed)
     attack = torchattacks.PGD(model, eps=threat.eps, alpha=climb.step_size, steps=climb.steps)
     x, y = data.x, data.y
-    loss: Tensor
-    step = 0
     while True:
         for rows in torch.randperm(len(x)).split(batch_size):
-            step += 1
-            share = min(1.0, step / climb.growing) if climb.growing else 1.0
+            share = min(1.0, climb.grown())
             attack.eps, attack.alpha = share * threat.eps, share * climb.step_size
             x_adv = attack(x[rows], y[rows])
             model.train()
