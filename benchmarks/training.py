@@ -22,7 +22,6 @@ from journal import Journal, Row, environment, say
 from options import listed, main, parsed, parser_of
 from peers.training_loops import LOOPS, Climb, installed
 from subjects import SEED, mnist
-from tempering.app.recipe import load_recipe
 from tempering.attacks.registry import parse_attack
 from tempering.core.engine import start_engine
 from tempering.core.files import write_text
@@ -36,14 +35,14 @@ from tempering.training.objective import Objective
 from tempering.training.step_values import Totals
 from training_curve import Curve, Judge, Stopwatch, TimeUpError, marks
 from training_table import render
-from training_ways import CHOICE, CONTROL, SHIPPED, STEP_SIZE, STEPS, WAYS, Way
+from training_ways import CHOICE, CONTROL, RECIPE, SHIPPED, STEP_SIZE, STEPS, WAYS, Way
 
 ATTACKS = ("cw-linf:steps=40", "pgd:steps=40")
-SHARED = load_recipe("default").training.hardened.optimisation
+HARDENED = RECIPE.training.hardened
+SHARED = HARDENED.optimisation
 SCHEDULE = Warmup(SHARED.warmup_steps, Constant())
 """Of the learning rate, for all but the shipped recipe."""
-THREAT = load_recipe("default").threat
-GUARD_EVERY = load_recipe("default").training.hardened.guard_every
+THREAT = RECIPE.threat
 TRIED = 10
 """Steps that are timed, uncounted, to say how many the time allows: ramps are shares of them."""
 RAMP = 0.15
@@ -56,17 +55,16 @@ LONGEST = 6
 
 def train_ours(way: Way, curve: Curve, data: Splits, chosen: argparse.Namespace) -> Row:
     """Train with an objective of ours, under the guards of `temper harden`."""
-    recipe = load_recipe("default").training.hardened
     seed = derive(chosen.seed, "training", "hardened")
     if way.trainer == SHIPPED:
-        config = recipe.update_config(THREAT, seed, None)
-        planned, objective = config.total_steps or 0, recipe.objective_value()
+        config = HARDENED.update_config(THREAT, seed, None)
+        planned, objective = config.total_steps or 0, HARDENED.objective_value()
     else:
         planned = affordable(way, data, chosen, seed)
         config = shared_config(seed, planned)
         objective = way.objective(growing(round(RAMP * planned)))
     learner = learner_of(way, objective, data, chosen, config, planned)
-    guard = Guard.of(data.validation, learner.engine, GUARD_EVERY)
+    guard = Guard.of(data.validation, learner.engine, HARDENED.guard_every)
     state = GuardState()
     curve.start()
     try:
@@ -87,8 +85,7 @@ def train_ours(way: Way, curve: Curve, data: Splits, chosen: argparse.Namespace)
 
 def growing(steps: int) -> dict[str, Any]:
     """The recipe's mixture, with eps that grows over some steps."""
-    mixture = load_recipe("default").training.hardened.mixture
-    return dict(mixture or {}) | {"eps_warmup_steps": steps}
+    return dict(HARDENED.mixture or {}) | {"eps_warmup_steps": steps}
 
 
 def shared_config(seed: int, planned: int) -> StepConfig:
@@ -163,9 +160,10 @@ def train_theirs(way: Way, curve: Curve, data: Splits, chosen: argparse.Namespac
             3, 2.5 * THREAT.eps / 3, lambda: curve.watch.seconds / (RAMP * chosen.seconds)
         )
     loop = LOOPS[way.trainer.partition("-")[0]]
+    train = loop(model, optimizer, data.train, THREAT, climb, SHARED.batch_size, chosen.seed)
     curve.start()
     with suppress(TimeUpError):
-        loop(model, optimizer, data.train, THREAT, climb, SHARED.batch_size, chosen.seed)
+        train()
     return {"planned": None, "switched": -1, "stop": "time"}
 
 
@@ -243,7 +241,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser = parser_of(__doc__, threads=1, iterations=10**6)
     parser.add_argument("--only", help="ways, with commas between them, or all")
     parser.add_argument("--seconds", type=float, default=120.0, help="of processor time for each")
-    parser.add_argument("--points", type=int, default=8, help="of each curve")
+    parser.add_argument("--points", type=int, default=10, help="of each curve")
     parser.add_argument("--images", type=int, default=500, help="validation images")
     parser.add_argument("--seed", type=int, default=SEED, help=f"default {SEED}")
     chosen = parsed(parser, given, {"seconds": 5.0, "points": 4, "images": 100})

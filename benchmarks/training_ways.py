@@ -18,6 +18,7 @@ from tempering.defenses import Pipeline, Threshold
 from tempering.models.registry import build
 from tempering.training import Objective, parse_objective
 
+RECIPE = load_recipe("default")
 STEPS = 10
 STEP_SIZE = 0.075
 """Of every PGD with its own parameters, on all sides: 2.5 eps / steps at eps 0.3."""
@@ -93,13 +94,13 @@ class Way:
         if self.peer:
             raise UsageError(f"{self.trainer} is a loop of another library, not an objective")
         if self.trainer == SHIPPED:
-            return load_recipe("default").training.hardened.objective_value()
+            return RECIPE.training.hardened.objective_value()
         spec = OBJECTIVES.get(self.trainer, self.trainer)
         return parse_objective(spec, mixture)
 
     def network(self, seed: int) -> nn.Module:
         """The network of the recipe `default` with fresh weights, behind the stage."""
-        settings = load_recipe("default").model
+        settings = RECIPE.model
         options = dict(settings.options)
         if self.stage != "squeeze":
             options["squeeze"] = []

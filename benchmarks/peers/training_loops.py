@@ -35,7 +35,9 @@ class Climb:
     grown: Callable[[], float] = lambda: 1.0
 
 
-Loop = Callable[[nn.Module, torch.optim.Optimizer, Dataset, Threat, Climb, int, int], None]
+Train = Callable[[], None]
+Loop = Callable[[nn.Module, torch.optim.Optimizer, Dataset, Threat, Climb, int, int], Train]
+"""Imports and sets up all that is needed, and returns what then trains."""
 
 
 def installed(library: str) -> bool:
@@ -51,7 +53,7 @@ def art_loop(
     climb: Climb,
     batch_size: int,
     seed: int,
-) -> None:
+) -> Train:
     """ART's `AdversarialTrainer` with its PGD on all samples (that is Madry's protocol)."""
     import numpy as np
     from art.attacks.evasion import ProjectedGradientDescentPyTorch
@@ -78,9 +80,9 @@ def art_loop(
         batch_size=batch_size,
         verbose=False,
     )
-    y = nn.functional.one_hot(data.y, data.num_classes).numpy()
+    x, y = data.x.numpy(), nn.functional.one_hot(data.y, data.num_classes).numpy()
     trainer = AdversarialTrainer(estimator, attack, ratio=1.0)
-    trainer.fit(data.x.numpy(), y, batch_size=batch_size, nb_epochs=1_000_000)
+    return lambda: trainer.fit(x, y, batch_size=batch_size, nb_epochs=1_000_000)
 
 
 def torchattacks_loop(
@@ -91,23 +93,26 @@ def torchattacks_loop(
     climb: Climb,
     batch_size: int,
     seed: int,
-) -> None:
+) -> Train:
     """A loop of PyTorch over batches that `torchattacks.PGD` attacked."""
     import torchattacks
 
     torch.manual_seed(seed)
     attack = torchattacks.PGD(model, eps=threat.eps, alpha=climb.step_size, steps=climb.steps)
     x, y = data.x, data.y
-    while True:
-        for rows in torch.randperm(len(x)).split(batch_size):
-            share = min(1.0, climb.grown())
-            attack.eps, attack.alpha = share * threat.eps, share * climb.step_size
-            x_adv = attack(x[rows], y[rows])
-            model.train()
-            optimizer.zero_grad()
-            loss = nn.functional.cross_entropy(model(x_adv), y[rows])
-            loss.backward()
-            optimizer.step()
+
+    def train() -> None:
+        while True:
+            for rows in torch.randperm(len(x)).split(batch_size):
+                share = min(1.0, climb.grown())
+                attack.eps, attack.alpha = share * threat.eps, share * climb.step_size
+                x_adv = attack(x[rows], y[rows])
+                model.train()
+                optimizer.zero_grad()
+                nn.functional.cross_entropy(model(x_adv), y[rows]).backward()
+                optimizer.step()
+
+    return train
 
 
 LOOPS: dict[str, Loop] = {"art": art_loop, "torchattacks": torchattacks_loop}
