@@ -37,7 +37,7 @@ from training_curve import Curve, Judge, Stopwatch, TimeUpError, marks
 from training_table import render
 from training_ways import CHOICE, CONTROL, RECIPE, SHIPPED, STEP_SIZE, STEPS, WAYS, Way
 
-ATTACKS = ("cw-linf:steps=40", "pgd:steps=40")
+ATTACKS = ("cw-linf:steps=40",)
 HARDENED = RECIPE.training.hardened
 SHARED = HARDENED.optimisation
 SCHEDULE = Warmup(SHARED.warmup_steps, Constant())

@@ -23,11 +23,12 @@ INTRO = """\
 
 MNIST, {threat}, the network of the recipe `default`, {data} images, the same first weights;
 {threads} thread(s), {processor}, seed {seed}. Time is that of the processor, which other processes
-hardly disturb; measuring is not counted. *Robust*: of {n} validation images (never test images),
-those that withstand {attacks}, whose gradients pass
-straight through a stage, and behind a stage also 40 steps of PGD in the box that the stage makes of
-the ball. Behind `threshold` this box holds images that no attacker can make, so the true number is
-at least as high. Brackets hold 95 % Wilson intervals.
+hardly disturb; measuring is not counted. *Robust*: of {n} validation images (never test images;
+guards look at others), those that withstand {attacks}, whose gradients pass straight
+through a stage, and 40 steps of PGD in the box that the stage makes of the ball, by the gradient of
+the network behind it. Without a stage this is PGD in the ball; behind `threshold` the box holds
+images that no attacker can make, so the true number is at least as high. Brackets hold 95 % Wilson
+intervals.
 
 A way is `objective@stage`: `squeeze` stretches [0.3, 0.7] to [0, 1], `threshold` is a hard
 threshold at 0.5, `none` is no stage. All ways share AdamW at 3e-3 with a warm-up of the rate,

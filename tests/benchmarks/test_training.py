@@ -191,6 +191,25 @@ def test_an_image_that_only_the_box_behind_a_threshold_breaks_is_not_robust() ->
     assert judge.counts(model) == (2, 1)  # three of four
 
 
+def test_without_a_stage_the_box_is_the_ball() -> None:
+    from training_curve import Judge
+
+    net = nn.Sequential(nn.Flatten(), nn.Linear(1, 2, bias=False))
+    net.load_state_dict({"1.weight": torch.tensor([[1.0], [-1.0]])})
+    shifted = nn.Sequential(Shift(), net)
+    x, y = torch.tensor([0.55, 0.65, 0.75]).view(3, 1, 1, 1), torch.tensor([0, 0, 0])
+    assert Judge(x, y, Linf(0.2), [], box_steps=10).counts(shifted) == (3, 1)
+    assert Judge(x, y, Linf(0.04), [], box_steps=10).counts(shifted) == (3, 3)
+    assert Judge(x, 1 - y, Linf(0.04), [], box_steps=10).counts(shifted) == (0, 0)
+
+
+class Shift(nn.Module):
+    """Moves the decision to 0.5."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x - 0.5
+
+
 def test_points_come_at_growing_times_and_the_last_one_ends_the_training() -> None:
     from training_curve import Curve, TimeUpError, marks
 
