@@ -12,7 +12,7 @@ from peers.peer import ORDER, Method, Settings
 from tempering.core.threats import Threat
 
 
-class _Float32(nn.Module):
+class Float32(nn.Module):
     """A network that takes doubles too: under NumPy 2 some of ART's attacks pass those on."""
 
     def __init__(self, model: nn.Module) -> None:
@@ -33,7 +33,7 @@ def _art(make: Callable[[Any, Any, Threat, Settings], Any]) -> Method:
 
         np.random.seed(settings["seed"])
         estimator = PyTorchClassifier(
-            model=_Float32(model).eval(),
+            model=Float32(model).eval(),
             loss=nn.CrossEntropyLoss(),
             input_shape=tuple(x.shape[1:]),
             nb_classes=settings["classes"],

@@ -23,12 +23,15 @@ sys.path.insert(0, {str(ROOT / "benchmarks")!r})
 for name in {PACKAGES}:
     sys.modules[name] = None
 import agreement, attacks, cases, certificates, evaluation, norms, overhead, peers, poisoning
+import training
 assert not any(peer.installed for peer in peers.PEERS.values())
 assert attacks.arguments(["--only", "fgsm"]).only == ["fgsm"]
 assert agreement.arguments(["--quick"]).images == 48
 assert evaluation.arguments(["--quick", "--images", "9"]).images == 9
 assert norms.arguments(["--only", "fashion-resnet-25"]).only == ["fashion-resnet-25"]
 assert poisoning.arguments(["--part", "small"]).part == "small"
+assert training.arguments(["--only", "all", "--seconds", "9"]).only == list(training.WAYS)
+assert not any(training.installed(library) for library in training.LOOPS)
 assert certificates.arguments([]).networks == list(certificates.NETWORKS)
 works = list(attacks.works(cases.CASES, cases.NETWORKS, None))
 assert len(works) > 30 and not any(work.peers() for work in works)
