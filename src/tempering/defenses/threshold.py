@@ -87,7 +87,7 @@ class Threshold(Transform):
                 f"threshold with {channels} values on images of {x.shape[-3]} channels: "
                 "give one for each channel"
             )
-        above = [x > step for step in steps]
+        above = [x > step for step in steps.unbind()]
         if len(above) == 1:
             return above[0].to(x.dtype)
         exceeded: Tensor = torch.stack(above).sum(0)
