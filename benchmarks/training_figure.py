@@ -20,13 +20,13 @@ Row = dict[str, Any]
 
 PLACE = Path(__file__).parents[1] / "docs" / "images" / "training.svg"
 OURS = (
-    ("box-pgd@threshold", "box-pgd, threshold", "after", "none"),
-    ("default@squeeze", "the default recipe", "third", "none"),
-    ("pgd@squeeze", "pgd, squeeze", "fourth", "none"),
+    ("default@threshold", "the default recipe", "after", "none"),
+    ("pgd@none", "pgd, no stage", "third", "none"),
+    ("pgd@threshold", "pgd, threshold", "fourth", "none"),
 )
 THEIRS = (
-    ("torchattacks@squeeze", "torchattacks, squeeze", "before", "none"),
-    ("art@squeeze", "ART, squeeze", "before", "6 4"),
+    ("torchattacks@threshold", "torchattacks, threshold", "before", "none"),
+    ("art@threshold", "ART, threshold", "before", "6 4"),
     ("torchattacks@none", "torchattacks, no stage", "before", "2 3"),
 )
 """Way, its label, its colour and its dashes; the loops of other libraries share a colour."""

@@ -14,7 +14,7 @@ Row = dict[str, Any]
 
 LEVELS = (0.5, 0.7, 0.8, 0.85, 0.9)
 """Robust accuracies that are waited for."""
-OURS = ("default@squeeze", "paper@squeeze", "box-pgd@threshold")
+OURS = ("default@threshold", "paper@threshold")
 """Ways that loops of other libraries are compared with."""
 GOAL = 3.0
 
@@ -30,8 +30,8 @@ the network behind it. Without a stage this is PGD in the ball; behind `threshol
 images that no attacker can make, so the true number is at least as high. Brackets hold 95 % Wilson
 intervals.
 
-A way is `objective@stage`: `squeeze` stretches [0.3, 0.7] to [0, 1], `threshold` is a hard
-threshold at 0.5, `none` is no stage. All ways share AdamW at 3e-3 with a warm-up of the rate,
+A way is `objective@stage`: `threshold` is the hard threshold at 0.5 of the recipe `default`,
+`none` is no stage. All ways share AdamW at 3e-3 with a warm-up of the rate,
 batches of {batch}, and an average of the weights, which is judged, though plain loops have none.
 Every PGD that has parameters of its own takes {steps} steps of {step_size:g}. In ours eps grows
 over the first 15 % of the steps that the time allows, and the guards of `temper harden` run, in

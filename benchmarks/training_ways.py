@@ -1,7 +1,7 @@
 """The ways of training that `training` compares: objectives of ours, and loops of other libraries.
 
-A way is written `objective@stage`. The stage lies before the network: `squeeze` is that of the
-recipe `default`, `threshold` a hard threshold at 0.5, `none` leaves the images as they are.
+A way is written `objective@stage`. The stage lies before the network: `threshold` is that of
+the recipe `default`, `none` leaves the images as they are.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from torch import nn
 from tempering.app.networks import fast_layout
 from tempering.app.recipe import load_recipe
 from tempering.core.errors import UsageError
-from tempering.defenses import Pipeline, Threshold
 from tempering.models.registry import build
 from tempering.training import Objective, parse_objective
 
@@ -73,7 +72,7 @@ class Way:
 
     Attributes:
         trainer: An objective's name, a library's, or `SHIPPED`.
-        stage: What lies before the network: `none`, `squeeze` or `threshold`.
+        stage: What lies before the network: `none` or `threshold`.
     """
 
     trainer: str
@@ -102,30 +101,28 @@ class Way:
         """The network of the recipe `default` with fresh weights, behind the stage."""
         settings = RECIPE.model
         options = dict(settings.options)
-        if self.stage != "squeeze":
-            options["squeeze"] = []
-        net = fast_layout(build(settings.name, (1, 28, 28), 10, seed=seed, **options))
-        return Pipeline(net, [Threshold(0.5)]) if self.stage == "threshold" else net
+        if self.stage == "none":
+            options["threshold"] = []
+        return fast_layout(build(settings.name, (1, 28, 28), 10, seed=seed, **options))
 
 
 WAYS: dict[str, Way] = {
     way.name: way
     for way in (
-        Way(SHIPPED, "squeeze"),
-        *(Way(name, "squeeze") for name in OBJECTIVES),
-        Way("box-pgd", "threshold"),
+        Way(SHIPPED, "threshold"),
+        *(Way(name, "threshold") for name in OBJECTIVES),
         Way("paper", "none"),
         Way("pgd", "none"),
-        *(Way(peer, stage) for peer in PEERS for stage in ("none", "squeeze")),
-        Way(CONTROL, "squeeze"),
+        *(Way(peer, stage) for peer in PEERS for stage in ("none", "threshold")),
+        Way(CONTROL, "threshold"),
     )
 }
 """Name -> way."""
 CHOICE = (
-    *("default@squeeze", "paper@squeeze", "box-pgd@threshold", "pgd@squeeze", "pgd@none"),
-    *("torchattacks@none", "torchattacks@squeeze", "art@none", "art@squeeze"),
-    *("torchattacks-3-growing@squeeze", "paper@none", "trades@squeeze", "mart@squeeze"),
-    *("fgsm-rs@squeeze", "n-fgsm@squeeze", "free@squeeze", "awp+pgd@squeeze"),
-    "standard@squeeze",
+    *("default@threshold", "paper@threshold", "pgd@threshold", "pgd@none"),
+    *("torchattacks@none", "torchattacks@threshold", "art@none", "art@threshold"),
+    *("torchattacks-3-growing@threshold", "paper@none", "trades@threshold", "mart@threshold"),
+    *("fgsm-rs@threshold", "n-fgsm@threshold", "free@threshold", "awp+pgd@threshold"),
+    "standard@threshold",
 )
 """What is measured by default, in this order."""

@@ -51,7 +51,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> Splits:
 def test_every_objective_is_measured_or_left_out_for_a_reason() -> None:
     from training_ways import CHOICE, LEFT_OUT, OBJECTIVES, WAYS
 
-    measured = {part for name in (*OBJECTIVES, "box-pgd") for part in name.split("+")}
+    measured = {part for name in OBJECTIVES for part in name.split("+")}
     assert measured | set(LEFT_OUT) == set(REGISTERED)
     assert not measured & set(LEFT_OUT)
     assert set(CHOICE) <= set(WAYS)
@@ -64,7 +64,7 @@ def test_objectives_and_loops_take_equal_explicit_steps() -> None:
     from training_ways import STEP_SIZE, STEPS, WAYS
 
     for name in ("pgd", "trades", "mart", "alp"):
-        objective: Any = WAYS[f"{name}@squeeze"].objective({"eps_warmup_steps": 7})
+        objective: Any = WAYS[f"{name}@threshold"].objective({"eps_warmup_steps": 7})
         assert (objective.steps, objective.step_size) == (STEPS, STEP_SIZE)
         assert objective.eps_warmup_steps == 7
 
@@ -72,7 +72,7 @@ def test_objectives_and_loops_take_equal_explicit_steps() -> None:
 def test_a_short_slice_runs_resumes_and_is_rendered(small: Splits, tmp_path: Path) -> None:
     import training
 
-    given = ["--only", "paper@squeeze,box-pgd@threshold,default@squeeze", "--seconds", "60"]
+    given = ["--only", "paper@threshold,pgd@none,default@threshold", "--seconds", "60"]
     given += ["--images", "6", "--iterations", "2", "--out", str(tmp_path)]
     training.run(training.arguments(given))
     rows = training.Journal(tmp_path / "training.jsonl").rows
@@ -85,7 +85,7 @@ def test_a_short_slice_runs_resumes_and_is_rendered(small: Splits, tmp_path: Pat
     before = (tmp_path / "training.jsonl").read_bytes()
     training.run(training.arguments(given))
     assert (tmp_path / "training.jsonl").read_bytes() == before
-    assert "`box-pgd@threshold`" in (tmp_path / "training.md").read_text()
+    assert "`pgd@none`" in (tmp_path / "training.md").read_text()
 
 
 class FakePGD:
@@ -149,7 +149,7 @@ def test_eps_of_the_control_grows_with_its_time(
     monkeypatch.setitem(sys.modules, "torchattacks", SimpleNamespace(PGD=FakePGD))
     monkeypatch.setattr(FakePGD, "made", [])
     chosen = training.arguments(["--seconds", "1000", "--images", "4", "--iterations", "3"])
-    training.measured(training.WAYS[f"{training.CONTROL}@squeeze"], small, chosen)
+    training.measured(training.WAYS[f"{training.CONTROL}@threshold"], small, chosen)
     (attack,) = FakePGD.made
     assert attack.steps == 3
     assert 0 < attack.seen[0] < attack.seen[-1] < 0.1
@@ -255,9 +255,9 @@ def test_the_table_tells_times_ratios_and_what_is_never_reached() -> None:
 
     rows = [
         row("torchattacks@none", [10, 40, 60]),
-        row("paper@squeeze", [60, 75, 72]),
-        row("free@squeeze", [1, 2, 3], switched=50),
-        row("default@squeeze", [50, 82, 80], stop="2,000 steps done"),
+        row("paper@threshold", [60, 75, 72]),
+        row("free@threshold", [1, 2, 3], switched=50),
+        row("default@threshold", [50, 82, 80], stop="2,000 steps done"),
     ]
     text = render(rows)
     assert "| 8.3 | 16.7 | never | never | never | 75.0 % | 72.0 % [" in line(text, "| `paper@")
@@ -267,7 +267,7 @@ def test_the_table_tells_times_ratios_and_what_is_never_reached() -> None:
     assert "| 2.0 (3.0) | > 2.0, never | > 2.0, never | neither | neither |" in ratios[1]
     assert "| 2.0 (3.6) | > 2.0, never | neither |" in ratios[2]
     assert "PGD took over at step 50." in text
-    assert "`default@squeeze` ended before: 2,000 steps done." in text
+    assert "`default@threshold` ended before: 2,000 steps done." in text
     assert "`ard` needs a robust teacher" in text
     assert render([]).startswith("# Robust accuracy")
 
@@ -275,15 +275,15 @@ def test_the_table_tells_times_ratios_and_what_is_never_reached() -> None:
 def test_a_level_that_only_the_loop_reaches_is_said() -> None:
     from training_table import render
 
-    text = render([row("paper@squeeze", [1, 2, 3]), row("art@none", [1, 60, 61])])
+    text = render([row("paper@threshold", [1, 2, 3]), row("art@none", [1, 60, 61])])
     assert "ours never" in [x for x in text.splitlines() if x.startswith("| `art@none`")][1]
 
 
 def test_the_figure_is_drawn_for_light_and_dark_pages() -> None:
     from training_figure import drawn
 
-    text = drawn([row("art@squeeze", [10, 40, 60]), row("default@squeeze", [50, 82, 80])])
+    text = drawn([row("art@threshold", [10, 40, 60]), row("default@threshold", [50, 82, 80])])
     assert text.startswith("<svg")
     assert "prefers-color-scheme:dark" in text
-    assert "ART, squeeze" in text
+    assert "ART, threshold" in text
     assert "the default recipe: 80.0 % after 40 s" in text

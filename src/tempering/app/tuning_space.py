@@ -46,7 +46,6 @@ _STEPS = Range("steps", 2, 10)
 RANGES: dict[str, tuple[Range, ...]] = {
     "paper": (Range("alpha", 0.0, 0.5), Range("label_smoothing", 0.0, 0.2)),
     "pgd": (_STEPS,),
-    "box-pgd": (Range("steps", 1, 7),),
     "trades": (Range("beta", 1.0, 12.0, log=True), _STEPS),
     "mart": (Range("lam", 1.0, 10.0, log=True), _STEPS),
     "fgsm-rs": (Range("alpha", 0.8, 1.5),),

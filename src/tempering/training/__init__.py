@@ -53,7 +53,6 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "Trim": f"{_OBJECTIVES}.trim",
         "Warmup": f"{_ROOM}.schedules",
         "AWP": f"{_OBJECTIVES}.awp",
-        "BoxPGD": f"{_OBJECTIVES}.box_pgd",
         "Wrapper": f"{_ROOM}.wrapper",
         "parse_objective": f"{_OBJECTIVES}.registry",
         "privacy_budget": f"{_ROOM}.privacy",

@@ -7,7 +7,6 @@ from tempering.training.objective import Objective as Objective
 from tempering.training.objectives.anti_backdoor import AntiBackdoor as AntiBackdoor
 from tempering.training.objectives.ard import ARD as ARD
 from tempering.training.objectives.awp import AWP as AWP
-from tempering.training.objectives.box_pgd import BoxPGD as BoxPGD
 from tempering.training.objectives.crown_ibp import CrownIBP as CrownIBP
 from tempering.training.objectives.curriculum import Curriculum as Curriculum
 from tempering.training.objectives.cutmix import CutMix as CutMix

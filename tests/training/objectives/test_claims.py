@@ -23,7 +23,6 @@ from tempering.training import (
     RSLAD,
     SABR,
     AdamW,
-    BoxPGD,
     CrownIBP,
     Distillation,
     Free,
@@ -183,5 +182,4 @@ def test_every_objective_is_tried_here() -> None:
     tried = {Standard, Paper, SinglePass, Trades, Mart, Interval, GaussianNoise}
     tried |= {FGSMRS, NFGSM, GradAlign, Free, LogitPairing, MultiNorm, PGDTraining}
     tried |= {CrownIBP, SABR, MTLIBP, SmoothAdv, ARD, RSLAD, GeneratorPartner}
-    tried |= {BoxPGD}  # behind a threshold, in test_box_pgd
     assert {kind for kind in OBJECTIVES.values() if not issubclass(kind, Wrapper)} == tried

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tempering.attacks.base import Attack
-from tempering.attacks.cw_linf import CWLinf
-from tempering.attacks.pgd import PGD
+from tempering.attacks.box import Box
 from tempering.core.errors import UsageError
 from tempering.core.threats import Threat
 from tempering.data.augmentation import gaussian_noise
@@ -58,10 +57,7 @@ class Paper(Warmup):
     clean: float = 0.1
     noisy: float = 0.1
     adversarial: float = 0.8
-    attacks: tuple[Attack, ...] = (
-        PGD(steps=3, until_fooled=False),
-        CWLinf(steps=3, until_fooled=False),
-    )
+    attacks: tuple[Attack, ...] = (Box(steps=3, flips=0, starts=1, until_fooled=False),)
     sigma: float = 0.1
     alpha: float = 0.15
     label_smoothing: float = 0.0

@@ -21,7 +21,6 @@ from tempering.training.objective import Objective
 from tempering.training.objectives.anti_backdoor import AntiBackdoor
 from tempering.training.objectives.ard import ARD
 from tempering.training.objectives.awp import AWP
-from tempering.training.objectives.box_pgd import BoxPGD
 from tempering.training.objectives.crown_ibp import CrownIBP
 from tempering.training.objectives.curriculum import Curriculum
 from tempering.training.objectives.cutmix import CutMix
@@ -54,7 +53,7 @@ OBJECTIVES: Registry[type[Objective]] = Registry("objective")
 """Canonical name -> objective class."""
 
 _KINDS: tuple[type[Objective], ...] = (
-    *(Standard, Paper, SinglePass, PGDTraining, BoxPGD, Trades, Mart),
+    *(Standard, Paper, SinglePass, PGDTraining, Trades, Mart),
     *(FGSMRS, NFGSM, GradAlign, Free, LogitPairing, MultiNorm, GeneratorPartner, ARD, RSLAD),
     *(Interval, CrownIBP, SABR, MTLIBP, GaussianNoise, SmoothAdv),
     *(AWP, Curriculum, FastIBP, Trim, CutMix, AntiBackdoor, DPSGD),
