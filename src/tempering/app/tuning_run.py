@@ -141,7 +141,9 @@ def prepared(
         _require_certificates(target, data, recipe)
     for choice in made:
         hardened = recipe.training.hardened.model_copy(update={"objective": choice.text})
-        hardened.objective_value().require_model(networks.fresh(recipe.seed))
+        value = hardened.objective_value()
+        value.require_model(networks.fresh(recipe.seed))
+        value.require_data(data.train)
     return Search(recipe, data, networks, made, engine, compute.batch_size)
 
 

@@ -71,6 +71,7 @@ def train_steps(
     network = moved(copied_module(model), engine.device)
     objective.require(config.threat, total)
     objective.require_model(network)
+    objective.require_data(data)
     if not begun:
         objective.initialise(network, config.seed)
         state = StepState.of(network)
