@@ -46,7 +46,7 @@ def train_steps(
 
     Raises:
         UsageError: If the call makes no sense, or the objective cannot work with the network.
-        TemperingError: If the loss or a gradient is not finite.
+        DivergedError: If the loss or a gradient is not finite.
 
     Example:
         >>> from tempering.core.threats import Linf

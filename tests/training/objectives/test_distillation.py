@@ -146,7 +146,7 @@ def test_teachers_that_cannot_teach_are_named(tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text("def build():\n    raise ValueError('no')\n", "utf-8")
     with pytest.raises(ModelError, match="ValueError: no"):
         parse_objective(f"ard:teacher={tmp_path}/own.py:build").require_model(network())
-    with pytest.raises(ModelError, match="the teacher .* has 5 outputs, and the network 3"):
+    with pytest.raises(ModelError, match=r"the teacher .* has 5 outputs, and the network 3"):
         batch_of(maker(), ARD(nn.Sequential(nn.Flatten(), nn.Linear(9, 5)), steps=1))
 
 
