@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
 
 from tempering.attacks.pgd import PGD
 from tempering.core.threats import Threat
@@ -38,6 +38,10 @@ class PGDObjective(Warmup):
     def attack(self) -> PGD:
         """The attack that makes x_adv."""
         return PGD(self.steps, self.step_size, until_fooled=False)
+
+    def multi_step(self) -> Self | None:
+        """This objective with ten steps, if it has one."""
+        return replace(self, steps=10, step_size=None) if self.steps == 1 else None
 
     def require(self, threat: Threat, steps: int) -> None:
         """PGD knows the threat, and the warm-up ends before training does."""
