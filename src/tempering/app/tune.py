@@ -9,7 +9,12 @@ from pathlib import Path
 from pydantic import ValidationError
 from torch import nn
 
-from tempering.app.beginning import as_recipe, choose_recipe, require_single
+from tempering.app.beginning import (
+    as_recipe,
+    choose_recipe,
+    require_batches,
+    require_single,
+)
 from tempering.app.caller import Caller
 from tempering.app.compute import BATCH_SIZE, Compute
 from tempering.app.folder import RunFolder, new_folder, old_folder, within
@@ -138,6 +143,7 @@ def tune(
     with within(asked.folder), shown(progress):
         search = prepared(asked, given, module, compute)
         if folder is None:
+            require_batches(search.data, as_settings(overrides))
             folder = new_folder(name, "tune", as_path(runs).resolve())
         elif search.data.data_hash != asked.data_hash:
             raise RunError(

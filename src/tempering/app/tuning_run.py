@@ -12,7 +12,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import nn
 
-from tempering.app.beginning import load_splits, require_batches
+from tempering.app.beginning import load_splits
 from tempering.app.compute import Compute
 from tempering.app.defended import take_weights, with_defenses
 from tempering.app.folder import RunFolder
@@ -127,7 +127,6 @@ def prepared(
     if engine.world_size > 1:
         raise UsageError("a search runs in one process: start it without torchrun")
     data = _loaded(recipe, given)
-    require_batches(data, [])
     some = data.validation.first(1000)
     check_threat(recipe.threat, some.x)
     check_size(recipe.threat, data.shape)
