@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 
 import tempering as tp
 from tempering.app import tuning_run
+from tempering.app.folder import RunFolder
 from tempering.app.recipe import load_recipe
 from tempering.core.engine import Engine
 from tempering.core.errors import (
@@ -307,3 +309,12 @@ def test_a_search_of_another_version_or_of_other_data_is_not_resumed(
     (tmp_path / "study.json").write_text("{}")
     with pytest.raises(RunError, match=r"study\.json is damaged: start a new search"):
         tp.tune(resume=tmp_path)
+
+
+def test_a_search_at_work_is_left_alone(whole: tuple[Path, Done], tmp_path: Path) -> None:
+    run = tmp_path / "t"
+    shutil.copytree(whole[0] / "runs/t", run)
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    with RunFolder(run).locked(), pytest.raises(RunError, match="another job is at work in"):
+        tp.tune(resume=run, trials=9)
+    assert {path: path.read_bytes() for path in before} == before

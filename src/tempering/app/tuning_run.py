@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 from torch import nn
 
+from tempering.app.asked import AskedJob
 from tempering.app.beginning import load_splits
 from tempering.app.compute import Compute
 from tempering.app.defended import take_weights, with_defenses
@@ -52,10 +53,9 @@ JUDGE = parse_attack("pgd:steps=20,restarts=2")
 """The attack that judges trials, before those of the recipe's validation."""
 
 
-class Asked(BaseModel):
+class Asked(AskedJob):
     """What a search was asked for; `resume` reads it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     kind: Literal["tune"] = "tune"
     recipe: dict[str, Any]
     base: str
@@ -66,8 +66,6 @@ class Asked(BaseModel):
     data_hash: str
     module: str | None = None
     folder: str
-    command: str
-    tempering: str
 
 
 @dataclass(frozen=True)
