@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import ClassVar, Self
 
 from tempering.attacks.pgd import PGD
@@ -11,9 +11,8 @@ from tempering.training.cost import Cost
 from tempering.training.objective import Batch, InnerMaximization, Warmup
 
 
-@dataclass(frozen=True)
 class PGDObjective(Warmup):
-    """An objective that attacks every sample of a batch by PGD.
+    """An objective that attacks every sample of a batch by PGD; a subclass has these fields.
 
     Attributes:
         steps: Steps of PGD.
@@ -26,9 +25,8 @@ class PGDObjective(Warmup):
 
     inner_maximization: ClassVar[InnerMaximization] = "attack"
 
-    steps: int = 10
-    step_size: float | None = None
-    eps_warmup_steps: int = 0
+    steps: int
+    step_size: float | None
 
     def __post_init__(self) -> None:
         super().__post_init__()

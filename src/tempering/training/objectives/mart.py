@@ -36,6 +36,9 @@ class Mart(PGDObjective):
     source: ClassVar[str] = "Wang et al., 2020"
 
     lam: float = 5.0
+    steps: int = 10
+    step_size: float | None = None
+    eps_warmup_steps: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
