@@ -1,6 +1,6 @@
 """`python -m tempering`, for launchers such as torchrun."""
 
-from tempering.app.cli.entry import main
+from tempering.app.cli import main
 
 if __name__ == "__main__":
     main()

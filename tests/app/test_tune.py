@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 
 import tempering as tp
 from tempering.app import tuning_run
+from tempering.app.folder import RunFolder
 from tempering.app.recipe import load_recipe
 from tempering.core.engine import Engine
 from tempering.core.errors import (
@@ -233,8 +235,10 @@ def test_time_ends_a_search_and_more_time_continues_the_trial(tmp_path: Path) ->
 
 
 def test_trials_that_diverge_are_told(tmp_path: Path) -> None:
-    rate = "training.hardened.optimisation.learning_rate=1e35"
-    with pytest.raises(RunError, match=r"all 2 trials failed, the last so: .*not finite"):
+    rate = "training.hardened.optimisation.learning_rate=1e14"
+    with pytest.raises(
+        RunError, match=r"all 2 trials failed, the last so: training hardened diverged: "
+    ):
         tp.tune(recipe=TINY, overrides=[rate], objectives="paper", trials=2, runs=tmp_path)
 
 
@@ -248,6 +252,11 @@ def test_trials_that_diverge_are_told(tmp_path: Path) -> None:
         (("--trials", "2", "--goal", "certified", "--threat", "l2:1"), "does not train against"),
         (("--trials", "2", "--set", "training.hardened.objective=mart"), "of what is searched"),
         (("--trials", "2", "--set", "training.hardned.objective=mart"), "unknown key"),
+        (("--trials", "1", "--set", "training.hardened.optimisation.batch_size=5000"),
+         "batch_size 5000 for 1294 training samples: give at most 1294"),
+        (("--trials", "1", "--objectives", "awp+awp+pgd"), "awp twice in awp+awp+pgd"),
+        (("--trials", "1", "--objectives", "ard:teacher=zoo:mnist-linf-0.1"),
+         "ard: the teacher zoo:mnist-linf-0.1 fails on images of shape (1, 8, 8)"),
         (("--resume", "x", "--objectives", "paper"), "give only --time, --trials"),
         (
             ("--trials", "1", "--model", "wrn", "--objectives", "interval", "--set",
@@ -300,3 +309,12 @@ def test_a_search_of_another_version_or_of_other_data_is_not_resumed(
     (tmp_path / "study.json").write_text("{}")
     with pytest.raises(RunError, match=r"study\.json is damaged: start a new search"):
         tp.tune(resume=tmp_path)
+
+
+def test_a_search_at_work_is_left_alone(whole: tuple[Path, Done], tmp_path: Path) -> None:
+    run = tmp_path / "t"
+    shutil.copytree(whole[0] / "runs/t", run)
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    with RunFolder(run).locked(), pytest.raises(RunError, match="another job is at work in"):
+        tp.tune(resume=run, trials=9)
+    assert {path: path.read_bytes() for path in before} == before

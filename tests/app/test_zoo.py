@@ -183,6 +183,19 @@ def test_the_leaderboard_shows_every_entry(zoo: Made, tmp_path: Path) -> None:
     assert "give a file that ends in .html" in wrong.err
 
 
+def test_each_command_answers_programs(zoo: Made, tmp_path: Path) -> None:
+    shutil.copytree(zoo.judged, tmp_path / "judged")
+    for words, key, value in (
+        (["fetch", "tiny-digits", "--out", "mine"], "folder", "mine"),
+        (["leaderboard", "--out", "b.html"], "page", "b.html"),
+        (["pack", str(zoo.run), "--out", "packed"], "folder", "packed"),
+        (["add", "judged", "--name", "again", "--out", "entries"], "name", "again"),
+    ):
+        done = temper("zoo", *words, "--json", folder=tmp_path)
+        assert done.code == 0, done.err
+        assert done.json()[key] == value
+
+
 def test_an_entry_has_weights_of_its_own(zoo: Made, tmp_path: Path) -> None:
     shutil.copyfile(zoo.packed / WEIGHTS_FILE, tmp_path / "w.safetensors")
     for words in (["harden", "--model", "zoo:tiny-digits"], ["evaluate", "zoo:tiny-digits"]):

@@ -11,13 +11,17 @@ import pytest
 import torch
 from torch import nn
 
+from tempering.attacks import FGSM, PGD
 from tempering.core.notes import TemperingWarning
 from tempering.core.threats import Linf
 from tempering.training import (
     AWP,
     FGSMRS,
     Interval,
+    LogitPairing,
+    Mart,
     Objective,
+    Paper,
     PGDTraining,
     Standard,
     Trades,
@@ -64,23 +68,59 @@ def test_overfitting_restores_the_last_good_weights_and_takes_more_steps(
     at, state = learner(FGSMRS(eps_warmup_steps=7)), GuardState()
     guard = Guard.of(dataset(), ENGINE, 1)
     kept = {}
-    for step in (1, 2, 3):
+    for step in (11, 12, 13):
         with torch.no_grad():
             at.model[1].weight.add_(1.0)
-        if step == 2:
+        if step == 12:
             kept = copied(at.model.state_dict())
         look(guard, at, state, step)
     assert state.switched == -1
     assert same(state.good, kept)  # the third is less than nine tenths of the best
     said = (
-        "overfitting at step 4: 90 % withstand one step of attack, 10 % withstand 10: training "
+        "overfitting at step 14: 90 % withstand one step of attack, 10 % withstand 10: training "
         "restores the last good weights and goes on with pgd"
     )
     with pytest.warns(TemperingWarning, match=said):
-        look(guard, at, state, 4)
+        look(guard, at, state, 14)
     assert at.objective == PGDTraining(eps_warmup_steps=7)
     assert same(dict(at.model.state_dict()), kept)
-    assert state.switched == 4
+    assert state.switched == 14
+
+
+def test_accuracy_is_not_compared_with_that_at_a_smaller_eps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plant(monkeypatch, (0.9, 0.9), (0.75, 0.5), (0.6, 0.35), (0.55, 0.3), (0.5, 0.1))
+    at, state = learner(FGSMRS(eps_warmup_steps=30)), GuardState()
+    guard, kept = Guard.of(dataset(), ENGINE, 1), {}
+    for step in (10, 20, 30, 40):
+        with torch.no_grad():
+            at.model[1].weight.add_(1.0)
+        if step == 30:
+            kept = copied(at.model.state_dict())
+        look(guard, at, state, step)
+        assert at.objective == FGSMRS(eps_warmup_steps=30)
+    assert same(state.good, kept)  # those of the whole eps
+    with pytest.warns(TemperingWarning, match="50 % withstand one step of attack, 10 %"):
+        look(guard, at, state, 50)
+    assert same(dict(at.model.state_dict()), kept)
+
+
+@pytest.mark.parametrize(
+    "objective", [PGDTraining(1), Trades(steps=1), Mart(steps=1), LogitPairing(steps=1)]
+)
+def test_one_step_of_pgd_is_a_single_step_too(objective: Objective) -> None:
+    after = objective.multi_step()
+    assert after is not None
+    assert after == replace(objective, steps=10)
+    assert after.multi_step() is None
+
+
+def test_the_papers_objective_has_a_single_step_where_all_its_attacks_have() -> None:
+    single = Paper(attacks=(FGSM(),), alpha=0.3)
+    assert single.multi_step() == PGDTraining(eps_warmup_steps=single.eps_warmup_steps)
+    assert Paper(attacks=(FGSM(), PGD(2))).multi_step() is None
+    assert Paper(attacks=(FGSM(),), adversarial=0.0, clean=0.9).multi_step() is None
 
 
 def test_a_gap_alone_is_no_overfitting_unless_it_is_wide(monkeypatch: pytest.MonkeyPatch) -> None:

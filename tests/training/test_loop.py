@@ -8,12 +8,13 @@ import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from tempering.core.errors import InterruptedRunError, RunError, TemperingError
+from tempering.core.errors import DivergedError, InterruptedRunError, RunError, TemperingError
 from tempering.core.random import RandomStreams
 from tempering.core.records import Count, Epoch, Round
 from tempering.core.threats import Linf
@@ -212,7 +213,8 @@ def test_a_loss_that_is_not_finite_is_an_error_and_is_not_saved(tmp_path: Path) 
     settings = plan(mixture=mixture(**PLAIN))
     work = job(tmp_path, settings, save_every=0.0)
     message = (
-        "training hardened: the loss of objective paper is nan at step 3: lower the learning rate"
+        "training hardened diverged: the loss of objective paper is nan at step 3: "
+        "lower the learning rate"
     )
     with pytest.raises(TemperingError, match=message):
         train(Explodes(), work, ENGINE)
@@ -384,3 +386,28 @@ def test_checkpoints_are_as_far_apart_as_asked(tmp_path: Path) -> None:
 
     assert watch(tmp_path / "often", 0.0) == [False, True, True]
     assert watch(tmp_path / "rarely", 1000.0) == [False, False, False]
+
+
+class Diverges(nn.Module):
+    """Answers with NaN in evaluation mode, from the third step on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net, self.steps = network(), 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.steps += self.training
+        logits: Tensor = self.net(x)
+        return logits * float("nan") if self.steps > 2 and not self.training else logits
+
+
+@pytest.mark.parametrize("settings", [PLAIN, {}])
+def test_a_training_that_diverges_says_so_wherever_it_is_seen(
+    tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    work = job(tmp_path, plan(steps=12, mixture=mixture(**settings)), Script(worst=[5, 5, 5]))
+    with pytest.raises(DivergedError) as raised:
+        train(Diverges(), work, ENGINE)
+    told = str(raised.value)
+    assert told.startswith("training hardened diverged: the logits for sample ")
+    assert told.endswith("are not finite after step 5: lower the learning rate 0.01")

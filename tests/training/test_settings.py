@@ -7,6 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from tempering.core.errors import UnknownNameError, UsageError
+from tempering.training.optimizers import AdamW
 from tempering.training.settings import Optimisation, Stopping, TrainConfig
 from tests.training.toys import mixture, plan
 
@@ -70,3 +71,11 @@ def test_impossible_numbers_are_refused(kind: Any, key: str, value: Any) -> None
 def test_settings_do_not_change() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         plan().clean_floor = 0.5
+
+
+@pytest.mark.parametrize("field", ["learning_rate", "weight_decay"])
+def test_numbers_that_no_weight_can_hold_are_refused(field: str) -> None:
+    with pytest.raises(UsageError, match=f"adamw: {field} = 1e[+]16: give a .* 1e[+]15"):
+        AdamW(**{field: 1e16})
+    with pytest.raises(ValidationError, match=field):
+        plan(**{field: 1e16})

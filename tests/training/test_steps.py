@@ -233,11 +233,11 @@ def failing(returned: Callable[[Tensor], Any]) -> Objective:
         ),
         (
             lambda logits: Losses(logits.sum(1) * float("inf"), logits),
-            "the loss of objective fails is (inf|-inf|nan) at step 1: lower the learning rate",
+            "the loss of objective fails is (inf|-inf|nan) at step 1, before any update",
         ),
         (
             lambda logits: Losses((logits * 0).abs().sum(1).sqrt(), logits),
-            "the gradient of objective fails is not finite at step 1: lower the learning rate",
+            "the gradient of objective fails is not finite at step 1, before any update",
         ),
         (
             lambda logits: logits.nothing,

@@ -164,13 +164,16 @@ def require_fit(recipe: Recipe, module: nn.Module | None, data: Splits) -> None:
         require_default_data(make_foreign(spec), spec, data)
 
 
-def require_objectives(recipe: Recipe, hardening: Objective | None, networks: Networks) -> None:
-    """Refuse objectives that cannot work with the networks, before anything is trained.
+def require_objectives(
+    recipe: Recipe, hardening: Objective | None, networks: Networks, data: Splits
+) -> None:
+    """Refuse objectives that cannot work with networks and data, before anything is trained.
 
     Args:
         recipe: Threat, objectives and lengths of the trainings.
         hardening: What hardening minimizes, if it came from Python as a value.
         networks: Builds them.
+        data: What is trained on.
 
     Raises:
         UsageError: If a threat or a length does not fit the value.
@@ -190,6 +193,7 @@ def require_objectives(recipe: Recipe, hardening: Objective | None, networks: Ne
     if (ramp := value.ramp(0, steps)) != 1:
         check_rescaling(threat, [threat.eps * ramp])
     value.require_model(networks.fresh(recipe.seed))
+    value.require_data(data.train)
     if not networks.trained:
         training.undefended.objective_value().require_model(networks.undefended(recipe.seed))
 

@@ -10,8 +10,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
+from tempering.app.asked import AskedJob, read_asked, write_asked
 from tempering.app.caller import Caller
 from tempering.app.compute import BATCH_SIZE, Compute
 from tempering.app.folder import RunFolder, new_folder, old_folder
@@ -24,7 +25,6 @@ from tempering.attacks.registry import parse_attack
 from tempering.core.engine import Engine
 from tempering.core.errors import (
     InterruptedRunError,
-    RunError,
     TemperingError,
     UnknownNameError,
     UsageError,
@@ -49,20 +49,18 @@ NORMS = ("linf", "l2", "l1")
 TABLE, PAGE = "benchmark.json", "benchmark.html"
 
 BENCHMARK = Caller("tempering.benchmark", lambda run: f'tempering.benchmark(resume="{run}")')
+AGAIN = "run the benchmark anew, so that all rows are comparable"
 
 
-class Asked(BaseModel):
+class Asked(AskedJob):
     """What a benchmark was asked for; `resume` reads it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     systems: list[str]
     data: str
     threat: str
     budget: str
     samples: int | None
     seed: int
-    command: str = ""
-    tempering: str = ""
 
 
 @dataclass(frozen=True)
@@ -129,7 +127,7 @@ def benchmark(
     engine = Compute(device, batch_size).start()
     folder = None if resume is None else old_folder(Path(resume))
     if folder is not None:
-        asked = _read(folder)
+        asked = read_asked(Asked, folder, "benchmark", "temper benchmark", AGAIN)
     else:
         asked = Asked(
             systems=system_names(systems),
@@ -157,7 +155,7 @@ def benchmark(
     )
     if folder is None:
         folder = new_folder(name, "benchmark", Path(runs).resolve())
-        write_text(folder.settings, asked.model_dump_json(indent=2) + "\n")
+        write_asked(folder, asked)
     rows: list[SystemRow] = []
     key = _key(asked, setting.data)
     try:
@@ -199,28 +197,6 @@ def system_names(systems: str | Sequence[str]) -> list[str]:
     if not names or len(set(names)) < len(names):
         raise UsageError(f"systems {', '.join(names) or 'none'}: give each once, or all")
     return names
-
-
-def _read(folder: RunFolder) -> Asked:
-    """What a benchmark was asked for.
-
-    Raises:
-        RunError: If the folder holds none, or it was begun by another version.
-    """
-    try:
-        asked = Asked.model_validate_json(folder.settings.read_bytes())
-    except (OSError, ValidationError):
-        raise RunError(
-            f"{folder.path} is no benchmark to resume: give a folder that `temper benchmark` "
-            "has begun"
-        ) from None
-    if asked.tempering != version("tempering"):
-        begun = f"tempering {asked.tempering}" if asked.tempering else "an earlier version"
-        raise RunError(
-            f"{folder.path} was begun by {begun}, and this is {version('tempering')}: "
-            "run the benchmark anew, so that all rows are comparable"
-        )
-    return asked
 
 
 def _prepared(

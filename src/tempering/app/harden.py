@@ -186,7 +186,7 @@ def harden(
         if given is None and not names_data(recipe, overrides):
             require_fit(chosen, model, splits)
         raise
-    require_objectives(chosen, value, networks)
+    require_objectives(chosen, value, networks, splits)
     settings = {
         "command": caller.command,
         "recipe": chosen.model_dump(mode="json", exclude_none=True),

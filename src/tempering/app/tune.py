@@ -6,10 +6,15 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from pydantic import ValidationError
 from torch import nn
 
-from tempering.app.beginning import as_recipe, choose_recipe, require_single
+from tempering.app.asked import read_asked, write_asked
+from tempering.app.beginning import (
+    as_recipe,
+    choose_recipe,
+    require_batches,
+    require_single,
+)
 from tempering.app.caller import Caller
 from tempering.app.compute import BATCH_SIZE, Compute
 from tempering.app.folder import RunFolder, new_folder, old_folder, within
@@ -32,12 +37,12 @@ from tempering.app.tuning_run import Asked, Tuned, Tuning, prepared
 from tempering.app.tuning_sampler import optuna_version
 from tempering.app.tuning_space import CERTIFIED, ROBUST
 from tempering.core.errors import InterruptedRunError, RunError, UsageError
-from tempering.core.files import write_text
 from tempering.data.splits import Splits
 from tempering.models.trainable import unwrapped
 
 FLOOR = "training.hardened.clean_floor"
 GOALS = ("robust", "certified")
+AGAIN = "start a new search, so that all trials are comparable"
 
 TUNE = Caller("tempering.tune", lambda run: f"tempering.tune(resume={str(run)!r})")
 
@@ -116,7 +121,7 @@ def tune(
     module = None if model is None else unwrapped(as_model(model))
     folder = None if resume is None else old_folder(as_path(resume))
     if folder is not None:
-        asked = _read(folder)
+        asked = read_asked(Asked, folder, "search", "temper tune", AGAIN)
         asked = asked.model_copy(
             update={"seconds": seconds or asked.seconds, "trials": trials or asked.trials}
         )
@@ -138,6 +143,7 @@ def tune(
     with within(asked.folder), shown(progress):
         search = prepared(asked, given, module, compute)
         if folder is None:
+            require_batches(search.data, as_settings(overrides))
             folder = new_folder(name, "tune", as_path(runs).resolve())
         elif search.data.data_hash != asked.data_hash:
             raise RunError(
@@ -145,8 +151,8 @@ def tune(
                 f"{search.data.data_hash}, it was {asked.data_hash}: start a new search"
             )
         asked = asked.model_copy(update={"data_hash": search.data.data_hash})
-        write_text(folder.settings, asked.model_dump_json(indent=2) + "\n")
         with folder.locked():
+            write_asked(folder, asked)
             try:
                 return Tuning(asked, search, folder).run()
             except (KeyboardInterrupt, InterruptedRunError):
@@ -216,26 +222,6 @@ def _joined(parts: Sequence[str]) -> list[str]:
         else:
             joined.append(part)
     return joined
-
-
-def _read(folder: RunFolder) -> Asked:
-    """What a search was asked for.
-
-    Raises:
-        RunError: If the folder holds none, or it was begun by another version.
-    """
-    try:
-        asked = Asked.model_validate_json(folder.settings.read_bytes())
-    except (OSError, ValidationError):
-        raise RunError(
-            f"{folder.path} is no search to resume: give a folder that `temper tune` has begun"
-        ) from None
-    if asked.tempering != version("tempering"):
-        raise RunError(
-            f"{folder.path} was begun by tempering {asked.tempering}, and this is "
-            f"{version('tempering')}: start a new search, so that all trials are comparable"
-        )
-    return asked
 
 
 def _require_module(folder: RunFolder, asked: Asked, module: nn.Module | None) -> None:

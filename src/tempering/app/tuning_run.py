@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 from torch import nn
 
-from tempering.app.beginning import load_splits, require_batches
+from tempering.app.asked import AskedJob
+from tempering.app.beginning import load_splits
 from tempering.app.compute import Compute
 from tempering.app.defended import take_weights, with_defenses
 from tempering.app.folder import RunFolder
@@ -52,10 +53,9 @@ JUDGE = parse_attack("pgd:steps=20,restarts=2")
 """The attack that judges trials, before those of the recipe's validation."""
 
 
-class Asked(BaseModel):
+class Asked(AskedJob):
     """What a search was asked for; `resume` reads it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     kind: Literal["tune"] = "tune"
     recipe: dict[str, Any]
     base: str
@@ -66,8 +66,6 @@ class Asked(BaseModel):
     data_hash: str
     module: str | None = None
     folder: str
-    command: str
-    tempering: str
 
 
 @dataclass(frozen=True)
@@ -127,7 +125,6 @@ def prepared(
     if engine.world_size > 1:
         raise UsageError("a search runs in one process: start it without torchrun")
     data = _loaded(recipe, given)
-    require_batches(data, [])
     some = data.validation.first(1000)
     check_threat(recipe.threat, some.x)
     check_size(recipe.threat, data.shape)
@@ -143,7 +140,9 @@ def prepared(
         _require_certificates(target, data, recipe)
     for choice in made:
         hardened = recipe.training.hardened.model_copy(update={"objective": choice.text})
-        hardened.objective_value().require_model(networks.fresh(recipe.seed))
+        value = hardened.objective_value()
+        value.require_model(networks.fresh(recipe.seed))
+        value.require_data(data.train)
     return Search(recipe, data, networks, made, engine, compute.batch_size)
 
 

@@ -9,8 +9,10 @@ TemperingError                 exit code 1: the job failed
 ├── DataError                  invalid images, labels or files
 ├── ModelError                 a model that is not a classifier of this data
 │   ├── FailedModelError       the model raised an exception
+│   ├── NotFiniteError         its logits or gradients are not finite
 │   └── NoGradientError        the logits have no autograd path to the images
 │       └── FailedBackwardError    the backward pass raised an exception
+├── DivergedError              a training whose loss, gradient or logits are not finite
 ├── AttackError                an attack violated its contract
 ├── CertificateError           an attack succeeded on a certified sample
 ├── DamagedArraysError         a file that is damaged or not an .npz of plain arrays
@@ -100,6 +102,34 @@ class FailedModelError(ModelError):
             f"the model fails on a batch of {images} images of shape {shape}: {self.reason}: "
             "give a model that accepts such images in batches of any size of at least 1"
         )
+
+
+class NotFiniteError(ModelError):
+    """A model whose answer to an image is not finite.
+
+    Attributes:
+        what: What is not finite, such as `the logits for sample 7`.
+    """
+
+    def __init__(self, what: str, sample: str | int) -> None:
+        self.what = f"the {what} for sample {sample}"
+        super().__init__(
+            f"the model's {what} for sample {sample} are not finite: "
+            "a classifier must answer every image in [0, 1] with finite numbers"
+        )
+
+
+class DivergedError(TemperingError):
+    """A training whose loss, gradient or logits are no longer finite.
+
+    Attributes:
+        what: What is not finite, and since which step.
+        rate: The learning rate that training was given.
+    """
+
+    def __init__(self, training: str, what: str, rate: float) -> None:
+        self.what, self.rate = what, rate
+        super().__init__(f"{training} diverged: {what}: lower the learning rate {rate:g}")
 
 
 class NoGradientError(ModelError):

@@ -17,6 +17,7 @@ from tempering.core.errors import (
     FailedModelError,
     ModelError,
     NoGradientError,
+    NotFiniteError,
     TemperingError,
 )
 from tempering.core.frozen import frozen
@@ -248,10 +249,7 @@ def _check_finite(what: str, values: Tensor, index: Tensor | None) -> None:
     if not len(rows):
         return
     sample = sample_name(index, int(rows[0]))
-    raise ModelError(
-        f"the model's {what} for sample {sample} are not finite: "
-        "a classifier must answer every image in [0, 1] with finite numbers"
-    )
+    raise NotFiniteError(what, sample)
 
 
 @contextmanager

@@ -127,6 +127,11 @@ class Card(Record):
             count: Count = getattr(self, name)
             if count.n != self.n:
                 raise ValueError(f"{name} is of {count.n} images and n is {self.n}")
+        if not self.certified.hits <= self.robust.hits <= self.clean.hits:
+            raise ValueError(
+                f"certified {self.certified.hits}, robust {self.robust.hits} and clean "
+                f"{self.clean.hits} are not in ascending order"
+            )
         return self
 
     @property

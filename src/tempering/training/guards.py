@@ -34,7 +34,8 @@ class GuardState:
     Attributes:
         checked: Step of the last check.
         good: Weights of the last check without overfitting.
-        best: Best multi-step accuracy so far, a fraction.
+        share: Share of the full eps at the last check.
+        best: Best multi-step accuracy so far at this eps, a fraction.
         switched: Step at which a multi-step objective took over; -1 if none did.
         constant_since: Step since which all predictions are one class; -1 if they are not.
         uncertified_since: Step since which nothing is certified at full eps; -1 if something is.
@@ -43,6 +44,7 @@ class GuardState:
 
     checked: int = 0
     good: Weights = field(default_factory=dict)
+    share: float = 0.0
     best: float = 0.0
     switched: int = -1
     constant_since: int = -1
@@ -88,10 +90,16 @@ class Guard:
         threat = full.with_eps(full.eps * share) if share < 1 else full
         self._collapse(learner, state, x, y, threat, share)
         if learner.objective.multi_step() is not None and threat.eps > 0 and FGSM().knows(threat):
-            self._overfitting(learner, state, x, y, threat)
+            self._overfitting(learner, state, x, y, threat, share)
 
     def _overfitting(
-        self, learner: Learner, state: GuardState, x: Tensor, y: Tensor, threat: Threat
+        self,
+        learner: Learner,
+        state: GuardState,
+        x: Tensor,
+        y: Tensor,
+        threat: Threat,
+        share: float,
     ) -> None:
         single, multi = self.engine.broadcast(
             tuple(
@@ -101,7 +109,8 @@ class Guard:
         )
         gap = single - multi
         if not (gap > _WIDE_GAP or (gap > _GAP and multi < state.best / 2)):
-            state.best = max(state.best, multi)
+            grown, state.share = share > state.share, share
+            state.best = multi if grown else max(state.best, multi)
             if multi >= 0.9 * state.best:
                 state.good = copied(learner.model.state_dict())
             return

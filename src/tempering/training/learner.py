@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from tempering.core.engine import Engine
-from tempering.core.errors import TemperingError
+from tempering.core.errors import DivergedError, TemperingError
 from tempering.core.module_copies import copied_module
 from tempering.core.naming import samples_named
 from tempering.core.outputs import returning_logits
@@ -110,7 +110,7 @@ class Learner:
             totals: Where the step is counted.
 
         Raises:
-            TemperingError: If the loss or a gradient is not finite; the weights are left as
+            DivergedError: If the loss or a gradient is not finite; the weights are left as
                 they were.
         """
         torch.manual_seed(derive(self.config.seed, "dropout", self.step, self.engine.rank))
@@ -137,10 +137,7 @@ class Learner:
             loss = total_loss(losses, batch) * self.engine.world_size / self.config.accumulation
         value = float(loss.detach())
         if not math.isfinite(value):
-            raise TemperingError(
-                f"the loss of objective {self.objective.name} is {value} at step "
-                f"{self.step + 1}: lower the learning rate"
-            )
+            raise self._diverged(f"the loss of objective {self.objective.name} is {value}")
         with users_code(f"the backward pass fails at step {self.step + 1}", _BACKWARD):
             self.engine.launched.backward(loss)
         self._carried = copied(self.objective.carry(batch))
@@ -164,10 +161,16 @@ class Learner:
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
         norms = [torch.linalg.vector_norm(gradient) for gradient in gradients]
         if norms and not bool(torch.stack(norms).isfinite().all()):
-            raise TemperingError(
-                f"the gradient of objective {self.objective.name} is not finite at step "
-                f"{self.step + 1}: lower the learning rate"
+            raise self._diverged(f"the gradient of objective {self.objective.name} is not finite")
+
+    def _diverged(self, what: str) -> TemperingError:
+        """What ends a training: its learning rate, or the objective if there was no update."""
+        if not self.step:
+            return TemperingError(
+                f"{what} at step 1, before any update: correct the objective or the model"
             )
+        rate = self.config.optimizer.learning_rate
+        return DivergedError("training", f"{what} at step {self.step + 1}", rate)
 
     def learning_rate(self, step: int) -> float:
         """The learning rate of a step."""

@@ -13,7 +13,13 @@ import torch.nn.functional as F
 from torch import nn
 
 from tempering.core.engine import Engine
-from tempering.core.errors import InterruptedRunError, TemperingError, UsageError
+from tempering.core.errors import (
+    DivergedError,
+    InterruptedRunError,
+    NotFiniteError,
+    TemperingError,
+    UsageError,
+)
 from tempering.core.probe import probing
 from tempering.core.progress import Advance, track
 from tempering.core.records import Count, Epoch, Outcome, Round, Stop
@@ -119,7 +125,7 @@ def train(model: nn.Module, config: LoopConfig, engine: Engine) -> tuple[list[Ep
 
     Raises:
         InterruptedRunError: On Ctrl-C, after saving.
-        TemperingError: If the loss is no longer finite.
+        DivergedError: If the loss, a gradient or the logits are no longer finite.
     """
     total = config.update.total_steps
     if total is None:
@@ -162,10 +168,11 @@ class _Loop:
         with self.interrupts, track(f"training {name}", self.limit) as advance:
             advance(learner.step, "")
             try:
-                self._settle()
-                while (reason := self._reason()) is None:
-                    self._step(advance)
+                with self._divergence():
                     self._settle()
+                    while (reason := self._reason()) is None:
+                        self._step(advance)
+                        self._settle()
             except KeyboardInterrupt:
                 self._save()
                 raise InterruptedRunError(
@@ -193,6 +200,22 @@ class _Loop:
         if self.engine.world_size > 1:
             return self.engine.broadcast(reason)
         return reason
+
+    @contextmanager
+    def _divergence(self) -> Iterator[None]:
+        """Names the training that is no longer finite, and its learning rate."""
+        training = f"training {self.config.name}"
+        try:
+            yield
+        except DivergedError as error:
+            raise DivergedError(training, error.what, error.rate) from error
+        except NotFiniteError as error:
+            step = self.learner.step
+            if not step:
+                raise
+            rate = self.config.update.optimizer.learning_rate
+            what = f"{error.what} are not finite after step {step}"
+            raise DivergedError(training, what, rate) from error
 
     def _step(self, advance: Advance) -> None:
         batch = self.learner.next_batch()

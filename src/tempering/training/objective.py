@@ -307,6 +307,10 @@ class Objective(ABC):
         """
         return
 
+    def require_data(self, data: Dataset) -> None:  # noqa: ARG002
+        """Refuse training data that the objective cannot work with, by a `ModelError`."""
+        return
+
     def config(self) -> dict[str, Any]:
         """Hyperparameters for the record."""
         values = {entry.name: getattr(self, entry.name) for entry in fields(self)}

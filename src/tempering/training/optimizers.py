@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,6 +10,9 @@ import torch
 from torch import nn
 
 from tempering.core.errors import UsageError
+
+LARGEST = 1e15
+"""Largest learning rate and weight decay, whose product is a number in float32."""
 
 
 @dataclass(frozen=True)
@@ -29,10 +31,10 @@ class Optimizer(ABC):
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
-            raise self._error("learning_rate", "a positive number")
-        if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
-            raise self._error("weight_decay", "a number of at least 0")
+        if not 0 < self.learning_rate <= LARGEST:
+            raise self._error("learning_rate", f"a positive number of at most {LARGEST:g}")
+        if not 0 <= self.weight_decay <= LARGEST:
+            raise self._error("weight_decay", f"a number from 0 to {LARGEST:g}")
 
     @abstractmethod
     def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import replace
+from typing import ClassVar, Self
 
 from tempering.attacks.pgd import PGD
 from tempering.core.threats import Threat
@@ -11,9 +11,8 @@ from tempering.training.cost import Cost
 from tempering.training.objective import Batch, InnerMaximization, Warmup
 
 
-@dataclass(frozen=True)
 class PGDObjective(Warmup):
-    """An objective that attacks every sample of a batch by PGD.
+    """An objective that attacks every sample of a batch by PGD; a subclass has these fields.
 
     Attributes:
         steps: Steps of PGD.
@@ -26,9 +25,8 @@ class PGDObjective(Warmup):
 
     inner_maximization: ClassVar[InnerMaximization] = "attack"
 
-    steps: int = 10
-    step_size: float | None = None
-    eps_warmup_steps: int = 0
+    steps: int
+    step_size: float | None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -38,6 +36,10 @@ class PGDObjective(Warmup):
     def attack(self) -> PGD:
         """The attack that makes x_adv."""
         return PGD(self.steps, self.step_size, until_fooled=False)
+
+    def multi_step(self) -> Self | None:
+        """This objective with ten steps, if it has one."""
+        return replace(self, steps=10, step_size=None) if self.steps == 1 else None
 
     def require(self, threat: Threat, steps: int) -> None:
         """PGD knows the threat, and the warm-up ends before training does."""

@@ -13,7 +13,7 @@ from tempering.training.averaging import EMA, SWA, Averaging
 from tempering.training.batches import Augment
 from tempering.training.objective import Objective
 from tempering.training.objectives.registry import parse_objective
-from tempering.training.optimizers import OPTIMIZERS, SGD, Optimizer
+from tempering.training.optimizers import LARGEST, OPTIMIZERS, SGD, Optimizer
 from tempering.training.schedules import SCHEDULES, Piecewise, Schedule, Warmup
 from tempering.training.step_values import StepConfig
 from tempering.training.stopping import (
@@ -52,13 +52,13 @@ class Optimisation(Settings):
     """
 
     batch_size: int = Field(ge=1)
-    learning_rate: float = Field(gt=0)
+    learning_rate: float = Field(gt=0, le=LARGEST)
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
     momentum: float = Field(default=0.9, ge=0, lt=1)
     schedule: Literal["constant", "linear", "cosine", "piecewise"]
     milestones: tuple[float, ...] = (0.5, 0.75)
     warmup_steps: int = Field(ge=0)
-    weight_decay: float = Field(ge=0)
+    weight_decay: float = Field(ge=0, le=LARGEST)
     averaging: float = Field(ge=0, lt=1)
     swa_start: float | None = Field(default=None, ge=0, lt=1)
     swa_every: int = Field(default=1, ge=1)

@@ -46,7 +46,7 @@ def train_steps(
 
     Raises:
         UsageError: If the call makes no sense, or the objective cannot work with the network.
-        TemperingError: If the loss or a gradient is not finite.
+        DivergedError: If the loss or a gradient is not finite.
 
     Example:
         >>> from tempering.core.threats import Linf
@@ -71,6 +71,7 @@ def train_steps(
     network = moved(copied_module(model), engine.device)
     objective.require(config.threat, total)
     objective.require_model(network)
+    objective.require_data(data)
     if not begun:
         objective.initialise(network, config.seed)
         state = StepState.of(network)

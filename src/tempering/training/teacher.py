@@ -10,10 +10,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from tempering.core.errors import ModelError, UsageError
+from tempering.core.errors import FailedModelError, ModelError, UsageError
 from tempering.core.module_copies import copied_module
-from tempering.core.probe import probing
+from tempering.core.probe import Probe, probing
 from tempering.core.user_code import moved, set_evaluation_mode
+from tempering.data.dataset import Dataset
 from tempering.models.adoption import as_module
 from tempering.models.foreign import load_foreign
 from tempering.models.own_code import load_beside
@@ -85,6 +86,16 @@ class Distillation(Warmup):
         """The teacher can be loaded."""
         _ = self.network
 
+    def require_data(self, data: Dataset) -> None:
+        """The teacher answers these images, with an output for each class.
+
+        Raises:
+            ModelError: If it does not.
+        """
+        with probing(copied_module(self.network)) as probe:
+            known = self._logits(probe, data.images(torch.arange(1))).shape[1]
+        self._require_outputs(known, data.num_classes, data.num_classes + 1)
+
     def inner_passes(self) -> Cost:
         """A pass in both directions for each step; those of the teacher do not count."""
         return Cost(self.steps, self.steps)
@@ -96,15 +107,32 @@ class Distillation(Warmup):
             ModelError: If the teacher fails on these images, or has other outputs.
         """
         with probing(moved(self.network, batch.x.device)) as probe:
-            logits = probe.logits(batch.x)
+            logits = self._logits(probe, batch.x)
         known, outputs = logits.shape[1], batch.outputs
-        if known not in (outputs, batch.classes):
-            raise ModelError(
-                f"{self.name}: the teacher has {known} outputs, and the network {outputs}: "
-                f"give a teacher of {batch.classes} classes"
-            )
+        self._require_outputs(known, batch.classes, outputs)
         soft = (logits / temperature).softmax(1)
         return replace(batch, targets=nn.functional.pad(soft, (0, outputs - known)))
+
+    def _logits(self, probe: Probe, x: Tensor) -> Tensor:
+        try:
+            return probe.logits(x)
+        except ModelError as error:
+            reason = error.reason if isinstance(error, FailedModelError) else error
+            raise ModelError(
+                f"{self.name}: the teacher {self._told} fails on images of shape "
+                f"{tuple(x.shape[1:])}: {reason}: give a teacher of the same data"
+            ) from error
+
+    def _require_outputs(self, known: int, classes: int, outputs: int) -> None:
+        if known not in (classes, outputs):
+            raise ModelError(
+                f"{self.name}: the teacher {self._told} has {known} outputs, and the network "
+                f"{outputs}: give a teacher of {classes} classes"
+            )
+
+    @property
+    def _told(self) -> str:
+        return self.teacher if isinstance(self.teacher, str) else type(self.teacher).__name__
 
 
 def soft_divergence(targets: Tensor, logits: Tensor) -> Tensor:

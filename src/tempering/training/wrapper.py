@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from tempering.core.errors import UsageError
 from tempering.core.threats import Threat
 from tempering.data.dataset import Dataset
 from tempering.training.cost import Cost
@@ -25,12 +26,21 @@ class Wrapper(Objective):
     first: `trim:share=0.05+trades:beta=6`.
 
     Attributes:
-        inner: The objective that is wrapped; it may be a wrapper too.
+        inner: The objective that is wrapped; it may be a wrapper too, of another kind.
+
+    Raises:
+        UsageError: If it is in what it wraps already.
     """
 
     inner: Objective = _STANDARD
 
     def __post_init__(self) -> None:
+        kind = type(self)
+        if any(type(one) is kind for one in self.chain[1:]):
+            raise UsageError(
+                f"{self.name} twice in {'+'.join(one.name for one in self.chain)}: "
+                "give each wrapper once"
+            )
         object.__setattr__(self, "inner_maximization", self.inner.inner_maximization)
         object.__setattr__(self, "needs_undefended", self.inner.needs_undefended)
         object.__setattr__(self, "single_samples", False)
@@ -96,6 +106,10 @@ class Wrapper(Objective):
     def require_model(self, model: nn.Module) -> None:
         """The wrapped objective works with it."""
         self.inner.require_model(model)
+
+    def require_data(self, data: Dataset) -> None:
+        """The wrapped objective works with them."""
+        self.inner.require_data(data)
 
     def config(self) -> dict[str, Any]:
         """Hyperparameters of both for the record."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tempering.app.cli import main
 from tests.app.running import program, temper
 
 WITHOUT_TORCH = """
@@ -89,3 +90,19 @@ def test_a_call_that_is_not_understood_is_a_wrong_call(
     assert named in done.err.splitlines()[-1]
     assert done.out == ""
     assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_while_the_program_is_read_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Interrupting:
+        def find_spec(self, name: str, *_more: object) -> None:
+            if name == "tempering.app.cli.entry":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "tempering.app.cli.entry", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Interrupting(), *sys.meta_path])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "error: interrupted\n"

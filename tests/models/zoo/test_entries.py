@@ -119,3 +119,24 @@ def test_a_damaged_card_is_refused(copied: Path) -> None:
     card.write_text(json.dumps({**told, "weights": "0" * 16}), encoding="utf-8")
     with pytest.raises(ModelError, match=r"the card of mnist-linf-0\.1 is of weights 0000"):
         tp.zoo.load("mnist-linf-0.1")
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"certified": {"hits": 9999, "n": 10000}}, "is damaged: .*are not in ascending order"),
+        ({"name": "other"}, "the card in .* is that of other, not of mnist-linf-0.1"),
+        ({"threat": "linf:0.2"}, "is of threat linf:0.2, and its folder has linf:0.1"),
+        ({"data": "digits"}, "is of data digits, and its folder has mnist"),
+        ({"data_hash": "0"}, "is of data with hash 0, and its folder has"),
+    ],
+)
+def test_a_card_that_was_edited_is_refused(
+    copied: Path, changed: dict[str, object], message: str
+) -> None:
+    card = copied / entries.CARD_FILE
+    told = json.loads(card.read_text("utf-8"))
+    card.write_text(json.dumps(told | changed), encoding="utf-8")
+    with pytest.raises(ModelError, match=message) as raised:
+        tp.zoo.load("mnist-linf-0.1")
+    assert "\n" not in str(raised.value)

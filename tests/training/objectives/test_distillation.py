@@ -146,5 +146,18 @@ def test_teachers_that_cannot_teach_are_named(tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text("def build():\n    raise ValueError('no')\n", "utf-8")
     with pytest.raises(ModelError, match="ValueError: no"):
         parse_objective(f"ard:teacher={tmp_path}/own.py:build").require_model(network())
-    with pytest.raises(ModelError, match="the teacher has 5 outputs, and the network 3"):
+    with pytest.raises(ModelError, match=r"the teacher .* has 5 outputs, and the network 3"):
         batch_of(maker(), ARD(nn.Sequential(nn.Flatten(), nn.Linear(9, 5)), steps=1))
+
+
+def test_a_teacher_of_other_images_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(FACTORY.replace("9, 2", "64, 2"))
+    with pytest.raises(ModelError) as raised:
+        parse_objective(f"awp+ard:teacher={tmp_path}/own.py:build").require_data(dataset())
+    told = str(raised.value)
+    assert "own.py:build fails on images of shape (1, 3, 3)" in told
+    assert told.endswith("give a teacher of the same data")
+    few = nn.Sequential(nn.Flatten(), nn.Linear(9, 5))
+    with pytest.raises(ModelError, match="the teacher Sequential has 5 outputs"):
+        RSLAD(few).require_data(dataset())
+    ARD(network(7)).require_data(dataset())

@@ -172,6 +172,7 @@ def test_a_curriculum_gives_any_objective_its_eps_and_leaves_kappa() -> None:
     ("text", "message"),
     [
         ("fast-ibp+trades", "fast-ibp does not wrap trades, which bounds no boxes: wrap interval"),
+        ("fast-ibp+curriculum+trades", "fast-ibp does not wrap trades"),
         ("fast-ibp:lam=-1+interval", "fast-ibp: lam = -1: give a number of at least 0"),
         ("curriculum:end=1.2+trades", "curriculum: end = 1.2, a share of the training"),
         ("curriculum:low=2+trades", "curriculum: low = 2: give a number from 0 to 1"),

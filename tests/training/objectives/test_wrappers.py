@@ -292,7 +292,11 @@ def test_a_wrapper_prepares_what_it_wraps() -> None:
         ("dp+trim+standard", "dp does not wrap trim"),
         ("dp+interval", "dp does not wrap interval"),
         ("dp:clip=0+standard", "dp: clip = 0"),
-        ("trades+trim", "unknown objective 'trades[+]trim'"),
+        ("trades+trim", "'trades[+]trim': a wrapper comes first: write trim[+]trades"),
+        ("trades:beta=2+awp", "a wrapper comes first: write awp[+]trades:beta=2"),
+        ("trades+mart", "trades wraps no other: give one objective, after wrappers"),
+        ("awp+awp+trades", "awp twice in awp[+]awp[+]trades: give each wrapper once"),
+        ("awp+trim+awp+trades", "awp twice"),
     ],
 )
 def test_chains_that_make_no_sense_are_refused(text: str, message: str) -> None:
@@ -319,3 +323,12 @@ def test_normalisation_over_the_batch_has_no_gradient_of_a_sample() -> None:
 def test_every_wrapper_is_tried_here() -> None:
     wrappers = {kind for kind in OBJECTIVES.values() if issubclass(kind, Wrapper)}
     assert wrappers == {type(objective) for objective in WRAPPED}
+
+
+def test_isolation_comes_before_a_batch_that_is_replayed() -> None:
+    config = StepConfig(THREAT, batch_size=12, total_steps=6)
+    objective = parse_objective("abl:isolation=0.5+free:m=2")
+    state = train_steps(network(), dataset(), objective, 3, config=config, engine=ENGINE)
+    assert not state.carried
+    state = train_steps(network(), dataset(), objective, 3, state, config=config, engine=ENGINE)
+    assert state.carried

@@ -1,5 +1,13 @@
 """The command line `temper`."""
 
-from tempering.core.lazy import lazy_exports
+import sys
 
-__getattr__, __dir__, __all__ = lazy_exports(__name__, {"main": "tempering.app.cli.entry"})
+
+def main() -> None:
+    """Run the command line; exits with 0 done, 1 failed, 2 wrong call, 130 interrupted."""
+    try:
+        from tempering.app.cli.entry import main as run
+    except KeyboardInterrupt:
+        sys.stderr.write("error: interrupted\n")
+        sys.exit(130)
+    run()

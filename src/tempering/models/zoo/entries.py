@@ -70,7 +70,14 @@ def card(name: str) -> Card:
         >>> card("mnist-linf-0.1").n
         10000
     """
-    return read_card(entry_folder(name) / CARD_FILE)
+    folder = entry_folder(name)
+    told = read_card(folder / CARD_FILE)
+    if told.name != folder.name:
+        raise ModelError(
+            f"the card in {folder} is that of {told.name}, not of {folder.name}: "
+            "install Tempering again"
+        )
+    return told
 
 
 def cards() -> list[Card]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tempering.core.errors import ModelError
+from tempering.core.threat_words import exact
 from tempering.models.store import LoadedModel
 from tempering.models.store import load as load_from_store
 from tempering.models.zoo.entries import card, entry_folder
@@ -28,9 +29,17 @@ def load(name: str) -> LoadedModel:
     """
     folder, told = entry_folder(name), card(name)
     loaded = load_from_store(folder)
-    if loaded.manifest.weights != told.weights:
-        raise ModelError(
-            f"the card of {told.name} is of weights {told.weights}, and its folder has "
-            f"{loaded.manifest.weights}: install Tempering again"
-        )
+    manifest = loaded.manifest
+    pairs = {
+        "weights": (told.weights, manifest.weights),
+        "threat": (exact(told.threat), exact(manifest.threat)),
+        "data": (told.data, manifest.data),
+        "data with hash": (told.data_hash, manifest.data_hash),
+    }
+    for what, (claimed, held) in pairs.items():
+        if claimed != held:
+            raise ModelError(
+                f"the card of {folder.name} is of {what} {claimed}, and its folder has {held}: "
+                "install Tempering again"
+            )
     return loaded

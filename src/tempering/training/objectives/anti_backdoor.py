@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -86,6 +87,12 @@ class AntiBackdoor(Wrapper):
         if batch.step < self.begin(batch.steps):
             return batch
         return replace(self.inner.perturb(self._later(batch)), step=batch.step, steps=batch.steps)
+
+    def carry(self, batch: Batch) -> Mapping[str, Tensor]:
+        """Nothing during isolation; after it what the wrapped objective carries over."""
+        if batch.step < self.begin(batch.steps):
+            return batch.carried
+        return self.inner.carry(self._later(batch))
 
     def __call__(self, model: nn.Module, batch: Batch) -> Losses:
         """The loss of this phase."""

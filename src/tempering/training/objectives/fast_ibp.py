@@ -52,7 +52,7 @@ class FastIBP(Wrapper):
         require_between(self.name, "lam", self.lam, 0.0, math.inf)
         if not isinstance(self.chain[-1], BoxObjective):
             raise UsageError(
-                f"{self.name} does not wrap {self.inner.name}, which bounds no boxes: "
+                f"{self.name} does not wrap {self.chain[-1].name}, which bounds no boxes: "
                 "wrap interval, crown-ibp, sabr or mtl-ibp"
             )
 

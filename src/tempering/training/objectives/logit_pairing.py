@@ -35,6 +35,9 @@ class LogitPairing(PGDObjective):
     name: ClassVar[str] = "alp"
     source: ClassVar[str] = "Kannan, Kurakin and Goodfellow, 2018"
 
+    steps: int = 10
+    step_size: float | None = None
+    eps_warmup_steps: int = 0
     lam: float = 0.5
 
     def __post_init__(self) -> None:

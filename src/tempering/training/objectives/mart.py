@@ -9,21 +9,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from tempering.attacks.pgd import PGD
-from tempering.core.threats import Threat
 from tempering.training.cost import Cost
-from tempering.training.objective import (
-    Batch,
-    InnerMaximization,
-    Losses,
-    Warmup,
-    require_between,
-)
+from tempering.training.objective import Batch, Losses, require_between
 from tempering.training.objectives.trades import divergence
+from tempering.training.pgd_objective import PGDObjective
 
 
 @dataclass(frozen=True)
-class Mart(Warmup):
+class Mart(PGDObjective):
     """BCE(p(x_adv), y) + lam * KL(p(x) || p(x_adv)) * (1 - p_y(x)), x_adv made by PGD.
 
     BCE is -log p_y(x_adv) - log(1 - max over k != y of p_k(x_adv)). Wang et al., 'Improving
@@ -41,7 +34,6 @@ class Mart(Warmup):
 
     name: ClassVar[str] = "mart"
     source: ClassVar[str] = "Wang et al., 2020"
-    inner_maximization: ClassVar[InnerMaximization] = "attack"
 
     lam: float = 5.0
     steps: int = 10
@@ -51,29 +43,10 @@ class Mart(Warmup):
     def __post_init__(self) -> None:
         super().__post_init__()
         require_between(self.name, "lam", self.lam, 0.0, math.inf)
-        _ = self.attack
-
-    @property
-    def attack(self) -> PGD:
-        """The attack that makes x_adv."""
-        return PGD(self.steps, self.step_size, until_fooled=False)
-
-    def require(self, threat: Threat, steps: int) -> None:
-        """PGD knows the threat, and the warm-up ends before training does."""
-        self.attack.require(threat)
-        super().require(threat, steps)
-
-    def inner_passes(self) -> Cost:
-        """A pass in both directions for each step."""
-        return Cost(self.steps, self.steps)
 
     def update_passes(self, outputs: int = 10) -> Cost:  # noqa: ARG002
         """The clean and the adversarial image."""
         return Cost(2, 2)
-
-    def perturb(self, batch: Batch) -> Batch:
-        """PGD on every sample."""
-        return batch.with_x_adv(batch.attack(self.attack))
 
     def __call__(self, model: nn.Module, batch: Batch) -> Losses:
         """The loss of each sample; clean and adversarial images go through in one pass."""

@@ -7,15 +7,13 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from tempering.attacks.pgd import PGD
 from tempering.core.engine import bare_module
 from tempering.core.errors import UsageError
-from tempering.training.boxes import BoxObjective, certified_share, worst_case_loss
-from tempering.training.cost import Cost
+from tempering.training.attacked_boxes import AttackedBoxObjective
+from tempering.training.boxes import certified_share, worst_case_loss
 from tempering.training.interval_bounds import worst_logits
 from tempering.training.objective import (
     Batch,
-    InnerMaximization,
     Losses,
     require_between,
 )
@@ -24,7 +22,7 @@ COMBINATIONS = ("mtl", "cc", "exp")
 
 
 @dataclass(frozen=True)
-class MTLIBP(BoxObjective):
+class MTLIBP(AttackedBoxObjective):
     """A combination of the loss on x_adv, L, and the loss on interval bounds, B.
 
     De Palma et al., 'Expressive losses for verified robustness via convex combinations', 2024,
@@ -46,7 +44,6 @@ class MTLIBP(BoxObjective):
 
     name: ClassVar[str] = "mtl-ibp"
     source: ClassVar[str] = "De Palma et al., 2024"
-    inner_maximization: ClassVar[InnerMaximization] = "attack"
 
     alpha: float = 0.5
     combination: str = "mtl"
@@ -62,20 +59,6 @@ class MTLIBP(BoxObjective):
                 f"{self.name}: combination = {self.combination!r}: "
                 f"give one of {', '.join(COMBINATIONS)}"
             )
-        _ = self.attack
-
-    @property
-    def attack(self) -> PGD:
-        """The attack that makes x_adv."""
-        return PGD(self.steps, until_fooled=False)
-
-    def inner_passes(self) -> Cost:
-        """A pass in both directions for each step."""
-        return Cost(self.steps, self.steps)
-
-    def update_passes(self, outputs: int = 10) -> Cost:  # noqa: ARG002
-        """The adversarial image and the box."""
-        return Cost(3, 3)
 
     def perturb(self, batch: Batch) -> Batch:
         """PGD on every sample."""

@@ -46,6 +46,9 @@ class MultiNorm(PGDObjective):
     source: ClassVar[str] = "Tramer and Boneh, 2019; Maini, Wong and Kolter, 2020"
     single_samples: ClassVar[bool] = False
 
+    steps: int = 10
+    step_size: float | None = None
+    eps_warmup_steps: int = 0
     threats: tuple[Threat, ...] = (L2(2.0), L1(10.0))
     mix: str = "average"
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from tempering.attacks.base import Attack
 from tempering.attacks.box import Box
+from tempering.attacks.fgsm import FGSM
 from tempering.core.errors import UsageError
 from tempering.core.threats import Threat
 from tempering.data.augmentation import gaussian_noise
@@ -24,6 +25,7 @@ from tempering.training.objective import (
     require_between,
     soft_cross_entropy,
 )
+from tempering.training.objectives.pgd_training import PGDTraining
 
 CLEAN, NOISY, ADVERSARIAL = range(3)
 
@@ -77,6 +79,11 @@ class Paper(Warmup):
             )
         if self.adversarial > 0 and not self.attacks:
             raise UsageError(f"{self.name}: no attacks: name at least one, such as 'pgd:steps=5'")
+
+    def multi_step(self) -> PGDTraining | None:
+        """PGD training, if every attack is FGSM."""
+        single = self.adversarial > 0 and all(isinstance(one, FGSM) for one in self.attacks)
+        return PGDTraining(eps_warmup_steps=self.eps_warmup_steps) if single else None
 
     def require(self, threat: Threat, steps: int) -> None:
         """The attacks know the threat, and the warm-up ends before training does."""

@@ -30,6 +30,10 @@ class PGDTraining(PGDObjective):
     name: ClassVar[str] = "pgd"
     source: ClassVar[str] = "Madry et al., 2018"
 
+    steps: int = 10
+    step_size: float | None = None
+    eps_warmup_steps: int = 0
+
     def __call__(self, model: nn.Module, batch: Batch) -> Losses:
         """Cross-entropy of each adversarial sample."""
         logits = model(batch.perturbed).float()

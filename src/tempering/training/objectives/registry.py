@@ -94,6 +94,8 @@ def parse_objective(text: str, defaults: Mapping[str, Any] | None = None) -> Obj
     outer = head.partition(":")[0].strip().lower()
     if outer in OBJECTIVES and issubclass(wrapper := OBJECTIVES[outer], Wrapper):
         return _wrapped(wrapper, head, rest[0] if rest else "", defaults)
+    if rest:
+        _require_first(text, head, rest[0])
     name, _, tail = text.partition(":")
     if name.endswith(".py"):
         attribute, _, pairs = tail.partition(":")
@@ -103,6 +105,22 @@ def parse_objective(text: str, defaults: Mapping[str, Any] | None = None) -> Obj
     kind = OBJECTIVES[name.strip().lower()]
     given = _read(split_pairs(tail, f"objective {text!r}", "beta=6"), _fields(kind), kind.name)
     return kind(**{**_inherited(kind, defaults), **given})
+
+
+def _require_first(text: str, head: str, rest: str) -> None:
+    """Refuse an objective, which is no wrapper, before another; a + may belong to a value."""
+    later = _INNER.split(rest)
+    last = later[-1].partition(":")[0].strip().lower()
+    if last not in OBJECTIVES:
+        return
+    if issubclass(OBJECTIVES[last], Wrapper):
+        right = "+".join([*later, head])
+        raise UsageError(f"objective {text!r}: a wrapper comes first: write {right}")
+    wrappers = ", ".join(sorted(k for k, v in OBJECTIVES.items() if issubclass(v, Wrapper)))
+    raise UsageError(
+        f"objective {text!r}: {head} wraps no other: give one objective, after wrappers "
+        f"({wrappers}) if you like"
+    )
 
 
 def _wrapped(

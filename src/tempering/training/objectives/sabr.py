@@ -7,21 +7,19 @@ from typing import ClassVar
 
 from torch import nn
 
-from tempering.attacks.pgd import PGD
 from tempering.core.engine import bare_module
-from tempering.training.boxes import BoxObjective, certified_share, worst_case_loss
-from tempering.training.cost import Cost
+from tempering.training.attacked_boxes import AttackedBoxObjective
+from tempering.training.boxes import certified_share, worst_case_loss
 from tempering.training.interval_bounds import worst_logits
 from tempering.training.objective import (
     Batch,
-    InnerMaximization,
     Losses,
     require_between,
 )
 
 
 @dataclass(frozen=True)
-class SABR(BoxObjective):
+class SABR(AttackedBoxObjective):
     """CE(worst logits in a box of radius share * eps around an adversarial point, y).
 
     Mueller et al., 'Certified training: small boxes are all you need', 2023, section 4. The
@@ -41,7 +39,6 @@ class SABR(BoxObjective):
 
     name: ClassVar[str] = "sabr"
     source: ClassVar[str] = "Mueller et al., 2023"
-    inner_maximization: ClassVar[InnerMaximization] = "attack"
 
     share: float = 0.4
     steps: int = 8
@@ -51,20 +48,6 @@ class SABR(BoxObjective):
     def __post_init__(self) -> None:
         super().__post_init__()
         require_between(self.name, "share", self.share, 0.0, 1.0)
-        _ = self.attack
-
-    @property
-    def attack(self) -> PGD:
-        """The attack that finds the center of the box."""
-        return PGD(self.steps, until_fooled=False)
-
-    def inner_passes(self) -> Cost:
-        """A pass in both directions for each step."""
-        return Cost(self.steps, self.steps)
-
-    def update_passes(self, outputs: int = 10) -> Cost:  # noqa: ARG002
-        """The center and its box."""
-        return Cost(3, 3)
 
     def perturb(self, batch: Batch) -> Batch:
         """PGD in the ball that leaves room for the box."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -65,6 +65,10 @@ class Trades(Warmup):
         require_count(self.name, "steps", self.steps, 1)
         if self.step_size is not None:
             require_between(self.name, "step_size", self.step_size, 0.0, math.inf)
+
+    def multi_step(self) -> Trades | None:
+        """This objective with ten steps, if it has one."""
+        return replace(self, steps=10, step_size=None) if self.steps == 1 else None
 
     def require(self, threat: Threat, steps: int) -> None:
         """The threat can be climbed in, and the warm-up ends before training does."""
