@@ -1,4 +1,4 @@
-"""One tiny run that several tests look at."""
+"""One tiny run that several tests look at, and evaluations with certificates that cost little."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.app.running import TINY, Done, temper
+from tests.cheap_certificates import cheap_certificates  # noqa: F401 - a fixture of all tests here
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from unittest import mock
 from tempering.app.cli import main
 
 TINY = Path(__file__).with_name("tiny.toml")
+PROGRAM = Path(__file__).with_name("program.py")
 PATIENCE = 120.0
 """Seconds that anything may take on a busy machine."""
 
@@ -60,15 +61,11 @@ def environment() -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 
 
-def program(*words: str | Path) -> list[str]:
-    return [sys.executable, "-m", "tempering", *map(str, words)]
-
-
 @contextlib.contextmanager
 def started(*words: str | Path, folder: Path) -> Iterator[subprocess.Popen[str]]:
     """Start a command in a process of its own; it does not outlive the block."""
     process = subprocess.Popen(
-        program(*words),
+        [sys.executable, str(PROGRAM), *map(str, words)],
         cwd=folder,
         env=environment(),
         stdout=subprocess.PIPE,

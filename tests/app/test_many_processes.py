@@ -13,6 +13,11 @@ from tests.app.running import TINY, Done, run_under, temper
 from tests.app.test_evaluate import MINE, WORDS, trained
 
 
+@pytest.fixture(autouse=True, scope="module")
+def cheap_certificates() -> None:
+    """Certificates as they are: processes of their own are compared with this one."""
+
+
 def launcher(processes: int) -> list[str]:
     return [
         sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node",
@@ -65,15 +70,15 @@ EXACT = MINE.replace("return Mine()", "return Mine().double()")
 
 @pytest.fixture(scope="module")
 def cascades(tmp_path_factory: pytest.TempPathFactory) -> dict[int, dict[str, np.ndarray]]:
-    """What became of each sample in one process and in three, which have shares of two sizes."""
+    """What became of each sample in one process and in two, which have shares of two sizes."""
     folder = tmp_path_factory.mktemp("cascades")
     (folder / "file.py").write_text(MINE, encoding="utf-8")
     trained(folder)
     (folder / "file.py").write_text(EXACT, encoding="utf-8")
     found: dict[int, dict[str, np.ndarray]] = {}
-    for processes in (1, 3):
+    for processes in (1, 2):
         out = str(processes)
-        words = (*WORDS, "--threat", "linf:0.12", "--samples", "46", "--out", out, "--name", out)
+        words = (*WORDS, "--threat", "linf:0.12", "--samples", "45", "--out", out, "--name", out)
         if processes == 1:
             done = temper(*words, folder=folder)
         else:
@@ -87,8 +92,8 @@ def cascades(tmp_path_factory: pytest.TempPathFactory) -> dict[int, dict[str, np
 def test_a_cascade_gives_the_same_verdicts_in_any_number_of_processes(
     cascades: dict[int, dict[str, np.ndarray]],
 ) -> None:
-    alone, together = cascades[1], cascades[3]
-    assert 5 < alone["certified"].sum() <= alone["robust"].sum() < alone["clean"].sum() < 46
+    alone, together = cascades[1], cascades[2]
+    assert 5 < alone["certified"].sum() <= alone["robust"].sum() < alone["clean"].sum() < 45
     assert len(set(alone["broken_by"])) > 1
     for name in ("index", "clean", "certified", "robust", "broken_by", "queries"):
         assert together[name].tolist() == alone[name].tolist(), name

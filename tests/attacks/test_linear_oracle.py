@@ -105,8 +105,11 @@ def test_saturated_pixels_count_for_what_they_can_move(attack: Attack) -> None:
             assert case.broken(x_adv).tolist() == (needed < threat.eps).tolist()
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
-@pytest.mark.parametrize("saturated", [0.0, 0.5, 0.8])
+@pytest.mark.parametrize(
+    ("saturated", "dtype"),
+    [(0.0, torch.float64), (0.5, torch.float32), (0.8, torch.float64)],
+    ids=str,
+)
 def test_cw_l2_finds_the_smallest_perturbation(saturated: float, dtype: torch.dtype) -> None:
     case = linear_case(n=40, size=6, saturated=saturated, dtype=dtype)
     needed = case.needed("l2")
@@ -192,8 +195,15 @@ NEAREST = [
 WIDE = {"linf": 1.0, "l2": 100.0, "l1": 1000.0, "l0": 1000.0}
 
 
-@pytest.mark.parametrize(("attack", "norm", "limit"), NEAREST, ids=str)
-@pytest.mark.parametrize("saturated", [0.0, 0.5, 0.8])
+@pytest.mark.parametrize(
+    ("attack", "norm", "limit", "saturated"),
+    [
+        (*case, saturated)
+        for number, case in enumerate(NEAREST)
+        for saturated in (0.0, (0.5, 0.8)[number % 2])
+    ],
+    ids=str,
+)
 def test_the_smallest_perturbation_is_found(
     attack: Attack, norm: str, limit: float, saturated: float
 ) -> None:

@@ -1,6 +1,7 @@
 """Our evaluation beside AutoAttack's: what is counted, and what the table says."""
 
 import sys
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,7 +10,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import tempering as tp
 from tempering.core.threats import Linf, Threat
+from tempering.evaluation import certificate_prices
 from tests.attacks.trained import known, trained
 from tests.evaluation.toys import dataset
 
@@ -170,6 +173,9 @@ def test_our_side_counts_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     from beside_autoattack import Evaluated, ours
 
     monkeypatch.setattr(beside_autoattack, "WARM_UP", 1)
+    quick = partial(tp.evaluate, attacks=["fgsm", "pgd:steps=60,until_fooled=false"])
+    monkeypatch.setattr(tp, "evaluate", quick)
+    monkeypatch.setattr(certificate_prices, "IN_ANY_CASE", 0.0)
     n = 8
     x, y = known(n)
     row = ours(Evaluated("one", trained(), Linf(EPS), "", dataset(x, y, 10)), n, 0)

@@ -122,6 +122,18 @@ NETS: dict[str, Callable[[], nn.Module]] = {
     "functions": lambda: Net(_functions, 16),
     **MORE,
 }
+IN_ALL_NORMS = ("linear", "relu", "max pool", "ours", "residual")
+"""Networks that are tried in every norm: what they do to pixels before and in the first sum."""
+
+
+def each_beside(threats: list[Threat]) -> list[tuple[str, Threat]]:
+    """Every network beside one of the threats, and a few beside all.
+
+    Only sums of pixels know the norm: what later layers do to bounds does not depend on it.
+    """
+    rotated = [(name, threats[number % len(threats)]) for number, name in enumerate(NETS)]
+    whole = [(name, threat) for name in IN_ALL_NORMS for threat in threats]
+    return list(dict.fromkeys([*rotated, *whole]))
 
 
 def build(name: str, dtype: torch.dtype = torch.float32) -> nn.Module:

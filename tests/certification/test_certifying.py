@@ -21,7 +21,7 @@ from tempering.core.progress import reporting
 from tempering.core.random import RandomStreams
 from tempering.core.threats import L0, L1, L2, TOLERANCE, Linf, Threat
 from tests.attacks.linear import Linear, linear_case
-from tests.certification.nets import NETS, answers, build, images, points
+from tests.certification.nets import answers, build, each_beside, images, points
 
 THREATS = {"linf": Linf, "l2": L2, "l1": L1}
 BOUNDS = METHODS[:4]
@@ -62,8 +62,7 @@ def test_on_linear_networks_exactly_those_farther_than_eps_are_certified(
     assert certificates.certified[clear].tolist() == expected[clear].tolist()
 
 
-@pytest.mark.parametrize("name", NETS)
-@pytest.mark.parametrize("threat", [Linf(0.03), L2(0.15), L1(0.3)], ids=str)
+@pytest.mark.parametrize(("name", "threat"), each_beside([Linf(0.03), L2(0.15), L1(0.3)]), ids=str)
 def test_no_attack_beats_a_certificate(name: str, threat: Threat) -> None:
     net, x = build(name), images(8)
     y = answers(net, x)

@@ -18,7 +18,7 @@ from tempering.certification.region import Region
 from tempering.core.random import RandomStreams
 from tempering.core.threats import L1, L2, TOLERANCE, Linf, Threat
 from tests.certification.dense import Layers, margins
-from tests.certification.nets import NETS, build, images, points
+from tests.certification.nets import build, each_beside, images, points
 
 EPS = 0.04
 
@@ -138,8 +138,7 @@ def test_no_bound_is_above_the_exact_minimum_and_each_is_at_least_the_one_before
         assert bool((exact - alpha <= exact - by_interval).all())
 
 
-@pytest.mark.parametrize("name", NETS)
-@pytest.mark.parametrize("threat", [Linf(0.05), L2(0.3), L1(0.6)], ids=str)
+@pytest.mark.parametrize(("name", "threat"), each_beside([L1(0.6), Linf(0.05), L2(0.3)]), ids=str)
 def test_every_hidden_value_of_a_float32_run_lies_between_its_bounds(
     name: str, threat: Threat
 ) -> None:

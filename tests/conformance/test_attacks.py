@@ -2,6 +2,9 @@
 
 import dataclasses
 import json
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
 
 import pytest
 import torch
@@ -109,6 +112,21 @@ def same(x_adv: Tensor, other: Tensor, attack: Attack, threat: Threat) -> bool:
 conforms = pytest.mark.parametrize(("attack", "threat"), CASES)
 
 
+def meeting(values: Sequence[tuple[Any, ...]]) -> list[Any]:
+    """Cases with values: each attack meets each norm and each value, but not all pairs of them."""
+    cases = []
+    for start, attack in enumerate(ATTACKS_TRIED):
+        own = [case for case in CASES if case.values[0] is attack]
+        for number in range(max(len(own), len(values))):
+            case, value = own[number % len(own)], values[(start + number) % len(values)]
+            name = "-".join([str(case.id), *map(str, value)])
+            cases.append(pytest.param(*case.values, *value, id=name))
+    return cases
+
+
+Propose = Callable[[Attack, Threat], Tensor]
+
+
 @pytest.fixture(scope="module")
 def net() -> nn.Module:
     return busy_net(SHAPE, 5)
@@ -127,11 +145,22 @@ def y(net: nn.Module, x: Tensor) -> Tensor:
     return answers
 
 
+@pytest.fixture(scope="module")
+def proposed(net: nn.Module, x: Tensor, y: Tensor) -> Propose:
+    """What an attack makes of all images at once; each attack is run once."""
+
+    @cache
+    def run(attack: Attack, threat: Threat) -> Tensor:
+        return attack(net, x, y, threat)
+
+    return run
+
+
 @conforms
 def test_stays_in_ball_and_box_and_moves(
-    attack: Attack, threat: Threat, net: nn.Module, x: Tensor, y: Tensor
+    attack: Attack, threat: Threat, proposed: Propose, x: Tensor
 ) -> None:
-    x_adv = attack(net, x, y, threat)
+    x_adv = proposed(attack, threat)
     assert (x_adv.shape, x_adv.dtype, x_adv.device) == (x.shape, x.dtype, x.device)
     assert bool(threat.contains(x_adv, x).all())
     assert bool((threat.distance(x_adv, x) <= threat.eps * (1 + 1e-6)).all())
@@ -172,13 +201,15 @@ def test_the_same_seed_gives_the_same_images(
 
 @conforms
 def test_any_batch_size_gives_the_same_images(
-    attack: Attack, threat: Threat, net: nn.Module, x: Tensor, y: Tensor
+    attack: Attack, threat: Threat, net: nn.Module, x: Tensor, y: Tensor, proposed: Propose
 ) -> None:
-    whole = attack(net, x, y, threat)
-    for batch_size in (1, 4):
-        parts = attack(net, x, y, threat, batch_size=batch_size)
-        assert torch.equal(predictions(net, parts), predictions(net, whole)), batch_size
-        assert same(parts, whole, attack, threat), batch_size
+    whole, streams = proposed(attack, threat), RandomStreams.of(0, N)
+    few = torch.arange(N)[:: 1 if attack.batch_dependent() else 3]
+    for rows, batch_size in ((few, 1), (torch.arange(N), 5)):
+        random = streams[rows]
+        parts = attack(net, x[rows], y[rows], threat, random=random, batch_size=batch_size)
+        assert torch.equal(predictions(net, parts), predictions(net, whole[rows])), batch_size
+        assert same(parts, whole[rows], attack, threat), batch_size
 
 
 @conforms
@@ -230,18 +261,16 @@ def test_passes_of_samples_add_up_to_all_passes(
 
 @conforms
 def test_works_within_no_grad(
-    attack: Attack, threat: Threat, net: nn.Module, x: Tensor, y: Tensor
+    attack: Attack, threat: Threat, net: nn.Module, x: Tensor, y: Tensor, proposed: Propose
 ) -> None:
-    expected = attack(net, x, y, threat)
+    expected = proposed(attack, threat)
     with torch.no_grad():
         assert torch.equal(attack(net, x, y, threat), expected)
 
 
-@conforms
 @pytest.mark.parametrize(
-    ("shape", "classes"),
-    [(shape, classes) for shape, classes in SHAPES.items() if shape != SHAPE],
-    ids=str,
+    ("attack", "threat", "shape", "classes"),
+    meeting([(shape, classes) for shape, classes in SHAPES.items() if shape != SHAPE]),
 )
 def test_works_for_any_image_and_any_number_of_classes(
     attack: Attack, threat: Threat, shape: tuple[int, int, int], classes: int
@@ -253,8 +282,9 @@ def test_works_for_any_image_and_any_number_of_classes(
     assert bool(threat.contains(x_adv, x).all())
 
 
-@conforms
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize(
+    ("attack", "threat", "dtype"), meeting([(torch.bfloat16,), (torch.float16,)])
+)
 def test_float32_images_on_a_model_of_half_the_precision(
     attack: Attack, threat: Threat, x: Tensor, y: Tensor, dtype: torch.dtype
 ) -> None:
@@ -268,13 +298,13 @@ def test_float32_images_on_a_model_of_half_the_precision(
 
 @conforms
 def test_channels_last_changes_nothing_but_memory(
-    attack: Attack, threat: Threat, net: nn.Module, x: Tensor, y: Tensor
+    attack: Attack, threat: Threat, net: nn.Module, x: Tensor, y: Tensor, proposed: Propose
 ) -> None:
     last = busy_net(SHAPE, 5).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     given = x.to(memory_format=torch.channels_last)
     assert not given.is_contiguous()
     x_adv = attack(last, given, y, threat)
-    assert torch.equal(predictions(net, x_adv), predictions(net, attack(net, x, y, threat)))
+    assert torch.equal(predictions(net, x_adv), predictions(net, proposed(attack, threat)))
     assert bool(threat.contains(x_adv, x).all())
     assert torch.equal(given, x)
 
@@ -286,8 +316,9 @@ def test_no_images_give_no_images(
     assert attack(net, x[:0], y[:0], threat).shape == (0, *SHAPE)
 
 
-@conforms
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize(
+    ("attack", "threat", "value"), meeting([(float("nan"),), (float("inf"),), (-float("inf"),)])
+)
 def test_logits_that_are_not_finite_are_named_by_sample(
     attack: Attack, threat: Threat, net: nn.Module, x: Tensor, y: Tensor, value: float
 ) -> None:

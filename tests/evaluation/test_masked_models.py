@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 
 import pytest
 import torch
@@ -57,6 +57,13 @@ class Ending(nn.Module):
         return self.end(self.net(x))
 
 
+@cache
+def robust_without_an_end(rows: tuple[int, ...]) -> int:
+    """How many of some images the bare network stands on; evaluated once."""
+    x, y = known(24)
+    return robust(evaluated(trained(), x[list(rows)], y[list(rows)]))
+
+
 def clipped(p: Tensor) -> Tensor:
     return p.clamp_(min=1e-7)
 
@@ -78,9 +85,9 @@ def test_a_network_is_as_robust_as_its_logits_however_they_are_squashed(
     x, y = known(24)
     model = Ending(end)
     right = model(x).argmax(1) == y
-    plain = evaluated(trained(), x[right], y[right])
-    assert 0 < robust(plain) < int(right.sum())
-    assert abs(robust(evaluated(model, x[right], y[right])) - robust(plain)) <= 1
+    plain = robust_without_an_end(tuple(right.nonzero()[:, 0].tolist()))
+    assert 0 < plain < int(right.sum())
+    assert abs(robust(evaluated(model, x[right], y[right])) - plain) <= 1
 
 
 def test_an_image_without_a_finite_gradient_is_attacked_without_gradients() -> None:

@@ -167,7 +167,7 @@ class Trainer:
         def validate(model: nn.Module) -> Validation:
             right, proven = 0, 0
             with probing(model) as probe:
-                for rows in torch.arange(len(data)).split(self.batch_size):
+                for rows in torch.split(torch.arange(len(data)), self.batch_size):
                     x, y = (
                         part.to(self.engine.device) for part in (data.images(rows), data.y[rows])
                     )

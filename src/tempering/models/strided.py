@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from torch import nn
 
@@ -75,7 +75,8 @@ def strided_cnn(
     channels, height, columns = blueprint.shape
     stages: dict[str, nn.Module] = {"squeeze": DEFENSES["squeeze"](*ends)} if ends else {}
     if hard is not None:
-        stages["threshold"] = DEFENSES["threshold"](hard)
+        step: Callable[..., nn.Module] = DEFENSES["threshold"]
+        stages["threshold"] = step(hard)
     stages |= {
         "conv1": nn.Conv2d(channels, width, 4, stride=2, padding=1),
         "relu1": nn.ReLU(),

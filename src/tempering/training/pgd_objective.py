@@ -39,7 +39,8 @@ class PGDObjective(Warmup):
 
     def multi_step(self) -> Self | None:
         """This objective with ten steps, if it has one."""
-        return replace(self, steps=10, step_size=None) if self.steps == 1 else None
+        ten = {"steps": 10, "step_size": None}
+        return replace(self, **ten) if self.steps == 1 else None
 
     def require(self, threat: Threat, steps: int) -> None:
         """PGD knows the threat, and the warm-up ends before training does."""

@@ -1,8 +1,8 @@
 """Mistakes that texts and files show are reported before torch is imported."""
 
+import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -27,26 +27,48 @@ CALLS = {
     "harden --data imagefolder:away": "no folder away",
 }
 RUN = """
-import sys
+import contextlib, io, json, sys
 from tempering.app.cli.entry import main
-sys.argv = ["temper", *sys.argv[1:]]
-try:
-    main()
-finally:
-    print("torch" in sys.modules)
+for call in json.load(sys.stdin):
+    sys.argv = ["temper", *call.split()]
+    code, said = 0, io.StringIO()
+    with contextlib.redirect_stderr(said):
+        try:
+            main()
+        except SystemExit as ended:
+            code = ended.code
+    print(json.dumps([call, code, said.getvalue(), "torch" in sys.modules]))
 """
 
 
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str, bool]]:
+    """Exit code, error, and whether torch is imported by then: all calls in one process."""
+    folder = tmp_path_factory.mktemp("early")
+    (folder / "own.py").write_text(OWN)
+    done = subprocess.run(
+        [sys.executable, "-c", RUN],
+        input=json.dumps(list(CALLS)),
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    return {call: (code, said, torch) for call, code, said, torch in lines}
+
+
 @pytest.mark.parametrize("call", CALLS)
-def test_a_mistake_costs_no_import_of_torch(call: str, tmp_path: Path) -> None:
-    (tmp_path / "own.py").write_text(OWN)
-    command = [sys.executable, "-c", RUN, *call.split()]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode in (1, 2)
-    (line,) = done.stderr.splitlines()
+def test_a_mistake_costs_no_import_of_torch(
+    call: str, answers: dict[str, tuple[int, str, bool]]
+) -> None:
+    code, said, torch = answers[call]
+    assert code in (1, 2)
+    (line,) = said.splitlines()
     assert line.startswith("error: ")
     assert CALLS[call] in line
-    assert done.stdout.strip() == "False"
+    assert not torch
 
 
 def test_names_known_without_torch_are_those_registered() -> None:
