@@ -118,7 +118,7 @@ def _stages_on_all_samples(run: EvaluationRun) -> list[Stage]:
 
 def _stages_on_undecided(run: EvaluationRun) -> dict[Access, list[Stage]]:
     """Those of the protocol, and a box search behind step functions at the model's input."""
-    protocol, attack = run.config.protocol, Box()
+    protocol, attack = run.config.protocol, Box(starts=1)
     stages = protocol.on_undecided()
     if protocol.name not in NAMES or "white" not in stages or type(run.threat) is not Linf:
         return stages
