@@ -1,4 +1,4 @@
-"""Compares the recipe `default` with variants of it on validation data.
+"""Compares mixtures and networks of the recipe `default` on validation data, behind a squeeze.
 
 Run `python benchmarks/choices.py`. It measures variants that `records/choices.jsonl` does not
 contain, and renders `records/choices.md`. Test data is not used.
@@ -44,8 +44,15 @@ FOUR = (
 FLAG = "model.options.adversarial_class=true"
 FLAGLESS = "model.options.adversarial_class=false"
 
+SQUEEZE = (
+    "model.options.squeeze=[0.3, 0.7]",
+    "model.options.threshold=[]",
+    f'{MIXTURE}.attacks=["pgd:steps=3,until_fooled=false", "cw-linf:steps=3,until_fooled=false"]',
+)
+"""Before all variants: `stages.py` compares stages."""
+
 VARIANTS: dict[str, tuple[str, ...]] = {
-    "the default": (),
+    "most of the batch attacked": (),
     "equal thirds, four attacks": (*THIRDS, FOUR),
     "equal thirds, as many gradients: 4870 steps": (
         *THIRDS,
@@ -67,7 +74,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
 
 def measure(name: str, overrides: tuple[str, ...]) -> dict[str, object]:
     """Train one variant, and evaluate it on all validation data."""
-    recipe = load_recipe("default", overrides)
+    recipe = load_recipe("default", [*SQUEEZE, *overrides])
     data = load(recipe.data.address, recipe.data.split, recipe.seed)
     engine = start_engine(recipe.precision)
     model = networks_for(recipe.model, data, None, None).fresh(recipe.seed)
