@@ -93,8 +93,8 @@ def render(lines: list[dict[str, Any]]) -> str:
         rows.append(f"| {line['variant']} | {' | '.join(cells)} |")
     return (
         f"The first {SAMPLES:,} MNIST validation images, one seed (0), trained against L-inf eps "
-        f"0.3 for 2,000 steps with batches of 128. Accuracy per sample over {', '.join(ATTACKS)}, one "
-        "after the other. Brackets contain 95 % Wilson intervals.\n\n" + "\n".join(rows) + "\n"
+        f"0.3 for 2,000 steps with batches of 128. Accuracy per sample over {', '.join(ATTACKS)}, "
+        "one after the other. Brackets contain 95 % Wilson intervals.\n\n" + "\n".join(rows) + "\n"
     )
 
 
