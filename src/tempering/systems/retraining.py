@@ -70,7 +70,10 @@ class Ours(System):
         "Iterative adversarial retraining with most of the batch attacked, behind a contrast "
         "squeeze; chosen on validation data."
     )
-    gaps = "The steps of this table's budget, and a squeeze: the recipe `default` has a hard threshold."
+    gaps = (
+        "The steps of this table's budget, and a squeeze: "
+        "the recipe `default` has a hard threshold."
+    )
     weakness = "Beyond the eps of its training."
 
     def fit(self, setting: Setting) -> Fitted:
