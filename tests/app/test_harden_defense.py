@@ -192,10 +192,10 @@ def test_training_attacks_go_through_the_declared_backward(
     assert len(stepped.used) >= 20
 
 
-def test_the_recipes_own_squeeze_is_kept() -> None:
+def test_the_recipes_own_threshold_is_kept() -> None:
     transforms, classifier, _ = parts(short("bit_depth", "model.tonal=none").model)
     assert [type(part).__name__ for part in transforms] == ["BitDepth"]
-    assert type(classifier.squeeze).__name__ == "Squeeze"
+    assert type(classifier.threshold).__name__ == "Threshold"
 
 
 def test_the_papers_network_composes_and_starts_from_the_undefended_model(

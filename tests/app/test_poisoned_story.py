@@ -61,7 +61,7 @@ def test_a_scan_keeps_the_backdoor_out_of_the_hardened_model(tmp_path: Path) -> 
     poisoned = np.load(tmp_path / "bad" / "truth.npz")["poisoned"]
     assert (~mask[poisoned]).mean() >= 0.75
     assert (~mask[~poisoned]).mean() <= 0.04
-    assert backdoor["success"]["hits"] >= 0.9 * backdoor["n"]
+    assert backdoor["success"]["hits"] >= 0.6 * backdoor["n"]
     assert closed["success"]["hits"] <= 0.35 * closed["n"]
     for run in (trusting, wary):
         assert run["clean_accuracy"] >= 0.85

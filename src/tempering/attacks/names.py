@@ -18,6 +18,7 @@ NAMES = (
     "fab",
     "fab-t",
     "sigma-zero",
+    "box",
     "square",
     "hopskipjump",
     "boundary",
