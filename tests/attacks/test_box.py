@@ -108,3 +108,20 @@ def test_in_other_norms_it_is_pgd() -> None:
     assert torch.equal(Box(steps=4, starts=1)(model, x, y, L2(0.5)), expected)
     with pytest.raises(ThreatError, match="box does not attack in l0: it knows linf, l2, l1"):
         Box().require(L0(3))
+
+
+def test_a_form_for_training_takes_the_end_of_its_ascent() -> None:
+    model, x = net(Threshold(0.5), 1), images()
+    y = model(x).argmax(1)
+    with counted() as passes:
+        x_adv = Box(steps=3, flips=0, starts=1, until_fooled=False)(model, x, y, THREAT)
+    assert (passes.forward, passes.backward) == (3 * len(x), 3 * len(x))
+    z, low, high = (model[0]((x + way).clamp(0, 1)) for way in (0.0, -THREAT.eps, THREAT.eps))
+    z = low + (high - low) / 2
+    for _ in range(3):
+        z.requires_grad_()
+        loss = nn.functional.cross_entropy(model[1:](z), y, reduction="sum")
+        (gradient,) = torch.autograd.grad(loss, z)
+        z = (z.detach() + 2.5 / 3 / 2 * (high - low) * gradient.sign()).clamp(low, high)
+    assert torch.equal(model[0](x_adv), torch.where(z > 0.5, high, low))
+    assert bool(THREAT.contains(x_adv, x).all())

@@ -38,7 +38,8 @@ class Box(Attack):
     order at a time, and may not flip back at once (tabu search: Glover, 1989). The first ascent
     is on cross-entropy from the middle of the box, the next ones drive to the most likely other
     outputs from random points. Without such transforms the box is the ball itself. Threats other
-    than L-inf leave no box: there it is PGD.
+    than L-inf leave no box: there it is PGD. A single ascent without flips that no sample leaves,
+    as in training, ends where its last step ends, and nothing is tried on the way.
 
     Attributes:
         steps: Gradient steps of an ascent, each 2.5 / steps of half of a pixel's interval.
@@ -59,7 +60,8 @@ class Box(Attack):
     any_threat: ClassVar[bool] = True
     source: ClassVar[str] = "Tempering, after Madry et al., 2018, and Glover, 1989"
     cost: ClassVar[str] = (
-        "starts x (steps x (2 x forward + backward) + flips x (forward + backward) + forward)"
+        "starts x (steps x (2 x forward + backward) + flips x (forward + backward) + forward); "
+        "one ascent with flips=0,until_fooled=false: steps x (forward + backward)"
     )
 
     steps: int = 10
@@ -87,6 +89,11 @@ class Box(Attack):
             out[rows] = search.images()
         return out
 
+    @property
+    def untried(self) -> bool:
+        """Whether the end of the only ascent is taken as it is."""
+        return self.starts == 1 and not self.flips and not self.until_fooled
+
     def effort(self) -> int:
         """Gradients a sample."""
         return self.starts * (self.steps + self.flips)
@@ -108,6 +115,9 @@ class _Search:
     def run(self) -> None:
         """All ascents and flips of the samples that are not fooled."""
         rows = torch.arange(len(self._best), device=self._best.device)
+        if self._attack.untried:
+            self._best = self._ascend(rows, 0, self._cross_entropy)
+            return
         logits = self._probe.logits(self._clean, self._problem.streams.index)
         self._keep(self._clean, rows, logits)
         protected = self._problem.protected(logits)
@@ -129,14 +139,20 @@ class _Search:
     def _loss(self, start: int, targets: Tensor) -> LossOf:
         """Cross-entropy at first, then the margin to the most likely outputs in turn."""
         if start == 0:
-            return lambda logits, rows: log_odds(logits, self._problem.protected(logits, rows))
+            return self._cross_entropy
         target = targets[:, (start - 1) % targets.shape[1]]
         return lambda logits, rows: margin_to(
             logits, self._problem.protected(logits, rows), target[rows]
         )
 
+    def _cross_entropy(self, logits: Tensor, rows: Tensor) -> Tensor:
+        return log_odds(logits, self._problem.protected(logits, rows))
+
     def _ascend(self, rows: Tensor, start: int, loss: LossOf) -> Tensor:
-        """Attainable outputs of the largest margin on the way of an ascent, one for each row."""
+        """Attainable outputs of the largest margin on the way of an ascent, one for each row.
+
+        Where none is tried, those that are closest to the end of the ascent.
+        """
         z = self._starting_point(rows, start)
         best = self._clean[rows].clone()
         highest = z.new_full((len(rows),), -torch.inf)
@@ -150,11 +166,13 @@ class _Search:
             _, gradient = self._gradient(z[at], now, loss)
             low, high = self._low[now], self._high[now]
             z[at] = (z[at] + length * (high - low) * gradient.sign()).clamp(low, high)
+            if self._attack.untried:
+                continue
             made = self._attainable(z[at], now)
             gap = self._try(made, now)
             better = gap > highest[at]
             best[at[better]], highest[at[better]] = made[better], gap[better]
-        return best
+        return self._attainable(z, rows) if self._attack.untried else best
 
     def _starting_point(self, rows: Tensor, start: int) -> Tensor:
         low, width = self._low[rows], self._high[rows] - self._low[rows]
