@@ -13,7 +13,6 @@ from tempering.app.networks import (
     FromModule,
     Networks,
     Registered,
-    nearly_binary,
     networks_for,
 )
 from tempering.app.recipe import ModelSettings
@@ -21,6 +20,7 @@ from tempering.core.backward import adaptive_stages
 from tempering.core.errors import UsageError
 from tempering.data.dataset import Dataset
 from tempering.data.splits import Splits
+from tempering.data.tones import nearly_binary
 from tempering.models import weights_hash
 
 SETTINGS = ModelSettings(

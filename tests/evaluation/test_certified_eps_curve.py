@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 import torch
 
@@ -91,3 +94,15 @@ def test_no_curve_and_no_bounds_give_no_records() -> None:
     without = CertifiedSamples(none, {}, 0.0, "layer LSTM has no bounds")
     assert certified_curve(here, judged, THREAT, without, right, curve(40), BUDGET) == []
     assert certified_curve(here, judged, THREAT, found()[0], right, [], BUDGET) == []
+
+
+def test_all_points_together_cost_no_more_than_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[float] = []
+
+    def spending(*at: Any) -> CertifiedSamples:
+        given.append(at[-1].seconds)
+        return replace(certify_samples(*at), spent={"crown": 30.0})
+
+    monkeypatch.setattr(f"{certified_curve.__module__}.certify_samples", spending)
+    found()
+    assert given == [20.0, 15.0, 0.0]

@@ -18,6 +18,7 @@ from tempering.core.probe import probing
 from tempering.core.user_code import device_of
 from tempering.data.dataset import Dataset
 from tempering.data.splits import Splits
+from tempering.data.tones import nearly_binary
 from tempering.models.adoption import FunctionModel, initialise, with_logits
 from tempering.models.classifier import BaseClassifier
 from tempering.models.foreign import load_foreign
@@ -31,8 +32,6 @@ CLASSIFIED = 500
 """Validation images that tell whether a module was trained."""
 SHOWN = 8
 """Images on which a user's network is tried."""
-GREY, GREY_SHARE = (0.25, 0.75), 0.1
-"""What counts as grey, and the largest share of such pixels in images that are nearly binary."""
 
 
 class Networks(Protocol):
@@ -281,12 +280,6 @@ def networks_for(
 def shown_part(data: Dataset) -> Tensor:
     """A few images, in memory of their own, that models are tried on."""
     return data.images(torch.arange(min(SHOWN, len(data))))
-
-
-def nearly_binary(data: Splits) -> bool:
-    """Whether images are mostly black and white, as strokes on paper are."""
-    grey = sum(int(((x > GREY[0]) & (x < GREY[1])).sum()) for x in data.train.chunks())
-    return grey <= GREY_SHARE * data.train.pixels.numel()
 
 
 def classifies(model: nn.Module, data: Dataset) -> bool:

@@ -45,10 +45,16 @@ def forward_seconds(run: EvaluationRun) -> float:
     return min(tries) / count
 
 
-def certification_budget(run: EvaluationRun) -> CertificationBudget:
-    """What certificates before the attacks may cost, equal in every process."""
+def certification_budget(run: EvaluationRun, samples: int | None = None) -> CertificationBudget:
+    """What certificates before the attacks may cost, equal in every process.
+
+    Args:
+        run: The evaluation.
+        samples: How many are certified; None for all that are right without attack.
+    """
     right, saved = int(run.clean.per_sample.robust.sum()), attack_seconds(run)
-    seconds, left = IN_ANY_CASE + SHARE * saved * right, run.deadline.left
+    count = right if samples is None else min(samples, right)
+    seconds, left = IN_ANY_CASE + SHARE * saved * count, run.deadline.left
     if math.isinf(left):
         budget = CertificationBudget(saved, seconds)
     else:

@@ -65,7 +65,8 @@ def certified_curve(
         certificates: Which samples are certified at the threat's own eps.
         right: Samples that are right without attack, shape (n,), bool.
         curve: Accuracy under attack at each eps; without it nothing is certified.
-        budget: What certificates may cost at each eps.
+        budget: What all certificates may cost together; each eps gets an equal part of what is
+            left of its seconds.
 
     Returns:
         One record an eps above 0, smallest first; none if the model has no bounds.
@@ -79,6 +80,7 @@ def certified_curve(
     part = replace(context, data=context.data.first(n))
     robust = {point.eps: point.robust.hits for point in curve if point.eps > 0}
     known, last = certificates.certified[:n], right[:n]
+    left, waiting = budget.seconds, sum(eps != threat.eps for eps in robust)
     records: list[Proof] = []
     with track("certified accuracy against eps", len(robust)) as advance:
         for eps in sorted(robust):
@@ -87,7 +89,9 @@ def certified_curve(
             if eps != threat.eps:
                 with silence():
                     rows = (last & ~sofar).nonzero()[:, 0]
-                    at_eps = certify_samples(part, target, allowed, rows, budget)
+                    share = replace(budget, seconds=left / waiting)
+                    at_eps = certify_samples(part, target, allowed, rows, share)
+                left, waiting = left - sum(at_eps.spent.values()), waiting - 1
                 sofar = sofar | at_eps.certified
             last = sofar
             proven = int(sofar.sum())

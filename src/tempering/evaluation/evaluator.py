@@ -140,7 +140,7 @@ def _along_curve(
     if result.certificates is None or not curve:
         return []
     at = (run.context, run.target, run.threat, result.certificates)
-    budget = replace(certification_budget(run), saved=0.0)
+    budget = replace(certification_budget(run, curve[0].n), saved=0.0)
     return certified_curve(*at, result.clean, curve, budget)
 
 
