@@ -44,12 +44,15 @@ FOUR = (
 FLAG = "model.options.adversarial_class=true"
 FLAGLESS = "model.options.adversarial_class=false"
 
-SQUEEZE = (
+BASE = (
+    "data.augmentation.shift=0.0",
+    "model.options.depth=2",
+    f"{MIXTURE}.eps_warmup_steps=300",
     "model.options.squeeze=[0.3, 0.7]",
     "model.options.threshold=[]",
     f'{MIXTURE}.attacks=["pgd:steps=3,until_fooled=false", "cw-linf:steps=3,until_fooled=false"]',
 )
-"""Before all variants: `stages.py` compares stages."""
+"""Before all variants, in the place of the recipe's: `stages.py` compares stages."""
 
 VARIANTS: dict[str, tuple[str, ...]] = {
     "most of the batch attacked": (),
@@ -74,7 +77,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
 
 def measure(name: str, overrides: tuple[str, ...]) -> dict[str, object]:
     """Train one variant, and evaluate it on all validation data."""
-    recipe = load_recipe("default", [*SQUEEZE, *overrides])
+    recipe = load_recipe("default", [*BASE, *overrides])
     data = load(recipe.data.address, recipe.data.split, recipe.seed)
     engine = start_engine(recipe.precision)
     model = networks_for(recipe.model, data, None, None).fresh(recipe.seed)

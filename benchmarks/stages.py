@@ -32,22 +32,18 @@ ATTACKS = ("cw-linf:steps=20", "box", "apgd-t:steps=50")
 SIZES = (0.3, 0.35, 0.4)
 SAMPLES = 1000
 MIXED = "training.hardened.mixture.attacks="
-BOX = '"box:steps=3,flips=0,starts=1,until_fooled=false"'
 PGD, MARGIN = '"pgd:steps=3,until_fooled=false"', '"cw-linf:steps=3,until_fooled=false"'
-THRESHOLD = ("model.options.squeeze=[]", "model.options.threshold=0.5")
 
 VARIANTS: dict[str, tuple[str, ...]] = {
-    "hard threshold, attacks in its box": (*THRESHOLD, f"{MIXED}[{BOX}]"),
-    "hard threshold, attacks in its box and straight through": (
-        *THRESHOLD,
-        f"{MIXED}[{BOX}, {MARGIN}]",
-    ),
-    "hard threshold, attacks straight through": (*THRESHOLD, f"{MIXED}[{PGD}, {MARGIN}]"),
+    "hard threshold, attacks in its box": (),
+    "hard threshold, attacks straight through": (f"{MIXED}[{PGD}, {MARGIN}]",),
     "squeeze of [0.3, 0.7], attacks straight through": (
         "model.options.squeeze=[0.3, 0.7]",
         "model.options.threshold=[]",
         f"{MIXED}[{PGD}, {MARGIN}]",
     ),
+    "the first, two convolutions": ("model.options.depth=2",),
+    "the first, no shifts": ("data.augmentation.shift=0.0",),
 }
 """Name -> overrides of the recipe `default`."""
 

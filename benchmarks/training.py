@@ -45,8 +45,8 @@ SCHEDULE = Warmup(SHARED.warmup_steps, Constant())
 THREAT = RECIPE.threat
 TRIED = 10
 """Steps that are timed, uncounted, to say how many the time allows: ramps are shares of them."""
-RAMP = 0.15
-"""Share of the time over which eps grows in ours, as in the recipe: 300 of 2,000 steps."""
+RAMP = 0.05
+"""Share of the time over which eps grows in ours, as in the recipe: 100 of 2,000 steps."""
 PACED = 10
 """Gradients that say how fast the machine is."""
 LONGEST = 6

@@ -10,16 +10,12 @@ import torch
 from torch import Tensor
 
 from tempering.attacks.base import Attack
-from tempering.attacks.box import Box
 from tempering.core.backward import adaptive_stages
 from tempering.core.errors import NoGradientError
-from tempering.core.input_stages import InputStages
-from tempering.core.probe import probing
 from tempering.core.records import Access, Flag, PassCounts, StageResult
-from tempering.core.threats import Linf
-from tempering.core.user_code import device_of
 from tempering.evaluation.availability_attack import NAME as AVAILABILITY
 from tempering.evaluation.availability_attack import availability
+from tempering.evaluation.box_stage import box_stage
 from tempering.evaluation.certificates import CertifiedSamples
 from tempering.evaluation.complete_verification import (
     Counterexamples,
@@ -118,15 +114,9 @@ def _stages_on_all_samples(run: EvaluationRun) -> list[Stage]:
 
 def _stages_on_undecided(run: EvaluationRun) -> dict[Access, list[Stage]]:
     """Those of the protocol, and a box search behind step functions at the model's input."""
-    protocol, attack = run.config.protocol, Box(starts=1)
-    stages = protocol.on_undecided()
-    if protocol.name not in NAMES or "white" not in stages or type(run.threat) is not Linf:
-        return stages
-    image = run.context.data.first(1).x.to(device_of(run.target.model))
-    with probing(run.target.model) as probe:
-        found = InputStages.of(probe, image).stages
-    if any(stage.stepwise for stage in found):
-        stages["white"] = [Stage(attack, optional=True), *stages["white"]]
+    stages, named = run.config.protocol.on_undecided(), run.config.protocol.name in NAMES
+    if named and "white" in stages and (search := box_stage(run)) is not None:
+        stages["white"] = [Stage(search, optional=True), *stages["white"]]
     return stages
 
 

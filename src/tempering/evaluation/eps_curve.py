@@ -14,6 +14,7 @@ from tempering.core.errors import NoGradientError, UsageError
 from tempering.core.records import Cost
 from tempering.core.threat_checks import check_rescaling
 from tempering.core.threats import Threat
+from tempering.evaluation.box_stage import box_stage
 from tempering.evaluation.config import CurveConfig
 from tempering.evaluation.context import EvalContext
 from tempering.evaluation.evaluation_result import EvaluationResult
@@ -59,11 +60,17 @@ def curve_of(run: EvaluationRun, result: EvaluationResult) -> list[AttackResult]
             threat,
             grid,
             nearest=search,
-            attacks=config.attacks,
+            attacks=_with_box(run, config.attacks),
             known=known,
         )
     except NoGradientError:
         return []
+
+
+def _with_box(run: EvaluationRun, attacks: Sequence[Attack]) -> tuple[Attack, ...]:
+    """Given attacks, and a box search where gradients would pass straight through steps."""
+    search = box_stage(run)
+    return tuple(attacks) if search is None else (*attacks, search)
 
 
 def _widest(context: EvalContext, threat: Threat) -> Threat:
