@@ -70,7 +70,7 @@ class ModelSettings(Settings):
     """The network.
 
     Attributes:
-        name: A name in the registry, `file.py:factory` or `zoo:NAME`.
+        name: A name in the registry, `zoo:NAME`, `file.py:factory`, `timm:NAME` or `hf:NAME`.
         options: Everything that its builder takes besides shape and classes.
         undefended: Options that differ in the undefended model: a defence that is part
             of the network is left out of it.
