@@ -9,9 +9,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from tempering.app.explained_models import run_folder
+from tempering.app.load_inputs import InputAddress
+from tempering.app.model_address import load_saved, load_surrogate
+from tempering.app.networks import networks_for
+from tempering.app.recipe import ModelSettings
+from tempering.app.scan_model_address import ScanAddress
+from tempering.attacks.surrogate_ref import SurrogateRef
 from tempering.core.notes import TemperingWarning
+from tempering.data.loading import load as load_data
 from tempering.models.manifest import read_manifest
+from tempering.models.store import save
+from tempering.training.objectives.rslad import RSLAD
 from tests.app.running import TINY, Done, temper
 from tests.models.hub.stand_ins import install_timm, install_transformers, write_folder
 
@@ -24,9 +35,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     install_timm(monkeypatch)
     install_transformers(monkeypatch)
     draws = np.random.default_rng(0)
-    x = draws.random((80, 3, 8, 8)).astype("float32")
-    y = np.arange(80) % 10
-    np.savez(tmp_path / "d.npz", x=x[:60], y=y[:60], x_test=x[60:], y_test=y[60:])
+    x = draws.random((240, 3, 8, 8)).astype("float32")
+    y = np.arange(240) % 10
+    np.savez(tmp_path / "d.npz", x=x[:200], y=y[:200], x_test=x[200:], y_test=y[200:])
+    torch.manual_seed(0)
     names = [f"bird {number}" for number in range(10)]
     write_folder(tmp_path / "vit", names=names)
     with warnings.catch_warnings():
@@ -40,42 +52,63 @@ def run(*words: str | Path, folder: Path) -> Done:
     return done
 
 
-def test_models_of_libraries_are_evaluated_and_resumed(folder: Path) -> None:
+def test_the_model_of_an_evaluation_is_found_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run("evaluate", "hf:vit", *WORDS, *FEW, "--attack", "fgsm", "--name", "birds", folder=folder)
-    records = [json.loads(line) for line in (folder / "runs/birds/records.jsonl").open()]
+    records = list(map(json.loads, (folder / "runs/birds/records.jsonl").read_text().splitlines()))
     made = next(record for record in records if "recipe" in record)
     assert made["recipe"]["model"] == f"hf:{folder / 'vit'}"
     assert made["classes"][3] == "bird 3"
-    elsewhere = folder / "elsewhere"
-    elsewhere.mkdir()
-    again = run("certify", folder / "runs/birds", *FEW, "--seconds", "1", folder=elsewhere)
-    assert "certified" in again.out
+    monkeypatch.chdir("/")
+    again = InputAddress(str(folder / "runs/birds"), data=f"npz:{folder / 'd.npz'}").load()
+    assert list(again.splits.classes) == made["classes"]
+
+
+def test_attacks_take_networks_of_timm(folder: Path) -> None:
+    done = run(
+        *("attack", "timm:tiny", *WORDS, *FEW, "--attack", "fgsm", "--out", "x.npz"), folder=folder
+    )
+    assert (folder / "x.npz").is_file(), done.out
 
 
 @pytest.mark.parametrize("address", ["timm:tiny", "hf:vit"])
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["attack", "MODEL", *WORDS, *FEW, "--attack", "fgsm", "--out", "x.npz"],
-        ["certify", "MODEL", *WORDS, *FEW, "--seconds", "1"],
-        ["uncertainty", "MODEL", "--data", "npz:d.npz", "--samples", "10"],
-        ["scan", "model", "MODEL", "--data", "npz:d.npz", "--samples", "20"],
-        ["explain", "MODEL", *WORDS, "--samples", "2"],
-    ],
-    ids=lambda words: words[0] if isinstance(words, list) else words,
-)
-def test_commands_take_models_of_libraries(folder: Path, words: list[str], address: str) -> None:
-    run(*(address if word == "MODEL" else word for word in words), folder=folder)
+def test_inputs_of_all_commands_are_loaded(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.chdir(folder)
+    inputs = InputAddress(address, data="npz:d.npz", threat="linf:0.1").load()
+    module, splits, manifest = ScanAddress(address, data="npz:d.npz").load()
+    x = splits.test.first(2).x
+    assert torch.equal(inputs.model(x), module(x))
+    assert torch.equal(load_surrogate(address, x)(x), module(x))
+    assert torch.equal(SurrogateRef.of(address).network()(x), module(x))
+    assert torch.equal(RSLAD(teacher=address).network(x), module(x))
+    assert run_folder(address) is None
+    assert manifest.factory_file == ""
+    save(module, "repaired", manifest)
+    monkeypatch.chdir("/")
+    assert load_saved(str(folder / "repaired")).manifest == read_manifest(folder / "repaired")
 
 
 def test_a_hardened_network_of_timm_is_loaded_again(folder: Path) -> None:
     run(
         *("harden", "--recipe", TINY, "--model", "timm:tiny", *WORDS, "--samples", "6"),
         *("--no-surrogate", "--name", "mine"),
+        *("--set", "evaluation.curve=none", "--set", "evaluation.minimum_norm=none"),
         folder=folder,
     )
     assert read_manifest(folder / "runs/mine").architecture == "timm:tiny"
-    run("evaluate", "runs/mine", *FEW, "--attack", "fgsm", folder=folder)
+    assert load_saved(str(folder / "runs/mine")).manifest.shape == (3, 8, 8)
+
+
+def test_networks_of_a_run_start_from_the_weights_of_the_library(folder: Path) -> None:
+    splits = load_data(f"npz:{folder / 'd.npz'}")
+    networks = networks_for(ModelSettings(name="timm:tiny"), splits, None, None)
+    assert not networks.trained
+    assert networks.architecture == "timm:tiny"
+    biases = [build(1).network.fc.bias[0] for build in (networks.start, networks.fresh)]
+    assert biases[0] == 7 != biases[1]
 
 
 def test_grey_data_for_a_network_of_colours_are_refused(folder: Path) -> None:
