@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 
@@ -48,7 +49,23 @@ def forward_seconds(run: EvaluationRun) -> float:
 def certification_budget(run: EvaluationRun) -> CertificationBudget:
     """What certificates before the attacks may cost, equal in every process."""
     right, saved = int(run.clean.per_sample.robust.sum()), attack_seconds(run)
-    seconds, left = IN_ANY_CASE + SHARE * saved * right, run.deadline.left
+    return _in_time(run, saved, IN_ANY_CASE + SHARE * saved * right)
+
+
+def curve_budget(run: EvaluationRun, spent: float) -> CertificationBudget:
+    """What certificates along a whole curve may cost, equal in every process.
+
+    They save no attack, so they take no more than those at the threat's own eps.
+
+    Args:
+        run: The evaluation.
+        spent: Seconds that certificates at the threat's own eps took.
+    """
+    return replace(_in_time(run, 0.0, max(IN_ANY_CASE, spent)), attacks=False)
+
+
+def _in_time(run: EvaluationRun, saved: float, seconds: float) -> CertificationBudget:
+    left = run.deadline.left
     if math.isinf(left):
         budget = CertificationBudget(saved, seconds)
     else:
