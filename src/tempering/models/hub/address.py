@@ -11,6 +11,12 @@ from tempering.core.errors import ModelError
 
 LIBRARIES = {"timm": "timm", "hf": "transformers"}
 """Prefix of an address -> the library that builds the network, and the extra that installs it."""
+FORMS = {
+    "timm:NAME": "a network of timm with its weights and normalisation, such as timm:resnet18",
+    "hf:ORG/NAME": "an image classifier of transformers from the Hugging Face hub",
+    "hf:DIR": "the same from a folder that save_pretrained() wrote, with model.safetensors",
+}
+"""Forms of an address, and what they mean."""
 CONFIG = "config.json"
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 """One of these holds the weights of a local folder in the hub's format."""
