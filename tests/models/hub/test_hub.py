@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from tempering.certification import certify
 from tempering.core.errors import ModelError, UnknownNameError
 from tempering.core.notes import TemperingWarning
+from tempering.core.threats import Linf
 from tempering.models.foreign import load_foreign, make_foreign
 from tempering.models.hub.address import hub_of, is_foreign
 from tempering.models.hub.preprocessed import Preprocessed
@@ -38,12 +41,38 @@ def test_a_missing_library_is_named_with_its_extra(
     monkeypatch: pytest.MonkeyPatch, library: str
 ) -> None:
     monkeypatch.setattr("tempering.models.hub.address.find_spec", lambda name: None)
-    monkeypatch.delitem(__import__("sys").modules, library, raising=False)
+    monkeypatch.delitem(sys.modules, library, raising=False)
     address = "timm:resnet18" if library == "timm" else "hf:org/name"
     with pytest.raises(ModelError) as told:
         load_foreign(address)
     said = f"{address} needs the library {library}: pip install 'tempering[{library}]'"
     assert str(told.value) == said
+
+
+def test_a_library_that_cannot_be_imported_is_told_from_a_hub_that_cannot_be_reached(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "timm.py").write_text("import torchvision_that_is_missing\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "timm", raising=False)
+    with pytest.raises(ModelError) as told:
+        load_foreign("timm:resnet18")
+    message = str(told.value)
+    assert message.startswith("timm:resnet18 needs timm, which fails to load: ModuleNotFoundError")
+    assert message.endswith("pip install 'tempering[timm]'")
+
+
+def test_networks_of_libraries_can_be_certified(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    install_timm(monkeypatch)
+    install_transformers(monkeypatch)
+    for address in ("timm:tiny", f"hf:{write_folder(tmp_path / 'vit')}"):
+        model = load_foreign(address)
+        x = torch.rand(3, 3, 8, 8)
+        verdicts = certify(model, x, model(x).argmax(1), Linf(1e-4))
+        assert verdicts.unsupported is None
+        assert bool(verdicts.certified.any())
 
 
 def test_networks_of_timm_normalise_as_their_configuration_says(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -30,7 +31,7 @@ def pretrained_network(address: HubAddress) -> Preprocessed:
     remedy = "check the name and the connection to the Hugging Face hub"
     if address.folder is not None:
         remedy = "give a folder that save_pretrained() wrote"
-    address.require()
+    _import(address)
     with users_code(f"{address} cannot be loaded", remedy), _quiet(), seeded(0):
         if address.prefix == "timm":
             return timm_network(address, pretrained=True)
@@ -50,7 +51,7 @@ def fresh_network(
     Raises:
         ModelError: If the library is missing, or the network cannot be built.
     """
-    address.require()
+    _import(address)
     remedy = "check the name and the connection to the Hugging Face hub"
     with users_code(f"{address} cannot be built", remedy), _quiet(), seeded(seed):
         if address.prefix == "timm":
@@ -69,6 +70,14 @@ def network_with(address: HubAddress, weights: Path) -> Preprocessed:
     whole = any(name.endswith("normalize.mean") for name in tensors)
     fit_weights(model if whole else model.network, tensors, weights)
     return model
+
+
+def _import(address: HubAddress) -> None:
+    """Import the library; without one of its own requirements it is there, but fails."""
+    address.require()
+    install = f"pip install 'tempering[{address.library}]'"
+    with users_code(f"{address} needs {address.library}, which fails to load", install):
+        importlib.import_module(address.library)
 
 
 @contextmanager

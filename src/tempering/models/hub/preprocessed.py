@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from tempering.core.errors import ModelError
 from tempering.core.notes import note
-from tempering.core.outputs import logits_in
 from tempering.models.normalize import Normalize
 
 
@@ -38,7 +37,7 @@ class Preprocessed(nn.Module):
     become smaller. They are not cropped.
 
     Args:
-        network: From normalised images to logits, or to an answer with `logits`.
+        network: From normalised images to logits.
         stages: What it expects.
         name: What messages call it.
         class_names: Of its outputs; empty if unknown.
@@ -69,7 +68,7 @@ class Preprocessed(nn.Module):
         Raises:
             ModelError: If the images have another number of channels.
         """
-        return logits_in(self.network(self.prepared(x)))
+        return self.network(self.prepared(x))
 
     def prepared(self, x: Tensor) -> Tensor:
         """What the network is given, shape (n, c, height, width).

@@ -6,7 +6,7 @@ import importlib
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tempering.core.errors import ModelError
 from tempering.models.hub.address import HubAddress
@@ -16,6 +16,14 @@ _LEVELS = 255
 """Pixels that an image processor takes are whole numbers up to this."""
 _TOLERANCE = 1e-3
 """Largest difference of our preprocessing from the processor's; interpolation has no part in it."""
+
+
+class ImageClassifier(Preprocessed):
+    """A network of transformers, whose answer holds the logits beside other things."""
+
+    def forward(self, x: Tensor) -> object:
+        """Logits, shape (n, outputs), of images in [0, 1], shape (n, c, h, w)."""
+        return self.network(self.prepared(x)).logits
 
 
 def transformers_network(address: HubAddress, *, pretrained: bool) -> Preprocessed:
@@ -33,7 +41,7 @@ def transformers_network(address: HubAddress, *, pretrained: bool) -> Preprocess
     where = str(address.folder or address.name)
     processor = library.AutoImageProcessor.from_pretrained(where, trust_remote_code=False)
     network = (_pretrained if pretrained else _fresh)(library, where, str(address))
-    model = Preprocessed(network, stages_of(processor), str(address), _names(network.config))
+    model = ImageClassifier(network, stages_of(processor), str(address), _names(network.config))
     _require_same(model, processor)
     return model
 
