@@ -20,6 +20,7 @@ from tempering.app.scan_model_address import ScanAddress
 from tempering.attacks.surrogate_ref import SurrogateRef
 from tempering.core.notes import TemperingWarning
 from tempering.data.loading import load as load_data
+from tempering.evaluation.evaluator import Evaluator
 from tempering.models.manifest import read_manifest
 from tempering.models.store import save
 from tempering.training.objectives.rslad import RSLAD
@@ -91,15 +92,18 @@ def test_inputs_of_all_commands_are_loaded(
     assert load_saved(str(folder / "repaired")).manifest == read_manifest(folder / "repaired")
 
 
-def test_a_hardened_network_of_timm_is_loaded_again(folder: Path) -> None:
-    run(
-        *("harden", "--recipe", TINY, "--model", "timm:tiny", *WORDS, "--samples", "6"),
-        *("--no-surrogate", "--name", "mine"),
-        *("--set", "evaluation.curve=none", "--set", "evaluation.minimum_norm=none"),
-        folder=folder,
-    )
-    assert read_manifest(folder / "runs/mine").architecture == "timm:tiny"
-    assert load_saved(str(folder / "runs/mine")).manifest.shape == (3, 8, 8)
+def test_a_hardened_network_of_timm_is_loaded_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Evaluator, "evaluate", stopped)
+    words = ["harden", "--recipe", TINY, "--model", "timm:tiny", *WORDS, "--name", "mine"]
+    assert temper(*words, *FEW, "--no-surrogate", folder=folder).code == 130
+    saved = load_saved(str(folder / "runs/mine"))
+    assert (saved.manifest.architecture, saved.manifest.factory_file) == ("timm:tiny", "")
+    assert saved.manifest.shape == (3, 8, 8)
 
 
 def test_networks_of_a_run_start_from_the_weights_of_the_library(folder: Path) -> None:
