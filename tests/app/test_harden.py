@@ -11,7 +11,12 @@ import torch
 from torch import Tensor, nn
 
 import tempering as tp
-from tempering.app.beginning import choose_recipe, fit_samples, require_batches
+from tempering.app.beginning import (
+    choose_recipe,
+    fit_samples,
+    require_accumulations,
+    require_batches,
+)
 from tempering.app.folder import RunFolder
 from tempering.app.hardening_run import Hardened
 from tempering.app.recipe import load_recipe
@@ -266,6 +271,22 @@ def test_a_batch_larger_than_the_training_data_is_refused(data: Splits) -> None:
     require_batches(data, [f"{key}={most}", "seed=100000"])
     with pytest.raises(UsageError, match=rf"{key} {most + 1} for {most} training samples: give"):
         require_batches(data, [f"{key} = {most + 1}"])
+
+
+@pytest.mark.parametrize("training", ["undefended", "hardened"])
+def test_steps_that_take_more_images_than_there_are_are_refused(
+    data: Splits, training: str
+) -> None:
+    n, key = len(data.train), f"training.{training}.optimisation"
+    settings = [f"{key}.batch_size=32", f"{key}.accumulation=1000"]
+    with pytest.raises(UsageError) as told:
+        tp.harden(data=data, recipe=TINY, overrides=settings)
+    assert str(told.value) == (
+        f"accumulation 1000 of batch_size 32 takes 32000 images a step, and there are {n} for "
+        f"training: give an accumulation of at most {n // 32}, or a smaller batch_size"
+    )
+    settings[1] = f"{key}.accumulation={n // 32}"
+    require_accumulations(choose_recipe(str(TINY), settings, None, data), data)
 
 
 def test_a_run_of_a_model_at_hand_is_resumed_with_that_model(

@@ -13,7 +13,7 @@ from tempering.app.recipe import Recipe, load_recipe, parse_recipe, recipes
 from tempering.attacks import FGSM, parse_attack
 from tempering.core.errors import RecipeError, ThreatError, UnknownNameError, UsageError
 from tempering.core.threats import L0, Linf
-from tests.app.running import TINY
+from tests.app.running import TINY, temper
 
 Write = Callable[[str, str], str]
 
@@ -326,3 +326,25 @@ def test_another_network_does_not_inherit_the_options_of_the_base(tmp_path: Path
     assert (model.options, model.undefended, model.tonal) == ({}, {}, {})
     (tmp_path / "same.toml").write_text('base = "default"\n[model]\nname = "strided_cnn"\n')
     assert load_recipe(str(tmp_path / "same.toml")).model == load_recipe("default").model
+
+
+def test_an_option_that_is_asked_for_holds_for_all_images() -> None:
+    given = load_recipe("default").model
+    asked = load_recipe("default", ["model.options.threshold=0.4"]).model
+    assert set(given.tonal) == {"threshold"}
+    assert (asked.options["threshold"], asked.tonal) == (0.4, {})
+    assert load_recipe("default", ["model.options.width=4"]).model.tonal == given.tonal
+
+
+@pytest.mark.parametrize("value", ["learn=2", '"threshold:learn=2"', "{learn = 2}"])
+def test_a_threshold_to_be_learned_in_a_network_names_the_defense(
+    value: str, tmp_path: Path
+) -> None:
+    words = ["harden", "--data", "digits", "--set", f"model.options.threshold={value}"]
+    done = temper(*words, folder=tmp_path)
+    assert done.code == 2
+    assert done.err.startswith("error: threshold ")
+    assert done.err.endswith(
+        " in a network: give a number, or one for each channel; values to be learned stand before "
+        "it, --defense threshold:learn=2\n"
+    )

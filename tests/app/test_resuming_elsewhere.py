@@ -65,7 +65,8 @@ def test_without_model_and_run_there_is_nothing_to_evaluate(tmp_path: Path) -> N
     assert done.code == 2
     assert (
         done.err
-        == "error: no model: give a run folder, a .safetensors file, file.py:factory or zoo:NAME\n"
+        == "error: no model: give a run folder, a .safetensors file, zoo:NAME, file.py:factory, "
+        "timm:NAME or hf:NAME\n"
     )
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
-
 import pytest
 import torch
 
@@ -12,6 +9,7 @@ from tempering.core.errors import CertificateError
 from tempering.core.proofs import Proof
 from tempering.core.records import Count, Measurement
 from tempering.core.threats import Linf
+from tempering.evaluation import certified_eps_curve
 from tempering.evaluation.certificates import CertifiedSamples, certify_samples
 from tempering.evaluation.certification_survey import CertificationBudget
 from tempering.evaluation.certified_eps_curve import certified_curve, certified_record
@@ -87,6 +85,46 @@ def test_more_proofs_than_images_that_stood_is_an_error() -> None:
         certified_curve(here, judged, THREAT, proofs, right, points, BUDGET)
 
 
+def test_the_whole_curve_costs_no_more_than_its_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each method takes a second a sample, by a clock that only it moves."""
+    asked: list[tuple[float, int]] = []
+
+    def costly(_context, _target, threat, rows, budget):  # type: ignore[no-untyped-def]
+        samples = min(len(rows), int(budget.seconds))
+        asked.append((threat.eps, samples))
+        assert budget.limit <= 4 * 20
+        assert not budget.attacks
+        certified = torch.zeros(40, dtype=torch.bool)
+        certified[rows[:samples]] = distances()[rows[:samples]] > threat.eps
+        return CertifiedSamples(certified, {}, 0.0, None, spent={"crown": float(samples)})
+
+    monkeypatch.setattr(certified_eps_curve, "certify_samples", costly)
+    none = CertifiedSamples(torch.zeros(60, dtype=torch.bool), {}, 0.0, None)
+    budget = CertificationBudget(0.0, seconds=20.0, attacks=False)
+    at = (context(DATA), target(MODEL, DATA), Linf(0.2))
+    certified_curve(*at, none, distances() > 0, curve(40), budget)
+    assert [eps for eps, _ in asked] == [0.02, 0.05, 0.1]
+    assert sum(samples for _, samples in asked) <= 20
+    assert asked[0][1] == 6
+    assert asked[1][1] > 0
+
+
+def test_what_no_seconds_were_left_for_is_recorded() -> None:
+    here, judged = context(DATA), target(MODEL, DATA)
+    right = distances() > 0
+    none = CertifiedSamples(torch.zeros(60, dtype=torch.bool), {}, 0.0, None)
+    spent = CertificationBudget(saved=0.0, seconds=0.0, attacks=False)
+    records = certified_curve(here, judged, THREAT, none, right, curve(40), spent)
+    assert records[0].unsupported == "no time was left"
+    rows = right.nonzero()[:, 0]
+    short = CertificationBudget(saved=0.0, seconds=0.0, attacks=False)
+    told = certify_samples(here, judged, Linf(0.2), rows, short).survey
+    assert [line for line in told if line.startswith("crown: ")] == [
+        "crown: not tried, no seconds were left"
+    ]
+    assert not any("attacks" in line for line in told)
+
+
 def test_no_curve_and_no_bounds_give_no_records() -> None:
     here, judged = context(DATA), target(MODEL, DATA)
     right = distances() > 0
@@ -94,15 +132,3 @@ def test_no_curve_and_no_bounds_give_no_records() -> None:
     without = CertifiedSamples(none, {}, 0.0, "layer LSTM has no bounds")
     assert certified_curve(here, judged, THREAT, without, right, curve(40), BUDGET) == []
     assert certified_curve(here, judged, THREAT, found()[0], right, [], BUDGET) == []
-
-
-def test_all_points_together_cost_no_more_than_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
-    given: list[float] = []
-
-    def spending(*at: Any) -> CertifiedSamples:
-        given.append(at[-1].seconds)
-        return replace(certify_samples(*at), spent={"crown": 30.0})
-
-    monkeypatch.setattr(f"{certified_curve.__module__}.certify_samples", spending)
-    found()
-    assert given == [20.0, 15.0, 0.0]

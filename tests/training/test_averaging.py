@@ -115,5 +115,8 @@ def test_impossible_averages_are_refused() -> None:
         SWA(0.5, 0)
     with pytest.raises(UsageError, match="accumulation 0: give at least 1"):
         StepConfig(THREAT, accumulation=0)
+    config, data = StepConfig(THREAT, batch_size=8, accumulation=1000), dataset()
+    with pytest.raises(UsageError, match=f"takes 8000 images a step, and there are {len(data)} "):
+        train_steps(network(), data, Standard(), 1, config=config, engine=ENGINE)
     with pytest.raises(ValidationError, match=r"swa_start = 0.5 beside averaging = 0.9: set"):
         plan(averaging=0.9, swa_start=0.5)

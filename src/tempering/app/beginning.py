@@ -24,6 +24,7 @@ from tempering.models.foreign import make_foreign
 from tempering.models.zoo.entries import entry_of
 from tempering.paper.reported import is_papers_data
 from tempering.training.objective import Objective
+from tempering.training.step_values import require_accumulation
 
 SAMPLES, ADDRESS, SCAN = "evaluation.samples", "data.address", "data.scan"
 SURROGATE = "evaluation.surrogate"
@@ -132,6 +133,17 @@ def require_batches(data: Splits, overrides: Sequence[str]) -> None:
                 f"{key.strip()} {value.strip()} for {len(data.train)} training samples: "
                 f"give at most {len(data.train)}"
             )
+
+
+def require_accumulations(recipe: Recipe, data: Splits) -> None:
+    """Refuse trainings whose steps would take more images than there are.
+
+    Raises:
+        UsageError: Naming the numbers of one of them.
+    """
+    for config in (recipe.training.undefended, recipe.training.hardened):
+        values = config.optimisation
+        require_accumulation(values.batch_size, values.accumulation, len(data.train))
 
 
 def require_classifiers(networks: Networks, data: Splits, seed: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from tempering.core.errors import RunError, UsageError
 from tempering.core.files import followed, write_text
 from tempering.core.records import AnyRecord, Assessment
 from tempering.evaluation.evaluation_result import EvaluationResult
+from tempering.models.hub.address import hub_of
 from tempering.models.zoo.entries import entry_of
 from tempering.report.run_page import render
 
@@ -67,8 +69,8 @@ def begun(
     """Make the folder of a new evaluation in the main process; the others follow."""
     folder = ""
     if engine.is_main:
-        entry = entry_of(address)
-        stem = Path(address).stem if entry is None else entry.replace(".", "-")
+        entry = entry_of(address) or (address if hub_of(address) is not None else None)
+        stem = Path(address).stem if entry is None else re.sub(r"[.:]", "-", Path(entry).name)
         fresh = new_folder(name, f"evaluate:{stem}", runs)
         write_text(fresh.settings, json.dumps(about, indent=2) + "\n")
         folder = str(fresh.path)

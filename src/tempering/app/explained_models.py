@@ -16,6 +16,7 @@ from tempering.core.notes import note
 from tempering.core.records import Subject
 from tempering.core.user_code import set_evaluation_mode
 from tempering.data.splits import Splits
+from tempering.models.hub.address import is_foreign
 from tempering.models.weights import fit_weights
 from tempering.training.state import trained_weights
 
@@ -47,7 +48,7 @@ def models_of(address: str, model: nn.Module, splits: Splits) -> list[tuple[Subj
 def run_folder(address: str) -> RunFolder | None:
     """The run at an address; None for a weights file or a factory."""
     path = followed(Path(address))
-    return RunFolder(path) if ".py:" not in address and path.is_dir() else None
+    return RunFolder(path) if not is_foreign(address) and path.is_dir() else None
 
 
 def _undefended(run: RunFolder, splits: Splits) -> nn.Module:

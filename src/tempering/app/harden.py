@@ -16,6 +16,7 @@ from tempering.app.beginning import (
     fit_samples,
     load_splits,
     names_data,
+    require_accumulations,
     require_batches,
     require_classifiers,
     require_fit,
@@ -174,6 +175,7 @@ def harden(
     splits = load_splits(chosen, given)
     chosen = fit_samples(chosen, splits, overrides)
     require_batches(splits, overrides)
+    require_accumulations(chosen, splits)
     check_threat(chosen.threat, splits.test.first(1000).x)
     check_size(chosen.threat, splits.shape)
     require_scan(chosen.data.scan, splits)

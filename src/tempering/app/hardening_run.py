@@ -32,7 +32,7 @@ from tempering.app.verdict_files import write_verdicts
 from tempering.core.comparisons import Comparison
 from tempering.core.engine import Engine
 from tempering.core.errors import InterruptedRunError
-from tempering.core.files import file_hash, write_text
+from tempering.core.files import write_text
 from tempering.core.notes import keep_note
 from tempering.core.passes import counted
 from tempering.core.random import derive
@@ -45,6 +45,7 @@ from tempering.evaluation.flags.impossible_results import check_minimum_norm
 from tempering.evaluation.summary import Roles
 from tempering.evaluation.target import Target
 from tempering.models.manifest import Manifest
+from tempering.models.own_code import factory_files
 from tempering.models.store import save
 from tempering.paper.overall_tables import overall_findings
 from tempering.paper.protocol import PaperProtocol, Surrogates
@@ -364,8 +365,7 @@ class HardeningRun:
         plain = plain_of(self.networks)
         if not isinstance(plain, FromFile):
             return {}
-        file = Path(plain.spec.rpartition(":")[0]).resolve()
-        return {"factory_file": str(file), "factory_hash": file_hash(file)}
+        return factory_files(plain.spec)
 
     def _write_records(self) -> None:
         if self.engine.is_main:

@@ -7,8 +7,16 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from tempering.app.class_names import with_class_names
 from tempering.app.default_data import DEFAULT_DATA, require_default_data, require_default_shape
-from tempering.app.model_address import judged_model, judging_run, load_model, load_saved
+from tempering.app.model_address import (
+    judged_model,
+    judging_run,
+    load_model,
+    load_saved,
+    refuse_factory,
+    resolved_address,
+)
 from tempering.app.untrained import note_if_untrained
 from tempering.core.errors import ModelError, UsageError
 from tempering.core.threat_sizes import check_size
@@ -17,8 +25,8 @@ from tempering.data.dataset import Dataset
 from tempering.data.loading import load
 from tempering.data.splits import Splits
 from tempering.models.foreign import make_foreign
+from tempering.models.hub.address import hub_of, is_foreign
 from tempering.models.manifest import Manifest
-from tempering.models.zoo.entries import entry_of
 
 
 @dataclass(frozen=True)
@@ -26,9 +34,10 @@ class InputAddress:
     """Where a model and its data are; what is None is as the model's manifest says.
 
     Attributes:
-        model: A run folder, a `.safetensors` with its manifest, `file.py:factory` or `zoo:NAME`. A
-            run of `temper evaluate` stands for the model that it judged.
-        weights: For `file.py:factory`.
+        model: A run folder, a `.safetensors` with its manifest, `zoo:NAME`, `file.py:factory`,
+            `timm:NAME`, `hf:ORG/NAME` or `hf:DIR`. A run of `temper evaluate` stands for the model
+            that it judged.
+        weights: For `file.py:factory`, or instead of a library's own.
         data: Address of the data; without a manifest mnist.
         split: Split of the data; official if the data are not those of the manifest.
         threat: Such as `linf:0.3`; required without a manifest.
@@ -50,12 +59,7 @@ class InputAddress:
     def resolved(self) -> dict[str, str | None]:
         """Where model and weights are, whatever folder is the current one later."""
         weights = None if self.weights is None else str(self.weights.resolve())
-        if entry_of(self.model) is not None:
-            return {"model": self.model, "weights": weights}
-        file, colon, name = self.model.rpartition(":")
-        if ".py:" not in self.model:
-            file, colon, name = self.model, "", ""
-        return {"model": f"{Path(file).resolve()}{colon}{name}", "weights": weights}
+        return {"model": resolved_address(self.model), "weights": weights}
 
     def load(self) -> LoadedInputs:
         """Load the model and its data.
@@ -67,13 +71,11 @@ class InputAddress:
         """
         if judging_run(self.model) is not None:
             return self.followed().load()
-        if ".py:" in self.model:
-            if self.factory is not None:
-                raise UsageError(
-                    f"--model {self.factory} for {self.model}, which is a factory: leave it out"
-                )
+        if is_foreign(self.model):
+            refuse_factory(self.factory, self.model)
             threat, splits = self._fitting(None)
             model = self._own_model(splits)
+            splits = with_class_names(splits, getattr(model, "class_names", ()))
             return LoadedInputs(model, None, threat, splits, self.seed or 0)
         saved = load_saved(self.model, self.weights, self.factory)
         threat, splits = self._fitting(saved.manifest)
@@ -97,7 +99,7 @@ class InputAddress:
             )
         told, model, weights = judged_model(run)
         address = replace(self, model=model, weights=weights)
-        if ".py:" not in model:
+        if not is_foreign(model):
             return address
         return replace(
             address,
@@ -108,12 +110,12 @@ class InputAddress:
         )
 
     def _own_model(self, splits: Splits) -> nn.Module:
-        """The network of a user's file; the default data must fit it."""
+        """The network of a user's file or a library; the default data must fit it."""
         default = self.data is None
         try:
             model = load_model(self.model, self.weights, x=splits.test.first(1).x)
         except ModelError:
-            if default:
+            if default and hub_of(self.model) is None:
                 require_default_data(make_foreign(self.model), self.model, splits)
             raise
         if default:

@@ -1,4 +1,4 @@
-"""Models by their addresses: a run folder, a `.safetensors`, `file.py:factory` or `zoo:NAME`."""
+"""Models by their addresses: saved ones, those of the zoo, a user's file, or a library."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from tempering.core.files import followed
 from tempering.core.notes import note
 from tempering.core.records import Provenance, load_records
 from tempering.models.foreign import load_foreign
+from tempering.models.hub.address import hub_of, is_foreign
 from tempering.models.manifest import (
     MANIFEST_FILE,
     WEIGHTS_FILE,
@@ -34,8 +35,9 @@ def load_model(
     """Load a model by its address.
 
     Args:
-        address: A run folder, a `.safetensors` with its manifest, `file.py:factory` or `zoo:NAME`.
-        weights: For `file.py:factory`.
+        address: A run folder, a `.safetensors` with its manifest, `zoo:NAME`, `file.py:factory`,
+            `timm:NAME`, `hf:ORG/NAME` or `hf:DIR`.
+        weights: For `file.py:factory`, or instead of a library's own.
         factory: See `load_saved`.
         x: Some images, shape (n, c, h, w), that give lazy layers their shapes.
 
@@ -46,10 +48,9 @@ def load_model(
     if (run := judging_run(address)) is not None:
         _, model, its_weights = judged_model(run)
         return load_model(model, its_weights, factory, x)
-    if ".py:" not in address:
+    if not is_foreign(address):
         return load_saved(address, weights, factory).model
-    if factory is not None:
-        raise UsageError(f"--model {factory} for {address}, which is a factory: leave it out")
+    refuse_factory(factory, address)
     return load_foreign(address, None if weights is None else _held_weights(weights), x=x)
 
 
@@ -86,7 +87,7 @@ def load_surrogate(address: str, x: Tensor) -> nn.Module:
     Raises:
         ModelError: If there is no such model, or files do not fit together.
     """
-    if ".py:" in address or judging_run(address) is not None:
+    if is_foreign(address) or judging_run(address) is not None:
         return load_model(address, x=x)
     return load_beside(require_place(address))
 
@@ -118,9 +119,7 @@ def recorded_model(run: Path) -> tuple[Provenance, str, Path | None]:
     records = load_records(RunFolder(run).records)
     told = next((record for record in records if isinstance(record, Provenance)), None)
     address = "" if told is None else str(told.recipe.get("model", ""))
-    place = Path(address.rpartition(":")[0] if ".py:" in address else address)
-    there = entry_of(address) is not None or place.exists()
-    if told is None or not address or not there:
+    if told is None or not address or not _is_there(address):
         where = f", {address}, is no longer there" if address else " is not recorded"
         raise ModelError(
             f"no model at {run}: {run.resolve().name} is a run of `temper evaluate`, and the model "
@@ -130,11 +129,45 @@ def recorded_model(run: Path) -> tuple[Provenance, str, Path | None]:
     return told, address, None if weights is None else Path(weights)
 
 
+def refuse_factory(factory: str | None, address: str) -> None:
+    """Refuse a factory beside a model that needs none.
+
+    Raises:
+        UsageError: If there is one.
+    """
+    if factory is not None:
+        kind = "a factory" if hub_of(address) is None else "built by a library"
+        raise UsageError(f"--model {factory} for {address}, which is {kind}: leave it out")
+
+
+def resolved_address(address: str) -> str:
+    """An address that is that of the same model, whatever folder is the current one later.
+
+    Example:
+        >>> resolved_address("timm:resnet18"), resolved_address("zoo:mnist-linf-0.1")
+        ('timm:resnet18', 'zoo:mnist-linf-0.1')
+    """
+    if entry_of(address) is not None:
+        return address
+    if (hub := hub_of(address)) is not None:
+        return str(hub.resolved())
+    file, colon, name = address.rpartition(":") if is_foreign(address) else (address, "", "")
+    return f"{Path(file).resolve()}{colon}{name}"
+
+
+def _is_there(address: str) -> bool:
+    """Whether files of a model are there, as far as it has some on this machine."""
+    if (hub := hub_of(address)) is not None:
+        return hub.folder is None or hub.folder.exists()
+    place = Path(address.rpartition(":")[0] if is_foreign(address) else address)
+    return entry_of(address) is not None or place.exists()
+
+
 def _held_weights(weights: Path) -> Path:
     """A file of weights; within a run that judged a model, that model's."""
     if weights.exists() or (run := judging_run(str(weights.parent))) is None:
         return weights
     _, address, held = judged_model(run)
-    if held is None and ".py:" not in address:
+    if held is None and not is_foreign(address):
         return weights_path(Path(address))
     return held or weights

@@ -29,7 +29,7 @@ def require_place(address: str) -> Path:
     if not path.exists():
         raise ModelError(
             f"no model at {address}: give a run folder, a .safetensors file with its manifest "
-            "beside it, file.py:factory, or zoo:NAME"
+            "beside it, file.py:factory, zoo:NAME, timm:NAME or hf:ORG/NAME"
         )
     if not _finished(path):
         raise ModelError(

@@ -1,4 +1,4 @@
-"""Where a run's networks come from: a name, a user's file, or a module at hand."""
+"""Where a run's networks come from: a name, a user's file, a library, or a module at hand."""
 
 from __future__ import annotations
 
@@ -22,9 +22,12 @@ from tempering.data.tones import nearly_binary
 from tempering.models.adoption import FunctionModel, initialise, with_logits
 from tempering.models.classifier import BaseClassifier
 from tempering.models.foreign import load_foreign
+from tempering.models.hub.address import HubAddress, hub_of
+from tempering.models.hub.building import fresh_network
 from tempering.models.registry import build
 from tempering.models.seeded import seeded
 from tempering.models.trainable import trainable, unwrapped
+from tempering.models.weights import read_weights
 from tempering.models.zoo.entries import entry_of
 from tempering.models.zoo.loading import load as load_entry
 
@@ -148,6 +151,29 @@ class FromFile:
         return self.spec
 
 
+@dataclass(frozen=True)
+class FromHub(FromFile):
+    """Networks of timm or transformers, with the library's weights where none are given.
+
+    Attributes:
+        spec: Such as `timm:resnet18`.
+        known: Whether these weights classify the data better than chance.
+    """
+
+    known: bool = False
+
+    @property
+    def trained(self) -> bool:
+        """Whether its weights are for these data."""
+        return self.known
+
+    def fresh(self, seed: int) -> nn.Module:
+        """The network with random weights."""
+        tensors = None if self.weights is None else read_weights(self.weights)
+        model = fresh_network(HubAddress.of(self.spec), seed, tensors)
+        return model if self.x is None else trainable(model, self.x)
+
+
 @dataclass(frozen=True, eq=False)
 class FromModule:
     """A module at hand; others are copies whose layers draw their weights again.
@@ -264,6 +290,10 @@ def networks_for(
         some = shown_part(data.validation)
         module = initialise(load_entry(entry).model, some)
         return FromModule(module, classifies(module, data.validation), False, some)
+    if (hub := hub_of(settings.name)) is not None:
+        spec, some = str(hub.resolved()), shown_part(data.validation)
+        known = classifies(load_foreign(spec, weights, x=some), data.validation)
+        return FromHub(spec, weights, some, known)
     if ":" in settings.name:
         return FromFile(settings.name, weights, shown_part(data.validation))
     if weights is not None:

@@ -70,11 +70,12 @@ class ModelSettings(Settings):
     """The network.
 
     Attributes:
-        name: A name in the registry, `file.py:factory` or `zoo:NAME`.
+        name: A name in the registry, `zoo:NAME`, `file.py:factory`, `timm:NAME` or `hf:NAME`.
         options: Everything that its builder takes besides shape and classes.
         undefended: Options that differ in the undefended model: a defence that is part
             of the network is left out of it.
-        tonal: Options that differ for images with tones between black and white.
+        tonal: Options that differ for images with tones between black and white, unless they are
+            overridden.
     """
 
     name: str
@@ -353,9 +354,20 @@ def _override(tree: dict[str, Any], text: str) -> dict[str, Any]:
         change = value
     if key == "model.name":
         return _for_network(tree, change)
+    if names[:2] == ["model", "options"]:
+        tree = _for_all_images(tree, names[2:3])
     for name in reversed(names):
         change = {name: change}
     return _changed(tree, change)
+
+
+def _for_all_images(tree: dict[str, Any], asked: Sequence[str]) -> dict[str, Any]:
+    """Settings in which an option that was asked for does not differ by the kind of images."""
+    model = tree.get("model")
+    if not isinstance(model, dict) or not isinstance(model.get("tonal"), dict):
+        return tree
+    tonal = {name: value for name, value in model["tonal"].items() if name not in asked}
+    return {**tree, "model": {**model, "tonal": tonal}}
 
 
 def _name_of(model: object) -> object:

@@ -9,16 +9,24 @@ from torch import nn
 
 from tempering.app.default_data import DEFAULT_DATA, require_default_data
 from tempering.app.job import job
-from tempering.app.model_address import judged_model, judging_run, load_model, load_saved
+from tempering.app.model_address import (
+    judged_model,
+    judging_run,
+    load_model,
+    load_saved,
+    refuse_factory,
+    resolved_address,
+)
 from tempering.app.output_files import check_new_folder
 from tempering.app.scan_model import NO_ATTACK, ModelScanOptions, scan_module
 from tempering.app.scanned_model import ScannedModel
 from tempering.app.untrained import note_if_untrained
 from tempering.core.errors import UsageError
-from tempering.core.files import file_hash
 from tempering.data.loading import load
 from tempering.data.splits import Splits
+from tempering.models.hub.address import hub_of, is_foreign
 from tempering.models.manifest import Manifest
+from tempering.models.own_code import factory_files
 
 
 @dataclass(frozen=True)
@@ -26,8 +34,9 @@ class ScanAddress:
     """Where a model and clean data are.
 
     Attributes:
-        model: A run folder, a `.safetensors` with its manifest, `file.py:factory` or `zoo:NAME`.
-        weights: For `file.py:factory`.
+        model: A run folder, a `.safetensors` with its manifest, `zoo:NAME`, `file.py:factory`,
+            `timm:NAME`, `hf:ORG/NAME` or `hf:DIR`.
+        weights: For `file.py:factory`, or instead of a library's own.
         factory: `file.py:factory` for a run folder whose own file has moved or changed.
         data: Address of clean data; None for the data of the model's manifest, or mnist.
         split: Of the data; official if it is not that of the manifest.
@@ -51,28 +60,24 @@ class ScanAddress:
         """
         if (run := judging_run(self.model)) is not None:
             told, model, weights = judged_model(run)
-            data = self.data or (told.data if ".py:" in model else None)
+            data = self.data or (told.data if is_foreign(model) else None)
             return replace(self, model=model, weights=weights, data=data).load()
-        if ".py:" not in self.model:
+        if not is_foreign(self.model):
             saved = load_saved(self.model, self.weights, self.factory)
             source = self.data or saved.manifest.data or DEFAULT_DATA
             own = source == saved.manifest.data
             split = self.split or (saved.manifest.split if own else "official")
             seed = saved.manifest.seed if own else self.seed
             return saved.model, load(source, split, seed), saved.manifest
-        if self.factory is not None:
-            raise UsageError(
-                f"--model {self.factory} for {self.model}, which is a factory: leave it out"
-            )
+        refuse_factory(self.factory, self.model)
         splits = load(self.data or DEFAULT_DATA, self.split or "official", self.seed)
         module = load_model(self.model, self.weights, x=splits.test.first(1).x)
         if self.data is None:
             require_default_data(module, self.model, splits)
         if self.weights is None:
             note_if_untrained(module, self.model, splits.test)
-        file = Path(self.model.rpartition(":")[0]).resolve()
         manifest = Manifest(
-            architecture=self.model,
+            architecture=self.model if hub_of(self.model) is None else resolved_address(self.model),
             classes=list(splits.classes),
             shape=splits.shape,
             threat=NO_ATTACK,
@@ -80,8 +85,7 @@ class ScanAddress:
             data_hash=splits.data_hash,
             split=splits.split,
             seed=self.seed,
-            factory_file=str(file),
-            factory_hash=file_hash(file),
+            **factory_files(self.model),
         )
         return module, splits, manifest
 

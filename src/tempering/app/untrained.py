@@ -13,6 +13,7 @@ from tempering.core.probe import probing
 from tempering.core.user_code import device_of
 from tempering.data.dataset import Dataset
 from tempering.models.adoption import with_logits
+from tempering.models.hub.address import hub_of
 
 TRIED = 64
 """Images that a model is tried on."""
@@ -41,7 +42,8 @@ def note_if_untrained(model: nn.Module, name: str, data: Dataset) -> None:
     right, n = int((logits.argmax(1) == part.y).sum()), len(part)
     guessed = float(part.y.bincount().max()) / n
     if wilson(right, n)[1] < guessed + (1 - guessed) / 4:
-        note(
-            f"{name} was built without --weights and classifies {right} of {n} test images "
-            f"correctly, about as many as guessing: if it was trained, give its weights"
-        )
+        told = f"classifies {right} of {n} test images correctly, about as many as guessing"
+        if hub_of(name) is None:
+            note(f"{name} was built without --weights and {told}: if trained, give its weights")
+        else:
+            note(f"{name} {told}: its classes may not be those of {data.name}")

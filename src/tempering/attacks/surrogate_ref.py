@@ -10,6 +10,7 @@ from torch import nn
 
 from tempering.core.errors import UsageError
 from tempering.models.foreign import load_foreign
+from tempering.models.hub.address import is_foreign
 from tempering.models.own_code import load_beside
 from tempering.models.weights import weights_hash
 
@@ -57,4 +58,4 @@ class SurrogateRef:
 
 @cache
 def _loaded(address: str) -> nn.Module:
-    return load_foreign(address) if ".py:" in address else load_beside(address)
+    return load_foreign(address) if is_foreign(address) else load_beside(address)

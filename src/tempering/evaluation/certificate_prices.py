@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 
@@ -45,16 +46,26 @@ def forward_seconds(run: EvaluationRun) -> float:
     return min(tries) / count
 
 
-def certification_budget(run: EvaluationRun, samples: int | None = None) -> CertificationBudget:
-    """What certificates before the attacks may cost, equal in every process.
+def certification_budget(run: EvaluationRun) -> CertificationBudget:
+    """What certificates before the attacks may cost, equal in every process."""
+    right, saved = int(run.clean.per_sample.robust.sum()), attack_seconds(run)
+    return _in_time(run, saved, IN_ANY_CASE + SHARE * saved * right)
+
+
+def curve_budget(run: EvaluationRun, spent: float) -> CertificationBudget:
+    """What certificates along a whole curve may cost, equal in every process.
+
+    They save no attack, so they take no more than those at the threat's own eps.
 
     Args:
         run: The evaluation.
-        samples: How many are certified; None for all that are right without attack.
+        spent: Seconds that certificates at the threat's own eps took.
     """
-    right, saved = int(run.clean.per_sample.robust.sum()), attack_seconds(run)
-    count = right if samples is None else min(samples, right)
-    seconds, left = IN_ANY_CASE + SHARE * saved * count, run.deadline.left
+    return replace(_in_time(run, 0.0, max(IN_ANY_CASE, spent)), attacks=False)
+
+
+def _in_time(run: EvaluationRun, saved: float, seconds: float) -> CertificationBudget:
+    left = run.deadline.left
     if math.isinf(left):
         budget = CertificationBudget(saved, seconds)
     else:

@@ -131,14 +131,17 @@ def _choose(
     chosen, words = list[str](), list[str]()
     if survey.unsupported is not None:
         return chosen, words, 0.0
+    used, later = ("used before attacks", "used after attacks")
+    if not budget.attacks:
+        used, later = ("used", "too dear for all samples")
     for trial in survey.trials.values():
         worth = trial.worth(samples, budget, left)
         if worth:
             chosen.append(trial.method)
             left -= trial.a_sample * samples
             samples = round(samples * (1 - trial.certified / trial.samples))
-        why = "used before attacks" if worth else "used after attacks"
-        words.append(f"{trial}: {why if trial.certified else 'not used'}")
+        words.append(f"{trial}: {(used if worth else later) if trial.certified else 'not used'}")
+    words += [f"{method}: not tried, no seconds were left" for method in survey.untried]
     if chosen and chosen[-1] in DEAR[1:] and DEAR[0] not in chosen:
         chosen.insert(-1, DEAR[0])
     return chosen, words, left

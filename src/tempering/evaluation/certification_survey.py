@@ -40,6 +40,7 @@ class CertificationBudget:
         saved: Seconds of attacks that a certified sample saves.
         seconds: What is spent in any case, so that a lower bound is known.
         limit: Wall time until nothing new is begun; infinite without a time limit.
+        attacks: Whether attacks follow on what is not certified.
 
     Seconds but those of the limit are those of `work_seconds`.
     """
@@ -47,6 +48,7 @@ class CertificationBudget:
     saved: float
     seconds: float
     limit: float = math.inf
+    attacks: bool = True
 
     @property
     def cap(self) -> float | None:
@@ -114,6 +116,7 @@ class Survey:
         rows: The samples, shape (m,), int64.
         trials: Method -> what it did.
         complete: Methods that were given all samples that cheaper ones left.
+        untried: Methods for which no seconds were left.
         unsupported: Why there are no bounds at all; None if there are some.
         seconds: What the methods took in all, of `work_seconds`.
     """
@@ -121,6 +124,7 @@ class Survey:
     rows: Tensor
     trials: dict[str, MethodTrial] = field(default_factory=dict)
     complete: set[str] = field(default_factory=set)
+    untried: list[str] = field(default_factory=list)
     unsupported: str | None = None
     seconds: float = 0.0
 
@@ -189,6 +193,8 @@ def survey_methods(
             if len(part):
                 _try(survey, at, methods, part, budget.cap if methods == CHEAP else left)
         tried = survey.trials.get(methods[-1])
+        if tried is None and survey.unsupported is None:
+            survey.untried.extend(methods)
         if methods == CHEAP or (tried is not None and tried.samples == len(waiting)):
             survey.complete.update(methods)
     return survey

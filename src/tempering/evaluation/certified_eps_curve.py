@@ -14,7 +14,7 @@ from tempering.core.proofs import Proof
 from tempering.core.records import Measurement
 from tempering.core.threats import Threat
 from tempering.evaluation.certificates import CertifiedSamples, certify_samples
-from tempering.evaluation.certification_survey import CertificationBudget
+from tempering.evaluation.certification_survey import PATIENCE, CertificationBudget
 from tempering.evaluation.context import EvalContext
 from tempering.evaluation.results import count
 from tempering.evaluation.target import Target
@@ -56,7 +56,8 @@ def certified_curve(
 ) -> list[Proof]:
     """Certify at each eps of a curve, smallest first, samples that were certified before.
 
-    A certificate at the threat's own eps is one at every smaller eps.
+    A certificate at the threat's own eps is one at every smaller eps. Each eps may take an equal
+    part of the seconds that are left.
 
     Args:
         context: All samples; the curve is over the first of them.
@@ -65,8 +66,7 @@ def certified_curve(
         certificates: Which samples are certified at the threat's own eps.
         right: Samples that are right without attack, shape (n,), bool.
         curve: Accuracy under attack at each eps; without it nothing is certified.
-        budget: What all certificates may cost together; each eps gets an equal part of what is
-            left of its seconds.
+        budget: What certificates may cost along the whole curve.
 
     Returns:
         One record an eps above 0, smallest first; none if the model has no bounds.
@@ -80,8 +80,8 @@ def certified_curve(
     part = replace(context, data=context.data.first(n))
     robust = {point.eps: point.robust.hits for point in curve if point.eps > 0}
     known, last = certificates.certified[:n], right[:n]
-    left, waiting = budget.seconds, sum(eps != threat.eps for eps in robust)
-    records: list[Proof] = []
+    records, left = list[Proof](), budget.seconds
+    waiting = len(robust.keys() - {threat.eps})
     with track("certified accuracy against eps", len(robust)) as advance:
         for eps in sorted(robust):
             allowed, at_eps = threat.with_eps(eps), certificates
@@ -89,9 +89,10 @@ def certified_curve(
             if eps != threat.eps:
                 with silence():
                     rows = (last & ~sofar).nonzero()[:, 0]
-                    share = replace(budget, seconds=left / waiting)
+                    limit = min(budget.limit, PATIENCE * left)
+                    share = replace(budget, seconds=left / waiting, limit=limit)
                     at_eps = certify_samples(part, target, allowed, rows, share)
-                left, waiting = left - sum(at_eps.spent.values()), waiting - 1
+                left, waiting = max(left - sum(at_eps.spent.values()), 0.0), waiting - 1
                 sofar = sofar | at_eps.certified
             last = sofar
             proven = int(sofar.sum())

@@ -12,7 +12,7 @@ from tempering.core.passes import gradients_replaced
 from tempering.core.proofs import Proof
 from tempering.core.records import Flag, Measurement
 from tempering.evaluation.attack_plan import run_attacks
-from tempering.evaluation.certificate_prices import certification_budget
+from tempering.evaluation.certificate_prices import certification_budget, curve_budget
 from tempering.evaluation.certificates import CertifiedSamples, certify_samples
 from tempering.evaluation.certified_eps_curve import certified_curve, certified_record
 from tempering.evaluation.clean_predictions import predict_in_time
@@ -140,7 +140,7 @@ def _along_curve(
     if result.certificates is None or not curve:
         return []
     at = (run.context, run.target, run.threat, result.certificates)
-    budget = replace(certification_budget(run, curve[0].n), saved=0.0)
+    budget = curve_budget(run, sum(result.certificates.spent.values()))
     return certified_curve(*at, result.clean, curve, budget)
 
 

@@ -1,4 +1,4 @@
-"""A user's own network: a Python file that builds it, and weights that fit."""
+"""A network that is not ours: built by a user's file or a library, with weights that fit."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from tempering.core.errors import ModelError, type_and_message
 from tempering.core.user_code import set_evaluation_mode, users_code
 from tempering.models.adoption import as_module, initialise
 from tempering.models.factory_place import factory_place
+from tempering.models.hub.address import hub_of
+from tempering.models.hub.building import fresh_network, network_with, pretrained_network
 from tempering.models.seeded import seeded
 from tempering.models.weights import fit_weights, read_weights
 
@@ -25,13 +27,15 @@ from tempering.models.weights import fit_weights, read_weights
 def load_foreign(
     spec: str, weights: Path | str | None = None, seed: int = 0, x: Tensor | None = None
 ) -> nn.Module:
-    """Build a user's network, and load weights into it if there are some.
+    """Build a network that is not ours, and load weights into it if there are some.
 
-    This runs the named file, and nothing from the weights.
+    This runs the named file, and nothing from the weights. The network of a library comes with
+    the library's weights unless others are given.
 
     Args:
         spec: `file.py:factory`; the factory takes no arguments and returns a network
-            or a function from images in [0, 1], shape (n, c, h, w), to logits.
+            or a function from images in [0, 1], shape (n, c, h, w), to logits. Or `timm:NAME`,
+            `hf:ORG/NAME` or `hf:DIR` for a network of timm or of transformers.
         weights: A `.safetensors`, or a `.pt` or `.pth` with a state dict.
         seed: Of the first weights, if the factory draws them.
         x: Some images, shape (n, c, h, w), that give lazy layers their shapes.
@@ -40,7 +44,7 @@ def load_foreign(
         The network, in evaluation mode.
 
     Raises:
-        ModelError: If the file or the factory is missing or fails, if it returns no
+        ModelError: If the file, the factory or the library is missing or fails, if it returns no
             network, or if the weights are missing, unsafe or do not fit.
 
     Example:
@@ -48,6 +52,11 @@ def load_foreign(
     """
     if weights is not None and not isinstance(weights, str | Path):
         raise ModelError(f"weights {weights!r} is no path: give a .safetensors, .pt or .pth file")
+    if (hub := hub_of(spec)) is not None:
+        built = pretrained_network(hub) if weights is None else network_with(hub, Path(weights))
+        if x is not None:
+            built.check_images(x)
+        return set_evaluation_mode(built)
     model = make_foreign(spec, seed)
     if x is not None:
         model = initialise(model, x, seed)
@@ -72,7 +81,12 @@ def load_attribute(spec: str, kind: str) -> object:
 
 
 def make_foreign(spec: str, seed: int = 0) -> nn.Module:
-    """Run the factory that `file.py:factory` names; weights as it made them."""
+    """Run the factory that `file.py:factory` names; weights as it made them.
+
+    A library's network, such as `timm:NAME`, gets random weights.
+    """
+    if (hub := hub_of(spec)) is not None:
+        return fresh_network(hub, seed)
     path, name = factory_place(spec)
     with _importable(path.resolve().parent), seeded(seed), _own_settings():
         factory = _factory(_run(path), name, spec)

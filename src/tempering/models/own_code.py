@@ -9,6 +9,7 @@ from torch import nn
 from tempering.core.errors import ModelError
 from tempering.core.files import file_hash
 from tempering.core.notes import note
+from tempering.models.hub.address import hub_of
 from tempering.models.manifest import Manifest, read_manifest
 from tempering.models.own_part import own_factory
 from tempering.models.store import load
@@ -41,6 +42,22 @@ def recorded_factory(path: Path, manifest: Manifest, remedy: str) -> str | None:
     return f"{file}:{name}"
 
 
+def factory_files(spec: str) -> dict[str, str]:
+    """What a manifest says of the file that built a model; nothing of a library's network.
+
+    Args:
+        spec: `file.py:factory`, or the address of a library's network.
+
+    Example:
+        >>> factory_files("timm:resnet18")
+        {}
+    """
+    if hub_of(spec) is not None:
+        return {}
+    file = Path(spec.rpartition(":")[0]).resolve()
+    return {"factory_file": str(file), "factory_hash": file_hash(file)}
+
+
 def load_beside(path: Path | str) -> nn.Module:
     """A saved model that is used beside the one under attack, such as a surrogate.
 
@@ -53,7 +70,8 @@ def load_beside(path: Path | str) -> nn.Module:
     manifest = read_manifest(Path(path))
     instead = "give file.py:{name} in its place, a factory that loads the weights"
     factory = recorded_factory(Path(path), manifest, f"restore it, or {instead}")
-    if factory is None and (own := own_factory(manifest.architecture)) is not None:
+    own = own_factory(manifest.architecture)
+    if factory is None and own is not None and hub_of(own) is None:
         raise ModelError(
             f"the model of {path} was built by your own code, {own}, and its "
             f"manifest does not say which file: {instead.format(name='factory')}"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import torch
 from pydantic import ValidationError
-from torch import nn
+from torch import Tensor, nn
 
 from tempering.core.errors import ModelError, UsageError
 from tempering.core.files import write_text
@@ -18,6 +19,8 @@ from tempering.models.adoption import initialise
 from tempering.models.blueprint import Blueprint
 from tempering.models.foreign import make_foreign
 from tempering.models.half_storage import widened
+from tempering.models.hub.address import hub_of
+from tempering.models.hub.building import fresh_network
 from tempering.models.manifest import (
     MANIFEST_FILE,
     WEIGHTS_FILE,
@@ -81,7 +84,8 @@ def load(path: Path | str, factory: str | None = None) -> LoadedModel:
     """Load a saved model and verify the hash of its weights.
 
     A manifest may come from an untrusted source, so code that it names is not run: a model
-    that was built by a user's file is loaded only if the caller names that factory.
+    that was built by a user's file is loaded only if the caller names that factory. A network of
+    timm or of transformers is built by that library.
 
     Weights that were stored in float16 are loaded in float32, where the hash is of those.
 
@@ -107,15 +111,19 @@ def load(path: Path | str, factory: str | None = None) -> LoadedModel:
             f"{weights} was altered: its hash is {tensor_hash(tensors)}, the manifest says "
             f"{manifest.weights}: copy both files again from their source"
         )
-    model = _network(manifest, weights, factory)
+    model = _network(manifest, weights, factory, tensors)
     fit_weights(model, tensors, weights)
     return LoadedModel(set_evaluation_mode(model), manifest)
 
 
-def _network(manifest: Manifest, weights: Path, factory: str | None) -> nn.Module:
+def _network(
+    manifest: Manifest, weights: Path, factory: str | None, tensors: Mapping[str, Tensor]
+) -> nn.Module:
     architecture, own = manifest.architecture, own_factory(manifest.architecture)
+    if factory is None and own is not None and hub_of(own) is not None:
+        factory = own
     if factory is not None and (isinstance(architecture, str) or own is None):
-        return _foreign(factory, manifest.shape)
+        return _foreign(factory, tensors, manifest.shape)
     if factory is None and own is not None:
         shown = own if ":" in own else "file.py:factory"
         raise ModelError(
@@ -123,7 +131,7 @@ def _network(manifest: Manifest, weights: Path, factory: str | None) -> nn.Modul
             f"to run that code, give --model {shown} beside it"
         )
     if factory is not None and isinstance(architecture, dict):
-        architecture = with_own_parts(architecture, partial(_foreign, factory))
+        architecture = with_own_parts(architecture, partial(_foreign, factory, tensors))
     file = weights.parent / MANIFEST_FILE
     try:
         blueprint = Blueprint.model_validate(architecture)
@@ -139,5 +147,7 @@ def _network(manifest: Manifest, weights: Path, factory: str | None) -> nn.Modul
         raise ModelError(f"{file}: {error}") from error
 
 
-def _foreign(factory: str, shape: tuple[int, ...]) -> nn.Module:
+def _foreign(factory: str, tensors: Mapping[str, Tensor], shape: tuple[int, ...]) -> nn.Module:
+    if (hub := hub_of(factory)) is not None:
+        return fresh_network(hub, tensors=tensors)
     return initialise(make_foreign(factory), torch.zeros(1, *shape))

@@ -44,7 +44,7 @@ def strided_cnn(
     Raises:
         ModelError: If images are too small, classes too few, or the squeeze is empty.
         UsageError: If width or hidden is below 1, depth below 2, squeeze is not two numbers, or
-            there is a threshold beside it.
+            threshold is text, such as `learn=2`, or stands beside a squeeze.
 
     Example:
         >>> strided_cnn(shape=(3, 32, 32), squeeze=None).outputs
@@ -58,6 +58,11 @@ def strided_cnn(
     ends = tuple(squeeze or ())
     if len(ends) not in (0, 2):
         raise UsageError(f"squeeze {squeeze!r}: give two numbers (low, high), or None")
+    if isinstance(threshold, str | dict):
+        raise UsageError(
+            f"threshold {threshold!r} in a network: give a number, or one for each channel; "
+            "values to be learned stand before it, --defense threshold:learn=2"
+        )
     hard = list(threshold) if isinstance(threshold, Sequence) else threshold
     if hard == []:
         hard = None

@@ -27,7 +27,14 @@ from tempering.training.losses import checked, mean_scalars, total_loss
 from tempering.training.memory import SampleMemory
 from tempering.training.moments import moments_of, restore_moments
 from tempering.training.objective import Batch, Losses, Objective
-from tempering.training.step_values import StepConfig, StepState, Totals, Weights, copied
+from tempering.training.step_values import (
+    StepConfig,
+    StepState,
+    Totals,
+    Weights,
+    copied,
+    require_accumulation,
+)
 
 _MEASURED = 20
 """Batches on which statistics of batch normalisation are measured."""
@@ -50,6 +57,7 @@ class Learner:
         self.model, self.objective, self.config, self.engine = model, objective, config, engine
         images = data.images(torch.arange(min(8, len(data)))).to(engine.device)
         outputs = check_classifier(model, images, data.num_classes, data.name)
+        require_accumulation(config.batch_size, config.accumulation, len(data))
         self.batches = BatchMaker(
             data=data,
             threat=config.threat,

@@ -52,6 +52,30 @@ class StepConfig:
             raise UsageError(f"accumulation {self.accumulation}: give at least 1")
 
 
+def require_accumulation(batch_size: int, accumulation: int, samples: int) -> None:
+    """Refuse accumulation over more images than there are; one batch may be larger.
+
+    Args:
+        batch_size: Images a batch, at least 1.
+        accumulation: Batches a step.
+        samples: Training images.
+
+    Raises:
+        UsageError: If a step would take some images more than once.
+
+    Example:
+        >>> require_accumulation(32, 4, 128)
+    """
+    batch = min(batch_size, samples)
+    if accumulation > 1 and batch * accumulation > samples:
+        most = max(samples // batch, 1)
+        raise UsageError(
+            f"accumulation {accumulation} of batch_size {batch_size} takes "
+            f"{batch_size * accumulation} images a step, and there are {samples} for training: "
+            f"give an accumulation of at most {most}, or a smaller batch_size"
+        )
+
+
 @dataclass
 class Totals:
     """Sums over some steps, for curves and logs.

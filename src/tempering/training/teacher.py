@@ -17,6 +17,7 @@ from tempering.core.user_code import moved, set_evaluation_mode
 from tempering.data.dataset import Dataset
 from tempering.models.adoption import as_module
 from tempering.models.foreign import load_foreign
+from tempering.models.hub.address import is_foreign
 from tempering.models.own_code import load_beside
 from tempering.models.weights import weights_hash
 from tempering.models.zoo.entries import entry_of
@@ -36,7 +37,7 @@ class Distillation(Warmup):
 
     Attributes:
         teacher: A run folder, a `.safetensors` file with its manifest beside it,
-            `file.py:factory` or `zoo:NAME`; from Python also a network.
+            `file.py:factory`, `zoo:NAME`, `timm:NAME` or `hf:NAME`; from Python also a network.
         alpha: Weight of the loss on adversarial samples.
         steps: Gradient steps of the inner maximization.
         step_size: Length of a step in the threat's norm; None for 2.5 eps / steps.
@@ -75,7 +76,7 @@ class Distillation(Warmup):
         """
         model = self.teacher
         if isinstance(model, str):
-            model = load_foreign(model) if ".py:" in model else _saved(self.name, model)
+            model = load_foreign(model) if is_foreign(model) else _saved(self.name, model)
         return set_evaluation_mode(copied_module(as_module(model)).requires_grad_(False))
 
     def config(self) -> dict[str, Any]:
@@ -152,6 +153,6 @@ def _saved(name: str, address: str) -> nn.Module:
     if entry_of(address) is None and not path.exists():
         raise ModelError(
             f"{name}: no teacher at {address}: give a run folder, a .safetensors file with its "
-            "manifest beside it, file.py:factory, or zoo:NAME"
+            "manifest beside it, file.py:factory, zoo:NAME, timm:NAME or hf:ORG/NAME"
         )
     return load_beside(path)

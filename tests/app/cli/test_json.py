@@ -150,6 +150,8 @@ def test_report_prints_where_it_is(hardened: Hardened) -> None:
         ("defenses", "squeeze"),
         ("defenses", "protection_layer"),
         ("models", "strided_cnn"),
+        ("models", "timm:NAME"),
+        ("models", "hf:ORG/NAME"),
         ("data", "npz"),
         ("objectives", "trades"),
         ("recipes", "paper"),

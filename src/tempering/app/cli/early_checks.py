@@ -12,6 +12,7 @@ from tempering.core.specs import FROM_PYTHON
 from tempering.core.threat_words import read_radius, split_threat
 from tempering.data.sources.registered import find_source
 from tempering.models.factory_place import factory_place, require_weights
+from tempering.models.hub.address import hub_of
 from tempering.poisoning.poisons.names import NAMES as POISONS
 from tempering.poisoning.scans.names import NAMES as SCANS
 
@@ -28,7 +29,8 @@ def check_early(
     """Check what was typed as far as texts and files tell.
 
     Args:
-        model: A run folder, a `.safetensors`, `file.py:factory` or `zoo:NAME`.
+        model: A run folder, a `.safetensors`, `zoo:NAME`, `file.py:factory`, or the address of a
+            library's network.
         factory: `file.py:factory`.
         weights: A file of weights, or one within a run.
         data: Address of the data.
@@ -42,9 +44,11 @@ def check_early(
         UnknownNameError: If there is no such attack or source of data.
         UsageError: If the address of the data is wrong otherwise.
     """
-    if model is not None:
+    if model is not None and (hub := hub_of(model)) is not None:
+        hub.require()
+    elif model is not None:
         require_place(model)
-    if factory is not None:
+    if factory is not None and hub_of(factory) is None:
         factory_place(factory)
     if weights is not None and not weights.parent.is_dir():
         require_weights(weights)

@@ -19,7 +19,8 @@ def evaluate(
     model: Annotated[
         str | None,
         typer.Argument(
-            help="A run folder, a .safetensors with its manifest, file.py:factory or zoo:NAME; "
+            help="A run folder, a .safetensors with its manifest, zoo:NAME, file.py:factory, "
+            "timm:NAME or hf:NAME; "
             "not needed with --resume."
         ),
     ] = None,
@@ -127,7 +128,8 @@ def evaluate(
             done = resume_evaluation(resume, out=out, compute=compute, caller=own)
         else:
             raise UsageError(
-                "no model: give a run folder, a .safetensors file, file.py:factory or zoo:NAME"
+                "no model: give a run folder, a .safetensors file, zoo:NAME, file.py:factory, "
+                "timm:NAME or hf:NAME"
             )
     if as_json:
         say_result(done.record, done.run)

@@ -13,12 +13,17 @@ from tempering.app.cli.console import progress, say_result, say_row
 from tempering.app.cli.early_checks import check_early
 from tempering.app.cli.invocation import caller, runs_folder
 from tempering.core.errors import UsageError
+from tempering.models.hub.address import hub_of
 from tempering.models.zoo.entries import card, entry_of
 
 
 def harden(
     model: Annotated[
-        str | None, typer.Option("--model", help="Name of a network, file.py:factory or zoo:NAME.")
+        str | None,
+        typer.Option(
+            "--model",
+            help="Name of a network, zoo:NAME, file.py:factory, timm:NAME or hf:NAME.",
+        ),
     ] = None,
     weights: options.Weights = None,
     data: options.Data = None,
@@ -112,7 +117,9 @@ def harden(
             "--resume continues with the settings of the run: give only --device, --batch-size "
             "and --json with it"
         )
-    own = model is not None and (".py" in model or entry_of(model) is not None)
+    own = model is not None and (
+        ".py" in model or hub_of(model) is not None or entry_of(model) is not None
+    )
     check_early(model if own else None, weights=weights, data=data, threat=threat)
     from tempering.app import harden as job
     from tempering.app.beginning import require_single

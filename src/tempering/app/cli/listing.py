@@ -156,9 +156,11 @@ def _defenses() -> list[dict[str, Any]]:
 
 
 def _models() -> list[dict[str, Any]]:
+    from tempering.models.hub.address import FORMS
     from tempering.models.registry import MODELS
 
-    return [{"name": name, "summary": entry.summary} for name, entry in MODELS.items()]
+    own = [{"name": name, "summary": entry.summary} for name, entry in MODELS.items()]
+    return own + [{"name": form, "summary": summary} for form, summary in FORMS.items()]
 
 
 def _objectives() -> list[dict[str, Any]]:

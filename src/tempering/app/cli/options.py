@@ -10,7 +10,8 @@ import typer
 Model = Annotated[
     str,
     typer.Argument(
-        help="A run folder, a .safetensors with its manifest, file.py:factory or zoo:NAME."
+        help="A run folder, a .safetensors with its manifest, zoo:NAME, file.py:factory, "
+        "timm:NAME or hf:NAME."
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]

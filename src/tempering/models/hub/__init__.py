@@ -1,0 +1,1 @@
+"""Networks of timm and of transformers, by their names on the Hugging Face hub."""
