@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -33,8 +34,8 @@ class Threshold(Transform):
         learn: Values a channel that `fit` chooses; 0 for those given.
 
     Raises:
-        ModelError: If a value is not between 0 and 1, or values do not increase; when run, before
-            values to be learned are.
+        ModelError: If a value is not between 0 and 1 in float32, values do not increase there, or
+            some are given beside `learn`; when run, before values to be learned are.
 
     Example:
         >>> Threshold(0.4)(torch.tensor([0.2, 0.4, 0.7]))
@@ -53,6 +54,15 @@ class Threshold(Transform):
         self._steps = _checked(at)
         self.at = _listed(at)
         self.learn = whole_number("threshold learn", learn, 0, 16)
+        if self.learn and self.at != 0.5:
+            raise ModelError(
+                f"threshold learn {self.learn} beside at {at!r}: give one of them; learned values "
+                "replace those given"
+            )
+
+    def extra_repr(self) -> str:
+        """The values, or how many are to be learned."""
+        return f"learn={self.learn}" if self.learn else f"at={self.at}"
 
     def fit(self, x: Tensor, low: Tensor, high: Tensor) -> None:
         """Choose the values between which the fewest pixels are undecided.
@@ -115,16 +125,25 @@ def _checked(at: Values) -> Tensor:
         for entry in channels
     ]
     if not lists or not all(
-        isinstance(value, int | float) and math.isfinite(value) and 0 < value < 1
+        isinstance(value, int | float) and math.isfinite(value) and 0 < _single(value) < 1
         for values in lists
         for value in values
     ):
         raise ModelError(
             f"threshold at {at!r}: give a number above 0 and below 1, or one for each channel"
         )
-    rising = all(list(values) == sorted(set(values)) and values for values in lists)
+    rising = all(
+        values and all(_single(low) < _single(high) for low, high in pairwise(values))
+        for values in lists
+    )
     if not rising or len({len(values) for values in lists}) > 1:
         raise ModelError(
-            f"threshold at {at!r}: give increasing values, as many for each channel as for others"
+            f"threshold at {at!r}: give values that increase in float32, as many for each channel "
+            "as for others"
         )
     return torch.tensor(lists, dtype=torch.float64).T[..., None, None]
+
+
+def _single(value: float) -> float:
+    """As images in float32 are compared with it."""
+    return torch.tensor(value, dtype=torch.float32).item()
