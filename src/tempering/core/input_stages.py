@@ -140,4 +140,5 @@ def _tried(x: Tensor) -> Tensor:
     """
     noise = torch.rand(len(_RANGES), *x.shape[1:], generator=torch.Generator().manual_seed(0))
     low, width = torch.tensor(_RANGES).T[..., None, None, None]
-    return low + width * noise
+    images: Tensor = low + width * noise
+    return images
