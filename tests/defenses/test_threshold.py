@@ -93,6 +93,15 @@ def test_values_beside_those_to_be_learned_are_refused() -> None:
         Threshold(0.4, learn=2)
 
 
+def test_what_is_set_later_is_what_runs_and_is_saved() -> None:
+    stage = Threshold(0.3)
+    stage.at = 0.8
+    assert stage.options == {"at": 0.8, "learn": 0}
+    assert stage(X).flatten().tolist() == [0.0, 0.0, 0.0, 1.0]
+    with pytest.raises(ModelError, match="give a number above 0 and below 1"):
+        stage.at = 1.5
+
+
 def test_it_prints_its_values() -> None:
     assert repr(Threshold([[0.3, 0.6]])) == "Threshold(at=[[0.3, 0.6]])"
     assert repr(Threshold(learn=2)) == "Threshold(learn=2)"

@@ -51,14 +51,22 @@ class Threshold(Transform):
 
     def __init__(self, at: Values = 0.5, learn: int = 0) -> None:
         super().__init__()
-        self._steps = _checked(at)
-        self.at = _listed(at)
+        self.at = at
         self.learn = whole_number("threshold learn", learn, 0, 16)
         if self.learn and self.at != 0.5:
             raise ModelError(
                 f"threshold learn {self.learn} beside at {at!r}: give one of them; learned values "
                 "replace those given"
             )
+
+    @property
+    def at(self) -> Values:
+        """The values, as given; setting them changes what runs."""
+        return self._at
+
+    @at.setter
+    def at(self, values: Values) -> None:
+        self._steps, self._at = _checked(values), _listed(values)
 
     def extra_repr(self) -> str:
         """The values, or how many are to be learned."""
@@ -75,7 +83,7 @@ class Threshold(Transform):
         channels = zip(x.unbind(1), low.unbind(1), high.unbind(1), strict=True)
         found = [stable_thresholds(*ends, self.learn) for ends in channels]
         self.at = [values[0] if len(values) == 1 else values for values in found]
-        self._steps, self.learn = _checked(self.at), 0
+        self.learn = 0
 
     def thresholds(self, shape: tuple[int, int, int]) -> Tensor | None:  # noqa: ARG002
         """One for each channel, shape (channels, 1, 1); None if there are several."""
