@@ -11,7 +11,7 @@ _IMAGES = 16
 """Random images on which a transform is tried."""
 _FEWEST, _MOST = 33, 1025
 """Even images, from black to white: more of them where images are small."""
-_NUMBERS = 2**16
+_NUMBERS = 2**14
 """Pixels of all even images, about."""
 
 
