@@ -219,8 +219,11 @@ def test_the_norms_of_all_attacks_are_checked_before_anything_starts() -> None:
     assert load_recipe("default", only).threat == L0(5)
     for number in range(1, 5):
         other = [*only[:number], only[number].replace("sigma-zero", "pgd"), *only[number + 1 :]]
-        with pytest.raises(ThreatError, match="pgd does not attack in l0"):
+        setting = only[number].partition("=")[0]
+        with pytest.raises(ThreatError, match=f"give {setting} others, such as sigma-zero"):
             load_recipe("default", other)
+    with pytest.raises(ThreatError, match=", ".join(text.partition("=")[0] for text in only[1:])):
+        load_recipe("default", ["threat=l0:5"])
 
 
 def test_an_unknown_recipe_is_offered_the_nearest() -> None:

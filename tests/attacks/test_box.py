@@ -76,6 +76,35 @@ def test_images_lie_in_the_ball_whatever_comes_first(stage: Transform | None) ->
     assert not model[0]._forward_hooks
 
 
+class Beside(nn.Module):
+    """A weak network behind a threshold, and a strong one that sees the image itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stage, self.behind, self.beside = Threshold(0.5), net(None, 0), net(None, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = 0.1 * self.behind(self.stage(x)) + self.beside(x)
+        return logits
+
+
+def test_binary_images_are_attacked_where_a_part_sees_them_beside_the_stage() -> None:
+    model, x = Beside().eval(), images().round()
+    y = model(x).argmax(1)
+    x_adv = Box(steps=5, flips=0, starts=1)(model, x, y, THREAT)
+    assert float(fooled(model, x_adv, y).float().mean()) > 0.3
+
+
+def test_what_is_found_does_not_depend_on_the_first_image() -> None:
+    model, x = Beside().eval(), images(8)
+    x[0] = x[0].round()
+    y, attack = model(x).argmax(1), Box(steps=5, flips=3, starts=1)
+    index = torch.arange(8)
+    forth = attack(model, x, y, THREAT, random=RandomStreams(0, index))
+    back = attack(model, x.flip(0), y.flip(0), THREAT, random=RandomStreams(0, index.flip(0)))
+    assert torch.equal(forth, back.flip(0))
+
+
 def test_pixels_that_need_not_change_keep_their_value() -> None:
     model, x = net(Threshold(0.5), 0), images()
     y = model(x).argmax(1)

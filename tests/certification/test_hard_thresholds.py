@@ -353,6 +353,48 @@ class Elsewhere(Falling):
         return (x > 0.5).to(x.dtype)
 
 
+class Dipping(Falling):
+    """Says that it is monotone, and falls in a narrow range."""
+
+    monotone = True
+    stepwise = True
+
+    def transform(self, x: Tensor) -> Tensor:
+        return ((x > 0.5) & ~((x > 0.7) & (x < 0.71))).to(x.dtype)
+
+
+class Decided(Threshold):
+    """Says that no pixel is undecided."""
+
+    def box_after(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+        middle = self.transform((low + high) / 2)
+        return middle, middle
+
+
+def test_a_narrow_fall_is_seen_on_images_of_few_pixels() -> None:
+    head = nn.Linear(1, 2)
+    with torch.no_grad():
+        head.weight.copy_(torch.tensor([[1.0], [-1.0]]))
+        head.bias.copy_(torch.tensor([-0.5, 0.5]))
+    model = nn.Sequential(Dipping(), nn.Flatten(), head).eval()
+    x, y = torch.full((1, 1, 1, 1), 0.8), torch.tensor([0])
+    assert model(x).argmax(1) == 0
+    assert model(torch.full_like(x, 0.705)).argmax(1) == 1
+    found = certify(model, x, y, Linf(0.15))
+    assert not bool(found.certified.any())
+    assert "says it is monotone, but decreases" in str(found.unsupported)
+
+
+@pytest.mark.parametrize("threat", [Linf(0.2), L0(1)], ids=str)
+def test_certificates_ask_the_stage_that_runs_not_what_it_says_of_boxes(threat: Threat) -> None:
+    x = images()
+    for seed in range(3):
+        model, honest = net(Decided(0.5), seed), net(Threshold(0.5), seed)
+        y = model(x).argmax(1)
+        found, expected = certify(model, x, y, threat), certify(honest, x, y, threat)
+        assert torch.equal(found.margin, expected.margin)
+
+
 @pytest.mark.parametrize(
     ("stage", "threat", "weight", "reason"),
     [

@@ -38,6 +38,18 @@ class Bright(Detector):
         return x.flatten(1).mean(1)
 
 
+class Beside(nn.Module):
+    """A network behind a stage, and one that sees the image itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stage, self.behind, self.beside = Threshold(0.5), net(), net()
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = 0.2 * self.behind(self.stage(x)) + self.beside(x)
+        return logits
+
+
 def net() -> nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -75,6 +87,16 @@ def test_a_stage_used_twice_or_beside_a_detector_does_not() -> None:
     assert names(nn.Sequential(stage, stage, net())) == []
     seen = Pipeline(net(), [Threshold(0.5)], Bright(0.3), classes=3)
     assert names(seen) == []
+
+
+def test_binary_images_do_not_hide_what_the_model_sees_beside_a_stage() -> None:
+    """Behind a threshold a binary image is as it was."""
+    binary = images().round()
+    with probing(Beside()) as probe:
+        assert InputStages.of(probe, binary).stages == ()
+        assert InputStages.of(probe, images()).stages == ()
+        found = InputStages.of(probe, binary)
+        assert torch.equal(found(images()), images())
 
 
 @pytest.mark.parametrize(

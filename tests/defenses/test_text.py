@@ -103,3 +103,13 @@ def test_what_no_recipe_can_name_is_refused() -> None:
 def test_options_have_their_defaults() -> None:
     assert options_of(Jpeg) == {"quality": 75}
     assert options_of(Mahalanobis) == {"ridge": 0.001, "layer": None}
+
+
+@pytest.mark.parametrize(
+    "text", ["threshold:at=1.5", "threshold:at=nan", "threshold:at=0.6+0.3", "jpeg:quality=500"]
+)
+def test_a_value_that_makes_no_sense_is_a_wrong_call(text: str) -> None:
+    with pytest.raises(UsageError, match="give") as caught:
+        read_defenses(text)
+    assert caught.value.exit_code == 2
+    assert "\n" not in str(caught.value)

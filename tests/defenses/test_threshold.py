@@ -34,7 +34,7 @@ def test_gradients_pass_straight_through() -> None:
         assert not Threshold()(x).requires_grad
 
 
-@pytest.mark.parametrize("at", [0, 1.0, -0.2, float("nan"), "0.5", [], [0.5, 2.0]])
+@pytest.mark.parametrize("at", [0, 1.0, -0.2, 1 - 1e-9, 1e-50, float("nan"), "0.5", [], [0.5, 2.0]])
 def test_values_that_are_no_thresholds_are_refused(at: Any) -> None:
     with pytest.raises(ModelError, match="give a number above 0 and below 1"):
         Threshold(at)
@@ -80,10 +80,31 @@ def test_of_several_values_the_share_that_is_exceeded_is_the_pixel() -> None:
         assert torch.allclose(Threshold(at)(x), BitDepth(bits)(x))
 
 
-@pytest.mark.parametrize("at", [[[0.5, 0.2]], [[0.2, 0.2]], [[]], [[0.2, 0.4], 0.5]])
+@pytest.mark.parametrize(
+    "at", [[[0.5, 0.2]], [[0.2, 0.2]], [[]], [[0.2, 0.4], 0.5], [[0.3, 0.3 + 1e-10]]]
+)
 def test_values_that_do_not_increase_are_refused(at: Any) -> None:
-    with pytest.raises(ModelError, match="give increasing values, as many for each channel"):
+    with pytest.raises(ModelError, match="give values that increase in float32, as many for each"):
         Threshold(at)
+
+
+def test_values_beside_those_to_be_learned_are_refused() -> None:
+    with pytest.raises(ModelError, match=r"threshold learn 2 beside at 0\.4: give one of them"):
+        Threshold(0.4, learn=2)
+
+
+def test_what_is_set_later_is_what_runs_and_is_saved() -> None:
+    stage = Threshold(0.3)
+    stage.at = 0.8
+    assert stage.options == {"at": 0.8, "learn": 0}
+    assert stage(X).flatten().tolist() == [0.0, 0.0, 0.0, 1.0]
+    with pytest.raises(ModelError, match="give a number above 0 and below 1"):
+        stage.at = 1.5
+
+
+def test_it_prints_its_values() -> None:
+    assert repr(Threshold([[0.3, 0.6]])) == "Threshold(at=[[0.3, 0.6]])"
+    assert repr(Threshold(learn=2)) == "Threshold(learn=2)"
 
 
 @pytest.mark.parametrize("count", [1, 2])

@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from tempering.app.defense_settings import DefenseSettings
+from tempering.app.recipe_attacks import require_attacks
 from tempering.attacks.field import AttackField
 from tempering.attacks.registry import write_attack
 from tempering.core.errors import RecipeError, UnknownNameError
@@ -25,6 +26,7 @@ from tempering.core.threat_text import write_threat
 from tempering.core.threats import NORMS, Threat, parse_threat
 from tempering.data.augmentation import Augmentation
 from tempering.paper.settings import PaperSettings
+from tempering.training.objectives.paper import Paper
 from tempering.training.settings import Settings, TrainConfig
 
 FOLDER = Path(__file__).parent / "recipes"
@@ -330,14 +332,20 @@ def _check_names(recipe: Recipe) -> None:
                 "smallest change: give cw-l2, ddn, deepfool, fab or fmn"
             )
     threat = recipe.threat
-    curve = evaluation.curve.attacks if evaluation.curve else []
-    for attack in (*evaluation.attacks, *curve, *recipe.training.validation.attacks):
-        attack.require(threat)
     training = recipe.training
+    settings = {
+        "evaluation.attacks": evaluation.attacks,
+        "evaluation.curve.attacks": evaluation.curve.attacks if evaluation.curve else [],
+        "training.validation.attacks": training.validation.attacks,
+    }
+    from_python = training.hardened.objective.startswith(FROM_PYTHON)
+    if not from_python and isinstance(mixed := training.hardened.objective_value(), Paper):
+        settings["training.hardened.mixture.attacks"] = mixed.attacks if mixed.adversarial else ()
+    require_attacks(settings, threat)
     training.single_pass_config.objective_value()
     undefended = training.undefended
     undefended.objective_value().require(threat, undefended.stopping.max_iterations)
-    if not training.hardened.objective.startswith(FROM_PYTHON):
+    if not from_python:
         for steps in recipe.hardening_steps:
             training.hardened.objective_value().require(threat, steps)
 

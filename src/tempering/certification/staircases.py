@@ -14,10 +14,8 @@ from tempering.certification.linear_bounds import LinearBounds
 from tempering.certification.operations import IntervalTensor, Nonlinear
 from tempering.certification.precision import Precision
 from tempering.certification.rules import declares, register_function_rule, register_rule
+from tempering.core.declared_stages import even_images, false_declaration
 from tempering.core.protocols import Transform
-
-_IMAGES, _LEVELS = 16, 33
-"""Random and even images on which declarations are tried."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,33 +81,28 @@ def _stepwise(call: LayerCall) -> Lowered:
     jumps = stage.thresholds((shape[0], shape[1], shape[2])) if known else None
     _refuse_false_declarations(call, stage, jumps)
     edges = None if jumps is None else _edges(jumps.double().to(call.device)[None])
-    return in_sequence(call, Staircase(stage.box_after, call.precision, edges))
+
+    def corners(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+        # not `box_after`: a subclass may override that, and it is not what runs
+        return stage.transform(low), stage.transform(high)
+
+    return in_sequence(call, Staircase(corners, call.precision, edges))
 
 
 def _refuse_false_declarations(call: LayerCall, stage: Transform, jumps: Tensor | None) -> None:
-    """Refuse a transform that is not what it declares, on some random and some even images.
-
-    Two images are mixed pixel by pixel: a transform of single pixels mixes its outputs likewise.
-    """
+    """Refuse a transform that is not what it declares, on some random and some even images."""
     dtype = torch.float32 if call.precision.unit > 1e-12 else torch.float64
-    draw = torch.Generator().manual_seed(0)
-    ends = torch.rand(2, _IMAGES, *call.source().shape, generator=draw).to(call.device, dtype)
-    low, high = ends.amin(0), ends.amax(0)
-    taken = (torch.rand(low.shape, generator=draw) < 0.5).to(call.device)
-    mixed = stage.transform(torch.where(taken, low, high))
-    low, high = stage.transform(low), stage.transform(high)
-    if not torch.equal(mixed, torch.where(taken, low, high)):
-        raise call.refuse("that says it is monotone, but mixes pixels")
-    if bool((low > high).any()):
-        raise call.refuse("that says it is monotone, but decreases")
+    like = torch.zeros(call.source().shape, device=call.device, dtype=dtype)
+    wrong = false_declaration(stage, like)
+    if wrong is not None:
+        raise call.refuse(f"that says it is monotone, but {wrong}")
     if jumps is None:
         return
-    jumps = jumps.to(call.device, dtype).expand(call.source().shape)[None]
-    grid = torch.linspace(0, 1, _LEVELS, device=call.device, dtype=dtype)
-    even = grid.reshape(-1, 1, 1, 1).expand(-1, *call.source().shape)
+    jumps = jumps.to(like).expand(like.shape)[None]
+    even = even_images(like)
     images = torch.cat([even, jumps, torch.nextafter(jumps, torch.ones_like(jumps))])
-    out = stage.transform(images)
-    if not torch.equal(out, torch.where(images > jumps, out[_LEVELS - 1], out[0])):
+    out = stage.transform(images.clone())
+    if not torch.equal(out, torch.where(images > jumps, out[len(even) - 1], out[0])):
         raise call.refuse("that does not jump at its thresholds")
 
 

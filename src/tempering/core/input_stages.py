@@ -10,14 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tempering.core.declared_stages import false_declaration
 from tempering.core.passes import uncounted
 from tempering.core.probe import Probe
 from tempering.core.protocols import Transform
 
 _HALVINGS = 20
 """How often the interval of a pixel is halved in the search for an output of the stages."""
-_IMAGES = 16
-"""Random images on which a stage is tried."""
+_RANGES = ((0.0, 1.0), (0.0, 0.4), (0.3, 0.4), (0.6, 0.4))
+"""Least value and width of the range of each random image on which a model is tried."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,26 +40,26 @@ class InputStages:
 
     @classmethod
     def of(cls, probe: Probe, x: Tensor) -> InputStages:
-        """Find them by a pass of one image.
+        """Find them by a pass of a few random images.
 
-        A stage counts if it declares that it is monotone, draws nothing at random, and works in
-        place on random images. The model without them must answer their output as it answers
-        the image; a detector that sees the image itself does not.
+        A stage counts if it declares that it is monotone, draws nothing at random, and works
+        pixel by pixel on random images. The model without them must answer their outputs as it
+        answers the images; a model with a detector that sees the image itself does not.
 
         Args:
             probe: The model.
-            x: Images in [0, 1], shape (n, c, h, w), at least one; the first is used.
+            x: Images, shape (n, c, h, w): only their shape and device are used.
         """
         with uncounted(), torch.no_grad():
-            image = x[:1].to(probe.dtype)
-            stages, logits = _called_first(probe, image)
-            shape = (image.shape[1], image.shape[2], image.shape[3])
+            images = _tried(x).to(x.device, probe.dtype)
+            stages, logits = _called_first(probe, images)
+            shape = (x.shape[1], x.shape[2], x.shape[3])
             two_valued = any(stage.thresholds(shape) is not None for stage in stages)
             found = cls(stages, probe.dtype, two_valued)
             if not stages:
                 return found
             with found.skipped():
-                same = torch.allclose(probe.logits(found(image)), logits, rtol=1e-4, atol=1e-5)
+                same = torch.allclose(probe.logits(found(images)), logits, rtol=1e-4, atol=1e-5)
         return found if same else cls((), probe.dtype, False)
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -102,8 +103,8 @@ def _as_given(module: nn.Module, given: tuple[Any, ...], out: Any) -> Any:  # no
     return given[0]
 
 
-def _called_first(probe: Probe, image: Tensor) -> tuple[tuple[Transform, ...], Tensor]:
-    """The transforms that an image passes before anything else, and its logits."""
+def _called_first(probe: Probe, images: Tensor) -> tuple[tuple[Transform, ...], Tensor]:
+    """The transforms that images pass before anything else, and their logits."""
     calls: list[tuple[Transform, Tensor, Tensor]] = []
 
     def note(module: nn.Module, given: tuple[Any, ...], out: Any) -> None:
@@ -114,12 +115,12 @@ def _called_first(probe: Probe, image: Tensor) -> tuple[tuple[Transform, ...], T
         for module in probe.model.modules():
             if isinstance(module, Transform):
                 hooks.callback(module.register_forward_hook(note).remove)
-        logits = probe.logits(image)
+        logits = probe.logits(images)
     stages: list[Transform] = []
-    seen = image
+    seen = images
     for stage, given, out in calls:
         again = sum(other is stage for other, _, _ in calls) > 1
-        if again or not torch.equal(given, seen) or not _exact(stage, seen):
+        if again or not torch.equal(given, seen) or not _exact(stage, seen[0]):
             break
         stages.append(stage)
         seen = out
@@ -127,15 +128,17 @@ def _called_first(probe: Probe, image: Tensor) -> tuple[tuple[Transform, ...], T
 
 
 def _exact(stage: Transform, image: Tensor) -> bool:
-    """Whether a stage is monotone and mixes no pixels, as far as random images show."""
-    if not stage.monotone or stage.random:
-        return False
-    draw = torch.Generator().manual_seed(0)
-    ends = torch.rand(2, _IMAGES, *image.shape[1:], generator=draw).to(image)
-    low, high = ends.amin(0), ends.amax(0)
-    taken = (torch.rand(low.shape, generator=draw) < 0.5).to(image.device)
-    mixed = stage.transform(torch.where(taken, low, high))
-    least, most = stage.transform(low), stage.transform(high)
-    if least.shape != low.shape or bool((least > most).any()):
-        return False
-    return torch.equal(mixed, torch.where(taken, least, most))
+    """Whether a stage is monotone and mixes no pixels, as far as trying shows."""
+    return stage.monotone and not stage.random and false_declaration(stage, image) is None
+
+
+def _tried(x: Tensor) -> Tensor:
+    """Random images, from dark to bright, shape (4, c, h, w).
+
+    Images of the data would not do. A binary one is the same behind a threshold, so it does not
+    show that the model also sees the image itself; and what is found would depend on the batch.
+    """
+    noise = torch.rand(len(_RANGES), *x.shape[1:], generator=torch.Generator().manual_seed(0))
+    low, width = torch.tensor(_RANGES).T[..., None, None, None]
+    images: Tensor = low + width * noise
+    return images

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -16,7 +17,9 @@ from tempering.defenses.text import NamedDefense
 from tempering.defenses.threshold import Threshold
 
 _IMAGES = 2000
-"""Training images that are looked at, evenly spaced."""
+"""Training images that are looked at, evenly spaced, at most."""
+_NUMBERS = 2**25
+"""Pixels of all of them, about: fewer images where these are large."""
 
 
 def fitted_transforms(
@@ -42,7 +45,8 @@ def fitted_transforms(
     stages = [transform.transform() for transform in transforms]
     if not any(_learns(stage) for stage in stages):
         return tuple(transforms)
-    rows = torch.linspace(0, len(data) - 1, min(_IMAGES, len(data))).long()
+    large = max(1, _NUMBERS // math.prod(data.shape))
+    rows = torch.linspace(0, len(data) - 1, min(_IMAGES, len(data), large)).long()
     x = data.images(rows)
     low, high = pixel_box(threat, x)
     fitted = list(transforms)

@@ -129,7 +129,10 @@ def _read(text: str) -> NamedDefense:
         _require_option(name, key, types)
         values[key] = _value(value, types[key], f"{name}: {key}")
     _require_all(name.strip(), kind, [*values, *FITTED])
-    return _checked(NamedDefense(name.strip(), values))
+    try:
+        return _checked(NamedDefense(name.strip(), values))
+    except ModelError as error:
+        raise UsageError(str(error)) from error
 
 
 def _takes_lists(annotation: Any) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -33,8 +34,8 @@ class Threshold(Transform):
         learn: Values a channel that `fit` chooses; 0 for those given.
 
     Raises:
-        ModelError: If a value is not between 0 and 1, or values do not increase; when run, before
-            values to be learned are.
+        ModelError: If a value is not between 0 and 1 in float32, values do not increase there, or
+            some are given beside `learn`; when run, before values to be learned are.
 
     Example:
         >>> Threshold(0.4)(torch.tensor([0.2, 0.4, 0.7]))
@@ -50,9 +51,26 @@ class Threshold(Transform):
 
     def __init__(self, at: Values = 0.5, learn: int = 0) -> None:
         super().__init__()
-        self._steps = _checked(at)
-        self.at = _listed(at)
+        self.at = at
         self.learn = whole_number("threshold learn", learn, 0, 16)
+        if self.learn and self.at != 0.5:
+            raise ModelError(
+                f"threshold learn {self.learn} beside at {at!r}: give one of them; learned values "
+                "replace those given"
+            )
+
+    @property
+    def at(self) -> Values:
+        """The values, as given; setting them changes what runs."""
+        return self._at
+
+    @at.setter
+    def at(self, values: Values) -> None:
+        self._steps, self._at = _checked(values), _listed(values)
+
+    def extra_repr(self) -> str:
+        """The values, or how many are to be learned."""
+        return f"learn={self.learn}" if self.learn else f"at={self.at}"
 
     def fit(self, x: Tensor, low: Tensor, high: Tensor) -> None:
         """Choose the values between which the fewest pixels are undecided.
@@ -65,7 +83,7 @@ class Threshold(Transform):
         channels = zip(x.unbind(1), low.unbind(1), high.unbind(1), strict=True)
         found = [stable_thresholds(*ends, self.learn) for ends in channels]
         self.at = [values[0] if len(values) == 1 else values for values in found]
-        self._steps, self.learn = _checked(self.at), 0
+        self.learn = 0
 
     def thresholds(self, shape: tuple[int, int, int]) -> Tensor | None:  # noqa: ARG002
         """One for each channel, shape (channels, 1, 1); None if there are several."""
@@ -115,16 +133,25 @@ def _checked(at: Values) -> Tensor:
         for entry in channels
     ]
     if not lists or not all(
-        isinstance(value, int | float) and math.isfinite(value) and 0 < value < 1
+        isinstance(value, int | float) and math.isfinite(value) and 0 < _single(value) < 1
         for values in lists
         for value in values
     ):
         raise ModelError(
             f"threshold at {at!r}: give a number above 0 and below 1, or one for each channel"
         )
-    rising = all(list(values) == sorted(set(values)) and values for values in lists)
+    rising = all(
+        values and all(_single(low) < _single(high) for low, high in pairwise(values))
+        for values in lists
+    )
     if not rising or len({len(values) for values in lists}) > 1:
         raise ModelError(
-            f"threshold at {at!r}: give increasing values, as many for each channel as for others"
+            f"threshold at {at!r}: give values that increase in float32, as many for each channel "
+            "as for others"
         )
     return torch.tensor(lists, dtype=torch.float64).T[..., None, None]
+
+
+def _single(value: float) -> float:
+    """As images in float32 are compared with it."""
+    return torch.tensor(value, dtype=torch.float32).item()
