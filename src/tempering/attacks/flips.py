@@ -1,0 +1,236 @@
+"""Values that the pixels of an image can be flipped to, and what each flip costs in a threat."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from tempering.attacks.base import Problem
+from tempering.core.input_levels import InputLevels
+from tempering.core.input_stages import InputStages
+from tempering.core.patches import Patch
+from tempering.core.pixel_boxes import pixel_box
+from tempering.core.threats import L0, L1, L2
+
+_MOST_LEVELS = 16
+"""Values of a pixel up to which flips are searched: those of a rounding to 4 bits."""
+_REFILLS = 2
+"""Further passes that spend what is left of a budget."""
+
+
+@dataclass(frozen=True, eq=False)
+class Flips(ABC):
+    """The options of every pixel, and the sets of flips that a threat allows.
+
+    A state is the option that each pixel has, shape (n, pixels); a pixel is one value of one
+    channel. Options are in the order of their outputs.
+
+    Attributes:
+        outputs: Of the stages for each option, shape (n, options, pixels).
+        images: The values of the image itself, shape of outputs; the nearest that have the output.
+        clean: The state of the image, shape (n, pixels).
+        shape: Of an image (c, h, w).
+    """
+
+    outputs: Tensor
+    images: Tensor
+    clean: Tensor
+    shape: tuple[int, int, int]
+
+    def part(self, rows: Tensor) -> Flips:
+        """The same for some rows."""
+        return replace(
+            self, outputs=self.outputs[rows], images=self.images[rows], clean=self.clean[rows]
+        )
+
+    def seen(self, state: Tensor) -> Tensor:
+        """What the stages answer in a state, shape (n, c, h, w)."""
+        return _chosen(self.outputs, state).unflatten(1, self.shape)
+
+    def image(self, state: Tensor) -> Tensor:
+        """The images of a state, shape (n, c, h, w)."""
+        return _chosen(self.images, state).unflatten(1, self.shape)
+
+    def state_of(self, seen: Tensor) -> Tensor:
+        """The state with given outputs, shape (n, c, h, w); clean where both have the same."""
+        seen = seen.flatten(1)
+        state = (self.outputs == seen[:, None]).long().argmax(1)
+        return torch.where(seen == _chosen(self.outputs, self.clean), self.clean, state)
+
+    @abstractmethod
+    def best_set(self, slope: Tensor) -> Tensor:
+        """The state of about the largest inner product of outputs and slope, shape (n, c, h, w)."""
+
+    @abstractmethod
+    def best_move(self, state: Tensor, slope: Tensor, barred: Tensor) -> Tensor:
+        """The neighbour of about the largest inner product of outputs and slope.
+
+        Args:
+            state: Where to begin.
+            slope: Shape (n, c, h, w).
+            barred: Pixels that stay as they are, shape of state.
+        """
+
+    def _gains(self, state: Tensor, slope: Tensor, barred: Tensor) -> Tensor:
+        """Of changing each pixel to each option, shape of outputs; -inf where nothing changes."""
+        change = self.outputs - _chosen(self.outputs, state)[:, None]
+        gains = change * slope.flatten(1)[:, None]
+        return gains.masked_fill((change == 0) | barred[:, None], -torch.inf)
+
+
+@dataclass(frozen=True, eq=False)
+class BudgetFlips(Flips):
+    """Flips whose costs sum to a budget at most: L2, L1 and L0.
+
+    Attributes:
+        costs: Of each option, shape of outputs, float64; infinite for one that a pixel lacks.
+        budget: What all costs sum to at most.
+    """
+
+    costs: Tensor
+    budget: float
+
+    def part(self, rows: Tensor) -> BudgetFlips:
+        """The same for some rows."""
+        return replace(super().part(rows), costs=self.costs[rows])
+
+    def best_set(self, slope: Tensor) -> Tensor:
+        """Flips by gain per cost, one option further at a time."""
+        flat = slope.flatten(1)
+        up = flat > 0
+        last = self.outputs.shape[1] - 1
+        state, steps, prices, gains = self.clean, list[Tensor](), list[Tensor](), list[Tensor]()
+        most = int(torch.maximum(self.clean, last - self.clean).amax())
+        for _ in range(most):
+            further = torch.where(up, state + 1, state - 1).clamp(0, last)
+            change = _chosen(self.outputs, further) - _chosen(self.outputs, state)
+            prices.append(_chosen(self.costs, further) - _chosen(self.costs, state))
+            gains.append(change * flat)
+            steps.append(further)
+            state = further
+        price, gain = torch.stack(prices, 1).flatten(1), torch.stack(gains, 1).flatten(1)
+        taken = _filled(price, gain, self.budget).unflatten(1, (most, -1))
+        reached = taken.cumprod(1).sum(1)
+        return torch.where(up, self.clean + reached, self.clean - reached)
+
+    def best_move(self, state: Tensor, slope: Tensor, barred: Tensor) -> Tensor:
+        """One pixel changes; where that exceeds the budget, another one goes back to be clean."""
+        gains = self._gains(state, slope, barred)
+        spent = _chosen(self.costs, state)
+        needed = spent.sum(1, keepdim=True) - self.budget
+        needed = (self.costs - spent[:, None]).flatten(1) + needed
+        back = gains.gather(1, self.clean[:, None])[:, 0]
+        order = spent.argsort(dim=1, descending=True, stable=True)
+        freed, best = spent.gather(1, order), back.gather(1, order).cummax(1)
+        ahead = torch.searchsorted(-freed, -needed, right=True)
+        place = (ahead - 1).clamp_min(0)
+        helped = best.values.gather(1, place).masked_fill(ahead == 0, -torch.inf)
+        helper = order.gather(1, best.indices.gather(1, place))
+        pixel = torch.arange(state.shape[1], device=state.device).repeat(gains.shape[1])
+        helped = helped.masked_fill(helper == pixel, -torch.inf)
+        total = gains.flatten(1) + torch.where(needed > 0, helped, 0.0)
+        value, move = total.max(1, keepdim=True)
+        changed, option = move % state.shape[1], move // state.shape[1]
+        alone = needed.gather(1, move) <= 0
+        released = helper.gather(1, move)
+        kept = torch.where(alone, state, self.clean).gather(1, released)
+        moved = state.scatter(1, released, kept).scatter(1, changed, option)
+        return torch.where(value > -torch.inf, moved, state)
+
+
+@dataclass(frozen=True, eq=False)
+class PatchFlips(Flips):
+    """Flips of any pixels within one square.
+
+    Attributes:
+        threat: Says which squares.
+    """
+
+    threat: Patch
+
+    def best_set(self, slope: Tensor) -> Tensor:
+        """All flips that gain, in the square where they gain most."""
+        none = torch.zeros_like(self.clean, dtype=torch.bool)
+        gains, option = self._gains(self.clean, slope, none).max(1)
+        gains = gains.clamp_min(0.0)
+        inside = self._square(gains)
+        return torch.where(inside & (gains > 0), option, self.clean)
+
+    def best_move(self, state: Tensor, slope: Tensor, barred: Tensor) -> Tensor:
+        """One pixel changes; the square moves if those that were changed before allow it."""
+        gains = self._gains(state, slope, barred)
+        gain = gains.amax(1).clamp_min(0.0)
+        changed = _chosen(self.outputs, state) != _chosen(self.outputs, self.clean)
+        weight = gain + changed * (1 + gain.sum(1, keepdim=True))
+        inside = self._square(weight)
+        total = gains.masked_fill(~inside[:, None], -torch.inf).flatten(1)
+        value, move = total.max(1, keepdim=True)
+        moved = state.scatter(1, move % state.shape[1], move // state.shape[1])
+        return torch.where(value > -torch.inf, moved, state)
+
+    def _square(self, weight: Tensor) -> Tensor:
+        """The square of the largest weights as a mask, shape (n, pixels)."""
+        square = self.threat.best(weight.unflatten(1, self.shape).double())
+        return square.expand(-1, *self.shape).flatten(1)
+
+
+def flips_of(problem: Problem, front: InputStages) -> Flips | None:
+    """The flips behind the stages at a model's input.
+
+    In L0 and for patches a pixel keeps its value or becomes black or white, whatever the stages;
+    in L2 and L1 it has any of the outputs of a staircase.
+
+    Returns:
+        None where they are not finitely many: in L2 and L1 without a staircase, or of more levels
+        than 16; in L-inf; in a user's threat.
+    """
+    threat, x = problem.threat, problem.x
+    shape = (x.shape[1], x.shape[2], x.shape[3])
+    if isinstance(threat, L0) or type(threat) is Patch:
+        ends = pixel_box(threat, x) if type(threat) is Patch else threat.bounds(x)
+        low, high = (end.expand_as(x) for end in ends)
+        images = torch.stack([low, x, high], 1)
+        outputs = torch.stack([front(low), front(x), front(high)], 1)
+        images = torch.where(outputs == outputs[:, 1:2], x[:, None], images)
+        outputs = outputs.flatten(2)
+        clean = torch.ones_like(outputs[:, 0], dtype=torch.int64)
+        if isinstance(threat, Patch):
+            return PatchFlips(outputs, images.flatten(2), clean, shape, threat)
+        costs = (images != x[:, None]).flatten(2).double()
+        return BudgetFlips(outputs, images.flatten(2), clean, shape, costs, threat.eps)
+    if type(threat) not in (L2, L1) or not any(stage.stepwise for stage in front.stages):
+        return None
+    levels = InputLevels.of(front, x, _MOST_LEVELS)
+    if levels is None:
+        return None
+    images, outputs = levels.images(x), levels.outputs.expand(len(x), -1, *shape)
+    clean = (outputs == front(x)[:, None]).long().argmax(1)
+    costs = (images.double() - x[:, None].double()).abs().flatten(2)
+    costs = costs.scatter(1, clean.flatten(1)[:, None], 0.0)
+    images = images.flatten(2).scatter(1, clean.flatten(1)[:, None], x.flatten(1)[:, None])
+    power = 2 if isinstance(threat, L2) else 1
+    return BudgetFlips(
+        outputs.flatten(2), images, clean.flatten(1), shape, costs**power, threat.eps**power
+    )
+
+
+def _chosen(options: Tensor, state: Tensor) -> Tensor:
+    return options.gather(1, state[:, None])[:, 0]
+
+
+def _filled(price: Tensor, gain: Tensor, budget: float) -> Tensor:
+    """Which items of a knapsack are taken, by gain per price, shape (n, items), bool."""
+    worth = (gain / price).masked_fill((gain <= 0) | ~price.isfinite(), -torch.inf)
+    order = worth.argsort(dim=1, descending=True, stable=True)
+    sorted_price = price.gather(1, order).masked_fill(
+        worth.gather(1, order) == -torch.inf, torch.inf
+    )
+    taken = sorted_price.cumsum(1) <= budget
+    for _ in range(_REFILLS):
+        spent = sorted_price.masked_fill(~taken, 0.0).sum(1, keepdim=True)
+        fits = ~taken & (sorted_price <= budget - spent)
+        taken = taken | fits & (spent + sorted_price.masked_fill(~fits, 0.0).cumsum(1) <= budget)
+    return torch.zeros_like(taken).scatter(1, order, taken)
