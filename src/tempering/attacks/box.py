@@ -19,24 +19,30 @@ from tempering.attacks.steps import check_count
 from tempering.core.errors import UsageError
 from tempering.core.input_stages import InputStages
 from tempering.core.probe import Probe
-from tempering.core.threats import Linf
+from tempering.core.threats import Linf, Threat
 
 
 @dataclass(frozen=True)
 class Box(Attack):
-    """Search behind the monotone transforms at the model's input, in the box that they leave.
+    """Search behind the monotone transforms at the model's input, over the outputs that they leave.
 
-    Behind a hard threshold most pixels are decided, and the others are 0 or 1. Ascents move
-    through the box by the network's own gradient; no gradient of a transform is guessed. After
-    each step the nearest outputs that images of the ball have are tried. From the best ones
-    single pixels flip to the other end of their interval, the one of the largest gain to first
-    order at a time, and may not flip back at once (tabu search: Glover, 1989). The first ascent
-    is on cross-entropy from the middle of the box, the next ones drive to the most likely other
-    outputs from random points. Without such transforms the box is the ball itself. Threats other
-    than L-inf leave no box: there it is PGD.
+    Behind a hard threshold most pixels are decided in an L-inf ball, and the others are 0 or 1.
+    Ascents move through the box of outputs by the network's own gradient; no gradient of a
+    transform is guessed. After each step the nearest outputs that images of the ball have are
+    tried. From the best ones single pixels flip to the other end of their interval, the one of the
+    largest gain to first order at a time, and may not flip back at once (tabu search: Glover,
+    1989). The first ascent is on cross-entropy, the next ones drive to the most likely other
+    outputs from random points. Without such transforms the box is the ball itself.
+
+    In L2 and L1 each flip costs the distance to the nearest value with the other output; in L0 it
+    costs 1, and a patch allows those of one square. A gradient step moves halfway to the set of
+    flips that gains most for the budget to first order (Frank and Wolfe, 1956). Then single pixels
+    flip, or one in exchange for another. In L0 and patches pixels become black or white, also
+    without such transforms. In L2 and L1 without a staircase of at most 16 levels it is PGD, and
+    in a threat of one's own unless that extends L0.
 
     Attributes:
-        steps: Gradient steps of an ascent, each 2.5 / steps of half of a pixel's interval.
+        steps: Gradient steps of an ascent; in L-inf each 2.5 / steps of half a pixel's interval.
         flips: Flips after each ascent; 0 for none.
         starts: Ascents a sample.
         until_fooled: Whether a sample leaves as soon as it is fooled.
@@ -54,7 +60,8 @@ class Box(Attack):
     any_threat: ClassVar[bool] = True
     source: ClassVar[str] = "Tempering, after Madry et al., 2018, and Glover, 1989"
     cost: ClassVar[str] = (
-        "starts x (steps x (2 x forward + backward) + flips x (forward + backward) + forward)"
+        "forward + starts x "
+        "(steps x (2 x forward + backward) + flips x (forward + backward) + forward)"
     )
 
     steps: int = 10
@@ -87,8 +94,18 @@ class Box(Attack):
         effort = SearchEffort(self.steps, self.flips, self.starts, self.until_fooled)
         if type(problem.threat) is Linf:
             return BoxSearch(probe, problem, front, effort)
-        flips = flips_of(problem, front)
+        flips = flips_of(front, problem.x, problem.threat)
         return None if flips is None else FlipSearch(probe, problem, flips, effort)
+
+    def searches(self, front: InputStages, x: Tensor, threat: Threat) -> bool:
+        """Whether there is a search of its own behind the stages; elsewhere it is PGD.
+
+        Args:
+            front: The stages at the model's input.
+            x: Images, shape (n, c, h, w); the first counts.
+            threat: What may change.
+        """
+        return type(threat) is Linf or flips_of(front, x[:1], threat) is not None
 
     def effort(self) -> int:
         """Gradients a sample."""

@@ -10,12 +10,16 @@ from tempering.attacks.flips import Flips
 from tempering.attacks.output_search import TENURE, LossOf, OutputSearch, SearchEffort
 from tempering.core.probe import Probe
 
+_STEP = 0.5
+"""Share of the way to the best set of flips that a step goes."""
+
 
 class FlipSearch(OutputSearch):
     """In L2, L1, L0 and for patches: each pixel has few outputs, and each flip its cost.
 
-    A gradient step chooses anew the set of flips that gains most to first order. From the best
-    set single pixels flip, or one in exchange for another; they may not flip back at once.
+    A point between the outputs of such images moves halfway to those of the set of flips that
+    gains most to first order (Frank and Wolfe, 1956); then the set closest to it is tried. From
+    the best set single pixels flip, or one in exchange for another, and may not flip back at once.
 
     Args:
         probe: The model.
@@ -37,35 +41,29 @@ class FlipSearch(OutputSearch):
 
     def _ascend(self, rows: Tensor, start: int, loss: LossOf) -> Tensor:
         """The state of the largest margin on the way of an ascent, one for each row."""
-        state = self._starting_point(rows, start)
-        best, highest = state.clone(), self._margin.new_full((len(rows),), -torch.inf)
+        z = self._starting_point(rows, start)
+        best = self._flips.clean[rows]
+        highest = z.new_full((len(rows),), -torch.inf)
         at = torch.arange(len(rows), device=rows.device)
         for _ in range(self._effort.steps):
-            flips = self._flips.part(rows[at])
-            points = flips.seen(state[at])
-            logits, gradient = self._gradient(points, rows[at], loss)
-            self._note(self._keep(points, rows[at], logits), at, state, best, highest)
-            left = self._unfinished(rows[at])
-            at, gradient = at[left], gradient[left]
+            at = at[self._unfinished(rows[at])]
             if not len(at):
-                return best
-            state[at] = flips.part(left).best_set(gradient)
-        gap = self._try(self._flips.part(rows[at]).seen(state[at]), rows[at])
-        self._note(gap, at, state, best, highest)
+                break
+            now, flips = rows[at], self._flips.part(rows[at])
+            _, gradient = self._gradient(z[at], now, loss)
+            z[at] = torch.lerp(z[at], flips.seen(flips.best_set(gradient)), _STEP)
+            state = flips.best_set(z[at] - self._clean[now])
+            gap = self._try(flips.seen(state), now)
+            better = gap > highest[at]
+            best[at[better]], highest[at[better]] = state[better], gap[better]
         return best
 
-    def _note(self, gap: Tensor, at: Tensor, state: Tensor, best: Tensor, highest: Tensor) -> None:
-        """Write down the states of a larger margin than before."""
-        better = gap > highest[at]
-        best[at[better]], highest[at[better]] = state[at[better]], gap[better]
-
     def _starting_point(self, rows: Tensor, start: int) -> Tensor:
-        """The clean image, or a random set of flips."""
-        flips = self._flips.part(rows)
+        """The outputs of the clean image, or of a random set of flips."""
         if start == 0:
-            return flips.clean.clone()
-        streams = self._problem.streams[rows].derive("box", start)
-        return flips.best_set(streams.normal(flips.shape).to(self._clean))
+            return self._clean[rows]
+        flips, streams = self._flips.part(rows), self._problem.streams[rows].derive("box", start)
+        return flips.seen(flips.best_set(streams.normal(flips.shape).to(self._clean)))
 
     def _exchange(self, rows: Tensor, state: Tensor) -> None:
         """Flip one pixel after the other, also where that loses."""

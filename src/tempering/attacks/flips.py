@@ -8,12 +8,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from tempering.attacks.base import Problem
 from tempering.core.input_levels import InputLevels
 from tempering.core.input_stages import InputStages
 from tempering.core.patches import Patch
 from tempering.core.pixel_boxes import pixel_box
-from tempering.core.threats import L0, L1, L2
+from tempering.core.threats import L0, L1, L2, Threat
 
 _MOST_LEVELS = 16
 """Values of a pixel up to which flips are searched: those of a rounding to 4 bits."""
@@ -177,17 +176,21 @@ class PatchFlips(Flips):
         return square.expand(-1, *self.shape).flatten(1)
 
 
-def flips_of(problem: Problem, front: InputStages) -> Flips | None:
+def flips_of(front: InputStages, x: Tensor, threat: Threat) -> Flips | None:
     """The flips behind the stages at a model's input.
 
     In L0 and for patches a pixel keeps its value or becomes black or white, whatever the stages;
     in L2 and L1 it has any of the outputs of a staircase.
 
+    Args:
+        front: The stages.
+        x: Images in [0, 1], shape (n, c, h, w).
+        threat: What may change.
+
     Returns:
         None where they are not finitely many: in L2 and L1 without a staircase, or of more levels
-        than 16; in L-inf; in a user's threat.
+        than 16; in L-inf; in most of a user's threats.
     """
-    threat, x = problem.threat, problem.x
     shape = (x.shape[1], x.shape[2], x.shape[3])
     if isinstance(threat, L0) or type(threat) is Patch:
         ends = pixel_box(threat, x) if type(threat) is Patch else threat.bounds(x)

@@ -16,7 +16,6 @@ from tempering.core.errors import NoGradientError
 from tempering.core.input_stages import InputStages
 from tempering.core.probe import probing
 from tempering.core.records import Access, Flag, PassCounts, StageResult
-from tempering.core.threats import Linf
 from tempering.core.user_code import device_of
 from tempering.evaluation.availability_attack import NAME as AVAILABILITY
 from tempering.evaluation.availability_attack import availability
@@ -117,15 +116,16 @@ def _stages_on_all_samples(run: EvaluationRun) -> list[Stage]:
 
 
 def _stages_on_undecided(run: EvaluationRun) -> dict[Access, list[Stage]]:
-    """Those of the protocol, and a box search behind step functions at the model's input."""
+    """Those of the protocol, and the search of `box` behind step functions at the input."""
     protocol, attack = run.config.protocol, Box(starts=1)
     stages = protocol.on_undecided()
-    if protocol.name not in NAMES or "white" not in stages or type(run.threat) is not Linf:
+    if protocol.name not in NAMES or "white" not in stages:
         return stages
     image = run.context.data.first(1).x.to(device_of(run.target.model))
     with probing(run.target.model) as probe:
-        found = InputStages.of(probe, image).stages
-    if any(stage.stepwise for stage in found):
+        front = InputStages.of(probe, image)
+    stepwise = any(stage.stepwise for stage in front.stages)
+    if stepwise and attack.searches(front, image, run.threat):
         stages["white"] = [Stage(attack, optional=True), *stages["white"]]
     return stages
 
