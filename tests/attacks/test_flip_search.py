@@ -73,7 +73,7 @@ def test_behind_a_threshold_it_finds_what_trying_all_sets_finds(threat: Threat) 
                 straight += int(fooled(model, PGD(steps=60)(model, x, y, threat), y).sum())
             budget += passes.backward
     assert exact > 60
-    assert found >= 0.97 * exact
+    assert found >= 0.95 * exact
     if PGD().knows(threat):
         assert gradients < budget
         assert straight < found
@@ -83,7 +83,7 @@ def test_behind_a_threshold_it_finds_what_trying_all_sets_finds(threat: Threat) 
 @pytest.mark.parametrize("stage", [BitDepth(2), Threshold([[0.2, 0.7]])], ids=["bits", "levels"])
 def test_behind_several_levels_too(stage: Transform, threat: Threat) -> None:
     exact, found = 0, 0
-    for seed in range(3):
+    for seed in range(6):
         model, x = net(stage, seed, SMALL), images(30, SMALL)
         y = model(x).argmax(1)
         possible = reachable(model, x, y, threat)
@@ -114,12 +114,13 @@ def test_images_lie_in_the_ball_and_passes_are_those_of_its_cost(
 
 @pytest.mark.parametrize("threat", THREATS, ids=str)
 def test_neither_batch_nor_repetition_changes_an_image(threat: Threat) -> None:
-    model, x = net(Threshold(0.5), 2), images()
+    model, x = net(Threshold(0.5), 2), images(20)
     y = model(x).argmax(1)
-    whole = Box()(model, x, y, threat)
+    attack = Box(steps=4, flips=4, starts=2)
+    whole = attack(model, x, y, threat)
     assert not torch.equal(whole, x)
-    assert torch.equal(Box()(model, x, y, threat, batch_size=7), whole)
-    part = Box()(model, x[5:9], y[5:9], threat, random=RandomStreams.of(0, len(x))[5:9])
+    assert torch.equal(attack(model, x, y, threat, batch_size=7), whole)
+    part = attack(model, x[5:9], y[5:9], threat, random=RandomStreams.of(0, len(x))[5:9])
     assert torch.equal(part, whole[5:9])
 
 

@@ -34,7 +34,8 @@ class FlipSearch(OutputSearch):
 
     def images(self) -> Tensor:
         """Images of the ball that the stages turn into the best outputs, shape (n, c, h, w)."""
-        return self._flips.image(self._flips.state_of(self._best))
+        threat, image = self._problem.threat, self._flips.image(self._flips.state_of(self._best))
+        return image if threat.built_in else threat.project(image, self._problem.x)
 
     def _search(self, rows: Tensor, start: int, loss: LossOf) -> None:
         self._exchange(rows, self._ascend(rows, start, loss))

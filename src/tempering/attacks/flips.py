@@ -85,7 +85,7 @@ class BudgetFlips(Flips):
     """Flips whose costs sum to a budget at most: L2, L1 and L0.
 
     Attributes:
-        costs: Of each option, shape of outputs, float64; infinite for one that a pixel lacks.
+        costs: Of each option, shape of outputs, float64.
         budget: What all costs sum to at most.
     """
 
@@ -101,14 +101,13 @@ class BudgetFlips(Flips):
         flat = slope.flatten(1)
         up = flat > 0
         last = self.outputs.shape[1] - 1
-        state, steps, prices, gains = self.clean, list[Tensor](), list[Tensor](), list[Tensor]()
-        most = int(torch.maximum(self.clean, last - self.clean).amax())
+        state, prices, gains = self.clean, list[Tensor](), list[Tensor]()
+        most = max(1, int(torch.maximum(self.clean, last - self.clean).amax()))
         for _ in range(most):
             further = torch.where(up, state + 1, state - 1).clamp(0, last)
             change = _chosen(self.outputs, further) - _chosen(self.outputs, state)
             prices.append(_chosen(self.costs, further) - _chosen(self.costs, state))
             gains.append(change * flat)
-            steps.append(further)
             state = further
         price, gain = torch.stack(prices, 1).flatten(1), torch.stack(gains, 1).flatten(1)
         taken = _filled(price, gain, self.budget).unflatten(1, (most, -1))
@@ -141,6 +140,17 @@ class BudgetFlips(Flips):
 
 
 @dataclass(frozen=True, eq=False)
+class CountedFlips(BudgetFlips):
+    """Flips of a number of pixels, to any option: L0."""
+
+    def best_set(self, slope: Tensor) -> Tensor:
+        """The flips that gain most, each to its best option."""
+        gains, option = self._gains(self.clean, slope, self.clean < 0).max(1)
+        taken = _filled(torch.ones_like(gains), gains, self.budget)
+        return torch.where(taken, option, self.clean)
+
+
+@dataclass(frozen=True, eq=False)
 class PatchFlips(Flips):
     """Flips of any pixels within one square.
 
@@ -152,8 +162,7 @@ class PatchFlips(Flips):
 
     def best_set(self, slope: Tensor) -> Tensor:
         """All flips that gain, in the square where they gain most."""
-        none = torch.zeros_like(self.clean, dtype=torch.bool)
-        gains, option = self._gains(self.clean, slope, none).max(1)
+        gains, option = self._gains(self.clean, slope, self.clean < 0).max(1)
         gains = gains.clamp_min(0.0)
         inside = self._square(gains)
         return torch.where(inside & (gains > 0), option, self.clean)
@@ -179,8 +188,8 @@ class PatchFlips(Flips):
 def flips_of(front: InputStages, x: Tensor, threat: Threat) -> Flips | None:
     """The flips behind the stages at a model's input.
 
-    In L0 and for patches a pixel keeps its value or becomes black or white, whatever the stages;
-    in L2 and L1 it has any of the outputs of a staircase.
+    Pixels take the outputs of a staircase. Elsewhere they become black or white in L0 and in
+    patches, and there are none in L2 and L1.
 
     Args:
         front: The stages.
@@ -189,35 +198,53 @@ def flips_of(front: InputStages, x: Tensor, threat: Threat) -> Flips | None:
 
     Returns:
         None where they are not finitely many: in L2 and L1 without a staircase, or of more levels
-        than 16; in L-inf; in most of a user's threats.
+        than 16; in L-inf; in a user's threat that does not extend L0.
     """
-    shape = (x.shape[1], x.shape[2], x.shape[3])
-    if isinstance(threat, L0) or type(threat) is Patch:
-        ends = pixel_box(threat, x) if type(threat) is Patch else threat.bounds(x)
-        low, high = (end.expand_as(x) for end in ends)
-        images = torch.stack([low, x, high], 1)
-        outputs = torch.stack([front(low), front(x), front(high)], 1)
-        images = torch.where(outputs == outputs[:, 1:2], x[:, None], images)
-        outputs = outputs.flatten(2)
-        clean = torch.ones_like(outputs[:, 0], dtype=torch.int64)
-        if isinstance(threat, Patch):
-            return PatchFlips(outputs, images.flatten(2), clean, shape, threat)
-        costs = (images != x[:, None]).flatten(2).double()
-        return BudgetFlips(outputs, images.flatten(2), clean, shape, costs, threat.eps)
-    if type(threat) not in (L2, L1) or not any(stage.stepwise for stage in front.stages):
+    exact = type(threat) in (L2, L1, L0, Patch)
+    options = _levels(front, x) if exact and any(one.stepwise for one in front.stages) else None
+    if options is None and (isinstance(threat, L0) or type(threat) is Patch):
+        options = _ends(front, x, threat)
+    if options is None:
         return None
+    if isinstance(threat, Patch):
+        return PatchFlips(*options, threat)
+    outputs, images, clean, shape = options
+    if isinstance(threat, L0):
+        costs = (images != x.flatten(1)[:, None]).double()
+        return CountedFlips(outputs, images, clean, shape, costs, threat.eps)
+    power = 2 if isinstance(threat, L2) else 1
+    costs = (images.double() - x.flatten(1)[:, None].double()).abs() ** power
+    return BudgetFlips(outputs, images, clean, shape, costs, threat.eps**power)
+
+
+_Options = tuple[Tensor, Tensor, Tensor, tuple[int, int, int]]
+"""Outputs, images, the clean state and the shape of an image, as `Flips` has them."""
+
+
+def _levels(front: InputStages, x: Tensor) -> _Options | None:
+    """The levels of a staircase; None if there are too many."""
     levels = InputLevels.of(front, x, _MOST_LEVELS)
     if levels is None:
         return None
-    images, outputs = levels.images(x), levels.outputs.expand(len(x), -1, *shape)
-    clean = (outputs == front(x)[:, None]).long().argmax(1)
-    costs = (images.double() - x[:, None].double()).abs().flatten(2)
-    costs = costs.scatter(1, clean.flatten(1)[:, None], 0.0)
-    images = images.flatten(2).scatter(1, clean.flatten(1)[:, None], x.flatten(1)[:, None])
-    power = 2 if isinstance(threat, L2) else 1
-    return BudgetFlips(
-        outputs.flatten(2), images, clean.flatten(1), shape, costs**power, threat.eps**power
-    )
+    return _options(levels.outputs.expand(len(x), -1, -1, -1, -1), levels.images(x), front(x), x)
+
+
+def _ends(front: InputStages, x: Tensor, threat: Threat) -> _Options:
+    """Black, the pixel itself, and white."""
+    ends = pixel_box(threat, x) if isinstance(threat, Patch) else threat.bounds(x)
+    low, high = (end.expand_as(x) for end in ends)
+    seen = front(x)
+    outputs = torch.stack([front(low), seen, front(high)], 1)
+    return _options(outputs, torch.stack([low, x, high], 1), seen, x)
+
+
+def _options(outputs: Tensor, images: Tensor, seen: Tensor, x: Tensor) -> _Options:
+    """Options of the image's own output, and those that a pixel lacks, are the image itself."""
+    outputs = torch.where(images.isfinite(), outputs, seen[:, None])
+    same = outputs == seen[:, None]
+    images = torch.where(same, x[:, None], images).flatten(2)
+    clean = same.long().argmax(1).flatten(1)
+    return outputs.flatten(2), images, clean, (x.shape[1], x.shape[2], x.shape[3])
 
 
 def _chosen(options: Tensor, state: Tensor) -> Tensor:
@@ -226,7 +253,7 @@ def _chosen(options: Tensor, state: Tensor) -> Tensor:
 
 def _filled(price: Tensor, gain: Tensor, budget: float) -> Tensor:
     """Which items of a knapsack are taken, by gain per price, shape (n, items), bool."""
-    worth = (gain / price).masked_fill((gain <= 0) | ~price.isfinite(), -torch.inf)
+    worth = (gain / price).masked_fill(gain <= 0, -torch.inf)
     order = worth.argsort(dim=1, descending=True, stable=True)
     sorted_price = price.gather(1, order).masked_fill(
         worth.gather(1, order) == -torch.inf, torch.inf
