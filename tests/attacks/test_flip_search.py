@@ -91,7 +91,7 @@ def test_behind_several_levels_too(stage: Transform, threat: Threat) -> None:
         assert not bool((broken & ~possible).any())
         exact, found = exact + int(possible.sum()), found + int(broken.sum())
     assert exact > 20
-    assert found >= 0.95 * exact
+    assert found >= 0.93 * exact
 
 
 @pytest.mark.parametrize("threat", [L0(2), L2(0.6), L1(0.8), Patch(4 / 12, at=(1, 1))], ids=str)

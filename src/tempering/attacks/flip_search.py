@@ -9,6 +9,7 @@ from tempering.attacks.base import Problem
 from tempering.attacks.flips import Flips
 from tempering.attacks.output_search import TENURE, LossOf, OutputSearch, SearchEffort
 from tempering.core.probe import Probe
+from tempering.core.threats import L0
 
 _STEP = 0.5
 """Share of the way to the best set of flips that a step goes."""
@@ -35,7 +36,8 @@ class FlipSearch(OutputSearch):
     def images(self) -> Tensor:
         """Images of the ball that the stages turn into the best outputs, shape (n, c, h, w)."""
         threat, image = self._problem.threat, self._flips.image(self._flips.state_of(self._best))
-        return image if threat.built_in else threat.project(image, self._problem.x)
+        own = isinstance(threat, L0) and not threat.built_in
+        return threat.project(image, self._problem.x) if own else image
 
     def _search(self, rows: Tensor, start: int, loss: LossOf) -> None:
         self._exchange(rows, self._ascend(rows, start, loss))

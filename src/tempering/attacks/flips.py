@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -39,19 +40,19 @@ class Flips(ABC):
     clean: Tensor
     shape: tuple[int, int, int]
 
-    def part(self, rows: Tensor) -> Flips:
+    def part(self, rows: Tensor) -> Self:
         """The same for some rows."""
-        return replace(
-            self, outputs=self.outputs[rows], images=self.images[rows], clean=self.clean[rows]
-        )
+        tensors = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
+        changes: dict[str, Any] = {name: value[rows] for name, value in tensors.items()}
+        return replace(self, **changes)
 
     def seen(self, state: Tensor) -> Tensor:
         """What the stages answer in a state, shape (n, c, h, w)."""
-        return _chosen(self.outputs, state).unflatten(1, self.shape)
+        return _chosen(self.outputs, state).reshape(len(state), *self.shape)
 
     def image(self, state: Tensor) -> Tensor:
         """The images of a state, shape (n, c, h, w)."""
-        return _chosen(self.images, state).unflatten(1, self.shape)
+        return _chosen(self.images, state).reshape(len(state), *self.shape)
 
     def state_of(self, seen: Tensor) -> Tensor:
         """The state with given outputs, shape (n, c, h, w); clean where both have the same."""
@@ -92,10 +93,6 @@ class BudgetFlips(Flips):
     costs: Tensor
     budget: float
 
-    def part(self, rows: Tensor) -> BudgetFlips:
-        """The same for some rows."""
-        return replace(super().part(rows), costs=self.costs[rows])
-
     def best_set(self, slope: Tensor) -> Tensor:
         """Flips by gain per cost, one option further at a time."""
         flat = slope.flatten(1)
@@ -110,7 +107,7 @@ class BudgetFlips(Flips):
             gains.append(change * flat)
             state = further
         price, gain = torch.stack(prices, 1).flatten(1), torch.stack(gains, 1).flatten(1)
-        taken = _filled(price, gain, self.budget).unflatten(1, (most, -1))
+        taken = _filled(price, gain, self.budget).reshape(len(flat), most, flat.shape[1])
         reached = taken.cumprod(1).sum(1)
         return torch.where(up, self.clean + reached, self.clean - reached)
 
@@ -181,7 +178,7 @@ class PatchFlips(Flips):
 
     def _square(self, weight: Tensor) -> Tensor:
         """The square of the largest weights as a mask, shape (n, pixels)."""
-        square = self.threat.best(weight.unflatten(1, self.shape).double())
+        square = self.threat.best(weight.reshape(len(weight), *self.shape).double())
         return square.expand(-1, *self.shape).flatten(1)
 
 
