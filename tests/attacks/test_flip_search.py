@@ -84,7 +84,7 @@ def test_behind_a_threshold_it_finds_what_trying_all_sets_finds(threat: Threat) 
 def test_behind_several_levels_too(stage: Transform, threat: Threat) -> None:
     exact, found = 0, 0
     for seed in range(6):
-        model, x = net(stage, seed, SMALL), images(30, SMALL)
+        model, x = net(stage, seed, SMALL), images(20, SMALL)
         y = model(x).argmax(1)
         possible = reachable(model, x, y, threat)
         broken = fooled(model, Box()(model, x, y, threat), y)

@@ -37,9 +37,9 @@ class Box(Attack):
     In L2 and L1 each flip costs the distance to the nearest value with the other output; in L0 it
     costs 1, and a patch allows those of one square. A gradient step moves halfway to the set of
     flips that gains most for the budget to first order (Frank and Wolfe, 1956). Then single pixels
-    flip, or one in exchange for another. In L0 and patches pixels become black or white, also
-    without such transforms. In L2 and L1 without a staircase of at most 16 levels it is PGD, and
-    in a threat of one's own unless that extends L0.
+    flip, or one in exchange for another. Without a staircase of at most 16 levels it is PGD in L2
+    and L1; in L0 and patches pixels become black or white. In a threat of one's own it is PGD,
+    unless that extends L0.
 
     Attributes:
         steps: Gradient steps of an ascent; in L-inf each 2.5 / steps of half a pixel's interval.

@@ -57,7 +57,7 @@ class Flips(ABC):
     def state_of(self, seen: Tensor) -> Tensor:
         """The state with given outputs, shape (n, c, h, w); clean where both have the same."""
         seen = seen.flatten(1)
-        state = (self.outputs == seen[:, None]).long().argmax(1)
+        state = _option_of(self.outputs, seen)
         return torch.where(seen == _chosen(self.outputs, self.clean), self.clean, state)
 
     @abstractmethod
@@ -238,14 +238,21 @@ def _ends(front: InputStages, x: Tensor, threat: Threat) -> _Options:
 def _options(outputs: Tensor, images: Tensor, seen: Tensor, x: Tensor) -> _Options:
     """Options of the image's own output, and those that a pixel lacks, are the image itself."""
     outputs = torch.where(images.isfinite(), outputs, seen[:, None])
-    same = outputs == seen[:, None]
-    images = torch.where(same, x[:, None], images).flatten(2)
-    clean = same.long().argmax(1).flatten(1)
+    images = torch.where(outputs == seen[:, None], x[:, None], images).flatten(2)
+    clean = _option_of(outputs, seen).flatten(1)
     return outputs.flatten(2), images, clean, (x.shape[1], x.shape[2], x.shape[3])
 
 
 def _chosen(options: Tensor, state: Tensor) -> Tensor:
     return options.gather(1, state[:, None])[:, 0]
+
+
+def _option_of(outputs: Tensor, seen: Tensor) -> Tensor:
+    """The first option with given outputs, shape of seen, int64."""
+    option = torch.zeros_like(seen, dtype=torch.int64)
+    for number in reversed(range(outputs.shape[1])):
+        option = option.masked_fill(outputs[:, number] == seen, number)
+    return option
 
 
 def _filled(price: Tensor, gain: Tensor, budget: float) -> Tensor:
