@@ -31,8 +31,18 @@ def stages(front: nn.Module, protocol: Protocol, threat: Threat) -> list[str]:
     return list(judged.stages)
 
 
-@pytest.mark.parametrize("name", ["quick", "autoattack"])
-@pytest.mark.parametrize("threat", [Linf(0.05), L2(0.1), L1(0.2), L0(1), Patch(1 / 9)], ids=str)
+@pytest.mark.parametrize(
+    ("name", "threat"),
+    [
+        ("quick", Linf(0.05)),
+        ("autoattack", Linf(0.05)),
+        ("quick", L2(0.1)),
+        ("quick", L1(0.2)),
+        ("quick", L0(1)),
+        ("quick", Patch(1 / 9)),
+    ],
+    ids=str,
+)
 def test_behind_a_threshold_box_is_first(name: str, threat: Threat) -> None:
     assert stages(Threshold(0.5), protocol_of(name, threat), threat)[0] == "box-10"
 
