@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from tempering.attacks import PGD, Box, parse_attack
-from tempering.core.errors import ThreatError, UsageError
+from tempering.core.errors import UsageError
 from tempering.core.goals import Targeted
 from tempering.core.passes import counted
 from tempering.core.protocols import Transform
 from tempering.core.random import RandomStreams
-from tempering.core.threats import L0, L2, Linf
+from tempering.core.threats import Linf
 from tempering.defenses import BitDepth, MedianFilter, Squeeze, Threshold
 
 SHAPE = (1, 3, 4)
@@ -127,16 +127,6 @@ def test_its_text_and_what_it_refuses() -> None:
     assert parse_attack("box:flips=0,starts=2") == Box(flips=0, starts=2)
     with pytest.raises(UsageError, match="flips = -1: give a whole number of at least 0"):
         Box(flips=-1)
-
-
-def test_in_other_norms_it_is_pgd() -> None:
-    model, x = net(None, 0), images(6)
-    y = model(x).argmax(1)
-    expected = PGD(steps=4)(model, x, y, L2(0.5))
-    assert not torch.equal(expected, x)
-    assert torch.equal(Box(steps=4, starts=1)(model, x, y, L2(0.5)), expected)
-    with pytest.raises(ThreatError, match="box does not attack in l0: it knows linf, l2, l1"):
-        Box().require(L0(3))
 
 
 def test_a_form_for_training_takes_the_end_of_its_ascent() -> None:

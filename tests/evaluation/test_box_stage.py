@@ -5,9 +5,10 @@ import torch
 from torch import nn
 
 from tempering.attacks import FGSM
+from tempering.core.patches import Patch
 from tempering.core.random import RandomStreams
-from tempering.core.threats import L2, Linf, Threat
-from tempering.defenses import MedianFilter, Squeeze, Threshold
+from tempering.core.threats import L0, L1, L2, Linf, Threat
+from tempering.defenses import BitDepth, MedianFilter, Squeeze, Threshold
 from tempering.evaluation import (
     EvaluationConfig,
     EvaluationResult,
@@ -37,9 +38,19 @@ def stages(front: nn.Module, protocol: Protocol, threat: Threat) -> list[str]:
     return list(judged(front, protocol, threat, None).stages)
 
 
-@pytest.mark.parametrize("name", ["quick", "autoattack"])
-def test_behind_a_threshold_box_is_first(name: str) -> None:
-    threat = Linf(0.05)
+@pytest.mark.parametrize(
+    ("name", "threat"),
+    [
+        ("quick", Linf(0.05)),
+        ("autoattack", Linf(0.05)),
+        ("quick", L2(0.1)),
+        ("quick", L1(0.2)),
+        ("quick", L0(1)),
+        ("quick", Patch(1 / 9)),
+    ],
+    ids=str,
+)
+def test_behind_a_threshold_box_is_first(name: str, threat: Threat) -> None:
     assert stages(Threshold(0.5), protocol_of(name, threat), threat)[0] == "box-10"
 
 
@@ -47,7 +58,9 @@ def test_nothing_is_added_elsewhere() -> None:
     threat = Linf(0.05)
     assert "box-10" not in stages(MedianFilter(3), protocol_of("quick", threat), threat)
     assert "box-10" not in stages(Squeeze(0.3, 0.7), protocol_of("quick", threat), threat)
-    assert "box-10" not in stages(Threshold(), protocol_of("quick", L2(0.1)), L2(0.1))
+    assert "box-10" not in stages(Squeeze(0.3, 0.7), protocol_of("quick", L2(0.1)), L2(0.1))
+    assert "box-10" not in stages(BitDepth(5), protocol_of("quick", L2(0.1)), L2(0.1))
+    assert "box-10" not in stages(MedianFilter(3), protocol_of("quick", L0(1)), L0(1))
     assert "box-10" not in stages(Threshold(), each([FGSM()]), threat)
 
 

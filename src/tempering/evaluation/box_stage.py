@@ -5,7 +5,6 @@ from __future__ import annotations
 from tempering.attacks.box import Box
 from tempering.core.input_stages import InputStages
 from tempering.core.probe import probing
-from tempering.core.threats import Linf
 from tempering.core.user_code import device_of
 from tempering.evaluation.run import EvaluationRun
 
@@ -16,11 +15,11 @@ def box_stage(run: EvaluationRun) -> Box | None:
     The gradients of other attacks pass straight through them.
 
     Returns:
-        None for other models, and for threats other than L-inf.
+        None for other models, and for threats in which it has no search of its own.
     """
-    if type(run.threat) is not Linf:
-        return None
+    search = Box(starts=1)
     image = run.context.data.first(1).x.to(device_of(run.target.model))
     with probing(run.target.model) as probe:
-        found = InputStages.of(probe, image).stages
-    return Box(starts=1) if any(stage.stepwise for stage in found) else None
+        front = InputStages.of(probe, image)
+    stepwise = any(stage.stepwise for stage in front.stages)
+    return search if stepwise and search.searches(front, image, run.threat) else None
