@@ -34,8 +34,9 @@ A way is `objective@stage`: `threshold` is the hard threshold at 0.5 of the reci
 `none` is no stage. All ways share AdamW at 3e-3 with a warm-up of the rate,
 batches of {batch}, and an average of the weights, which is judged, though plain loops have none.
 Every PGD that has parameters of its own takes {steps} steps of {step_size:g}. In ours eps grows
-over the first 15 % of the steps that the time allows, and the guards of `temper harden` run, in
-time that counts. `{shipped}` is the shipped recipe: its rate falls to 0 over its own 2,000 steps.
+over the first 5 % of the steps that the time allows, and the guards of `temper harden` run, in
+time that counts. `{shipped}` is the shipped recipe, on images that are not shifted: its rate falls
+to 0 over its own 2,000 steps.
 
 Of other libraries, `art` is `AdversarialTrainer` with `ProjectedGradientDescentPyTorch` on all
 samples, and `torchattacks` a loop around `torchattacks.PGD`. `{control}` is the
