@@ -76,8 +76,7 @@ class ModelSettings(Settings):
         options: Everything that its builder takes besides shape and classes.
         undefended: Options that differ in the undefended model: a defence that is part
             of the network is left out of it.
-        tonal: Options that differ for images with tones between black and white, unless they are
-            overridden.
+        tonal: Options that differ for images with tones between black and white, unless set.
     """
 
     name: str
@@ -331,8 +330,7 @@ def _check_names(recipe: Recipe) -> None:
                 f"recipe: evaluation.minimum_norm.attack = {text!r} looks for no "
                 "smallest change: give cw-l2, ddn, deepfool, fab or fmn"
             )
-    threat = recipe.threat
-    training = recipe.training
+    threat, training = recipe.threat, recipe.training
     settings = {
         "evaluation.attacks": evaluation.attacks,
         "evaluation.curve.attacks": evaluation.curve.attacks if evaluation.curve else [],
@@ -371,8 +369,7 @@ def _override(tree: dict[str, Any], text: str) -> dict[str, Any]:
 
 def _for_all_images(tree: dict[str, Any], asked: Sequence[str]) -> dict[str, Any]:
     """Settings in which an option that was asked for does not differ by the kind of images."""
-    model = tree.get("model")
-    if not isinstance(model, dict) or not isinstance(model.get("tonal"), dict):
+    if not isinstance(model := tree.get("model"), dict) or not isinstance(model.get("tonal"), dict):
         return tree
     tonal = {name: value for name, value in model["tonal"].items() if name not in asked}
     return {**tree, "model": {**model, "tonal": tonal}}

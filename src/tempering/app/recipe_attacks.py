@@ -29,7 +29,7 @@ def require_attacks(settings: Mapping[str, Sequence[Attack]], threat: Threat) ->
         >>> require_attacks({"evaluation.attacks": [PGD()]}, L0(5))
         Traceback (most recent call last):
         tempering.core.errors.ThreatError: pgd does not attack in l0: it knows linf, l2, l1; in a \
-recipe give evaluation.attacks others, such as sigma-zero
+recipe give evaluation.attacks others, such as sigma-zero, box
     """
     wrong = {
         setting: missing

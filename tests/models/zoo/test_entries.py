@@ -24,6 +24,23 @@ MOST_BYTES = 8_000_000
 each_entry = pytest.mark.parametrize("name", NAMES)
 
 
+FASHION = Path("/usr/share/datasets/fashion-mnist")
+"""Where Debian's `dataset-fashion-mnist` puts its files."""
+
+
+@pytest.fixture
+def data_at_hand(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The data of an entry, which come along or are those of a system package."""
+    address = tp.zoo.card(name).data
+    if address == "mnist":
+        return
+    assert address == "idx:fashion"
+    if not FASHION.is_dir():
+        pytest.skip("dataset-fashion-mnist is not installed")
+    (tmp_path / "fashion").symlink_to(FASHION)
+    monkeypatch.chdir(tmp_path)
+
+
 def verdicts(name: str) -> list[ZooVerdict]:
     lines = (entries.entry_folder(name) / entries.VERDICTS_FILE).read_text("utf-8").splitlines()
     return [ZooVerdict.model_validate_json(line) for line in lines]
@@ -46,6 +63,7 @@ def test_an_entry_loads_and_its_hash_holds(name: str) -> None:
 
 
 @each_entry
+@pytest.mark.usefixtures("data_at_hand")
 def test_an_entry_was_evaluated_on_the_whole_official_test_set(name: str) -> None:
     told = tp.zoo.card(name)
     splits = load_data(told.data, "official", tp.zoo.load(name).manifest.seed)
@@ -56,6 +74,7 @@ def test_an_entry_was_evaluated_on_the_whole_official_test_set(name: str) -> Non
 
 
 @each_entry
+@pytest.mark.usefixtures("data_at_hand")
 def test_verdicts_on_a_few_images_repeat(name: str) -> None:
     kept, loaded = verdicts(name), tp.zoo.load(name)
     test = load_data(loaded.manifest.data, "official", loaded.manifest.seed).test
